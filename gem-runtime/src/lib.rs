@@ -1,0 +1,1 @@
+//! What a model compiled by `gemc` links.

@@ -1,0 +1,315 @@
+//! The model as a graph of typed operations: what front ends produce and every analysis reads.
+//!
+//! petgraph stays private; callers ask questions (`topo`, `consumers`, `modules_of`). Nodes are only ever added by
+//! [`Builder`], inputs before users, so node order is a topological order and two builds of one checkpoint agree.
+
+mod op;
+
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+
+pub use op::{Activation, Guard, LinearPart, NormKind, Op, Rope, RopeScaling, ScarMask, Score};
+
+crate::id_type!(
+    /// A node; also names the wire it produces.
+    NodeId,
+    "n"
+);
+crate::id_type!(
+    /// A checkpoint tensor that the graph uses.
+    TensorId,
+    "t"
+);
+
+/// Where in the model a node belongs; routed sites are keys of routing records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// Before the first layer.
+    Embedding,
+    /// Inside layer `l`.
+    Layer(u32),
+    /// After the last layer: final norm and the routed block of placement `final`.
+    Final,
+    /// Head or classifier.
+    Head,
+}
+
+impl std::fmt::Display for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedding => f.write_str("embedding"),
+            Self::Layer(l) => write!(f, "layers.{l}"),
+            Self::Final => f.write_str("final"),
+            Self::Head => f.write_str("head"),
+        }
+    }
+}
+
+/// A node with its place and condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it computes.
+    pub op: Op,
+    /// Wires it reads, in the order `op` documents.
+    pub inputs: Vec<NodeId>,
+    /// On which rows.
+    pub guard: Guard,
+    /// Where it belongs.
+    pub site: Site,
+    /// Path of the module it came from, such as `model.layers.0.self_attn.qkv`; unique among `Linear` nodes.
+    pub origin: String,
+}
+
+/// A tensor the graph refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Path in the checkpoint.
+    pub path: String,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Next-token logits.
+    CausalLm,
+    /// Label logits of a whole text.
+    SequenceClassification,
+}
+
+/// Model-wide facts that no node carries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFacts {
+    /// What it is for.
+    pub task: Task,
+    /// d.
+    pub hidden_size: usize,
+    /// Token ids are below.
+    pub vocab_size: usize,
+    /// Positions are below.
+    pub max_positions: usize,
+    /// Names of the domains = modules; empty for a dense model.
+    pub domains: Vec<String>,
+    /// Label names by index; empty for a decoder.
+    pub labels: Vec<String>,
+}
+
+/// Type state: wires have no types yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Untyped;
+
+/// Element type and shape of a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireType {
+    /// Token ids and positions, one per row.
+    Ids,
+    /// f32 `[rows, width]`.
+    Rows {
+        /// Columns.
+        width: usize,
+    },
+    /// f32 `[outputs, width]`.
+    Outputs {
+        /// Columns.
+        width: usize,
+    },
+    /// p, fired, flag and domain of each row over so many modules.
+    Routing {
+        /// D.
+        modules: usize,
+    },
+    /// A cluster id per row.
+    Clusters {
+        /// Ids are below.
+        count: usize,
+    },
+}
+
+/// Type state: every wire has a type; made by [`crate::typing::infer`] alone.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    pub(crate) wires: Vec<WireType>,
+}
+
+/// The model graph.
+#[derive(Clone, Debug)]
+pub struct Graph<S = Untyped> {
+    inner: StableDiGraph<Node, u32>,
+    tensors: Vec<Tensor>,
+    facts: ModelFacts,
+    state: S,
+}
+
+impl<S> Graph<S> {
+    /// Model-wide facts.
+    #[must_use]
+    pub fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.inner[NodeIndex::new(id.index())]
+    }
+
+    /// A tensor's path and shape.
+    #[must_use]
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.index()]
+    }
+
+    /// All tensors, by id.
+    pub fn tensors(&self) -> impl Iterator<Item = (TensorId, &Tensor)> {
+        self.tensors
+            .iter()
+            .enumerate()
+            .map(|(i, t)| (TensorId::from_index(i), t))
+    }
+
+    /// Nodes in evaluation order: inputs first, the same for every build.
+    pub fn topo(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
+        (0..self.inner.node_count()).map(|i| {
+            let id = NodeId::from_index(i);
+            (id, self.node(id))
+        })
+    }
+
+    /// Nodes that read this wire, in evaluation order.
+    #[must_use]
+    pub fn consumers(&self, id: NodeId) -> Vec<NodeId> {
+        let mut users: Vec<NodeId> = self
+            .inner
+            .neighbors(NodeIndex::new(id.index()))
+            .map(|n| NodeId::from_index(n.index()))
+            .collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
+    /// The routing nodes in evaluation order, with their sites.
+    #[must_use]
+    pub fn routers(&self) -> Vec<(NodeId, Site)> {
+        self.topo()
+            .filter(|(_, n)| matches!(n.op, Op::Router { .. }))
+            .map(|(id, n)| (id, n.site))
+            .collect()
+    }
+
+    /// Nodes computed only where module `module` of this routing node fired, in evaluation order.
+    #[must_use]
+    pub fn module_nodes(&self, routing: NodeId, module: u32) -> Vec<NodeId> {
+        let guard = Guard::Module { routing, module };
+        self.topo()
+            .filter(|(_, n)| n.guard == guard)
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// The `Output` node.
+    ///
+    /// # Panics
+    /// When there is none, which [`Builder::finish`] rules out.
+    #[must_use]
+    pub fn output(&self) -> NodeId {
+        NodeId::from_index(self.inner.node_count() - 1)
+    }
+}
+
+impl Graph<Typed> {
+    /// The type of a wire.
+    #[must_use]
+    pub fn wire(&self, id: NodeId) -> WireType {
+        self.state.wires[id.index()]
+    }
+}
+
+impl Graph<Untyped> {
+    /// Attaches wire types; `typing::infer` is the only caller.
+    pub(crate) fn with_types(self, wires: Vec<WireType>) -> Graph<Typed> {
+        debug_assert_eq!(wires.len(), self.inner.node_count());
+        Graph {
+            inner: self.inner,
+            tensors: self.tensors,
+            facts: self.facts,
+            state: Typed { wires },
+        }
+    }
+}
+
+/// Adds nodes inputs-first.
+#[derive(Debug)]
+pub struct Builder {
+    graph: Graph<Untyped>,
+    site: Site,
+    guard: Guard,
+}
+
+impl Builder {
+    /// An empty graph.
+    #[must_use]
+    pub fn new(facts: ModelFacts) -> Self {
+        let graph = Graph {
+            inner: StableDiGraph::new(),
+            tensors: Vec::new(),
+            facts,
+            state: Untyped,
+        };
+        Self {
+            graph,
+            site: Site::Embedding,
+            guard: Guard::Always,
+        }
+    }
+
+    /// Site of the nodes added from here on.
+    pub fn at(&mut self, site: Site) {
+        self.site = site;
+    }
+
+    /// Guard of the nodes added from here on.
+    pub fn guarded(&mut self, guard: Guard) {
+        self.guard = guard;
+    }
+
+    /// Registers a tensor once; the same path gives the same id.
+    pub fn tensor(&mut self, path: &str, shape: &[usize]) -> TensorId {
+        if let Some(i) = self.graph.tensors.iter().position(|t| t.path == path) {
+            debug_assert_eq!(self.graph.tensors[i].shape, shape);
+            return TensorId::from_index(i);
+        }
+        self.graph.tensors.push(Tensor {
+            path: path.to_owned(),
+            shape: shape.to_vec(),
+        });
+        TensorId::from_index(self.graph.tensors.len() - 1)
+    }
+
+    /// Adds a node.
+    pub fn add(&mut self, op: Op, inputs: &[NodeId], origin: impl Into<String>) -> NodeId {
+        let node = Node {
+            op,
+            inputs: inputs.to_vec(),
+            guard: self.guard,
+            site: self.site,
+            origin: origin.into(),
+        };
+        let index = self.graph.inner.add_node(node);
+        for (slot, input) in inputs.iter().enumerate() {
+            debug_assert!(input.index() < index.index(), "inputs come first");
+            self.graph
+                .inner
+                .add_edge(NodeIndex::new(input.index()), index, slot as u32);
+        }
+        NodeId::from_index(index.index())
+    }
+
+    /// Marks the result and closes the graph.
+    #[must_use]
+    pub fn finish(mut self, result: NodeId) -> Graph<Untyped> {
+        self.guard = Guard::Always;
+        self.add(Op::Output, &[result], "output");
+        self.graph
+    }
+}

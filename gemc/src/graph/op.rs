@@ -1,0 +1,201 @@
+//! The closed set of graph operations. Front ends produce them, `typing` gives their wires types, the reference
+//! executor runs them and `lower` turns them into kernels; a family that needs something new extends this set.
+
+use super::{NodeId, TensorId};
+
+/// One row-block of a linear map: `y = W x + b`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearPart {
+    /// `[out, in]`.
+    pub weight: TensorId,
+    /// `[out]`.
+    pub bias: Option<TensorId>,
+}
+
+/// Which norm, over the last dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// `x / sqrt(mean(x^2) + eps) * w`.
+    Rms,
+    /// `(x - mean) / sqrt(var + eps) * w + b`, biased variance.
+    Layer,
+}
+
+/// Elementwise non-linearity of an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x/2 (1 + erf(x/sqrt 2))`.
+    Gelu,
+    /// The tanh approximation as PyTorch writes it.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// Frequency scaling of rotary embeddings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// `inv_freq` as it is.
+    None,
+    /// Positions divided by the factor.
+    Linear {
+        /// The divisor.
+        factor: f64,
+    },
+    /// LLaMA 3's piecewise scaling of `inv_freq`.
+    Llama3 {
+        /// Divisor of low frequencies.
+        factor: f64,
+        /// Wavelengths above `original / low` are divided by `factor`.
+        low_freq_factor: f64,
+        /// Wavelengths below `original / high` are kept.
+        high_freq_factor: f64,
+        /// Context length of the original training.
+        original_max_position: u32,
+    },
+}
+
+/// Rotary position embedding, rotate-half as in LLaMA.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// Scaling rule.
+    pub scaling: RopeScaling,
+}
+
+/// Turns router logits into p.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// Over all modules.
+    Softmax,
+    /// Each module alone.
+    Sigmoid,
+}
+
+/// Who sees whom in SCAR attention, besides the same cluster and oneself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScarMask {
+    /// Tokens with the same routing flag.
+    ClusterOrFlag,
+    /// Tokens with the same domain (the unrouted share the domain "none").
+    ClusterOrDomain,
+}
+
+/// What a node computes. Inputs are the node's `inputs`, in the order each variant documents.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The step's token ids and positions. No input.
+    Tokens,
+    /// `[T, d]` from `Tokens`: token row, plus position row, plus row 0 of the token types.
+    Embed {
+        /// `[vocab, d]`.
+        token: TensorId,
+        /// `[max_position, d]`.
+        position: Option<TensorId>,
+        /// `[types, d]`; only row 0 is used.
+        token_type: Option<TensorId>,
+    },
+    /// Norm of input 0 over its last dimension, in f32.
+    Norm {
+        /// Which.
+        kind: NormKind,
+        /// `[d]`.
+        weight: TensorId,
+        /// `[d]`, layer norm only.
+        bias: Option<TensorId>,
+        /// Added to the mean square or variance.
+        eps: f32,
+    },
+    /// Concatenated linear maps of input 0: `[T, sum of out]`. One quantised unit.
+    Linear {
+        /// Rows of the parts follow each other.
+        parts: Vec<LinearPart>,
+    },
+    /// Attention over input 0 = `q | k | v` rows `[T, (heads + 2 kv_heads) head_dim]`; gives `[T, heads head_dim]`.
+    Attention {
+        /// Query heads.
+        heads: u32,
+        /// Key and value heads; divides `heads`.
+        kv_heads: u32,
+        /// Width of a head, even.
+        head_dim: u32,
+        /// Whether position i sees only j <= i.
+        causal: bool,
+        /// Rotary embedding of q and k.
+        rope: Option<Rope>,
+        /// RMS norm weights of q and k over `head_dim`, before rope, with the eps.
+        qk_norm: Option<(TensorId, TensorId, f32)>,
+    },
+    /// Routing decision from input 0 `[T, d]`.
+    Router {
+        /// `[D, d]`, f32.
+        weight: TensorId,
+        /// `[D]`.
+        bias: Option<TensorId>,
+        /// Logits to p.
+        score: Score,
+        /// At most so many modules fire.
+        top_k: u32,
+        /// A module fires when p is strictly above.
+        threshold: f32,
+        /// Gates divided by their sum over the fired.
+        renormalize: bool,
+    },
+    /// Nearest centroid of input 0: `[T]` cluster ids.
+    Clusters {
+        /// `[clusters, d]`.
+        centroids: TensorId,
+    },
+    /// SCAR attention. Inputs: qkv `[T, 3d]` (q | k | v, head-major), routing, and clusters when there are any.
+    ScarAttention {
+        /// Heads over d.
+        heads: u32,
+        /// Who sees whom.
+        mask: ScarMask,
+        /// Whether position i sees only j <= i.
+        causal: bool,
+    },
+    /// MLP activation of input 0: gated `[T, 2f]` = gate | up -> act(gate) * up `[T, f]`; else elementwise.
+    Activate {
+        /// The non-linearity.
+        act: Activation,
+        /// Whether input 0 holds gate and up.
+        gated: bool,
+    },
+    /// Sum of the two inputs.
+    Add,
+    /// `base + sum over fired m, ascending, of gate_m module_m`. Inputs: routing, then base when `base`, then every module's output.
+    Combine {
+        /// Whether input 1 is a base (general path, or x' for the final placement).
+        base: bool,
+    },
+    /// Rows whose logits are wanted: position 0 for classification, the asked rows for a decoder. Input `[T, d]`.
+    SelectOutputs {
+        /// True for classification: row 0 of the sequence.
+        first: bool,
+    },
+    /// Marks the result: logits `[outputs, vocab or labels]`.
+    Output,
+}
+
+/// On which rows a node is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Every row.
+    Always,
+    /// Rows on which this module of the routing node fired.
+    Module {
+        /// The `Router` node.
+        routing: NodeId,
+        /// Module index.
+        module: u32,
+    },
+    /// Rows on which nothing fired (`general_path = "fallback"`).
+    Fallback {
+        /// The `Router` node.
+        routing: NodeId,
+    },
+}

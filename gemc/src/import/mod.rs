@@ -1,0 +1,1 @@
+//! A GEM checkpoint in, a graph and its weights out.

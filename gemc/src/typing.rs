@@ -1,0 +1,1 @@
+//! Untyped graph in, graph whose every wire has a type out.
