@@ -5,5 +5,6 @@
 pub mod graph;
 mod ids;
 pub mod import;
+pub mod kernel;
 pub mod tensors;
 pub mod typing;

@@ -1,0 +1,260 @@
+//! The contract between generated kernels and the runtime: the context they read, the phase table they form.
+//!
+//! Generated code never synchronises. The runtime runs the phases of a program in order; inside a phase its threads
+//! claim units, and what a unit computes never depends on who runs it. Everything here is `repr(C)`, without `usize`.
+
+use core::ptr;
+
+/// One row of a step: a token at a position of a sequence.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Row {
+    /// Token id, below the vocabulary size.
+    pub token: u32,
+    /// Index of the sequence's memory in [`Ctx::kv`].
+    pub slot: u32,
+    /// Position in the sequence, below the context capacity.
+    pub position: u32,
+    /// How many positions the row may see: `position + 1` in a decoder, the sequence's length in an encoder.
+    pub visible: u32,
+}
+
+/// What every kernel gets. The pointers outlive the step; `arena` and `kv` are written by kernels.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Ctx {
+    /// Start of the weight file's body, 64-byte aligned.
+    pub weights: *const u8,
+    /// Scratch memory of the step, `arena_bytes` long, 64-byte aligned.
+    pub arena: *mut u8,
+    /// One key/value memory per slot, `context * kv_bytes_per_position` long, 64-byte aligned.
+    pub kv: *const *mut u8,
+    /// The step's rows.
+    pub rows: *const Row,
+    /// Rows whose logits are wanted, by index into `rows`.
+    pub outputs: *const u32,
+    /// Call tables, for indirect calls.
+    pub tables: *const Table,
+    /// Number of rows, at most the program's `max_rows`.
+    pub n_rows: u32,
+    /// Number of slots.
+    pub n_slots: u32,
+    /// Number of outputs, at most the program's `max_outputs`.
+    pub n_outputs: u32,
+    /// Positions each slot has room for.
+    pub context: u32,
+}
+
+// SAFETY: a context is a set of pointers to memory that the runtime keeps alive for the whole step; kernels of one
+// phase write disjoint parts of it (each unit writes its own), and phases are separated by barriers.
+unsafe impl Sync for Ctx {}
+
+/// A kernel: runs units `begin..end` of its phase.
+///
+/// Region arguments in `args` are offsets in units of [`ARG_UNIT`] bytes (for `kv`: bytes per position), scalar
+/// arguments are plain.
+pub type KernelFn = unsafe extern "C" fn(ctx: *const Ctx, args: *const u32, begin: u32, end: u32);
+
+/// Region offsets in arguments count in this many bytes.
+pub const ARG_UNIT: usize = 64;
+
+/// A kernel with its arguments.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The code.
+    pub kernel: KernelFn,
+    /// Its arguments; as many as the kernel has parameters.
+    pub args: &'static [u32],
+}
+
+/// A call table: the modules of one routed site, for instance.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// What can be called, by index.
+    pub entries: &'static [Entry],
+}
+
+/// How many units a phase has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Units {
+    /// Always so many.
+    Fixed(u32),
+    /// So many per row of the step.
+    PerRow(u32),
+    /// So many per wanted output.
+    PerOutput(u32),
+    /// The `u32` at this byte offset of the arena, at most `max`: written by an earlier phase.
+    Loaded {
+        /// Byte offset in the arena.
+        offset: u32,
+        /// Upper bound, also a bound the writer keeps.
+        max: u32,
+    },
+}
+
+impl Units {
+    /// The number of units in this step.
+    ///
+    /// # Safety
+    /// For `Loaded`, `ctx.arena` must be valid at the offset.
+    #[must_use]
+    pub unsafe fn count(self, ctx: &Ctx) -> u32 {
+        match self {
+            Self::Fixed(n) => n,
+            Self::PerRow(n) => n * ctx.n_rows,
+            Self::PerOutput(n) => n * ctx.n_outputs,
+            // SAFETY: the caller vouches for the arena; the verifier checked that the offset lies in it, 4-aligned.
+            Self::Loaded { offset, max } => unsafe {
+                ptr::read(ctx.arena.add(offset as usize).cast::<u32>()).min(max)
+            },
+        }
+    }
+}
+
+/// A phase of a compiled program.
+#[derive(Clone, Copy, Debug)]
+pub struct Phase {
+    /// What runs.
+    pub entry: Entry,
+    /// How often.
+    pub units: Units,
+}
+
+/// The two halves of a step: all layers over all rows, then the head over the rows whose logits are wanted. The head
+/// may be run several times after one body, with different outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Embedding and layers.
+    Body,
+    /// Final projection to logits.
+    Head,
+}
+
+/// Where the routing decisions of one site stand in the arena, once phase `after` of the body has run.
+///
+/// Lets `verify` read them and force others. Offsets in bytes; arrays are `[max_rows][..]`, 32-bit elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoutingTap {
+    /// `layers.3` or `final`.
+    pub site: &'static str,
+    /// Index of the body phase that writes the decision; cluster ids included.
+    pub after: u32,
+    /// Modules D.
+    pub modules: u32,
+    /// Fired modules per row at most, K.
+    pub top_k: u32,
+    /// f32 `[max_rows][D]`.
+    pub p: u32,
+    /// i32 `[max_rows][K]`: fired modules ascending, then -1.
+    pub fired: u32,
+    /// f32 `[max_rows][K]`: gates of `fired`.
+    pub gates: u32,
+    /// i32 `[max_rows]`: argmax p where something fired, else D.
+    pub domain: u32,
+    /// i32 `[max_rows]`: nearest centroid; absent without clusters.
+    pub cluster: Option<u32>,
+}
+
+/// Sizes of a program, fixed at build time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramShape {
+    /// Bytes of scratch memory.
+    pub arena_bytes: u32,
+    /// Bytes of key/value memory per position and slot.
+    pub kv_bytes_per_position: u32,
+    /// Rows of a step at most.
+    pub max_rows: u32,
+    /// Outputs of a head run at most.
+    pub max_outputs: u32,
+    /// Byte offset in the arena of the logits, f32 `[max_outputs][logits_stride]`.
+    pub logits: u32,
+    /// Elements between two rows of logits.
+    pub logits_stride: u32,
+    /// Bytes of the weight file's body.
+    pub weight_bytes: u64,
+}
+
+/// A program that can be run phase by phase: compiled, interpreted or JIT-compiled.
+pub trait Program: Sync {
+    /// Sizes.
+    fn shape(&self) -> &ProgramShape;
+    /// Units of every phase of a part, in order.
+    fn phases(&self, part: Part) -> &[Units];
+    /// Routing taps, in phase order.
+    fn taps(&self) -> &[RoutingTap];
+    /// Call tables for [`Ctx::tables`]; empty when the program resolves them itself.
+    fn tables(&self) -> &[Table];
+    /// Runs units `begin..end` of a phase.
+    ///
+    /// # Safety
+    /// `ctx` must describe live memory of the sizes in `shape()`, with rows, slots, positions and outputs in range;
+    /// all earlier phases of the step must have finished; no unit may run twice.
+    unsafe fn run(&self, part: Part, phase: usize, ctx: &Ctx, begin: u32, end: u32);
+}
+
+/// A compiled program: what generated code hands to the runtime.
+#[derive(Clone, Copy, Debug)]
+pub struct CompiledProgram {
+    /// Sizes.
+    pub shape: ProgramShape,
+    /// Phases of the body.
+    pub body: &'static [Phase],
+    /// Units of `body`, the same order.
+    pub body_units: &'static [Units],
+    /// Phases of the head.
+    pub head: &'static [Phase],
+    /// Units of `head`, the same order.
+    pub head_units: &'static [Units],
+    /// Call tables.
+    pub tables: &'static [Table],
+    /// Routing taps.
+    pub taps: &'static [RoutingTap],
+}
+
+impl Program for CompiledProgram {
+    fn shape(&self) -> &ProgramShape {
+        &self.shape
+    }
+
+    fn phases(&self, part: Part) -> &[Units] {
+        match part {
+            Part::Body => self.body_units,
+            Part::Head => self.head_units,
+        }
+    }
+
+    fn taps(&self) -> &[RoutingTap] {
+        self.taps
+    }
+
+    fn tables(&self) -> &[Table] {
+        self.tables
+    }
+
+    unsafe fn run(&self, part: Part, phase: usize, ctx: &Ctx, begin: u32, end: u32) {
+        let phases = match part {
+            Part::Body => self.body,
+            Part::Head => self.head,
+        };
+        let entry = &phases[phase].entry;
+        // SAFETY: the caller keeps the contract of `Program::run`, and gemc's verifier proved the kernel in range for
+        // these arguments under that contract.
+        unsafe { (entry.kernel)(ctx, entry.args.as_ptr(), begin, end) }
+    }
+}
+
+/// Indirect call of entry `index` of call table `table`.
+///
+/// # Safety
+/// As [`Program::run`]; `table` and `index` were proved in range by gemc's verifier.
+pub unsafe fn call_table(ctx: *const Ctx, table: u32, index: u32, begin: u32, end: u32) {
+    // SAFETY: `ctx` is live, and `tables` holds the program's tables; indices are in range by the verifier's proof.
+    unsafe {
+        let table = &*(*ctx).tables.add(table as usize);
+        debug_assert!((index as usize) < table.entries.len());
+        let entry = table.entries.get_unchecked(index as usize);
+        (entry.kernel)(ctx, entry.args.as_ptr(), begin, end);
+    }
+}

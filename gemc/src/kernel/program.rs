@@ -1,0 +1,89 @@
+//! A whole model for one target: kernels, call tables and the phase table, before any backend.
+
+use super::{Function, Kernel, KernelId, TableId};
+pub use gem_runtime::abi::{ProgramShape, Units};
+
+/// A kernel with its arguments, one word per parameter that takes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableEntry {
+    /// The code.
+    pub kernel: KernelId,
+    /// Region offsets, scalars and table indices.
+    pub args: Vec<u32>,
+}
+
+/// Entries for indirect calls, such as the modules of one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What it serves.
+    pub doc: String,
+    /// By index.
+    pub entries: Vec<TableEntry>,
+}
+
+/// One phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// What runs.
+    pub entry: TableEntry,
+    /// How often.
+    pub units: Units,
+    /// Shapes and source tensors, for the reader.
+    pub doc: String,
+}
+
+/// Routing decisions of one site; see [`gem_runtime::abi::RoutingTap`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// `layers.3` or `final`.
+    pub site: String,
+    /// Index of the body phase after which they stand.
+    pub after: u32,
+    /// D.
+    pub modules: u32,
+    /// K.
+    pub top_k: u32,
+    /// Byte offsets in the arena.
+    pub p: u32,
+    /// i32 `[max_rows][K]`.
+    pub fired: u32,
+    /// f32 `[max_rows][K]`.
+    pub gates: u32,
+    /// i32 `[max_rows]`.
+    pub domain: u32,
+    /// i32 `[max_rows]`.
+    pub cluster: Option<u32>,
+}
+
+/// A whole model for one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// Sizes.
+    pub shape: ProgramShape,
+    /// Pure functions.
+    pub functions: Vec<Function>,
+    /// Kernels; shared by phases and tables.
+    pub kernels: Vec<Kernel>,
+    /// Call tables.
+    pub tables: Vec<Table>,
+    /// Embedding and layers.
+    pub body: Vec<Phase>,
+    /// Head.
+    pub head: Vec<Phase>,
+    /// Routing decisions.
+    pub taps: Vec<Tap>,
+}
+
+impl Program {
+    /// A kernel.
+    #[must_use]
+    pub fn kernel(&self, id: KernelId) -> &Kernel {
+        &self.kernels[id.index()]
+    }
+
+    /// A call table.
+    #[must_use]
+    pub fn table(&self, id: TableId) -> &Table {
+        &self.tables[id.index()]
+    }
+}
