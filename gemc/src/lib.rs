@@ -8,3 +8,7 @@ pub mod import;
 pub mod kernel;
 pub mod tensors;
 pub mod typing;
+pub mod lower;
+pub mod pack;
+pub mod plan;
+pub mod target;
