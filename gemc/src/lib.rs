@@ -6,5 +6,9 @@ pub mod graph;
 mod ids;
 pub mod import;
 pub mod kernel;
+#[cfg(feature = "calibrate")]
+pub mod metrics;
+#[cfg(feature = "calibrate")]
+pub mod reference;
 pub mod tensors;
 pub mod typing;
