@@ -12,10 +12,15 @@
 //!   index only through [`Op::Bounded`] or `min`.
 //! - Units of one phase may run in any order and on any thread; they write disjoint memory.
 
+pub mod build;
+mod fold;
 mod op;
+mod op_info;
 mod program;
+pub mod typing;
 
 pub use op::{Cmp, Op, Ty};
+pub use op_info::ALL_TYPES;
 pub use program::{Phase, Program, ProgramShape, Table, TableEntry, Tap, Units};
 
 crate::id_type!(

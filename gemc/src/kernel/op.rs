@@ -59,7 +59,7 @@ pub enum Cmp {
 
 /// An operation. Operand types must agree with each variant's rule; the verifier checks them. "Number" is I32, F32,
 /// I32x16 or F32x16; "integer" is I32 or I32x16; "float" is F32 or F32x16.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// The unit index, value 0 of every kernel: I32.
     Unit,
@@ -126,8 +126,8 @@ pub enum Op {
     Cmp(Cmp, ValueId, ValueId),
     /// `cond ? a : b`; cond is Bool (a, b any one type) or an I32x16 mask (a, b both I32x16 or F32x16).
     Select(ValueId, ValueId, ValueId),
-    /// `min(index, n - 1)` of non-negative I32, n >= 1: the way from a loaded number to an index. A clamp that changes
-    /// the value is an error in the interpreter and a debug assertion in generated code.
+    /// `min(index, n - 1)` compared as unsigned, n >= 1: the way from a loaded number to an index, whatever was loaded. A
+    /// clamp that changes the value is an error in the interpreter and a debug assertion in generated code.
     Bounded(ValueId, ValueId),
 
     /// Integer to float, rounded to nearest even.

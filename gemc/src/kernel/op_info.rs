@@ -1,0 +1,267 @@
+//! What every pass asks of operations and types: their names in text, and which values they read.
+
+use super::{Cmp, Elem, Op, Space, Ty, ValueId};
+use std::fmt;
+
+/// Every type, in the order of their declaration.
+pub const ALL_TYPES: [Ty; 9] = [
+    Ty::Bool,
+    Ty::I32,
+    Ty::F32,
+    Ty::I8x16,
+    Ty::I8x64,
+    Ty::I16x16,
+    Ty::I16x32,
+    Ty::I32x16,
+    Ty::F32x16,
+];
+
+impl Ty {
+    /// Name in the text form.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::I32 => "i32",
+            Self::F32 => "f32",
+            Self::I8x16 => "i8x16",
+            Self::I8x64 => "i8x64",
+            Self::I16x16 => "i16x16",
+            Self::I16x32 => "i16x32",
+            Self::I32x16 => "i32x16",
+            Self::F32x16 => "f32x16",
+        }
+    }
+
+    /// Whether the lanes are f32.
+    #[must_use]
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F32x16)
+    }
+
+    /// Whether it is I32 or I32x16.
+    #[must_use]
+    pub const fn is_integer(self) -> bool {
+        matches!(self, Self::I32 | Self::I32x16)
+    }
+
+    /// Whether it is I32, F32, I32x16 or F32x16.
+    #[must_use]
+    pub const fn is_number(self) -> bool {
+        self.is_float() || self.is_integer()
+    }
+
+    /// Whether it is held in vector registers.
+    #[must_use]
+    pub const fn is_vector(self) -> bool {
+        !matches!(self, Self::Bool | Self::I32 | Self::F32)
+    }
+}
+
+impl fmt::Display for Ty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Elem {
+    /// Every element type.
+    pub const ALL: [Self; 4] = [Self::I8, Self::I16, Self::I32, Self::F32];
+
+    /// Name in the text form.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::I8 => "i8",
+            Self::I16 => "i16",
+            Self::I32 => "i32",
+            Self::F32 => "f32",
+        }
+    }
+}
+
+impl Space {
+    /// Every space.
+    pub const ALL: [Self; 6] = [
+        Self::Weights,
+        Self::Arena,
+        Self::Kv,
+        Self::Rows,
+        Self::Outputs,
+        Self::Local,
+    ];
+
+    /// Name in the text form.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::Arena => "arena",
+            Self::Kv => "kv",
+            Self::Rows => "rows",
+            Self::Outputs => "outputs",
+            Self::Local => "local",
+        }
+    }
+
+    /// Whether kernels may store there at all.
+    #[must_use]
+    pub const fn is_writable(self) -> bool {
+        matches!(self, Self::Arena | Self::Kv | Self::Local)
+    }
+}
+
+impl Cmp {
+    /// Every comparison.
+    pub const ALL: [Self; 6] = [Self::Eq, Self::Ne, Self::Lt, Self::Le, Self::Gt, Self::Ge];
+
+    /// Suffix in the text form.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Ne => "ne",
+            Self::Lt => "lt",
+            Self::Le => "le",
+            Self::Gt => "gt",
+            Self::Ge => "ge",
+        }
+    }
+}
+
+impl Op {
+    /// Name in the text form and in errors.
+    #[must_use]
+    pub const fn mnemonic(&self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Index => "index",
+            Self::Param(_) => "param",
+            Self::I32(_) => "i32",
+            Self::F32(_) => "f32",
+            Self::I32Lanes(_) => "i32_lanes",
+            Self::I8Lanes(_) => "i8_lanes",
+            Self::Scalar(_) => "scalar",
+            Self::RowCount => "row_count",
+            Self::OutputCount => "output_count",
+            Self::Context => "context",
+            Self::Get(_) => "get",
+            Self::Add(..) => "add",
+            Self::Sub(..) => "sub",
+            Self::Mul(..) => "mul",
+            Self::Div(..) => "div",
+            Self::Rem(..) => "rem",
+            Self::Fma(..) => "fma",
+            Self::Min(..) => "min",
+            Self::Max(..) => "max",
+            Self::Abs(_) => "abs",
+            Self::Neg(_) => "neg",
+            Self::Sqrt(_) => "sqrt",
+            Self::And(..) => "and",
+            Self::Or(..) => "or",
+            Self::Xor(..) => "xor",
+            Self::Not(_) => "not",
+            Self::Shl(..) => "shl",
+            Self::ShrS(..) => "shr_s",
+            Self::ShrU(..) => "shr_u",
+            Self::Cmp(..) => "cmp",
+            Self::Select(..) => "select",
+            Self::Bounded(..) => "bounded",
+            Self::ToFloat(_) => "to_float",
+            Self::ToInt(_) => "to_int",
+            Self::Bits(..) => "bits",
+            Self::Splat(_) => "splat",
+            Self::WidenS(_) => "widen_s",
+            Self::WidenU(_) => "widen_u",
+            Self::Narrow(_) => "narrow",
+            Self::HalfToFloat(_) => "half_to_float",
+            Self::FloatToHalf(_) => "float_to_half",
+            Self::ReduceAdd(_) => "reduce_add",
+            Self::ReduceMax(_) => "reduce_max",
+            Self::Lookup(..) => "lookup",
+            Self::Dot4U(..) => "dot4_u",
+            Self::Dot2U(..) => "dot2_u",
+            Self::Dot2S(..) => "dot2_s",
+            Self::DotWords(..) => "dot_words",
+            Self::Load { .. } => "load",
+            Self::Call(..) => "call",
+        }
+    }
+
+    /// Calls `f` with every value the operation reads, in the order of its operands.
+    pub fn for_each_operand(&self, mut f: impl FnMut(ValueId)) {
+        match self {
+            Self::Unit
+            | Self::Index
+            | Self::Param(_)
+            | Self::I32(_)
+            | Self::F32(_)
+            | Self::I32Lanes(_)
+            | Self::I8Lanes(_)
+            | Self::Scalar(_)
+            | Self::RowCount
+            | Self::OutputCount
+            | Self::Context
+            | Self::Get(_) => {}
+            Self::Abs(a)
+            | Self::Neg(a)
+            | Self::Sqrt(a)
+            | Self::Not(a)
+            | Self::Shl(a, _)
+            | Self::ShrS(a, _)
+            | Self::ShrU(a, _)
+            | Self::ToFloat(a)
+            | Self::ToInt(a)
+            | Self::Bits(_, a)
+            | Self::Splat(a)
+            | Self::WidenS(a)
+            | Self::WidenU(a)
+            | Self::Narrow(a)
+            | Self::HalfToFloat(a)
+            | Self::FloatToHalf(a)
+            | Self::ReduceAdd(a)
+            | Self::ReduceMax(a) => f(*a),
+            Self::Add(a, b)
+            | Self::Sub(a, b)
+            | Self::Mul(a, b)
+            | Self::Div(a, b)
+            | Self::Rem(a, b)
+            | Self::Min(a, b)
+            | Self::Max(a, b)
+            | Self::And(a, b)
+            | Self::Or(a, b)
+            | Self::Xor(a, b)
+            | Self::Cmp(_, a, b)
+            | Self::Bounded(a, b)
+            | Self::Lookup(a, b)
+            | Self::Dot2U(a, b)
+            | Self::Dot2S(a, b)
+            | Self::DotWords(a, b) => {
+                f(*a);
+                f(*b);
+            }
+            Self::Fma(a, b, c) | Self::Select(a, b, c) | Self::Dot4U(a, b, c) => {
+                f(*a);
+                f(*b);
+                f(*c);
+            }
+            Self::Load { slot, index, .. } => {
+                if let Some(slot) = slot {
+                    f(*slot);
+                }
+                f(*index);
+            }
+            Self::Call(_, args) => args.iter().copied().for_each(f),
+        }
+    }
+
+    /// Whether two evaluations in one scope give the same value: everything but reads of memory and mutable locals,
+    /// and the values that their position defines.
+    #[must_use]
+    pub const fn is_pure(&self) -> bool {
+        !matches!(
+            self,
+            Self::Get(_) | Self::Load { .. } | Self::Unit | Self::Index | Self::Param(_)
+        )
+    }
+}

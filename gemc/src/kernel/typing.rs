@@ -1,0 +1,496 @@
+//! The type of every operation, from the types of its operands: one function, used by the builder, the verifier and
+//! through them by everything else.
+
+use super::{FuncId, Function, Kernel, Op, Param, ParamId, Space, Ty, ValueId, VarId};
+
+/// Types of what an operation refers to.
+pub trait TypeEnv {
+    /// Type of a value; `None` if there is no such value.
+    fn value(&self, id: ValueId) -> Option<Ty>;
+    /// Type of a mutable local.
+    fn var(&self, id: VarId) -> Option<Ty>;
+    /// A parameter of the kernel.
+    fn param(&self, id: ParamId) -> Option<&Param>;
+    /// Parameters and result of a function.
+    fn signature(&self, id: FuncId) -> Option<Signature>;
+}
+
+/// Types of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Of its parameters.
+    pub params: Vec<Ty>,
+    /// Of its result.
+    pub result: Ty,
+}
+
+impl Function {
+    /// Types of parameters and result; `None` where ids are out of range, which [`super::verify`] reports.
+    #[must_use]
+    pub fn signature(&self) -> Option<Signature> {
+        let params = self.values.get(..self.params as usize)?;
+        Some(Signature {
+            params: params.iter().map(|v| v.ty).collect(),
+            result: self.values.get(self.result.index())?.ty,
+        })
+    }
+}
+
+/// The types in a kernel of a program.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelTypes<'a> {
+    /// Values, locals and parameters.
+    pub kernel: &'a Kernel,
+    /// What it may call.
+    pub functions: &'a [Function],
+}
+
+impl TypeEnv for KernelTypes<'_> {
+    fn value(&self, id: ValueId) -> Option<Ty> {
+        self.kernel.values.get(id.index()).map(|v| v.ty)
+    }
+
+    fn var(&self, id: VarId) -> Option<Ty> {
+        self.kernel.vars.get(id.index()).map(|v| v.0)
+    }
+
+    fn param(&self, id: ParamId) -> Option<&Param> {
+        self.kernel.params.get(id.index())
+    }
+
+    fn signature(&self, id: FuncId) -> Option<Signature> {
+        self.functions.get(id.index())?.signature()
+    }
+}
+
+/// The types in a function: it has values only.
+#[derive(Clone, Copy, Debug)]
+pub struct FunctionTypes<'a> {
+    /// Values.
+    pub function: &'a Function,
+    /// What it may call.
+    pub functions: &'a [Function],
+}
+
+impl TypeEnv for FunctionTypes<'_> {
+    fn value(&self, id: ValueId) -> Option<Ty> {
+        self.function.values.get(id.index()).map(|v| v.ty)
+    }
+
+    fn var(&self, _: VarId) -> Option<Ty> {
+        None
+    }
+
+    fn param(&self, _: ParamId) -> Option<&Param> {
+        None
+    }
+
+    fn signature(&self, id: FuncId) -> Option<Signature> {
+        self.functions.get(id.index())?.signature()
+    }
+}
+
+/// Why an operation has no type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TypeError {
+    /// An operand that is not defined.
+    #[error("{0} is not defined")]
+    UnknownValue(ValueId),
+    /// A mutable local that is not declared.
+    #[error("{0} is not a declared local")]
+    UnknownVar(VarId),
+    /// A parameter that does not exist.
+    #[error("{0} is not a parameter")]
+    UnknownParam(ParamId),
+    /// A function that does not exist.
+    #[error("{0} is not a function of the program")]
+    UnknownFunction(FuncId),
+    /// An operand of the wrong type.
+    #[error("`{op}`: {value} is {found}, expected {expected}")]
+    Operand {
+        /// Mnemonic.
+        op: &'static str,
+        /// The operand.
+        value: ValueId,
+        /// Its type.
+        found: Ty,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// Operands that should have one type.
+    #[error("`{op}`: {left} is {left_ty} but {right} is {right_ty}; expected one type")]
+    Mismatch {
+        /// Mnemonic.
+        op: &'static str,
+        /// First operand.
+        left: ValueId,
+        /// Its type.
+        left_ty: Ty,
+        /// Second operand.
+        right: ValueId,
+        /// Its type.
+        right_ty: Ty,
+    },
+    /// A literal shift that is too far.
+    #[error("`{op}` by {by}, expected at most {max}")]
+    Shift {
+        /// Mnemonic.
+        op: &'static str,
+        /// The amount.
+        by: u32,
+        /// The most that is allowed.
+        max: u32,
+    },
+    /// A parameter of the wrong kind.
+    #[error("`{op}`: {param} is no {expected}")]
+    ParamKind {
+        /// Mnemonic.
+        op: &'static str,
+        /// The parameter.
+        param: ParamId,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A slot where there is none, or none where one is needed.
+    #[error("`{op}`: {param} {rule}")]
+    Slot {
+        /// Mnemonic.
+        op: &'static str,
+        /// The region.
+        param: ParamId,
+        /// What is expected.
+        rule: &'static str,
+    },
+    /// A type that cannot be loaded, stored or cast to.
+    #[error("`{op}`: {ty} is not allowed, expected {expected}")]
+    Type {
+        /// Mnemonic.
+        op: &'static str,
+        /// The type.
+        ty: Ty,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A call with the wrong number of arguments.
+    #[error("`call`: {function} takes {expected} arguments, found {found}")]
+    Arity {
+        /// Callee.
+        function: FuncId,
+        /// Number of its parameters.
+        expected: usize,
+        /// Number of arguments.
+        found: usize,
+    },
+}
+
+const BITS_RULE: &str = "i32 or f32 of f32 or i32, or a 64-byte vector of a 64-byte vector";
+
+/// The type of an operation. `declared` is the type its definition claims; it decides only where operands do not: what
+/// a load reads, and the type of a function's parameter.
+///
+/// # Errors
+/// The first rule of [`Op`] that does not hold.
+pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, TypeError> {
+    let t = Rules { env, op };
+    match op {
+        Op::Unit | Op::Index | Op::I32(_) | Op::RowCount | Op::OutputCount | Op::Context => {
+            Ok(Ty::I32)
+        }
+        Op::Param(_) => Ok(declared),
+        Op::F32(_) => Ok(Ty::F32),
+        Op::I32Lanes(_) => Ok(Ty::I32x16),
+        Op::I8Lanes(_) => Ok(Ty::I8x16),
+        Op::Scalar(p) => match t.param(*p)? {
+            Param::Scalar { .. } => Ok(Ty::I32),
+            _ => Err(t.param_kind(*p, "scalar parameter")),
+        },
+        Op::Get(m) => env.var(*m).ok_or(TypeError::UnknownVar(*m)),
+        Op::Add(a, b) => t.same(*a, *b, "a number or i16x32", |ty| {
+            ty.is_number() || ty == Ty::I16x32
+        }),
+        Op::Sub(a, b) | Op::Mul(a, b) | Op::Min(a, b) | Op::Max(a, b) => {
+            t.same(*a, *b, "a number", Ty::is_number)
+        }
+        Op::Div(a, b) => t.same(*a, *b, "a float or i32", |ty| {
+            ty.is_float() || ty == Ty::I32
+        }),
+        Op::Rem(a, b) | Op::Bounded(a, b) => t.same(*a, *b, "i32", |ty| ty == Ty::I32),
+        Op::Fma(a, b, c) => {
+            t.same(*a, *b, "a float", Ty::is_float)?;
+            t.same(*a, *c, "a float", Ty::is_float)
+        }
+        Op::Abs(a) | Op::Neg(a) | Op::Sqrt(a) => t.one(*a, "a float", Ty::is_float),
+        Op::And(a, b) | Op::Or(a, b) => t.same(*a, *b, "bool, i32, i32x16 or i8x64", |ty| {
+            ty == Ty::Bool || is_bitwise(ty)
+        }),
+        Op::Xor(a, b) => t.same(*a, *b, "i32, i32x16 or i8x64", is_bitwise),
+        Op::Not(a) => t.one(*a, "bool", |ty| ty == Ty::Bool),
+        Op::Shl(a, by) | Op::ShrS(a, by) => {
+            t.shift(*by, 31)?;
+            t.one(*a, "i32 or i32x16", Ty::is_integer)
+        }
+        Op::ShrU(a, by) => {
+            let ty = t.one(*a, "i32, i32x16 or i8x64", is_bitwise)?;
+            t.shift(*by, if ty == Ty::I8x64 { 7 } else { 31 })?;
+            Ok(ty)
+        }
+        Op::Cmp(_, a, b) => Ok(match t.same(*a, *b, "a number", Ty::is_number)? {
+            Ty::I32 | Ty::F32 => Ty::Bool,
+            _ => Ty::I32x16,
+        }),
+        Op::Select(cond, a, b) => t.select(*cond, *a, *b),
+        Op::ToFloat(a) => t.map(
+            *a,
+            "i32 or i32x16",
+            &[(Ty::I32, Ty::F32), (Ty::I32x16, Ty::F32x16)],
+        ),
+        Op::ToInt(a) => t.map(
+            *a,
+            "f32 or f32x16",
+            &[(Ty::F32, Ty::I32), (Ty::F32x16, Ty::I32x16)],
+        ),
+        Op::Bits(to, a) => t.bits(*to, *a),
+        Op::Splat(a) => t.map(
+            *a,
+            "i32 or f32",
+            &[(Ty::I32, Ty::I32x16), (Ty::F32, Ty::F32x16)],
+        ),
+        Op::WidenS(a) | Op::WidenU(a) => t.map(*a, "i8x16", &[(Ty::I8x16, Ty::I32x16)]),
+        Op::Narrow(a) => t.map(*a, "i32x16", &[(Ty::I32x16, Ty::I8x16)]),
+        Op::HalfToFloat(a) => t.map(*a, "i16x16", &[(Ty::I16x16, Ty::F32x16)]),
+        Op::FloatToHalf(a) => t.map(*a, "f32x16", &[(Ty::F32x16, Ty::I16x16)]),
+        Op::ReduceAdd(a) => t.map(
+            *a,
+            "f32x16 or i32x16",
+            &[(Ty::F32x16, Ty::F32), (Ty::I32x16, Ty::I32)],
+        ),
+        Op::ReduceMax(a) => t.map(*a, "f32x16", &[(Ty::F32x16, Ty::F32)]),
+        Op::Lookup(table, index) => {
+            t.one(*table, "i8x16", |ty| ty == Ty::I8x16)?;
+            t.one(*index, "i8x64", |ty| ty == Ty::I8x64)
+        }
+        Op::Dot4U(acc, a, b) => {
+            t.same(*a, *b, "i8x64", |ty| ty == Ty::I8x64)?;
+            t.one(*acc, "i32x16", |ty| ty == Ty::I32x16)
+        }
+        Op::Dot2U(a, b) | Op::Dot2S(a, b) => {
+            t.same(*a, *b, "i8x64", |ty| ty == Ty::I8x64)?;
+            Ok(Ty::I16x32)
+        }
+        Op::DotWords(a, b) => {
+            t.same(*a, *b, "i16x32", |ty| ty == Ty::I16x32)?;
+            Ok(Ty::I32x16)
+        }
+        Op::Load {
+            region,
+            slot,
+            index,
+            ..
+        } => {
+            t.access(*region, *slot, *index)?;
+            t.storable(declared)
+        }
+        Op::Call(f, args) => t.call(*f, args),
+    }
+}
+
+/// Checks the operands of a store.
+///
+/// # Errors
+/// As [`result_type`]: the region, its slot, the index and the stored type.
+pub fn check_store(
+    env: &impl TypeEnv,
+    region: ParamId,
+    slot: Option<ValueId>,
+    index: ValueId,
+    value: ValueId,
+) -> Result<(), TypeError> {
+    // Any operation will do to name the rules' errors; a load reads the same way.
+    let op = Op::Load {
+        region,
+        slot,
+        index,
+        range: None,
+    };
+    let t = Rules { env, op: &op };
+    t.access(region, slot, index)?;
+    t.storable(t.value(value)?).map(|_| ())
+}
+
+const fn is_bitwise(ty: Ty) -> bool {
+    matches!(ty, Ty::I32 | Ty::I32x16 | Ty::I8x64)
+}
+
+/// The rules' shared parts, for one operation.
+struct Rules<'a, E> {
+    env: &'a E,
+    op: &'a Op,
+}
+
+impl<E: TypeEnv> Rules<'_, E> {
+    fn value(&self, id: ValueId) -> Result<Ty, TypeError> {
+        self.env.value(id).ok_or(TypeError::UnknownValue(id))
+    }
+
+    fn param(&self, id: ParamId) -> Result<&Param, TypeError> {
+        self.env.param(id).ok_or(TypeError::UnknownParam(id))
+    }
+
+    fn param_kind(&self, param: ParamId, expected: &'static str) -> TypeError {
+        TypeError::ParamKind {
+            op: self.op.mnemonic(),
+            param,
+            expected,
+        }
+    }
+
+    fn one(
+        &self,
+        a: ValueId,
+        expected: &'static str,
+        allowed: impl Fn(Ty) -> bool,
+    ) -> Result<Ty, TypeError> {
+        let found = self.value(a)?;
+        if allowed(found) {
+            return Ok(found);
+        }
+        Err(TypeError::Operand {
+            op: self.op.mnemonic(),
+            value: a,
+            found,
+            expected,
+        })
+    }
+
+    fn same(
+        &self,
+        a: ValueId,
+        b: ValueId,
+        expected: &'static str,
+        allowed: impl Fn(Ty) -> bool,
+    ) -> Result<Ty, TypeError> {
+        let ty = self.one(a, expected, &allowed)?;
+        let other = self.one(b, expected, &allowed)?;
+        if ty == other {
+            return Ok(ty);
+        }
+        Err(TypeError::Mismatch {
+            op: self.op.mnemonic(),
+            left: a,
+            left_ty: ty,
+            right: b,
+            right_ty: other,
+        })
+    }
+
+    fn map(&self, a: ValueId, expected: &'static str, table: &[(Ty, Ty)]) -> Result<Ty, TypeError> {
+        let found = self.value(a)?;
+        table
+            .iter()
+            .find(|(from, _)| *from == found)
+            .map(|(_, to)| *to)
+            .ok_or(TypeError::Operand {
+                op: self.op.mnemonic(),
+                value: a,
+                found,
+                expected,
+            })
+    }
+
+    fn shift(&self, by: u32, max: u32) -> Result<(), TypeError> {
+        if by <= max {
+            return Ok(());
+        }
+        Err(TypeError::Shift {
+            op: self.op.mnemonic(),
+            by,
+            max,
+        })
+    }
+
+    fn select(&self, cond: ValueId, a: ValueId, b: ValueId) -> Result<Ty, TypeError> {
+        match self.value(cond)? {
+            Ty::Bool => self.same(a, b, "any type", |_| true),
+            Ty::I32x16 => self.same(a, b, "i32x16 or f32x16", |ty| {
+                matches!(ty, Ty::I32x16 | Ty::F32x16)
+            }),
+            found => Err(TypeError::Operand {
+                op: self.op.mnemonic(),
+                value: cond,
+                found,
+                expected: "bool or an i32x16 mask",
+            }),
+        }
+    }
+
+    fn bits(&self, to: Ty, a: ValueId) -> Result<Ty, TypeError> {
+        let found = self.value(a)?;
+        let scalar = |ty| matches!(ty, Ty::I32 | Ty::F32);
+        let wide = |ty: Ty| ty.bytes() == 64;
+        if (scalar(found) && scalar(to)) || (wide(found) && wide(to)) {
+            return Ok(to);
+        }
+        Err(TypeError::Operand {
+            op: self.op.mnemonic(),
+            value: a,
+            found,
+            expected: BITS_RULE,
+        })
+    }
+
+    fn access(
+        &self,
+        region: ParamId,
+        slot: Option<ValueId>,
+        index: ValueId,
+    ) -> Result<(), TypeError> {
+        let Param::Region { space, .. } = self.param(region)? else {
+            return Err(self.param_kind(region, "region"));
+        };
+        match (*space == Space::Kv, slot) {
+            (true, None) => return Err(self.slot(region, "lies in kv, so a slot is needed")),
+            (false, Some(_)) => {
+                return Err(self.slot(region, "does not lie in kv, so it has no slots"));
+            }
+            (true, Some(slot)) => {
+                self.one(slot, "i32", |ty| ty == Ty::I32)?;
+            }
+            (false, None) => {}
+        }
+        self.one(index, "i32", |ty| ty == Ty::I32).map(|_| ())
+    }
+
+    fn slot(&self, param: ParamId, rule: &'static str) -> TypeError {
+        TypeError::Slot {
+            op: self.op.mnemonic(),
+            param,
+            rule,
+        }
+    }
+
+    fn storable(&self, ty: Ty) -> Result<Ty, TypeError> {
+        if ty.bytes() > 0 {
+            return Ok(ty);
+        }
+        Err(TypeError::Type {
+            op: self.op.mnemonic(),
+            ty,
+            expected: "any type but bool",
+        })
+    }
+
+    fn call(&self, f: FuncId, args: &[ValueId]) -> Result<Ty, TypeError> {
+        let signature = self.env.signature(f).ok_or(TypeError::UnknownFunction(f))?;
+        if signature.params.len() != args.len() {
+            return Err(TypeError::Arity {
+                function: f,
+                expected: signature.params.len(),
+                found: args.len(),
+            });
+        }
+        for (&arg, &expected) in args.iter().zip(&signature.params) {
+            self.one(arg, expected.name(), |ty| ty == expected)?;
+        }
+        Ok(signature.result)
+    }
+}
