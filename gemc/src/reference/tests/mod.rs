@@ -4,15 +4,19 @@ mod fixture;
 
 use super::*;
 use crate::graph::{Guard, Op};
-use fixture::{SMALL, Shape, model};
+use fixture::{classifier, decoder, model};
 
-fn reference(shape: &Shape) -> Reference {
-    let (graph, source) = model(shape);
+fn reference() -> Reference {
+    of(&decoder())
+}
+
+fn of(config: &serde_json::Value) -> Reference {
+    let (graph, source) = model(config);
     Reference::new(&graph, &source)
 }
 
 fn tokens(n: usize, seed: usize) -> Vec<u32> {
-    (0..n).map(|i| ((i * 31 + seed * 17 + i * i) % SMALL.vocab) as u32).collect()
+    (0..n).map(|i| ((i * 31 + seed * 17 + i * i) % 50) as u32).collect()
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -26,7 +30,7 @@ fn run(reference: &Reference, ids: &[u32]) -> Run {
 
 #[test]
 fn the_fixture_routes_in_every_way() {
-    let run = run(&reference(&SMALL), &tokens(120, 1));
+    let run = run(&reference(), &tokens(120, 1));
     for (site, routing) in run.routing.iter() {
         let fired = |row: usize| routing.decisions.fired_row(row).iter().filter(|f| **f).count();
         for count in 0..=2 {
@@ -41,7 +45,7 @@ fn the_fixture_routes_in_every_way() {
 
 #[test]
 fn a_batch_gives_each_sequence_what_it_gets_alone() {
-    let reference = reference(&SMALL);
+    let reference = reference();
     let sequences = [tokens(70, 1), tokens(1, 2), tokens(33, 3)];
     let together = reference.run(&Batch::of(&sequences), &RunOptions::default()).unwrap();
     let mut row = 0;
@@ -57,11 +61,11 @@ fn a_batch_gives_each_sequence_what_it_gets_alone() {
 
 #[test]
 fn a_causal_prefix_does_not_see_what_follows() {
-    let reference = reference(&SMALL);
+    let reference = reference();
     let ids = tokens(80, 4);
     let (long, short) = (run(&reference, &ids), run(&reference, &ids[..65]));
     assert!(largest_difference(long.logits.row(64), short.logits.row(64)) < 1e-4);
-    let encoder = self::reference(&Shape { causal: false, ..SMALL });
+    let encoder = of(&classifier());
     let (long, short) = (run(&encoder, &ids), run(&encoder, &ids[..65]));
     assert_eq!((long.logits.rows(), &long.output_rows[..]), (1, &[0][..]));
     assert!(largest_difference(long.logits.row(0), short.logits.row(0)) > 1e-3);
@@ -69,7 +73,7 @@ fn a_causal_prefix_does_not_see_what_follows() {
 
 #[test]
 fn a_run_resumed_anywhere_gives_the_same_bits() {
-    let reference = reference(&SMALL);
+    let reference = reference();
     let batch = Batch::of(&[tokens(40, 1), tokens(9, 2)]);
     let all: Vec<NodeId> = reference.graph().topo().map(|(id, _)| id).collect();
     let options = RunOptions { capture: &all, ..RunOptions::default() };
@@ -94,7 +98,7 @@ fn a_run_resumed_anywhere_gives_the_same_bits() {
 
 #[test]
 fn forcing_a_run_s_own_routing_changes_nothing_and_another_s_does() {
-    let reference = reference(&SMALL);
+    let reference = reference();
     let batch = Batch::one(&tokens(60, 1));
     let own = reference.run(&batch, &RunOptions::default()).unwrap();
     let other = run(&reference, &tokens(60, 2));
@@ -113,7 +117,7 @@ fn forcing_a_run_s_own_routing_changes_nothing_and_another_s_does() {
 
 #[test]
 fn weights_are_replaced_per_unit_and_undone_by_the_old_ones() {
-    let mut reference = reference(&SMALL);
+    let mut reference = reference();
     let ids = tokens(20, 1);
     let before = run(&reference, &ids);
     let units: Vec<NodeId> = reference.units().collect();
@@ -137,7 +141,7 @@ fn weights_are_replaced_per_unit_and_undone_by_the_old_ones() {
 
 #[test]
 fn int8_activations_round_the_inputs_of_linear_maps_and_nothing_else() {
-    let reference = reference(&SMALL);
+    let reference = reference();
     let batch = Batch::one(&tokens(50, 1));
     let exact = reference.run(&batch, &RunOptions::default()).unwrap();
     let options = RunOptions {
@@ -165,7 +169,7 @@ fn int8_activations_round_the_inputs_of_linear_maps_and_nothing_else() {
 
 #[test]
 fn modules_see_only_the_rows_they_serve() {
-    let reference = reference(&SMALL);
+    let reference = reference();
     let batch = Batch::one(&tokens(64, 5));
     let mut rows = std::collections::BTreeMap::new();
     let observed = &mut |id: NodeId, x: &Matrix| {
@@ -186,7 +190,7 @@ fn modules_see_only_the_rows_they_serve() {
 
 #[test]
 fn output_rows_select_logits() {
-    let reference = reference(&SMALL);
+    let reference = reference();
     let batch = Batch::of(&[tokens(5, 1), tokens(2, 2)]);
     let whole = reference.run(&batch, &RunOptions::default()).unwrap();
     for (outputs, want) in [
@@ -207,7 +211,7 @@ fn output_rows_select_logits() {
 
 #[test]
 fn bad_batches_are_refused_with_what_is_allowed() {
-    let reference = reference(&SMALL);
+    let reference = reference();
     let refuse = |sequences: &[Vec<u32>]| {
         let run = reference.run(&Batch::of(sequences), &RunOptions::default());
         run.unwrap_err().to_string()
