@@ -7,3 +7,5 @@
 extern crate alloc;
 
 pub mod abi;
+#[cfg(feature = "alloc")]
+pub mod format;

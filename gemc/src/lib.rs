@@ -12,3 +12,7 @@ pub mod metrics;
 pub mod reference;
 pub mod tensors;
 pub mod typing;
+pub mod lower;
+pub mod pack;
+pub mod plan;
+pub mod target;
