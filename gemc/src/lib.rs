@@ -7,8 +7,12 @@ mod ids;
 pub mod import;
 pub mod kernel;
 pub mod lower;
+#[cfg(feature = "calibrate")]
+pub mod metrics;
 pub mod pack;
 pub mod plan;
+#[cfg(feature = "calibrate")]
+pub mod reference;
 pub mod target;
 pub mod tensors;
 pub mod typing;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gem_runtime::simd::Level;
 use serde::{Deserialize, Serialize};
 
 /// Files of `targets/`, embedded.
@@ -35,26 +36,6 @@ pub enum TargetError {
     },
 }
 
-/// TEMP until simd lands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// Any.
-    Portable,
-    /// AVX2.
-    X86V3,
-    /// AVX-512.
-    X86V4Vnni,
-}
-
-impl Level {
-    /// Whether.
-    #[must_use]
-    pub fn supported(self) -> bool {
-        self != Self::X86V4Vnni
-    }
-}
-
 /// How kernels multiply codes with activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -76,6 +57,7 @@ pub struct Target {
     /// Rust target triple; `host` for whatever runs the compiler.
     pub triple: String,
     /// Set of vector operations that kernels use.
+    #[serde(with = "level_name")]
     pub level: Level,
     /// How dots are taken.
     pub dot: DotStrategy,
@@ -156,5 +138,23 @@ impl Target {
         fitting
             .pop()
             .expect("the portable target is embedded and runs everywhere")
+    }
+}
+
+/// A level by its name.
+mod level_name {
+    use gem_runtime::simd::Level;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(level.name())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Level, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Level::from_name(&name).ok_or_else(|| {
+            let known = Level::ALL.map(Level::name).join(", ");
+            D::Error::custom(format!("unknown level `{name}`; known: {known}"))
+        })
     }
 }
