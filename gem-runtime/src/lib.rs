@@ -7,3 +7,6 @@
 extern crate alloc;
 
 pub mod abi;
+#[cfg(feature = "alloc")]
+pub mod format;
+pub mod simd;

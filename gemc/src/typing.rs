@@ -1,1 +1,383 @@
-//! Untyped graph in, graph whose every wire has a type out.
+//! `Graph` -> `Graph<Typed>`: every wire gets element type and shape, and every relation between them is checked here,
+//! so that nothing later handles a wire without a type or a weight that does not fit.
+
+use crate::graph::{
+    Graph, Guard, LinearPart, Node, NodeId, NormKind, Op, Task, TensorId, Typed, Untyped, WireType,
+};
+
+/// A node that does not fit its inputs or weights. A checkpoint that import accepts never gives one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{node} ({origin}): {what}")]
+pub struct TypingError {
+    /// The node.
+    pub node: NodeId,
+    /// Where it came from.
+    pub origin: String,
+    /// What does not fit.
+    pub what: String,
+}
+
+/// Gives every wire its type.
+///
+/// # Errors
+/// With the first node, in evaluation order, that does not fit.
+pub fn infer(graph: Graph<Untyped>) -> Result<Graph<Typed>, TypingError> {
+    let mut wires: Vec<WireType> = Vec::new();
+    for (id, node) in graph.topo() {
+        let scope = Scope {
+            graph: &graph,
+            wires: &wires,
+            id,
+            node,
+        };
+        let wire = scope.guarded().and_then(|()| scope.wire());
+        wires.push(wire.map_err(|what| TypingError {
+            node: id,
+            origin: node.origin.clone(),
+            what,
+        })?);
+    }
+    Ok(graph.with_types(wires))
+}
+
+type Check<T> = Result<T, String>;
+
+fn need(holds: bool, what: impl FnOnce() -> String) -> Check<()> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// One node and the types of what comes before it.
+struct Scope<'a> {
+    graph: &'a Graph<Untyped>,
+    wires: &'a [WireType],
+    id: NodeId,
+    node: &'a Node,
+}
+
+impl Scope<'_> {
+    /// The type of the node's wire.
+    fn wire(&self) -> Check<WireType> {
+        match &self.node.op {
+            Op::Tokens => {
+                self.inputs(0)?;
+                Ok(WireType::Ids)
+            }
+            Op::Embed {
+                token,
+                position,
+                token_type,
+            } => self.embed(*token, *position, *token_type),
+            Op::Norm {
+                kind, weight, bias, ..
+            } => self.norm(*kind, *weight, *bias),
+            Op::Linear { parts } => self.linear(parts),
+            Op::Attention { .. } => self.attention(),
+            Op::Router { .. } => self.router(),
+            Op::Clusters { centroids } => self.clusters(*centroids),
+            Op::ScarAttention { heads, .. } => self.scar(*heads as usize),
+            Op::Activate { gated, .. } => self.activate(*gated),
+            Op::Add => self.add(),
+            Op::Combine { base } => self.combine(*base),
+            Op::SelectOutputs { first } => self.select(*first),
+            Op::Output => self.output(),
+        }
+    }
+
+    fn inputs(&self, n: usize) -> Check<()> {
+        let found = self.node.inputs.len();
+        need(found == n, || format!("has {found} inputs, needs {n}"))
+    }
+
+    fn input(&self, slot: usize) -> Check<WireType> {
+        let id = self.node.inputs.get(slot);
+        let id = id.ok_or_else(|| format!("has no input {slot}"))?;
+        let wire = self.wires.get(id.index()).copied();
+        wire.ok_or_else(|| format!("reads {id}, which does not come before it"))
+    }
+
+    /// Width of an input that must be rows of d or whatever columns.
+    fn rows(&self, slot: usize) -> Check<usize> {
+        match self.input(slot)? {
+            WireType::Rows { width } => Ok(width),
+            other => Err(format!("input {slot} is {other:?}, must be rows")),
+        }
+    }
+
+    fn hidden(&self) -> usize {
+        self.graph.facts().hidden_size
+    }
+
+    fn shape(&self, id: TensorId, want: &[usize]) -> Check<()> {
+        let tensor = self.graph.tensor(id);
+        need(tensor.shape == want, || {
+            format!(
+                "{} has shape {:?}, must be {want:?}",
+                tensor.path, tensor.shape
+            )
+        })
+    }
+
+    fn optional(&self, id: Option<TensorId>, want: &[usize]) -> Check<()> {
+        id.map_or(Ok(()), |id| self.shape(id, want))
+    }
+
+    fn embed(
+        &self,
+        token: TensorId,
+        position: Option<TensorId>,
+        token_type: Option<TensorId>,
+    ) -> Check<WireType> {
+        self.inputs(1)?;
+        let found = self.input(0)?;
+        need(found == WireType::Ids, || {
+            format!("input 0 is {found:?}, must be ids")
+        })?;
+        let (facts, width) = (self.graph.facts(), self.hidden());
+        self.shape(token, &[facts.vocab_size, width])?;
+        self.optional(position, &[facts.max_positions, width])?;
+        if let Some(id) = token_type {
+            let shape = &self.graph.tensor(id).shape;
+            let fits = matches!(shape[..], [types, w] if types > 0 && w == width);
+            need(fits, || {
+                format!("token types have shape {shape:?}, must be [n, {width}]")
+            })?;
+        }
+        Ok(WireType::Rows { width })
+    }
+
+    fn norm(&self, kind: NormKind, weight: TensorId, bias: Option<TensorId>) -> Check<WireType> {
+        self.inputs(1)?;
+        let width = self.rows(0)?;
+        need(bias.is_some() == (kind == NormKind::Layer), || {
+            "a bias belongs to a layer norm and to no other".to_owned()
+        })?;
+        self.shape(weight, &[width])?;
+        self.optional(bias, &[width])?;
+        Ok(WireType::Rows { width })
+    }
+
+    fn linear(&self, parts: &[LinearPart]) -> Check<WireType> {
+        self.inputs(1)?;
+        let input = self.input(0)?;
+        let (WireType::Rows { width: columns } | WireType::Outputs { width: columns }) = input
+        else {
+            return Err(format!("input 0 is {input:?}, must be rows or outputs"));
+        };
+        need(!parts.is_empty(), || "has no parts".to_owned())?;
+        let mut width = 0usize;
+        for part in parts {
+            let shape = &self.graph.tensor(part.weight).shape;
+            let [out, within] = shape[..] else {
+                return Err(format!("a weight has shape {shape:?}, must be [out, in]"));
+            };
+            need(within == columns, || {
+                let path = &self.graph.tensor(part.weight).path;
+                format!("{path} takes {within} columns, its input has {columns}")
+            })?;
+            self.optional(part.bias, &[out])?;
+            width += out;
+        }
+        Ok(match input {
+            WireType::Outputs { .. } => WireType::Outputs { width },
+            _ => WireType::Rows { width },
+        })
+    }
+
+    fn attention(&self) -> Check<WireType> {
+        let Op::Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            rope,
+            qk_norm,
+            ..
+        } = &self.node.op
+        else {
+            return Err("is no attention".to_owned());
+        };
+        self.inputs(1)?;
+        let (heads, kv_heads, dim) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
+        need(kv_heads > 0 && heads > 0 && heads % kv_heads == 0, || {
+            format!("{kv_heads} kv heads do not divide {heads} heads")
+        })?;
+        need(dim > 0 && (rope.is_none() || dim % 2 == 0), || {
+            format!("rope on heads of odd width {dim}")
+        })?;
+        let (found, want) = (self.rows(0)?, (heads + 2 * kv_heads) * dim);
+        need(found == want, || {
+            format!("q|k|v is {found} wide, must be {want}")
+        })?;
+        if let Some((q, k, _)) = qk_norm {
+            self.shape(*q, &[dim])?;
+            self.shape(*k, &[dim])?;
+        }
+        Ok(WireType::Rows { width: heads * dim })
+    }
+
+    fn router(&self) -> Check<WireType> {
+        let Op::Router {
+            weight,
+            bias,
+            top_k,
+            threshold,
+            ..
+        } = &self.node.op
+        else {
+            return Err("is no router".to_owned());
+        };
+        self.inputs(1)?;
+        let width = self.rows(0)?;
+        let modules = self.graph.facts().domains.len();
+        self.shape(*weight, &[modules, width])?;
+        self.optional(*bias, &[modules])?;
+        need((1..=modules).contains(&(*top_k as usize)), || {
+            format!("top_k {top_k} of {modules} modules")
+        })?;
+        need(threshold.is_finite(), || format!("threshold {threshold}"))?;
+        Ok(WireType::Routing { modules })
+    }
+
+    fn clusters(&self, centroids: TensorId) -> Check<WireType> {
+        self.inputs(1)?;
+        let width = self.rows(0)?;
+        match self.graph.tensor(centroids).shape[..] {
+            [count, w] if count > 0 && w == width => Ok(WireType::Clusters { count }),
+            _ => Err(format!("centroids must have shape [n, {width}]")),
+        }
+    }
+
+    fn routing(&self, slot: usize) -> Check<usize> {
+        match self.input(slot)? {
+            WireType::Routing { modules } => Ok(modules),
+            other => Err(format!("input {slot} is {other:?}, must be routing")),
+        }
+    }
+
+    fn scar(&self, heads: usize) -> Check<WireType> {
+        let (found, width) = (self.rows(0)?, self.hidden());
+        need(found == 3 * width, || {
+            format!("q|k|v is {found} wide, must be {}", 3 * width)
+        })?;
+        self.routing(1)?;
+        if self.node.inputs.len() > 2 {
+            let clusters = self.input(2)?;
+            need(matches!(clusters, WireType::Clusters { .. }), || {
+                format!("input 2 is {clusters:?}, must be clusters")
+            })?;
+            self.inputs(3)?;
+        }
+        need(heads > 0 && width % heads == 0, || {
+            format!("{heads} heads over {width}")
+        })?;
+        Ok(WireType::Rows { width })
+    }
+
+    fn activate(&self, gated: bool) -> Check<WireType> {
+        self.inputs(1)?;
+        let wide = self.rows(0)?;
+        need(!gated || wide % 2 == 0, || {
+            format!("gate and up of odd width {wide}")
+        })?;
+        Ok(WireType::Rows {
+            width: if gated { wide / 2 } else { wide },
+        })
+    }
+
+    fn add(&self) -> Check<WireType> {
+        self.inputs(2)?;
+        let (a, b) = (self.rows(0)?, self.rows(1)?);
+        need(a == b, || format!("adds rows of {a} and of {b}"))?;
+        Ok(WireType::Rows { width: a })
+    }
+
+    fn combine(&self, base: bool) -> Check<WireType> {
+        let modules = self.routing(0)?;
+        let width = self.hidden();
+        let first = 1 + usize::from(base);
+        let given = self.node.inputs.len().saturating_sub(first);
+        need(self.node.inputs.len() >= first, || "has no base".to_owned())?;
+        need(given == 0 || given == modules, || {
+            format!("combines {given} of {modules} modules")
+        })?;
+        for slot in 1..self.node.inputs.len() {
+            let found = self.rows(slot)?;
+            need(found == width, || {
+                format!("input {slot} is {found} wide, must be {width}")
+            })?;
+        }
+        self.combined_guards(base, first)?;
+        Ok(WireType::Rows { width })
+    }
+
+    /// The base is there always or as a fallback, module m exactly where m fired.
+    fn combined_guards(&self, base: bool, first: usize) -> Check<()> {
+        let routing = self.node.inputs[0];
+        if base {
+            let guard = self.graph.node(self.node.inputs[1]).guard;
+            let fits = matches!(guard, Guard::Always) || guard == (Guard::Fallback { routing });
+            need(fits, || format!("its base is guarded by {guard:?}"))?;
+        }
+        for (m, input) in self.node.inputs[first..].iter().enumerate() {
+            let module = m as u32;
+            let guard = self.graph.node(*input).guard;
+            need(guard == Guard::Module { routing, module }, || {
+                format!("the output of module {m} is guarded by {guard:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn select(&self, first: bool) -> Check<WireType> {
+        self.inputs(1)?;
+        let classifies = self.graph.facts().task == Task::SequenceClassification;
+        need(first == classifies, || {
+            "selects the rows of another task".to_owned()
+        })?;
+        let width = self.rows(0)?;
+        Ok(WireType::Outputs { width })
+    }
+
+    fn output(&self) -> Check<WireType> {
+        self.inputs(1)?;
+        let facts = self.graph.facts();
+        let want = match facts.task {
+            Task::CausalLm => facts.vocab_size,
+            Task::SequenceClassification => facts.labels.len(),
+        };
+        match self.input(0)? {
+            WireType::Outputs { width } if width == want => Ok(WireType::Outputs { width }),
+            other => Err(format!("gives {other:?}, must be outputs of width {want}")),
+        }
+    }
+
+    /// A guard names a router before it, and only `Combine` reads across guards.
+    fn guarded(&self) -> Check<()> {
+        if let Guard::Module { routing, .. } | Guard::Fallback { routing } = self.node.guard {
+            let before = self.wires.get(routing.index());
+            let modules = match before {
+                Some(WireType::Routing { modules }) => *modules,
+                _ => return Err(format!("is guarded by {routing}, which is no router")),
+            };
+            if let Guard::Module { module, .. } = self.node.guard {
+                let fits = (module as usize) < modules;
+                need(fits, || {
+                    format!("is guarded by module {module} of {modules}")
+                })?;
+            }
+        }
+        if matches!(self.node.op, Op::Combine { .. }) {
+            return Ok(());
+        }
+        for input in &self.node.inputs {
+            need(*input < self.id, || {
+                format!("reads {input}, which does not come before it")
+            })?;
+            let guard = self.graph.node(*input).guard;
+            need(
+                matches!(guard, Guard::Always) || guard == self.node.guard,
+                || format!("reads {input}, which is computed on other rows only"),
+            )?;
+        }
+        Ok(())
+    }
+}

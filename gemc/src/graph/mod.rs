@@ -5,6 +5,8 @@
 
 mod op;
 
+use std::collections::HashMap;
+
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 
 pub use op::{Activation, Guard, LinearPart, NormKind, Op, Rope, RopeScaling, ScarMask, Score};
@@ -242,6 +244,7 @@ impl Graph<Untyped> {
 #[derive(Debug)]
 pub struct Builder {
     graph: Graph<Untyped>,
+    tensor_ids: HashMap<String, TensorId>,
     site: Site,
     guard: Guard,
 }
@@ -258,6 +261,7 @@ impl Builder {
         };
         Self {
             graph,
+            tensor_ids: HashMap::new(),
             site: Site::Embedding,
             guard: Guard::Always,
         }
@@ -273,17 +277,25 @@ impl Builder {
         self.guard = guard;
     }
 
+    /// The guard of a node added before.
+    #[must_use]
+    pub fn guard_of(&self, id: NodeId) -> Guard {
+        self.graph.node(id).guard
+    }
+
     /// Registers a tensor once; the same path gives the same id.
     pub fn tensor(&mut self, path: &str, shape: &[usize]) -> TensorId {
-        if let Some(i) = self.graph.tensors.iter().position(|t| t.path == path) {
-            debug_assert_eq!(self.graph.tensors[i].shape, shape);
-            return TensorId::from_index(i);
+        if let Some(&id) = self.tensor_ids.get(path) {
+            debug_assert_eq!(self.graph.tensors[id.index()].shape, shape);
+            return id;
         }
+        let id = TensorId::from_index(self.graph.tensors.len());
+        self.tensor_ids.insert(path.to_owned(), id);
         self.graph.tensors.push(Tensor {
             path: path.to_owned(),
             shape: shape.to_vec(),
         });
-        TensorId::from_index(self.graph.tensors.len() - 1)
+        id
     }
 
     /// Adds a node.

@@ -1,0 +1,276 @@
+//! One JSON object -> typed values, key by key. Every key that is asked for is accounted for; what is left over at the
+//! end is unknown. Findings are collected, and a value that is wrong comes back as `None`.
+
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::super::error::{Finding, Findings, Place, nearest, shown};
+use super::super::json::kind;
+
+/// What became of a config key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyUse {
+    /// It shapes the model.
+    Used,
+    /// It was read and has no effect, for this reason.
+    Ignored(String),
+}
+
+/// Every key of the file, nested ones as `router.top_k`, in the order they were read.
+pub type KeyAccount = Vec<(String, KeyUse)>;
+
+/// Reads one object.
+#[derive(Debug)]
+pub struct Keys<'a> {
+    file: &'a str,
+    prefix: String,
+    map: &'a Map<String, Value>,
+    known: Vec<&'static str>,
+    account: KeyAccount,
+    findings: Findings,
+}
+
+impl<'a> Keys<'a> {
+    /// Starts on the top object of a file.
+    pub fn new(file: &'a str, map: &'a Map<String, Value>) -> Self {
+        Self {
+            file,
+            prefix: String::new(),
+            map,
+            known: Vec::new(),
+            account: Vec::new(),
+            findings: Findings::default(),
+        }
+    }
+
+    /// Starts on the object under `key`; an absent one reads as empty.
+    pub fn nested(&mut self, key: &'static str, empty: &'a Map<String, Value>) -> Keys<'a> {
+        let map = match self.get(key) {
+            None => empty,
+            Some(Value::Object(map)) => map,
+            Some(other) => {
+                self.refuse(key, format!("found {}", kind(other)), "an object");
+                empty
+            }
+        };
+        let path = self.path(key);
+        self.account.retain(|(k, _)| *k != path);
+        Keys {
+            prefix: format!("{path}."),
+            ..Keys::new(self.file, map)
+        }
+    }
+
+    /// Takes over what a nested reader found; its unknown keys are refused.
+    pub fn absorb(&mut self, nested: Keys<'a>) {
+        let (account, findings) = nested.finish(|_| false);
+        self.account.extend(account);
+        findings.into_iter().for_each(|f| self.findings.push(f));
+    }
+
+    /// Refuses what nobody asked for, except keys for which `training_only` holds.
+    pub fn finish(mut self, training_only: fn(&str) -> bool) -> (KeyAccount, Vec<Finding>) {
+        for key in self.map.keys() {
+            if self.known.contains(&key.as_str()) {
+                continue;
+            }
+            if training_only(key) {
+                let why = KeyUse::Ignored("only training or other libraries use it".to_owned());
+                self.account.push((self.path(key), why));
+                continue;
+            }
+            let hint = match nearest(key, self.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known keys: {}", self.known.join(", ")),
+            };
+            let what = format!("is not known; {hint}");
+            self.findings.push(Finding::at(self.place(key), what));
+        }
+        let findings = self.findings.into_list();
+        (self.account, findings)
+    }
+
+    fn path(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    fn place(&self, key: &str) -> Place {
+        Place::Key {
+            file: self.file.to_owned(),
+            key: self.path(key),
+        }
+    }
+
+    /// Notes a finding about `key`.
+    pub fn refuse(&mut self, key: &str, what: impl Into<String>, allowed: impl Into<String>) {
+        let finding = Finding::at(self.place(key), what).allowed(allowed);
+        self.findings.push(finding);
+    }
+
+    /// Notes that `key`, when it is there, has no effect.
+    pub fn ignore(&mut self, key: &'static str, why: &str) {
+        self.learn(key);
+        if self.map.contains_key(key) {
+            let path = self.path(key);
+            let inside = format!("{path}.");
+            self.account
+                .retain(|(k, _)| *k != path && !k.starts_with(&inside));
+            self.account.push((path, KeyUse::Ignored(why.to_owned())));
+        }
+    }
+
+    fn learn(&mut self, key: &'static str) {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+    }
+
+    /// The raw value; null counts as absent.
+    pub fn get(&mut self, key: &'static str) -> Option<&'a Value> {
+        self.learn(key);
+        let value = self.map.get(key)?;
+        let path = self.path(key);
+        if !self.account.iter().any(|(k, _)| *k == path) {
+            self.account.push((path, KeyUse::Used));
+        }
+        (!value.is_null()).then_some(value)
+    }
+
+    /// Whether the key is written in the file, be it as null.
+    pub fn written(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    fn missing(&mut self, key: &str, allowed: impl Into<String>) {
+        self.refuse(key, "is missing", allowed);
+    }
+
+    /// An integer in `range`; `default` is taken when it is absent, and without one it is required.
+    pub fn count(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<usize>,
+        default: Option<usize>,
+    ) -> Option<usize> {
+        let allowed = format!("an integer in {}..={}", range.start(), range.end());
+        match self.get(key) {
+            None => {
+                if default.is_none() {
+                    self.missing(key, allowed);
+                }
+                default
+            }
+            Some(value) => {
+                let found = value.as_u64().and_then(|v| usize::try_from(v).ok());
+                let found = found.filter(|v| range.contains(v));
+                if found.is_none() {
+                    self.refuse(key, format!("found {}", kind(value)), allowed);
+                }
+                found
+            }
+        }
+    }
+
+    /// A number for which `holds`; `allowed` says what that is.
+    pub fn number(
+        &mut self,
+        key: &'static str,
+        holds: fn(f64) -> bool,
+        allowed: &str,
+        default: Option<f64>,
+    ) -> Option<f64> {
+        match self.get(key) {
+            None => {
+                if default.is_none() {
+                    self.missing(key, allowed);
+                }
+                default
+            }
+            Some(value) => {
+                let found = value.as_f64().filter(|v| v.is_finite() && holds(*v));
+                if found.is_none() {
+                    self.refuse(key, format!("found {}", kind(value)), allowed);
+                }
+                found
+            }
+        }
+    }
+
+    /// True or false.
+    pub fn flag(&mut self, key: &'static str, default: Option<bool>) -> Option<bool> {
+        match self.get(key) {
+            None => {
+                if default.is_none() {
+                    self.missing(key, "true or false");
+                }
+                default
+            }
+            Some(Value::Bool(b)) => Some(*b),
+            Some(other) => {
+                self.refuse(key, format!("found {}", kind(other)), "true or false");
+                None
+            }
+        }
+    }
+
+    /// One of the named values.
+    pub fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+        default: Option<T>,
+    ) -> Option<T> {
+        let names: Vec<String> = choices.iter().map(|(n, _)| format!("\"{n}\"")).collect();
+        match self.get(key) {
+            None => {
+                if default.is_none() {
+                    self.missing(key, names.join(", "));
+                }
+                default
+            }
+            Some(value) => {
+                let found = choices.iter().find(|(n, _)| value.as_str() == Some(n));
+                if found.is_none() {
+                    self.refuse(key, format!("found {}", kind(value)), names.join(", "));
+                }
+                found.map(|(_, v)| *v)
+            }
+        }
+    }
+
+    /// A list of at most `most` distinct, printable, non-empty strings; empty when absent.
+    pub fn names(&mut self, key: &'static str, most: usize) -> Option<Vec<String>> {
+        let allowed = format!("a list of at most {most} distinct names without control characters");
+        let Some(value) = self.get(key) else {
+            return Some(Vec::new());
+        };
+        let Some(items) = value.as_array().filter(|a| a.len() <= most) else {
+            self.refuse(key, format!("found {}", kind(value)), allowed);
+            return None;
+        };
+        let mut names: Vec<String> = Vec::with_capacity(items.len());
+        let mut seen = std::collections::HashSet::new();
+        for item in items {
+            let name = item.as_str().filter(|s| is_name(s));
+            let Some(name) = name else {
+                self.refuse(key, format!("holds {}", kind(item)), allowed);
+                return None;
+            };
+            if !seen.insert(name) {
+                self.refuse(key, format!("holds \"{}\" twice", shown(name)), allowed);
+                return None;
+            }
+            names.push(name.to_owned());
+        }
+        Some(names)
+    }
+}
+
+/// Whether a string can name a domain or a label.
+pub fn is_name(s: &str) -> bool {
+    const LONGEST: usize = 256;
+    !s.is_empty() && s.len() <= LONGEST && !s.chars().any(char::is_control)
+}

@@ -1,0 +1,195 @@
+//! `config.json` of a GEM checkpoint as validated values: whoever holds a [`GemConfig`] need not check a number again.
+//!
+//! Every size is capped, so that products of two of them fit `u64` and nothing is ever allocated by an unchecked number.
+
+mod keys;
+mod read;
+mod rope;
+mod routing;
+
+use crate::graph::{Activation, NormKind, Rope, ScarMask, Score, Task};
+
+pub use keys::{KeyAccount, KeyUse};
+pub use read::{is_training_only, read};
+
+/// Where norms sit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormPosition {
+    /// Before attention and MLP, as in LLaMA.
+    Pre,
+    /// After the residual addition, as in BERT.
+    Post,
+}
+
+/// How positions enter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Positions {
+    /// Rotary, in attention.
+    Rope(Rope),
+    /// A learned row per position, added to the embedding.
+    Learned,
+    /// Not at all.
+    None,
+}
+
+/// Which places are routed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouterPlace {
+    /// None: a dense model.
+    Nowhere,
+    /// These layers, ascending.
+    Layers(Vec<usize>),
+    /// Once, after the last layer.
+    Final,
+}
+
+/// How a token chooses its modules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouterConfig {
+    /// Where.
+    pub place: RouterPlace,
+    /// Logits to p.
+    pub score: Score,
+    /// At most so many modules fire.
+    pub top_k: u32,
+    /// A module fires when p is strictly above; in `[0, 1)`.
+    pub threshold: f32,
+    /// Gates divided by their sum.
+    pub renormalize: bool,
+    /// Centroids of a SCAR layer; 0: no cluster ids.
+    pub clusters: usize,
+    /// Whether the router has a bias.
+    pub bias: bool,
+}
+
+/// Attention between routed tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScarConfig {
+    /// The layers that have it, ascending; empty for placement `final`.
+    pub layers: Vec<usize>,
+    /// Heads over the hidden size.
+    pub heads: u32,
+    /// Who sees whom.
+    pub mask: ScarMask,
+    /// Whether x is added back.
+    pub residual: bool,
+}
+
+/// What a domain module is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modules {
+    /// There are none.
+    Off,
+    /// An MLP of this width.
+    Mlp {
+        /// f of the module.
+        intermediate_size: usize,
+    },
+    /// `B(A x)`.
+    Lora {
+        /// Rows of A.
+        rank: usize,
+    },
+}
+
+/// When the general path of a routed layer is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GeneralPath {
+    /// For every row.
+    Always,
+    /// For rows on which nothing fires.
+    Fallback,
+    /// Never; it has no tensors in routed layers.
+    None,
+}
+
+/// A validated `config.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GemConfig {
+    /// From `architectures`.
+    pub task: Task,
+    /// d.
+    pub hidden_size: usize,
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; divides the query heads.
+    pub num_key_value_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// f of the general path.
+    pub intermediate_size: usize,
+    /// Token ids are below.
+    pub vocab_size: usize,
+    /// Positions are below.
+    pub max_position_embeddings: usize,
+    /// Of the general path and the modules.
+    pub hidden_act: Activation,
+    /// Whether MLPs have a gate.
+    pub mlp_gated: bool,
+    /// Which norm.
+    pub norm: NormKind,
+    /// Its epsilon.
+    pub norm_eps: f32,
+    /// Where norms sit.
+    pub norm_position: NormPosition,
+    /// How positions enter.
+    pub positions: Positions,
+    /// Rows of the token type table; 0: there is none.
+    pub type_vocab_size: usize,
+    /// Biases of q, k, v and o.
+    pub attention_bias: bool,
+    /// Biases of every MLP.
+    pub mlp_bias: bool,
+    /// RMS norm of q and k.
+    pub qk_norm: bool,
+    /// Whether the head is the embedding (causal only).
+    pub tie_word_embeddings: bool,
+    /// Names of the domains; module m serves domain m.
+    pub domains: Vec<String>,
+    /// The router.
+    pub router: RouterConfig,
+    /// SCAR, unless its mask is off.
+    pub scar: Option<ScarConfig>,
+    /// The modules.
+    pub modules: Modules,
+    /// The general path of routed layers.
+    pub general_path: GeneralPath,
+    /// Label names by index; empty for a decoder.
+    pub labels: Vec<String>,
+}
+
+impl GemConfig {
+    /// Whether layer `l` is routed.
+    #[must_use]
+    pub fn is_routed(&self, l: usize) -> bool {
+        matches!(&self.router.place, RouterPlace::Layers(layers) if layers.binary_search(&l).is_ok())
+    }
+
+    /// Whether layer `l` has SCAR.
+    #[must_use]
+    pub fn has_scar(&self, l: usize) -> bool {
+        self.scar
+            .as_ref()
+            .is_some_and(|s| s.layers.binary_search(&l).is_ok())
+    }
+
+    /// Whether there is a routed block after the last layer.
+    #[must_use]
+    pub fn final_routed(&self) -> bool {
+        self.router.place == RouterPlace::Final
+    }
+
+    /// Whether that block has SCAR.
+    #[must_use]
+    pub fn final_scar(&self) -> bool {
+        self.final_routed() && self.scar.is_some()
+    }
+
+    /// Whether positions see only earlier ones.
+    #[must_use]
+    pub fn causal(&self) -> bool {
+        self.task == Task::CausalLm
+    }
+}

@@ -1,0 +1,256 @@
+//! The keys of `config.json` -> [`GemConfig`]: one line per key with its default and its range.
+
+use serde_json::{Map, Value};
+
+use super::super::error::Findings;
+use super::super::json::kind;
+use super::keys::{KeyAccount, Keys, is_name};
+use super::{GemConfig, NormPosition, Positions, rope, routing};
+use crate::graph::{Activation, NormKind, Task};
+
+const FILE: &str = "config.json";
+const MOST_LABELS: usize = 1 << 16;
+
+/// Keys that only training or other libraries use; so are `*_token_id` and `*dropout*`.
+const TRAINING_ONLY: [&str; 15] = [
+    "transformers_version",
+    "_name_or_path",
+    "use_cache",
+    "initializer_range",
+    "label2id",
+    "problem_type",
+    "finetuning_task",
+    "gradient_checkpointing",
+    "output_attentions",
+    "output_hidden_states",
+    "output_router_logits",
+    "pretraining_tp",
+    "return_dict",
+    "router_aux_loss_coef",
+    "auto_map",
+];
+
+/// Whether a key is accepted without effect.
+#[must_use]
+pub fn is_training_only(key: &str) -> bool {
+    TRAINING_ONLY.contains(&key) || key.ends_with("_token_id") || key.contains("dropout")
+}
+
+/// Reads a GEM config. Findings go to `findings`; the config comes back when every value could be read, even if an
+/// unknown key was found, so that tensors can be checked against it and reported together.
+pub fn read(map: &Map<String, Value>, findings: &mut Findings) -> (Option<GemConfig>, KeyAccount) {
+    let empty = Map::new();
+    let mut keys = Keys::new(FILE, map);
+    let config = values(&mut keys, &empty);
+    let (account, found) = keys.finish(is_training_only);
+    found.into_iter().for_each(|f| findings.push(f));
+    (config, account)
+}
+
+/// Widths of the attention.
+struct Sizes {
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+fn values<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<GemConfig> {
+    const ACTS: [(&str, Activation); 4] = [
+        ("silu", Activation::Silu),
+        ("gelu", Activation::Gelu),
+        ("gelu_pytorch_tanh", Activation::GeluTanh),
+        ("relu", Activation::Relu),
+    ];
+    const NORMS: [(&str, NormKind); 2] =
+        [("rmsnorm", NormKind::Rms), ("layernorm", NormKind::Layer)];
+    const PLACES: [(&str, NormPosition); 2] =
+        [("pre", NormPosition::Pre), ("post", NormPosition::Post)];
+    keys.choice("model_type", &[("gem", ())], None);
+    keys.count("gem_version", 1..=1, None);
+    dtype(keys);
+    let task = task(keys);
+    let hidden_size = keys.count("hidden_size", 1..=1 << 16, None);
+    let num_hidden_layers = keys.count("num_hidden_layers", 1..=1024, None);
+    let sizes = sizes(keys, hidden_size);
+    let intermediate_size = keys.count("intermediate_size", 1..=1 << 20, None);
+    let vocab_size = keys.count("vocab_size", 1..=1 << 22, None);
+    let max_position_embeddings = keys.count("max_position_embeddings", 1..=1 << 24, None);
+    let hidden_act = keys.choice("hidden_act", &ACTS, None);
+    let mlp_gated = keys.flag("mlp_gated", None);
+    let norm = keys.choice("norm", &NORMS, None);
+    let eps = |e: f64| (0.0..=1.0).contains(&e);
+    let norm_eps = keys.number("norm_eps", eps, "a number in 0..=1", None);
+    let norm_position = keys.choice("norm_position", &PLACES, None);
+    let positions = positions(keys, empty, sizes.as_ref());
+    let type_vocab_size = keys.count("type_vocab_size", 0..=1 << 16, Some(0));
+    let attention_bias = keys.flag("attention_bias", Some(false));
+    let mlp_bias = keys.flag("mlp_bias", Some(false));
+    let qk_norm = keys.flag("qk_norm", Some(false));
+    let tie = keys.flag("tie_word_embeddings", Some(false));
+    let routing = routing::read(keys, empty, num_hidden_layers, hidden_size);
+    let labels = task.and_then(|task| labels(keys, task));
+    if task == Some(Task::SequenceClassification) {
+        keys.ignore("tie_word_embeddings", "a classifier has no word head");
+    }
+    let (sizes, routing) = (sizes?, routing?);
+    Some(GemConfig {
+        task: task?,
+        hidden_size: sizes.hidden,
+        num_hidden_layers: num_hidden_layers?,
+        num_attention_heads: sizes.heads,
+        num_key_value_heads: sizes.kv_heads,
+        head_dim: sizes.head_dim,
+        intermediate_size: intermediate_size?,
+        vocab_size: vocab_size?,
+        max_position_embeddings: max_position_embeddings?,
+        hidden_act: hidden_act?,
+        mlp_gated: mlp_gated?,
+        norm: norm?,
+        norm_eps: norm_eps? as f32,
+        norm_position: norm_position?,
+        positions: positions?,
+        type_vocab_size: type_vocab_size?,
+        attention_bias: attention_bias?,
+        mlp_bias: mlp_bias?,
+        qk_norm: qk_norm?,
+        tie_word_embeddings: tie? && task == Some(Task::CausalLm),
+        domains: routing.domains,
+        router: routing.router,
+        scar: routing.scar,
+        modules: routing.modules,
+        general_path: routing.general_path,
+        labels: labels?,
+    })
+}
+
+/// `torch_dtype` and `dtype`: the type at saving time. Each tensor says its own, so neither has an effect.
+fn dtype(keys: &mut Keys<'_>) {
+    const TYPES: [(&str, u8); 3] = [("float32", 0), ("float16", 1), ("bfloat16", 2)];
+    let old = keys.choice("torch_dtype", &TYPES, Some(u8::MAX));
+    let new = keys.choice("dtype", &TYPES, Some(u8::MAX));
+    if keys.written("torch_dtype") && keys.written("dtype") && old != new {
+        let allowed = "one of the two spellings, or the same value in both";
+        keys.refuse("dtype", "disagrees with `torch_dtype`", allowed);
+    }
+    keys.ignore("torch_dtype", "every tensor says its own type");
+    keys.ignore("dtype", "every tensor says its own type");
+}
+
+fn task(keys: &mut Keys<'_>) -> Option<Task> {
+    const TASKS: [(&str, Task); 2] = [
+        ("GemForCausalLM", Task::CausalLm),
+        ("GemForSequenceClassification", Task::SequenceClassification),
+    ];
+    let allowed = "[\"GemForCausalLM\"] or [\"GemForSequenceClassification\"]";
+    let Some(value) = keys.get("architectures") else {
+        keys.refuse("architectures", "is missing", allowed);
+        return None;
+    };
+    let name = match value.as_array().map(Vec::as_slice) {
+        Some([one]) => one.as_str(),
+        _ => None,
+    };
+    let found = TASKS.iter().find(|(n, _)| name == Some(n));
+    if found.is_none() {
+        let found = value.as_array().and_then(|a| a.first()).unwrap_or(value);
+        keys.refuse("architectures", format!("found {}", kind(found)), allowed);
+    }
+    found.map(|(_, t)| *t)
+}
+
+fn sizes(keys: &mut Keys<'_>, hidden: Option<usize>) -> Option<Sizes> {
+    let heads = keys.count("num_attention_heads", 1..=4096, None);
+    let kv_heads = keys.count("num_key_value_heads", 1..=4096, heads.or(Some(1)));
+    let written = keys.get("head_dim").is_some();
+    let given = keys.count("head_dim", 1..=4096, Some(1));
+    let (hidden, heads, kv_heads) = (hidden?, heads?, kv_heads?);
+    if heads % kv_heads != 0 {
+        let allowed = format!("a divisor of `num_attention_heads` = {heads}");
+        keys.refuse("num_key_value_heads", format!("found {kv_heads}"), allowed);
+        return None;
+    }
+    if !written && hidden % heads != 0 {
+        let what = format!("found {heads}");
+        let allowed = format!("a divisor of `hidden_size` = {hidden}, or `head_dim` given as well");
+        keys.refuse("num_attention_heads", what, allowed);
+        return None;
+    }
+    Some(Sizes {
+        hidden,
+        heads,
+        kv_heads,
+        head_dim: if written { given? } else { hidden / heads },
+    })
+}
+
+fn positions<'a>(
+    keys: &mut Keys<'a>,
+    empty: &'a Map<String, Value>,
+    sizes: Option<&Sizes>,
+) -> Option<Positions> {
+    const KINDS: [(&str, u8); 3] = [("rope", 0), ("learned", 1), ("none", 2)];
+    let which = keys.choice("position_embedding", &KINDS, None);
+    let rope = rope::read(keys, empty);
+    match which? {
+        0 => {
+            if let Some(odd) = sizes.map(|s| s.head_dim).filter(|d| d % 2 != 0) {
+                let allowed = "an even number, since `position_embedding` is \"rope\"";
+                keys.refuse("head_dim", format!("is {odd}"), allowed);
+                return None;
+            }
+            Some(Positions::Rope(rope?))
+        }
+        other => {
+            let scaled = rope?.scaling != crate::graph::RopeScaling::None;
+            if scaled {
+                let what = "is set, but `position_embedding` is not \"rope\"";
+                keys.refuse("rope_scaling", what, "null");
+            }
+            for key in ["rope_theta", "rope_scaling", "rope_parameters"] {
+                keys.ignore(key, "`position_embedding` is not \"rope\"");
+            }
+            Some(if other == 1 {
+                Positions::Learned
+            } else {
+                Positions::None
+            })
+        }
+    }
+}
+
+/// Label names by index, from `id2label` or made up from `num_labels`.
+fn labels(keys: &mut Keys<'_>, task: Task) -> Option<Vec<String>> {
+    if task == Task::CausalLm {
+        keys.ignore("num_labels", "only a classifier has labels");
+        keys.ignore("id2label", "only a classifier has labels");
+        return Some(Vec::new());
+    }
+    let names = keys.get("id2label").map(|v| (v, label_names(v)));
+    let default = match &names {
+        Some((_, Some(names))) => Some(names.len()),
+        _ => None,
+    };
+    let count = keys.count("num_labels", 1..=MOST_LABELS, default)?;
+    match names {
+        None => Some((0..count).map(|i| format!("LABEL_{i}")).collect()),
+        Some((_, Some(names))) if names.len() == count => Some(names),
+        Some((value, _)) => {
+            let allowed = format!(
+                "an object that names each of \"0\" to \"{}\" once",
+                count - 1
+            );
+            let size = value.as_object().map_or(0, Map::len);
+            keys.refuse("id2label", format!("holds {size} labels"), allowed);
+            None
+        }
+    }
+}
+
+fn label_names(value: &Value) -> Option<Vec<String>> {
+    let map = value.as_object().filter(|m| m.len() <= MOST_LABELS)?;
+    (0..map.len())
+        .map(|i| map.get(&i.to_string())?.as_str().filter(|s| is_name(s)))
+        .map(|name| name.map(str::to_owned))
+        .collect()
+}

@@ -1,0 +1,236 @@
+//! `model.safetensors`, or an index and its shards -> one table of tensors over memory-mapped files.
+//!
+//! Index and shards must tell the same story: every tensor in exactly the shard that the index names.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use super::super::error::{Finding, Findings, ImportError, shown};
+use super::super::json;
+use super::header::{self, Entry};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const LONGEST_INDEX: u64 = 64 << 20;
+
+/// One mapped file.
+#[derive(Debug)]
+struct Shard {
+    name: String,
+    map: Mmap,
+    entries: Vec<Entry>,
+}
+
+/// Where a tensor is: shard and entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    shard: u32,
+    entry: u32,
+}
+
+/// Every tensor of a checkpoint.
+#[derive(Debug)]
+pub struct TensorFiles {
+    shards: Vec<Shard>,
+    by_name: BTreeMap<String, Found>,
+}
+
+impl TensorFiles {
+    /// Opens the tensor files of a checkpoint folder.
+    ///
+    /// # Errors
+    /// A file that cannot be read or a broken header stops at once; all disagreements of index and shards are
+    /// reported together.
+    pub fn open(dir: &Path) -> Result<Self, ImportError> {
+        let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
+        match (single.exists(), index.exists()) {
+            (true, true) => {
+                let what = format!("stands beside {SINGLE}: which of them holds the model?");
+                Err(Finding::file(INDEX, what).allowed("one of the two").into())
+            }
+            (false, false) => {
+                let what = format!("holds neither {SINGLE} nor {INDEX}");
+                Err(Finding::file(dir.display().to_string(), what).into())
+            }
+            (true, false) => Self::of(vec![open_shard(dir, SINGLE)?]),
+            (false, true) => Self::sharded(dir),
+        }
+    }
+
+    fn sharded(dir: &Path) -> Result<Self, ImportError> {
+        let bytes = json::read_bounded(&dir.join(INDEX), INDEX, LONGEST_INDEX)?;
+        let index = parse_index(&bytes).map_err(|e| Finding::file(INDEX, e))?;
+        let mut names: Vec<&String> = index.values().collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut shards = Vec::new();
+        for name in names {
+            shards.push(open_shard(dir, name)?);
+        }
+        let files = Self::of(shards)?;
+        files.compare(&index)?;
+        Ok(files)
+    }
+
+    fn of(shards: Vec<Shard>) -> Result<Self, ImportError> {
+        let mut by_name = BTreeMap::new();
+        let mut findings = Findings::default();
+        for (s, shard) in shards.iter().enumerate() {
+            for (e, entry) in shard.entries.iter().enumerate() {
+                let found = Found {
+                    shard: s as u32,
+                    entry: e as u32,
+                };
+                if let Some(other) = by_name.insert(entry.name.clone(), found) {
+                    let other = &shards[other.shard as usize].name;
+                    let what = format!("is in {} and in {other}", shard.name);
+                    findings.push(Finding::tensor(&entry.name, what).allowed("one of them"));
+                }
+            }
+        }
+        findings.into_result(Self { shards, by_name })
+    }
+
+    /// Every tensor where the index says, and none besides.
+    fn compare(&self, index: &BTreeMap<String, String>) -> Result<(), ImportError> {
+        let mut findings = Findings::default();
+        for (name, file) in index {
+            match self.by_name.get(name).map(|f| self.file_of(*f)) {
+                Some(found) if found == file => {}
+                Some(found) => {
+                    let what = format!("is in {found}, but {INDEX} says {file}");
+                    findings.push(Finding::tensor(name, what));
+                }
+                None => {
+                    let what = format!("is missing: {INDEX} says it is in {file}");
+                    findings.push(Finding::tensor(name, what));
+                }
+            }
+        }
+        for (name, found) in &self.by_name {
+            if !index.contains_key(name) {
+                let what = format!(
+                    "is in {}, but {INDEX} does not name it",
+                    self.file_of(*found)
+                );
+                findings.push(Finding::tensor(name, what));
+            }
+        }
+        findings.into_result(())
+    }
+
+    /// Finds a tensor.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Found> {
+        self.by_name.get(name).copied()
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
+    /// Its header entry.
+    #[must_use]
+    pub fn entry(&self, found: Found) -> &Entry {
+        &self.shards[found.shard as usize].entries[found.entry as usize]
+    }
+
+    /// Its stored bytes.
+    #[must_use]
+    pub fn bytes(&self, found: Found) -> &[u8] {
+        &self.shards[found.shard as usize].map[self.entry(found).bytes.clone()]
+    }
+
+    /// The file it is in.
+    #[must_use]
+    pub fn file_of(&self, found: Found) -> &str {
+        &self.shards[found.shard as usize].name
+    }
+
+    /// Names and sizes in bytes of the files.
+    pub fn files(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.shards.iter().map(|s| (s.name.as_str(), s.map.len()))
+    }
+}
+
+/// The `weight_map` of an index: tensor -> file, where a file is a plain name.
+///
+/// # Errors
+/// With a sentence.
+pub fn parse_index(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
+    let index = json::parse_object(bytes)?;
+    let map = index.get("weight_map").and_then(|m| m.as_object());
+    let Some(map) = map.filter(|m| !m.is_empty()) else {
+        return Err("holds no `weight_map` object with tensors".to_owned());
+    };
+    map.iter()
+        .map(|(tensor, file)| match file.as_str().filter(|f| is_plain(f)) {
+            Some(file) => Ok((tensor.clone(), file.to_owned())),
+            None => Err(format!(
+                "names {} for tensor `{}`; allowed: the name of a .safetensors file in the same folder",
+                json::kind(file),
+                shown(tensor)
+            )),
+        })
+        .collect()
+}
+
+fn is_plain(file: &str) -> bool {
+    file.ends_with(".safetensors")
+        && file.len() <= 255
+        && !file.contains(['/', '\\', ':'])
+        && !file.chars().any(char::is_control)
+}
+
+fn open_shard(dir: &Path, name: &str) -> Result<Shard, Finding> {
+    let io = |e: std::io::Error| Finding::file(name, format!("cannot be read: {e}"));
+    let file = File::open(dir.join(name)).map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() {
+        return Err(Finding::file(name, "is not a regular file"));
+    }
+    if meta.len() == 0 {
+        return Err(Finding::file(name, "is truncated: 0 bytes"));
+    }
+    // SAFETY: the mapping is private and read-only. Were the file changed meanwhile by another process, values would
+    // change or the process be stopped, but no Rust value depends on their validity: any bytes are valid `u8`, and
+    // offsets come from the header copied into `entries` before.
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    let entries = header::parse(&map).map_err(|e| Finding::file(name, e))?;
+    Ok(Shard {
+        name: name.to_owned(),
+        map,
+        entries,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_names_files_of_the_same_folder_only() {
+        for (text, words) in [
+            ("{}", "no `weight_map`"),
+            ("{\"weight_map\": {}}", "no `weight_map`"),
+            ("{\"weight_map\": {\"a\": 3}}", "names 3 for tensor `a`"),
+            (
+                "{\"weight_map\": {\"a\": \"../x.safetensors\"}}",
+                "same folder",
+            ),
+            ("{\"weight_map\": {\"a\": \"/etc/passwd\"}}", "same folder"),
+            ("{\"weight_map\": {\"a\": \"x.bin\"}}", "same folder"),
+            (
+                "{\"weight_map\": {\"a\": \"x.safetensors\", \"a\": \"y.safetensors\"}}",
+                "twice",
+            ),
+        ] {
+            let message = parse_index(text.as_bytes()).expect_err(words);
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

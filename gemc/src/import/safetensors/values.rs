@@ -1,0 +1,146 @@
+//! Stored bytes -> f32 values, and the search for values that are not finite. Works on unaligned bytes of any host.
+
+use half::slice::{HalfBitsSliceExt as _, HalfFloatSliceExt as _};
+use safetensors::tensor::Dtype;
+
+/// The element types a model tensor may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub enum StoredType {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an F32.
+    BF16,
+}
+
+impl StoredType {
+    /// The ones this compiler reads, in words.
+    pub const ALLOWED: &str = "F32, F16 or BF16";
+
+    /// Of a safetensors type.
+    #[must_use]
+    pub fn of(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::F32 => Some(Self::F32),
+            Dtype::F16 => Some(Self::F16),
+            Dtype::BF16 => Some(Self::BF16),
+            _ => None,
+        }
+    }
+
+    /// Bytes per element.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+        }
+    }
+}
+
+/// Converts little-endian elements.
+///
+/// # Panics
+/// When `bytes` is not `out.len()` elements long.
+pub fn to_f32(stored: StoredType, bytes: &[u8], out: &mut [f32]) {
+    assert_eq!(
+        bytes.len(),
+        out.len() * stored.size(),
+        "one element per value"
+    );
+    match stored {
+        StoredType::F32 => {
+            let (words, _) = bytes.as_chunks::<4>();
+            for (o, &w) in out.iter_mut().zip(words) {
+                *o = f32::from_le_bytes(w);
+            }
+        }
+        StoredType::BF16 => {
+            let (words, _) = bytes.as_chunks::<2>();
+            for (o, &w) in out.iter_mut().zip(words) {
+                *o = f32::from_bits(u32::from(u16::from_le_bytes(w)) << 16);
+            }
+        }
+        StoredType::F16 => f16_to_f32(bytes, out),
+    }
+}
+
+/// Through an aligned buffer, since the crate's vector conversion takes slices of `f16`.
+fn f16_to_f32(bytes: &[u8], out: &mut [f32]) {
+    const CHUNK: usize = 256;
+    let mut bits = [0u16; CHUNK];
+    let (words, _) = bytes.as_chunks::<2>();
+    for (out, words) in out.chunks_mut(CHUNK).zip(words.chunks(CHUNK)) {
+        for (b, &w) in bits.iter_mut().zip(words) {
+            *b = u16::from_le_bytes(w);
+        }
+        let halves: &[half::f16] = bits[..out.len()].reinterpret_cast();
+        halves.convert_to_f32_slice(out);
+    }
+}
+
+/// The index of the first NaN or infinity: an element whose exponent bits are all ones.
+#[must_use]
+pub fn first_not_finite(stored: StoredType, bytes: &[u8]) -> Option<usize> {
+    match stored {
+        StoredType::F32 => first(bytes, |w: [u8; 4]| {
+            const MASK: u32 = 0x7f80_0000;
+            u32::from_le_bytes(w) & MASK == MASK
+        }),
+        StoredType::F16 => first(bytes, |w: [u8; 2]| u16::from_le_bytes(w) & 0x7c00 == 0x7c00),
+        StoredType::BF16 => first(bytes, |w: [u8; 2]| u16::from_le_bytes(w) & 0x7f80 == 0x7f80),
+    }
+}
+
+/// Without a branch inside a chunk, so that the compiler makes vector code of it.
+fn first<const N: usize>(bytes: &[u8], bad: impl Fn([u8; N]) -> bool) -> Option<usize> {
+    const CHUNK: usize = 4096;
+    let (words, _) = bytes.as_chunks::<N>();
+    let chunk = words
+        .chunks(CHUNK)
+        .position(|c| c.iter().fold(false, |any, &w| any | bad(w)))?;
+    let from = chunk * CHUNK;
+    words[from..].iter().position(|&w| bad(w)).map(|i| from + i)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_convert_as_the_half_crate_does() {
+        // Every bit pattern, at an odd address.
+        let mut bytes = vec![0u8];
+        bytes.extend((0..=u16::MAX).flat_map(u16::to_le_bytes));
+        let mut out = vec![0f32; 1 << 16];
+        to_f32(StoredType::F16, &bytes[1..], &mut out);
+        for (i, v) in (0..=u16::MAX).zip(&out) {
+            let want = half::f16::from_bits(i).to_f32();
+            assert!(want.to_bits() == v.to_bits() || want.is_nan() && v.is_nan());
+        }
+        to_f32(StoredType::BF16, &bytes[1..], &mut out);
+        for (i, v) in (0..=u16::MAX).zip(&out) {
+            let want = half::bf16::from_bits(i).to_f32();
+            assert!(want.to_bits() == v.to_bits() || want.is_nan() && v.is_nan());
+        }
+    }
+
+    #[test]
+    fn exactly_the_values_that_are_not_finite_are_found() {
+        for i in 0..=u16::MAX {
+            let bytes = i.to_le_bytes();
+            let half = half::f16::from_bits(i).is_finite();
+            assert_eq!(first_not_finite(StoredType::F16, &bytes).is_none(), half);
+            let brain = half::bf16::from_bits(i).is_finite();
+            assert_eq!(first_not_finite(StoredType::BF16, &bytes).is_none(), brain);
+        }
+        let mut bytes = vec![0u8; 4 * 10_000];
+        for v in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            bytes[4 * 9_001..4 * 9_002].copy_from_slice(&v.to_le_bytes());
+            assert_eq!(first_not_finite(StoredType::F32, &bytes), Some(9_001));
+        }
+        bytes[4 * 9_001..4 * 9_002].copy_from_slice(&f32::MAX.to_le_bytes());
+        assert_eq!(first_not_finite(StoredType::F32, &bytes), None);
+    }
+}
