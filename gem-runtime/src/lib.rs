@@ -7,32 +7,30 @@
 extern crate alloc;
 
 pub mod abi;
-#[cfg(feature = "alloc")]
-mod error;
-#[cfg(feature = "alloc")]
-pub mod file;
-#[cfg(feature = "alloc")]
-mod info;
-#[cfg(feature = "alloc")]
-pub mod memory;
-#[cfg(feature = "alloc")]
-mod model;
-#[cfg(feature = "alloc")]
-pub mod routing;
-#[cfg(feature = "alloc")]
-mod session;
-#[cfg(feature = "alloc")]
-mod step;
-#[cfg(feature = "alloc")]
-pub mod storage;
-#[cfg(feature = "alloc")]
-pub mod team;
+pub mod simd;
 
-#[cfg(feature = "alloc")]
-pub use error::{Error, Result};
-#[cfg(feature = "alloc")]
-pub use info::{ModelInfo, Name, Names, Task};
-#[cfg(feature = "alloc")]
-pub use model::{Engine, Model, hex};
-#[cfg(feature = "alloc")]
-pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
+/// Declares modules that need memory, hence feature `alloc`.
+macro_rules! with_alloc {
+    ($($item:item)*) => {
+        $(#[cfg(feature = "alloc")] $item)*
+    };
+}
+
+with_alloc! {
+    mod error;
+    pub mod file;
+    pub mod format;
+    mod info;
+    pub mod memory;
+    mod model;
+    pub mod routing;
+    mod session;
+    mod step;
+    pub mod storage;
+    pub mod team;
+
+    pub use error::{Error, Result};
+    pub use info::{ModelInfo, Name, Names, Task};
+    pub use model::{Engine, Model, hex};
+    pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
+}

@@ -18,6 +18,7 @@ mod op;
 mod op_info;
 mod program;
 pub mod typing;
+pub mod verify;
 
 pub use op::{Cmp, Op, Ty};
 pub use op_info::ALL_TYPES;
