@@ -57,10 +57,6 @@ fn contradicting_tables_are_refused() {
     refused(with_info(|i| i.labels = vec!["x".into()].into()));
 }
 
-#[cfg(not(all(
-    target_arch = "x86_64",
-    any(target_feature = "avx512vnni", target_feature = "avx2")
-)))]
 #[test]
 fn a_cpu_that_cannot_run_it_is_an_error() {
     let missing = gem_runtime::simd::Level::ALL
