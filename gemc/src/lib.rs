@@ -10,6 +10,7 @@ pub mod lower;
 #[cfg(feature = "calibrate")]
 pub mod metrics;
 pub mod pack;
+pub mod pipeline;
 pub mod plan;
 #[cfg(feature = "calibrate")]
 pub mod reference;
