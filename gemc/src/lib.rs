@@ -2,9 +2,19 @@
 //!
 //! The pipeline is [`pipeline`]; each stage is one module that turns one value into the next (see `ARCHITECTURE.md`).
 
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod graph;
 mod ids;
 pub mod import;
+#[cfg(feature = "report")]
+pub mod inspect;
 pub mod kernel;
+pub mod output;
+pub mod progress;
+#[cfg(any(test, feature = "report"))]
+pub mod synth;
 pub mod tensors;
 pub mod typing;
