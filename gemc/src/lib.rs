@@ -12,9 +12,17 @@ pub mod import;
 #[cfg(feature = "report")]
 pub mod inspect;
 pub mod kernel;
+pub mod lower;
+#[cfg(feature = "calibrate")]
+pub mod metrics;
 pub mod output;
+pub mod pack;
+pub mod plan;
 pub mod progress;
+#[cfg(feature = "calibrate")]
+pub mod reference;
 #[cfg(any(test, feature = "report"))]
 pub mod synth;
+pub mod target;
 pub mod tensors;
 pub mod typing;

@@ -725,3 +725,23 @@ fn both_spellings_of_the_rope_keys_mean_the_same() {
     assert_eq!(read(&old), read(&both));
     assert_ne!(read(&old), read(&base()));
 }
+
+/// The committed checkpoints were written by PyTorch; between them they hold every pair of config values.
+#[test]
+fn every_committed_checkpoint_is_accepted() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints");
+    let mut count = 0;
+    for item in fs::read_dir(folder).expect("the repository has checkpoints") {
+        let dir = item.expect("an item").path();
+        if !dir.is_dir() {
+            continue;
+        }
+        let c = checkpoint(&dir).unwrap_or_else(|e| panic!("{}:\n{e}", dir.display()));
+        let texts = c.texts(Split::Evaluation).unwrap_or_else(|e| panic!("{e}"));
+        assert!(texts.iter().all(|(_, records)| !records.is_empty()));
+        let (graph, _) = c.into_parts();
+        typing::infer(graph).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        count += 1;
+    }
+    assert!(count >= 24, "{count} checkpoints");
+}

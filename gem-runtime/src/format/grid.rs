@@ -1,0 +1,81 @@
+//! What a codec file provides: its set of values and the way between reals, codes and scale bytes.
+
+/// A codec's values and scales. `d`, a real block scale, is what `s` stands for before it is rounded to the byte.
+pub(super) trait Grid {
+    /// Bits of a stored code.
+    const CODE_BITS: u32;
+    /// Smallest and largest code.
+    const CODES: (i8, i8);
+    /// Smallest and largest value, shifts included.
+    const VALUES: (i32, i32);
+    /// Code whose value is nearest to zero.
+    const PADDING: i8;
+    /// Largest magnitude of `s`.
+    const SCALE_MAX: i32;
+    /// Values by code before any shift, for codecs that look them up.
+    const TABLE: Option<&'static [i8; 16]> = None;
+    /// What bit 0 of the scale byte adds to every value; 0 when there is no such bit.
+    const SHIFT: i32 = 0;
+    /// Values that the largest magnitude of a block may stand at; the first serves plain rounding.
+    const ENDS: &'static [f32];
+    /// Whether `s` is never negative: then ends stand for magnitudes.
+    const UNSIGNED: bool = false;
+    /// The search tries ends times `1 + i * STEP` for `i` in `-TRIES..=TRIES`.
+    const TRIES: i32;
+    /// See `TRIES`.
+    const STEP: f32;
+
+    /// Integer scale of a scale byte.
+    fn scale(byte: u8) -> i32;
+
+    /// Value of a code in a block with this scale byte.
+    fn value(code: i8, byte: u8) -> i32;
+
+    /// Nearest value to `v` before any shift. NaN gives some value.
+    fn nearest_value(v: f32) -> f32;
+
+    /// Code of the nearest value to `v` before any shift. NaN gives some code.
+    fn nearest(v: f32) -> i8;
+
+    /// The scale byte whose `s` is nearest to `ideal`, moved by `offset` steps, and with the shift bit. Not zero.
+    fn byte(ideal: f32, offset: i32, shifted: bool) -> u8;
+
+    /// As `byte`, for plain rounding.
+    fn plain_byte(ideal: f32) -> u8 {
+        Self::byte(ideal, 0, false)
+    }
+
+    /// Scale byte of an all-zero block.
+    fn zero_byte() -> u8 {
+        0
+    }
+}
+
+/// 1.5 * 2^23: adding it rounds a float of magnitude below 2^22 to an integer, to nearest even.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// Nearest integer, ties to even, as an integer; `|v|` below 2^22.
+#[inline(always)]
+pub(super) fn round_to_int(v: f32) -> i32 {
+    ((v + ROUNDER).to_bits() as i32).wrapping_sub(ROUNDER.to_bits() as i32)
+}
+
+/// Nearest integer, ties to even; `|v|` below 2^22.
+#[inline(always)]
+pub(super) fn round(v: f32) -> f32 {
+    (v + ROUNDER) - ROUNDER
+}
+
+/// `v` within bounds; NaN gives `lo`. Compiles to two vector instructions, unlike `f32::clamp`.
+#[inline(always)]
+pub(super) fn clamp(v: f32, lo: f32, hi: f32) -> f32 {
+    let v = if v > lo { v } else { lo };
+    if v < hi { v } else { hi }
+}
+
+/// Nearest integer scale to `ideal`, moved by `offset`, with the sign of `ideal` and a magnitude in `1..=max`.
+pub(super) fn integer_scale(ideal: f32, offset: i32, max: i32) -> i32 {
+    let magnitude = round_to_int(clamp(ideal.abs(), 1.0, max as f32)) + offset;
+    let magnitude = magnitude.clamp(1, max);
+    if ideal < 0.0 { -magnitude } else { magnitude }
+}

@@ -1,0 +1,176 @@
+//! Weight formats: a [`Codec`] (what a block of 32 codes means) and a [`Layout`] (the order of rows, blocks and codes).
+//!
+//! A matrix `[rows, cols]` is padded to whole tiles of 16 rows and whole blocks of 32 columns. Packed, it is three
+//! planes: codes, one scale byte per row and block, one f32 row scale per row; see [`PackedSize`]. Every weight is
+//! `row_scale * (s * v)`, where the integers `s` (block scale) and `v` (code value) come from the codec. A kernel's dot
+//! product with int8 activations (see [`activation`]) is, blocks ascending, `acc = fma((s * isum) as f32, a_scale, acc)`
+//! from 0.0, and finally `acc * row_scale`; `isum` is the integer sum of code value times activation code.
+//!
+//! Invariant: quantising is deterministic (additions, multiplications and divisions of f32/f64 in a fixed order, no
+//! library functions), so the same weights give the same bytes on every machine.
+
+pub mod activation;
+mod b8;
+mod grid;
+mod l4;
+mod n4;
+mod quantise;
+mod search;
+mod size;
+#[cfg(all(test, feature = "std"))]
+mod tests;
+mod tile16;
+
+pub use quantise::{QuantisedRow, Rounding, quantise_row};
+pub use size::PackedSize;
+pub use tile16::{PackedTile, dequantise_row, pack, pack_tile, unpack_row};
+
+/// Columns per block: the codes that share a scale byte, and the activations that share a scale.
+pub const BLOCK: usize = 32;
+
+/// Rows per tile.
+pub const TILE_ROWS: usize = 16;
+
+/// Planes, units and records start at multiples of this many bytes.
+pub const ALIGN: usize = 64;
+
+/// Declares the codecs: name, id in files, module of its grid. A new codec is one file and one line here.
+macro_rules! codecs {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $module:ident;)*) => {
+        /// What a block of 32 codes means. The discriminant is stored in files.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Codec {
+            $($(#[$doc])* $name = $id,)*
+        }
+
+        impl Codec {
+            /// All codecs.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Name in plans and on the command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// Properties that kernels and planners need.
+            #[must_use]
+            pub fn spec(self) -> CodecSpec {
+                with_grid!(self, G => CodecSpec::of::<G>())
+            }
+        }
+
+        /// Runs an expression with `G` bound to the codec's grid type.
+        macro_rules! with_grid {
+            ($codec:expr, $G:ident => $body:expr) => {
+                match $codec {
+                    $($crate::format::Codec::$name => {
+                        type $G = $crate::format::$module::$name;
+                        $body
+                    })*
+                }
+            };
+        }
+        use with_grid;
+    };
+}
+
+codecs! {
+    /// 8.25 bits: signed bytes, `v = c` in -127..=127; scale `s` the byte, 1..=255 (0 in all-zero blocks).
+    B8 = 1, b8;
+    /// 4.25 bits: 16 unevenly spaced values, `v = TABLE[c] + 2 * (byte & 1)`; scale `s = (byte | 1) as i8`, odd.
+    N4 = 2, n4;
+    /// 4.25 bits: 16 evenly spaced values, `v = c - 8`; scale `s` the byte as i8, -127..=127.
+    L4 = 3, l4;
+}
+
+impl Codec {
+    /// The codec with this id in a file.
+    #[must_use]
+    pub fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|codec| *codec as u8 == id)
+    }
+
+    /// The codec with this name, letters in any case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Bits of a code and its share of the scale byte; row scales are not counted.
+    #[must_use]
+    pub fn bits_per_weight(self) -> f64 {
+        f64::from(self.spec().code_bits) + 8.0 / BLOCK as f64
+    }
+
+    /// Integer scale of a scale byte.
+    #[must_use]
+    pub fn scale(self, byte: u8) -> i32 {
+        with_grid!(self, G => <G as grid::Grid>::scale(byte))
+    }
+
+    /// Integer value of a code in a block with this scale byte.
+    #[must_use]
+    pub fn value(self, code: i8, byte: u8) -> i32 {
+        with_grid!(self, G => <G as grid::Grid>::value(code, byte))
+    }
+}
+
+/// Properties of a codec.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CodecSpec {
+    /// Bits of a stored code.
+    pub code_bits: u32,
+    /// Smallest and largest code.
+    pub codes: (i8, i8),
+    /// Smallest and largest code value, shifts included.
+    pub values: (i32, i32),
+    /// Code of padding: its value is the nearest to zero.
+    pub padding: i8,
+    /// Largest magnitude of an integer block scale.
+    pub scale_max: i32,
+    /// Values of codes before any shift, for codecs that look them up.
+    pub table: Option<&'static [i8; 16]>,
+    /// What bit 0 of a scale byte adds to every value of its block; 0 for codecs without shift.
+    pub shift: i32,
+}
+
+impl CodecSpec {
+    fn of<G: grid::Grid>() -> Self {
+        Self {
+            code_bits: G::CODE_BITS,
+            codes: G::CODES,
+            values: G::VALUES,
+            padding: G::PADDING,
+            scale_max: G::SCALE_MAX,
+            table: G::TABLE,
+            shift: G::SHIFT,
+        }
+    }
+}
+
+/// The order of rows, blocks and codes. The discriminant is stored in files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Layout {
+    /// Tiles of 16 rows; in each block, 4 consecutive codes of each row side by side: one 64-byte vector of byte codes.
+    #[default]
+    Tile16 = 1,
+}
+
+impl Layout {
+    /// The layout with this id in a file.
+    #[must_use]
+    pub const fn from_id(id: u8) -> Option<Self> {
+        match id {
+            1 => Some(Self::Tile16),
+            _ => None,
+        }
+    }
+}

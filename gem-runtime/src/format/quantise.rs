@@ -1,0 +1,182 @@
+//! One row of weights to codes, scale bytes and a row scale: plain rounding, and the frame of the search.
+//!
+//! Rows are first multiplied by a power of two that brings their largest magnitude to [1, 4), which is exact, so that
+//! no intermediate sum can overflow or vanish, whatever the weights.
+
+use alloc::vec::Vec;
+
+use super::grid::Grid;
+use super::{BLOCK, Codec, search, with_grid};
+
+/// How block scales are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Rounding {
+    /// From the largest magnitude of each block.
+    #[default]
+    Plain,
+    /// By trying scales around it, for the least weighted squared error.
+    Search,
+}
+
+/// A quantised row, padded to whole blocks. Reused from row to row, it also owns the scratch memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QuantisedRow {
+    /// Codes, 32 per block.
+    pub codes: Vec<i8>,
+    /// Scale byte of each block.
+    pub scales: Vec<u8>,
+    /// Factor of the whole row; 0 for a row of zeros.
+    pub row_scale: f32,
+    /// Real block scales before rounding.
+    pub(super) fits: Vec<f32>,
+}
+
+impl QuantisedRow {
+    /// The weight of a column: `row_scale * (s * v)`.
+    #[must_use]
+    pub fn weight(&self, codec: Codec, col: usize) -> f32 {
+        let byte = self.scales[col / BLOCK];
+        self.row_scale * (codec.scale(byte) * codec.value(self.codes[col], byte)) as f32
+    }
+
+    fn reset<G: Grid>(&mut self, blocks: usize) {
+        self.codes.clear();
+        self.codes.resize(blocks * BLOCK, G::PADDING);
+        self.scales.clear();
+        self.scales.resize(blocks, G::zero_byte());
+        self.row_scale = 0.0;
+        self.fits.clear();
+        self.fits.resize(blocks, 0.0);
+    }
+}
+
+/// Quantises one row.
+///
+/// `importance` is a weight per column for the squared error the search minimises (the mean square of the column's
+/// activation, say); without it large weights count for more. Plain rounding does not read it. Weights must be finite.
+/// A row whose scale would be below the smallest normal f32 becomes zeros.
+///
+/// # Panics
+/// When `importance` has another length than `weights`.
+pub fn quantise_row(
+    codec: Codec,
+    weights: &[f32],
+    importance: Option<&[f32]>,
+    rounding: Rounding,
+    out: &mut QuantisedRow,
+) {
+    if let Some(importance) = importance {
+        assert_eq!(importance.len(), weights.len(), "one importance per column");
+    }
+    with_grid!(codec, G => match rounding {
+        Rounding::Plain => plain::<G>(weights, out),
+        Rounding::Search => search::row::<G>(weights, importance, out),
+    });
+}
+
+fn plain<G: Grid>(weights: &[f32], out: &mut QuantisedRow) {
+    let Some(row) = NormalisedRow::of::<G>(weights, out) else {
+        return;
+    };
+    for (block, fit) in out.fits.iter_mut().enumerate() {
+        *fit = end_scale::<G>(extreme(&row.block(block)));
+    }
+    let row_scale = row_scale_for::<G>(&out.fits);
+    for block in 0..out.fits.len() {
+        let fit = out.fits[block];
+        if fit != 0.0 {
+            let byte = G::plain_byte(fit / row_scale);
+            out.scales[block] = byte;
+            let codes = &mut out.codes[block * BLOCK..][..BLOCK];
+            round_block::<G>(&row.block(block), row_scale, byte, codes);
+        }
+    }
+    row.finish::<G>(row_scale, out);
+}
+
+/// The row scale that lets the largest block scale stand at `SCALE_MAX`.
+pub(super) fn row_scale_for<G: Grid>(fits: &[f32]) -> f32 {
+    fits.iter().fold(0.0f32, |max, fit| max.max(fit.abs())) / G::SCALE_MAX as f32
+}
+
+/// Real block scale that puts the block's extreme at the first end of the grid.
+fn end_scale<G: Grid>(extreme: f32) -> f32 {
+    let extreme = if G::UNSIGNED { extreme.abs() } else { extreme };
+    extreme / G::ENDS[0]
+}
+
+/// The value of largest magnitude, the first of equals.
+pub(super) fn extreme(x: &[f32; BLOCK]) -> f32 {
+    x.iter().fold(
+        0.0f32,
+        |best, &v| if v.abs() > best.abs() { v } else { best },
+    )
+}
+
+/// Codes of a block for a given row scale and scale byte.
+pub(super) fn round_block<G: Grid>(x: &[f32; BLOCK], row_scale: f32, byte: u8, codes: &mut [i8]) {
+    let inverse = 1.0 / (row_scale * G::scale(byte) as f32);
+    let shift = (G::SHIFT * i32::from(byte & 1)) as f32;
+    for (code, x) in codes.iter_mut().zip(x) {
+        *code = G::nearest(x * inverse - shift);
+    }
+}
+
+/// A row times a power of two, read block by block.
+pub(super) struct NormalisedRow<'a> {
+    weights: &'a [f32],
+    factor: f32,
+    inverse_factor: f32,
+}
+
+impl<'a> NormalisedRow<'a> {
+    /// Resets `out` to a row of zeros; `None` when that is already the answer.
+    pub(super) fn of<G: Grid>(weights: &'a [f32], out: &mut QuantisedRow) -> Option<Self> {
+        out.reset::<G>(weights.len().div_ceil(BLOCK));
+        let max = weights.iter().fold(0.0f32, |max, w| max.max(w.abs()));
+        if max < f32::MIN_POSITIVE {
+            return None;
+        }
+        // Biased exponent 1..=254, held at 253 so that the factor's own is at least 1; an infinity stays in range too.
+        let exponent = (max.to_bits() >> 23).min(253);
+        Some(Self {
+            weights,
+            factor: f32::from_bits((254 - exponent) << 23),
+            inverse_factor: f32::from_bits(exponent << 23),
+        })
+    }
+
+    /// A block, normalised and padded with zeros.
+    #[inline]
+    pub(super) fn block(&self, index: usize) -> [f32; BLOCK] {
+        let mut x = [0.0; BLOCK];
+        let start = index * BLOCK;
+        let end = self.weights.len().min(start + BLOCK);
+        for (x, w) in x.iter_mut().zip(&self.weights[start..end]) {
+            *x = w * self.factor;
+        }
+        x
+    }
+
+    /// Mean square of the normalised row.
+    pub(super) fn mean_square(&self) -> f32 {
+        let sum = self.weights.iter().fold(0.0f64, |sum, w| {
+            let x = f64::from(w * self.factor);
+            sum + x * x
+        });
+        (sum / self.weights.len() as f64) as f32
+    }
+
+    /// Undoes the normalisation: writes the row scale, or zeros the row when it would be subnormal.
+    pub(super) fn finish<G: Grid>(&self, row_scale: f32, out: &mut QuantisedRow) {
+        let blocks = out.scales.len();
+        // No weight of the row may become infinite by rounding.
+        let largest = f32::MAX / 2.0 / (G::SCALE_MAX * G::VALUES.1.max(-G::VALUES.0)) as f32;
+        let row_scale = (row_scale * self.inverse_factor).min(largest);
+        if row_scale < f32::MIN_POSITIVE {
+            out.reset::<G>(blocks);
+        } else {
+            out.row_scale = row_scale;
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Round trips, edge sizes, extreme values and the error of every codec against its stated tolerance.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Relative mean squared error on Gaussian weights: (codec, rounding, largest, smallest believable).
+const TOLERANCES: &[(Codec, Rounding, f64, f64)] = &[
+    (Codec::B8, Rounding::Plain, 5.0e-5, 1e-5),
+    (Codec::B8, Rounding::Search, 3.0e-5, 1e-5),
+    (Codec::L4, Rounding::Plain, 9.0e-3, 5e-3),
+    (Codec::L4, Rounding::Search, 6.6e-3, 4e-3),
+    (Codec::N4, Rounding::Plain, 8.0e-3, 4e-3),
+    (Codec::N4, Rounding::Search, 5.4e-3, 3e-3),
+];
+
+const BOTH: [Rounding; 2] = [Rounding::Plain, Rounding::Search];
+
+/// A deterministic stream of roughly normal numbers: sums of 12 uniforms.
+pub(crate) fn gaussian(n: usize, mut seed: u64) -> Vec<f32> {
+    let mut uniform = move || {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 40) as f32 / (1u64 << 24) as f32
+    };
+    (0..n)
+        .map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0)
+        .collect()
+}
+
+fn relative_error(weights: &[f32], got: impl Iterator<Item = f32>) -> f64 {
+    let error: f64 = weights
+        .iter()
+        .zip(got)
+        .map(|(w, g)| f64::from(w - g).powi(2))
+        .sum();
+    error / weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>()
+}
+
+fn quantised(codec: Codec, weights: &[f32], rounding: Rounding) -> QuantisedRow {
+    let mut row = QuantisedRow::default();
+    quantise_row(codec, weights, None, rounding, &mut row);
+    row
+}
+
+#[test]
+fn errors_on_gaussian_weights_are_as_stated() {
+    let weights = gaussian(1 << 15, 1);
+    for &(codec, rounding, most, least) in TOLERANCES {
+        let mut error = 0.0;
+        for weights in weights.chunks(1024) {
+            let row = quantised(codec, weights, rounding);
+            error += relative_error(weights, (0..1024).map(|k| row.weight(codec, k))) / 32.0;
+        }
+        std::println!("{codec:?} {rounding:?}: {error:.3e}");
+        assert!(
+            (least..most).contains(&error),
+            "{codec:?} {rounding:?}: {error:e}"
+        );
+    }
+}
+
+#[test]
+fn every_codec_has_its_tolerance() {
+    for &codec in Codec::ALL {
+        for rounding in BOTH {
+            assert!(TOLERANCES.iter().any(|t| t.0 == codec && t.1 == rounding));
+        }
+    }
+}
+
+#[test]
+fn importance_moves_the_error_where_it_matters_less() {
+    let weights = gaussian(1024, 2);
+    let importance: Vec<f32> = (0..1024)
+        .map(|k| if k % 2 == 0 { 10.0 } else { 0.0 })
+        .collect();
+    for codec in [Codec::N4, Codec::L4] {
+        let even_error = |row: &QuantisedRow| -> f32 {
+            (0..1024)
+                .step_by(2)
+                .map(|k| (weights[k] - row.weight(codec, k)).powi(2))
+                .sum()
+        };
+        let mut weighted = QuantisedRow::default();
+        quantise_row(
+            codec,
+            &weights,
+            Some(&importance),
+            Rounding::Search,
+            &mut weighted,
+        );
+        let unweighted = quantised(codec, &weights, Rounding::Search);
+        assert!(
+            even_error(&weighted) < 0.85 * even_error(&unweighted),
+            "{codec:?}"
+        );
+    }
+}
+
+#[test]
+fn edge_sizes_round_trip_with_padding_in_range() {
+    for &codec in Codec::ALL {
+        for rows in [1, 15, 16, 17] {
+            for cols in [1, 31, 32, 33] {
+                check_round_trip(codec, rows, cols);
+            }
+        }
+    }
+}
+
+fn check_round_trip(codec: Codec, rows: usize, cols: usize) {
+    let size = PackedSize::new(codec, rows, cols);
+    let weights = gaussian(rows * cols, 3);
+    let unit = pack(&size, &weights, None, Rounding::Plain);
+    assert_eq!(unit.len(), size.bytes);
+    assert!(
+        [size.scales_offset, size.row_scales_offset, size.bytes]
+            .iter()
+            .all(|o| o % ALIGN == 0)
+    );
+    let (lo, hi) = codec.spec().codes;
+    let mut row = QuantisedRow::default();
+    for r in 0..size.tiles * TILE_ROWS {
+        unpack_row(&size, &unit, r, &mut row);
+        assert!(row.codes.iter().all(|c| (lo..=hi).contains(c)));
+        if r < rows {
+            let direct = quantised(codec, &weights[r * cols..][..cols], Rounding::Plain);
+            assert_eq!((&row.codes, &row.scales), (&direct.codes, &direct.scales));
+            assert_eq!(row.row_scale, direct.row_scale);
+        } else {
+            assert_eq!(row.row_scale, 0.0);
+        }
+    }
+}
+
+#[test]
+fn nibbles_and_bytes_lie_where_kernels_expect_them() {
+    let weights: Vec<f32> = (0..16 * 32).map(|i| (i % 97) as f32 - 48.0).collect();
+    for &codec in Codec::ALL {
+        let size = PackedSize::new(codec, 16, 32);
+        let unit = pack(&size, &weights, None, Rounding::Plain);
+        for r in 0..16 {
+            let row = quantised(codec, &weights[r * 32..][..32], Rounding::Plain);
+            assert_eq!(unit[size.scales_offset + r], row.scales[0]);
+            for k in 0..32 {
+                let at = |group: usize| unit[group * 64 + r * 4 + k % 4];
+                let stored = match codec.spec().code_bits {
+                    8 => at(k / 4) as i8,
+                    4 if k < 16 => (at(k / 4) & 15) as i8,
+                    4 => (at(k / 4 - 4) >> 4) as i8,
+                    bits => unreachable!("no rule for {bits} bits"),
+                };
+                assert_eq!(stored, row.codes[k]);
+            }
+        }
+    }
+}
+
+#[test]
+fn zeros_stay_zero() {
+    for &codec in Codec::ALL {
+        for rounding in BOTH {
+            let row = quantised(codec, &[0.0; 70], rounding);
+            assert_eq!(row.row_scale, 0.0);
+            // A zero block beside a live one.
+            let mut weights = vec![0.0; 64];
+            weights[3] = 1.0;
+            let row = quantised(codec, &weights, rounding);
+            let largest = (32..64)
+                .map(|k| row.weight(codec, k).abs())
+                .fold(0.0, f32::max);
+            assert!(largest <= row.row_scale, "{codec:?}: {largest}");
+        }
+    }
+}
+
+#[test]
+fn huge_and_tiny_weights_stay_finite_and_accurate() {
+    let base = gaussian(96, 4);
+    for scale in [1e-45f32, 1e-38, 1e-33, 1e-20, 1e20, 1e37, f32::MAX / 8.0] {
+        let weights: Vec<f32> = base.iter().map(|w| w * scale).collect();
+        for &codec in Codec::ALL {
+            for rounding in BOTH {
+                let row = quantised(codec, &weights, rounding);
+                assert!((0..96).all(|k| row.weight(codec, k).is_finite()));
+                if (1e-30..1e38).contains(&scale) {
+                    let error = relative_error(&weights, (0..96).map(|k| row.weight(codec, k)));
+                    assert!(error < 0.02, "{codec:?} {scale:e}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn dequantised_rows_are_the_quantised_ones() {
+    let (rows, cols) = (18, 70);
+    let weights = gaussian(rows * cols, 5);
+    let size = PackedSize::new(Codec::N4, rows, cols);
+    let unit = pack(&size, &weights, None, Rounding::Search);
+    let (mut scratch, mut out) = (QuantisedRow::default(), vec![0.0; cols]);
+    for r in 0..rows {
+        dequantise_row(&size, &unit, r, &mut scratch, &mut out);
+        let row = quantised(Codec::N4, &weights[r * cols..][..cols], Rounding::Search);
+        assert!((0..cols).all(|k| out[k] == row.weight(Codec::N4, k)));
+    }
+}
+
+#[test]
+fn ids_and_names_find_their_codec() {
+    for &codec in Codec::ALL {
+        assert_eq!(Codec::from_id(codec as u8), Some(codec));
+        assert_eq!(Codec::from_name(&codec.name().to_lowercase()), Some(codec));
+    }
+    assert_eq!(Codec::from_id(0), None);
+    assert_eq!(Layout::from_id(Layout::Tile16 as u8), Some(Layout::Tile16));
+    assert_eq!(Codec::N4.bits_per_weight(), 4.25);
+}
+
+#[test]
+fn activations_follow_their_rule() {
+    let mut x = [0.0f32; 32];
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = (i as f32 - 16.0) * 0.37;
+    }
+    let block = activation::quantise_block(&x);
+    assert_eq!(block.codes[0], -127);
+    assert_eq!(
+        block.sum,
+        block.codes.iter().map(|&c| i32::from(c)).sum::<i32>()
+    );
+    for (x, c) in x.iter().zip(block.codes) {
+        assert!((x - f32::from(c) * block.scale).abs() <= 0.51 * block.scale);
+    }
+    let zero = activation::quantise_block(&[0.0; 32]);
+    assert_eq!((zero.scale, zero.sum), (0.0, 0));
+    assert_eq!(activation::quantise_block(&[1e-38; 32]).scale, 0.0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_finite_row_gives_codes_in_range_and_finite_weights(
+        weights in prop::collection::vec(prop::num::f32::NORMAL | prop::num::f32::ZERO | prop::num::f32::SUBNORMAL, 1..100),
+    ) {
+        for &codec in Codec::ALL {
+            let (lo, hi) = codec.spec().codes;
+            for rounding in BOTH {
+                let row = quantised(codec, &weights, rounding);
+                prop_assert!(row.codes.iter().all(|c| (lo..=hi).contains(c)));
+                prop_assert!((0..weights.len()).all(|k| row.weight(codec, k).is_finite()));
+            }
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Softmax attention of one head of one row over the positions it may see, all of them or those SCAR's mask allows.
+//!
+//! Positions are taken in fixed chunks of 256. Each chunk gives its maximum, its sum of exponentials and its weighted
+//! values; chunks are merged in order. The result so depends on the row alone, not on how a step was cut.
+
+use super::vector::{LANES, affine, chunk_index};
+use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
+
+/// Positions of a chunk.
+pub const CHUNK: usize = 256;
+
+/// Stands for minus infinity: its exponential beside any real score is 0.
+const LOWEST: f32 = -1e30;
+
+/// What an attention kernel's code depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Real width of a head.
+    pub head_dim: usize,
+    /// Elements between rows of the output.
+    pub stride: usize,
+    /// Rows of the buffers.
+    pub max_rows: usize,
+    /// SCAR: whether positions carry a tag (flag or domain) and perhaps a cluster, and must share one to be seen.
+    pub mask: Option<Mask>,
+}
+
+/// What decides visibility in SCAR attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mask {
+    /// Whether positions have clusters.
+    pub clusters: bool,
+}
+
+struct Regions {
+    q: ParamId,
+    k: ParamId,
+    v: ParamId,
+    rows: ParamId,
+    tags: Option<ParamId>,
+    clusters: Option<ParamId>,
+    y: ParamId,
+    scores: ParamId,
+    visible: Option<ParamId>,
+    head: Option<ParamId>,
+}
+
+/// The row's running result.
+struct Running {
+    max: VarId,
+    sum: VarId,
+    values: Vec<VarId>,
+}
+
+/// One unit's values.
+struct Unit {
+    slot: ValueId,
+    position: ValueId,
+    first: ValueId,
+    query: ValueId,
+}
+
+impl Attention {
+    fn padded(&self) -> usize {
+        self.head_dim.next_multiple_of(LANES)
+    }
+
+    /// Key and identifier.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let mask = match self.mask {
+            None => "",
+            Some(Mask { clusters: false }) => "_tags",
+            Some(Mask { clusters: true }) => "_tags_clusters",
+        };
+        format!(
+            "attention{mask}_{}_{}x{}",
+            self.heads, self.kv_heads, self.head_dim
+        )
+    }
+
+    /// Writes the kernel; a unit is a head of a row. Arguments: queries; keys; values; [tags; [clusters]]; output.
+    #[must_use]
+    pub fn kernel(&self, exp: &FunctionRef) -> Kernel {
+        let doc = format!(
+            "{} heads of {} over {} key/value heads",
+            self.heads, self.head_dim, self.kv_heads
+        );
+        let mut b = KernelBuilder::new(&self.name(), &doc, (self.max_rows * self.heads) as u32);
+        let r = self.declare(&mut b);
+        let unit = b.unit();
+        let heads = b.i32(self.heads as i32);
+        let row = b.div(unit, heads);
+        let head = b.rem(unit, heads);
+        let group = b.i32((self.heads / self.kv_heads) as i32);
+        let kv_head = b.div(head, group);
+        let context = b.context();
+        let field = |b: &mut KernelBuilder, n: usize| {
+            let index = affine(b, row, 4, n);
+            b.load(Ty::I32, r.rows, index)
+        };
+        let slot = field(&mut b, 1);
+        let position = field(&mut b, 2);
+        let position = b.bounded(position, context);
+        let visible = field(&mut b, 3);
+        let visible = b.min(visible, context);
+        b.name(visible, "visible");
+        let first = b.mul(kv_head, context);
+        let query = affine(&mut b, unit, self.padded(), 0);
+        let u = Unit {
+            slot,
+            position,
+            first,
+            query,
+        };
+
+        let zero = b.f32(0.0);
+        let lowest = b.f32(LOWEST);
+        let zeros = b.splat(zero);
+        let running = Running {
+            max: b.named_var("max", lowest),
+            sum: b.named_var("sum", zero),
+            values: (0..self.padded() / LANES)
+                .map(|_| b.named_var("out", zeros))
+                .collect(),
+        };
+        let round = affine(&mut b, visible, 1, CHUNK - 1);
+        let chunk_size = b.i32(CHUNK as i32);
+        let chunks = b.div(round, chunk_size);
+        let start = b.i32(0);
+        b.for_(start, chunks, |b, chunk| {
+            let base = b.mul(chunk, chunk_size);
+            let rest = b.sub(visible, base);
+            let none = b.i32(0);
+            let rest = b.max(rest, none);
+            let count = b.min(rest, chunk_size);
+            self.chunk(b, &r, &u, exp, base, count, &running);
+        });
+        self.store(&mut b, &r, row, head, &running);
+        b.finish()
+    }
+
+    fn declare(&self, b: &mut KernelBuilder) -> Regions {
+        let padded = self.padded();
+        let fixed = |n: usize| Extent::fixed(n as i64);
+        let q = b.region(
+            "q",
+            Space::Arena,
+            Elem::F32,
+            fixed(self.max_rows * self.heads * padded),
+            false,
+        );
+        let cache = Extent::per_context((self.kv_heads * padded) as i64);
+        let k = b.region("k", Space::Kv, Elem::F32, cache, false);
+        let v = b.region("v", Space::Kv, Elem::F32, cache, false);
+        let per_position = Extent::per_context(1);
+        let tags = self
+            .mask
+            .map(|_| b.region("tags", Space::Kv, Elem::I32, per_position, false));
+        let clusters = self
+            .mask
+            .is_some_and(|m| m.clusters)
+            .then(|| b.region("clusters", Space::Kv, Elem::I32, per_position, false));
+        let y = b.region(
+            "y",
+            Space::Arena,
+            Elem::F32,
+            fixed(self.max_rows * self.stride),
+            true,
+        );
+        let rows = b.region(
+            "rows",
+            Space::Rows,
+            Elem::I32,
+            fixed(4 * self.max_rows),
+            false,
+        );
+        let scores = b.local("scores", Elem::F32, CHUNK as i64);
+        let visible = self.mask.map(|_| b.local("seen", Elem::I32, CHUNK as i64));
+        let head = (self.head_dim % LANES != 0).then(|| b.local("head", Elem::F32, padded as i64));
+        Regions {
+            q,
+            k,
+            v,
+            rows,
+            tags,
+            clusters,
+            y,
+            scores,
+            visible,
+            head,
+        }
+    }
+
+    fn chunk(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        u: &Unit,
+        exp: &FunctionRef,
+        base: ValueId,
+        count: ValueId,
+        running: &Running,
+    ) {
+        let Some(seen) = r.visible else {
+            self.attend(b, r, u, exp, count, running, |b, j| b.add(base, j));
+            return;
+        };
+        let n = self.collect(b, r, u, seen, base, count);
+        let zero = b.i32(0);
+        let any = b.cmp(Cmp::Gt, n, zero);
+        b.if_(
+            any,
+            |b| {
+                self.attend(b, r, u, exp, n, running, |b, j| b.load(Ty::I32, seen, j));
+            },
+            |_| {},
+        );
+    }
+
+    /// Positions of the chunk that the mask lets through, ascending, into `seen`; gives their number.
+    fn collect(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        u: &Unit,
+        seen: ParamId,
+        base: ValueId,
+        count: ValueId,
+    ) -> ValueId {
+        let zero = b.i32(0);
+        let n = b.named_var("n", zero);
+        let own: Vec<(ParamId, ValueId)> = [r.tags, r.clusters]
+            .into_iter()
+            .flatten()
+            .map(|region| (region, b.load_kv(Ty::I32, region, u.slot, u.position)))
+            .collect();
+        b.for_(zero, count, |b, j| {
+            let position = b.add(base, j);
+            let context = b.context();
+            let position = b.bounded(position, context);
+            let mut visible = b.cmp(Cmp::Eq, position, u.position);
+            for &(region, mine) in &own {
+                let theirs = b.load_kv(Ty::I32, region, u.slot, position);
+                let same = b.cmp(Cmp::Eq, theirs, mine);
+                visible = b.or(visible, same);
+            }
+            b.if_(
+                visible,
+                |b| {
+                    let at = b.get(n);
+                    let chunk = b.i32(CHUNK as i32);
+                    let at = b.bounded(at, chunk);
+                    b.store(seen, at, position);
+                    let next = affine(b, at, 1, 1);
+                    b.set(n, next);
+                },
+                |_| {},
+            );
+        });
+        let n = b.get(n);
+        let chunk = b.i32(CHUNK as i32);
+        b.min(n, chunk)
+    }
+
+    /// Attends to `count` positions (1 to 256) and merges the result into `running`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the unit's values; a struct of them would be built for one call"
+    )]
+    fn attend(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        u: &Unit,
+        exp: &FunctionRef,
+        count: ValueId,
+        running: &Running,
+        position: impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
+    ) {
+        let max = self.scores(b, r, u, count, &position);
+        let sum = self.exponentials(b, r, exp, count, max);
+        let values = self.weighted(b, r, u, count, &position);
+        b.comment("merge with the chunks before");
+        let before = b.get(running.max);
+        let larger = b.max(before, max);
+        b.set(running.max, larger);
+        let decay = |b: &mut KernelBuilder, value: ValueId| {
+            let difference = b.sub(value, larger);
+            let difference = b.splat(difference);
+            b.call_fn(exp, &[difference])
+        };
+        let old = decay(b, before);
+        let new = decay(b, max);
+        let first = |b: &mut KernelBuilder, lanes: ValueId| {
+            // Every lane is the same; the largest is the one.
+            b.reduce_max(lanes)
+        };
+        let old_scalar = first(b, old);
+        let new_scalar = first(b, new);
+        let total = b.get(running.sum);
+        let total = b.mul(total, old_scalar);
+        let part = b.mul(sum, new_scalar);
+        let total = b.add(total, part);
+        b.set(running.sum, total);
+        for (&out, value) in running.values.iter().zip(values) {
+            let before = b.get(out);
+            let kept = b.mul(before, old);
+            let added = b.mul(value, new);
+            let after = b.add(kept, added);
+            b.set(out, after);
+        }
+    }
+
+    /// Scaled scores into local memory; gives their maximum.
+    fn scores(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        u: &Unit,
+        count: ValueId,
+        position: &impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
+    ) -> ValueId {
+        let lowest = b.f32(LOWEST);
+        let max = b.named_var("chunk_max", lowest);
+        let scale = b.f32((1.0 / (self.head_dim as f64).sqrt()) as f32);
+        let queries: Vec<ValueId> = (0..self.padded() / LANES)
+            .map(|chunk| {
+                let index = affine(b, u.query, 1, chunk * LANES);
+                b.load(Ty::F32x16, r.q, index)
+            })
+            .collect();
+        let zero = b.i32(0);
+        b.for_(zero, count, |b, j| {
+            let start = self.cache_row(b, u, j, position);
+            let mut acc = None;
+            for (chunk, &q) in queries.iter().enumerate() {
+                let index = affine(b, start, 1, chunk * LANES);
+                let k = b.load_kv(Ty::F32x16, r.k, u.slot, index);
+                acc = Some(match acc {
+                    None => b.mul(q, k),
+                    Some(before) => b.fma(q, k, before),
+                });
+            }
+            let acc = acc.expect("a head has at least one chunk");
+            let score = b.reduce_add(acc);
+            let score = b.mul(score, scale);
+            b.store(r.scores, j, score);
+            let before = b.get(max);
+            let larger = b.max(before, score);
+            b.set(max, larger);
+        });
+        b.get(max)
+    }
+
+    fn cache_row(
+        &self,
+        b: &mut KernelBuilder,
+        u: &Unit,
+        j: ValueId,
+        position: &impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
+    ) -> ValueId {
+        let position = position(b, j);
+        let context = b.context();
+        let position = b.bounded(position, context);
+        let row = b.add(u.first, position);
+        affine(b, row, self.padded(), 0)
+    }
+
+    /// Scores to exponentials, zero behind the last; gives their sum, by 16 partials and halves.
+    fn exponentials(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        exp: &FunctionRef,
+        count: ValueId,
+        max: ValueId,
+    ) -> ValueId {
+        let round = affine(b, count, 1, LANES - 1);
+        let lanes = b.i32(LANES as i32);
+        let chunks = b.div(round, lanes);
+        let padded = b.mul(chunks, lanes);
+        let lowest = b.f32(LOWEST);
+        b.for_(count, padded, |b, j| b.store(r.scores, j, lowest));
+        let zero = b.f32(0.0);
+        let zero = b.splat(zero);
+        let sum = b.named_var("chunk_sum", zero);
+        let max = b.splat(max);
+        let start = b.i32(0);
+        b.for_(start, chunks, |b, chunk| {
+            let none = b.i32(0);
+            let index = chunk_index(b, none, chunk);
+            let score = b.load(Ty::F32x16, r.scores, index);
+            let difference = b.sub(score, max);
+            let weight = b.call_fn(exp, &[difference]);
+            b.store(r.scores, index, weight);
+            let before = b.get(sum);
+            let after = b.add(before, weight);
+            b.set(sum, after);
+        });
+        let sum = b.get(sum);
+        b.reduce_add(sum)
+    }
+
+    /// Sum of weight times value, positions ascending.
+    fn weighted(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        u: &Unit,
+        count: ValueId,
+        position: &impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
+    ) -> Vec<ValueId> {
+        let zero = b.f32(0.0);
+        let zeros = b.splat(zero);
+        let sums: Vec<VarId> = (0..self.padded() / LANES)
+            .map(|_| b.named_var("part", zeros))
+            .collect();
+        let start = b.i32(0);
+        b.for_(start, count, |b, j| {
+            let row = self.cache_row(b, u, j, position);
+            let weight = b.load(Ty::F32, r.scores, j);
+            let weight = b.splat(weight);
+            for (chunk, &sum) in sums.iter().enumerate() {
+                let index = affine(b, row, 1, chunk * LANES);
+                let v = b.load_kv(Ty::F32x16, r.v, u.slot, index);
+                let before = b.get(sum);
+                let after = b.fma(weight, v, before);
+                b.set(sum, after);
+            }
+        });
+        sums.into_iter().map(|sum| b.get(sum)).collect()
+    }
+
+    /// Divides by the sum and writes the head's real columns; the last head zeroes the row's padding.
+    fn store(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        row: ValueId,
+        head: ValueId,
+        running: &Running,
+    ) {
+        let total = b.get(running.sum);
+        let total = b.splat(total);
+        let start = affine(b, row, self.stride, 0);
+        let column = affine(b, head, self.head_dim, 0);
+        let to = b.add(start, column);
+        for (chunk, &out) in running.values.iter().enumerate() {
+            let value = b.get(out);
+            let value = b.div(value, total);
+            match r.head {
+                None => {
+                    let index = affine(b, to, 1, chunk * LANES);
+                    b.store(r.y, index, value);
+                }
+                Some(local) => {
+                    let index = b.i32((chunk * LANES) as i32);
+                    b.store(local, index, value);
+                }
+            }
+        }
+        if let Some(local) = r.head {
+            b.for_n(self.head_dim as i32, |b, i| {
+                let value = b.load(Ty::F32, local, i);
+                let index = b.add(to, i);
+                b.store(r.y, index, value);
+            });
+        }
+        let end = self.heads * self.head_dim;
+        if end < self.stride {
+            let last = b.i32(self.heads as i32 - 1);
+            let is_last = b.cmp(Cmp::Eq, head, last);
+            b.if_(
+                is_last,
+                |b| {
+                    let zero = b.f32(0.0);
+                    b.for_n((self.stride - end) as i32, |b, i| {
+                        let index = affine(b, i, 1, end);
+                        let index = b.add(start, index);
+                        b.store(r.y, index, zero);
+                    });
+                },
+                |_| {},
+            );
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The inner product of a tile of 16 weight rows with int8 activation rows: the hot loop of every matrix product.
+//!
+//! Whatever the strategy, the integer sum of a block is exact, and floats combine in one order: blocks ascending,
+//! `acc = fma(float(scale * isum), activation_scale, acc)`, at the end `acc * row_scale`. So all strategies, row
+//! blocks and thread counts give the same bits.
+
+use gem_runtime::format::Codec;
+
+use super::quantise::Quantised;
+use crate::kernel::build::{KernelBuilder, Ops};
+use crate::kernel::{Elem, Extent, ParamId, Space, Ty, ValueId, VarId};
+use crate::target::DotStrategy;
+
+/// Weight rows of a tile.
+pub const TILE: usize = 16;
+
+/// Bytes of the codes of one block of one tile.
+#[must_use]
+pub fn block_bytes(codec: Codec) -> usize {
+    TILE * 32 / 8 * codec.spec().code_bits as usize
+}
+
+/// Code values of N4.
+#[must_use]
+pub fn n4_table() -> [i8; 16] {
+    *Codec::N4.spec().table.expect("N4 is a table format")
+}
+
+/// Planes of a packed matrix as kernel parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Planes {
+    codec: Codec,
+    blocks: usize,
+    codes: ParamId,
+    scales: ParamId,
+    row_scales: ParamId,
+}
+
+/// N4's table plus 64, so that it is unsigned.
+const N4_OFFSET: i32 = 64;
+
+impl Planes {
+    /// Declares the regions, in this order of arguments: codes, block scales, row scales.
+    pub fn declare(b: &mut KernelBuilder, codec: Codec, tiles: usize, cols: usize) -> Self {
+        let blocks = cols.div_ceil(32);
+        let block_bytes = block_bytes(codec);
+        let mut region = |name: &str, elem, len: usize| {
+            b.region(name, Space::Weights, elem, Extent::fixed(len as i64), false)
+        };
+        let codes = region("codes", Elem::I8, tiles * blocks * block_bytes);
+        let scales = region("scales", Elem::I8, tiles * blocks * TILE);
+        let row_scales = region("row_scales", Elem::F32, tiles * TILE);
+        Self {
+            codec,
+            blocks,
+            codes,
+            scales,
+            row_scales,
+        }
+    }
+
+    /// 16 outputs of tile `tile` for each activation row: F32x16 values, row scale applied.
+    pub fn dot_tile(
+        &self,
+        b: &mut KernelBuilder,
+        dot: DotStrategy,
+        tile: ValueId,
+        x: &Quantised,
+        rows: &[ValueId],
+    ) -> Vec<ValueId> {
+        let zero = b.f32(0.0);
+        let zero = b.splat(zero);
+        let sums: Vec<VarId> = rows.iter().map(|_| b.named_var("acc", zero)).collect();
+        let block_count = b.i32(self.blocks as i32);
+        let first_block = b.mul(tile, block_count);
+        b.name(first_block, "first_block");
+        let bases: Vec<RowBase> = rows.iter().map(|&row| RowBase::new(b, x, row)).collect();
+        let start = b.i32(0);
+        b.for_(start, block_count, |b, block| {
+            let at = b.add(first_block, block);
+            let isums = self.block_sums(b, dot, at, block, x, &bases);
+            let scale = self.block_scale(b, dot, at);
+            for ((isum, base), &sum) in isums.into_iter().zip(&bases).zip(&sums) {
+                let corrected = scale.corrected(b, isum, base, block, x);
+                let scaled = b.mul(corrected, scale.factor);
+                let float = b.to_float(scaled);
+                let index = b.add(base.block, block);
+                let activation = b.load(Ty::F32, x.scales, index);
+                let activation = b.splat(activation);
+                let before = b.get(sum);
+                let after = b.fma(float, activation, before);
+                b.set(sum, after);
+            }
+        });
+        let width = b.i32(TILE as i32);
+        let index = b.mul(tile, width);
+        let row_scale = b.load(Ty::F32x16, self.row_scales, index);
+        sums.into_iter()
+            .map(|sum| {
+                let total = b.get(sum);
+                b.mul(total, row_scale)
+            })
+            .collect()
+    }
+
+    /// Integer sums of one block, offsets of unsigned codes not yet taken off.
+    fn block_sums(
+        &self,
+        b: &mut KernelBuilder,
+        dot: DotStrategy,
+        at: ValueId,
+        block: ValueId,
+        x: &Quantised,
+        bases: &[RowBase],
+    ) -> Vec<ValueId> {
+        let bytes = b.i32(block_bytes(self.codec) as i32);
+        let start = b.mul(at, bytes);
+        let width = b.i32(32);
+        let column = b.mul(block, width);
+        let columns: Vec<ValueId> = bases.iter().map(|base| b.add(base.code, column)).collect();
+        let mut sums = Sums::new(dot, self.codec, bases.len());
+        for chunk in 0..block_bytes(self.codec) / 64 {
+            let offset = b.i32(64 * chunk as i32);
+            let index = b.add(start, offset);
+            for (group, codes) in self.unpack(b, dot, index, chunk) {
+                for (row, &column) in columns.iter().enumerate() {
+                    let activations = broadcast(b, x, column, group);
+                    sums.add(b, row, codes, activations);
+                }
+            }
+        }
+        sums.finish(b)
+    }
+
+    /// The codes of a 64-byte chunk as (k-group, 16 rows x 4 bytes), in the form the strategy multiplies.
+    fn unpack(
+        &self,
+        b: &mut KernelBuilder,
+        dot: DotStrategy,
+        index: ValueId,
+        chunk: usize,
+    ) -> Vec<(usize, ValueId)> {
+        if self.codec == Codec::B8 {
+            let codes = b.load_range(Ty::I8x64, self.codes, index, -127, 127);
+            let codes = match dot {
+                DotStrategy::Pairs => codes,
+                DotStrategy::Bytes4 => {
+                    let flip = bytes(b, 0x80);
+                    b.xor(codes, flip)
+                }
+            };
+            return vec![(chunk, codes)];
+        }
+        let packed = b.load(Ty::I8x64, self.codes, index);
+        let nibble = bytes(b, 0x0f);
+        let low = b.and(packed, nibble);
+        let high = b.shr_u(packed, 4);
+        let high = b.and(high, nibble);
+        [(chunk, low), (chunk + 4, high)]
+            .map(|(group, codes)| (group, self.value_of_nibble(b, codes)))
+            .into()
+    }
+
+    fn value_of_nibble(&self, b: &mut KernelBuilder, codes: ValueId) -> ValueId {
+        match self.codec {
+            Codec::N4 => {
+                let table = n4_table().map(|c| (i32::from(c) + N4_OFFSET) as i8);
+                let table = b.i8_lanes(table);
+                b.lookup(table, codes)
+            }
+            _ => codes,
+        }
+    }
+
+    fn block_scale(&self, b: &mut KernelBuilder, dot: DotStrategy, at: ValueId) -> BlockScale {
+        let width = b.i32(TILE as i32);
+        let index = b.mul(at, width);
+        let bytes = b.load(Ty::I8x16, self.scales, index);
+        let lanes = |b: &mut KernelBuilder, value: i32| {
+            let value = b.i32(value);
+            b.splat(value)
+        };
+        match self.codec {
+            Codec::B8 => {
+                let offset = match dot {
+                    DotStrategy::Pairs => Offset::None,
+                    DotStrategy::Bytes4 => Offset::Fixed(128),
+                };
+                BlockScale {
+                    factor: b.widen_u(bytes),
+                    offset,
+                }
+            }
+            Codec::L4 => BlockScale {
+                factor: b.widen_s(bytes),
+                offset: Offset::Fixed(8),
+            },
+            Codec::N4 => {
+                let byte = b.widen_s(bytes);
+                let one = lanes(b, 1);
+                let factor = b.or(byte, one);
+                let shift = b.and(byte, one);
+                let doubled = b.shl(shift, 1);
+                let base = lanes(b, N4_OFFSET);
+                BlockScale {
+                    factor,
+                    offset: Offset::PerRow(b.sub(doubled, base)),
+                }
+            }
+        }
+    }
+}
+
+/// Block scales of 16 rows, and what unsigned codes are too large by.
+struct BlockScale {
+    factor: ValueId,
+    offset: Offset,
+}
+
+enum Offset {
+    /// Codes are exact.
+    None,
+    /// Codes are this much too large.
+    Fixed(i32),
+    /// This vector times the sum of activation codes is to be added.
+    PerRow(ValueId),
+}
+
+impl BlockScale {
+    /// `isum` with the offset of the codes taken off through the block's sum of activation codes.
+    fn corrected(
+        &self,
+        b: &mut KernelBuilder,
+        isum: ValueId,
+        base: &RowBase,
+        block: ValueId,
+        x: &Quantised,
+    ) -> ValueId {
+        if matches!(self.offset, Offset::None) {
+            return isum;
+        }
+        let index = b.add(base.block, block);
+        let sum = b.load(Ty::I32, x.sums, index);
+        match self.offset {
+            Offset::None => isum,
+            Offset::Fixed(offset) => {
+                let offset = b.i32(-offset);
+                let product = b.mul(sum, offset);
+                let product = b.splat(product);
+                b.add(isum, product)
+            }
+            Offset::PerRow(factor) => {
+                let sum = b.splat(sum);
+                let product = b.mul(factor, sum);
+                b.add(isum, product)
+            }
+        }
+    }
+}
+
+/// Element offsets of an activation row.
+struct RowBase {
+    code: ValueId,
+    block: ValueId,
+}
+
+impl RowBase {
+    fn new(b: &mut KernelBuilder, x: &Quantised, row: ValueId) -> Self {
+        let width = b.i32(x.cols as i32);
+        let blocks = b.i32((x.cols / 32) as i32);
+        Self {
+            code: b.mul(row, width),
+            block: b.mul(row, blocks),
+        }
+    }
+}
+
+/// The same byte 64 times.
+fn bytes(b: &mut KernelBuilder, byte: u8) -> ValueId {
+    let word = b.i32(i32::from_le_bytes([byte; 4]));
+    let words = b.splat(word);
+    b.bits(Ty::I8x64, words)
+}
+
+/// Four activation codes of k-group `group`, once per weight row.
+fn broadcast(b: &mut KernelBuilder, x: &Quantised, column: ValueId, group: usize) -> ValueId {
+    let offset = b.i32(4 * group as i32);
+    let index = b.add(column, offset);
+    let word = b.load_range(Ty::I32, x.codes, index, -127, 127);
+    let words = b.splat(word);
+    b.bits(Ty::I8x64, words)
+}
+
+/// Accumulators of a block by strategy and row.
+struct Sums {
+    dot: DotStrategy,
+    codec: Codec,
+    words: Vec<Option<ValueId>>,
+    pairs: Vec<Option<ValueId>>,
+}
+
+impl Sums {
+    fn new(dot: DotStrategy, codec: Codec, rows: usize) -> Self {
+        Self {
+            dot,
+            codec,
+            words: vec![None; rows],
+            pairs: vec![None; rows],
+        }
+    }
+
+    fn add(&mut self, b: &mut KernelBuilder, row: usize, codes: ValueId, activations: ValueId) {
+        match (self.dot, self.codec) {
+            (DotStrategy::Bytes4, _) => {
+                let before = self.words[row].unwrap_or_else(|| zero_words(b));
+                self.words[row] = Some(b.dot4_u(before, codes, activations));
+            }
+            // 8 pairs of 15 * 127 twice stay below 2^15: one widening per block.
+            (DotStrategy::Pairs, Codec::L4) => {
+                let pair = b.dot2_u(codes, activations);
+                self.pairs[row] = Some(match self.pairs[row] {
+                    Some(before) => b.add(before, pair),
+                    None => pair,
+                });
+            }
+            (DotStrategy::Pairs, Codec::B8) => {
+                let pair = b.dot2_s(codes, activations);
+                self.add_words(b, row, pair);
+            }
+            (DotStrategy::Pairs, Codec::N4) => {
+                let pair = b.dot2_u(codes, activations);
+                self.add_words(b, row, pair);
+            }
+        }
+    }
+
+    fn add_words(&mut self, b: &mut KernelBuilder, row: usize, pair: ValueId) {
+        let word = widen_pairs(b, pair);
+        self.words[row] = Some(match self.words[row] {
+            Some(before) => b.add(before, word),
+            None => word,
+        });
+    }
+
+    fn finish(self, b: &mut KernelBuilder) -> Vec<ValueId> {
+        let Self { words, pairs, .. } = self;
+        words
+            .into_iter()
+            .zip(pairs)
+            .map(|(word, pair)| match (word, pair) {
+                (Some(word), _) => word,
+                (None, Some(pair)) => widen_pairs(b, pair),
+                (None, None) => zero_words(b),
+            })
+            .collect()
+    }
+}
+
+fn zero_words(b: &mut KernelBuilder) -> ValueId {
+    let zero = b.i32(0);
+    b.splat(zero)
+}
+
+/// Sums of neighbouring words: 16-bit pairs to 32 bits.
+fn widen_pairs(b: &mut KernelBuilder, pair: ValueId) -> ValueId {
+    let ones = b.i32(0x0001_0001);
+    let ones = b.splat(ones);
+    let ones = b.bits(Ty::I16x32, ones);
+    b.dot_words(pair, ones)
+}

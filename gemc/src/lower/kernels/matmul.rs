@@ -1,0 +1,371 @@
+//! Matrix products: one unit is a tile of outputs (a pair of tiles where the epilogue quantises), for all its rows.
+
+use gem_runtime::format::Codec;
+
+use super::dot::{Planes, TILE};
+use super::quantise::Quantised;
+use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::target::DotStrategy;
+
+/// Rows that share one pass over a tile, at most.
+pub const MAX_ROW_BLOCK: usize = 8;
+
+/// Which activation rows take part, and where their results go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// All rows of the step; result row = row.
+    All,
+    /// Wanted outputs; input and result row = index of the output.
+    Outputs,
+    /// Entries of a list written by the dispatch phase. The input row is `entry / input_div`, the result row the entry.
+    List {
+        /// 1, or the number of choices per row.
+        input_div: u32,
+        /// Entries that fit the list.
+        entries: usize,
+    },
+}
+
+/// What happens to the 16 sums before they are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// Stored as f32.
+    Store,
+    /// Added to a row of another buffer, then stored.
+    Residual,
+    /// Activated (pairs of gate and up multiplied), then quantised for the next product.
+    Quantise {
+        /// Elementwise function, when there is one.
+        act: Option<FunctionRef>,
+        /// Whether the matrix holds gate rows and then as many up rows.
+        gated: bool,
+    },
+}
+
+/// Everything that a product's code depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matmul {
+    /// Weight format.
+    pub codec: Codec,
+    /// Tiles of the matrix.
+    pub tiles: usize,
+    /// Real columns.
+    pub cols: usize,
+    /// Whether biases are added.
+    pub bias: bool,
+    /// Which rows.
+    pub rows: Rows,
+    /// Rows that fit the input buffer.
+    pub input_rows: usize,
+    /// Rows that fit the output buffer.
+    pub output_rows: usize,
+    /// What follows.
+    pub epilogue: Epilogue,
+    /// Names the activation in the kernel's name.
+    pub act_name: &'static str,
+}
+
+impl Matmul {
+    /// Outputs per result row: padded columns of the output buffer.
+    #[must_use]
+    pub fn output_width(&self) -> usize {
+        match self.epilogue {
+            Epilogue::Quantise { gated: true, .. } => self.tiles * TILE / 2,
+            _ => self.tiles * TILE,
+        }
+    }
+
+    /// Units of the phase.
+    #[must_use]
+    pub fn units(&self) -> u32 {
+        let tiles = match self.epilogue {
+            Epilogue::Quantise { gated: true, .. } => self.tiles / 4,
+            Epilogue::Quantise { gated: false, .. } => self.tiles / 2,
+            _ => self.tiles,
+        };
+        tiles as u32
+    }
+
+    /// Key and identifier.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let codec = format!("{:?}", self.codec).to_lowercase();
+        let rows = match self.rows {
+            Rows::All => String::new(),
+            Rows::Outputs => "_outputs".to_owned(),
+            Rows::List { input_div, .. } => format!("_list{input_div}"),
+        };
+        let epilogue = match self.epilogue {
+            Epilogue::Store => String::new(),
+            Epilogue::Residual => "_residual".to_owned(),
+            Epilogue::Quantise { gated, .. } => {
+                format!(
+                    "_{}{}quantise",
+                    self.act_name,
+                    if gated { "gated_" } else { "" }
+                )
+            }
+        };
+        let bias = if self.bias { "_bias" } else { "" };
+        format!(
+            "matmul_{codec}_{}x{}{bias}{rows}{epilogue}",
+            self.tiles * TILE,
+            self.cols
+        )
+    }
+
+    /// Writes the kernel. Arguments: codes, scales, row scales; [bias]; input codes, scales, sums; [list, count];
+    /// [residual]; output, or output codes, scales, sums.
+    #[must_use]
+    pub fn kernel(&self, dot: DotStrategy, row_block: u32) -> Kernel {
+        let doc = format!(
+            "y [rows, {}] = W x, W [{}, {}] in {:?}",
+            self.output_width(),
+            self.tiles * TILE,
+            self.cols,
+            self.codec
+        );
+        let mut b = KernelBuilder::new(&self.name(), &doc, self.units());
+        let body = Body::declare(&mut b, self, dot);
+        let count = body.row_count(&mut b);
+        let unit = b.unit();
+        let zero = b.i32(0);
+        let block = b.i32(row_block as i32);
+        if row_block > 1 {
+            let blocks = b.div(count, block);
+            b.comment(&format!(
+                "{row_block} rows at a time share one pass over the weights"
+            ));
+            b.for_(zero, blocks, |b, index| {
+                let first = b.mul(index, block);
+                let rows: Vec<ValueId> = (0..row_block)
+                    .map(|j| {
+                        let j = b.i32(j as i32);
+                        b.add(first, j)
+                    })
+                    .collect();
+                body.rows(b, unit, &rows);
+            });
+            let done = b.mul(blocks, block);
+            b.for_(done, count, |b, row| body.rows(b, unit, &[row]));
+        } else {
+            b.for_(zero, count, |b, row| body.rows(b, unit, &[row]));
+        }
+        b.finish()
+    }
+}
+
+/// The kernel under construction: its regions.
+struct Body<'a> {
+    spec: &'a Matmul,
+    dot: DotStrategy,
+    planes: Planes,
+    bias: Option<ParamId>,
+    input: Quantised,
+    list: Option<(ParamId, ParamId)>,
+    residual: Option<ParamId>,
+    output: Output,
+}
+
+enum Output {
+    Floats(ParamId),
+    Quantised { rows: Quantised, tiles: ParamId },
+}
+
+impl<'a> Body<'a> {
+    fn declare(b: &mut KernelBuilder, spec: &'a Matmul, dot: DotStrategy) -> Self {
+        let planes = Planes::declare(b, spec.codec, spec.tiles, spec.cols);
+        let outputs = Extent::fixed((spec.tiles * TILE) as i64);
+        let bias = spec
+            .bias
+            .then(|| b.region("bias", Space::Weights, Elem::F32, outputs, false));
+        let input = Quantised::declare(
+            b,
+            "x",
+            spec.input_rows,
+            spec.cols.next_multiple_of(32),
+            false,
+        );
+        let list = match spec.rows {
+            Rows::List { entries, .. } => {
+                let len = Extent::fixed(entries as i64);
+                let list = b.region("list", Space::Arena, Elem::I32, len, false);
+                Some((
+                    list,
+                    b.region("count", Space::Arena, Elem::I32, Extent::fixed(1), false),
+                ))
+            }
+            _ => None,
+        };
+        let floats = Extent::fixed((spec.output_rows * spec.output_width()) as i64);
+        let residual = (spec.epilogue == Epilogue::Residual)
+            .then(|| b.region("residual", Space::Arena, Elem::F32, floats, false));
+        let output = match spec.epilogue {
+            Epilogue::Quantise { .. } => {
+                let rows = Quantised::declare(b, "y", spec.output_rows, spec.output_width(), true);
+                let tiles = b.local("tiles", Elem::F32, (4 * MAX_ROW_BLOCK * TILE) as i64);
+                Output::Quantised { rows, tiles }
+            }
+            _ => Output::Floats(b.region("y", Space::Arena, Elem::F32, floats, true)),
+        };
+        Self {
+            spec,
+            dot,
+            planes,
+            bias,
+            input,
+            list,
+            residual,
+            output,
+        }
+    }
+
+    fn row_count(&self, b: &mut KernelBuilder) -> ValueId {
+        match self.spec.rows {
+            Rows::All => b.row_count(),
+            Rows::Outputs => b.output_count(),
+            Rows::List { entries, .. } => {
+                let (_, count) = self.list.expect("declared for lists");
+                let zero = b.i32(0);
+                let count = b.load(Ty::I32, count, zero);
+                let limit = b.i32(entries as i32 + 1);
+                b.bounded(count, limit)
+            }
+        }
+    }
+
+    /// Input and result row of each index.
+    fn resolve(&self, b: &mut KernelBuilder, rows: &[ValueId]) -> Vec<(ValueId, ValueId)> {
+        let Rows::List { input_div, .. } = self.spec.rows else {
+            return rows.iter().map(|&r| (r, r)).collect();
+        };
+        let (list, _) = self.list.expect("declared for lists");
+        rows.iter()
+            .map(|&index| {
+                let entry = b.load(Ty::I32, list, index);
+                let most = b.i32(self.spec.output_rows as i32);
+                let entry = b.bounded(entry, most);
+                b.name(entry, "entry");
+                let div = b.i32(input_div as i32);
+                let row = b.div(entry, div);
+                let limit = b.i32(self.spec.input_rows as i32);
+                (b.bounded(row, limit), entry)
+            })
+            .collect()
+    }
+
+    fn rows(&self, b: &mut KernelBuilder, unit: ValueId, rows: &[ValueId]) {
+        let resolved = self.resolve(b, rows);
+        let inputs: Vec<ValueId> = resolved.iter().map(|r| r.0).collect();
+        match &self.output {
+            Output::Floats(y) => {
+                let sums = self.tile(b, unit, &inputs);
+                for (sum, (_, result)) in sums.into_iter().zip(resolved) {
+                    self.store(b, *y, unit, result, sum);
+                }
+            }
+            Output::Quantised { rows, tiles } => {
+                self.local_tiles(b, unit, *tiles, &inputs);
+                let in_flight = resolved.len();
+                for (j, (_, result)) in resolved.into_iter().enumerate() {
+                    let halves = [0, 1].map(|half| {
+                        self.activated(b, |part| ((part + half) * in_flight + j) * TILE, *tiles)
+                    });
+                    rows.store_block(b, result, unit, halves[0], halves[1]);
+                }
+            }
+        }
+    }
+
+    /// Sums of one tile for each row, bias added.
+    fn tile(&self, b: &mut KernelBuilder, tile: ValueId, inputs: &[ValueId]) -> Vec<ValueId> {
+        let sums = self.planes.dot_tile(b, self.dot, tile, &self.input, inputs);
+        let Some(bias) = self.bias else { return sums };
+        let width = b.i32(TILE as i32);
+        let index = b.mul(tile, width);
+        let bias = b.load(Ty::F32x16, bias, index);
+        sums.into_iter().map(|sum| b.add(sum, bias)).collect()
+    }
+
+    fn store(&self, b: &mut KernelBuilder, y: ParamId, tile: ValueId, row: ValueId, sum: ValueId) {
+        let width = b.i32(self.spec.output_width() as i32);
+        let start = b.mul(row, width);
+        let tile_width = b.i32(TILE as i32);
+        let column = b.mul(tile, tile_width);
+        let index = b.add(start, column);
+        let value = match self.residual {
+            Some(residual) => {
+                let before = b.load(Ty::F32x16, residual, index);
+                b.add(before, sum)
+            }
+            None => sum,
+        };
+        b.store(y, index, value);
+    }
+
+    /// The tiles whose outputs make one block of 32: two of them, and two more for up.
+    fn tiles_per_unit(&self) -> usize {
+        if matches!(self.spec.epilogue, Epilogue::Quantise { gated: true, .. }) {
+            4
+        } else {
+            2
+        }
+    }
+
+    /// Computes the unit's tiles into local memory, `[tile][row][16]`.
+    fn local_tiles(
+        &self,
+        b: &mut KernelBuilder,
+        unit: ValueId,
+        local: ParamId,
+        inputs: &[ValueId],
+    ) {
+        let two = b.i32(2);
+        let first = b.mul(unit, two);
+        let up = b.i32((self.spec.tiles / 2) as i32 - 2);
+        let zero = b.i32(0);
+        let parts = b.i32(self.tiles_per_unit() as i32);
+        b.for_(zero, parts, |b, part| {
+            let in_up = b.div(part, two);
+            let shift = b.mul(in_up, up);
+            let tile = b.add(first, part);
+            let tile = b.add(tile, shift);
+            let sums = self.tile(b, tile, inputs);
+            let width = b.i32((inputs.len() * TILE) as i32);
+            let start = b.mul(part, width);
+            for (j, sum) in sums.into_iter().enumerate() {
+                let offset = b.i32((j * TILE) as i32);
+                let index = b.add(start, offset);
+                b.store(local, index, sum);
+            }
+        });
+    }
+
+    /// 16 activated values from the unit's local tiles; `at` gives the element of part 0 (gate) or 2 (up).
+    fn activated(
+        &self,
+        b: &mut KernelBuilder,
+        at: impl Fn(usize) -> usize,
+        local: ParamId,
+    ) -> ValueId {
+        let load = |b: &mut KernelBuilder, part: usize| {
+            let index = b.i32(at(part) as i32);
+            b.load(Ty::F32x16, local, index)
+        };
+        let Epilogue::Quantise { act, gated } = &self.spec.epilogue else {
+            return load(b, 0);
+        };
+        let gate = load(b, 0);
+        let gate = match act {
+            Some(f) => b.call_fn(f, &[gate]),
+            None => gate,
+        };
+        if *gated {
+            let up = load(b, 2);
+            b.mul(gate, up)
+        } else {
+            gate
+        }
+    }
+}

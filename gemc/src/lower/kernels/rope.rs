@@ -1,0 +1,351 @@
+//! Projections into attention's memory: q, k and v rows are normed and rotated where the model says so, then written
+//! to the query buffer and the key/value cache, heads zero-padded to whole vectors.
+
+use super::vector::{LANES, affine, chunk_index};
+use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+
+/// Cosines and sines of each row's position: f32 `[max_rows][padded half]` each; one unit a row. Arguments: inverse
+/// frequencies, cosines, sines.
+#[must_use]
+pub fn table(half: usize, max_rows: usize, sin: &FunctionRef, cos: &FunctionRef) -> Kernel {
+    let padded = half.next_multiple_of(LANES);
+    let doc = format!("cos and sin of position * frequency, {half} frequencies");
+    let mut b = KernelBuilder::new(&format!("rope_table_{half}"), &doc, max_rows as u32);
+    let matrix = Extent::fixed((max_rows * padded) as i64);
+    let frequencies = b.region(
+        "frequencies",
+        Space::Weights,
+        Elem::F32,
+        Extent::fixed(padded as i64),
+        false,
+    );
+    let rows = b.region(
+        "rows",
+        Space::Rows,
+        Elem::I32,
+        Extent::fixed(4 * max_rows as i64),
+        false,
+    );
+    let cosines = b.region("cosines", Space::Arena, Elem::F32, matrix, true);
+    let sines = b.region("sines", Space::Arena, Elem::F32, matrix, true);
+    let row = b.unit();
+    let field = affine(&mut b, row, 4, 2);
+    let position = b.load(Ty::I32, rows, field);
+    let position = b.to_float(position);
+    let position = b.splat(position);
+    let start = affine(&mut b, row, padded, 0);
+    b.for_n((padded / LANES) as i32, |b, chunk| {
+        let zero = b.i32(0);
+        let column = chunk_index(b, zero, chunk);
+        let frequency = b.load(Ty::F32x16, frequencies, column);
+        let angle = b.mul(position, frequency);
+        let index = b.add(start, column);
+        let c = b.call_fn(cos, &[angle]);
+        b.store(cosines, index, c);
+        let s = b.call_fn(sin, &[angle]);
+        b.store(sines, index, s);
+    });
+    b.finish()
+}
+
+/// What the writing kernel's code depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Heads {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Real width of a head.
+    pub head_dim: usize,
+    /// First columns of q, k and v in the projection's rows.
+    pub columns: [usize; 3],
+    /// Elements between the projection's rows.
+    pub stride: usize,
+    /// Rows of the buffers.
+    pub max_rows: usize,
+    /// Whether q and k are rotated.
+    pub rope: bool,
+    /// RMS norm of q and k: eps.
+    pub qk_norm: Option<f32>,
+}
+
+struct Regions {
+    x: ParamId,
+    cos_sin: Option<(ParamId, ParamId)>,
+    norms: Option<(ParamId, ParamId)>,
+    q: ParamId,
+    k: ParamId,
+    v: ParamId,
+    head: ParamId,
+}
+
+/// Which of the three a head belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Query,
+    Key,
+    Value,
+}
+
+impl Heads {
+    /// Width of a head in memory.
+    #[must_use]
+    pub fn padded(&self) -> usize {
+        self.head_dim.next_multiple_of(LANES)
+    }
+
+    /// Units per row.
+    #[must_use]
+    pub fn units_per_row(&self) -> u32 {
+        (self.heads + 2 * self.kv_heads) as u32
+    }
+
+    /// Key and identifier.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let rope = if self.rope { "_rope" } else { "" };
+        let norm = self
+            .qk_norm
+            .map(|eps| format!("_norm{:08x}", eps.to_bits()))
+            .unwrap_or_default();
+        format!(
+            "heads_{}_{}x{}_of_{}{rope}{norm}",
+            self.heads, self.kv_heads, self.head_dim, self.stride
+        )
+    }
+
+    /// Writes the kernel; a unit is a head of a row: queries, then keys, then values. Arguments: projection; [cosines,
+    /// sines]; [q norm, k norm]; queries `[row][head][padded]`; keys and values `[kv head][position][padded]`.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        let doc = format!(
+            "q [{}], k and v [{}] heads of {} to attention's memory",
+            self.heads, self.kv_heads, self.head_dim
+        );
+        let units = self.max_rows as u32 * self.units_per_row();
+        let mut b = KernelBuilder::new(&self.name(), &doc, units);
+        let regions = self.declare(&mut b);
+        let rows = b.region(
+            "rows",
+            Space::Rows,
+            Elem::I32,
+            Extent::fixed(4 * self.max_rows as i64),
+            false,
+        );
+        let unit = b.unit();
+        let per_row = b.i32(self.units_per_row() as i32);
+        let row = b.div(unit, per_row);
+        let head = b.rem(unit, per_row);
+        let heads = b.i32(self.heads as i32);
+        let is_query = b.cmp(crate::kernel::Cmp::Lt, head, heads);
+        let slot_field = affine(&mut b, row, 4, 1);
+        let slot = b.load(Ty::I32, rows, slot_field);
+        let position_field = affine(&mut b, row, 4, 2);
+        let position = b.load(Ty::I32, rows, position_field);
+        let context = b.context();
+        let position = b.bounded(position, context);
+        b.name(position, "position");
+        b.if_(
+            is_query,
+            |b| {
+                let limit = b.i32(self.heads as i32);
+                let h = b.bounded(head, limit);
+                let start = affine(b, row, self.stride, self.columns[0]);
+                self.head(b, &regions, Role::Query, row, h, start);
+                let per_row = affine(b, row, self.heads, 0);
+                let at = b.add(per_row, h);
+                let to = affine(b, at, self.padded(), 0);
+                self.copy(b, &regions, |b, index, value| {
+                    let index = b.add(to, index);
+                    b.store(regions.q, index, value);
+                });
+            },
+            |b| {
+                let rest = b.sub(head, heads);
+                let zero = b.i32(0);
+                let rest = b.max(rest, zero);
+                let kv_heads = b.i32(self.kv_heads as i32);
+                let is_key = b.cmp(crate::kernel::Cmp::Lt, rest, kv_heads);
+                let h = b.rem(rest, kv_heads);
+                let context = b.context();
+                let first = b.mul(h, context);
+                let at = b.add(first, position);
+                let to = affine(b, at, self.padded(), 0);
+                b.if_(
+                    is_key,
+                    |b| {
+                        let start = affine(b, row, self.stride, self.columns[1]);
+                        self.head(b, &regions, Role::Key, row, h, start);
+                        self.copy(b, &regions, |b, index, value| {
+                            let index = b.add(to, index);
+                            b.store_kv(regions.k, slot, index, value);
+                        });
+                    },
+                    |b| {
+                        let start = affine(b, row, self.stride, self.columns[2]);
+                        self.head(b, &regions, Role::Value, row, h, start);
+                        self.copy(b, &regions, |b, index, value| {
+                            let index = b.add(to, index);
+                            b.store_kv(regions.v, slot, index, value);
+                        });
+                    },
+                );
+            },
+        );
+        b.finish()
+    }
+
+    fn declare(&self, b: &mut KernelBuilder) -> Regions {
+        let padded = self.padded();
+        let half = (self.head_dim / 2).next_multiple_of(LANES);
+        let arena = |b: &mut KernelBuilder, name: &str, len: usize, mutable| {
+            b.region(
+                name,
+                Space::Arena,
+                Elem::F32,
+                Extent::fixed(len as i64),
+                mutable,
+            )
+        };
+        let x = arena(b, "qkv", self.max_rows * self.stride, false);
+        let cos_sin = self.rope.then(|| {
+            (
+                arena(b, "cosines", self.max_rows * half, false),
+                arena(b, "sines", self.max_rows * half, false),
+            )
+        });
+        let norms = self.qk_norm.map(|_| {
+            let len = Extent::fixed(padded as i64);
+            (
+                b.region("q_norm", Space::Weights, Elem::F32, len, false),
+                b.region("k_norm", Space::Weights, Elem::F32, len, false),
+            )
+        });
+        let q = arena(b, "q", self.max_rows * self.heads * padded, true);
+        let cache = Extent::per_context((self.kv_heads * padded) as i64);
+        let k = b.region("k", Space::Kv, Elem::F32, cache, true);
+        let v = b.region("v", Space::Kv, Elem::F32, cache, true);
+        let head = b.local("head", Elem::F32, padded as i64);
+        Regions {
+            x,
+            cos_sin,
+            norms,
+            q,
+            k,
+            v,
+            head,
+        }
+    }
+
+    /// Head `h` of the row's part at `start` into local memory, normed and rotated.
+    fn head(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        role: Role,
+        row: ValueId,
+        h: ValueId,
+        start: ValueId,
+    ) {
+        let offset = affine(b, h, self.head_dim, 0);
+        let from = b.add(start, offset);
+        self.each(b, self.head_dim, |b, index, ty| {
+            let source = b.add(from, index);
+            let value = b.load(ty, r.x, source);
+            b.store(r.head, index, value);
+        });
+        if role == Role::Value {
+            return;
+        }
+        if let (Some((q_norm, k_norm)), Some(eps)) = (r.norms, self.qk_norm) {
+            self.norm(b, r, if role == Role::Query { q_norm } else { k_norm }, eps);
+        }
+        if let Some((cosines, sines)) = r.cos_sin {
+            self.rotate(b, r, row, cosines, sines);
+        }
+    }
+
+    /// Calls `body(index, type)` over `len` elements: whole vectors where they fit, single elements where not.
+    fn each(
+        &self,
+        b: &mut KernelBuilder,
+        len: usize,
+        body: impl Fn(&mut KernelBuilder, ValueId, Ty),
+    ) {
+        if len % LANES == 0 {
+            b.for_n((len / LANES) as i32, |b, chunk| {
+                let index = affine(b, chunk, LANES, 0);
+                body(b, index, Ty::F32x16);
+            });
+        } else {
+            b.for_n(len as i32, |b, index| body(b, index, Ty::F32));
+        }
+    }
+
+    /// RMS norm of the local head; its padding is zero.
+    fn norm(&self, b: &mut KernelBuilder, r: &Regions, weight: ParamId, eps: f32) {
+        let zero = b.i32(0);
+        let squares =
+            super::vector::inner_product(b, (r.head, zero), (r.head, zero), self.padded());
+        let share = b.f32(1.0 / self.head_dim as f32);
+        let mean = b.mul(squares, share);
+        let eps = b.f32(eps);
+        let sum = b.add(mean, eps);
+        let root = b.sqrt(sum);
+        let one = b.f32(1.0);
+        let scale = b.div(one, root);
+        let scale = b.splat(scale);
+        b.for_n((self.padded() / LANES) as i32, |b, chunk| {
+            let index = affine(b, chunk, LANES, 0);
+            let value = b.load(Ty::F32x16, r.head, index);
+            let value = b.mul(value, scale);
+            let w = b.load(Ty::F32x16, weight, index);
+            let value = b.mul(value, w);
+            b.store(r.head, index, value);
+        });
+    }
+
+    /// Rotate-half: `(a, b) -> (a cos - b sin, b cos + a sin)` of elements i and i + half.
+    fn rotate(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        row: ValueId,
+        cosines: ParamId,
+        sines: ParamId,
+    ) {
+        let half = self.head_dim / 2;
+        let start = affine(b, row, half.next_multiple_of(LANES), 0);
+        self.each(b, half, |b, index, ty| {
+            let at = b.add(start, index);
+            let c = b.load(ty, cosines, at);
+            let s = b.load(ty, sines, at);
+            let upper = affine(b, index, 1, half);
+            let x = b.load(ty, r.head, index);
+            let y = b.load(ty, r.head, upper);
+            let xc = b.mul(x, c);
+            let ys = b.mul(y, s);
+            let first = b.sub(xc, ys);
+            let yc = b.mul(y, c);
+            let xs = b.mul(x, s);
+            let second = b.add(yc, xs);
+            b.store(r.head, index, first);
+            b.store(r.head, upper, second);
+        });
+    }
+
+    /// The local head, padding included, through `store(index, value)`.
+    fn copy(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        store: impl Fn(&mut KernelBuilder, ValueId, ValueId),
+    ) {
+        b.for_n((self.padded() / LANES) as i32, |b, chunk| {
+            let index = affine(b, chunk, LANES, 0);
+            let value = b.load(Ty::F32x16, r.head, index);
+            store(b, index, value);
+        });
+    }
+}

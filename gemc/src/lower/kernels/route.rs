@@ -1,0 +1,506 @@
+//! Routing in f32: module probabilities, the fired top-k, nearest clusters, and the sums that put modules' outputs
+//! back together.
+
+use super::vector::{LANES, affine, inner_product};
+use crate::graph::Score;
+use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+
+/// What the router kernel's code depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Router {
+    /// Modules D.
+    pub modules: usize,
+    /// Modules that may fire, K.
+    pub top_k: usize,
+    /// Columns, padded.
+    pub stride: usize,
+    /// Rows of the buffers.
+    pub max_rows: usize,
+    /// Logits to p.
+    pub score: Score,
+    /// A module fires when p is strictly above.
+    pub threshold: f32,
+    /// Gates divided by their sum.
+    pub renormalize: bool,
+    /// Whether logits have a bias.
+    pub bias: bool,
+}
+
+struct RouterRegions {
+    x: ParamId,
+    weight: ParamId,
+    bias: Option<ParamId>,
+    p: ParamId,
+    fired: ParamId,
+    gates: ParamId,
+    domain: ParamId,
+    taken: ParamId,
+}
+
+impl Router {
+    /// Key and identifier.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let score = format!("{:?}", self.score).to_lowercase();
+        let bias = if self.bias { "_bias" } else { "" };
+        let renormalize = if self.renormalize { "_renormalize" } else { "" };
+        format!(
+            "router_{score}_{}of{}_x{}_above{:08x}{renormalize}{bias}",
+            self.top_k,
+            self.modules,
+            self.stride,
+            self.threshold.to_bits()
+        )
+    }
+
+    /// Writes the kernel; one unit a row. Arguments: x; weight; [bias]; p `[row][D]`; fired `[row][K]`; gates
+    /// `[row][K]`; domain `[row]`.
+    #[must_use]
+    pub fn kernel(&self, exp: &FunctionRef) -> Kernel {
+        let doc = format!(
+            "p over {} modules, top {} above {}",
+            self.modules, self.top_k, self.threshold
+        );
+        let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
+        let r = self.declare(&mut b);
+        let row = b.unit();
+        let x_start = affine(&mut b, row, self.stride, 0);
+        let p_start = affine(&mut b, row, self.modules, 0);
+        b.comment("logits");
+        b.for_n(self.modules as i32, |b, m| {
+            let w_start = affine(b, m, self.stride, 0);
+            let mut logit = inner_product(b, (r.weight, w_start), (r.x, x_start), self.stride);
+            if let Some(bias) = r.bias {
+                let c = b.load(Ty::F32, bias, m);
+                logit = b.add(logit, c);
+            }
+            let index = b.add(p_start, m);
+            b.store(r.p, index, logit);
+        });
+        match self.score {
+            Score::Softmax => self.softmax(&mut b, &r, p_start, exp),
+            Score::Sigmoid => self.sigmoid(&mut b, &r, p_start, exp),
+        }
+        self.choose(&mut b, &r, row, p_start);
+        b.finish()
+    }
+
+    fn declare(&self, b: &mut KernelBuilder) -> RouterRegions {
+        let fixed = |n: usize| Extent::fixed(n as i64);
+        let rows = self.max_rows;
+        let x = b.region(
+            "x",
+            Space::Arena,
+            Elem::F32,
+            fixed(rows * self.stride),
+            false,
+        );
+        let weight = b.region(
+            "weight",
+            Space::Weights,
+            Elem::F32,
+            fixed(self.modules * self.stride),
+            false,
+        );
+        let bias = self.bias.then(|| {
+            b.region(
+                "bias",
+                Space::Weights,
+                Elem::F32,
+                fixed(self.modules),
+                false,
+            )
+        });
+        let p = b.region(
+            "p",
+            Space::Arena,
+            Elem::F32,
+            fixed(rows * self.modules),
+            true,
+        );
+        let fired = b.region(
+            "fired",
+            Space::Arena,
+            Elem::I32,
+            fixed(rows * self.top_k),
+            true,
+        );
+        let gates = b.region(
+            "gates",
+            Space::Arena,
+            Elem::F32,
+            fixed(rows * self.top_k),
+            true,
+        );
+        let domain = b.region("domain", Space::Arena, Elem::I32, fixed(rows), true);
+        let taken = b.local("taken", Elem::I32, self.modules as i64);
+        RouterRegions {
+            x,
+            weight,
+            bias,
+            p,
+            fired,
+            gates,
+            domain,
+            taken,
+        }
+    }
+
+    /// `e^(p - max) / sum`, modules ascending.
+    fn softmax(&self, b: &mut KernelBuilder, r: &RouterRegions, start: ValueId, exp: &FunctionRef) {
+        let lowest = b.f32(f32::MIN);
+        let max = b.named_var("max", lowest);
+        b.for_n(self.modules as i32, |b, m| {
+            let index = b.add(start, m);
+            let logit = b.load(Ty::F32, r.p, index);
+            let before = b.get(max);
+            let larger = b.max(before, logit);
+            b.set(max, larger);
+        });
+        let max = b.get(max);
+        let zero = b.f32(0.0);
+        let sum = b.named_var("sum", zero);
+        b.for_n(self.modules as i32, |b, m| {
+            let index = b.add(start, m);
+            let logit = b.load(Ty::F32, r.p, index);
+            let difference = b.sub(logit, max);
+            let e = scalar_exp(b, difference, exp);
+            b.store(r.p, index, e);
+            let before = b.get(sum);
+            let after = b.add(before, e);
+            b.set(sum, after);
+        });
+        let sum = b.get(sum);
+        b.for_n(self.modules as i32, |b, m| {
+            let index = b.add(start, m);
+            let e = b.load(Ty::F32, r.p, index);
+            let p = b.div(e, sum);
+            b.store(r.p, index, p);
+        });
+    }
+
+    fn sigmoid(&self, b: &mut KernelBuilder, r: &RouterRegions, start: ValueId, exp: &FunctionRef) {
+        b.for_n(self.modules as i32, |b, m| {
+            let index = b.add(start, m);
+            let logit = b.load(Ty::F32, r.p, index);
+            let negated = b.neg(logit);
+            let e = scalar_exp(b, negated, exp);
+            let one = b.f32(1.0);
+            let denominator = b.add(one, e);
+            let p = b.div(one, denominator);
+            b.store(r.p, index, p);
+        });
+    }
+
+    /// K times the largest p not yet taken (ties: the lower module); those above the threshold fire, listed ascending.
+    fn choose(&self, b: &mut KernelBuilder, r: &RouterRegions, row: ValueId, p_start: ValueId) {
+        b.comment("top-k");
+        let none = b.f32(-1.0);
+        let zero = b.i32(0);
+        let one = b.i32(1);
+        let modules = b.i32(self.modules as i32);
+        b.for_n(self.top_k as i32, |b, _| {
+            let best_p = b.named_var("best_p", none);
+            let best = b.named_var("best", zero);
+            b.for_(zero, modules, |b, m| {
+                let taken = b.load(Ty::I32, r.taken, m);
+                let free = b.cmp(Cmp::Eq, taken, zero);
+                let index = b.add(p_start, m);
+                let p = b.load(Ty::F32, r.p, index);
+                let so_far = b.get(best_p);
+                let better = b.cmp(Cmp::Gt, p, so_far);
+                let better = b.and(free, better);
+                let new_p = b.select(better, p, so_far);
+                b.set(best_p, new_p);
+                let old = b.get(best);
+                let new = b.select(better, m, old);
+                b.set(best, new);
+            });
+            let chosen = b.get(best);
+            let chosen = b.bounded(chosen, modules);
+            b.store(r.taken, chosen, one);
+        });
+        self.write(b, r, row, p_start);
+    }
+
+    fn write(&self, b: &mut KernelBuilder, r: &RouterRegions, row: ValueId, p_start: ValueId) {
+        b.comment("fired modules ascending, their gates, and the domain");
+        let zero = b.i32(0);
+        let one = b.i32(1);
+        let minus_one = b.i32(-1);
+        let nothing = b.f32(0.0);
+        let threshold = b.f32(self.threshold);
+        let slots = b.i32(self.top_k as i32);
+        let list = affine(b, row, self.top_k, 0);
+        b.for_(zero, slots, |b, slot| {
+            let index = b.add(list, slot);
+            b.store(r.fired, index, minus_one);
+            b.store(r.gates, index, nothing);
+        });
+        let count = b.named_var("count", zero);
+        let total = b.named_var("total", nothing);
+        let largest = b.named_var("largest", nothing);
+        let none = b.i32(self.modules as i32);
+        let domain = b.named_var("domain", none);
+        b.for_n(self.modules as i32, |b, m| {
+            let taken = b.load(Ty::I32, r.taken, m);
+            let taken = b.cmp(Cmp::Eq, taken, one);
+            let index = b.add(p_start, m);
+            let p = b.load(Ty::F32, r.p, index);
+            let above = b.cmp(Cmp::Gt, p, threshold);
+            let fires = b.and(taken, above);
+            b.if_(
+                fires,
+                |b| {
+                    let n = b.get(count);
+                    let n = b.bounded(n, slots);
+                    let at = b.add(list, n);
+                    b.store(r.fired, at, m);
+                    b.store(r.gates, at, p);
+                    let next = b.add(n, one);
+                    b.set(count, next);
+                    let before = b.get(total);
+                    let after = b.add(before, p);
+                    b.set(total, after);
+                    let so_far = b.get(largest);
+                    let larger = b.cmp(Cmp::Gt, p, so_far);
+                    let top = b.select(larger, p, so_far);
+                    b.set(largest, top);
+                    let old = b.get(domain);
+                    let new = b.select(larger, m, old);
+                    b.set(domain, new);
+                },
+                |_| {},
+            );
+        });
+        let domain = b.get(domain);
+        b.store(r.domain, row, domain);
+        if self.renormalize {
+            let n = b.get(count);
+            let n = b.min(n, slots);
+            let total = b.get(total);
+            b.for_(zero, n, |b, slot| {
+                let index = b.add(list, slot);
+                let gate = b.load(Ty::F32, r.gates, index);
+                let gate = b.div(gate, total);
+                b.store(r.gates, index, gate);
+            });
+        }
+    }
+}
+
+/// `e^x` of one float, through a vector.
+fn scalar_exp(b: &mut KernelBuilder, x: ValueId, exp: &FunctionRef) -> ValueId {
+    let lanes = b.splat(x);
+    let lanes = b.call_fn(exp, &[lanes]);
+    b.reduce_max(lanes)
+}
+
+/// Nearest centroid of each row: `argmin |C|^2 - 2 x.C`, ties to the lower; one unit a row. Arguments: x; centroids;
+/// squared norms; cluster ids.
+#[must_use]
+pub fn clusters(count: usize, stride: usize, max_rows: usize) -> Kernel {
+    let doc = format!("nearest of {count} centroids");
+    let mut b = KernelBuilder::new(
+        &format!("clusters_{count}_x{stride}"),
+        &doc,
+        max_rows as u32,
+    );
+    let fixed = |n: usize| Extent::fixed(n as i64);
+    let x = b.region(
+        "x",
+        Space::Arena,
+        Elem::F32,
+        fixed(max_rows * stride),
+        false,
+    );
+    let centroids = b.region(
+        "centroids",
+        Space::Weights,
+        Elem::F32,
+        fixed(count * stride),
+        false,
+    );
+    let norms = b.region(
+        "norms",
+        Space::Weights,
+        Elem::F32,
+        fixed(count.next_multiple_of(LANES)),
+        false,
+    );
+    let ids = b.region("ids", Space::Arena, Elem::I32, fixed(max_rows), true);
+    let row = b.unit();
+    let start = affine(&mut b, row, stride, 0);
+    let highest = b.f32(f32::MAX);
+    let nearest = b.named_var("nearest", highest);
+    let zero = b.i32(0);
+    let best = b.named_var("best", zero);
+    b.for_n(count as i32, |b, c| {
+        let c_start = affine(b, c, stride, 0);
+        let product = inner_product(b, (centroids, c_start), (x, start), stride);
+        let two = b.f32(2.0);
+        let twice = b.mul(product, two);
+        let norm = b.load(Ty::F32, norms, c);
+        let distance = b.sub(norm, twice);
+        let so_far = b.get(nearest);
+        let closer = b.cmp(Cmp::Lt, distance, so_far);
+        let new = b.select(closer, distance, so_far);
+        b.set(nearest, new);
+        let old = b.get(best);
+        let id = b.select(closer, c, old);
+        b.set(best, id);
+    });
+    let id = b.get(best);
+    b.store(ids, row, id);
+    b.finish()
+}
+
+/// What the kernel that sums modules' outputs depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Combine {
+    /// Columns, padded.
+    pub stride: usize,
+    /// Choices per row, 0 without modules.
+    pub top_k: usize,
+    /// Whether there is a base that always counts.
+    pub base: Base,
+    /// Whether the sum is added to a residual.
+    pub residual: bool,
+    /// Rows of the buffers.
+    pub max_rows: usize,
+}
+
+/// The part of a routed block that does not come from modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// There is none.
+    None,
+    /// On every row.
+    Always,
+    /// Only where nothing fired.
+    Fallback,
+}
+
+impl Combine {
+    /// Key and identifier.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let base = match self.base {
+            Base::None => "",
+            Base::Always => "_base",
+            Base::Fallback => "_fallback",
+        };
+        let residual = if self.residual { "_residual" } else { "" };
+        format!("combine{base}{residual}_top{}_x{}", self.top_k, self.stride)
+    }
+
+    /// Writes the kernel; one unit a row. Arguments: [base]; [fired, gates, modules' outputs `[row * K + slot]`];
+    /// [residual]; output. Order: base, then modules ascending, then the residual plus all that.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        let doc = format!(
+            "base + gated modules (top {}) of {} columns",
+            self.top_k, self.stride
+        );
+        let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
+        let matrix = Extent::fixed((self.max_rows * self.stride) as i64);
+        let arena = |b: &mut KernelBuilder, name: &str, elem, len, mutable| {
+            b.region(name, Space::Arena, elem, len, mutable)
+        };
+        let base =
+            (self.base != Base::None).then(|| arena(&mut b, "base", Elem::F32, matrix, false));
+        let slots = Extent::fixed((self.max_rows * self.top_k) as i64);
+        let modules = (self.top_k > 0).then(|| {
+            let fired = arena(&mut b, "fired", Elem::I32, slots, false);
+            let gates = arena(&mut b, "gates", Elem::F32, slots, false);
+            let outputs = Extent::fixed((self.max_rows * self.top_k * self.stride) as i64);
+            (
+                fired,
+                gates,
+                arena(&mut b, "outputs", Elem::F32, outputs, false),
+            )
+        });
+        let residual = self
+            .residual
+            .then(|| arena(&mut b, "residual", Elem::F32, matrix, false));
+        let y = arena(&mut b, "y", Elem::F32, matrix, true);
+        let row = b.unit();
+        let start = affine(&mut b, row, self.stride, 0);
+        b.for_n((self.stride / LANES) as i32, |b, chunk| {
+            let column = affine(b, chunk, LANES, 0);
+            let index = b.add(start, column);
+            let zero = b.f32(0.0);
+            let zero = b.splat(zero);
+            let initial = match (base, self.base) {
+                (Some(base), Base::Always) => b.load(Ty::F32x16, base, index),
+                _ => zero,
+            };
+            let acc = b.named_var("acc", initial);
+            if let Some((fired, gates, outputs)) = modules {
+                if let (Some(base), Base::Fallback) = (base, self.base) {
+                    let first = affine(b, row, self.top_k, 0);
+                    let module = b.load(Ty::I32, fired, first);
+                    let none = b.i32(0);
+                    let nothing_fired = b.cmp(Cmp::Lt, module, none);
+                    b.if_(
+                        nothing_fired,
+                        |b| {
+                            let value = b.load(Ty::F32x16, base, index);
+                            b.set(acc, value);
+                        },
+                        |_| {},
+                    );
+                }
+                self.add_modules(b, row, column, acc, fired, gates, outputs);
+            }
+            let sum = b.get(acc);
+            let value = match residual {
+                Some(residual) => {
+                    let before = b.load(Ty::F32x16, residual, index);
+                    b.add(before, sum)
+                }
+                None => sum,
+            };
+            b.store(y, index, value);
+        });
+        b.finish()
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "three regions and three values of one loop"
+    )]
+    fn add_modules(
+        &self,
+        b: &mut KernelBuilder,
+        row: ValueId,
+        column: ValueId,
+        acc: crate::kernel::VarId,
+        fired: ParamId,
+        gates: ParamId,
+        outputs: ParamId,
+    ) {
+        b.for_n(self.top_k as i32, |b, slot| {
+            let first = affine(b, row, self.top_k, 0);
+            let entry = b.add(first, slot);
+            let module = b.load(Ty::I32, fired, entry);
+            let zero = b.i32(0);
+            let fires = b.cmp(Cmp::Ge, module, zero);
+            b.if_(
+                fires,
+                |b| {
+                    let gate = b.load(Ty::F32, gates, entry);
+                    let gate = b.splat(gate);
+                    let start = affine(b, entry, self.stride, 0);
+                    let index = b.add(start, column);
+                    let output = b.load(Ty::F32x16, outputs, index);
+                    let before = b.get(acc);
+                    let after = b.fma(gate, output, before);
+                    b.set(acc, after);
+                },
+                |_| {},
+            );
+        });
+    }
+}

@@ -1,0 +1,490 @@
+//! Graph to kernel program: one phase after another in the graph's order, with the fusions that save memory traffic
+//! (norm + quantise, product + activation + quantise, product + residual).
+//!
+//! A step takes rows: prefill, decode and encoding are the same program. What is fused never changes a result's bits
+//! between decode and prefill, since every sum has one order (see `kernels::dot`).
+
+pub mod arena;
+pub mod functions;
+pub mod kernels;
+mod linear;
+mod modules;
+pub mod phases;
+mod routing;
+
+use std::collections::{HashMap, HashSet};
+
+use arena::Buffer;
+use kernels::attention::Attention;
+use kernels::embed::Embed;
+use kernels::norm::Norm;
+use kernels::rope::Heads;
+use kernels::{quantise, rope, vector};
+use phases::{Arg, Phases, UnitCount};
+
+use crate::graph::{Graph, Node, NodeId, Op, Rope, Task, TensorId, Typed, WireType};
+use crate::kernel::Program;
+use crate::pack::layout::{Layout, Matrix, MatrixSource, VectorSource};
+use crate::plan::{self, BitPlan};
+use crate::target::Target;
+
+/// Rows of a step of a decoder, unless its context is shorter.
+pub const MAX_ROWS: usize = 128;
+
+/// Outputs of one run of the head.
+pub const MAX_OUTPUTS: usize = 8;
+
+/// A program with the layout of its weight file.
+#[derive(Debug)]
+pub struct Lowered {
+    /// For the verifier.
+    pub program: Program,
+    /// For the packer.
+    pub layout: Layout,
+}
+
+/// Lowers a graph for one target.
+#[must_use]
+pub fn program(graph: &Graph<Typed>, plan: &BitPlan, target: &Target) -> Lowered {
+    let mut lowering = Lowering::new(graph, plan, target);
+    for (id, node) in graph.topo() {
+        if !lowering.done.contains(&id) {
+            lowering.node(id, node);
+        }
+    }
+    lowering.finish()
+}
+
+/// f32 rows in the arena.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    buffer: Buffer,
+    /// Elements between rows, a multiple of 32.
+    stride: usize,
+}
+
+/// Quantised rows in the arena.
+#[derive(Clone, Copy, Debug)]
+struct QuantisedRows {
+    codes: Buffer,
+    scales: Buffer,
+    sums: Buffer,
+}
+
+impl QuantisedRows {
+    fn args(self) -> [Arg; 3] {
+        [self.codes, self.scales, self.sums].map(Arg::of)
+    }
+}
+
+struct Lowering<'a> {
+    graph: &'a Graph<Typed>,
+    plan: &'a BitPlan,
+    target: &'a Target,
+    phases: Phases,
+    layout: Layout,
+    max_rows: usize,
+    max_outputs: usize,
+    unit_names: HashMap<NodeId, String>,
+    values: HashMap<NodeId, Rows>,
+    quantised: HashMap<NodeId, QuantisedRows>,
+    routed: HashMap<NodeId, routing::Routed>,
+    clusters: HashMap<NodeId, Buffer>,
+    rope_tables: Vec<(Rope, usize, [Buffer; 2])>,
+    /// Nodes that were fused into an earlier one.
+    done: HashSet<NodeId>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(graph: &'a Graph<Typed>, plan: &'a BitPlan, target: &'a Target) -> Self {
+        let facts = graph.facts();
+        let (max_rows, max_outputs) = match facts.task {
+            Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
+            Task::SequenceClassification => (facts.max_positions, 1),
+        };
+        let unit_names = plan::units(graph)
+            .into_iter()
+            .flat_map(|unit| {
+                unit.nodes
+                    .into_iter()
+                    .map(move |node| (node, unit.name.clone()))
+            })
+            .collect();
+        Self {
+            graph,
+            plan,
+            target,
+            phases: Phases::default(),
+            layout: Layout::default(),
+            max_rows,
+            max_outputs,
+            unit_names,
+            values: HashMap::new(),
+            quantised: HashMap::new(),
+            routed: HashMap::new(),
+            clusters: HashMap::new(),
+            rope_tables: Vec::new(),
+            done: HashSet::new(),
+        }
+    }
+
+    fn node(&mut self, id: NodeId, node: &Node) {
+        match &node.op {
+            Op::Tokens => {}
+            Op::Embed {
+                token,
+                position,
+                token_type,
+            } => self.embed(id, *token, *position, *token_type),
+            Op::Norm { .. } => self.norm(id, node),
+            Op::Linear { .. } => self.linear(id, node),
+            Op::Attention { .. } => self.attention(id, node),
+            Op::Router { .. } => self.router(id, node),
+            Op::Clusters { centroids } => self.clusters_of(id, node.inputs[0], *centroids),
+            Op::ScarAttention { .. } => self.scar_attention(id, node),
+            Op::Activate { .. } => {
+                unreachable!("typing lets only a linear map feed an activation, which fuses it")
+            }
+            Op::Add => self.add(id, node),
+            Op::Combine { base } => self.combine(id, node, *base),
+            Op::SelectOutputs { .. } => self.select(id, node),
+            Op::Output => {}
+        }
+    }
+
+    fn finish(self) -> Lowered {
+        let result = self.graph.node(self.graph.output()).inputs[0];
+        let logits = self.values[&result];
+        let weight_bytes = self.layout.body_bytes();
+        let program = self.phases.finish(
+            (logits.buffer, logits.stride),
+            self.max_rows,
+            self.max_outputs,
+            weight_bytes,
+        );
+        Lowered {
+            program,
+            layout: self.layout,
+        }
+    }
+
+    fn width(&self, id: NodeId) -> usize {
+        match self.graph.wire(id) {
+            WireType::Rows { width } | WireType::Outputs { width } => width,
+            _ => 0,
+        }
+    }
+
+    fn floats(&mut self, rows: usize, stride: usize) -> Rows {
+        Rows {
+            buffer: self.phases.arena.buffer(4 * rows * stride),
+            stride,
+        }
+    }
+
+    fn words(&mut self, n: usize) -> Buffer {
+        self.phases.arena.buffer(4 * n)
+    }
+
+    fn quantised_rows(&mut self, rows: usize, cols: usize) -> QuantisedRows {
+        let blocks = cols / quantise::BLOCK;
+        QuantisedRows {
+            codes: self.phases.arena.buffer(rows * cols),
+            scales: self.phases.arena.buffer(4 * rows * blocks),
+            sums: self.phases.arena.buffer(4 * rows * blocks),
+        }
+    }
+
+    /// The quantised form of a wire, by a phase of its own where no kernel wrote it along the way.
+    fn quantised(&mut self, id: NodeId) -> QuantisedRows {
+        if let Some(&rows) = self.quantised.get(&id) {
+            return rows;
+        }
+        let input = self.values[&id];
+        let output = self.quantised_rows(self.max_rows, input.stride);
+        let max_rows = self.max_rows;
+        let name = format!("quantise_{}", input.stride);
+        let kernel = self
+            .phases
+            .kernel(&name, |_| quantise::rows(max_rows, input.stride));
+        let mut args = vec![Arg::of(input.buffer)];
+        args.extend(output.args());
+        let doc = format!("int8 of {}", self.graph.node(id).origin);
+        self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
+        self.quantised.insert(id, output);
+        output
+    }
+
+    fn place(&mut self, id: NodeId, parts: Vec<TensorId>) -> Matrix {
+        let unit = self.unit_names[&id].clone();
+        let codec = self.plan.codec(&unit);
+        self.layout
+            .matrix(self.graph, MatrixSource { unit, parts, codec })
+    }
+
+    /// A 1-D tensor, zero-padded.
+    fn vector(&mut self, tensor: TensorId, stride: usize) -> Arg {
+        let cols = self.graph.tensor(tensor).shape[0];
+        Arg::Weights(self.layout.vector(VectorSource::Rows {
+            tensor,
+            rows: 1,
+            cols,
+            stride,
+        }))
+    }
+
+    /// The first `rows` rows of a 2-D tensor, zero-padded.
+    fn matrix_f32(&mut self, tensor: TensorId, rows: usize, stride: usize) -> Arg {
+        let cols = self.graph.tensor(tensor).shape[1];
+        Arg::Weights(self.layout.vector(VectorSource::Rows {
+            tensor,
+            rows,
+            cols,
+            stride,
+        }))
+    }
+
+    fn embed(
+        &mut self,
+        id: NodeId,
+        token: TensorId,
+        position: Option<TensorId>,
+        token_type: Option<TensorId>,
+    ) {
+        let vocab = self.graph.tensor(token).shape[0];
+        let matrix = self.place(id, vec![token]);
+        let output = self.floats(self.max_rows, 32 * matrix.blocks());
+        let spec = Embed {
+            codec: matrix.codec,
+            vocab,
+            tiles: matrix.tiles(),
+            cols: matrix.cols,
+            positions: position.map_or(0, |p| self.graph.tensor(p).shape[0]),
+            token_type: token_type.is_some(),
+            max_rows: self.max_rows,
+        };
+        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let mut args = planes(&matrix).to_vec();
+        args.extend(position.map(|p| self.matrix_f32(p, spec.positions, output.stride)));
+        args.extend(token_type.map(|t| self.matrix_f32(t, 1, output.stride)));
+        args.push(Arg::of(output.buffer));
+        let doc = format!(
+            "h [rows, {}] = {} [{vocab}, {}]",
+            matrix.cols,
+            plan::EMBEDDING,
+            matrix.cols
+        );
+        self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
+        self.values.insert(id, output);
+    }
+
+    fn norm(&mut self, id: NodeId, node: &Node) {
+        let Op::Norm {
+            kind,
+            weight,
+            bias,
+            eps,
+        } = node.op
+        else {
+            return;
+        };
+        let input = self.values[&node.inputs[0]];
+        let consumers = self.graph.consumers(id);
+        let is_linear = |n: &NodeId| matches!(self.graph.node(*n).op, Op::Linear { .. });
+        let spec = Norm {
+            kind,
+            cols: self.width(id),
+            eps,
+            max_rows: self.max_rows,
+            floats: consumers.iter().any(|n| !is_linear(n)),
+            quantised: consumers.iter().any(is_linear),
+            bias: bias.is_some(),
+        };
+        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let mut args = vec![self.vector(weight, spec.stride())];
+        args.extend(bias.map(|b| self.vector(b, spec.stride())));
+        args.push(Arg::of(input.buffer));
+        if spec.floats {
+            let output = self.floats(self.max_rows, spec.stride());
+            args.push(Arg::of(output.buffer));
+            self.values.insert(id, output);
+        }
+        if spec.quantised {
+            let output = self.quantised_rows(self.max_rows, spec.stride());
+            args.extend(output.args());
+            self.quantised.insert(id, output);
+        }
+        let doc = format!("{} [rows, {}]", node.origin, spec.cols);
+        self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
+    }
+
+    fn attention(&mut self, id: NodeId, node: &Node) {
+        let Op::Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            rope,
+            qk_norm,
+            ..
+        } = &node.op
+        else {
+            return;
+        };
+        let (heads, kv_heads, head_dim) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
+        let projection = self.graph.node(node.inputs[0]);
+        let Op::Linear { parts } = &projection.op else {
+            unreachable!("typing lets only a linear map feed attention")
+        };
+        let tensors: Vec<TensorId> = parts.iter().map(|p| p.weight).collect();
+        let first = self.place(node.inputs[0], tensors).part_rows;
+        let columns = match first.as_slice() {
+            [q, k, v] => [*q, *k, *v],
+            _ => [0, heads * head_dim, (heads + kv_heads) * head_dim],
+        };
+        let input = self.values[&node.inputs[0]];
+        let spec = Heads {
+            heads,
+            kv_heads,
+            head_dim,
+            columns,
+            stride: input.stride,
+            max_rows: self.max_rows,
+            rope: rope.is_some(),
+            qk_norm: qk_norm.map(|(_, _, eps)| eps),
+        };
+        let padded = spec.padded();
+        let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim / 2));
+        let norms = qk_norm.map(|(q, k, _)| [q, k].map(|t| self.vector(t, padded)));
+        let kv = [(); 2].map(|()| self.phases.kv(4 * kv_heads * padded));
+        let queries = self.heads(&spec, input, cos_sin, norms, kv, &node.origin);
+        let output = self.attend(
+            Attention {
+                heads,
+                kv_heads,
+                head_dim,
+                stride: (heads * head_dim).next_multiple_of(32),
+                max_rows: self.max_rows,
+                mask: None,
+            },
+            vec![Arg::of(queries), kv[0], kv[1]],
+            &node.origin,
+        );
+        self.values.insert(id, output);
+    }
+
+    /// The phase that writes queries, keys and values to attention's memory; gives the queries.
+    fn heads(
+        &mut self,
+        spec: &Heads,
+        input: Rows,
+        cos_sin: Option<[Buffer; 2]>,
+        norms: Option<[Arg; 2]>,
+        kv: [Arg; 2],
+        origin: &str,
+    ) -> Buffer {
+        let queries = self.words(self.max_rows * spec.heads * spec.padded());
+        let mut args = vec![Arg::of(input.buffer)];
+        args.extend(cos_sin.into_iter().flatten().map(Arg::of));
+        args.extend(norms.into_iter().flatten());
+        args.push(Arg::of(queries));
+        args.extend(kv);
+        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let doc = format!(
+            "{origin}: q, k, v of {} + 2x{} heads of {}",
+            spec.heads, spec.kv_heads, spec.head_dim
+        );
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(spec.units_per_row()), doc);
+        queries
+    }
+
+    /// The attention phase; its output is appended to `args`.
+    fn attend(&mut self, spec: Attention, mut args: Vec<Arg>, origin: &str) -> Rows {
+        let output = self.floats(self.max_rows, spec.stride);
+        args.push(Arg::of(output.buffer));
+        let kernel = self.phases.kernel(&spec.name(), |functions| {
+            let exp = functions.exp();
+            spec.kernel(&exp)
+        });
+        let doc = format!("{origin} [rows, {}]", spec.heads * spec.head_dim);
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(spec.heads as u32), doc);
+        output
+    }
+
+    fn rope_table(&mut self, rope: Rope, half: usize) -> [Buffer; 2] {
+        if let Some((_, _, buffers)) = self
+            .rope_tables
+            .iter()
+            .find(|(r, h, _)| *r == rope && *h == half)
+        {
+            return *buffers;
+        }
+        let padded = half.next_multiple_of(vector::LANES);
+        let buffers = [(); 2].map(|()| self.words(self.max_rows * padded));
+        let max_rows = self.max_rows;
+        let kernel = self
+            .phases
+            .kernel(&format!("rope_table_{half}"), |functions| {
+                let (sin, cos) = (functions.sin(), functions.cos());
+                rope::table(half, max_rows, &sin, &cos)
+            });
+        let mut args = vec![Arg::Weights(
+            self.layout
+                .vector(VectorSource::InverseFrequencies(rope, half)),
+        )];
+        args.extend(buffers.map(Arg::of));
+        self.phases.phase(
+            kernel,
+            args,
+            UnitCount::PerRow(1),
+            format!("rotary table, theta {}", rope.theta),
+        );
+        self.rope_tables.push((rope, half, buffers));
+        buffers
+    }
+
+    /// A sum that nothing fused: both inputs as rows.
+    fn add(&mut self, id: NodeId, node: &Node) {
+        let [a, b] = [node.inputs[0], node.inputs[1]].map(|n| self.values[&n]);
+        let spec = kernels::route::Combine {
+            stride: a.stride,
+            top_k: 0,
+            base: kernels::route::Base::Always,
+            residual: true,
+            max_rows: self.max_rows,
+        };
+        let output = self.floats(self.max_rows, a.stride);
+        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let args = [b, a, output].map(|rows| Arg::of(rows.buffer)).to_vec();
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
+        self.values.insert(id, output);
+    }
+
+    /// Rows whose logits are wanted, quantised for the head; the head's phases begin here.
+    fn select(&mut self, id: NodeId, node: &Node) {
+        let input = self.values[&node.inputs[0]];
+        self.phases.begin_head();
+        let output = self.quantised_rows(self.max_outputs, input.stride);
+        let (max_rows, max_outputs) = (self.max_rows, self.max_outputs);
+        let name = format!("select_and_quantise_{}", input.stride);
+        let kernel = self.phases.kernel(&name, |_| {
+            quantise::selected(max_rows, max_outputs, input.stride)
+        });
+        let mut args = vec![Arg::of(input.buffer)];
+        args.extend(output.args());
+        self.phases.phase(
+            kernel,
+            args,
+            UnitCount::PerOutput(1),
+            "rows whose logits are wanted",
+        );
+        self.quantised.insert(id, output);
+    }
+}
+
+/// Arguments of a matrix's planes.
+fn planes(matrix: &Matrix) -> [Arg; 3] {
+    [matrix.codes, matrix.scales, matrix.row_scales].map(Arg::Weights)
+}

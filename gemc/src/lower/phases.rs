@@ -1,0 +1,314 @@
+//! The program under construction: kernels by name, phases and call tables with symbolic arguments, resolved to
+//! offsets once every buffer's life is known.
+
+use std::collections::HashMap;
+
+use gem_runtime::abi::ProgramShape;
+
+use super::arena::{Arena, Buffer, Placement};
+use super::functions::Functions;
+use crate::kernel::{Kernel, KernelId, Phase, Program, Table, TableEntry, Tap, Units};
+
+/// An argument before addresses are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arg {
+    /// Weight file offset, in argument units.
+    Weights(u32),
+    /// A buffer, from this byte on (a multiple of the argument unit).
+    Arena(Buffer, u32),
+    /// Key/value memory: bytes per position before it.
+    Kv(u32),
+    /// Key/value memory of one 32-bit word per position: its number. Words stand behind all vectors.
+    KvWord(u32),
+    /// A plain number.
+    Scalar(u32),
+    /// A call table.
+    Table(usize),
+}
+
+impl Arg {
+    /// The whole buffer.
+    #[must_use]
+    pub fn of(buffer: Buffer) -> Self {
+        Self::Arena(buffer, 0)
+    }
+}
+
+/// Units of a phase before addresses are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitCount {
+    /// Always so many.
+    Fixed(u32),
+    /// Per row.
+    PerRow(u32),
+    /// Per output.
+    PerOutput(u32),
+    /// Written to the buffer by an earlier phase; at most so many.
+    Loaded(Buffer, u32),
+}
+
+#[derive(Clone, Debug)]
+struct Spec {
+    kernel: KernelId,
+    args: Vec<Arg>,
+    units: UnitCount,
+    doc: String,
+}
+
+#[derive(Clone, Debug)]
+struct TableSpec {
+    doc: String,
+    entries: Vec<(KernelId, Vec<Arg>)>,
+}
+
+/// Routing decisions of a site before addresses are known.
+#[derive(Clone, Debug)]
+pub struct TapSpec {
+    /// `layers.3` or `final`.
+    pub site: String,
+    /// D.
+    pub modules: usize,
+    /// K.
+    pub top_k: usize,
+    /// `[rows][D]`.
+    pub p: Buffer,
+    /// `[rows][K]`.
+    pub fired: Buffer,
+    /// `[rows][K]`.
+    pub gates: Buffer,
+    /// `[rows]`.
+    pub domain: Buffer,
+    /// `[rows]`.
+    pub cluster: Option<Buffer>,
+}
+
+/// The program under construction.
+#[derive(Debug, Default)]
+pub struct Phases {
+    /// IR functions.
+    pub functions: Functions,
+    /// Buffers.
+    pub arena: Arena,
+    kernels: Vec<Kernel>,
+    by_name: HashMap<String, KernelId>,
+    phases: Vec<Spec>,
+    head_start: Option<usize>,
+    tables: Vec<TableSpec>,
+    taps: Vec<(usize, TapSpec)>,
+    kv_vectors: u32,
+    kv_words: u32,
+}
+
+impl Phases {
+    /// The kernel of this name, made when first asked for.
+    pub fn kernel(&mut self, name: &str, make: impl FnOnce(&mut Functions) -> Kernel) -> KernelId {
+        if let Some(&id) = self.by_name.get(name) {
+            return id;
+        }
+        let kernel = make(&mut self.functions);
+        debug_assert_eq!(kernel.name, name, "a kernel's name is its key");
+        let id = KernelId::from_index(self.kernels.len());
+        self.kernels.push(kernel);
+        self.by_name.insert(name.to_owned(), id);
+        id
+    }
+
+    /// Appends a phase.
+    pub fn phase(
+        &mut self,
+        kernel: KernelId,
+        args: Vec<Arg>,
+        units: UnitCount,
+        doc: impl Into<String>,
+    ) {
+        let index = self.phases.len();
+        self.touch(&args, index);
+        if let UnitCount::Loaded(buffer, _) = units {
+            self.arena.touch(buffer, index);
+        }
+        self.phases.push(Spec {
+            kernel,
+            args,
+            units,
+            doc: doc.into(),
+        });
+    }
+
+    /// A call table, for the next phase to use.
+    pub fn table(&mut self, doc: impl Into<String>, entries: Vec<(KernelId, Vec<Arg>)>) -> Arg {
+        self.tables.push(TableSpec {
+            doc: doc.into(),
+            entries,
+        });
+        Arg::Table(self.tables.len() - 1)
+    }
+
+    fn touch(&mut self, args: &[Arg], phase: usize) {
+        for arg in args {
+            match *arg {
+                Arg::Arena(buffer, _) => self.arena.touch(buffer, phase),
+                Arg::Table(table) => {
+                    for entry in 0..self.tables[table].entries.len() {
+                        let args = self.tables[table].entries[entry].1.clone();
+                        self.touch(&args, phase);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Phases from here on belong to the head.
+    pub fn begin_head(&mut self) {
+        self.head_start.get_or_insert(self.phases.len());
+    }
+
+    /// The routing decisions of a site stand after the last phase so far.
+    pub fn tap(&mut self, tap: TapSpec) {
+        let after = self.phases.len() - 1;
+        for buffer in [tap.p, tap.fired, tap.gates, tap.domain]
+            .into_iter()
+            .chain(tap.cluster)
+        {
+            self.arena.touch(buffer, after);
+        }
+        self.taps.push((after, tap));
+    }
+
+    /// Key/value memory of `bytes` per position.
+    pub fn kv(&mut self, bytes: usize) -> Arg {
+        let before = self.kv_vectors;
+        self.kv_vectors += bytes as u32;
+        Arg::Kv(before)
+    }
+
+    /// Key/value memory of one word per position.
+    pub fn kv_word(&mut self) -> Arg {
+        self.kv_words += 1;
+        Arg::KvWord(self.kv_words - 1)
+    }
+
+    /// Resolves everything. `logits` is the head's result with its stride; it lives through the last phase.
+    #[must_use]
+    pub fn finish(
+        mut self,
+        logits: (Buffer, usize),
+        max_rows: usize,
+        max_outputs: usize,
+        weight_bytes: u64,
+    ) -> Program {
+        let last = self.phases.len() - 1;
+        let head_start = self.head_start.unwrap_or(last);
+        self.keep_for_head(head_start, last);
+        self.arena.touch(logits.0, last);
+        let place = self.arena.place();
+        let shape = ProgramShape {
+            arena_bytes: place.bytes,
+            kv_bytes_per_position: self.kv_vectors + 4 * self.kv_words,
+            max_rows: max_rows as u32,
+            max_outputs: max_outputs as u32,
+            logits: place.offset(logits.0),
+            logits_stride: logits.1 as u32,
+            weight_bytes,
+        };
+        let mut body: Vec<Phase> = self
+            .phases
+            .iter()
+            .map(|spec| self.resolve_phase(spec, &place))
+            .collect();
+        let head = body.split_off(head_start);
+        let tables = self
+            .tables
+            .iter()
+            .map(|table| Table {
+                doc: table.doc.clone(),
+                entries: table
+                    .entries
+                    .iter()
+                    .map(|(kernel, args)| self.entry(*kernel, args, &place))
+                    .collect(),
+            })
+            .collect();
+        let taps = self
+            .taps
+            .iter()
+            .map(|(after, tap)| resolve_tap(*after, tap, &place))
+            .collect();
+        Program {
+            shape,
+            functions: self.functions.into_list(),
+            kernels: self.kernels,
+            tables,
+            body,
+            head,
+            taps,
+        }
+    }
+
+    /// The head may be run again and again: what it reads from the body must survive all of its phases.
+    fn keep_for_head(&mut self, head_start: usize, last: usize) {
+        let reads: Vec<Buffer> = self.phases[head_start..]
+            .iter()
+            .flat_map(|spec| &spec.args)
+            .filter_map(|arg| {
+                if let Arg::Arena(buffer, _) = arg {
+                    Some(*buffer)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        for buffer in reads {
+            if self.arena.begins_before(buffer, head_start) {
+                self.arena.touch(buffer, last);
+            }
+        }
+    }
+
+    fn resolve_phase(&self, spec: &Spec, place: &Placement) -> Phase {
+        let units = match spec.units {
+            UnitCount::Fixed(n) => Units::Fixed(n),
+            UnitCount::PerRow(n) => Units::PerRow(n),
+            UnitCount::PerOutput(n) => Units::PerOutput(n),
+            UnitCount::Loaded(buffer, max) => Units::Loaded {
+                offset: place.offset(buffer),
+                max,
+            },
+        };
+        Phase {
+            entry: self.entry(spec.kernel, &spec.args, place),
+            units,
+            doc: spec.doc.clone(),
+        }
+    }
+
+    fn entry(&self, kernel: KernelId, args: &[Arg], place: &Placement) -> TableEntry {
+        let unit = gem_runtime::abi::ARG_UNIT as u32;
+        let args = args
+            .iter()
+            .map(|arg| match *arg {
+                Arg::Weights(offset) => offset,
+                Arg::Arena(buffer, from) => (place.offset(buffer) + from) / unit,
+                Arg::Kv(before) => before,
+                Arg::KvWord(n) => self.kv_vectors + 4 * n,
+                Arg::Scalar(n) => n,
+                Arg::Table(n) => n as u32,
+            })
+            .collect();
+        TableEntry { kernel, args }
+    }
+}
+
+fn resolve_tap(after: usize, tap: &TapSpec, place: &Placement) -> Tap {
+    Tap {
+        site: tap.site.clone(),
+        after: after as u32,
+        modules: tap.modules as u32,
+        top_k: tap.top_k as u32,
+        p: place.offset(tap.p),
+        fired: place.offset(tap.fired),
+        gates: place.offset(tap.gates),
+        domain: place.offset(tap.domain),
+        cluster: tap.cluster.map(|c| place.offset(c)),
+    }
+}

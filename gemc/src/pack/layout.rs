@@ -1,0 +1,263 @@
+//! Where every weight stands in the file: records in the order in which the lowering first asks for them.
+//!
+//! Sizes follow from shapes and formats alone, so the layout is complete before a single weight is read; `pack::write`
+//! then streams the records in this order. Offsets are relative to the file's body.
+
+use gem_runtime::abi::ARG_UNIT;
+use gem_runtime::format::{Codec, PackedSize};
+
+use crate::graph::{Graph, LinearPart, Rope, TensorId};
+
+/// TEMP
+const LARGE_RECORD: u64 = 256 * 1024;
+const LARGE_RECORD_ALIGN: u64 = 16 * 1024;
+
+/// Rows of each part of a matrix are padded to whole pairs of tiles: one block of 32 outputs, so that a block of the
+/// next layer's activations never mixes parts.
+pub const PART_ROWS: usize = 32;
+
+/// A stack of linear maps, quantised in one format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatrixSource {
+    /// Unit it belongs to; identifies the record.
+    pub unit: String,
+    /// Weights, each padded to [`PART_ROWS`] rows.
+    pub parts: Vec<TensorId>,
+    /// Format.
+    pub codec: Codec,
+}
+
+/// Values stored as f32.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VectorSource {
+    /// A `[rows, cols]` tensor (or `[cols]`: one row), each row zero-padded to `stride`; only the first `rows` rows.
+    Rows {
+        /// Where from.
+        tensor: TensorId,
+        /// Rows stored.
+        rows: usize,
+        /// Columns of the tensor.
+        cols: usize,
+        /// Elements between rows.
+        stride: usize,
+    },
+    /// Biases of a matrix's parts, each padded like its rows; a part without one gives zeros.
+    Biases(Vec<(Option<TensorId>, usize)>),
+    /// `|C_c|^2` of each row of a `[rows, cols]` tensor, zero-padded to a multiple of 16.
+    SquaredNorms {
+        /// The centroids.
+        tensor: TensorId,
+        /// How many.
+        rows: usize,
+        /// Columns.
+        cols: usize,
+    },
+    /// Inverse frequencies of rotary embeddings for `half` pairs, zero-padded to a multiple of 16.
+    InverseFrequencies(Rope, usize),
+}
+
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// Codes, block scales, row scales.
+    Matrix(MatrixSource),
+    /// f32 values.
+    Vector(VectorSource),
+}
+
+/// A record with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Content.
+    pub source: Source,
+    /// Byte offset in the body.
+    pub offset: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// A placed matrix; offsets in argument units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Format.
+    pub codec: Codec,
+    /// Rows, padding included: a multiple of 32.
+    pub rows: usize,
+    /// Columns that are real.
+    pub cols: usize,
+    /// First row of each part.
+    pub part_rows: Vec<usize>,
+    /// Offset of the codes.
+    pub codes: u32,
+    /// Offset of the block scales.
+    pub scales: u32,
+    /// Offset of the row scales.
+    pub row_scales: u32,
+}
+
+impl Matrix {
+    /// Tiles of 16 rows.
+    #[must_use]
+    pub fn tiles(&self) -> usize {
+        self.rows / 16
+    }
+
+    /// Blocks of 32 columns.
+    #[must_use]
+    pub fn blocks(&self) -> usize {
+        self.cols.div_ceil(32)
+    }
+}
+
+/// The layout under construction.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    records: Vec<Record>,
+    end: u64,
+    weight_bytes: u64,
+    quantised_weights: u64,
+    quantised_bits: u64,
+}
+
+impl Layout {
+    /// Places a matrix, or finds it where it was placed before.
+    pub fn matrix<S>(&mut self, graph: &Graph<S>, source: MatrixSource) -> Matrix {
+        let shapes: Vec<&[usize]> = source
+            .parts
+            .iter()
+            .map(|t| graph.tensor(*t).shape.as_slice())
+            .collect();
+        let cols = shapes[0][1];
+        let codec = source.codec;
+        let mut rows = 0;
+        let part_rows = shapes
+            .iter()
+            .map(|shape| {
+                let first = rows;
+                rows += shape[0].next_multiple_of(PART_ROWS);
+                first
+            })
+            .collect();
+        let size = PackedSize::new(codec, rows, cols);
+        let real: usize = shapes.iter().map(|s| s[0]).sum();
+        let source = Source::Matrix(source);
+        let offset = match self.find(&source) {
+            Some(offset) => offset,
+            None => {
+                self.account_matrix(codec, real, cols);
+                self.place(source, size.bytes as u64)
+            }
+        };
+        let arg = |plane: usize| arg_offset(offset + plane as u64);
+        Matrix {
+            codec,
+            rows,
+            cols,
+            part_rows,
+            codes: arg(0),
+            scales: arg(size.scales_offset),
+            row_scales: arg(size.row_scales_offset),
+        }
+    }
+
+    /// Places f32 values, or finds them; the offset is in argument units.
+    pub fn vector(&mut self, source: VectorSource) -> u32 {
+        let elements = vector_len(&source);
+        let source = Source::Vector(source);
+        let offset = match self.find(&source) {
+            Some(offset) => offset,
+            None => {
+                self.weight_bytes += 4 * elements as u64;
+                self.place(source, 4 * elements as u64)
+            }
+        };
+        arg_offset(offset)
+    }
+
+    /// Biases of a linear map's parts, when there are any.
+    pub fn biases<S>(&mut self, graph: &Graph<S>, parts: &[LinearPart]) -> Option<u32> {
+        parts.iter().any(|p| p.bias.is_some()).then(|| {
+            let list = parts
+                .iter()
+                .map(|p| (p.bias, graph.tensor(p.weight).shape[0]))
+                .collect();
+            self.vector(VectorSource::Biases(list))
+        })
+    }
+
+    /// All records, in file order.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        self.end
+    }
+
+    /// Everything the kernels read, without padding.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    /// Code bits and block scales per quantised weight; row scales excluded.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        self.quantised_bits as f64 / self.quantised_weights.max(1) as f64
+    }
+
+    fn account_matrix(&mut self, codec: Codec, rows: usize, cols: usize) {
+        let weights = rows as u64 * cols as u64;
+        let blocks = rows as u64 * cols.div_ceil(32) as u64;
+        let bits = weights * u64::from(codec.spec().code_bits) + blocks * 8;
+        self.quantised_weights += weights;
+        self.quantised_bits += weights * u64::from(codec.spec().code_bits) + weights / 4;
+        self.weight_bytes += bits.div_ceil(8) + 4 * rows as u64;
+    }
+
+    fn find(&self, source: &Source) -> Option<u64> {
+        self.records
+            .iter()
+            .find(|r| r.source == *source)
+            .map(|r| r.offset)
+    }
+
+    fn place(&mut self, source: Source, bytes: u64) -> u64 {
+        let align = if bytes >= LARGE_RECORD {
+            LARGE_RECORD_ALIGN
+        } else {
+            ARG_UNIT as u64
+        };
+        let offset = self.end.next_multiple_of(align);
+        self.end = (offset + bytes).next_multiple_of(ARG_UNIT as u64);
+        self.records.push(Record {
+            source,
+            offset,
+            bytes,
+        });
+        offset
+    }
+}
+
+fn arg_offset(offset: u64) -> u32 {
+    debug_assert_eq!(offset % ARG_UNIT as u64, 0);
+    u32::try_from(offset / ARG_UNIT as u64)
+        .expect("a weight file is below 256 GiB: import caps the checkpoint's size")
+}
+
+/// Number of f32 elements of a record.
+#[must_use]
+pub fn vector_len(source: &VectorSource) -> usize {
+    match source {
+        VectorSource::Rows { rows, stride, .. } => rows * stride,
+        VectorSource::Biases(parts) => parts
+            .iter()
+            .map(|(_, n)| n.next_multiple_of(PART_ROWS))
+            .sum(),
+        VectorSource::SquaredNorms { rows, .. } => rows.next_multiple_of(16),
+        VectorSource::InverseFrequencies(_, half) => half.next_multiple_of(16),
+    }
+}
