@@ -13,7 +13,7 @@ import torch
 from gem.pairwise import Pairwise
 from gem.tiny import write
 
-SEED = 0  # of the row generator; the one with the fewest rows among the first thirty
+SEED = 0  # of the row generator; other seeds give 32 to 36 rows
 LIMIT_BYTES = 350_000  # a directory above this does not belong into a repository
 YES_NO = [False, True]
 
@@ -97,7 +97,8 @@ def name_of(row, taken):
 
 
 def store_some_in_float32(table, rows):
-    """Replaces the stored type by float32 in the rows that no (dtype, value) pair needs; at least in two."""
+    """Replaces the stored type by float32 in two narrow rows whose (dtype, value) pairs other rows cover as well.
+    Returns how many were found."""
     full = table.covered(rows)
     done = 0
     for row in sorted(rows, key=lambda row: ({"small": 0, "even": 1, "large": 2}[row["hidden"]], row["limit"] == "long")):
@@ -119,13 +120,12 @@ def size(directory):
 def main(out):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    torch.backends.cuda.matmul.allow_tf32 = False
     table = Pairwise(VALUES, APPLIES, RULES)
     rows = table.rows(SEED)
     in_float32 = store_some_in_float32(table, rows)
     covered = len(table.covered(rows))
     print(f"{len(rows)} rows cover {covered} of {len(table.pairs)} feasible pairs; {in_float32} stored in float32")
-    assert covered == len(table.pairs)
+    assert covered == len(table.pairs) and in_float32
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.iterdir():
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()

@@ -9,3 +9,4 @@ extern crate alloc;
 pub mod abi;
 #[cfg(feature = "alloc")]
 pub mod format;
+pub mod simd;

@@ -6,13 +6,13 @@ pub mod graph;
 mod ids;
 pub mod import;
 pub mod kernel;
+pub mod lower;
 #[cfg(feature = "calibrate")]
 pub mod metrics;
-#[cfg(feature = "calibrate")]
-pub mod reference;
-pub mod tensors;
-pub mod typing;
-pub mod lower;
 pub mod pack;
 pub mod plan;
+#[cfg(feature = "calibrate")]
+pub mod reference;
 pub mod target;
+pub mod tensors;
+pub mod typing;
