@@ -7,7 +7,9 @@ use gem_tests::goldens::{self, Golden};
 use gem_tests::needs;
 use gemc::graph::Site;
 use gemc::reference::{Batch, OutputRows, Reference, RoutingSource, Run, RunOptions};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Largest difference of logits, and of p, between two correct f32 executions.
 const LOGITS: f32 = 2e-4;
@@ -22,40 +24,57 @@ fn main() -> ExitCode {
     let count = tiny.len();
     let mut trials: Vec<Trial> = tiny
         .into_iter()
-        .map(|dir| Trial::test(format!("tiny::{}", name(&dir)), move || check(&dir)))
+        .map(|dir| Trial::test(format!("tiny::{}", name(&dir)), move || Ok(check(&dir)?)))
         .collect();
     trials.push(Trial::test("tiny::enough_checkpoints", move || {
         let enough = count >= CHECKPOINTS;
-        if enough { Ok(()) } else { Err(format!("{count} checkpoints, expected {CHECKPOINTS}").into()) }
+        if enough {
+            Ok(())
+        } else {
+            Err(format!("{count} checkpoints, expected {CHECKPOINTS}").into())
+        }
     }));
     for model in TRAINED {
-        trials.push(Trial::test(format!("trained::{model}"), move || trained(model)));
+        trials.push(Trial::test(format!("trained::{model}"), move || {
+            Ok(trained(model)?)
+        }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn name(dir: &Path) -> String {
-    dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    dir.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn tiny() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(needs::repository("examples/checkpoints"));
-    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut dirs: Vec<PathBuf> = paths.filter(|path| path.join("golden.safetensors").exists()).collect();
+    let paths = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut dirs: Vec<PathBuf> = paths
+        .filter(|path| path.join("golden.safetensors").exists())
+        .collect();
     dirs.sort();
     dirs
 }
 
-fn trained(model: &str) -> Result<(), Failed> {
+fn trained(model: &str) -> Outcome {
     let dir = needs::repository(&format!("examples/models/{model}"));
     if dir.join("golden.safetensors").exists() {
         check(&dir)
     } else {
-        Ok(needs::skipped(&format!("examples/models/{model} with its goldens"))?)
+        Ok(needs::skipped(&format!(
+            "examples/models/{model} with its goldens"
+        ))?)
     }
 }
 
-fn check(dir: &Path) -> Result<(), Failed> {
+fn check(dir: &Path) -> Outcome {
     let (graph, weights) = gemc::import::checkpoint(dir)?.into_parts();
     let reference = Reference::new(&gemc::typing::infer(graph)?, &weights);
     let goldens = goldens::read(dir, reference.graph())?;
@@ -69,7 +88,7 @@ fn check(dir: &Path) -> Result<(), Failed> {
 }
 
 /// Runs one golden alone; after a flip inside the near-tie margin, under the golden's routing.
-fn one(reference: &Reference, golden: &Golden) -> Result<(), Failed> {
+fn one(reference: &Reference, golden: &Golden) -> Outcome {
     let batch = Batch::one(&golden.ids);
     let options = RunOptions {
         outputs: OutputRows::Last(golden.logits.len()),
@@ -84,18 +103,24 @@ fn one(reference: &Reference, golden: &Golden) -> Result<(), Failed> {
         routing: RoutingSource::Forced(&golden.routing),
         ..options
     };
-    let run = if flips == 0 { own } else { reference.run(&batch, &forced)? };
-    same_logits(&run, 0, golden)
+    let run = if flips == 0 {
+        own
+    } else {
+        reference.run(&batch, &forced)?
+    };
+    Ok(same_logits(&run, 0, golden)?)
 }
 
 /// Runs all goldens as one batch.
-fn together(reference: &Reference, goldens: &[Golden]) -> Result<(), Failed> {
+fn together(reference: &Reference, goldens: &[Golden]) -> Outcome {
     let sequences: Vec<&[u32]> = goldens.iter().map(|golden| &golden.ids[..]).collect();
     let batch = Batch::of(&sequences);
     let rows: Vec<usize> = batch
         .sequences()
         .zip(goldens)
-        .flat_map(|(rows, golden)| rows.end.saturating_sub(golden.logits.len()).max(rows.start)..rows.end)
+        .flat_map(|(rows, golden)| {
+            rows.end.saturating_sub(golden.logits.len()).max(rows.start)..rows.end
+        })
         .collect();
     let options = RunOptions {
         outputs: OutputRows::Rows(&rows),
@@ -107,12 +132,13 @@ fn together(reference: &Reference, goldens: &[Golden]) -> Result<(), Failed> {
         let agrees = |(site, theirs): (Site, &gemc::reference::SiteRouting)| {
             let ours = run.routing.get(site).expect("every site was run");
             let decided = &theirs.decisions;
-            rows.clone().zip(0..decided.rows()).all(|(row, theirs)| {
-                ours.decisions.fired_row(row) == decided.fired_row(theirs)
-            })
+            rows.clone()
+                .zip(0..decided.rows())
+                .all(|(row, theirs)| ours.decisions.fired_row(row) == decided.fired_row(theirs))
         };
         if golden.routing.iter().all(agrees) {
-            same_logits(&run, first, golden).map_err(|what| format!("golden {i} in a batch: {what:?}"))?;
+            same_logits(&run, first, golden)
+                .map_err(|what| format!("golden {i} in a batch: {what}"))?;
         }
         first += golden.logits.len();
     }
@@ -127,14 +153,19 @@ fn same_logits(run: &Run, first: usize, golden: &Golden) -> Result<(), String> {
         }
         let difference = largest(found, want);
         if difference > LOGITS || difference.is_nan() {
-            return Err(format!("logits of row {i} differ by {difference:.1e}, allowed {LOGITS:.0e}"));
+            return Err(format!(
+                "logits of row {i} differ by {difference:.1e}, allowed {LOGITS:.0e}"
+            ));
         }
     }
     Ok(())
 }
 
 fn largest(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |most, x| if x <= most { most } else { x })
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |most, x| if x <= most { most } else { x })
 }
 
 /// Number of decisions that differ; an error when one does for which a near-tie is no excuse.
@@ -142,18 +173,25 @@ fn largest(a: &[f32], b: &[f32]) -> f32 {
 /// Everything after the first flip of a sequence may differ honestly, so only the first site with flips is judged.
 fn flips(run: &Run, golden: &Golden) -> Result<usize, String> {
     for (site, theirs) in golden.routing.iter() {
-        let ours = run.routing.get(site).ok_or_else(|| format!("{site} was not routed"))?;
+        let ours = run
+            .routing
+            .get(site)
+            .ok_or_else(|| format!("{site} was not routed"))?;
         let rows = theirs.decisions.rows();
         let differ: Vec<usize> = (0..rows).filter(|row| !ours.agrees(theirs, *row)).collect();
         for &row in &differ {
             if !ours.near_tie(row) {
                 let margin = ours.decisions.margin(row);
-                return Err(format!("{site}, row {row}: another decision at margin {margin:.1e}"));
+                return Err(format!(
+                    "{site}, row {row}: another decision at margin {margin:.1e}"
+                ));
             }
         }
         let difference = largest(&ours.decisions.p, &theirs.decisions.p);
         if difference > P || difference.is_nan() {
-            return Err(format!("{site}: p differs by {difference:.1e}, allowed {P:.0e}"));
+            return Err(format!(
+                "{site}: p differs by {difference:.1e}, allowed {P:.0e}"
+            ));
         }
         if !differ.is_empty() {
             return Ok(differ.len());

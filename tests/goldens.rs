@@ -36,7 +36,14 @@ pub fn read(dir: &Path, graph: &Graph<Typed>) -> Result<Vec<Golden>, String> {
 fn golden(file: &SafeTensors<'_>, i: usize, graph: &Graph<Typed>) -> Result<Golden, String> {
     let mut routing = RoutingRecords::default();
     for (id, node) in graph.topo() {
-        if let Op::Router { score, top_k, threshold, renormalize, .. } = &node.op {
+        if let Op::Router {
+            score,
+            top_k,
+            threshold,
+            renormalize,
+            ..
+        } = &node.op
+        {
             let rule = RouterRule {
                 score: *score,
                 top_k: *top_k as usize,
@@ -44,7 +51,10 @@ fn golden(file: &SafeTensors<'_>, i: usize, graph: &Graph<Typed>) -> Result<Gold
                 renormalize: *renormalize,
             };
             let modules = graph.facts().domains.len();
-            routing.insert(node.site, site(file, &format!("{i}.{}", node.site), rule, modules)?);
+            routing.insert(
+                node.site,
+                site(file, &format!("{i}.{}", node.site), rule, modules)?,
+            );
         }
         if let WireType::Clusters { count } = graph.wire(id) {
             let ids = integers(file, &format!("{i}.{}.cluster", node.site))?;
@@ -85,7 +95,9 @@ fn add_clusters(
     ids: Vec<u32>,
     count: usize,
 ) -> Result<(), String> {
-    let record = routing.get(site).ok_or("a cluster node comes after its router")?;
+    let record = routing
+        .get(site)
+        .ok_or("a cluster node comes after its router")?;
     let clusters = ClusterIds {
         count,
         margins: vec![f32::INFINITY; ids.len()],
@@ -100,21 +112,32 @@ fn add_clusters(
 }
 
 fn bytes<'a>(file: &SafeTensors<'a>, name: &str, allowed: &[Dtype]) -> Result<&'a [u8], String> {
-    let tensor = file.tensor(name).map_err(|e| format!("golden {name}: {e}"))?;
+    let tensor = file
+        .tensor(name)
+        .map_err(|e| format!("golden {name}: {e}"))?;
     if allowed.contains(&tensor.dtype()) {
         Ok(tensor.data())
     } else {
-        Err(format!("golden {name} is {:?}, expected {allowed:?}", tensor.dtype()))
+        Err(format!(
+            "golden {name} is {:?}, expected {allowed:?}",
+            tensor.dtype()
+        ))
     }
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> + '_ {
-    bytes.chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]])
+    bytes
+        .chunks_exact(4)
+        .map(|word| [word[0], word[1], word[2], word[3]])
 }
 
 fn floats(file: &SafeTensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>), String> {
-    let values = words(bytes(file, name, &[Dtype::F32])?).map(f32::from_le_bytes).collect();
-    let tensor = file.tensor(name).map_err(|e| format!("golden {name}: {e}"))?;
+    let values = words(bytes(file, name, &[Dtype::F32])?)
+        .map(f32::from_le_bytes)
+        .collect();
+    let tensor = file
+        .tensor(name)
+        .map_err(|e| format!("golden {name}: {e}"))?;
     Ok((tensor.shape().to_vec(), values))
 }
 

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 #[must_use]
 pub fn repository(path: &str) -> PathBuf {
     let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("the tests have a folder inside the repository").join(path)
+    tests
+        .parent()
+        .expect("the tests have a folder inside the repository")
+        .join(path)
 }
 
 /// Says that a test did not run for lack of `what`.

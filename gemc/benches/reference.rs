@@ -43,7 +43,12 @@ impl TensorSource for MadeUp {
         let tensor = self.0.tensor(id);
         let width: usize = tensor.shape[1..].iter().product();
         let norm = f32::from(u8::from(tensor.path.ends_with("norm.weight")));
-        let deviation = (3.0 / width as f32).sqrt() * if tensor.path.contains("router") { 4.0 } else { 1.0 };
+        let deviation = (3.0 / width as f32).sqrt()
+            * if tensor.path.contains("router") {
+                4.0
+            } else {
+                1.0
+            };
         for (i, x) in out.iter_mut().enumerate() {
             let index = (rows.start * width + i) as u64 ^ (u64::from(id.0) << 40);
             let h = index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -65,7 +70,9 @@ fn main() {
     let graph = graph();
     let reference = Reference::new(&graph, &MadeUp(graph.clone()));
     let window = |seed: usize| -> Vec<u32> {
-        (0..WINDOW).map(|i| ((i * i * 7 + i * 31 + seed * 101) % VOCAB) as u32).collect()
+        (0..WINDOW)
+            .map(|i| ((i * i * 7 + i * 31 + seed * 101) % VOCAB) as u32)
+            .collect()
     };
     let batch = Batch::of(&(0..WINDOWS).map(window).collect::<Vec<_>>());
     for (name, activations, outputs) in [
@@ -83,12 +90,20 @@ fn main() {
         let rounds = 6;
         for _ in 0..rounds {
             let start = Instant::now();
-            let run = reference.run(&batch, &options).expect("the batch fits the model");
+            let run = reference
+                .run(&batch, &options)
+                .expect("the batch fits the model");
             best = best.min(start.elapsed().as_secs_f64());
             drop(run);
         }
         let tokens = batch.rows() as f64;
-        let per_cpu = cpu.zip(cpu_time()).map(|(a, b)| rounds as f64 * tokens / (b - a).as_secs_f64());
-        println!("{name}: {:.0} tokens/s, {:.0} per CPU second", tokens / best, per_cpu.unwrap_or(f64::NAN));
+        let per_cpu = cpu
+            .zip(cpu_time())
+            .map(|(a, b)| rounds as f64 * tokens / (b - a).as_secs_f64());
+        println!(
+            "{name}: {:.0} tokens/s, {:.0} per CPU second",
+            tokens / best,
+            per_cpu.unwrap_or(f64::NAN)
+        );
     }
 }
