@@ -9,4 +9,5 @@ extern crate alloc;
 pub mod abi;
 #[cfg(feature = "alloc")]
 pub mod format;
+pub mod kernel;
 pub mod simd;

@@ -2,6 +2,7 @@
 //!
 //! The pipeline is [`pipeline`]; each stage is one module that turns one value into the next (see `ARCHITECTURE.md`).
 
+pub mod emit;
 pub mod graph;
 mod ids;
 pub mod import;
