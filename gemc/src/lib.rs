@@ -4,7 +4,11 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod backend;
 pub mod emit;
+pub mod facts;
+#[cfg(feature = "calibrate")]
+pub mod fake;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod graph;
@@ -28,3 +32,5 @@ pub mod synth;
 pub mod target;
 pub mod tensors;
 pub mod typing;
+#[cfg(feature = "calibrate")]
+pub mod verify;
