@@ -18,7 +18,7 @@ pub mod interp;
 mod op;
 mod op_info;
 mod program;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod testing;
 pub mod text;
 pub mod typing;
