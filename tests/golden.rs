@@ -1,6 +1,6 @@
 //! The reference executor against PyTorch: one test per checkpoint folder that has goldens.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use gem_tests::goldens::{self, Golden};
@@ -20,7 +20,7 @@ const TRAINED: [&str; 2] = ["gem-lm", "gem-cls"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tiny = tiny();
+    let tiny = gem_tests::checkpoints();
     let count = tiny.len();
     let mut trials: Vec<Trial> = tiny
         .into_iter()
@@ -47,20 +47,6 @@ fn name(dir: &Path) -> String {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
-}
-
-fn tiny() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(needs::repository("examples/checkpoints"));
-    let paths = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let mut dirs: Vec<PathBuf> = paths
-        .filter(|path| path.join("golden.safetensors").exists())
-        .collect();
-    dirs.sort();
-    dirs
 }
 
 fn trained(model: &str) -> Outcome {

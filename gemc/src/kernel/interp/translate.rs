@@ -3,7 +3,7 @@
 use super::code::{
     Access, Arg, Check, Code, Ins, ParamInfo, Reduce, S1, S2, Size, Slot, V1, V2, V3, Vector,
 };
-use crate::kernel::{
+use crate::kernel::{Elem, 
     Block, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
 };
 
@@ -249,6 +249,11 @@ impl<'a> Translator<'a> {
         }
     }
 
+    fn is_bytes(&self, region: ParamId) -> bool {
+        let param = self.code.params.get(region.index());
+        matches!(param, Some(ParamInfo::Region { elem: Elem::I8, .. }))
+    }
+
     fn access(&self, region: ParamId, slot: Option<ValueId>, index: ValueId, ty: Ty) -> Access {
         Access {
             region: region.0 as u16,
@@ -319,6 +324,7 @@ impl<'a> Translator<'a> {
                     def.ty,
                     self.access(*region, *slot, *index, def.ty),
                     *range,
+                    self.is_bytes(*region),
                 );
             }
             Op::Call(f, args) => {
@@ -364,11 +370,15 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn load(&mut self, d: Slot, ty: Ty, access: Access, range: Option<(i32, i32)>) {
+    fn load(&mut self, d: Slot, ty: Ty, access: Access, range: Option<(i32, i32)>, bytes: bool) {
         if !ty.is_vector() {
             self.emit(Ins::Load { d, access });
             if let Some((lo, hi)) = range {
-                self.emit(Ins::CheckI32 { a: d, lo, hi });
+                self.emit(if bytes {
+                    Ins::CheckBytes { a: d, lo, hi }
+                } else {
+                    Ins::CheckI32 { a: d, lo, hi }
+                });
             }
             return;
         }
