@@ -1,1 +1,4 @@
 //! Shared helpers of the workspace tests.
+
+pub mod goldens;
+pub mod needs;

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod abi;
+pub mod kernel;
 pub mod simd;
 
 /// Declares modules that need memory, hence feature `alloc`.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Batch;
 use super::math;
-use super::matmul::{Into, Threads, View, ViewMut, multiply};
+use super::matmul::{Store, Threads, View, ViewMut, multiply};
 use super::wire::Matrix;
 
 /// Queries per task.
@@ -67,9 +67,11 @@ impl Attention<'_> {
                 tasks.push((queries, rows.start..seen, block));
             }
         }
-        tasks.into_par_iter().for_each_init(Vec::new, |scores, (queries, keys, block)| {
-            self.block(queries, keys, &hide, scores, block);
-        });
+        tasks
+            .into_par_iter()
+            .for_each_init(Vec::new, |scores, (queries, keys, block)| {
+                self.block(queries, keys, &hide, scores, block);
+            });
     }
 
     fn block(
@@ -88,7 +90,7 @@ impl Attention<'_> {
             let q = self.view(self.q, queries.clone(), head);
             let k = self.view(self.k, keys.clone(), kv_head).transposed();
             let target = ViewMut::new(scores, m, n, n);
-            multiply(target, Into::Set, factor, q, k, Threads::One);
+            multiply(target, Store::Set, factor, q, k, Threads::One);
             for (row, scores) in queries.clone().zip(scores.chunks_exact_mut(n)) {
                 let visible = if self.causal { row + 1 - keys.start } else { n };
                 let (scores, hidden) = scores.split_at_mut(visible);
@@ -99,7 +101,14 @@ impl Attention<'_> {
             let v = self.view(self.v, keys.clone(), kv_head);
             let stride = self.heads * self.width;
             let target = ViewMut::new(&mut out[head * self.width..], m, self.width, stride);
-            multiply(target, Into::Set, 1.0, View::new(scores, m, n, n), v, Threads::One);
+            multiply(
+                target,
+                Store::Set,
+                1.0,
+                View::new(scores, m, n, n),
+                v,
+                Threads::One,
+            );
         }
     }
 
@@ -120,7 +129,8 @@ mod tests {
             for i in rows.clone() {
                 for head in 0..a.heads {
                     let kv = head / (a.heads / a.kv_heads) * a.width;
-                    let at = |h: Heads<'_>, r: usize, c: usize| f64::from(h.values[r * h.stride + c]);
+                    let at =
+                        |h: Heads<'_>, r: usize, c: usize| f64::from(h.values[r * h.stride + c]);
                     let weight = |j: usize| {
                         let dot: f64 = (0..a.width)
                             .map(|c| at(a.q, i, head * a.width + c) * at(a.k, j, kv + c))
