@@ -7,7 +7,31 @@
 extern crate alloc;
 
 pub mod abi;
-#[cfg(feature = "alloc")]
-pub mod format;
 pub mod kernel;
 pub mod simd;
+
+/// Declares modules that need memory, hence feature `alloc`.
+macro_rules! with_alloc {
+    ($($item:item)*) => {
+        $(#[cfg(feature = "alloc")] $item)*
+    };
+}
+
+with_alloc! {
+    mod error;
+    pub mod file;
+    pub mod format;
+    mod info;
+    pub mod memory;
+    mod model;
+    pub mod routing;
+    mod session;
+    mod step;
+    pub mod storage;
+    pub mod team;
+
+    pub use error::{Error, Result};
+    pub use info::{ModelInfo, Name, Names, Task};
+    pub use model::{Engine, Model, hex};
+    pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
+}

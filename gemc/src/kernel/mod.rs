@@ -14,6 +14,7 @@
 
 pub mod build;
 mod fold;
+pub mod interp;
 mod op;
 mod op_info;
 mod program;

@@ -1,8 +1,8 @@
 //! Checks of pure functions: types, order, and their divisions and words for any parameters.
 
-use super::error::Problem;
+use super::error::{Place, Problem};
 use super::flow::Flow;
-use super::{Errors, structure};
+use super::{Errors, MAX_CALL_DEPTH, structure};
 use crate::kernel::typing::{FunctionTypes, result_type};
 use crate::kernel::{Function, Op, Program, ValueId};
 
@@ -35,6 +35,29 @@ pub(super) fn check(program: &Program, number: usize, f: &Function, errors: &mut
     }
     if errors.total == before {
         Flow::of_function(program, f, errors).straight(f.values.len());
+    }
+}
+
+/// Checks how deep calls of functions go. Each calls only earlier ones.
+pub(super) fn check_depth(program: &Program, errors: &mut Errors) {
+    let mut levels: Vec<usize> = Vec::new();
+    for f in &program.functions {
+        let mut level = 1;
+        for def in &f.values {
+            if let Op::Call(callee, _) = def.op {
+                let below = levels.get(callee.index()).copied().unwrap_or(0);
+                level = level.max(below + 1);
+            }
+        }
+        if level > MAX_CALL_DEPTH {
+            errors.at(Place::function(&f.name));
+            errors.push(Problem::Program {
+                what: "levels of calls".to_owned(),
+                found: level.to_string(),
+                expected: format!("at most {MAX_CALL_DEPTH}"),
+            });
+        }
+        levels.push(level);
     }
 }
 

@@ -28,6 +28,8 @@ use super::{Kernel, KernelId, ParamId, Program};
 pub const MAX_DEPTH: usize = 32;
 /// Loops in loops at most; the analysis visits a body twice per enclosing loop that assigns locals.
 pub const MAX_LOOP_DEPTH: usize = 8;
+/// Functions that call functions, and tables whose entries call tables, at most.
+pub const MAX_CALL_DEPTH: usize = 8;
 /// Local memory of a unit at most, in bytes.
 pub const MAX_LOCAL_BYTES: i64 = 64 << 10;
 /// Errors reported at most.
@@ -101,6 +103,7 @@ fn check(program: &Program, errors: &mut Errors) -> Vec<KernelInfo> {
         errors.at(Place::function(&f.name));
         function::check(program, i, f, errors);
     }
+    function::check_depth(program, errors);
     if !errors.list.is_empty() {
         return Vec::new();
     }

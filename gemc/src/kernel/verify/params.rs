@@ -8,6 +8,8 @@ use crate::kernel::{Elem, Extent, Kernel, Param, ParamId, Space};
 /// Lengths beyond these are no region of any device, and their products leave 64 bits.
 const MAX_FIXED: i64 = 1 << 40;
 const MAX_PER_CONTEXT: i64 = 1 << 31;
+/// Parameters of a kernel at most.
+const MAX_PARAMS: usize = 256;
 
 /// Checks declarations; returns the bytes of local memory.
 pub(super) fn check(kernel: &Kernel, errors: &mut Errors) -> u32 {
@@ -16,6 +18,13 @@ pub(super) fn check(kernel: &Kernel, errors: &mut Errors) -> u32 {
             what: "number of units".to_owned(),
             found: kernel.units.to_string(),
             expected: format!("at most {}", i32::MAX),
+        });
+    }
+    if kernel.params.len() > MAX_PARAMS {
+        errors.push(Problem::Program {
+            what: "number of parameters".to_owned(),
+            found: kernel.params.len().to_string(),
+            expected: format!("at most {MAX_PARAMS}"),
         });
     }
     let mut local = 0i64;

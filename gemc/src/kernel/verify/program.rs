@@ -2,15 +2,12 @@
 
 use super::error::{Place, Problem};
 use super::range::at;
-use super::{Errors, KernelInfo, structure};
+use super::{Errors, KernelInfo, MAX_CALL_DEPTH, structure};
 use crate::kernel::{
     Extent, KernelId, Param, Program, ProgramShape, Space, TableEntry, TableId, Tap, Units,
 };
 use gem_runtime::abi::{ARG_UNIT, MAX_CONTEXT};
 use std::collections::HashSet;
-
-/// Tables whose entries call tables, and so on, at most.
-const MAX_CALL_DEPTH: usize = 8;
 
 fn problem(what: impl Into<String>, found: impl ToString, expected: impl ToString) -> Problem {
     Problem::Program {
@@ -109,7 +106,11 @@ fn check_nesting(program: &Program, errors: &mut Errors) -> bool {
     for (t, table) in program.tables.iter().enumerate() {
         errors.at(Place::item(format!("table {}", TableId::from_index(t))));
         let mut level = 1;
-        for inner in table.entries.iter().flat_map(|e| table_arguments(program, e)) {
+        for inner in table
+            .entries
+            .iter()
+            .flat_map(|e| table_arguments(program, e))
+        {
             match levels.get(inner as usize) {
                 Some(below) => level = level.max(below + 1),
                 None => errors.push(problem(
