@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::attention::{Attention, Heads};
-use super::matmul::{Into, Threads, View, ViewMut, multiply};
+use super::matmul::{Store, Threads, View, ViewMut, multiply};
 use super::records::{ClusterIds, Decisions, RouterRule, SiteRouting};
 use super::router::{self, Dispatch};
 use super::weights::NodeWeights;
@@ -458,7 +458,7 @@ impl<'r, 'o> Exec<'r, 'o> {
                 let mut products = vec![0.0; rows * count];
                 multiply(
                     ViewMut::new(&mut products, rows, count, count),
-                    Into::Set,
+                    Store::Set,
                     1.0,
                     View::new(x.values(), rows, width, width),
                     View::new(centroids, count, width, width).transposed(),

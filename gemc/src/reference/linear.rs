@@ -1,6 +1,6 @@
 //! `y = x W^T + b` for many rows: how a product is spread over the thread pool.
 
-use super::matmul::{Into, Threads, View, ViewMut, multiply};
+use super::matmul::{Store, Threads, View, ViewMut, multiply};
 use super::wire::Matrix;
 
 /// Writes `x [rows, in]` times the transpose of `weight [out, in]`, plus `bias [out]`, to `out [rows, out]`.
@@ -11,9 +11,9 @@ pub(super) fn apply(x: &Matrix, weight: &[f32], bias: Option<&[f32]>, out: &mut 
             for row in out.values_mut().chunks_exact_mut(outputs) {
                 row.copy_from_slice(bias);
             }
-            Into::Add
+            Store::Add
         }
-        None => Into::Set,
+        None => Store::Set,
     };
     let a = View::new(x.values(), rows, inputs, inputs);
     let b = View::new(weight, outputs, inputs, inputs).transposed();

@@ -161,6 +161,12 @@ pub(super) enum Ins {
         access: Access,
         check: Check,
     },
+    /// The bytes of a word, signed unless `hi` is above 127.
+    CheckBytes {
+        a: Slot,
+        lo: i32,
+        hi: i32,
+    },
     /// A checked scalar.
     CheckI32 {
         a: Slot,

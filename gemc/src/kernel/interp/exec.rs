@@ -174,6 +174,12 @@ fn step(
             hold(check, &loaded, access.bytes)?;
             v!(d) = loaded;
         }
+        Ins::CheckBytes { a, lo, hi } => {
+            for byte in s!(a).to_le_bytes() {
+                let found = if hi > 127 { i32::from(byte) } else { i32::from(byte as i8) };
+                within(found, lo, hi)?;
+            }
+        }
         Ins::CheckI32 { a, lo, hi } => within(s!(a) as i32, lo, hi)?,
         Ins::Store { a, access } => env.memory.store(access, s, s!(a).to_le_bytes())?,
         Ins::StoreV { a, access } => match access.bytes {
