@@ -146,7 +146,7 @@ fn every_level_gives_the_bits_of_the_portable_one() {
         (Level::X86V4Vnni, &small::x86_v4_vnni::PROGRAM),
     ] {
         if !level.supported() {
-            println!("{} not run: this CPU lacks {}", level.name(), level.features());
+            println!("{} not run: this CPU lacks some of {}", level.name(), level.features());
             continue;
         }
         let got = run(program);
