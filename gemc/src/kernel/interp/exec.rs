@@ -176,7 +176,11 @@ fn step(
         }
         Ins::CheckBytes { a, lo, hi } => {
             for byte in s!(a).to_le_bytes() {
-                let found = if hi > 127 { i32::from(byte) } else { i32::from(byte as i8) };
+                let found = if hi > 127 {
+                    i32::from(byte)
+                } else {
+                    i32::from(byte as i8)
+                };
                 within(found, lo, hi)?;
             }
         }

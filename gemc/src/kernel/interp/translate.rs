@@ -3,8 +3,7 @@
 use super::code::{Access, Arg, Check, Code, Ins, ParamInfo, Size, Slot, V3, Vector};
 use super::select::{reduction, scalar_one, scalar_two, vector_one, vector_two};
 use crate::kernel::{
-    Elem,
-    Block, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
+    Block, Elem, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
 };
 
 /// Translates a verified kernel. The unit index is scalar slot 0.
