@@ -32,6 +32,6 @@ with_alloc! {
 
     pub use error::{Error, Result};
     pub use info::{ModelInfo, Name, Names, Task};
-    pub use model::{Engine, Model, hex};
+    pub use model::{Engine, Model, from_hex, hex};
     pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
 }

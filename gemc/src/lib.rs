@@ -22,6 +22,7 @@ pub mod lower;
 pub mod metrics;
 pub mod output;
 pub mod pack;
+pub mod package;
 pub mod pipeline;
 pub mod plan;
 pub mod progress;

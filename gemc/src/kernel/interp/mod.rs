@@ -12,6 +12,7 @@ mod fault;
 mod memory;
 mod race;
 mod scalar;
+mod select;
 #[cfg(test)]
 mod tests;
 mod translate;
