@@ -46,6 +46,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::RopeScaling;
 
     fn rope(scaling: RopeScaling) -> Rope {
         Rope {
@@ -62,8 +63,8 @@ mod tests {
             high_freq_factor: 4.0,
             original_max_position: 8192,
         };
-        let plain = frequencies(&rope(RopeScaling::None), 128);
-        let scaled = frequencies(&rope(scaling), 128);
+        let plain = rope(RopeScaling::None).frequencies(128);
+        let scaled = rope(scaling).frequencies(128);
         assert_eq!(plain[0], scaled[0]);
         assert!((plain[63] / scaled[63] - 8.0).abs() < 1e-12);
         let ratios: Vec<f64> = plain.iter().zip(&scaled).map(|(a, b)| a / b).collect();
