@@ -53,7 +53,12 @@ impl<E> Region<E> {
     #[inline(always)]
     pub unsafe fn weights(ctx: *const Ctx, offset: u32, len: usize) -> Self {
         // SAFETY: the caller's promise.
-        unsafe { Self::new((*ctx).weights.add(offset as usize * ARG_UNIT).cast_mut(), len) }
+        unsafe {
+            Self::new(
+                (*ctx).weights.add(offset as usize * ARG_UNIT).cast_mut(),
+                len,
+            )
+        }
     }
 
     /// A region of the step's scratch memory.
@@ -110,7 +115,11 @@ impl<E> Region<E> {
         debug_assert!(index >= 0, "index {index}");
         let offset = index as u32 as usize * size_of::<E>();
         #[cfg(debug_assertions)]
-        assert!(offset + BYTES <= self.bytes, "{BYTES} bytes at {offset} of a region of {} bytes", self.bytes);
+        assert!(
+            offset + BYTES <= self.bytes,
+            "{BYTES} bytes at {offset} of a region of {} bytes",
+            self.bytes
+        );
         // SAFETY: the caller's promise.
         unsafe { self.base.add(offset) }
     }
@@ -135,7 +144,12 @@ impl<E> KvRegion<E> {
     pub unsafe fn new(ctx: *const Ctx, before: u32, len: usize) -> Self {
         // SAFETY: the caller's promise.
         let start = before as usize * unsafe { (*ctx).context } as usize;
-        Self { ctx, start, len, element: PhantomData }
+        Self {
+            ctx,
+            start,
+            len,
+            element: PhantomData,
+        }
     }
 
     /// The region in one slot's memory; a slot that does not exist is the last one.
@@ -148,7 +162,10 @@ impl<E> KvRegion<E> {
         // SAFETY: the caller's promise, and the index is below the number of slots.
         unsafe {
             let slot = bounded(slot, (*self.ctx).n_slots as i32);
-            Region::new((*(*self.ctx).kv.add(slot as usize)).add(self.start), self.len)
+            Region::new(
+                (*(*self.ctx).kv.add(slot as usize)).add(self.start),
+                self.len,
+            )
         }
     }
 }
@@ -248,7 +265,10 @@ pub const fn entry(kernel: KernelFn, args: &'static [u32]) -> Entry {
 /// A phase of the program.
 #[must_use]
 pub const fn phase(kernel: KernelFn, args: &'static [u32], units: Units) -> Phase {
-    Phase { entry: entry(kernel, args), units }
+    Phase {
+        entry: entry(kernel, args),
+        units,
+    }
 }
 
 /// Units of every phase, in order.
@@ -291,7 +311,10 @@ mod tests {
     #[test]
     fn units_are_those_of_the_phases() {
         unsafe extern "C" fn nothing(_: *const Ctx, _: *const u32, _: u32, _: u32) {}
-        const PHASES: [Phase; 2] = [phase(nothing, &[], Units::Fixed(3)), phase(nothing, &[1], Units::PerRow(2))];
+        const PHASES: [Phase; 2] = [
+            phase(nothing, &[], Units::Fixed(3)),
+            phase(nothing, &[1], Units::PerRow(2)),
+        ];
         assert_eq!(units(&PHASES), [Units::Fixed(3), Units::PerRow(2)]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::output::OutputError;
+
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
@@ -23,17 +25,18 @@ pub enum PackageError {
         /// A file in it.
         file: String,
     },
-    /// The output path cannot become a folder.
-    #[error("{path} cannot be an output folder: {reason}")]
-    NoFolder {
+    /// The output folder cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The weight file cannot be written.
+    #[error(transparent)]
+    Weights(#[from] gem_runtime::Error),
+    /// A path that leads out of the package; a defect of the compiler.
+    #[error("a generated file would lie outside the package: {path}")]
+    Outside {
         /// The path.
-        path: PathBuf,
-        /// Why.
-        reason: &'static str,
+        path: String,
     },
-    /// Somebody else is at it.
-    #[error("another gemc is writing {0}")]
-    Busy(PathBuf),
     /// Two files of one path; a defect of the compiler.
     #[error("two generated files are called {path}")]
     Clash {

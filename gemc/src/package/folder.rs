@@ -1,25 +1,18 @@
-//! A folder written beside its destination, then renamed: what carries the name is complete.
-//!
-//! For destination `out`: `.out.gemc-lock` says that somebody is at it, `.out.gemc-partial` is being written,
-//! `.out.gemc-old` is what was there before. A killed run leaves some of them; the next one puts things right.
+//! Files of a package -> its folder. Replaces a previous package, and nothing that gemc did not write.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::{MANIFEST, Manifest, PackageError};
+use crate::output::OutputFolder;
 
 /// Folders in a package that are not listed in its manifest: cargo's, and built programs.
 const UNLISTED: &[&str] = &["target", "bin"];
 
 /// A folder on its way.
 #[derive(Debug)]
-pub struct Staging {
-    target: PathBuf,
-    partial: PathBuf,
-    old: PathBuf,
-    lock_path: PathBuf,
-    _lock: File,
-}
+pub struct Staging(OutputFolder);
 
 impl Staging {
     /// Starts writing what shall become `dir`.
@@ -27,144 +20,49 @@ impl Staging {
     /// # Errors
     /// When `dir` holds something else, or the folder above it cannot be written.
     pub fn new(dir: &Path) -> Result<Self, PackageError> {
-        let target = resolved(dir)?;
-        let beside = |what: &str| {
-            let mut name = std::ffi::OsString::from(".");
-            name.push(target.file_name().unwrap_or_default());
-            name.push(what);
-            target.with_file_name(name)
-        };
-        let lock_path = beside(".gemc-lock");
-        let staging = Self {
-            _lock: lock(&lock_path, &target)?,
-            partial: beside(".gemc-partial"),
-            old: beside(".gemc-old"),
-            lock_path,
-            target,
-        };
-        staging.repair()?;
-        check_replaceable(&staging.target)?;
-        fs::create_dir(&staging.partial).map_err(PackageError::io(&staging.partial))?;
-        Ok(staging)
-    }
-
-    /// Puts right what a killed run left.
-    fn repair(&self) -> Result<(), PackageError> {
-        remove_tree(&self.partial)?;
-        if self.target.exists() {
-            remove_tree(&self.old)
-        } else if self.old.exists() {
-            fs::rename(&self.old, &self.target).map_err(PackageError::io(&self.old))
-        } else {
-            Ok(())
-        }
+        OutputFolder::replacing(dir, check_replaceable).map(Self)
     }
 
     /// Where a file is until the folder is complete.
     pub fn path(&self, path: &str) -> PathBuf {
-        self.partial.join(path)
+        self.0.path().join(path)
     }
 
     /// Creates a file, and the folders it is in.
+    ///
+    /// # Errors
+    /// When the path leads outside, or the system refuses.
     pub fn create(&self, path: &str) -> Result<File, PackageError> {
-        let inside = Path::new(path)
-            .components()
-            .all(|c| matches!(c, Component::Normal(_)));
-        let path = self.path(path);
-        if !inside {
-            let reason = "a file would lie outside";
-            return Err(PackageError::NoFolder { path, reason });
+        let mut parts = Path::new(path).components();
+        if !parts.all(|c| matches!(c, Component::Normal(_))) {
+            return Err(PackageError::Outside {
+                path: path.to_owned(),
+            });
         }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(PackageError::io(parent))?;
-        }
-        File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(PackageError::io(&path))
+        let full = self.path(path);
+        let parent = full.parent().unwrap_or(self.0.path());
+        let file = fs::create_dir_all(parent).and_then(|()| {
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true).open(&full)
+        });
+        Ok(file.map_err(|e| self.0.error(path, e))?)
     }
 
     /// Writes a whole file.
+    ///
+    /// # Errors
+    /// As of [`Staging::create`].
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), PackageError> {
-        use std::io::Write as _;
         let mut file = self.create(path)?;
-        file.write_all(bytes)
-            .map_err(PackageError::io(&self.path(path)))
+        Ok(file.write_all(bytes).map_err(|e| self.0.error(path, e))?)
     }
 
-    /// Gives the folder its name; what was there before goes.
+    /// Gives the folder its name.
+    ///
+    /// # Errors
+    /// As of [`OutputFolder::commit`].
     pub fn commit(self) -> Result<(), PackageError> {
-        if self.target.exists() {
-            fs::rename(&self.target, &self.old).map_err(PackageError::io(&self.target))?;
-        }
-        if let Err(e) = fs::rename(&self.partial, &self.target) {
-            if self.old.exists() {
-                // The first error is the one to report.
-                let _ = fs::rename(&self.old, &self.target);
-            }
-            return Err(PackageError::io(&self.target)(e));
-        }
-        remove_tree(&self.old)
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        // After a commit there is nothing to remove; after an error, that one is reported.
-        let _ = remove_tree(&self.partial);
-        let _ = fs::remove_file(&self.lock_path);
-    }
-}
-
-/// The destination without links and relative parts; its parent exists then.
-fn resolved(dir: &Path) -> Result<PathBuf, PackageError> {
-    if dir.exists() {
-        let path = dir.canonicalize().map_err(PackageError::io(dir))?;
-        return match (path.is_dir(), path.file_name().is_some()) {
-            (true, true) => Ok(path),
-            (false, _) => Err(no_folder(dir, "it is a file")),
-            (true, false) => Err(no_folder(dir, "it is the root")),
-        };
-    }
-    let Some(name) = dir.file_name() else {
-        return Err(no_folder(dir, "it has no name"));
-    };
-    let parent = match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(PackageError::io(parent))?;
-    let parent = parent.canonicalize().map_err(PackageError::io(parent))?;
-    Ok(parent.join(name))
-}
-
-fn no_folder(path: &Path, reason: &'static str) -> PackageError {
-    PackageError::NoFolder {
-        path: path.to_owned(),
-        reason,
-    }
-}
-
-fn lock(path: &Path, target: &Path) -> Result<File, PackageError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(PackageError::io(path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(PackageError::Busy(target.to_owned())),
-        Err(TryLockError::Error(e)) => Err(PackageError::io(path)(e)),
-    }
-}
-
-fn remove_tree(path: &Path) -> Result<(), PackageError> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(PackageError::io(path)(e)),
-        _ => Ok(()),
+        Ok(self.0.commit()?)
     }
 }
 

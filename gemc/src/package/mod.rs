@@ -3,6 +3,7 @@
 //! [`render`] is pure: the same package gives the same bytes on every machine, without absolute paths, dates or core
 //! counts. [`write`] puts them beside the destination and renames, so that what looks whole is whole.
 
+mod assemble;
 mod cargo;
 mod error;
 mod folder;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 use gem_runtime::ModelInfo;
 
+pub use assemble::Parts;
 pub use error::PackageError;
 pub use manifest::{Manifest, hash_bytes, hash_file};
 pub use program::{Builder, cache_dir};

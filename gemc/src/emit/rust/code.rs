@@ -61,7 +61,11 @@ pub(super) struct Code {
 
 impl Code {
     fn new(tokens: TokenStream, prec: Prec) -> Self {
-        Self { tokens, prec, literal: false }
+        Self {
+            tokens,
+            prec,
+            literal: false,
+        }
     }
 
     /// A name, literal or call.
@@ -82,7 +86,11 @@ impl Code {
 
     /// `a op b`.
     pub(super) fn binary(a: &Self, operator: TokenStream, b: &Self, prec: Prec) -> Self {
-        let left = a.within(if prec == Prec::Compare { prec.tighter() } else { prec });
+        let left = a.within(if prec == Prec::Compare {
+            prec.tighter()
+        } else {
+            prec
+        });
         let right = b.within(prec.tighter());
         Self::new(quote!(#left #operator #right), prec)
     }
@@ -111,14 +119,28 @@ impl Code {
 
     fn within(&self, least: Prec) -> TokenStream {
         let tokens = &self.tokens;
-        if self.prec < least { quote!((#tokens)) } else { tokens.clone() }
+        if self.prec < least {
+            quote!((#tokens))
+        } else {
+            tokens.clone()
+        }
     }
 }
 
 /// An i32 literal, its type left to inference.
 pub(super) fn int(n: i32) -> Code {
-    let magnitude = Literal::u32_unsuffixed(n.unsigned_abs());
+    let magnitude = hexadecimal(n).unwrap_or_else(|| Literal::u32_unsuffixed(n.unsigned_abs()));
     literal(n < 0, quote!(#magnitude))
+}
+
+/// Bit patterns, such as bytes repeated in a word, read better in hexadecimal.
+fn hexadecimal(n: i32) -> Option<Literal> {
+    let digits = format!("{n:08x}");
+    let mut distinct: Vec<char> = digits.chars().collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let (high, low) = digits.split_at(4);
+    (n > 0xffff && distinct.len() <= 2).then(|| format!("0x{high}_{low}").parse().ok())?
 }
 
 /// An f32 literal with exactly these bits, its type left to inference.
@@ -132,7 +154,9 @@ pub(super) fn float(bits: u32) -> Code {
         quote!(f32::INFINITY)
     } else {
         // The shortest decimal that reads back as the same float.
-        let decimal: Literal = format!("{:?}", x.abs()).parse().expect("a finite float prints as a literal");
+        let decimal: Literal = format!("{:?}", x.abs())
+            .parse()
+            .expect("a finite float prints as a literal");
         quote!(#decimal)
     };
     literal(x.is_sign_negative(), magnitude)
@@ -144,7 +168,10 @@ fn literal(negative: bool, magnitude: TokenStream) -> Code {
     } else {
         Code::atom(magnitude)
     };
-    Code { literal: true, ..code }
+    Code {
+        literal: true,
+        ..code
+    }
 }
 
 #[cfg(test)]
@@ -161,19 +188,64 @@ mod tests {
         let (a, b, c) = (name("a"), name("b"), name("c"));
         let sum = Code::binary(&a, quote!(+), &b, Prec::Sum);
         let text = |code: Code| code.alone().to_string();
-        assert_eq!(text(Code::binary(&sum, quote!(*), &c, Prec::Product)), "(a + b) * c");
-        assert_eq!(text(Code::binary(&sum, quote!(+), &c, Prec::Sum)), "a + b + c");
-        assert_eq!(text(Code::binary(&c, quote!(-), &sum, Prec::Sum)), "c - (a + b)");
-        assert_eq!(text(Code::binary(&Code::cast(&a, quote!(f32)), quote!(<), &b, Prec::Compare)), "(a as f32) < b");
+        assert_eq!(
+            text(Code::binary(&sum, quote!(*), &c, Prec::Product)),
+            "(a + b) * c"
+        );
+        assert_eq!(
+            text(Code::binary(&sum, quote!(+), &c, Prec::Sum)),
+            "a + b + c"
+        );
+        assert_eq!(
+            text(Code::binary(&c, quote!(-), &sum, Prec::Sum)),
+            "c - (a + b)"
+        );
+        assert_eq!(
+            text(Code::binary(
+                &Code::cast(&a, quote!(f32)),
+                quote!(<),
+                &b,
+                Prec::Compare
+            )),
+            "(a as f32) < b"
+        );
         let less = Code::binary(&a, quote!(<), &b, Prec::Compare);
-        assert_eq!(text(Code::binary(&less, quote!(==), &less, Prec::Compare)), "(a < b) == (a < b)");
-        assert_eq!(text(Code::method(&int(-3), quote!(abs()))).replace(' ', ""), "(-3).abs()");
+        assert_eq!(
+            text(Code::binary(&less, quote!(==), &less, Prec::Compare)),
+            "(a < b) == (a < b)"
+        );
+        assert_eq!(
+            text(Code::method(&int(-3), quote!(abs()))).replace(' ', ""),
+            "(-3).abs()"
+        );
+    }
+
+    #[test]
+    fn bit_patterns_are_hexadecimal() {
+        let text = |n| int(n).alone().to_string();
+        assert_eq!(
+            [0x0f0f_0f0f, 65536, -5, 252_645_136].map(text),
+            ["0x0f0f_0f0f", "0x0001_0000", "- 5", "252645136"]
+        );
     }
 
     #[test]
     fn float_literals_keep_their_bits() {
-        for bits in [0, 0x8000_0000, 1, 0x7f80_0000, 0xff80_0000, 0x3dcc_cccd, 0x7f7f_ffff, 0x4b00_0001] {
-            let text = float(bits).alone().to_string().replace(' ', "").replace("f32::INFINITY", "inf");
+        for bits in [
+            0,
+            0x8000_0000,
+            1,
+            0x7f80_0000,
+            0xff80_0000,
+            0x3dcc_cccd,
+            0x7f7f_ffff,
+            0x4b00_0001,
+        ] {
+            let text = float(bits)
+                .alone()
+                .to_string()
+                .replace(' ', "")
+                .replace("f32::INFINITY", "inf");
             let parsed: f32 = text.parse().expect("a float literal");
             assert_eq!(parsed.to_bits(), bits, "{text}");
         }

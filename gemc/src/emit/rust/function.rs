@@ -8,7 +8,7 @@ use super::code::Code;
 use super::printer::{Leaves, Printer};
 use super::uses::Uses;
 use super::{kernel, text};
-use crate::kernel::{Function, Op, Program, Ty, ValueId};
+use crate::kernel::{FuncId, Op, Program, Ty, ValueId};
 
 /// Functions touch no memory.
 struct NoLeaves;
@@ -20,7 +20,8 @@ impl Leaves for NoLeaves {
 }
 
 /// The function's item.
-pub(super) fn function(program: &Program, function: &Function, level: Level) -> TokenStream {
+pub(super) fn function(program: &Program, id: FuncId, level: Level) -> TokenStream {
+    let function = &program.functions[id.index()];
     let uses = Uses::of_function(&function.values, function.result);
     let mut printer = Printer::new(&function.values, &program.functions, &[], uses, 0);
     let count = function.params as usize;

@@ -11,7 +11,10 @@ use super::printer::{Leaves, Printer};
 use super::text;
 use super::uses::Uses;
 use crate::kernel::verify::KernelInfo;
-use crate::kernel::{Block, Elem, Extent, Kernel, Op, Param, ParamId, Program, Space, Stmt, Ty, ValueId, VarId};
+use crate::kernel::{
+    Block, Elem, Extent, Kernel, KernelId, Op, Param, ParamId, Program, Space, Stmt, Ty, ValueId,
+    VarId,
+};
 
 /// Why the kernel's one unsafe block is sound.
 const SAFETY: &str = "SAFETY: the runtime keeps the contract of `gem_runtime::abi::Program::run`; under it gemc's \
@@ -19,10 +22,26 @@ const SAFETY: &str = "SAFETY: the runtime keeps the contract of `gem_runtime::ab
     in its buffer, and units of a phase write disjoint memory.";
 
 /// The kernel's item.
-pub(super) fn kernel(program: &Program, kernel: &Kernel, info: &KernelInfo, level: Level) -> TokenStream {
+pub(super) fn kernel(
+    program: &Program,
+    id: KernelId,
+    info: &KernelInfo,
+    level: Level,
+) -> TokenStream {
+    let kernel = program.kernel(id);
     let uses = Uses::of_block(&kernel.values, kernel.vars.len(), &kernel.body);
-    let printer = Printer::new(&kernel.values, &program.functions, &info.ranges, uses, kernel.vars.len());
-    let mut writer = Writer { printer, env: Env::default(), kernel };
+    let printer = Printer::new(
+        &kernel.values,
+        &program.functions,
+        &info.ranges,
+        uses,
+        kernel.vars.len(),
+    );
+    let mut writer = Writer {
+        printer,
+        env: Env::default(),
+        kernel,
+    };
     writer.bind_params();
     let unit = writer.printer.bind(ValueId(0));
     let body = writer.block(&kernel.body);
@@ -66,7 +85,11 @@ pub(super) fn target_feature(level: Level) -> TokenStream {
 }
 
 fn used(used: bool, name: &str) -> Ident {
-    if used { format_ident!("{name}") } else { format_ident!("_{name}") }
+    if used {
+        format_ident!("{name}")
+    } else {
+        format_ident!("_{name}")
+    }
 }
 
 /// What a body needs bound, found out while it is printed.
@@ -88,13 +111,21 @@ impl Env {
     fn param(&mut self, p: ParamId) -> Ident {
         let (name, used) = &mut self.params[p.index()];
         *used = true;
-        name.clone().unwrap_or_else(|| format_ident!("{}", p.to_string()))
+        name.clone()
+            .unwrap_or_else(|| format_ident!("{}", p.to_string()))
     }
 
     fn size(&mut self, which: usize) -> Ident {
         let names = self.sizes.clone();
-        let name = names.map_or_else(|| format_ident!("size{which}"), |names| names[which].clone());
-        let slot = [&mut self.row_count, &mut self.output_count, &mut self.context];
+        let name = names.map_or_else(
+            || format_ident!("size{which}"),
+            |names| names[which].clone(),
+        );
+        let slot = [
+            &mut self.row_count,
+            &mut self.output_count,
+            &mut self.context,
+        ];
         if let Some(slot) = slot.into_iter().nth(which) {
             *slot = Some(name.clone());
         }
@@ -102,7 +133,14 @@ impl Env {
     }
 
     /// `region.at::<bytes>(index)`, of a slot where there are slots.
-    fn place(&mut self, region: ParamId, slot: Option<Code>, index: &Code, ty: Ty, method: &str) -> TokenStream {
+    fn place(
+        &mut self,
+        region: ParamId,
+        slot: Option<Code>,
+        index: &Code,
+        ty: Ty,
+        method: &str,
+    ) -> TokenStream {
         let name = self.param(region);
         let method = format_ident!("{method}");
         let bytes = Literal::u32_unsuffixed(ty.bytes());
@@ -118,17 +156,33 @@ impl Env {
 /// Where loads and stores of a type live: `k` for scalars, the level for vectors.
 fn memory_function(verb: &str, ty: Ty) -> TokenStream {
     let name = format_ident!("{verb}_{}", ty.name());
-    if ty.is_vector() { quote!(s::#name) } else { quote!(k::#name) }
+    if ty.is_vector() {
+        quote!(s::#name)
+    } else {
+        quote!(k::#name)
+    }
 }
 
 impl Leaves for Env {
+    fn hint(&self, op: &Op) -> Option<String> {
+        match op {
+            Op::Load { region, .. } => Some(self.params[region.index()].0.as_ref()?.to_string()),
+            _ => None,
+        }
+    }
+
     fn leaf(&mut self, op: &Op, ty: Ty, operand: &mut dyn FnMut(ValueId) -> Code) -> Option<Code> {
         let name = match op {
             Op::Scalar(p) => self.param(*p),
             Op::RowCount => self.size(0),
             Op::OutputCount => self.size(1),
             Op::Context => self.size(2),
-            Op::Load { region, slot, index, .. } => {
+            Op::Load {
+                region,
+                slot,
+                index,
+                ..
+            } => {
                 let slot = slot.map(&mut *operand);
                 let index = operand(*index);
                 let place = self.place(*region, slot, &index, ty, "at");
@@ -150,11 +204,17 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn bind_params(&mut self) {
         for (i, param) in self.kernel.params.iter().enumerate() {
-            let name = self.printer.names.fresh(Some(param.name()), ParamId::from_index(i));
+            let name = self
+                .printer
+                .names
+                .fresh(Some(param.name()), ParamId::from_index(i));
             self.env.params.push((Some(name), false));
         }
         let names = &mut self.printer.names;
-        self.env.sizes = Some([("row_count", 0), ("output_count", 1), ("context", 2)].map(|(n, i)| names.fresh(Some(n), i)));
+        self.env.sizes = Some(
+            [("row_count", 0), ("output_count", 1), ("context", 2)]
+                .map(|(n, i)| names.fresh(Some(n), i)),
+        );
     }
 
     fn value(&mut self, v: ValueId) -> Code {
@@ -170,17 +230,39 @@ impl Writer<'_> {
         match stmt {
             Stmt::Let(v) => {
                 let mut reads_unit = false;
-                self.kernel.values[v.index()].op.for_each_operand(|o| reads_unit |= o == ValueId(0));
+                self.kernel.values[v.index()]
+                    .op
+                    .for_each_operand(|o| reads_unit |= o == ValueId(0));
                 self.env.unit |= reads_unit && self.printer.uses.needed(*v);
                 self.printer.define(&mut self.env, *v)
             }
             Stmt::Var(m, v) => self.declare(*m, *v),
             Stmt::Set(m, v) => self.assign(*m, *v),
-            Stmt::Store { region, slot, index, value } => self.store(*region, *slot, *index, *value),
-            Stmt::For { index, start, end, body } => self.for_(*index, *start, *end, body),
-            Stmt::If { cond, then, otherwise } => self.if_(*cond, then, otherwise),
-            Stmt::Call { table, entry, begin, end } => {
-                let [entry, begin, end] = [*entry, *begin, *end].map(|v| Code::cast(&self.value(v), quote!(u32)).alone());
+            Stmt::Store {
+                region,
+                slot,
+                index,
+                value,
+            } => self.store(*region, *slot, *index, *value),
+            Stmt::For {
+                index,
+                start,
+                end,
+                body,
+            } => self.for_(*index, *start, *end, body),
+            Stmt::If {
+                cond,
+                then,
+                otherwise,
+            } => self.if_(*cond, then, otherwise),
+            Stmt::Call {
+                table,
+                entry,
+                begin,
+                end,
+            } => {
+                let [entry, begin, end] =
+                    [*entry, *begin, *end].map(|v| Code::cast(&self.value(v), quote!(u32)).alone());
                 let table = self.env.param(*table);
                 self.env.ctx = true;
                 quote!(k::call_table(ctx, #table, #entry, #begin, #end);)
@@ -194,7 +276,9 @@ impl Writer<'_> {
             return TokenStream::new();
         }
         let value = self.value(v).alone();
-        let name = self.printer.bind_var(m, self.kernel.vars[m.index()].1.as_deref());
+        let name = self
+            .printer
+            .bind_var(m, self.kernel.vars[m.index()].1.as_deref());
         let mutable = self.printer.uses.assigned(m).then(|| quote!(mut));
         quote!(let #mutable #name = #value;)
     }
@@ -209,7 +293,13 @@ impl Writer<'_> {
         quote!(#before #name = #value;)
     }
 
-    fn store(&mut self, region: ParamId, slot: Option<ValueId>, index: ValueId, value: ValueId) -> TokenStream {
+    fn store(
+        &mut self,
+        region: ParamId,
+        slot: Option<ValueId>,
+        index: ValueId,
+        value: ValueId,
+    ) -> TokenStream {
         let ty = self.kernel.values[value.index()].ty;
         let slot = slot.map(|slot| self.value(slot));
         let index = self.value(index);
@@ -251,10 +341,22 @@ impl Writer<'_> {
     fn locals(&mut self) -> TokenStream {
         let mut tokens = TokenStream::new();
         for (i, param) in self.kernel.params.iter().enumerate() {
-            if let (Param::Region { space: Space::Local, elem, len, .. }, (Some(name), true)) = (param, &self.env.params[i]) {
+            if let (
+                Param::Region {
+                    space: Space::Local,
+                    elem,
+                    len,
+                    ..
+                },
+                (Some(name), true),
+            ) = (param, &self.env.params[i])
+            {
                 let elem = element(*elem);
                 let len = Literal::i64_unsuffixed(len.fixed);
-                let memory = self.printer.names.fresh(Some(&format!("{name}_memory")), ParamId::from_index(i));
+                let memory = self
+                    .printer
+                    .names
+                    .fresh(Some(&format!("{name}_memory")), ParamId::from_index(i));
                 tokens.extend(quote! {
                     let mut #memory = k::Local::<#elem, #len>::zeroed();
                     let #name = #memory.region();
@@ -289,7 +391,10 @@ impl Writer<'_> {
     }
 
     fn binding(&mut self, param: &Param, name: &Ident, at: &Literal) -> TokenStream {
-        let Param::Region { space, elem, len, .. } = param else {
+        let Param::Region {
+            space, elem, len, ..
+        } = param
+        else {
             self.env.args = true;
             return match param {
                 Param::Scalar { max, .. } => {
@@ -310,8 +415,12 @@ impl Writer<'_> {
         let elem = element(*elem);
         let len = extent(*len);
         match space {
-            Space::Weights => quote!(let #name = k::Region::<#elem>::weights(ctx, *args.add(#at), #len);),
-            Space::Arena => quote!(let #name = k::Region::<#elem>::arena(ctx, *args.add(#at), #len);),
+            Space::Weights => {
+                quote!(let #name = k::Region::<#elem>::weights(ctx, *args.add(#at), #len);)
+            }
+            Space::Arena => {
+                quote!(let #name = k::Region::<#elem>::arena(ctx, *args.add(#at), #len);)
+            }
             Space::Kv => quote!(let #name = k::KvRegion::<#elem>::new(ctx, *args.add(#at), #len);),
             Space::Rows => quote!(let #name = k::Region::<#elem>::rows(ctx);),
             Space::Outputs | Space::Local => quote!(let #name = k::Region::<#elem>::outputs(ctx);),
@@ -328,7 +437,9 @@ fn assigned(block: &Block) -> BTreeSet<VarId> {
                 vars.insert(*m);
             }
             Stmt::For { body, .. } => vars.append(&mut assigned(body)),
-            Stmt::If { then, otherwise, .. } => {
+            Stmt::If {
+                then, otherwise, ..
+            } => {
                 vars.append(&mut assigned(then));
                 vars.append(&mut assigned(otherwise));
             }

@@ -11,6 +11,7 @@ mod kernel;
 mod names;
 mod ops;
 mod printer;
+mod reach;
 mod table;
 mod text;
 mod uses;
@@ -18,7 +19,6 @@ mod uses;
 use gem_runtime::simd::Level;
 use quote::{format_ident, quote};
 
-use crate::kernel::KernelId;
 use crate::kernel::verify::Verified;
 
 /// The sources of a program for one level: (path in the crate, text).
@@ -26,25 +26,36 @@ use crate::kernel::verify::Verified;
 pub fn program(verified: &Verified, level: Level) -> Vec<(String, String)> {
     vec![
         ("src/kernels.rs".to_owned(), kernels(verified, level)),
-        ("src/program.rs".to_owned(), table::program(verified.program())),
+        (
+            "src/program.rs".to_owned(),
+            table::program(verified.program()),
+        ),
     ]
 }
 
 fn kernels(verified: &Verified, level: Level) -> String {
     let program = verified.program();
-    let functions = program.functions.iter().map(|f| function::function(program, f, level));
-    let kernels = program.kernels.iter().enumerate().map(|(i, kernel)| {
-        let info = verified.info(KernelId::from_index(i));
-        kernel::kernel(program, kernel, info, level)
-    });
+    let used = reach::reachable(program);
+    let functions = used
+        .functions
+        .iter()
+        .map(|&f| function::function(program, f, level));
+    let kernels = used
+        .kernels
+        .iter()
+        .map(|&id| kernel::kernel(program, id, verified.info(id), level));
     let items: proc_macro2::TokenStream = functions.chain(kernels).collect();
     let module = format_ident!("{}", level.name());
-    let mut imports = quote!(use gem_runtime::abi::Ctx;);
-    let used = items.to_string();
-    if used.contains("k ::") {
-        imports.extend(quote!(use gem_runtime::kernel as k;));
+    let mut imports = quote!(
+        use gem_runtime::abi::Ctx;
+    );
+    let text = items.to_string();
+    if text.contains("k ::") {
+        imports.extend(quote!(
+            use gem_runtime::kernel as k;
+        ));
     }
-    if used.contains("s ::") {
+    if text.contains("s ::") {
         imports.extend(quote!(use gem_runtime::simd::#module as s;));
     }
     let header = format!(

@@ -43,7 +43,13 @@ impl Names {
 fn identifier(hint: &str) -> String {
     let mut name: String = hint
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
         .collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         name.insert(0, 'n');
@@ -73,6 +79,9 @@ mod tests {
             names.fresh(Some("4 k"), "v8"),
             names.fresh(Some("v5"), "v9"),
         ];
-        assert_eq!(got.map(|n| n.to_string()), ["tile", "tile_v4", "v5", "loop_", "ctx_v7", "n4_k", "v5_v9"]);
+        assert_eq!(
+            got.map(|n| n.to_string()),
+            ["tile", "tile_v4", "v5", "loop_", "ctx_v7", "n4_k", "v5_v9"]
+        );
     }
 }

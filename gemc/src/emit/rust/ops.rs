@@ -131,7 +131,10 @@ fn scalar(op: &Op, t: OpTypes, a: &[Code]) -> Code {
         Op::Cmp(cmp, ..) => bitwise(comparison(*cmp), Prec::Compare),
         Op::ToFloat(_) => Code::cast(&a[0], quote!(f32)),
         Op::ToInt(_) => call(quote!(s::to_int_f32), a),
-        _ => unreachable!("`{}` is printed by the printer or as a vector operation", op.mnemonic()),
+        _ => unreachable!(
+            "`{}` is printed by the printer or as a vector operation",
+            op.mnemonic()
+        ),
     }
 }
 

@@ -20,6 +20,11 @@ const MAX_SIZE: usize = 10;
 
 /// Prints the operations that only a kernel has: parameters and memory.
 pub(super) trait Leaves {
+    /// A name for a value that has none.
+    fn hint(&self, _: &Op) -> Option<String> {
+        None
+    }
+
     /// The expression of a parameter, a size of the step, the unit or a load.
     fn leaf(&mut self, op: &Op, ty: Ty, operand: &mut dyn FnMut(ValueId) -> Code) -> Option<Code>;
 }
@@ -81,7 +86,9 @@ impl<'a> Printer<'a> {
 
     /// A declared mutable local.
     pub(super) fn var(&self, m: VarId) -> Ident {
-        self.vars[m.index()].clone().unwrap_or_else(|| format_ident!("{}", m.to_string()))
+        self.vars[m.index()]
+            .clone()
+            .unwrap_or_else(|| format_ident!("{}", m.to_string()))
     }
 
     /// The expression of a needed value that was computed before; an inlined one can be asked for once.
@@ -97,9 +104,20 @@ impl<'a> Printer<'a> {
         let (mut reads, mut size) = (BTreeSet::new(), 1);
         let code = self.compute(leaves, v, &mut reads, &mut size);
         if self.uses.inline(v) && size <= MAX_SIZE {
-            self.waiting.push(Waiting { value: v, code, reads, size });
+            self.waiting.push(Waiting {
+                value: v,
+                code,
+                reads,
+                size,
+            });
             TokenStream::new()
         } else {
+            if let Some(hint) = leaves.hint(&self.defs[v.index()].op) {
+                self.named[v.index()] = self.defs[v.index()]
+                    .name
+                    .is_none()
+                    .then(|| self.names.fresh(Some(&hint), v));
+            }
             self.let_(v, &code)
         }
     }
@@ -115,7 +133,10 @@ impl<'a> Printer<'a> {
     }
 
     fn let_(&mut self, v: ValueId, code: &Code) -> TokenStream {
-        let name = self.bind(v);
+        let name = match &self.named[v.index()] {
+            Some(name) => name.clone(),
+            None => self.bind(v),
+        };
         let code = code.alone();
         quote!(let #name = #code;)
     }
@@ -155,7 +176,10 @@ impl<'a> Printer<'a> {
         }
         let mut operands = Vec::new();
         def.op.for_each_operand(|operand| operands.push(operand));
-        let codes: Vec<Code> = operands.iter().map(|&o| self.operand(leaves, o, reads, size)).collect();
+        let codes: Vec<Code> = operands
+            .iter()
+            .map(|&o| self.operand(leaves, o, reads, size))
+            .collect();
         let mut in_order = codes.iter().cloned();
         let mut next = |_: ValueId| in_order.next().unwrap_or_else(|| Code::atom(quote!(())));
         if let Some(code) = leaves.leaf(&def.op, def.ty, &mut next) {

@@ -11,9 +11,13 @@ pub(super) fn program(program: &Program) -> String {
     let shape = shape(&program.shape);
     let body = phases(program, &program.body);
     let head = phases(program, &program.head);
-    let tables = program.tables.iter().map(|table| self::table(program, table));
+    let tables = program
+        .tables
+        .iter()
+        .map(|table| self::table(program, table));
     let taps = program.taps.iter().map(tap);
-    let (n_body, n_head) = (program.body.len(), program.head.len());
+    let [n_body, n_head] =
+        [&program.body, &program.head].map(|phases| Literal::usize_unsuffixed(phases.len()));
     let items = quote! {
         use super::kernels;
         use gem_runtime::abi::{CompiledProgram, Phase, ProgramShape, RoutingTap, Table, Units};
@@ -62,8 +66,22 @@ fn shape(shape: &ProgramShape) -> TokenStream {
         logits_stride,
         weight_bytes,
     } = *shape;
-    let [arena_bytes, kv_bytes_per_position, max_rows, max_outputs, logits, logits_stride] =
-        [arena_bytes, kv_bytes_per_position, max_rows, max_outputs, logits, logits_stride].map(Literal::u32_unsuffixed);
+    let [
+        arena_bytes,
+        kv_bytes_per_position,
+        max_rows,
+        max_outputs,
+        logits,
+        logits_stride,
+    ] = [
+        arena_bytes,
+        kv_bytes_per_position,
+        max_rows,
+        max_outputs,
+        logits,
+        logits_stride,
+    ]
+    .map(Literal::u32_unsuffixed);
     let weight_bytes = Literal::u64_unsuffixed(weight_bytes);
     quote! {
         ProgramShape {
@@ -129,7 +147,17 @@ fn units(units: Units) -> TokenStream {
 }
 
 fn tap(tap: &Tap) -> TokenStream {
-    let Tap { site, after, modules, top_k, p, fired, gates, domain, cluster } = tap;
+    let Tap {
+        site,
+        after,
+        modules,
+        top_k,
+        p,
+        fired,
+        gates,
+        domain,
+        cluster,
+    } = tap;
     let [after, modules, top_k, p, fired, gates, domain] =
         [after, modules, top_k, p, fired, gates, domain].map(|&n| Literal::u32_unsuffixed(n));
     let cluster = match cluster {

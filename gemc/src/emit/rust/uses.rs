@@ -84,7 +84,12 @@ impl<'a> Finder<'a> {
             values: vec![ValueUse::default(); defs.len()],
             vars: vec![VarUse::default(); vars],
         };
-        Self { defs, uses, loops: 0, roots: Vec::new() }
+        Self {
+            defs,
+            uses,
+            loops: 0,
+            roots: Vec::new(),
+        }
     }
 
     fn new_loop(&mut self) -> u32 {
@@ -107,22 +112,35 @@ impl<'a> Finder<'a> {
                 var.assigned = true;
                 var.inputs.push((*v, loop_));
             }
-            Stmt::Store { slot, index, value, .. } => {
+            Stmt::Store {
+                slot, index, value, ..
+            } => {
                 let operands = slot.iter().chain([index, value]);
                 self.roots.extend(operands.map(|v| (*v, loop_)));
             }
-            Stmt::For { index, start, end, body } => {
+            Stmt::For {
+                index,
+                start,
+                end,
+                body,
+            } => {
                 self.roots.extend([(*start, loop_), (*end, loop_)]);
                 let inner = self.new_loop();
                 self.uses.values[index.index()].defined_in = inner;
                 self.block(body, inner);
             }
-            Stmt::If { cond, then, otherwise } => {
+            Stmt::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 self.roots.push((*cond, loop_));
                 self.block(then, loop_);
                 self.block(otherwise, loop_);
             }
-            Stmt::Call { entry, begin, end, .. } => {
+            Stmt::Call {
+                entry, begin, end, ..
+            } => {
                 self.roots.extend([entry, begin, end].map(|v| (*v, loop_)));
             }
             Stmt::Comment(_) => {}
@@ -137,7 +155,9 @@ impl<'a> Finder<'a> {
         }
         while let Some(v) = reached.pop() {
             let loop_ = self.uses.values[v.index()].defined_in;
-            self.defs[v.index()].op.for_each_operand(|operand| self.use_(operand, loop_, false, &mut reached));
+            self.defs[v.index()]
+                .op
+                .for_each_operand(|operand| self.use_(operand, loop_, false, &mut reached));
             if let Op::Get(m) = self.defs[v.index()].op
                 && !std::mem::replace(&mut self.uses.vars[m.index()].read, true)
             {
@@ -181,6 +201,12 @@ fn inlined(value: &ValueUse, def: &ValueDef) -> bool {
 fn is_name_or_literal(op: &Op) -> bool {
     matches!(
         op,
-        Op::I32(_) | Op::F32(_) | Op::Scalar(_) | Op::RowCount | Op::OutputCount | Op::Context | Op::Unit
+        Op::I32(_)
+            | Op::F32(_)
+            | Op::Scalar(_)
+            | Op::RowCount
+            | Op::OutputCount
+            | Op::Context
+            | Op::Unit
     )
 }
