@@ -8,4 +8,33 @@ extern crate alloc;
 
 pub mod abi;
 #[cfg(feature = "alloc")]
+mod error;
+#[cfg(feature = "alloc")]
+pub mod file;
+#[cfg(feature = "alloc")]
 pub mod format;
+#[cfg(feature = "alloc")]
+mod info;
+#[cfg(feature = "alloc")]
+pub mod memory;
+#[cfg(feature = "alloc")]
+mod model;
+#[cfg(feature = "alloc")]
+pub mod routing;
+#[cfg(feature = "alloc")]
+mod session;
+#[cfg(feature = "alloc")]
+mod step;
+#[cfg(feature = "alloc")]
+pub mod storage;
+#[cfg(feature = "alloc")]
+pub mod team;
+
+#[cfg(feature = "alloc")]
+pub use error::{Error, Result};
+#[cfg(feature = "alloc")]
+pub use info::{ModelInfo, Name, Names, Task};
+#[cfg(feature = "alloc")]
+pub use model::{Engine, Model, hex};
+#[cfg(feature = "alloc")]
+pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};

@@ -1,0 +1,146 @@
+//! Everything that can go wrong at run time, as one error type whose message says what, where and what is allowed.
+//!
+//! Nothing in this crate panics on user input: what a user can get wrong ends here.
+
+use alloc::string::String;
+use core::fmt;
+
+/// Result with [`Error`].
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Bytes that should be a weight file are not one, or are damaged.
+    WeightFile(String),
+    /// The weight file is sound, but made for another program.
+    WrongWeights {
+        /// Which property differs: target, plan or size.
+        what: &'static str,
+        /// What the program was compiled for.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// The program's own tables contradict each other; a defect of the compiler.
+    Program(&'static str),
+    /// The CPU lacks instructions that the program was compiled with.
+    Cpu {
+        /// Name of the level the program needs.
+        needed: String,
+    },
+    /// A file could not be used.
+    #[cfg(feature = "std")]
+    Io {
+        /// The file, as the caller named it.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Memory could not be reserved.
+    Memory {
+        /// Bytes asked for; saturated where the size itself overflows.
+        bytes: u64,
+    },
+    /// An option has a value that is not allowed.
+    Options(String),
+    /// No token at all where at least one is needed.
+    Empty,
+    /// A token id outside the vocabulary.
+    Token {
+        /// The id.
+        id: u32,
+        /// Ids are below this.
+        vocab: u32,
+    },
+    /// More tokens than there is room for; the session is as it was.
+    Context {
+        /// Tokens that would have to be held.
+        needed: u64,
+        /// Tokens that can be held.
+        limit: u32,
+    },
+    /// The model is for something else.
+    Task {
+        /// What was asked of it.
+        asked: &'static str,
+        /// What it does.
+        task: &'static str,
+    },
+    /// A routing hook left a decision that no router makes.
+    Routing {
+        /// The site.
+        site: &'static str,
+        /// The row of the step.
+        row: usize,
+    },
+    /// A kernel panicked; the session cannot be used any more.
+    Poisoned,
+    /// Tokenizer, chat template or text itself.
+    Text(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WeightFile(what) => write!(f, "weight file: {what}"),
+            Self::WrongWeights {
+                what,
+                expected,
+                found,
+            } => write!(
+                f,
+                "weight file is for another program: {what} is {found}, expected {expected}"
+            ),
+            Self::Program(what) => write!(f, "inconsistent program: {what}"),
+            Self::Cpu { needed } => write!(
+                f,
+                "this CPU lacks instructions of `{needed}`, which the program was compiled for"
+            ),
+            #[cfg(feature = "std")]
+            Self::Io { path, source } => write!(f, "{path}: {source}"),
+            Self::Memory { bytes } => write!(f, "cannot reserve {bytes} bytes of memory"),
+            Self::Options(what) => write!(f, "option {what}"),
+            Self::Empty => f.write_str("no tokens: at least one is needed"),
+            Self::Token { id, vocab } => {
+                write!(f, "token id {id} is outside the vocabulary of {vocab}")
+            }
+            Self::Context { needed, limit } => {
+                write!(f, "{needed} tokens do not fit: the limit is {limit}")
+            }
+            Self::Task { asked, task } => {
+                write!(f, "cannot {asked} with a model made for {task}")
+            }
+            Self::Routing { site, row } => write!(
+                f,
+                "forced routing of `{site}`, row {row}: modules must ascend, then -1"
+            ),
+            Self::Poisoned => {
+                f.write_str("a kernel panicked earlier; this session cannot be used any more")
+            }
+            Self::Text(what) => f.write_str(what),
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            #[cfg(feature = "std")]
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl Error {
+    /// An error about a file.
+    pub fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The head of a weight file: fields <-> bytes, and every check that needs no pass over the body.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::{
+    BODY_ALIGN, CHECKSUM_AT, Checksum, FIXED_BYTES, MAGIC, RECORD_BYTES, Record, TARGET_BYTES,
+    VERSION, record_align,
+};
+use crate::error::{Error, Result};
+
+/// What a file says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Name of the device the weights are laid out for; at most [`TARGET_BYTES`] bytes.
+    pub target: String,
+    /// Hash of the plan they were made by.
+    pub plan_hash: [u8; 32],
+    /// Bytes of the body.
+    pub body_bytes: u64,
+}
+
+/// A checked weight file, borrowed from its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightFile<'a> {
+    target: &'a str,
+    plan_hash: [u8; 32],
+    body_checksum: u64,
+    table: &'a [[u8; RECORD_BYTES]],
+    body_offset: usize,
+    body: &'a [u8],
+}
+
+fn damaged(what: impl Into<String>) -> Error {
+    Error::WeightFile(what.into())
+}
+
+fn u32_at(bytes: &[u8; FIXED_BYTES], at: usize) -> u32 {
+    let mut field = [0; 4];
+    field.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(field)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut field = [0; 8];
+    field.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(field)
+}
+
+impl<'a> WeightFile<'a> {
+    /// Checks the bytes of a whole file, except for the contents of its body.
+    ///
+    /// # Errors
+    /// [`Error::WeightFile`], saying what is wrong.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let Some((fixed, _)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
+            return Err(damaged(format!(
+                "has {} bytes, fewer than a header",
+                bytes.len()
+            )));
+        };
+        if fixed[..4] != MAGIC {
+            return Err(damaged("does not start with GEMW"));
+        }
+        let version = u32_at(fixed, 4);
+        if version != VERSION {
+            return Err(damaged(format!(
+                "has version {version}; this program reads version {VERSION}"
+            )));
+        }
+        let (head, body) = split_body(bytes, fixed)?;
+        let table_end = FIXED_BYTES as u64 + u64::from(u32_at(fixed, 8)) * RECORD_BYTES as u64;
+        let table = usize::try_from(table_end)
+            .ok()
+            .and_then(|end| head.get(FIXED_BYTES..end))
+            .ok_or_else(|| damaged("has a record table longer than its header"))?;
+        if head_checksum(head) != u64_at(fixed, CHECKSUM_AT) {
+            return Err(damaged("has a damaged header (checksum differs)"));
+        }
+        let file = Self {
+            target: target_name(&fixed[72..72 + TARGET_BYTES])?,
+            plan_hash: plan_hash(fixed),
+            body_checksum: u64_at(fixed, 64),
+            table: table.as_chunks().0,
+            body_offset: head.len(),
+            body,
+        };
+        check_records(file.records(), body.len() as u64)?;
+        Ok(file)
+    }
+
+    /// Name of the device the weights are laid out for.
+    #[must_use]
+    pub const fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// Hash of the plan they were made by.
+    #[must_use]
+    pub const fn plan_hash(&self) -> &[u8; 32] {
+        &self.plan_hash
+    }
+
+    /// The weights.
+    #[must_use]
+    pub const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// Where the weights are in the file.
+    #[must_use]
+    pub const fn body_range(&self) -> Range<usize> {
+        self.body_offset..self.body_offset + self.body.len()
+    }
+
+    /// The records, in file order.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = Record> + 'a {
+        self.table.iter().map(decode_record)
+    }
+
+    /// The record with this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Record> {
+        let hash = super::name_hash(name);
+        self.records().find(|record| record.name_hash == hash)
+    }
+
+    /// The bytes of a record of this file.
+    ///
+    /// # Errors
+    /// [`Error::WeightFile`] for a record of another file that does not fit this one.
+    pub fn record_bytes(&self, record: &Record) -> Result<&'a [u8]> {
+        let range = usize::try_from(record.offset)
+            .ok()
+            .zip(usize::try_from(record.bytes).ok())
+            .and_then(|(offset, bytes)| Some(offset..offset.checked_add(bytes)?));
+        range
+            .and_then(|range| self.body.get(range))
+            .ok_or_else(|| damaged("has no such record"))
+    }
+
+    /// Compares the body with its checksum; reads all of it.
+    ///
+    /// # Errors
+    /// [`Error::WeightFile`] when it is damaged.
+    pub fn verify_body(&self) -> Result<()> {
+        if Checksum::of(self.body) == self.body_checksum {
+            Ok(())
+        } else {
+            Err(damaged("has damaged weights (checksum differs)"))
+        }
+    }
+}
+
+/// Splits a file into everything before the body, and the body.
+fn split_body<'a>(bytes: &'a [u8], fixed: &[u8; FIXED_BYTES]) -> Result<(&'a [u8], &'a [u8])> {
+    let (offset, length) = (u64_at(fixed, 16), u64_at(fixed, 24));
+    if offset == 0 || offset % BODY_ALIGN != 0 {
+        return Err(damaged(format!(
+            "has its body at {offset}, which is no multiple of {BODY_ALIGN}"
+        )));
+    }
+    let expected = offset.checked_add(length);
+    if expected != Some(bytes.len() as u64) {
+        return Err(damaged(format!(
+            "has {} bytes where its header says {}",
+            bytes.len(),
+            expected.map_or_else(|| "more than 2^64".to_string(), |n| n.to_string())
+        )));
+    }
+    // The sum equals the slice's length, so both parts fit `usize`.
+    Ok(bytes.split_at(bytes.len() - length as usize))
+}
+
+fn plan_hash(fixed: &[u8; FIXED_BYTES]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(&fixed[32..64]);
+    hash
+}
+
+fn target_name(field: &[u8]) -> Result<&str> {
+    let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
+    let (name, padding) = field.split_at(end);
+    let name = core::str::from_utf8(name).map_err(|_| damaged("has a target that is no UTF-8"))?;
+    if name.is_empty() || padding.iter().any(|b| *b != 0) || name.chars().any(char::is_control) {
+        return Err(damaged("has a target that is no name"));
+    }
+    Ok(name)
+}
+
+/// Checksum of everything before the body but the checksum itself.
+fn head_checksum(head: &[u8]) -> u64 {
+    let mut sum = Checksum::default();
+    sum.update(&head[..CHECKSUM_AT]);
+    sum.update(&head[FIXED_BYTES..]);
+    sum.finish()
+}
+
+fn decode_record(bytes: &[u8; RECORD_BYTES]) -> Record {
+    Record {
+        name_hash: u64_at(bytes, 0),
+        codec: bytes[8],
+        layout: bytes[9],
+        offset: u64_at(bytes, 16),
+        bytes: u64_at(bytes, 24),
+    }
+}
+
+fn encode_record(record: &Record) -> [u8; RECORD_BYTES] {
+    let mut bytes = [0; RECORD_BYTES];
+    bytes[..8].copy_from_slice(&record.name_hash.to_le_bytes());
+    bytes[8] = record.codec;
+    bytes[9] = record.layout;
+    bytes[16..24].copy_from_slice(&record.offset.to_le_bytes());
+    bytes[24..].copy_from_slice(&record.bytes.to_le_bytes());
+    bytes
+}
+
+/// Checks that records lie in a body of `body_bytes`, ascending, apart, aligned.
+pub(super) fn check_records(records: impl Iterator<Item = Record>, body_bytes: u64) -> Result<()> {
+    let mut end = 0;
+    for (i, record) in records.enumerate() {
+        let wrong = |what: &str| Err(damaged(format!("has record {i} {what}")));
+        if record.offset < end {
+            return wrong("overlapping the one before it");
+        }
+        if record.offset % record_align(record.bytes) != 0 {
+            return wrong("at an unaligned offset");
+        }
+        match record.offset.checked_add(record.bytes) {
+            Some(after) if after <= body_bytes => end = after,
+            _ => return wrong("past its end"),
+        }
+    }
+    Ok(())
+}
+
+/// Everything before the body, as bytes: a multiple of [`BODY_ALIGN`] long.
+///
+/// # Errors
+/// [`Error::WeightFile`] when a field does not fit the format.
+#[cfg(feature = "std")]
+pub(super) fn encode(header: &Header, records: &[Record], body_checksum: u64) -> Result<Vec<u8>> {
+    let count = u32::try_from(records.len()).map_err(|_| damaged("has too many records"))?;
+    let used = FIXED_BYTES + records.len() * RECORD_BYTES;
+    let mut head = Vec::new();
+    head.resize(used.next_multiple_of(BODY_ALIGN as usize), 0);
+    if header.target.len() > TARGET_BYTES {
+        return Err(damaged(format!(
+            "cannot hold a target name of more than {TARGET_BYTES} bytes"
+        )));
+    }
+    let offset = head.len() as u64;
+    head[..4].copy_from_slice(&MAGIC);
+    head[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    head[8..12].copy_from_slice(&count.to_le_bytes());
+    head[16..24].copy_from_slice(&offset.to_le_bytes());
+    head[24..32].copy_from_slice(&header.body_bytes.to_le_bytes());
+    head[32..64].copy_from_slice(&header.plan_hash);
+    head[64..72].copy_from_slice(&body_checksum.to_le_bytes());
+    head[72..72 + header.target.len()].copy_from_slice(header.target.as_bytes());
+    target_name(&head[72..72 + TARGET_BYTES])?;
+    for (bytes, record) in head[FIXED_BYTES..]
+        .as_chunks_mut::<RECORD_BYTES>()
+        .0
+        .iter_mut()
+        .zip(records)
+    {
+        *bytes = encode_record(record);
+    }
+    let sum = head_checksum(&head);
+    head[CHECKSUM_AT..FIXED_BYTES].copy_from_slice(&sum.to_le_bytes());
+    Ok(head)
+}

@@ -1,0 +1,108 @@
+//! `model.gemw`: bytes -> a checked [`WeightFile`], and records -> bytes ([`Writer`]).
+//!
+//! Little endian throughout, fixed-width fields, no `usize`:
+//!
+//! | offset | field |
+//! |---|---|
+//! | 0 | magic `GEMW` |
+//! | 4 | version, u32 |
+//! | 8 | number of records, u32 |
+//! | 12 | zero, u32 |
+//! | 16 | offset of the body in the file, u64, a multiple of 16 KiB |
+//! | 24 | bytes of the body, u64 |
+//! | 32 | plan hash, 32 bytes |
+//! | 64 | checksum of the body, u64 |
+//! | 72 | target name, 48 bytes, zero-padded UTF-8 |
+//! | 120 | checksum of everything before the body without this field, u64 |
+//! | 128 | records of 32 bytes: hash of the name u64, codec u8, layout u8, zero `[6]`, offset in the body u64, bytes u64 |
+//!
+//! Invariant: a `WeightFile` exists only for bytes whose header is intact and whose records lie in the body, ascending,
+//! without overlap, aligned as [`record_align`] says. The body's checksum takes a pass over all weights and is
+//! compared by [`WeightFile::verify_body`] only.
+
+mod checksum;
+mod header;
+#[cfg(feature = "std")]
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use checksum::{Checksum, name_hash};
+pub use header::{Header, WeightFile};
+#[cfg(feature = "std")]
+pub use write::Writer;
+
+/// The first bytes of a weight file.
+pub const MAGIC: [u8; 4] = *b"GEMW";
+
+/// Version of the file format.
+pub const VERSION: u32 = 1;
+
+/// The body starts at a multiple of this many bytes, so that it can be mapped with any page size in use.
+pub const BODY_ALIGN: u64 = 16 * 1024;
+
+/// Records of at least this many bytes are aligned at [`LARGE_RECORD_ALIGN`].
+pub const LARGE_RECORD: u64 = 256 * 1024;
+
+/// Alignment of large records in the body.
+pub const LARGE_RECORD_ALIGN: u64 = 16 * 1024;
+
+/// Alignment of small records in the body.
+pub const SMALL_RECORD_ALIGN: u64 = 64;
+
+/// Longest target name, in bytes.
+pub const TARGET_BYTES: usize = 48;
+
+const FIXED_BYTES: usize = 128;
+const CHECKSUM_AT: usize = 120;
+const RECORD_BYTES: usize = 32;
+
+/// Alignment in the body of a record with so many bytes.
+#[must_use]
+pub const fn record_align(bytes: u64) -> u64 {
+    if bytes >= LARGE_RECORD {
+        LARGE_RECORD_ALIGN
+    } else {
+        SMALL_RECORD_ALIGN
+    }
+}
+
+/// One record: a tensor or a part of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// [`name_hash`] of its name.
+    pub name_hash: u64,
+    /// Id of its codec; 0 for plain little-endian values.
+    pub codec: u8,
+    /// Id of its layout; 0 for row-major values.
+    pub layout: u8,
+    /// Where it starts, counted from the start of the body.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// Places records of the given sizes one after the other; offsets of each, and the bytes of the body.
+/// `None` when the body would not fit 64 bits.
+#[must_use]
+pub fn place(sizes: &[u64]) -> Option<(alloc::vec::Vec<u64>, u64)> {
+    let mut end = 0_u64;
+    let mut offsets = alloc::vec::Vec::with_capacity(sizes.len());
+    for &bytes in sizes {
+        let offset = end.checked_next_multiple_of(record_align(bytes))?;
+        offsets.push(offset);
+        end = offset.checked_add(bytes)?;
+    }
+    Some((offsets, end.checked_next_multiple_of(SMALL_RECORD_ALIGN)?))
+}
+
+/// Parses and verifies whatever is given; for fuzzing.
+pub fn fuzz_weight_file(bytes: &[u8]) {
+    if let Ok(file) = WeightFile::parse(bytes) {
+        for record in file.records() {
+            let _ = file.record_bytes(&record);
+        }
+        let _ = file.verify_body();
+    }
+}

@@ -1,0 +1,73 @@
+//! What a model is: plain data that generated crates hold in statics and the interpreter makes at run time.
+
+use alloc::borrow::Cow;
+
+/// A name: a literal in generated code.
+pub type Name = Cow<'static, str>;
+
+/// Names in order.
+pub type Names = Cow<'static, [Name]>;
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Logits of the next token.
+    CausalLm,
+    /// Logits of the labels of a whole text.
+    SequenceClassification,
+}
+
+impl Task {
+    /// Name, as in messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CausalLm => "next-token prediction",
+            Self::SequenceClassification => "classification",
+        }
+    }
+}
+
+/// Facts about a compiled model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInfo {
+    /// Its name.
+    pub name: Name,
+    /// What it is for.
+    pub task: Task,
+    /// The device it was compiled for.
+    pub target: Name,
+    /// The CPU level it needs.
+    pub level: Name,
+    /// Token ids are below this.
+    pub vocab_size: u32,
+    /// Width of a row.
+    pub hidden_size: u32,
+    /// Positions are below this.
+    pub max_positions: u32,
+    /// Names of the domains, one per module; empty for a dense model.
+    pub domains: Names,
+    /// Names of the labels, by index; empty for a decoder.
+    pub labels: Names,
+    /// Bits per quantised weight: codes and block scales.
+    pub bits_per_weight: f64,
+    /// Bytes of weights that kernels read, without padding.
+    pub weight_bytes: u64,
+    /// Hash of the plan, which its weight file carries too.
+    pub plan_hash: [u8; 32],
+    /// Put before a prompt.
+    pub bos: Option<u32>,
+    /// Each of them ends a text.
+    pub eos: Cow<'static, [u32]>,
+}
+
+impl ModelInfo {
+    /// Logits per output: of all tokens, or of all labels.
+    #[must_use]
+    pub fn output_width(&self) -> u64 {
+        match self.task {
+            Task::CausalLm => u64::from(self.vocab_size),
+            Task::SequenceClassification => self.labels.len() as u64,
+        }
+    }
+}

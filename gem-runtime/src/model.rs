@@ -1,0 +1,194 @@
+//! Program, facts and weights -> an [`Engine`] that several sessions share.
+//!
+//! Invariant: in an engine, the weights belong to the program, the program's tables agree with each other and with the
+//! facts, and the CPU has the instructions; sessions rely on it.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString as _};
+
+use crate::abi::{Part, Program, Units};
+use crate::abi::{ProgramShape, RoutingTap};
+use crate::error::{Error, Result};
+use crate::info::{ModelInfo, Task};
+use crate::session::{Session, SessionOptions};
+use crate::storage::Weights;
+
+/// A model that is ready to run. Generated crates implement it.
+pub trait Model {
+    /// What runs it.
+    fn engine(&self) -> &Engine;
+
+    /// Facts about it.
+    fn info(&self) -> &ModelInfo {
+        self.engine().info()
+    }
+
+    /// Starts a session; several may share the model.
+    ///
+    /// # Errors
+    /// [`Error::Options`], [`Error::Memory`], or [`Error::Io`] when no thread can be started.
+    fn session(&self, options: SessionOptions) -> Result<Session<'_>> {
+        Session::new(self.engine(), options)
+    }
+}
+
+/// A program with its weights.
+pub struct Engine {
+    info: ModelInfo,
+    program: Box<dyn Program + Send>,
+    weights: Weights,
+}
+
+impl core::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Engine")
+            .field("info", &self.info)
+            .field("shape", self.program.shape())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Model for Engine {
+    fn engine(&self) -> &Engine {
+        self
+    }
+}
+
+impl Engine {
+    /// Joins the parts of a model.
+    ///
+    /// # Errors
+    /// [`Error::WrongWeights`] for weights of another program, [`Error::Cpu`] when this CPU cannot run it,
+    /// [`Error::Program`] when its tables contradict each other.
+    pub fn new(
+        info: ModelInfo,
+        program: Box<dyn Program + Send>,
+        weights: Weights,
+    ) -> Result<Self> {
+        check_weights(&info, program.shape(), &weights)?;
+        check_shape(&info, program.shape())?;
+        check_phases(&*program)?;
+        for tap in program.taps() {
+            check_tap(tap, program.shape(), program.phases(Part::Body).len())?;
+        }
+        Ok(Self {
+            info,
+            program,
+            weights,
+        })
+    }
+
+    /// Facts about the model.
+    #[must_use]
+    pub const fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> &dyn Program {
+        &*self.program
+    }
+
+    /// The weights.
+    #[must_use]
+    pub const fn weights(&self) -> &Weights {
+        &self.weights
+    }
+}
+
+fn check_weights(info: &ModelInfo, shape: &ProgramShape, weights: &Weights) -> Result<()> {
+    let same = |what, expected: String, found: String| {
+        if expected == found {
+            return Ok(());
+        }
+        Err(Error::WrongWeights {
+            what,
+            expected,
+            found,
+        })
+    };
+    same("target", info.target.to_string(), weights.target().into())?;
+    same("plan", hex(&info.plan_hash), hex(weights.plan_hash()))?;
+    let found = weights.body().len();
+    same("size", shape.weight_bytes.to_string(), found.to_string())
+}
+
+/// Lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('?'))
+        .collect()
+}
+
+fn require(holds: bool, what: &'static str) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Program(what))
+    }
+}
+
+/// Whether `count` 32-bit elements at a byte offset lie in the arena.
+fn in_arena(shape: &ProgramShape, offset: u32, count: u64) -> bool {
+    let end = count
+        .checked_mul(4)
+        .map(|n| n.saturating_add(u64::from(offset)));
+    offset.is_multiple_of(4) && end.is_some_and(|end| end <= u64::from(shape.arena_bytes))
+}
+
+fn check_shape(info: &ModelInfo, shape: &ProgramShape) -> Result<()> {
+    require(shape.max_rows > 0, "a step has no rows")?;
+    require(shape.max_outputs > 0, "a head has no outputs")?;
+    require(info.max_positions > 0, "there are no positions")?;
+    require(
+        info.output_width() <= u64::from(shape.logits_stride) && info.output_width() > 0,
+        "a row of logits does not fit its stride",
+    )?;
+    let logits = u64::from(shape.max_outputs) * u64::from(shape.logits_stride);
+    require(
+        in_arena(shape, shape.logits, logits),
+        "logits outside the arena",
+    )?;
+    require(
+        (info.task == Task::CausalLm) == info.labels.is_empty(),
+        "labels do not go with the task",
+    )
+}
+
+fn check_phases(program: &dyn Program) -> Result<()> {
+    let shape = program.shape();
+    for units in [Part::Body, Part::Head]
+        .iter()
+        .flat_map(|part| program.phases(*part))
+    {
+        let holds = match *units {
+            Units::Fixed(_) => true,
+            Units::PerRow(n) => n.checked_mul(shape.max_rows).is_some(),
+            Units::PerOutput(n) => n.checked_mul(shape.max_outputs).is_some(),
+            Units::Loaded { offset, .. } => in_arena(shape, offset, 1),
+        };
+        require(holds, "a phase's unit count cannot be read")?;
+    }
+    Ok(())
+}
+
+fn check_tap(tap: &RoutingTap, shape: &ProgramShape, phases: usize) -> Result<()> {
+    let rows = u64::from(shape.max_rows);
+    let holds = [
+        (tap.p, u64::from(tap.modules)),
+        (tap.fired, u64::from(tap.top_k)),
+        (tap.gates, u64::from(tap.top_k)),
+        (tap.domain, 1),
+        (tap.cluster.unwrap_or(0), u64::from(tap.cluster.is_some())),
+    ]
+    .iter()
+    .all(|(offset, each)| in_arena(shape, *offset, rows * each));
+    require(
+        holds && (tap.after as usize) < phases,
+        "a routing tap lies outside the program",
+    )
+}

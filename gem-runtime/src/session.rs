@@ -1,0 +1,302 @@
+//! Token ids -> logits, for one sequence: a position, its key/value memory, and the machine that runs its steps.
+//!
+//! Invariant: `position` tokens are in the key/value memory, and a call that fails leaves it so: input is checked before
+//! the first step, and positions count only once all steps are done.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::abi::Row;
+use crate::error::{Error, Result};
+use crate::info::Task;
+use crate::memory::Buffer;
+use crate::model::Engine;
+use crate::routing::RoutingHook;
+use crate::step::{Machine, Step};
+
+/// Context of a session unless asked otherwise, if the model has so many positions.
+pub const DEFAULT_CONTEXT: u32 = 4096;
+
+/// How a session is set up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Positions it has room for; by default the model's, at most [`DEFAULT_CONTEXT`].
+    pub context: Option<u32>,
+    /// Threads; by default as many as the machine runs at once.
+    pub threads: Option<usize>,
+}
+
+/// Bytes a session holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Keys, values and routing marks of all positions.
+    pub kv: u64,
+    /// Scratch memory of a step.
+    pub arena: u64,
+}
+
+/// One sequence of a model.
+#[derive(Debug)]
+pub struct Session<'m> {
+    engine: &'m Engine,
+    machine: Machine,
+    kv: Buffer,
+    context: u32,
+    position: u32,
+    rows: Vec<Row>,
+}
+
+impl<'m> Session<'m> {
+    /// Reserves the memory of a session and starts its threads.
+    pub(crate) fn new(engine: &'m Engine, options: SessionOptions) -> Result<Self> {
+        let shape = engine.program().shape();
+        let context = context(engine, options.context)?;
+        let kv = Buffer::zeroed_items(u64::from(context), u64::from(shape.kv_bytes_per_position))?;
+        Ok(Self {
+            engine,
+            machine: Machine::new(engine, options.threads)?,
+            kv,
+            context,
+            position: 0,
+            rows: Vec::new(),
+        })
+    }
+
+    /// The model.
+    #[must_use]
+    pub const fn engine(&self) -> &'m Engine {
+        self.engine
+    }
+
+    /// How many tokens it holds.
+    #[must_use]
+    pub const fn position(&self) -> u32 {
+        self.position
+    }
+
+    /// How many tokens it has room for.
+    #[must_use]
+    pub const fn context(&self) -> u32 {
+        self.context
+    }
+
+    /// Threads that run its steps, the calling one included.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.machine.threads()
+    }
+
+    /// What it holds in memory, beside the weights.
+    #[must_use]
+    pub const fn memory(&self) -> MemoryUse {
+        MemoryUse {
+            kv: self.kv.len() as u64,
+            arena: self.machine.arena_bytes(),
+        }
+    }
+
+    /// Forgets all tokens.
+    pub const fn reset(&mut self) {
+        self.position = 0;
+    }
+
+    /// Forgets the tokens from position `n` on; does nothing when there are no more than `n`.
+    pub fn truncate(&mut self, n: u32) {
+        self.position = self.position.min(n);
+    }
+
+    /// Appends tokens; the logits after the last one, `[vocab_size]`.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::Token`], [`Error::Context`], [`Error::Task`]; the session is then as before.
+    pub fn forward(&mut self, ids: &[u32]) -> Result<&[f32]> {
+        let last = u64::from(self.position) + ids.len() as u64 - u64::from(!ids.is_empty());
+        self.advance(ids, None, |machine, engine, step| {
+            let row = step.rows.len() as u32 - 1;
+            if u64::from(step.rows[row as usize].position) == last {
+                // SAFETY: as for the body of this step, which has just run.
+                unsafe { machine.head(engine, step, &[row])? };
+            }
+            Ok(())
+        })?;
+        Ok(self.machine.logits(self.engine, 0))
+    }
+
+    /// Appends tokens; calls `each` with every new position and the logits after its token, in order.
+    ///
+    /// # Errors
+    /// As [`Session::forward`].
+    pub fn forward_all(&mut self, ids: &[u32], each: impl FnMut(u32, &[f32])) -> Result<()> {
+        self.forward_each(ids, None, each)
+    }
+
+    /// [`Session::forward_all`], with a hook that sees and may force the routing.
+    ///
+    /// # Errors
+    /// As [`Session::forward`]; [`Error::Routing`] when the hook leaves an impossible decision.
+    pub fn forward_routed(
+        &mut self,
+        ids: &[u32],
+        hook: &mut dyn RoutingHook,
+        each: impl FnMut(u32, &[f32]),
+    ) -> Result<()> {
+        self.forward_each(ids, Some(hook), each)
+    }
+
+    fn forward_each(
+        &mut self,
+        ids: &[u32],
+        hook: Option<&mut dyn RoutingHook>,
+        mut each: impl FnMut(u32, &[f32]),
+    ) -> Result<()> {
+        let max_outputs = self.engine.program().shape().max_outputs;
+        let mut outputs = Vec::new();
+        self.advance(ids, hook, |machine, engine, step| {
+            for begin in (0..step.rows.len() as u32).step_by(max_outputs as usize) {
+                outputs.clear();
+                outputs.extend((begin..step.rows.len() as u32).take(max_outputs as usize));
+                // SAFETY: as for the body of this step, which has just run.
+                unsafe { machine.head(engine, step, &outputs)? };
+                for (output, row) in outputs.iter().enumerate() {
+                    let position = step.rows[*row as usize].position;
+                    each(position, machine.logits(engine, output as u32));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs the body over tokens in steps of at most `max_rows`, and `after` after each.
+    fn advance(
+        &mut self,
+        ids: &[u32],
+        mut hook: Option<&mut dyn RoutingHook>,
+        mut after: impl FnMut(&mut Machine, &Engine, &Step<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.require(Task::CausalLm, "continue a text")?;
+        self.check(ids, u64::from(self.position), self.context)?;
+        let slots = [self.kv.as_mut_ptr()];
+        let mut next = self.position;
+        for chunk in ids.chunks(self.engine.program().shape().max_rows as usize) {
+            self.rows.clear();
+            self.rows
+                .extend(chunk.iter().zip(next..).map(|(token, position)| Row {
+                    token: *token,
+                    slot: 0,
+                    position,
+                    visible: position + 1,
+                }));
+            let step = Step {
+                rows: &self.rows,
+                slots: &slots,
+                context: self.context,
+            };
+            let hook = hook
+                .as_mut()
+                .map(|hook| &mut **hook as &mut dyn RoutingHook);
+            // SAFETY: the machine is this engine's, and the only slot is this session's memory, `context` long.
+            unsafe { self.machine.body(self.engine, &step, hook)? };
+            after(&mut self.machine, self.engine, &step)?;
+            next += chunk.len() as u32;
+        }
+        self.position = next;
+        Ok(())
+    }
+
+    /// The logits of a whole text's labels, `[labels]`. What the session held before does not matter.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::Token`], [`Error::Context`] for a text of more tokens than a step has rows,
+    /// [`Error::Task`].
+    pub fn classify_ids(&mut self, ids: &[u32]) -> Result<&[f32]> {
+        self.classify(ids, None)
+    }
+
+    /// [`Session::classify_ids`], with a hook that sees and may force the routing.
+    ///
+    /// # Errors
+    /// As there; [`Error::Routing`] when the hook leaves an impossible decision.
+    pub fn classify_ids_routed(
+        &mut self,
+        ids: &[u32],
+        hook: &mut dyn RoutingHook,
+    ) -> Result<&[f32]> {
+        self.classify(ids, Some(hook))
+    }
+
+    fn classify(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
+        self.require(Task::SequenceClassification, "classify a text")?;
+        self.check(ids, 0, self.longest_text())?;
+        let visible = ids.len() as u32;
+        self.rows.clear();
+        self.rows
+            .extend(ids.iter().zip(0..).map(|(token, position)| Row {
+                token: *token,
+                slot: 0,
+                position,
+                visible,
+            }));
+        let slots = [self.kv.as_mut_ptr()];
+        let step = Step {
+            rows: &self.rows,
+            slots: &slots,
+            context: self.context,
+        };
+        // SAFETY: the machine is this engine's, and the only slot is this session's memory, `context` long.
+        unsafe {
+            self.machine.body(self.engine, &step, hook)?;
+            self.machine.head(self.engine, &step, &[0])?;
+        }
+        Ok(self.machine.logits(self.engine, 0))
+    }
+
+    /// The most tokens [`Session::classify_ids`] takes.
+    #[must_use]
+    pub fn longest_text(&self) -> u32 {
+        self.context.min(self.engine.program().shape().max_rows)
+    }
+
+    fn require(&self, task: Task, asked: &'static str) -> Result<()> {
+        let found = self.engine.info().task;
+        if found == task {
+            return Ok(());
+        }
+        Err(Error::Task {
+            asked,
+            task: found.name(),
+        })
+    }
+
+    fn check(&self, ids: &[u32], held: u64, limit: u32) -> Result<()> {
+        let vocab = self.engine.info().vocab_size;
+        let needed = held + ids.len() as u64;
+        if ids.is_empty() {
+            Err(Error::Empty)
+        } else if needed > u64::from(limit) {
+            Err(Error::Context { needed, limit })
+        } else if let Some(&id) = ids.iter().find(|id| **id >= vocab) {
+            Err(Error::Token { id, vocab })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The positions a session gets.
+fn context(engine: &Engine, asked: Option<u32>) -> Result<u32> {
+    let most = match engine.info().task {
+        Task::CausalLm => engine.info().max_positions,
+        // A text is one step, so that more room would never be used.
+        Task::SequenceClassification => engine
+            .info()
+            .max_positions
+            .min(engine.program().shape().max_rows),
+    };
+    match asked {
+        None => Ok(most.min(DEFAULT_CONTEXT)),
+        Some(n) if (1..=most).contains(&n) => Ok(n),
+        Some(n) => Err(Error::Options(format!(
+            "context is {n}; allowed are 1 to {most}"
+        ))),
+    }
+}

@@ -1,0 +1,153 @@
+//! Phases of a program -> units claimed by threads, with a barrier after every phase.
+//!
+//! What a unit computes never depends on who runs it, so one thread and many give the same bytes. A phase of one unit,
+//! and every phase of a team of one, runs on the calling thread without waking anybody.
+
+#[cfg(feature = "threads")]
+mod crew;
+#[cfg(all(test, feature = "threads"))]
+mod tests;
+
+use alloc::format;
+
+use crate::abi::{Ctx, Part, Program};
+use crate::error::{Error, Result};
+
+/// More threads than this are a mistake in an option.
+pub const MOST_THREADS: usize = 1024;
+
+/// Called on the calling thread after each phase, with the phase's index; an error ends the part.
+pub type AfterPhase<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
+
+/// Units `begin..end` of a phase.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    program: &'a dyn Program,
+    ctx: &'a Ctx,
+    part: Part,
+    phase: usize,
+}
+
+impl Job<'_> {
+    /// Runs units of the phase.
+    ///
+    /// # Safety
+    /// As [`Program::run`].
+    unsafe fn run(&self, begin: u32, end: u32) {
+        // SAFETY: the caller keeps the contract.
+        unsafe {
+            self.program
+                .run(self.part, self.phase, self.ctx, begin, end)
+        }
+    }
+}
+
+/// The threads of a session: the calling one, and workers that wait between steps.
+#[derive(Debug)]
+pub struct Team {
+    #[cfg(feature = "threads")]
+    crew: Option<crew::Crew>,
+    threads: usize,
+}
+
+impl Team {
+    /// Starts a team of so many threads, the calling one included; by default as many as the machine runs at once.
+    /// Without feature `threads` it is always one.
+    ///
+    /// # Errors
+    /// [`Error::Options`] for zero or more than [`MOST_THREADS`] threads, [`Error::Io`] when one cannot be started.
+    pub fn new(threads: Option<usize>) -> Result<Self> {
+        if let Some(n) = threads
+            && !(1..=MOST_THREADS).contains(&n)
+        {
+            return Err(Error::Options(format!(
+                "threads is {n}; allowed are 1 to {MOST_THREADS}"
+            )));
+        }
+        Self::start(threads)
+    }
+
+    #[cfg(feature = "threads")]
+    fn start(threads: Option<usize>) -> Result<Self> {
+        let threads = threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+            .min(MOST_THREADS);
+        let crew = match threads - 1 {
+            0 => None,
+            workers => Some(crew::Crew::start(workers)?),
+        };
+        Ok(Self { crew, threads })
+    }
+
+    #[cfg(not(feature = "threads"))]
+    fn start(_: Option<usize>) -> Result<Self> {
+        Ok(Self { threads: 1 })
+    }
+
+    /// How many threads run units, the calling one included.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs all phases of a part in order.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] once a kernel has panicked in a team of several threads; later calls give the same. What
+    /// `after` returned.
+    ///
+    /// # Safety
+    /// `ctx` must be what [`Program::run`] asks for, and nothing else may touch the memory it points to meanwhile.
+    pub unsafe fn run_part(
+        &mut self,
+        program: &dyn Program,
+        part: Part,
+        ctx: &Ctx,
+        mut after: Option<AfterPhase<'_>>,
+    ) -> Result<()> {
+        for (phase, units) in program.phases(part).iter().enumerate() {
+            // SAFETY: the caller vouches for the arena, and all earlier phases have finished.
+            let units = unsafe { units.count(ctx) };
+            let job = Job {
+                program,
+                ctx,
+                part,
+                phase,
+            };
+            // SAFETY: as above; every unit of the phase runs once.
+            unsafe { self.run_phase(&job, units)? };
+            if let Some(after) = &mut after {
+                after(phase)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "threads")]
+    unsafe fn run_phase(&mut self, job: &Job<'_>, units: u32) -> Result<()> {
+        match &mut self.crew {
+            // SAFETY: the caller keeps the contract.
+            Some(crew) => unsafe { crew.run(job, units) },
+            // SAFETY: the caller keeps the contract.
+            None => unsafe { run_here(job, units) },
+        }
+    }
+
+    #[cfg(not(feature = "threads"))]
+    unsafe fn run_phase(&mut self, job: &Job<'_>, units: u32) -> Result<()> {
+        // SAFETY: the caller keeps the contract.
+        unsafe { run_here(job, units) }
+    }
+}
+
+/// Runs all units on the calling thread.
+///
+/// # Safety
+/// As [`Program::run`].
+unsafe fn run_here(job: &Job<'_>, units: u32) -> Result<()> {
+    if units > 0 {
+        // SAFETY: the caller keeps the contract.
+        unsafe { job.run(0, units) };
+    }
+    Ok(())
+}

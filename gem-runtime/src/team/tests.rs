@@ -1,0 +1,147 @@
+//! One thread equals many; panics poison and do not hang; routed unit counts are read between phases.
+
+use super::*;
+use crate::abi::{ProgramShape, RoutingTap, Table, Units};
+use crate::memory::Buffer;
+
+/// Phase 0 fills `values`, phase 1 (one unit) writes how many units phase 2 has, phase 2 doubles the first of them.
+struct Toy {
+    shape: ProgramShape,
+    phases: [Units; 3],
+    panic_at: Option<u32>,
+}
+
+const COUNT: u32 = 64;
+const UNITS: u32 = 1000;
+
+impl Toy {
+    fn new(panic_at: Option<u32>) -> Self {
+        Self {
+            shape: ProgramShape {
+                arena_bytes: 128 + 4 * UNITS,
+                kv_bytes_per_position: 0,
+                max_rows: 1,
+                max_outputs: 1,
+                logits: 128,
+                logits_stride: 1,
+                weight_bytes: 0,
+            },
+            phases: [
+                Units::Fixed(UNITS),
+                Units::Fixed(1),
+                Units::Loaded {
+                    offset: COUNT,
+                    max: UNITS,
+                },
+            ],
+            panic_at,
+        }
+    }
+}
+
+impl Program for Toy {
+    fn shape(&self) -> &ProgramShape {
+        &self.shape
+    }
+
+    fn phases(&self, _: Part) -> &[Units] {
+        &self.phases
+    }
+
+    fn taps(&self) -> &[RoutingTap] {
+        &[]
+    }
+
+    fn tables(&self) -> &[Table] {
+        &[]
+    }
+
+    unsafe fn run(&self, _: Part, phase: usize, ctx: &Ctx, begin: u32, end: u32) {
+        for unit in begin..end {
+            assert!(self.panic_at != Some(unit), "asked to");
+            // SAFETY: `arena` has `arena_bytes`, and each unit touches its own element.
+            unsafe {
+                let value = ctx.arena.add(128).cast::<u32>().add(unit as usize);
+                match phase {
+                    0 => *value = unit * 3 + 1,
+                    1 => *ctx.arena.add(COUNT as usize).cast::<u32>() = 700,
+                    _ => *value *= 2,
+                }
+            }
+        }
+    }
+}
+
+fn context(arena: &mut Buffer) -> Ctx {
+    Ctx {
+        weights: core::ptr::null(),
+        arena: arena.as_mut_ptr(),
+        kv: core::ptr::null(),
+        rows: core::ptr::null(),
+        outputs: core::ptr::null(),
+        tables: core::ptr::null(),
+        n_rows: 1,
+        n_slots: 0,
+        n_outputs: 0,
+        context: 1,
+    }
+}
+
+fn run(team: &mut Team, toy: &Toy, arena: &mut Buffer) -> (Result<()>, Vec<usize>) {
+    let ctx = context(arena);
+    let mut seen = Vec::new();
+    let mut after = |phase| {
+        seen.push(phase);
+        Ok(())
+    };
+    // SAFETY: the toy touches nothing but the arena, which lives here.
+    let result = unsafe { team.run_part(toy, Part::Body, &ctx, Some(&mut after)) };
+    (result, seen)
+}
+
+fn arena(toy: &Toy) -> Buffer {
+    Buffer::zeroed(u64::from(toy.shape.arena_bytes)).expect("small")
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let toy = Toy::new(None);
+    let mut expected = arena(&toy);
+    let mut one = Team::new(Some(1)).expect("no thread");
+    run(&mut one, &toy, &mut expected).0.expect("no panic");
+    for threads in [1, 2, 3, 5] {
+        let mut team = Team::new(Some(threads)).expect("few threads");
+        assert_eq!(team.threads(), threads);
+        for round in 0..300 {
+            let mut found = arena(&toy);
+            let (result, seen) = run(&mut team, &toy, &mut found);
+            result.expect("no panic");
+            assert_eq!(seen, [0, 1, 2]);
+            assert!(found.as_slice() == expected.as_slice(), "{threads} {round}");
+            if round % 100 == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_panic_poisons_and_does_not_hang() {
+    for unit in [0, 500, 999] {
+        let mut team = Team::new(Some(3)).expect("few threads");
+        let (bad, good) = (Toy::new(Some(unit)), Toy::new(None));
+        let mut memory = arena(&bad);
+        let (result, seen) = run(&mut team, &bad, &mut memory);
+        assert!(matches!(result, Err(Error::Poisoned)));
+        assert!(seen.is_empty(), "no later phase runs");
+        let again = run(&mut team, &good, &mut memory).0;
+        assert!(matches!(again, Err(Error::Poisoned)));
+    }
+}
+
+#[test]
+fn absurd_thread_counts_are_errors() {
+    for threads in [0, MOST_THREADS + 1, usize::MAX] {
+        assert!(matches!(Team::new(Some(threads)), Err(Error::Options(_))));
+    }
+}
