@@ -58,6 +58,10 @@ pub type KernelFn = unsafe extern "C" fn(ctx: *const Ctx, args: *const u32, begi
 /// Region offsets in arguments count in this many bytes.
 pub const ARG_UNIT: usize = 64;
 
+/// Most positions a slot can have room for. Kernels compute indices in 32 bits; gemc proves them for every capacity up
+/// to this one, so a session with more must be refused.
+pub const MAX_CONTEXT: u32 = 1 << 17;
+
 /// A kernel with its arguments.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

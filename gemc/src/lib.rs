@@ -6,9 +6,13 @@ pub mod graph;
 mod ids;
 pub mod import;
 pub mod kernel;
-pub mod tensors;
-pub mod typing;
 pub mod lower;
+#[cfg(feature = "calibrate")]
+pub mod metrics;
 pub mod pack;
 pub mod plan;
+#[cfg(feature = "calibrate")]
+pub mod reference;
 pub mod target;
+pub mod tensors;
+pub mod typing;

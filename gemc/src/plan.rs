@@ -16,7 +16,11 @@ pub struct UnknownBits {
 }
 
 /// Names of uniform formats as `--bits` takes them.
-const UNIFORM: &[(&str, Codec)] = &[("8.25", Codec::B8), ("4.25", Codec::N4), ("4.25l", Codec::L4)];
+const UNIFORM: &[(&str, Codec)] = &[
+    ("8.25", Codec::B8),
+    ("4.25", Codec::N4),
+    ("4.25l", Codec::L4),
+];
 
 /// Format by unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +41,18 @@ impl BitPlan {
     /// # Errors
     /// Naming the known ones.
     pub fn parse_bits<S>(graph: &Graph<S>, bits: &str) -> Result<Self, UnknownBits> {
-        let codec = UNIFORM.iter().find(|(name, _)| *name == bits).map(|(_, c)| *c).ok_or_else(|| UnknownBits {
-            asked: bits.to_owned(),
-            known: UNIFORM.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(", "),
-        })?;
+        let codec = UNIFORM
+            .iter()
+            .find(|(name, _)| *name == bits)
+            .map(|(_, c)| *c)
+            .ok_or_else(|| UnknownBits {
+                asked: bits.to_owned(),
+                known: UNIFORM
+                    .iter()
+                    .map(|(n, _)| *n)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })?;
         Ok(Self::uniform(graph, codec))
     }
 
@@ -50,7 +62,10 @@ impl BitPlan {
     /// When the unit is not of the graph that the plan was made for; `gemc` checks a plan's hash before.
     #[must_use]
     pub fn codec(&self, unit: &str) -> Codec {
-        *self.formats.get(unit).expect("the plan was made for this graph")
+        *self
+            .formats
+            .get(unit)
+            .expect("the plan was made for this graph")
     }
 
     /// Identifies the plan in the weight file and in bench results.
@@ -85,13 +100,21 @@ pub fn units<S>(graph: &Graph<S>) -> Vec<Unit> {
         match &node.op {
             Op::Embed { token, .. } => {
                 embedding = Some(*token);
-                found.push(Unit { name: EMBEDDING.to_owned(), nodes: vec![id] });
+                found.push(Unit {
+                    name: EMBEDDING.to_owned(),
+                    nodes: vec![id],
+                });
             }
             Op::Linear { parts } if parts.len() == 1 && Some(parts[0].weight) == embedding => {
                 let tied = found.iter_mut().find(|u| u.name == EMBEDDING);
-                tied.expect("the embedding comes before the head").nodes.push(id);
+                tied.expect("the embedding comes before the head")
+                    .nodes
+                    .push(id);
             }
-            Op::Linear { .. } => found.push(Unit { name: node.origin.clone(), nodes: vec![id] }),
+            Op::Linear { .. } => found.push(Unit {
+                name: node.origin.clone(),
+                nodes: vec![id],
+            }),
             _ => {}
         }
     }
@@ -101,5 +124,9 @@ pub fn units<S>(graph: &Graph<S>) -> Vec<Unit> {
 /// The unit a node's weights belong to.
 #[must_use]
 pub fn unit_of<S>(graph: &Graph<S>, node: NodeId) -> String {
-    units(graph).into_iter().find(|u| u.nodes.contains(&node)).map(|u| u.name).unwrap_or_default()
+    units(graph)
+        .into_iter()
+        .find(|u| u.nodes.contains(&node))
+        .map(|u| u.name)
+        .unwrap_or_default()
 }

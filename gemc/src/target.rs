@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 const EMBEDDED: &[(&str, &str)] = &[
     ("portable", include_str!("../../targets/portable.toml")),
     ("x86-64-v3", include_str!("../../targets/x86-64-v3.toml")),
-    ("x86-64-v4-vnni", include_str!("../../targets/x86-64-v4-vnni.toml")),
+    (
+        "x86-64-v4-vnni",
+        include_str!("../../targets/x86-64-v4-vnni.toml"),
+    ),
 ];
 
 /// What can be wrong with a target.
@@ -54,6 +57,7 @@ pub struct Target {
     /// Rust target triple; `host` for whatever runs the compiler.
     pub triple: String,
     /// Set of vector operations that kernels use.
+    #[serde(with = "level_name")]
     pub level: Level,
     /// How dots are taken.
     pub dot: DotStrategy,
@@ -78,12 +82,21 @@ impl Target {
             return Self::parse(name, text);
         }
         if name.ends_with(".toml") && Path::new(name).is_file() {
-            let text = std::fs::read_to_string(name)
-                .map_err(|e| TargetError::Invalid { path: name.to_owned(), reason: e.to_string() })?;
+            let text = std::fs::read_to_string(name).map_err(|e| TargetError::Invalid {
+                path: name.to_owned(),
+                reason: e.to_string(),
+            })?;
             return Self::parse(name, &text);
         }
-        let known = EMBEDDED.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
-        Err(TargetError::Unknown { name: name.to_owned(), known })
+        let known = EMBEDDED
+            .iter()
+            .map(|(known, _)| *known)
+            .collect::<Vec<_>>()
+            .join(", ");
+        Err(TargetError::Unknown {
+            name: name.to_owned(),
+            known,
+        })
     }
 
     /// Reads a target file.
@@ -91,10 +104,16 @@ impl Target {
     /// # Errors
     /// On anything but a complete, known set of keys with values in range.
     pub fn parse(path: &str, text: &str) -> Result<Self, TargetError> {
-        let invalid = |reason: String| TargetError::Invalid { path: path.to_owned(), reason };
+        let invalid = |reason: String| TargetError::Invalid {
+            path: path.to_owned(),
+            reason,
+        };
         let target: Self = toml::from_str(text).map_err(|e| invalid(e.to_string()))?;
         if !(1..=8).contains(&target.row_block) {
-            return Err(invalid(format!("row_block is {}, allowed are 1 to 8", target.row_block)));
+            return Err(invalid(format!(
+                "row_block is {}, allowed are 1 to 8",
+                target.row_block
+            )));
         }
         Ok(target)
     }
@@ -102,14 +121,40 @@ impl Target {
     /// All embedded targets.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        EMBEDDED.iter().filter_map(|(name, text)| Self::parse(name, text).ok()).collect()
+        EMBEDDED
+            .iter()
+            .filter_map(|(name, text)| Self::parse(name, text).ok())
+            .collect()
     }
 
     /// The best embedded target that this machine runs.
     #[must_use]
     pub fn host() -> Self {
-        let mut fitting: Vec<Self> = Self::all().into_iter().filter(|t| t.level.supported()).collect();
+        let mut fitting: Vec<Self> = Self::all()
+            .into_iter()
+            .filter(|t| t.level.supported())
+            .collect();
         fitting.sort_by_key(|t| t.level);
-        fitting.pop().expect("the portable target is embedded and runs everywhere")
+        fitting
+            .pop()
+            .expect("the portable target is embedded and runs everywhere")
+    }
+}
+
+/// A level by its name.
+mod level_name {
+    use gem_runtime::simd::Level;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(level.name())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Level, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Level::from_name(&name).ok_or_else(|| {
+            let known = Level::ALL.map(Level::name).join(", ");
+            D::Error::custom(format!("unknown level `{name}`; known: {known}"))
+        })
     }
 }

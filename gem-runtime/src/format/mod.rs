@@ -17,7 +17,7 @@ mod n4;
 mod quantise;
 mod search;
 mod size;
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests;
 mod tile16;
 

@@ -14,10 +14,12 @@
 
 pub mod build;
 mod fold;
+pub mod interp;
 mod op;
 mod op_info;
 mod program;
 pub mod typing;
+pub mod verify;
 
 pub use op::{Cmp, Op, Ty};
 pub use op_info::ALL_TYPES;

@@ -38,7 +38,8 @@ impl Placement {
 impl Arena {
     /// A new buffer.
     pub fn buffer(&mut self, bytes: usize) -> Buffer {
-        let bytes = u32::try_from(bytes.next_multiple_of(ARG_UNIT)).expect("import bounds shapes, so a step's buffers fit");
+        let bytes = u32::try_from(bytes.next_multiple_of(ARG_UNIT))
+            .expect("import bounds shapes, so a step's buffers fit");
         self.buffers.push(Life { bytes, span: None });
         Buffer(self.buffers.len() - 1)
     }
@@ -55,7 +56,9 @@ impl Arena {
     /// Whether the buffer is first touched before phase `phase`.
     #[must_use]
     pub fn begins_before(&self, buffer: Buffer, phase: usize) -> bool {
-        self.buffers[buffer.0].span.is_some_and(|(first, _)| first < phase)
+        self.buffers[buffer.0]
+            .span
+            .is_some_and(|(first, _)| first < phase)
     }
 
     /// Places all buffers: largest first, each at the lowest offset free for its whole life.
@@ -67,10 +70,16 @@ impl Arena {
         let mut placed: Vec<usize> = Vec::new();
         let mut bytes = 0;
         for i in order {
-            let Some(span) = self.buffers[i].span else { continue };
+            let Some(span) = self.buffers[i].span else {
+                continue;
+            };
             let mut taken: Vec<(u32, u32)> = placed
                 .iter()
-                .filter(|&&j| self.buffers[j].span.is_some_and(|other| overlap(span, other)))
+                .filter(|&&j| {
+                    self.buffers[j]
+                        .span
+                        .is_some_and(|other| overlap(span, other))
+                })
                 .map(|&j| (offsets[j], offsets[j] + self.buffers[j].bytes))
                 .collect();
             taken.sort_unstable();
@@ -105,7 +114,11 @@ mod tests {
             phases.map(|p| arena.touch(buffer, p));
         }
         let placement = arena.place();
-        assert_eq!(placement.offset(a), placement.offset(c), "a is dead when c begins");
+        assert_eq!(
+            placement.offset(a),
+            placement.offset(c),
+            "a is dead when c begins"
+        );
         assert!(placement.offset(b) >= 128);
         assert_eq!(placement.bytes, 192);
     }

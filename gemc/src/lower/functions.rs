@@ -21,12 +21,16 @@ impl Functions {
     }
 
     fn get(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Function) -> FunctionRef {
-        let index = self.list.iter().position(|f| f.name == name).unwrap_or_else(|| {
-            let function = make(self);
-            debug_assert_eq!(function.name, name);
-            self.list.push(function);
-            self.list.len() - 1
-        });
+        let index = self
+            .list
+            .iter()
+            .position(|f| f.name == name)
+            .unwrap_or_else(|| {
+                let function = make(self);
+                debug_assert_eq!(function.name, name);
+                self.list.push(function);
+                self.list.len() - 1
+            });
         FunctionRef::new(FuncId::from_index(index), &self.list[index])
     }
 
@@ -110,7 +114,19 @@ fn exp() -> Function {
     let ln2_low = lanes(&mut b, 2.121_944_4e-4);
     let r = b.fma(nf, ln2_high, clamped);
     let r = b.fma(nf, ln2_low, r);
-    let p = horner(&mut b, r, &[1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0]);
+    let p = horner(
+        &mut b,
+        r,
+        &[
+            1.0 / 720.0,
+            1.0 / 120.0,
+            1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
+            1.0,
+            1.0,
+        ],
+    );
     let bias = b.i32(127);
     let bias = b.splat(bias);
     let exponent = b.add(n, bias);
@@ -138,10 +154,25 @@ fn sine(name: &str, quadrant: i32) -> Function {
         r = b.fma(nf, part, r);
     }
     let r2 = b.mul(r, r);
-    let s = horner(&mut b, r2, &[2.755_731_4e-6, -1.984_127e-4, 8.333_333e-3, -0.166_666_67]);
+    let s = horner(
+        &mut b,
+        r2,
+        &[2.755_731_4e-6, -1.984_127e-4, 8.333_333e-3, -0.166_666_67],
+    );
     let r3 = b.mul(r2, r);
     let s = b.fma(s, r3, r);
-    let c = horner(&mut b, r2, &[-2.755_731_4e-7, 2.480_158_7e-5, -1.388_888_9e-3, 0.041_666_668, -0.5, 1.0]);
+    let c = horner(
+        &mut b,
+        r2,
+        &[
+            -2.755_731_4e-7,
+            2.480_158_7e-5,
+            -1.388_888_9e-3,
+            0.041_666_668,
+            -0.5,
+            1.0,
+        ],
+    );
     let offset = b.i32(quadrant);
     let offset = b.splat(offset);
     let q = b.add(n, offset);
@@ -223,7 +254,10 @@ const ERFC: [f32; 10] = [
 
 /// `x/2 (1 + erf(x / sqrt 2)) = x/2 erfc(-x / sqrt 2)`, by `erfc(z) = t exp(-z^2 + poly(t))` for z >= 0.
 fn gelu(exp: FunctionRef) -> Function {
-    let mut b = FunctionBuilder::new("gelu", "x/2 (1 + erf(x / sqrt 2)), absolute error below 3e-7 |x|");
+    let mut b = FunctionBuilder::new(
+        "gelu",
+        "x/2 (1 + erf(x / sqrt 2)), absolute error below 3e-7 |x|",
+    );
     let x = b.param("x", Ty::F32x16);
     let root = lanes(&mut b, std::f32::consts::FRAC_1_SQRT_2);
     let scaled = b.mul(x, root);

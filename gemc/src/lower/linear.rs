@@ -33,17 +33,35 @@ impl Lowering<'_> {
     /// What follows a product, from who reads it.
     pub(super) fn fusion(&self, id: NodeId) -> Fusion {
         let consumers = self.graph.consumers(id);
-        let [consumer] = consumers.as_slice() else { return Fusion::None };
+        let [consumer] = consumers.as_slice() else {
+            return Fusion::None;
+        };
         let node = self.graph.node(*consumer);
         match &node.op {
-            Op::Activate { act, gated } => {
-                Fusion::Quantise { wire: *consumer, act: Some(*act), gated: *gated }
-            }
-            Op::Linear { .. } => Fusion::Quantise { wire: id, act: None, gated: false },
+            Op::Activate { act, gated } => Fusion::Quantise {
+                wire: *consumer,
+                act: Some(*act),
+                gated: *gated,
+            },
+            Op::Linear { .. } => Fusion::Quantise {
+                wire: id,
+                act: None,
+                gated: false,
+            },
             Op::Add => {
-                let other = if node.inputs[0] == id { node.inputs[1] } else { node.inputs[0] };
-                if other != id && self.values.contains_key(&other) && self.graph.node(id).guard == Guard::Always {
-                    Fusion::Residual { sum: *consumer, other }
+                let other = if node.inputs[0] == id {
+                    node.inputs[1]
+                } else {
+                    node.inputs[0]
+                };
+                if other != id
+                    && self.values.contains_key(&other)
+                    && self.graph.node(id).guard == Guard::Always
+                {
+                    Fusion::Residual {
+                        sum: *consumer,
+                        other,
+                    }
                 } else {
                     Fusion::None
                 }
@@ -66,19 +84,35 @@ impl Lowering<'_> {
                 let routed = &self.routed[&routing];
                 let list = [Arg::of(routed.idle), Arg::of(routed.idle_count)];
                 let counter = routed.idle_count;
-                let rows = Rows::List { input_div: 1, entries: self.max_rows };
+                let rows = Rows::List {
+                    input_div: 1,
+                    entries: self.max_rows,
+                };
                 self.product(id, node, rows, &list, Some(counter));
             }
         }
     }
 
     /// One product over rows of the step. `counter` counts the entries of `list`, when there is one.
-    fn product(&mut self, id: NodeId, node: &Node, rows: Rows, list: &[Arg], counter: Option<super::Buffer>) {
-        let Op::Linear { parts } = &node.op else { return };
+    fn product(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        rows: Rows,
+        list: &[Arg],
+        counter: Option<super::Buffer>,
+    ) {
+        let Op::Linear { parts } = &node.op else {
+            return;
+        };
         let input = self.quantised(node.inputs[0]);
         let matrix = self.place(id, parts.iter().map(|p| p.weight).collect());
         let fusion = self.fusion(id);
-        let result_rows = if rows == Rows::Outputs { self.max_outputs } else { self.max_rows };
+        let result_rows = if rows == Rows::Outputs {
+            self.max_outputs
+        } else {
+            self.max_rows
+        };
         let spec = self.matmul(&matrix, parts, rows, result_rows, result_rows, fusion);
         let mut args = self.inputs(&matrix, parts, input);
         args.extend(list);
@@ -115,9 +149,17 @@ impl Lowering<'_> {
     }
 
     pub(super) fn product_doc(&self, node: &Node, parts: &[LinearPart], matrix: &Matrix) -> String {
-        let rows: Vec<String> =
-            parts.iter().map(|p| self.graph.tensor(p.weight).shape[0].to_string()).collect();
-        format!("{} [{}, {}] {:?}", node.origin, rows.join("+"), matrix.cols, matrix.codec)
+        let rows: Vec<String> = parts
+            .iter()
+            .map(|p| self.graph.tensor(p.weight).shape[0].to_string())
+            .collect();
+        format!(
+            "{} [{}, {}] {:?}",
+            node.origin,
+            rows.join("+"),
+            matrix.cols,
+            matrix.codec
+        )
     }
 
     /// The kernel's description; its epilogue's function is made on the way.
@@ -135,7 +177,13 @@ impl Lowering<'_> {
             Fusion::Residual { .. } => (Epilogue::Residual, ""),
             Fusion::Quantise { act, gated, .. } => {
                 let function = act.map(|act| self.phases.functions.activation(act));
-                (Epilogue::Quantise { act: function, gated }, act.map_or("", act_prefix))
+                (
+                    Epilogue::Quantise {
+                        act: function,
+                        gated,
+                    },
+                    act.map_or("", act_prefix),
+                )
             }
         };
         Matmul {
@@ -153,11 +201,17 @@ impl Lowering<'_> {
 
     pub(super) fn matmul_kernel(&mut self, spec: &Matmul) -> crate::kernel::KernelId {
         let (dot, row_block) = (self.target.dot, self.target.row_block);
-        self.phases.kernel(&spec.name(), |_| spec.kernel(dot, row_block))
+        self.phases
+            .kernel(&spec.name(), |_| spec.kernel(dot, row_block))
     }
 
     /// Planes, biases and input: the arguments that every product begins with.
-    pub(super) fn inputs(&mut self, matrix: &Matrix, parts: &[LinearPart], input: QuantisedRows) -> Vec<Arg> {
+    pub(super) fn inputs(
+        &mut self,
+        matrix: &Matrix,
+        parts: &[LinearPart],
+        input: QuantisedRows,
+    ) -> Vec<Arg> {
         let mut args = planes(matrix).to_vec();
         args.extend(self.layout.biases(self.graph, parts).map(Arg::Weights));
         args.extend(input.args());

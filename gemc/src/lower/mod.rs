@@ -104,7 +104,11 @@ impl<'a> Lowering<'a> {
         };
         let unit_names = plan::units(graph)
             .into_iter()
-            .flat_map(|unit| unit.nodes.into_iter().map(move |node| (node, unit.name.clone())))
+            .flat_map(|unit| {
+                unit.nodes
+                    .into_iter()
+                    .map(move |node| (node, unit.name.clone()))
+            })
             .collect();
         Self {
             graph,
@@ -127,14 +131,20 @@ impl<'a> Lowering<'a> {
     fn node(&mut self, id: NodeId, node: &Node) {
         match &node.op {
             Op::Tokens => {}
-            Op::Embed { token, position, token_type } => self.embed(id, *token, *position, *token_type),
+            Op::Embed {
+                token,
+                position,
+                token_type,
+            } => self.embed(id, *token, *position, *token_type),
             Op::Norm { .. } => self.norm(id, node),
             Op::Linear { .. } => self.linear(id, node),
             Op::Attention { .. } => self.attention(id, node),
             Op::Router { .. } => self.router(id, node),
             Op::Clusters { centroids } => self.clusters_of(id, node.inputs[0], *centroids),
             Op::ScarAttention { .. } => self.scar_attention(id, node),
-            Op::Activate { .. } => unreachable!("typing lets only a linear map feed an activation, which fuses it"),
+            Op::Activate { .. } => {
+                unreachable!("typing lets only a linear map feed an activation, which fuses it")
+            }
             Op::Add => self.add(id, node),
             Op::Combine { base } => self.combine(id, node, *base),
             Op::SelectOutputs { .. } => self.select(id, node),
@@ -146,9 +156,16 @@ impl<'a> Lowering<'a> {
         let result = self.graph.node(self.graph.output()).inputs[0];
         let logits = self.values[&result];
         let weight_bytes = self.layout.body_bytes();
-        let program =
-            self.phases.finish((logits.buffer, logits.stride), self.max_rows, self.max_outputs, weight_bytes);
-        Lowered { program, layout: self.layout }
+        let program = self.phases.finish(
+            (logits.buffer, logits.stride),
+            self.max_rows,
+            self.max_outputs,
+            weight_bytes,
+        );
+        Lowered {
+            program,
+            layout: self.layout,
+        }
     }
 
     fn width(&self, id: NodeId) -> usize {
@@ -159,7 +176,10 @@ impl<'a> Lowering<'a> {
     }
 
     fn floats(&mut self, rows: usize, stride: usize) -> Rows {
-        Rows { buffer: self.phases.arena.buffer(4 * rows * stride), stride }
+        Rows {
+            buffer: self.phases.arena.buffer(4 * rows * stride),
+            stride,
+        }
     }
 
     fn words(&mut self, n: usize) -> Buffer {
@@ -184,7 +204,9 @@ impl<'a> Lowering<'a> {
         let output = self.quantised_rows(self.max_rows, input.stride);
         let max_rows = self.max_rows;
         let name = format!("quantise_{}", input.stride);
-        let kernel = self.phases.kernel(&name, |_| quantise::rows(max_rows, input.stride));
+        let kernel = self
+            .phases
+            .kernel(&name, |_| quantise::rows(max_rows, input.stride));
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());
         let doc = format!("int8 of {}", self.graph.node(id).origin);
@@ -196,22 +218,39 @@ impl<'a> Lowering<'a> {
     fn place(&mut self, id: NodeId, parts: Vec<TensorId>) -> Matrix {
         let unit = self.unit_names[&id].clone();
         let codec = self.plan.codec(&unit);
-        self.layout.matrix(self.graph, MatrixSource { unit, parts, codec })
+        self.layout
+            .matrix(self.graph, MatrixSource { unit, parts, codec })
     }
 
     /// A 1-D tensor, zero-padded.
     fn vector(&mut self, tensor: TensorId, stride: usize) -> Arg {
         let cols = self.graph.tensor(tensor).shape[0];
-        Arg::Weights(self.layout.vector(VectorSource::Rows { tensor, rows: 1, cols, stride }))
+        Arg::Weights(self.layout.vector(VectorSource::Rows {
+            tensor,
+            rows: 1,
+            cols,
+            stride,
+        }))
     }
 
     /// The first `rows` rows of a 2-D tensor, zero-padded.
     fn matrix_f32(&mut self, tensor: TensorId, rows: usize, stride: usize) -> Arg {
         let cols = self.graph.tensor(tensor).shape[1];
-        Arg::Weights(self.layout.vector(VectorSource::Rows { tensor, rows, cols, stride }))
+        Arg::Weights(self.layout.vector(VectorSource::Rows {
+            tensor,
+            rows,
+            cols,
+            stride,
+        }))
     }
 
-    fn embed(&mut self, id: NodeId, token: TensorId, position: Option<TensorId>, token_type: Option<TensorId>) {
+    fn embed(
+        &mut self,
+        id: NodeId,
+        token: TensorId,
+        position: Option<TensorId>,
+        token_type: Option<TensorId>,
+    ) {
         let vocab = self.graph.tensor(token).shape[0];
         let matrix = self.place(id, vec![token]);
         let output = self.floats(self.max_rows, 32 * matrix.blocks());
@@ -229,13 +268,26 @@ impl<'a> Lowering<'a> {
         args.extend(position.map(|p| self.matrix_f32(p, spec.positions, output.stride)));
         args.extend(token_type.map(|t| self.matrix_f32(t, 1, output.stride)));
         args.push(Arg::of(output.buffer));
-        let doc = format!("h [rows, {}] = {} [{vocab}, {}]", matrix.cols, plan::EMBEDDING, matrix.cols);
+        let doc = format!(
+            "h [rows, {}] = {} [{vocab}, {}]",
+            matrix.cols,
+            plan::EMBEDDING,
+            matrix.cols
+        );
         self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
         self.values.insert(id, output);
     }
 
     fn norm(&mut self, id: NodeId, node: &Node) {
-        let Op::Norm { kind, weight, bias, eps } = node.op else { return };
+        let Op::Norm {
+            kind,
+            weight,
+            bias,
+            eps,
+        } = node.op
+        else {
+            return;
+        };
         let input = self.values[&node.inputs[0]];
         let consumers = self.graph.consumers(id);
         let is_linear = |n: &NodeId| matches!(self.graph.node(*n).op, Op::Linear { .. });
@@ -267,7 +319,17 @@ impl<'a> Lowering<'a> {
     }
 
     fn attention(&mut self, id: NodeId, node: &Node) {
-        let Op::Attention { heads, kv_heads, head_dim, rope, qk_norm, .. } = &node.op else { return };
+        let Op::Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            rope,
+            qk_norm,
+            ..
+        } = &node.op
+        else {
+            return;
+        };
         let (heads, kv_heads, head_dim) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
         let projection = self.graph.node(node.inputs[0]);
         let Op::Linear { parts } = &projection.op else {
@@ -327,8 +389,12 @@ impl<'a> Lowering<'a> {
         args.push(Arg::of(queries));
         args.extend(kv);
         let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
-        let doc = format!("{origin}: q, k, v of {} + 2x{} heads of {}", spec.heads, spec.kv_heads, spec.head_dim);
-        self.phases.phase(kernel, args, UnitCount::PerRow(spec.units_per_row()), doc);
+        let doc = format!(
+            "{origin}: q, k, v of {} + 2x{} heads of {}",
+            spec.heads, spec.kv_heads, spec.head_dim
+        );
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(spec.units_per_row()), doc);
         queries
     }
 
@@ -341,24 +407,39 @@ impl<'a> Lowering<'a> {
             spec.kernel(&exp)
         });
         let doc = format!("{origin} [rows, {}]", spec.heads * spec.head_dim);
-        self.phases.phase(kernel, args, UnitCount::PerRow(spec.heads as u32), doc);
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(spec.heads as u32), doc);
         output
     }
 
     fn rope_table(&mut self, rope: Rope, half: usize) -> [Buffer; 2] {
-        if let Some((_, _, buffers)) = self.rope_tables.iter().find(|(r, h, _)| *r == rope && *h == half) {
+        if let Some((_, _, buffers)) = self
+            .rope_tables
+            .iter()
+            .find(|(r, h, _)| *r == rope && *h == half)
+        {
             return *buffers;
         }
         let padded = half.next_multiple_of(vector::LANES);
         let buffers = [(); 2].map(|()| self.words(self.max_rows * padded));
         let max_rows = self.max_rows;
-        let kernel = self.phases.kernel(&format!("rope_table_{half}"), |functions| {
-            let (sin, cos) = (functions.sin(), functions.cos());
-            rope::table(half, max_rows, &sin, &cos)
-        });
-        let mut args = vec![Arg::Weights(self.layout.vector(VectorSource::InverseFrequencies(rope, half)))];
+        let kernel = self
+            .phases
+            .kernel(&format!("rope_table_{half}"), |functions| {
+                let (sin, cos) = (functions.sin(), functions.cos());
+                rope::table(half, max_rows, &sin, &cos)
+            });
+        let mut args = vec![Arg::Weights(
+            self.layout
+                .vector(VectorSource::InverseFrequencies(rope, half)),
+        )];
         args.extend(buffers.map(Arg::of));
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), format!("rotary table, theta {}", rope.theta));
+        self.phases.phase(
+            kernel,
+            args,
+            UnitCount::PerRow(1),
+            format!("rotary table, theta {}", rope.theta),
+        );
         self.rope_tables.push((rope, half, buffers));
         buffers
     }
@@ -376,7 +457,8 @@ impl<'a> Lowering<'a> {
         let output = self.floats(self.max_rows, a.stride);
         let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
         let args = [b, a, output].map(|rows| Arg::of(rows.buffer)).to_vec();
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
         self.values.insert(id, output);
     }
 
@@ -387,10 +469,17 @@ impl<'a> Lowering<'a> {
         let output = self.quantised_rows(self.max_outputs, input.stride);
         let (max_rows, max_outputs) = (self.max_rows, self.max_outputs);
         let name = format!("select_and_quantise_{}", input.stride);
-        let kernel = self.phases.kernel(&name, |_| quantise::selected(max_rows, max_outputs, input.stride));
+        let kernel = self.phases.kernel(&name, |_| {
+            quantise::selected(max_rows, max_outputs, input.stride)
+        });
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());
-        self.phases.phase(kernel, args, UnitCount::PerOutput(1), "rows whose logits are wanted");
+        self.phases.phase(
+            kernel,
+            args,
+            UnitCount::PerOutput(1),
+            "rows whose logits are wanted",
+        );
         self.quantised.insert(id, output);
     }
 }

@@ -12,7 +12,9 @@ impl Lowering<'_> {
     /// Lowers all modules of a routing decision at once; called at the first of their nodes.
     pub(super) fn modules(&mut self, routing: NodeId) {
         let count = self.routed[&routing].modules;
-        let modules: Vec<Vec<NodeId>> = (0..count as u32).map(|m| self.products_of(routing, m)).collect();
+        let modules: Vec<Vec<NodeId>> = (0..count as u32)
+            .map(|m| self.products_of(routing, m))
+            .collect();
         self.place_in_order(&modules);
         let mut input = None;
         for stage in 0..modules[0].len() {
@@ -26,7 +28,10 @@ impl Lowering<'_> {
 
     fn products_of(&self, routing: NodeId, module: u32) -> Vec<NodeId> {
         let nodes = self.graph.module_nodes(routing, module);
-        nodes.into_iter().filter(|n| matches!(self.graph.node(*n).op, Op::Linear { .. })).collect()
+        nodes
+            .into_iter()
+            .filter(|n| matches!(self.graph.node(*n).op, Op::Linear { .. }))
+            .collect()
     }
 
     /// Each module's parts stand together in the file.
@@ -46,7 +51,12 @@ impl Lowering<'_> {
 
     /// One product of every module. The first stage reads the step's rows, later ones the entries that the stage
     /// before wrote; gives the quantised entries, or nothing when the stage was the last.
-    fn stage(&mut self, routing: NodeId, nodes: &[NodeId], entries: Option<QuantisedRows>) -> Option<QuantisedRows> {
+    fn stage(
+        &mut self,
+        routing: NodeId,
+        nodes: &[NodeId],
+        entries: Option<QuantisedRows>,
+    ) -> Option<QuantisedRows> {
         let routed = self.routed[&routing];
         let slots = self.max_rows * routed.top_k;
         let (input, input_rows, input_div) = match entries {
@@ -56,12 +66,20 @@ impl Lowering<'_> {
                 (self.quantised(wire), self.max_rows, routed.top_k as u32)
             }
         };
-        let rows = Rows::List { input_div, entries: self.max_rows };
+        let rows = Rows::List {
+            input_div,
+            entries: self.max_rows,
+        };
         let width = self.stage_width(nodes[0]);
         let quantises = matches!(self.fusion(nodes[0]), Fusion::Quantise { .. });
         let next = quantises.then(|| self.quantised_rows(slots, width));
         let floats = (!quantises).then(|| self.floats(slots, width));
-        let stride = Dispatch { modules: routed.modules, top_k: routed.top_k, max_rows: self.max_rows }.list_stride();
+        let stride = Dispatch {
+            modules: routed.modules,
+            top_k: routed.top_k,
+            max_rows: self.max_rows,
+        }
+        .list_stride();
         let mut table = Vec::with_capacity(nodes.len());
         let mut each = 0;
         for (module, &id) in nodes.iter().enumerate() {
@@ -71,7 +89,10 @@ impl Lowering<'_> {
             let spec = self.matmul(&matrix, &parts, rows, input_rows, slots, fusion);
             let mut args = self.inputs(&matrix, &parts, input);
             args.push(Arg::Arena(routed.lists, (4 * module * stride) as u32));
-            args.push(Arg::Arena(routed.counts, (4 * module * Dispatch::COUNT_STRIDE) as u32));
+            args.push(Arg::Arena(
+                routed.counts,
+                (4 * module * Dispatch::COUNT_STRIDE) as u32,
+            ));
             args.extend(next.into_iter().flat_map(QuantisedRows::args));
             args.extend(floats.map(|rows| Arg::of(rows.buffer)));
             each = spec.units();
@@ -80,14 +101,22 @@ impl Lowering<'_> {
                 self.values.insert(id, rows);
             }
         }
-        self.call(&routed, each, table, &self.graph.node(nodes[0]).origin.clone());
+        self.call(
+            &routed,
+            each,
+            table,
+            &self.graph.node(nodes[0]).origin.clone(),
+        );
         next
     }
 
     /// Columns of a stage's result, padded.
     fn stage_width(&self, id: NodeId) -> usize {
-        let rows: usize =
-            self.parts(id).iter().map(|p| self.graph.tensor(p.weight).shape[0].next_multiple_of(32)).sum();
+        let rows: usize = self
+            .parts(id)
+            .iter()
+            .map(|p| self.graph.tensor(p.weight).shape[0].next_multiple_of(32))
+            .sum();
         match self.fusion(id) {
             Fusion::Quantise { gated: true, .. } => rows / 2,
             _ => rows,
@@ -104,10 +133,17 @@ impl Lowering<'_> {
         let units = self.count_units(routed.active, each, routed.modules as u32);
         let modules = routed.modules;
         let name = format!("call_modules_{modules}x{each}");
-        let kernel = self.phases.kernel(&name, |_| dispatch::call_modules(modules, each));
+        let kernel = self
+            .phases
+            .kernel(&name, |_| dispatch::call_modules(modules, each));
         let table = self.phases.table(format!("modules as {origin}"), table);
         let args = vec![Arg::of(routed.active), table];
         let doc = format!("{origin} and its siblings: active modules");
-        self.phases.phase(kernel, args, UnitCount::Loaded(units, modules as u32 * each), doc);
+        self.phases.phase(
+            kernel,
+            args,
+            UnitCount::Loaded(units, modules as u32 * each),
+            doc,
+        );
     }
 }

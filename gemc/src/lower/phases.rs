@@ -114,18 +114,32 @@ impl Phases {
     }
 
     /// Appends a phase.
-    pub fn phase(&mut self, kernel: KernelId, args: Vec<Arg>, units: UnitCount, doc: impl Into<String>) {
+    pub fn phase(
+        &mut self,
+        kernel: KernelId,
+        args: Vec<Arg>,
+        units: UnitCount,
+        doc: impl Into<String>,
+    ) {
         let index = self.phases.len();
         self.touch(&args, index);
         if let UnitCount::Loaded(buffer, _) = units {
             self.arena.touch(buffer, index);
         }
-        self.phases.push(Spec { kernel, args, units, doc: doc.into() });
+        self.phases.push(Spec {
+            kernel,
+            args,
+            units,
+            doc: doc.into(),
+        });
     }
 
     /// A call table, for the next phase to use.
     pub fn table(&mut self, doc: impl Into<String>, entries: Vec<(KernelId, Vec<Arg>)>) -> Arg {
-        self.tables.push(TableSpec { doc: doc.into(), entries });
+        self.tables.push(TableSpec {
+            doc: doc.into(),
+            entries,
+        });
         Arg::Table(self.tables.len() - 1)
     }
 
@@ -152,7 +166,10 @@ impl Phases {
     /// The routing decisions of a site stand after the last phase so far.
     pub fn tap(&mut self, tap: TapSpec) {
         let after = self.phases.len() - 1;
-        for buffer in [tap.p, tap.fired, tap.gates, tap.domain].into_iter().chain(tap.cluster) {
+        for buffer in [tap.p, tap.fired, tap.gates, tap.domain]
+            .into_iter()
+            .chain(tap.cluster)
+        {
             self.arena.touch(buffer, after);
         }
         self.taps.push((after, tap));
@@ -173,7 +190,13 @@ impl Phases {
 
     /// Resolves everything. `logits` is the head's result with its stride; it lives through the last phase.
     #[must_use]
-    pub fn finish(mut self, logits: (Buffer, usize), max_rows: usize, max_outputs: usize, weight_bytes: u64) -> Program {
+    pub fn finish(
+        mut self,
+        logits: (Buffer, usize),
+        max_rows: usize,
+        max_outputs: usize,
+        weight_bytes: u64,
+    ) -> Program {
         let last = self.phases.len() - 1;
         let head_start = self.head_start.unwrap_or(last);
         self.keep_for_head(head_start, last);
@@ -188,18 +211,38 @@ impl Phases {
             logits_stride: logits.1 as u32,
             weight_bytes,
         };
-        let mut body: Vec<Phase> = self.phases.iter().map(|spec| self.resolve_phase(spec, &place)).collect();
+        let mut body: Vec<Phase> = self
+            .phases
+            .iter()
+            .map(|spec| self.resolve_phase(spec, &place))
+            .collect();
         let head = body.split_off(head_start);
         let tables = self
             .tables
             .iter()
             .map(|table| Table {
                 doc: table.doc.clone(),
-                entries: table.entries.iter().map(|(kernel, args)| self.entry(*kernel, args, &place)).collect(),
+                entries: table
+                    .entries
+                    .iter()
+                    .map(|(kernel, args)| self.entry(*kernel, args, &place))
+                    .collect(),
             })
             .collect();
-        let taps = self.taps.iter().map(|(after, tap)| resolve_tap(*after, tap, &place)).collect();
-        Program { shape, functions: self.functions.into_list(), kernels: self.kernels, tables, body, head, taps }
+        let taps = self
+            .taps
+            .iter()
+            .map(|(after, tap)| resolve_tap(*after, tap, &place))
+            .collect();
+        Program {
+            shape,
+            functions: self.functions.into_list(),
+            kernels: self.kernels,
+            tables,
+            body,
+            head,
+            taps,
+        }
     }
 
     /// The head may be run again and again: what it reads from the body must survive all of its phases.
@@ -207,7 +250,13 @@ impl Phases {
         let reads: Vec<Buffer> = self.phases[head_start..]
             .iter()
             .flat_map(|spec| &spec.args)
-            .filter_map(|arg| if let Arg::Arena(buffer, _) = arg { Some(*buffer) } else { None })
+            .filter_map(|arg| {
+                if let Arg::Arena(buffer, _) = arg {
+                    Some(*buffer)
+                } else {
+                    None
+                }
+            })
             .collect();
         for buffer in reads {
             if self.arena.begins_before(buffer, head_start) {
@@ -221,9 +270,16 @@ impl Phases {
             UnitCount::Fixed(n) => Units::Fixed(n),
             UnitCount::PerRow(n) => Units::PerRow(n),
             UnitCount::PerOutput(n) => Units::PerOutput(n),
-            UnitCount::Loaded(buffer, max) => Units::Loaded { offset: place.offset(buffer), max },
+            UnitCount::Loaded(buffer, max) => Units::Loaded {
+                offset: place.offset(buffer),
+                max,
+            },
         };
-        Phase { entry: self.entry(spec.kernel, &spec.args, place), units, doc: spec.doc.clone() }
+        Phase {
+            entry: self.entry(spec.kernel, &spec.args, place),
+            units,
+            doc: spec.doc.clone(),
+        }
     }
 
     fn entry(&self, kernel: KernelId, args: &[Arg], place: &Placement) -> TableEntry {

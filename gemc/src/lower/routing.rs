@@ -38,7 +38,17 @@ impl Lowering<'_> {
     /// Router phase, then clusters of the same site, then the work lists: a forced decision (see `RoutingTap`) must
     /// stand before the lists are made.
     pub(super) fn router(&mut self, id: NodeId, node: &Node) {
-        let Op::Router { weight, bias, score, top_k, threshold, renormalize } = node.op else { return };
+        let Op::Router {
+            weight,
+            bias,
+            score,
+            top_k,
+            threshold,
+            renormalize,
+        } = node.op
+        else {
+            return;
+        };
         let input = self.values[&node.inputs[0]];
         let modules = self.graph.tensor(weight).shape[0];
         let top_k = top_k as usize;
@@ -60,14 +70,26 @@ impl Lowering<'_> {
             let exp = functions.exp();
             spec.kernel(&exp)
         });
-        let mut args = vec![Arg::of(input.buffer), self.matrix_f32(weight, modules, input.stride)];
+        let mut args = vec![
+            Arg::of(input.buffer),
+            self.matrix_f32(weight, modules, input.stride),
+        ];
         args.extend(bias.map(|b| self.vector(b, modules)));
         args.extend([p, fired, gates, domain].map(Arg::of));
         let doc = format!("{}: p over {modules} modules", node.origin);
         self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
 
         let cluster = self.clusters_at(node);
-        self.phases.tap(TapSpec { site: node.site.to_string(), modules, top_k, p, fired, gates, domain, cluster });
+        self.phases.tap(TapSpec {
+            site: node.site.to_string(),
+            modules,
+            top_k,
+            p,
+            fired,
+            gates,
+            domain,
+            cluster,
+        });
         let routed = self.dispatch(node, modules, top_k, fired, gates, domain);
         self.routed.insert(id, routed);
     }
@@ -78,7 +100,9 @@ impl Lowering<'_> {
             .topo()
             .find(|(_, n)| matches!(n.op, Op::Clusters { .. }) && n.site == router.site)
             .map(|(id, n)| (id, n.op.clone(), n.inputs[0]));
-        let (id, Op::Clusters { centroids }, input) = found? else { return None };
+        let (id, Op::Clusters { centroids }, input) = found? else {
+            return None;
+        };
         self.clusters_of(id, input, centroids);
         self.done.insert(id);
         self.clusters.get(&id).copied()
@@ -90,8 +114,14 @@ impl Lowering<'_> {
         let ids = self.words(self.max_rows);
         let max_rows = self.max_rows;
         let name = format!("clusters_{count}_x{}", x.stride);
-        let kernel = self.phases.kernel(&name, |_| route::clusters(count, x.stride, max_rows));
-        let norms = VectorSource::SquaredNorms { tensor: centroids, rows: count, cols };
+        let kernel = self
+            .phases
+            .kernel(&name, |_| route::clusters(count, x.stride, max_rows));
+        let norms = VectorSource::SquaredNorms {
+            tensor: centroids,
+            rows: count,
+            cols,
+        };
         let args = vec![
             Arg::of(x.buffer),
             self.matrix_f32(centroids, count, x.stride),
@@ -112,7 +142,11 @@ impl Lowering<'_> {
         gates: Buffer,
         domain: Buffer,
     ) -> Routed {
-        let spec = Dispatch { modules, top_k, max_rows: self.max_rows };
+        let spec = Dispatch {
+            modules,
+            top_k,
+            max_rows: self.max_rows,
+        };
         let routed = Routed {
             modules,
             top_k,
@@ -126,23 +160,36 @@ impl Lowering<'_> {
             idle_count: self.words(1),
         };
         let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
-        let args = [fired, routed.lists, routed.counts, routed.active, routed.idle, routed.idle_count];
+        let args = [
+            fired,
+            routed.lists,
+            routed.counts,
+            routed.active,
+            routed.idle,
+            routed.idle_count,
+        ];
         let doc = format!("{}: work lists", node.origin);
-        self.phases.phase(kernel, args.map(Arg::of).to_vec(), UnitCount::Fixed(1), doc);
+        self.phases
+            .phase(kernel, args.map(Arg::of).to_vec(), UnitCount::Fixed(1), doc);
         routed
     }
 
     /// A phase that writes `min(counter, limit) * each` units; gives the buffer.
     pub(super) fn count_units(&mut self, counter: Buffer, each: u32, limit: u32) -> Buffer {
         let units = self.words(1);
-        let kernel = self.phases.kernel(&format!("units_times_{each}"), |_| dispatch::units(each));
+        let kernel = self
+            .phases
+            .kernel(&format!("units_times_{each}"), |_| dispatch::units(each));
         let args = vec![Arg::of(counter), Arg::of(units), Arg::Scalar(limit)];
-        self.phases.phase(kernel, args, UnitCount::Fixed(1), "units of the next phase");
+        self.phases
+            .phase(kernel, args, UnitCount::Fixed(1), "units of the next phase");
         units
     }
 
     pub(super) fn scar_attention(&mut self, id: NodeId, node: &Node) {
-        let Op::ScarAttention { heads, mask, .. } = node.op else { return };
+        let Op::ScarAttention { heads, mask, .. } = node.op else {
+            return;
+        };
         let heads = heads as usize;
         let width = self.width(id);
         let input = self.values[&node.inputs[0]];
@@ -174,7 +221,9 @@ impl Lowering<'_> {
             head_dim,
             stride: width.next_multiple_of(32),
             max_rows: self.max_rows,
-            mask: Some(Mask { clusters: cluster_ids.is_some() }),
+            mask: Some(Mask {
+                clusters: cluster_ids.is_some(),
+            }),
         };
         let output = self.attend(spec, args, &node.origin);
         self.values.insert(id, output);
@@ -196,7 +245,12 @@ impl Lowering<'_> {
         let mut args = vec![Arg::of(routed.domain)];
         args.extend(cluster_ids.map(Arg::of));
         args.extend(memory);
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), format!("{origin}: tags"));
+        self.phases.phase(
+            kernel,
+            args,
+            UnitCount::PerRow(1),
+            format!("{origin}: tags"),
+        );
     }
 
     /// Base and modules' outputs, with the residual sum where that is the only reader.
@@ -215,9 +269,22 @@ impl Lowering<'_> {
         };
         let stride = self.width(id).next_multiple_of(32);
         // Fallback looks at what fired even where no module contributes.
-        let top_k = if modules.is_empty() && base != Base::Fallback { 0 } else { routed.top_k };
-        let spec = Combine { stride, top_k, base, residual: residual.is_some(), max_rows: self.max_rows };
-        let mut args: Vec<Arg> = base_node.map(|n| Arg::of(self.values[&n].buffer)).into_iter().collect();
+        let top_k = if modules.is_empty() && base != Base::Fallback {
+            0
+        } else {
+            routed.top_k
+        };
+        let spec = Combine {
+            stride,
+            top_k,
+            base,
+            residual: residual.is_some(),
+            max_rows: self.max_rows,
+        };
+        let mut args: Vec<Arg> = base_node
+            .map(|n| Arg::of(self.values[&n].buffer))
+            .into_iter()
+            .collect();
         if top_k > 0 {
             let outputs = match modules.first() {
                 Some(module) => self.values[module].buffer,
@@ -229,7 +296,8 @@ impl Lowering<'_> {
         let output = self.floats(self.max_rows, stride);
         args.push(Arg::of(output.buffer));
         let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
         let result = match residual {
             Some((sum, _)) => {
                 self.done.insert(sum);

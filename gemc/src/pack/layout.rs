@@ -4,10 +4,13 @@
 //! then streams the records in this order. Offsets are relative to the file's body.
 
 use gem_runtime::abi::ARG_UNIT;
-use gem_runtime::file::{LARGE_RECORD, LARGE_RECORD_ALIGN};
 use gem_runtime::format::{Codec, PackedSize};
 
 use crate::graph::{Graph, LinearPart, Rope, TensorId};
+
+/// TEMP
+const LARGE_RECORD: u64 = 256 * 1024;
+const LARGE_RECORD_ALIGN: u64 = 16 * 1024;
 
 /// Rows of each part of a matrix are padded to whole pairs of tiles: one block of 32 outputs, so that a block of the
 /// next layer's activations never mixes parts.
@@ -119,7 +122,11 @@ pub struct Layout {
 impl Layout {
     /// Places a matrix, or finds it where it was placed before.
     pub fn matrix<S>(&mut self, graph: &Graph<S>, source: MatrixSource) -> Matrix {
-        let shapes: Vec<&[usize]> = source.parts.iter().map(|t| graph.tensor(*t).shape.as_slice()).collect();
+        let shapes: Vec<&[usize]> = source
+            .parts
+            .iter()
+            .map(|t| graph.tensor(*t).shape.as_slice())
+            .collect();
         let cols = shapes[0][1];
         let codec = source.codec;
         let mut rows = 0;
@@ -170,7 +177,10 @@ impl Layout {
     /// Biases of a linear map's parts, when there are any.
     pub fn biases<S>(&mut self, graph: &Graph<S>, parts: &[LinearPart]) -> Option<u32> {
         parts.iter().any(|p| p.bias.is_some()).then(|| {
-            let list = parts.iter().map(|p| (p.bias, graph.tensor(p.weight).shape[0])).collect();
+            let list = parts
+                .iter()
+                .map(|p| (p.bias, graph.tensor(p.weight).shape[0]))
+                .collect();
             self.vector(VectorSource::Biases(list))
         })
     }
@@ -209,21 +219,33 @@ impl Layout {
     }
 
     fn find(&self, source: &Source) -> Option<u64> {
-        self.records.iter().find(|r| r.source == *source).map(|r| r.offset)
+        self.records
+            .iter()
+            .find(|r| r.source == *source)
+            .map(|r| r.offset)
     }
 
     fn place(&mut self, source: Source, bytes: u64) -> u64 {
-        let align = if bytes >= LARGE_RECORD { LARGE_RECORD_ALIGN } else { ARG_UNIT as u64 };
+        let align = if bytes >= LARGE_RECORD {
+            LARGE_RECORD_ALIGN
+        } else {
+            ARG_UNIT as u64
+        };
         let offset = self.end.next_multiple_of(align);
         self.end = (offset + bytes).next_multiple_of(ARG_UNIT as u64);
-        self.records.push(Record { source, offset, bytes });
+        self.records.push(Record {
+            source,
+            offset,
+            bytes,
+        });
         offset
     }
 }
 
 fn arg_offset(offset: u64) -> u32 {
     debug_assert_eq!(offset % ARG_UNIT as u64, 0);
-    u32::try_from(offset / ARG_UNIT as u64).expect("a weight file is below 256 GiB: import caps the checkpoint's size")
+    u32::try_from(offset / ARG_UNIT as u64)
+        .expect("a weight file is below 256 GiB: import caps the checkpoint's size")
 }
 
 /// Number of f32 elements of a record.
@@ -231,7 +253,10 @@ fn arg_offset(offset: u64) -> u32 {
 pub fn vector_len(source: &VectorSource) -> usize {
     match source {
         VectorSource::Rows { rows, stride, .. } => rows * stride,
-        VectorSource::Biases(parts) => parts.iter().map(|(_, n)| n.next_multiple_of(PART_ROWS)).sum(),
+        VectorSource::Biases(parts) => parts
+            .iter()
+            .map(|(_, n)| n.next_multiple_of(PART_ROWS))
+            .sum(),
         VectorSource::SquaredNorms { rows, .. } => rows.next_multiple_of(16),
         VectorSource::InverseFrequencies(_, half) => half.next_multiple_of(16),
     }

@@ -4,8 +4,8 @@
 //! values; chunks are merged in order. The result so depends on the row alone, not on how a step was cut.
 
 use super::vector::{LANES, affine, chunk_index};
-use crate::kernel::build::FunctionRef;
-use crate::kernel::{Cmp, Elem, Extent, Kernel, KernelBuilder, Ops, ParamId, Space, Ty, ValueId, VarId};
+use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
 
 /// Positions of a chunk.
 pub const CHUNK: usize = 256;
@@ -78,13 +78,19 @@ impl Attention {
             Some(Mask { clusters: false }) => "_tags",
             Some(Mask { clusters: true }) => "_tags_clusters",
         };
-        format!("attention{mask}_{}_{}x{}", self.heads, self.kv_heads, self.head_dim)
+        format!(
+            "attention{mask}_{}_{}x{}",
+            self.heads, self.kv_heads, self.head_dim
+        )
     }
 
     /// Writes the kernel; a unit is a head of a row. Arguments: queries; keys; values; [tags; [clusters]]; output.
     #[must_use]
     pub fn kernel(&self, exp: &FunctionRef) -> Kernel {
-        let doc = format!("{} heads of {} over {} key/value heads", self.heads, self.head_dim, self.kv_heads);
+        let doc = format!(
+            "{} heads of {} over {} key/value heads",
+            self.heads, self.head_dim, self.kv_heads
+        );
         let mut b = KernelBuilder::new(&self.name(), &doc, (self.max_rows * self.heads) as u32);
         let r = self.declare(&mut b);
         let unit = b.unit();
@@ -106,7 +112,12 @@ impl Attention {
         b.name(visible, "visible");
         let first = b.mul(kv_head, context);
         let query = affine(&mut b, unit, self.padded(), 0);
-        let u = Unit { slot, position, first, query };
+        let u = Unit {
+            slot,
+            position,
+            first,
+            query,
+        };
 
         let zero = b.f32(0.0);
         let lowest = b.f32(LOWEST);
@@ -114,7 +125,9 @@ impl Attention {
         let running = Running {
             max: b.named_var("max", lowest),
             sum: b.named_var("sum", zero),
-            values: (0..self.padded() / LANES).map(|_| b.named_var("out", zeros)).collect(),
+            values: (0..self.padded() / LANES)
+                .map(|_| b.named_var("out", zeros))
+                .collect(),
         };
         let round = affine(&mut b, visible, 1, CHUNK - 1);
         let chunk_size = b.i32(CHUNK as i32);
@@ -135,22 +148,53 @@ impl Attention {
     fn declare(&self, b: &mut KernelBuilder) -> Regions {
         let padded = self.padded();
         let fixed = |n: usize| Extent::fixed(n as i64);
-        let q = b.region("q", Space::Arena, Elem::F32, fixed(self.max_rows * self.heads * padded), false);
+        let q = b.region(
+            "q",
+            Space::Arena,
+            Elem::F32,
+            fixed(self.max_rows * self.heads * padded),
+            false,
+        );
         let cache = Extent::per_context((self.kv_heads * padded) as i64);
         let k = b.region("k", Space::Kv, Elem::F32, cache, false);
         let v = b.region("v", Space::Kv, Elem::F32, cache, false);
         let per_position = Extent::per_context(1);
-        let tags = self.mask.map(|_| b.region("tags", Space::Kv, Elem::I32, per_position, false));
+        let tags = self
+            .mask
+            .map(|_| b.region("tags", Space::Kv, Elem::I32, per_position, false));
         let clusters = self
             .mask
             .is_some_and(|m| m.clusters)
             .then(|| b.region("clusters", Space::Kv, Elem::I32, per_position, false));
-        let y = b.region("y", Space::Arena, Elem::F32, fixed(self.max_rows * self.stride), true);
-        let rows = b.region("rows", Space::Rows, Elem::I32, fixed(4 * self.max_rows), false);
+        let y = b.region(
+            "y",
+            Space::Arena,
+            Elem::F32,
+            fixed(self.max_rows * self.stride),
+            true,
+        );
+        let rows = b.region(
+            "rows",
+            Space::Rows,
+            Elem::I32,
+            fixed(4 * self.max_rows),
+            false,
+        );
         let scores = b.local("scores", Elem::F32, CHUNK as i64);
         let visible = self.mask.map(|_| b.local("seen", Elem::I32, CHUNK as i64));
         let head = (self.head_dim % LANES != 0).then(|| b.local("head", Elem::F32, padded as i64));
-        Regions { q, k, v, rows, tags, clusters, y, scores, visible, head }
+        Regions {
+            q,
+            k,
+            v,
+            rows,
+            tags,
+            clusters,
+            y,
+            scores,
+            visible,
+            head,
+        }
     }
 
     fn chunk(
@@ -225,7 +269,10 @@ impl Attention {
     }
 
     /// Attends to `count` positions (1 to 256) and merges the result into `running`.
-    #[expect(clippy::too_many_arguments, reason = "the unit's values; a struct of them would be built for one call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the unit's values; a struct of them would be built for one call"
+    )]
     fn attend(
         &self,
         b: &mut KernelBuilder,
@@ -371,7 +418,9 @@ impl Attention {
     ) -> Vec<ValueId> {
         let zero = b.f32(0.0);
         let zeros = b.splat(zero);
-        let sums: Vec<VarId> = (0..self.padded() / LANES).map(|_| b.named_var("part", zeros)).collect();
+        let sums: Vec<VarId> = (0..self.padded() / LANES)
+            .map(|_| b.named_var("part", zeros))
+            .collect();
         let start = b.i32(0);
         b.for_(start, count, |b, j| {
             let row = self.cache_row(b, u, j, position);
@@ -389,7 +438,14 @@ impl Attention {
     }
 
     /// Divides by the sum and writes the head's real columns; the last head zeroes the row's padding.
-    fn store(&self, b: &mut KernelBuilder, r: &Regions, row: ValueId, head: ValueId, running: &Running) {
+    fn store(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        row: ValueId,
+        head: ValueId,
+        running: &Running,
+    ) {
         let total = b.get(running.sum);
         let total = b.splat(total);
         let start = affine(b, row, self.stride, 0);

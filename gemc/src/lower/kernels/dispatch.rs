@@ -2,7 +2,8 @@
 //! module phases have; and the phase kernel that calls the modules.
 
 use super::vector::affine;
-use crate::kernel::{Cmp, Elem, Extent, Kernel, KernelBuilder, Ops, ParamId, Space, Ty, ValueId};
+use crate::kernel::build::{KernelBuilder, Ops};
+use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the dispatch kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,10 @@ impl Dispatch {
     /// counts `[module][16]`; active (their number, then modules ascending); rows where nothing fired; their number.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
-        let doc = format!("row lists of {} modules from the top {} of each row", self.modules, self.top_k);
+        let doc = format!(
+            "row lists of {} modules from the top {} of each row",
+            self.modules, self.top_k
+        );
         let mut b = KernelBuilder::new(&self.name(), &doc, 1);
         let r = self.declare(&mut b);
         let zero = b.i32(0);
@@ -90,7 +94,13 @@ impl Dispatch {
 
     fn declare(&self, b: &mut KernelBuilder) -> Regions {
         let mut arena = |name: &str, len: usize, mutable| {
-            b.region(name, Space::Arena, Elem::I32, Extent::fixed(len as i64), mutable)
+            b.region(
+                name,
+                Space::Arena,
+                Elem::I32,
+                Extent::fixed(len as i64),
+                mutable,
+            )
         };
         Regions {
             fired: arena("fired", self.max_rows * self.top_k, false),
@@ -166,7 +176,13 @@ pub fn call_modules(modules: usize, each: u32) -> Kernel {
     let doc = format!("unit u: unit u % {each} of active module u / {each}, of {modules}");
     let name = format!("call_modules_{modules}x{each}");
     let mut b = KernelBuilder::new(&name, &doc, modules as u32 * each);
-    let active = b.region("active", Space::Arena, Elem::I32, Extent::fixed(modules as i64 + 1), false);
+    let active = b.region(
+        "active",
+        Space::Arena,
+        Elem::I32,
+        Extent::fixed(modules as i64 + 1),
+        false,
+    );
     let table = b.table("modules", modules as u32);
     let unit = b.unit();
     let each = b.i32(each as i32);
@@ -188,14 +204,24 @@ pub fn tags(modules: usize, by_flag: bool, clusters: bool, max_rows: usize) -> K
     let kind = if by_flag { "flag" } else { "domain" };
     let suffix = if clusters { "_and_cluster" } else { "" };
     let name = format!("scar_tags_{kind}{modules}{suffix}");
-    let mut b = KernelBuilder::new(&name, &format!("{kind}{suffix} of each row to SCAR's memory"), max_rows as u32);
+    let mut b = KernelBuilder::new(
+        &name,
+        &format!("{kind}{suffix} of each row to SCAR's memory"),
+        max_rows as u32,
+    );
     let rows_len = Extent::fixed(max_rows as i64);
     let cache = Extent::per_context(1);
     let domain = b.region("domain", Space::Arena, Elem::I32, rows_len, false);
     let ids = clusters.then(|| b.region("clusters", Space::Arena, Elem::I32, rows_len, false));
     let tags = b.region("tags", Space::Kv, Elem::I32, cache, true);
     let cache_ids = clusters.then(|| b.region("cluster_ids", Space::Kv, Elem::I32, cache, true));
-    let rows = b.region("rows", Space::Rows, Elem::I32, Extent::fixed(4 * max_rows as i64), false);
+    let rows = b.region(
+        "rows",
+        Space::Rows,
+        Elem::I32,
+        Extent::fixed(4 * max_rows as i64),
+        false,
+    );
     let row = b.unit();
     let slot_field = affine(&mut b, row, 4, 1);
     let slot = b.load(Ty::I32, rows, slot_field);

@@ -7,7 +7,8 @@
 use gem_runtime::format::Codec;
 
 use super::quantise::Quantised;
-use crate::kernel::{Elem, Extent, KernelBuilder, Ops, ParamId, Space, Ty, ValueId, VarId};
+use crate::kernel::build::{KernelBuilder, Ops};
+use crate::kernel::{Elem, Extent, ParamId, Space, Ty, ValueId, VarId};
 use crate::target::DotStrategy;
 
 /// Weight rows of a tile.
@@ -17,6 +18,12 @@ pub const TILE: usize = 16;
 #[must_use]
 pub fn block_bytes(codec: Codec) -> usize {
     TILE * 32 / 8 * codec.spec().code_bits as usize
+}
+
+/// Code values of N4.
+#[must_use]
+pub fn n4_table() -> [i8; 16] {
+    *Codec::N4.spec().table.expect("N4 is a table format")
 }
 
 /// Planes of a packed matrix as kernel parameters.
@@ -43,7 +50,13 @@ impl Planes {
         let codes = region("codes", Elem::I8, tiles * blocks * block_bytes);
         let scales = region("scales", Elem::I8, tiles * blocks * TILE);
         let row_scales = region("row_scales", Elem::F32, tiles * TILE);
-        Self { codec, blocks, codes, scales, row_scales }
+        Self {
+            codec,
+            blocks,
+            codes,
+            scales,
+            row_scales,
+        }
     }
 
     /// 16 outputs of tile `tile` for each activation row: F32x16 values, row scale applied.
@@ -57,12 +70,7 @@ impl Planes {
     ) -> Vec<ValueId> {
         let zero = b.f32(0.0);
         let zero = b.splat(zero);
-        let sums: Vec<VarId> = rows
-            .iter()
-            .map(|_| {
-                b.named_var("acc", zero)
-            })
-            .collect();
+        let sums: Vec<VarId> = rows.iter().map(|_| b.named_var("acc", zero)).collect();
         let block_count = b.i32(self.blocks as i32);
         let first_block = b.mul(tile, block_count);
         b.name(first_block, "first_block");
@@ -125,7 +133,13 @@ impl Planes {
     }
 
     /// The codes of a 64-byte chunk as (k-group, 16 rows x 4 bytes), in the form the strategy multiplies.
-    fn unpack(&self, b: &mut KernelBuilder, dot: DotStrategy, index: ValueId, chunk: usize) -> Vec<(usize, ValueId)> {
+    fn unpack(
+        &self,
+        b: &mut KernelBuilder,
+        dot: DotStrategy,
+        index: ValueId,
+        chunk: usize,
+    ) -> Vec<(usize, ValueId)> {
         if self.codec == Codec::B8 {
             let codes = b.load_range(Ty::I8x64, self.codes, index, -127, 127);
             let codes = match dot {
@@ -142,13 +156,15 @@ impl Planes {
         let low = b.and(packed, nibble);
         let high = b.shr_u(packed, 4);
         let high = b.and(high, nibble);
-        [(chunk, low), (chunk + 4, high)].map(|(group, codes)| (group, self.value_of_nibble(b, codes))).into()
+        [(chunk, low), (chunk + 4, high)]
+            .map(|(group, codes)| (group, self.value_of_nibble(b, codes)))
+            .into()
     }
 
     fn value_of_nibble(&self, b: &mut KernelBuilder, codes: ValueId) -> ValueId {
         match self.codec {
             Codec::N4 => {
-                let table = gem_runtime::format::N4_TABLE.map(|c| (i32::from(c) + N4_OFFSET) as i8);
+                let table = n4_table().map(|c| (i32::from(c) + N4_OFFSET) as i8);
                 let table = b.i8_lanes(table);
                 b.lookup(table, codes)
             }
@@ -170,9 +186,15 @@ impl Planes {
                     DotStrategy::Pairs => Offset::None,
                     DotStrategy::Bytes4 => Offset::Fixed(128),
                 };
-                BlockScale { factor: b.widen_u(bytes), offset }
+                BlockScale {
+                    factor: b.widen_u(bytes),
+                    offset,
+                }
             }
-            Codec::L4 => BlockScale { factor: b.widen_s(bytes), offset: Offset::Fixed(8) },
+            Codec::L4 => BlockScale {
+                factor: b.widen_s(bytes),
+                offset: Offset::Fixed(8),
+            },
             Codec::N4 => {
                 let byte = b.widen_s(bytes);
                 let one = lanes(b, 1);
@@ -180,7 +202,10 @@ impl Planes {
                 let shift = b.and(byte, one);
                 let doubled = b.shl(shift, 1);
                 let base = lanes(b, N4_OFFSET);
-                BlockScale { factor, offset: Offset::PerRow(b.sub(doubled, base)) }
+                BlockScale {
+                    factor,
+                    offset: Offset::PerRow(b.sub(doubled, base)),
+                }
             }
         }
     }
@@ -243,7 +268,10 @@ impl RowBase {
     fn new(b: &mut KernelBuilder, x: &Quantised, row: ValueId) -> Self {
         let width = b.i32(x.cols as i32);
         let blocks = b.i32((x.cols / 32) as i32);
-        Self { code: b.mul(row, width), block: b.mul(row, blocks) }
+        Self {
+            code: b.mul(row, width),
+            block: b.mul(row, blocks),
+        }
     }
 }
 
@@ -273,29 +301,34 @@ struct Sums {
 
 impl Sums {
     fn new(dot: DotStrategy, codec: Codec, rows: usize) -> Self {
-        Self { dot, codec, words: vec![None; rows], pairs: vec![None; rows] }
+        Self {
+            dot,
+            codec,
+            words: vec![None; rows],
+            pairs: vec![None; rows],
+        }
     }
 
     fn add(&mut self, b: &mut KernelBuilder, row: usize, codes: ValueId, activations: ValueId) {
         match (self.dot, self.codec) {
             (DotStrategy::Bytes4, _) => {
                 let before = self.words[row].unwrap_or_else(|| zero_words(b));
-                self.words[row] = Some(b.dot4u(before, codes, activations));
+                self.words[row] = Some(b.dot4_u(before, codes, activations));
             }
             // 8 pairs of 15 * 127 twice stay below 2^15: one widening per block.
             (DotStrategy::Pairs, Codec::L4) => {
-                let pair = b.dot2u(codes, activations);
+                let pair = b.dot2_u(codes, activations);
                 self.pairs[row] = Some(match self.pairs[row] {
                     Some(before) => b.add(before, pair),
                     None => pair,
                 });
             }
             (DotStrategy::Pairs, Codec::B8) => {
-                let pair = b.dot2s(codes, activations);
+                let pair = b.dot2_s(codes, activations);
                 self.add_words(b, row, pair);
             }
             (DotStrategy::Pairs, Codec::N4) => {
-                let pair = b.dot2u(codes, activations);
+                let pair = b.dot2_u(codes, activations);
                 self.add_words(b, row, pair);
             }
         }

@@ -2,9 +2,10 @@
 
 use gem_runtime::format::Codec;
 
-use super::dot::{TILE, block_bytes};
+use super::dot::{TILE, block_bytes, n4_table};
 use super::vector::{LANES, affine};
-use crate::kernel::{Cmp, Elem, Extent, Kernel, KernelBuilder, Ops, ParamId, Space, Ty, ValueId};
+use crate::kernel::build::{KernelBuilder, Ops};
+use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the embedding kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,28 +40,60 @@ impl Embed {
     pub fn name(&self) -> String {
         let positions = if self.positions > 0 { "_positions" } else { "" };
         let token_type = if self.token_type { "_type" } else { "" };
-        format!("embed_{:?}_{}x{}{positions}{token_type}", self.codec, self.vocab, self.cols).to_lowercase()
+        format!(
+            "embed_{:?}_{}x{}{positions}{token_type}",
+            self.codec, self.vocab, self.cols
+        )
+        .to_lowercase()
     }
 
     /// Writes the kernel; one unit a row. Arguments: codes, scales, row scales; [positions]; [type]; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
-        let doc = format!("h [rows, {}] = token rows of [{}, {}] in {:?}", self.cols, self.vocab, self.cols, self.codec);
+        let doc = format!(
+            "h [rows, {}] = token rows of [{}, {}] in {:?}",
+            self.cols, self.vocab, self.cols, self.codec
+        );
         let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
         let blocks = self.cols.div_ceil(32);
         let stride = 32 * blocks;
         let weights = |b: &mut KernelBuilder, name: &str, elem, len: usize| {
             b.region(name, Space::Weights, elem, Extent::fixed(len as i64), false)
         };
-        let codes = weights(&mut b, "codes", Elem::I8, self.tiles * blocks * block_bytes(self.codec));
+        let codes = weights(
+            &mut b,
+            "codes",
+            Elem::I8,
+            self.tiles * blocks * block_bytes(self.codec),
+        );
         let scales = weights(&mut b, "scales", Elem::I8, self.tiles * blocks * TILE);
         let row_scales = weights(&mut b, "row_scales", Elem::F32, self.tiles * TILE);
-        let positions = (self.positions > 0).then(|| weights(&mut b, "positions", Elem::F32, self.positions * stride));
-        let token_type = self.token_type.then(|| weights(&mut b, "token_type", Elem::F32, stride));
-        let rows = b.region("rows", Space::Rows, Elem::I32, Extent::fixed(4 * self.max_rows as i64), false);
-        let h = b.region("h", Space::Arena, Elem::F32, Extent::fixed((self.max_rows * stride) as i64), true);
+        let positions = (self.positions > 0)
+            .then(|| weights(&mut b, "positions", Elem::F32, self.positions * stride));
+        let token_type = self
+            .token_type
+            .then(|| weights(&mut b, "token_type", Elem::F32, stride));
+        let rows = b.region(
+            "rows",
+            Space::Rows,
+            Elem::I32,
+            Extent::fixed(4 * self.max_rows as i64),
+            false,
+        );
+        let h = b.region(
+            "h",
+            Space::Arena,
+            Elem::F32,
+            Extent::fixed((self.max_rows * stride) as i64),
+            true,
+        );
         let unpacked = b.local("unpacked", Elem::I8, 64);
-        let table = Table { codes, scales, row_scales, unpacked };
+        let table = Table {
+            codes,
+            scales,
+            row_scales,
+            unpacked,
+        };
 
         let row = b.unit();
         let field = affine(&mut b, row, 4, 0);
@@ -110,7 +143,13 @@ impl Embed {
     }
 
     /// `float(scale * code)` of the 32 columns of block `block` of row `token`.
-    fn block(&self, b: &mut KernelBuilder, table: &Table, token: ValueId, block: ValueId) -> [ValueId; 2] {
+    fn block(
+        &self,
+        b: &mut KernelBuilder,
+        table: &Table,
+        token: ValueId,
+        block: ValueId,
+    ) -> [ValueId; 2] {
         let sixteen = b.i32(TILE as i32);
         let tile = b.div(token, sixteen);
         let lane = b.rem(token, sixteen);
@@ -133,7 +172,13 @@ impl Embed {
     }
 
     /// The block's 32 codes in the first 32 bytes: word g holds k-group g.
-    fn codes(&self, b: &mut KernelBuilder, table: &Table, chunk: ValueId, lane: ValueId) -> ValueId {
+    fn codes(
+        &self,
+        b: &mut KernelBuilder,
+        table: &Table,
+        chunk: ValueId,
+        lane: ValueId,
+    ) -> ValueId {
         let groups = block_bytes(self.codec) / 64;
         let zero = b.i32(0);
         let mut words = b.splat(zero);
@@ -143,7 +188,8 @@ impl Embed {
             let word = b.load(Ty::I32, table.codes, index);
             let word = b.splat(word);
             // The high nibbles of a 4-bit chunk are k-group g + 4.
-            let lanes: [i32; 16] = std::array::from_fn(|l| if l % groups == group && l < 8 { -1 } else { 0 });
+            let lanes: [i32; 16] =
+                std::array::from_fn(|l| if l % groups == group && l < 8 { -1 } else { 0 });
             let lanes = b.i32_lanes(lanes);
             let word = b.and(word, lanes);
             words = b.or(words, word);
@@ -165,7 +211,7 @@ impl Embed {
         let indices = b.bits(Ty::I8x64, indices);
         match self.codec {
             Codec::N4 => {
-                let grid = b.i8_lanes(gem_runtime::format::N4_TABLE);
+                let grid = b.i8_lanes(n4_table());
                 b.lookup(grid, indices)
             }
             _ => indices,
@@ -173,7 +219,13 @@ impl Embed {
     }
 
     /// Block scale of one row in every lane, and what is added to each code.
-    fn scale(&self, b: &mut KernelBuilder, table: &Table, start: ValueId, lane: ValueId) -> (ValueId, ValueId) {
+    fn scale(
+        &self,
+        b: &mut KernelBuilder,
+        table: &Table,
+        start: ValueId,
+        lane: ValueId,
+    ) -> (ValueId, ValueId) {
         // One byte, read through its word: the IR has no loads of single bytes.
         let four = b.i32(4);
         let word = b.div(lane, four);
@@ -214,5 +266,9 @@ fn byte_of(b: &mut KernelBuilder, word: ValueId, position: ValueId, unsigned: bo
 
 fn extend(b: &mut KernelBuilder, word: ValueId, byte: u32, unsigned: bool) -> ValueId {
     let shifted = b.shl(word, 24 - 8 * byte);
-    if unsigned { b.shr_u(shifted, 24) } else { b.shr_s(shifted, 24) }
+    if unsigned {
+        b.shr_u(shifted, 24)
+    } else {
+        b.shr_s(shifted, 24)
+    }
 }

@@ -4,8 +4,8 @@ use gem_runtime::format::Codec;
 
 use super::dot::{Planes, TILE};
 use super::quantise::Quantised;
-use crate::kernel::build::FunctionRef;
-use crate::kernel::{Elem, Extent, Kernel, KernelBuilder, Ops, ParamId, Space, Ty, ValueId};
+use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 use crate::target::DotStrategy;
 
 /// Rows that share one pass over a tile, at most.
@@ -100,11 +100,19 @@ impl Matmul {
             Epilogue::Store => String::new(),
             Epilogue::Residual => "_residual".to_owned(),
             Epilogue::Quantise { gated, .. } => {
-                format!("_{}{}quantise", self.act_name, if gated { "gated_" } else { "" })
+                format!(
+                    "_{}{}quantise",
+                    self.act_name,
+                    if gated { "gated_" } else { "" }
+                )
             }
         };
         let bias = if self.bias { "_bias" } else { "" };
-        format!("matmul_{codec}_{}x{}{bias}{rows}{epilogue}", self.tiles * TILE, self.cols)
+        format!(
+            "matmul_{codec}_{}x{}{bias}{rows}{epilogue}",
+            self.tiles * TILE,
+            self.cols
+        )
     }
 
     /// Writes the kernel. Arguments: codes, scales, row scales; [bias]; input codes, scales, sums; [list, count];
@@ -126,7 +134,9 @@ impl Matmul {
         let block = b.i32(row_block as i32);
         if row_block > 1 {
             let blocks = b.div(count, block);
-            b.comment(&format!("{row_block} rows at a time share one pass over the weights"));
+            b.comment(&format!(
+                "{row_block} rows at a time share one pass over the weights"
+            ));
             b.for_(zero, blocks, |b, index| {
                 let first = b.mul(index, block);
                 let rows: Vec<ValueId> = (0..row_block)
@@ -167,13 +177,24 @@ impl<'a> Body<'a> {
     fn declare(b: &mut KernelBuilder, spec: &'a Matmul, dot: DotStrategy) -> Self {
         let planes = Planes::declare(b, spec.codec, spec.tiles, spec.cols);
         let outputs = Extent::fixed((spec.tiles * TILE) as i64);
-        let bias = spec.bias.then(|| b.region("bias", Space::Weights, Elem::F32, outputs, false));
-        let input = Quantised::declare(b, "x", spec.input_rows, spec.cols.next_multiple_of(32), false);
+        let bias = spec
+            .bias
+            .then(|| b.region("bias", Space::Weights, Elem::F32, outputs, false));
+        let input = Quantised::declare(
+            b,
+            "x",
+            spec.input_rows,
+            spec.cols.next_multiple_of(32),
+            false,
+        );
         let list = match spec.rows {
             Rows::List { entries, .. } => {
                 let len = Extent::fixed(entries as i64);
                 let list = b.region("list", Space::Arena, Elem::I32, len, false);
-                Some((list, b.region("count", Space::Arena, Elem::I32, Extent::fixed(1), false)))
+                Some((
+                    list,
+                    b.region("count", Space::Arena, Elem::I32, Extent::fixed(1), false),
+                ))
             }
             _ => None,
         };
@@ -188,7 +209,16 @@ impl<'a> Body<'a> {
             }
             _ => Output::Floats(b.region("y", Space::Arena, Elem::F32, floats, true)),
         };
-        Self { spec, dot, planes, bias, input, list, residual, output }
+        Self {
+            spec,
+            dot,
+            planes,
+            bias,
+            input,
+            list,
+            residual,
+            output,
+        }
     }
 
     fn row_count(&self, b: &mut KernelBuilder) -> ValueId {
@@ -276,11 +306,21 @@ impl<'a> Body<'a> {
 
     /// The tiles whose outputs make one block of 32: two of them, and two more for up.
     fn tiles_per_unit(&self) -> usize {
-        if matches!(self.spec.epilogue, Epilogue::Quantise { gated: true, .. }) { 4 } else { 2 }
+        if matches!(self.spec.epilogue, Epilogue::Quantise { gated: true, .. }) {
+            4
+        } else {
+            2
+        }
     }
 
     /// Computes the unit's tiles into local memory, `[tile][row][16]`.
-    fn local_tiles(&self, b: &mut KernelBuilder, unit: ValueId, local: ParamId, inputs: &[ValueId]) {
+    fn local_tiles(
+        &self,
+        b: &mut KernelBuilder,
+        unit: ValueId,
+        local: ParamId,
+        inputs: &[ValueId],
+    ) {
         let two = b.i32(2);
         let first = b.mul(unit, two);
         let up = b.i32((self.spec.tiles / 2) as i32 - 2);
@@ -303,7 +343,12 @@ impl<'a> Body<'a> {
     }
 
     /// 16 activated values from the unit's local tiles; `at` gives the element of part 0 (gate) or 2 (up).
-    fn activated(&self, b: &mut KernelBuilder, at: impl Fn(usize) -> usize, local: ParamId) -> ValueId {
+    fn activated(
+        &self,
+        b: &mut KernelBuilder,
+        at: impl Fn(usize) -> usize,
+        local: ParamId,
+    ) -> ValueId {
         let load = |b: &mut KernelBuilder, part: usize| {
             let index = b.i32(at(part) as i32);
             b.load(Ty::F32x16, local, index)

@@ -6,7 +6,8 @@
 use super::quantise::{BLOCK, Quantised};
 use super::vector::{LANES, affine, chunk_index};
 use crate::graph::NormKind;
-use crate::kernel::{Elem, Extent, Kernel, KernelBuilder, Ops, ParamId, Space, Ty, ValueId};
+use crate::kernel::build::{KernelBuilder, Ops};
+use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What a norm kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,22 +48,35 @@ impl Norm {
             (false, true) => "_quantise",
             _ => "",
         };
-        format!("{kind}_{}_eps{:08x}{bias}{outputs}", self.cols, self.eps.to_bits())
+        format!(
+            "{kind}_{}_eps{:08x}{bias}{outputs}",
+            self.cols,
+            self.eps.to_bits()
+        )
     }
 
     /// Writes the kernel; one unit a row. Arguments: weight; [bias]; input; [f32 output]; [codes, scales, sums].
     #[must_use]
     pub fn kernel(&self) -> Kernel {
-        let doc = format!("{:?} norm of rows of {} f32, eps {:e}", self.kind, self.cols, self.eps);
+        let doc = format!(
+            "{:?} norm of rows of {} f32, eps {:e}",
+            self.kind, self.cols, self.eps
+        );
         let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
         let stride = self.stride();
         let vector = Extent::fixed(stride as i64);
         let matrix = Extent::fixed((self.max_rows * stride) as i64);
         let weight = b.region("weight", Space::Weights, Elem::F32, vector, false);
-        let bias = self.bias.then(|| b.region("bias", Space::Weights, Elem::F32, vector, false));
+        let bias = self
+            .bias
+            .then(|| b.region("bias", Space::Weights, Elem::F32, vector, false));
         let x = b.region("x", Space::Arena, Elem::F32, matrix, false);
-        let y = self.floats.then(|| b.region("y", Space::Arena, Elem::F32, matrix, true));
-        let yq = self.quantised.then(|| Quantised::declare(&mut b, "yq", self.max_rows, stride, true));
+        let y = self
+            .floats
+            .then(|| b.region("y", Space::Arena, Elem::F32, matrix, true));
+        let yq = self
+            .quantised
+            .then(|| Quantised::declare(&mut b, "yq", self.max_rows, stride, true));
 
         let row = b.unit();
         let start = affine(&mut b, row, stride, 0);
@@ -119,7 +133,13 @@ impl Norm {
     }
 
     /// Mean of the squares of `x - mean` over the real columns.
-    fn mean_square(&self, b: &mut KernelBuilder, x: ParamId, start: ValueId, mean: Option<ValueId>) -> ValueId {
+    fn mean_square(
+        &self,
+        b: &mut KernelBuilder,
+        x: ParamId,
+        start: ValueId,
+        mean: Option<ValueId>,
+    ) -> ValueId {
         let zero = b.f32(0.0);
         let zero = b.splat(zero);
         let acc = b.named_var("squares", zero);
@@ -144,7 +164,9 @@ impl Norm {
         };
         b.for_(first, chunks, |b, chunk| step(b, chunk, None));
         if self.cols % LANES > 0 {
-            let mask = b.i32_lanes(std::array::from_fn(|lane| if lane < self.cols % LANES { -1 } else { 0 }));
+            let mask = b.i32_lanes(std::array::from_fn(|lane| {
+                if lane < self.cols % LANES { -1 } else { 0 }
+            }));
             step(b, chunks, Some(mask));
         }
         let total = b.get(acc);
@@ -154,7 +176,11 @@ impl Norm {
     }
 
     /// Sum of `value(chunk)` over all chunks; padding is zero.
-    fn sum(&self, b: &mut KernelBuilder, value: impl Fn(&mut KernelBuilder, ValueId) -> ValueId) -> ValueId {
+    fn sum(
+        &self,
+        b: &mut KernelBuilder,
+        value: impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
+    ) -> ValueId {
         let zero = b.f32(0.0);
         let zero = b.splat(zero);
         let acc = b.named_var("sum", zero);

@@ -1,6 +1,7 @@
 //! Activations to int8 per block of 32: codes, scale and sum of codes, the form that every dot reads.
 
-use crate::kernel::{Cmp, Elem, Extent, KernelBuilder, Ops, ParamId, Space, Ty, ValueId};
+use crate::kernel::build::{KernelBuilder, Ops};
+use crate::kernel::{Cmp, Elem, Extent, ParamId, Space, Ty, ValueId};
 
 /// Columns of an activation block.
 pub const BLOCK: usize = 32;
@@ -23,23 +24,47 @@ pub struct Quantised {
 
 impl Quantised {
     /// Declares the regions, in this order of arguments.
-    pub fn declare(b: &mut KernelBuilder, prefix: &str, rows: usize, cols: usize, mutable: bool) -> Self {
+    pub fn declare(
+        b: &mut KernelBuilder,
+        prefix: &str,
+        rows: usize,
+        cols: usize,
+        mutable: bool,
+    ) -> Self {
         debug_assert_eq!(cols % BLOCK, 0);
         let blocks = cols / BLOCK;
         let mut region = |name: &str, elem, per_row: usize| {
             let len = Extent::fixed((rows * per_row) as i64);
-            b.region(&format!("{prefix}_{name}"), Space::Arena, elem, len, mutable)
+            b.region(
+                &format!("{prefix}_{name}"),
+                Space::Arena,
+                elem,
+                len,
+                mutable,
+            )
         };
         let codes = region("codes", Elem::I8, cols);
         let scales = region("scales", Elem::F32, blocks);
         let sums = region("sums", Elem::I32, blocks);
-        Self { codes, scales, sums, cols }
+        Self {
+            codes,
+            scales,
+            sums,
+            cols,
+        }
     }
 
     /// Quantises the 32 values `low`, `high` into block `block` of row `row`.
     ///
     /// `scale = max|x| / 127` (as a product with 1/127), `code = round(x * (127 / max|x|))` to nearest even.
-    pub fn store_block(&self, b: &mut KernelBuilder, row: ValueId, block: ValueId, low: ValueId, high: ValueId) {
+    pub fn store_block(
+        &self,
+        b: &mut KernelBuilder,
+        row: ValueId,
+        block: ValueId,
+        low: ValueId,
+        high: ValueId,
+    ) {
         let magnitude_low = b.abs(low);
         let magnitude_high = b.abs(high);
         let larger = b.max(magnitude_low, magnitude_high);
@@ -103,7 +128,12 @@ pub fn rows(max_rows: usize, stride: usize) -> crate::kernel::Kernel {
 }
 
 /// The 32 floats of block `block` of the row that starts at element `start`.
-pub fn load_block(b: &mut KernelBuilder, region: ParamId, start: ValueId, block: ValueId) -> (ValueId, ValueId) {
+pub fn load_block(
+    b: &mut KernelBuilder,
+    region: ParamId,
+    start: ValueId,
+    block: ValueId,
+) -> (ValueId, ValueId) {
     let width = b.i32(BLOCK as i32);
     let column = b.mul(block, width);
     let index = b.add(start, column);
@@ -122,7 +152,13 @@ pub fn selected(max_rows: usize, max_outputs: usize, stride: usize) -> crate::ke
     let len = Extent::fixed((max_rows * stride) as i64);
     let input = b.region("x", Space::Arena, Elem::F32, len, false);
     let output = Quantised::declare(&mut b, "xq", max_outputs, stride, true);
-    let outputs = b.region("outputs", Space::Outputs, Elem::I32, Extent::fixed(max_outputs as i64), false);
+    let outputs = b.region(
+        "outputs",
+        Space::Outputs,
+        Elem::I32,
+        Extent::fixed(max_outputs as i64),
+        false,
+    );
     let unit = b.unit();
     let row = b.load(Ty::I32, outputs, unit);
     let limit = b.i32(max_rows as i32);

@@ -2,8 +2,8 @@
 //! to the query buffer and the key/value cache, heads zero-padded to whole vectors.
 
 use super::vector::{LANES, affine, chunk_index};
-use crate::kernel::build::FunctionRef;
-use crate::kernel::{Elem, Extent, Kernel, KernelBuilder, Ops, ParamId, Space, Ty, ValueId};
+use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// Cosines and sines of each row's position: f32 `[max_rows][padded half]` each; one unit a row. Arguments: inverse
 /// frequencies, cosines, sines.
@@ -13,8 +13,20 @@ pub fn table(half: usize, max_rows: usize, sin: &FunctionRef, cos: &FunctionRef)
     let doc = format!("cos and sin of position * frequency, {half} frequencies");
     let mut b = KernelBuilder::new(&format!("rope_table_{half}"), &doc, max_rows as u32);
     let matrix = Extent::fixed((max_rows * padded) as i64);
-    let frequencies = b.region("frequencies", Space::Weights, Elem::F32, Extent::fixed(padded as i64), false);
-    let rows = b.region("rows", Space::Rows, Elem::I32, Extent::fixed(4 * max_rows as i64), false);
+    let frequencies = b.region(
+        "frequencies",
+        Space::Weights,
+        Elem::F32,
+        Extent::fixed(padded as i64),
+        false,
+    );
+    let rows = b.region(
+        "rows",
+        Space::Rows,
+        Elem::I32,
+        Extent::fixed(4 * max_rows as i64),
+        false,
+    );
     let cosines = b.region("cosines", Space::Arena, Elem::F32, matrix, true);
     let sines = b.region("sines", Space::Arena, Elem::F32, matrix, true);
     let row = b.unit();
@@ -93,8 +105,14 @@ impl Heads {
     #[must_use]
     pub fn name(&self) -> String {
         let rope = if self.rope { "_rope" } else { "" };
-        let norm = self.qk_norm.map(|eps| format!("_norm{:08x}", eps.to_bits())).unwrap_or_default();
-        format!("heads_{}_{}x{}_of_{}{rope}{norm}", self.heads, self.kv_heads, self.head_dim, self.stride)
+        let norm = self
+            .qk_norm
+            .map(|eps| format!("_norm{:08x}", eps.to_bits()))
+            .unwrap_or_default();
+        format!(
+            "heads_{}_{}x{}_of_{}{rope}{norm}",
+            self.heads, self.kv_heads, self.head_dim, self.stride
+        )
     }
 
     /// Writes the kernel; a unit is a head of a row: queries, then keys, then values. Arguments: projection; [cosines,
@@ -108,7 +126,13 @@ impl Heads {
         let units = self.max_rows as u32 * self.units_per_row();
         let mut b = KernelBuilder::new(&self.name(), &doc, units);
         let regions = self.declare(&mut b);
-        let rows = b.region("rows", Space::Rows, Elem::I32, Extent::fixed(4 * self.max_rows as i64), false);
+        let rows = b.region(
+            "rows",
+            Space::Rows,
+            Elem::I32,
+            Extent::fixed(4 * self.max_rows as i64),
+            false,
+        );
         let unit = b.unit();
         let per_row = b.i32(self.units_per_row() as i32);
         let row = b.div(unit, per_row);
@@ -176,11 +200,20 @@ impl Heads {
         let padded = self.padded();
         let half = (self.head_dim / 2).next_multiple_of(LANES);
         let arena = |b: &mut KernelBuilder, name: &str, len: usize, mutable| {
-            b.region(name, Space::Arena, Elem::F32, Extent::fixed(len as i64), mutable)
+            b.region(
+                name,
+                Space::Arena,
+                Elem::F32,
+                Extent::fixed(len as i64),
+                mutable,
+            )
         };
         let x = arena(b, "qkv", self.max_rows * self.stride, false);
         let cos_sin = self.rope.then(|| {
-            (arena(b, "cosines", self.max_rows * half, false), arena(b, "sines", self.max_rows * half, false))
+            (
+                arena(b, "cosines", self.max_rows * half, false),
+                arena(b, "sines", self.max_rows * half, false),
+            )
         });
         let norms = self.qk_norm.map(|_| {
             let len = Extent::fixed(padded as i64);
@@ -194,11 +227,27 @@ impl Heads {
         let k = b.region("k", Space::Kv, Elem::F32, cache, true);
         let v = b.region("v", Space::Kv, Elem::F32, cache, true);
         let head = b.local("head", Elem::F32, padded as i64);
-        Regions { x, cos_sin, norms, q, k, v, head }
+        Regions {
+            x,
+            cos_sin,
+            norms,
+            q,
+            k,
+            v,
+            head,
+        }
     }
 
     /// Head `h` of the row's part at `start` into local memory, normed and rotated.
-    fn head(&self, b: &mut KernelBuilder, r: &Regions, role: Role, row: ValueId, h: ValueId, start: ValueId) {
+    fn head(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        role: Role,
+        row: ValueId,
+        h: ValueId,
+        start: ValueId,
+    ) {
         let offset = affine(b, h, self.head_dim, 0);
         let from = b.add(start, offset);
         self.each(b, self.head_dim, |b, index, ty| {
@@ -218,7 +267,12 @@ impl Heads {
     }
 
     /// Calls `body(index, type)` over `len` elements: whole vectors where they fit, single elements where not.
-    fn each(&self, b: &mut KernelBuilder, len: usize, body: impl Fn(&mut KernelBuilder, ValueId, Ty)) {
+    fn each(
+        &self,
+        b: &mut KernelBuilder,
+        len: usize,
+        body: impl Fn(&mut KernelBuilder, ValueId, Ty),
+    ) {
         if len % LANES == 0 {
             b.for_n((len / LANES) as i32, |b, chunk| {
                 let index = affine(b, chunk, LANES, 0);
@@ -232,7 +286,8 @@ impl Heads {
     /// RMS norm of the local head; its padding is zero.
     fn norm(&self, b: &mut KernelBuilder, r: &Regions, weight: ParamId, eps: f32) {
         let zero = b.i32(0);
-        let squares = super::vector::inner_product(b, (r.head, zero), (r.head, zero), self.padded());
+        let squares =
+            super::vector::inner_product(b, (r.head, zero), (r.head, zero), self.padded());
         let share = b.f32(1.0 / self.head_dim as f32);
         let mean = b.mul(squares, share);
         let eps = b.f32(eps);
@@ -252,7 +307,14 @@ impl Heads {
     }
 
     /// Rotate-half: `(a, b) -> (a cos - b sin, b cos + a sin)` of elements i and i + half.
-    fn rotate(&self, b: &mut KernelBuilder, r: &Regions, row: ValueId, cosines: ParamId, sines: ParamId) {
+    fn rotate(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        row: ValueId,
+        cosines: ParamId,
+        sines: ParamId,
+    ) {
         let half = self.head_dim / 2;
         let start = affine(b, row, half.next_multiple_of(LANES), 0);
         self.each(b, half, |b, index, ty| {
@@ -274,7 +336,12 @@ impl Heads {
     }
 
     /// The local head, padding included, through `store(index, value)`.
-    fn copy(&self, b: &mut KernelBuilder, r: &Regions, store: impl Fn(&mut KernelBuilder, ValueId, ValueId)) {
+    fn copy(
+        &self,
+        b: &mut KernelBuilder,
+        r: &Regions,
+        store: impl Fn(&mut KernelBuilder, ValueId, ValueId),
+    ) {
         b.for_n((self.padded() / LANES) as i32, |b, chunk| {
             let index = affine(b, chunk, LANES, 0);
             let value = b.load(Ty::F32x16, r.head, index);

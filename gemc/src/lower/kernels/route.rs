@@ -3,8 +3,8 @@
 
 use super::vector::{LANES, affine, inner_product};
 use crate::graph::Score;
-use crate::kernel::build::FunctionRef;
-use crate::kernel::{Cmp, Elem, Extent, Kernel, KernelBuilder, Ops, ParamId, Space, Ty, ValueId};
+use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the router kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +58,10 @@ impl Router {
     /// `[row][K]`; domain `[row]`.
     #[must_use]
     pub fn kernel(&self, exp: &FunctionRef) -> Kernel {
-        let doc = format!("p over {} modules, top {} above {}", self.modules, self.top_k, self.threshold);
+        let doc = format!(
+            "p over {} modules, top {} above {}",
+            self.modules, self.top_k, self.threshold
+        );
         let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
         let r = self.declare(&mut b);
         let row = b.unit();
@@ -86,16 +89,62 @@ impl Router {
     fn declare(&self, b: &mut KernelBuilder) -> RouterRegions {
         let fixed = |n: usize| Extent::fixed(n as i64);
         let rows = self.max_rows;
-        let x = b.region("x", Space::Arena, Elem::F32, fixed(rows * self.stride), false);
-        let weight = b.region("weight", Space::Weights, Elem::F32, fixed(self.modules * self.stride), false);
-        let bias =
-            self.bias.then(|| b.region("bias", Space::Weights, Elem::F32, fixed(self.modules), false));
-        let p = b.region("p", Space::Arena, Elem::F32, fixed(rows * self.modules), true);
-        let fired = b.region("fired", Space::Arena, Elem::I32, fixed(rows * self.top_k), true);
-        let gates = b.region("gates", Space::Arena, Elem::F32, fixed(rows * self.top_k), true);
+        let x = b.region(
+            "x",
+            Space::Arena,
+            Elem::F32,
+            fixed(rows * self.stride),
+            false,
+        );
+        let weight = b.region(
+            "weight",
+            Space::Weights,
+            Elem::F32,
+            fixed(self.modules * self.stride),
+            false,
+        );
+        let bias = self.bias.then(|| {
+            b.region(
+                "bias",
+                Space::Weights,
+                Elem::F32,
+                fixed(self.modules),
+                false,
+            )
+        });
+        let p = b.region(
+            "p",
+            Space::Arena,
+            Elem::F32,
+            fixed(rows * self.modules),
+            true,
+        );
+        let fired = b.region(
+            "fired",
+            Space::Arena,
+            Elem::I32,
+            fixed(rows * self.top_k),
+            true,
+        );
+        let gates = b.region(
+            "gates",
+            Space::Arena,
+            Elem::F32,
+            fixed(rows * self.top_k),
+            true,
+        );
         let domain = b.region("domain", Space::Arena, Elem::I32, fixed(rows), true);
         let taken = b.local("taken", Elem::I32, self.modules as i64);
-        RouterRegions { x, weight, bias, p, fired, gates, domain, taken }
+        RouterRegions {
+            x,
+            weight,
+            bias,
+            p,
+            fired,
+            gates,
+            domain,
+            taken,
+        }
     }
 
     /// `e^(p - max) / sum`, modules ascending.
@@ -253,11 +302,33 @@ fn scalar_exp(b: &mut KernelBuilder, x: ValueId, exp: &FunctionRef) -> ValueId {
 #[must_use]
 pub fn clusters(count: usize, stride: usize, max_rows: usize) -> Kernel {
     let doc = format!("nearest of {count} centroids");
-    let mut b = KernelBuilder::new(&format!("clusters_{count}_x{stride}"), &doc, max_rows as u32);
+    let mut b = KernelBuilder::new(
+        &format!("clusters_{count}_x{stride}"),
+        &doc,
+        max_rows as u32,
+    );
     let fixed = |n: usize| Extent::fixed(n as i64);
-    let x = b.region("x", Space::Arena, Elem::F32, fixed(max_rows * stride), false);
-    let centroids = b.region("centroids", Space::Weights, Elem::F32, fixed(count * stride), false);
-    let norms = b.region("norms", Space::Weights, Elem::F32, fixed(count.next_multiple_of(LANES)), false);
+    let x = b.region(
+        "x",
+        Space::Arena,
+        Elem::F32,
+        fixed(max_rows * stride),
+        false,
+    );
+    let centroids = b.region(
+        "centroids",
+        Space::Weights,
+        Elem::F32,
+        fixed(count * stride),
+        false,
+    );
+    let norms = b.region(
+        "norms",
+        Space::Weights,
+        Elem::F32,
+        fixed(count.next_multiple_of(LANES)),
+        false,
+    );
     let ids = b.region("ids", Space::Arena, Elem::I32, fixed(max_rows), true);
     let row = b.unit();
     let start = affine(&mut b, row, stride, 0);
@@ -328,21 +399,31 @@ impl Combine {
     /// [residual]; output. Order: base, then modules ascending, then the residual plus all that.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
-        let doc = format!("base + gated modules (top {}) of {} columns", self.top_k, self.stride);
+        let doc = format!(
+            "base + gated modules (top {}) of {} columns",
+            self.top_k, self.stride
+        );
         let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
         let matrix = Extent::fixed((self.max_rows * self.stride) as i64);
         let arena = |b: &mut KernelBuilder, name: &str, elem, len, mutable| {
             b.region(name, Space::Arena, elem, len, mutable)
         };
-        let base = (self.base != Base::None).then(|| arena(&mut b, "base", Elem::F32, matrix, false));
+        let base =
+            (self.base != Base::None).then(|| arena(&mut b, "base", Elem::F32, matrix, false));
         let slots = Extent::fixed((self.max_rows * self.top_k) as i64);
         let modules = (self.top_k > 0).then(|| {
             let fired = arena(&mut b, "fired", Elem::I32, slots, false);
             let gates = arena(&mut b, "gates", Elem::F32, slots, false);
             let outputs = Extent::fixed((self.max_rows * self.top_k * self.stride) as i64);
-            (fired, gates, arena(&mut b, "outputs", Elem::F32, outputs, false))
+            (
+                fired,
+                gates,
+                arena(&mut b, "outputs", Elem::F32, outputs, false),
+            )
         });
-        let residual = self.residual.then(|| arena(&mut b, "residual", Elem::F32, matrix, false));
+        let residual = self
+            .residual
+            .then(|| arena(&mut b, "residual", Elem::F32, matrix, false));
         let y = arena(&mut b, "y", Elem::F32, matrix, true);
         let row = b.unit();
         let start = affine(&mut b, row, self.stride, 0);
@@ -386,7 +467,10 @@ impl Combine {
         b.finish()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "three regions and three values of one loop")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "three regions and three values of one loop"
+    )]
     fn add_modules(
         &self,
         b: &mut KernelBuilder,

@@ -1,6 +1,7 @@
 //! Small pieces that several kernels share: inner products of f32 rows, rows of 16-lane chunks.
 
-use crate::kernel::{KernelBuilder, Ops, ParamId, Ty, ValueId};
+use crate::kernel::build::{KernelBuilder, Ops};
+use crate::kernel::{ParamId, Ty, ValueId};
 
 /// Lanes of a chunk.
 pub const LANES: usize = 16;

@@ -1,0 +1,99 @@
+//! The vector operations that generated kernels call: one module per [`Level`] of instructions, all with the same
+//! function names, so that a kernel's text differs between targets only in the module it imports.
+//!
+//! Names are `operation_type`, after the kernel IR's operations; [`portable`] documents each and is the reference: all
+//! levels give the same bits, except for the payload of a NaN that arithmetic makes and for operands that the kernel
+//! IR's verifier excludes. The functions of a level may be called where [`Level::features`] are enabled.
+
+pub mod half;
+pub mod portable;
+#[cfg(all(test, feature = "std"))]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+pub mod x86_v3;
+#[cfg(target_arch = "x86_64")]
+pub mod x86_v4_vnni;
+
+/// A set of vector instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// Plain Rust on arrays.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C: vectors are pairs of 256 bits.
+    X86V3,
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
+    X86V4Vnni,
+}
+
+impl Level {
+    /// Every level, slowest first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::X86V3, Self::X86V4Vnni];
+
+    /// Name of the module in [`crate::simd`], also in targets and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::X86V3 => "x86_v3",
+            Self::X86V4Vnni => "x86_v4_vnni",
+        }
+    }
+
+    /// The level with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
+    /// What `#[target_feature(enable = "..")]` of a kernel says; empty for none.
+    #[must_use]
+    pub const fn features(self) -> &'static str {
+        match self {
+            Self::Portable => "",
+            Self::X86V3 => "avx2,fma,f16c",
+            Self::X86V4Vnni => "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+        }
+    }
+
+    /// Whether the CPU this runs on has the instructions. Without `std`, whether the build assumes them.
+    #[must_use]
+    pub fn supported(self) -> bool {
+        match self {
+            Self::Portable => true,
+            Self::X86V3 => has_v3(),
+            Self::X86V4Vnni => has_v3() && has_v4_vnni(),
+        }
+    }
+}
+
+/// Asks the CPU, or without `std` the build.
+#[cfg(target_arch = "x86_64")]
+macro_rules! has {
+    ($($feature:tt),*) => {{
+        #[cfg(feature = "std")]
+        let all = $(std::arch::is_x86_feature_detected!($feature))&&*;
+        #[cfg(not(feature = "std"))]
+        let all = $(cfg!(target_feature = $feature))&&*;
+        all
+    }};
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_v3() -> bool {
+    has!("avx2", "fma", "f16c")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_v4_vnni() -> bool {
+    has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_v3() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_v4_vnni() -> bool {
+    false
+}

@@ -1,0 +1,297 @@
+//! x86-64 with AVX2, FMA and F16C: a 512-bit vector is a pair of 256-bit halves, lower lanes first.
+
+use core::arch::x86_64::*;
+
+/// 16 bytes.
+pub type I8x16 = __m128i;
+/// 16 words of 16 bits, or half-precision floats.
+pub type I16x16 = __m256i;
+
+/// Declares a vector type of two halves.
+macro_rules! pair {
+    ($($(#[$doc:meta])* $name:ident($half:ty);)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            #[repr(C)]
+            pub struct $name(pub $half, pub $half);
+        )*
+    };
+}
+
+pair! {
+    /// 64 bytes, signed or not as the operation says.
+    I8x64(__m256i);
+    /// 32 words of 16 bits.
+    I16x32(__m256i);
+    /// 16 integers, or a mask: lanes all ones or zero.
+    I32x16(__m256i);
+    /// 16 singles.
+    F32x16(__m256);
+}
+
+/// Declares functions with the features of this level; each is documented at [`super::portable`].
+macro_rules! level {
+    ($(fn $name:ident $(<const $N:ident: $NT:ty>)? ($($a:ident: $A:ty),*) -> $R:ty $body:block)*) => {
+        $(
+            #[doc = concat!("See [`", stringify!($name), "`](super::portable::", stringify!($name), ").")]
+            #[must_use]
+            #[inline]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            pub fn $name $(<const $N: $NT>)? ($($a: $A),*) -> $R $body
+        )*
+    };
+}
+
+/// Declares operations whose halves are computed alone, by an expression or closure over the halves.
+macro_rules! halfwise {
+    ($($name:ident($($a:ident: $A:ident),+) -> $R:ident = $e:expr;)*) => {
+        level! {
+            $(fn $name($($a: $A),+) -> $R {
+                let lower = { $(let $a = $a.0;)+ $e };
+                let upper = { $(let $a = $a.1;)+ $e };
+                $R(lower, upper)
+            })*
+        }
+    };
+}
+
+halfwise! {
+    add_f32x16(a: F32x16, b: F32x16) -> F32x16 = _mm256_add_ps(a, b);
+    sub_f32x16(a: F32x16, b: F32x16) -> F32x16 = _mm256_sub_ps(a, b);
+    mul_f32x16(a: F32x16, b: F32x16) -> F32x16 = _mm256_mul_ps(a, b);
+    div_f32x16(a: F32x16, b: F32x16) -> F32x16 = _mm256_div_ps(a, b);
+    fma_f32x16(a: F32x16, b: F32x16, c: F32x16) -> F32x16 = _mm256_fmadd_ps(a, b, c);
+    min_f32x16(a: F32x16, b: F32x16) -> F32x16 = _mm256_min_ps(a, b);
+    max_f32x16(a: F32x16, b: F32x16) -> F32x16 = _mm256_max_ps(a, b);
+    abs_f32x16(a: F32x16) -> F32x16 = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
+    neg_f32x16(a: F32x16) -> F32x16 = _mm256_xor_ps(_mm256_set1_ps(-0.0), a);
+    sqrt_f32x16(a: F32x16) -> F32x16 = _mm256_sqrt_ps(a);
+    cmp_eq_f32x16(a: F32x16, b: F32x16) -> I32x16 = compare::<_CMP_EQ_OQ>(a, b);
+    cmp_ne_f32x16(a: F32x16, b: F32x16) -> I32x16 = compare::<_CMP_NEQ_UQ>(a, b);
+    cmp_lt_f32x16(a: F32x16, b: F32x16) -> I32x16 = compare::<_CMP_LT_OQ>(a, b);
+    cmp_le_f32x16(a: F32x16, b: F32x16) -> I32x16 = compare::<_CMP_LE_OQ>(a, b);
+    cmp_gt_f32x16(a: F32x16, b: F32x16) -> I32x16 = compare::<_CMP_GT_OQ>(a, b);
+    cmp_ge_f32x16(a: F32x16, b: F32x16) -> I32x16 = compare::<_CMP_GE_OQ>(a, b);
+    select_f32x16(m: I32x16, a: F32x16, b: F32x16) -> F32x16 = _mm256_blendv_ps(b, a, _mm256_castsi256_ps(m));
+
+    add_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_add_epi32(a, b);
+    sub_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_sub_epi32(a, b);
+    mul_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_mullo_epi32(a, b);
+    min_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_min_epi32(a, b);
+    max_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_max_epi32(a, b);
+    and_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_and_si256(a, b);
+    or_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_or_si256(a, b);
+    xor_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_xor_si256(a, b);
+    cmp_eq_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_cmpeq_epi32(a, b);
+    cmp_ne_i32x16(a: I32x16, b: I32x16) -> I32x16 = not(_mm256_cmpeq_epi32(a, b));
+    cmp_lt_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_cmpgt_epi32(b, a);
+    cmp_le_i32x16(a: I32x16, b: I32x16) -> I32x16 = not(_mm256_cmpgt_epi32(a, b));
+    cmp_gt_i32x16(a: I32x16, b: I32x16) -> I32x16 = _mm256_cmpgt_epi32(a, b);
+    cmp_ge_i32x16(a: I32x16, b: I32x16) -> I32x16 = not(_mm256_cmpgt_epi32(b, a));
+    select_i32x16(m: I32x16, a: I32x16, b: I32x16) -> I32x16 = _mm256_blendv_epi8(b, a, m);
+
+    add_i16x32(a: I16x32, b: I16x32) -> I16x32 = _mm256_add_epi16(a, b);
+    and_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm256_and_si256(a, b);
+    or_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm256_or_si256(a, b);
+    xor_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm256_xor_si256(a, b);
+
+    to_float_i32x16(a: I32x16) -> F32x16 = _mm256_cvtepi32_ps(a);
+    to_int_f32x16(a: F32x16) -> I32x16 = _mm256_cvtps_epi32(a);
+
+    dot2_u_i8x64(unsigned: I8x64, signed: I8x64) -> I16x32 = _mm256_maddubs_epi16(unsigned, signed);
+    dot2_s_i8x64(a: I8x64, b: I8x64) -> I16x32 = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+    dot_words_i16x32(a: I16x32, b: I16x32) -> I32x16 = _mm256_madd_epi16(a, b);
+    dot4_u_i8x64(acc: I32x16, unsigned: I8x64, signed: I8x64) -> I32x16 = dot4_u(acc, unsigned, signed);
+}
+
+/// An ordered comparison as a mask.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn compare<const PREDICATE: i32>(a: __m256, b: __m256) -> __m256i {
+    _mm256_castps_si256(_mm256_cmp_ps::<PREDICATE>(a, b))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn not(mask: __m256i) -> __m256i {
+    _mm256_xor_si256(mask, _mm256_set1_epi32(-1))
+}
+
+/// Even and odd bytes as words, whose products cannot saturate as `maddubs` would.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot4_u(acc: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    let even = _mm256_madd_epi16(
+        _mm256_and_si256(unsigned, _mm256_set1_epi16(0xff)),
+        _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(signed)),
+    );
+    let odd = _mm256_madd_epi16(
+        _mm256_srli_epi16::<8>(unsigned),
+        _mm256_srai_epi16::<8>(signed),
+    );
+    _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
+}
+
+level! {
+    fn fma_f32(a: f32, b: f32, c: f32) -> f32 {
+        _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)))
+    }
+
+    fn sqrt_f32(a: f32) -> f32 {
+        _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(a)))
+    }
+
+    fn to_int_f32(a: f32) -> i32 {
+        _mm_cvtss_si32(_mm_set_ss(a))
+    }
+
+    fn lanes_i32x16(lanes: [i32; 16]) -> I32x16 {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = lanes;
+        I32x16(
+            _mm256_setr_epi32(a, b, c, d, e, f, g, h),
+            _mm256_setr_epi32(i, j, k, l, m, n, o, p),
+        )
+    }
+
+    fn lanes_i8x16(lanes: [i8; 16]) -> I8x16 {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = lanes;
+        _mm_setr_epi8(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
+    }
+
+    fn splat_f32(a: f32) -> F32x16 {
+        F32x16(_mm256_set1_ps(a), _mm256_set1_ps(a))
+    }
+
+    fn splat_i32(a: i32) -> I32x16 {
+        I32x16(_mm256_set1_epi32(a), _mm256_set1_epi32(a))
+    }
+
+    fn shl_i32x16<const N: i32>(a: I32x16) -> I32x16 {
+        I32x16(_mm256_slli_epi32::<N>(a.0), _mm256_slli_epi32::<N>(a.1))
+    }
+
+    fn shr_s_i32x16<const N: i32>(a: I32x16) -> I32x16 {
+        I32x16(_mm256_srai_epi32::<N>(a.0), _mm256_srai_epi32::<N>(a.1))
+    }
+
+    fn shr_u_i32x16<const N: i32>(a: I32x16) -> I32x16 {
+        I32x16(_mm256_srli_epi32::<N>(a.0), _mm256_srli_epi32::<N>(a.1))
+    }
+
+    fn shr_u_i8x64<const N: i32>(a: I8x64) -> I8x64 {
+        let kept = _mm256_set1_epi8((0xffu8 >> N) as i8);
+        I8x64(
+            _mm256_and_si256(_mm256_srli_epi16::<N>(a.0), kept),
+            _mm256_and_si256(_mm256_srli_epi16::<N>(a.1), kept),
+        )
+    }
+
+    fn widen_s_i8x16(a: I8x16) -> I32x16 {
+        I32x16(_mm256_cvtepi8_epi32(a), _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(a)))
+    }
+
+    fn widen_u_i8x16(a: I8x16) -> I32x16 {
+        I32x16(_mm256_cvtepu8_epi32(a), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(a)))
+    }
+
+    fn narrow_i32x16(a: I32x16) -> I8x16 {
+        let low = _mm256_set1_epi32(0xff);
+        // Words of lanes 0-3, 8-11 | 4-7, 12-15; then bytes in that order.
+        let words = _mm256_packus_epi32(_mm256_and_si256(a.0, low), _mm256_and_si256(a.1, low));
+        let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+        _mm_shuffle_epi32::<0b11_01_10_00>(bytes)
+    }
+
+    fn half_to_float_i16x16(a: I16x16) -> F32x16 {
+        F32x16(
+            _mm256_cvtph_ps(_mm256_castsi256_si128(a)),
+            _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(a)),
+        )
+    }
+
+    fn float_to_half_f32x16(a: F32x16) -> I16x16 {
+        _mm256_set_m128i(
+            _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a.1),
+            _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a.0),
+        )
+    }
+
+    fn reduce_add_f32x16(a: F32x16) -> f32 {
+        let a = _mm256_add_ps(a.0, a.1);
+        let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+        let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+        _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)))
+    }
+
+    fn reduce_max_f32x16(a: F32x16) -> f32 {
+        let a = _mm256_max_ps(a.0, a.1);
+        let a = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+        let a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+        _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)))
+    }
+
+    fn reduce_add_i32x16(a: I32x16) -> i32 {
+        let a = _mm256_add_epi32(a.0, a.1);
+        let a = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+        let a = _mm_add_epi32(a, _mm_unpackhi_epi64(a, a));
+        _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32::<1>(a)))
+    }
+
+    fn lookup_i8x64(table: I8x16, index: I8x64) -> I8x64 {
+        let table = _mm256_broadcastsi128_si256(table);
+        I8x64(_mm256_shuffle_epi8(table, index.0), _mm256_shuffle_epi8(table, index.1))
+    }
+
+    fn bits_i8x64_i16x32(a: I8x64) -> I16x32 { I16x32(a.0, a.1) }
+    fn bits_i8x64_i32x16(a: I8x64) -> I32x16 { I32x16(a.0, a.1) }
+    fn bits_i8x64_f32x16(a: I8x64) -> F32x16 { F32x16(_mm256_castsi256_ps(a.0), _mm256_castsi256_ps(a.1)) }
+    fn bits_i16x32_i8x64(a: I16x32) -> I8x64 { I8x64(a.0, a.1) }
+    fn bits_i16x32_i32x16(a: I16x32) -> I32x16 { I32x16(a.0, a.1) }
+    fn bits_i16x32_f32x16(a: I16x32) -> F32x16 { F32x16(_mm256_castsi256_ps(a.0), _mm256_castsi256_ps(a.1)) }
+    fn bits_i32x16_i8x64(a: I32x16) -> I8x64 { I8x64(a.0, a.1) }
+    fn bits_i32x16_i16x32(a: I32x16) -> I16x32 { I16x32(a.0, a.1) }
+    fn bits_i32x16_f32x16(a: I32x16) -> F32x16 { F32x16(_mm256_castsi256_ps(a.0), _mm256_castsi256_ps(a.1)) }
+    fn bits_f32x16_i8x64(a: F32x16) -> I8x64 { I8x64(_mm256_castps_si256(a.0), _mm256_castps_si256(a.1)) }
+    fn bits_f32x16_i16x32(a: F32x16) -> I16x32 { I16x32(_mm256_castps_si256(a.0), _mm256_castps_si256(a.1)) }
+    fn bits_f32x16_i32x16(a: F32x16) -> I32x16 { I32x16(_mm256_castps_si256(a.0), _mm256_castps_si256(a.1)) }
+}
+
+/// Declares unaligned loads and stores.
+macro_rules! memory {
+    ($($load:ident, $store:ident, $T:ident;)*) => {
+        $(
+            #[doc = concat!("See [`", stringify!($load), "`](super::portable::", stringify!($load), ").")]
+            ///
+            /// # Safety
+            /// The vector's bytes must be readable.
+            #[must_use]
+            #[inline]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            pub unsafe fn $load(from: *const u8) -> $T {
+                // SAFETY: the caller's promise; every bit pattern is a value.
+                unsafe { from.cast::<$T>().read_unaligned() }
+            }
+
+            #[doc = concat!("See [`", stringify!($store), "`](super::portable::", stringify!($store), ").")]
+            ///
+            /// # Safety
+            /// The vector's bytes must be writable, and nobody else may use them meanwhile.
+            #[inline]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            pub unsafe fn $store(to: *mut u8, a: $T) {
+                // SAFETY: the caller's promise.
+                unsafe { to.cast::<$T>().write_unaligned(a) }
+            }
+        )*
+    };
+}
+
+memory! {
+    load_i8x16, store_i8x16, I8x16;
+    load_i8x64, store_i8x64, I8x64;
+    load_i16x16, store_i16x16, I16x16;
+    load_i16x32, store_i16x32, I16x32;
+    load_i32x16, store_i32x16, I32x16;
+    load_f32x16, store_f32x16, F32x16;
+}

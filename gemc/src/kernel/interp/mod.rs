@@ -1,0 +1,196 @@
+//! Verified program in, the same computation run step by step: the oracle that the other executions are compared with.
+//!
+//! Every kernel is translated once into a flat list of typed instructions over slots, then run unit by unit on the
+//! runtime's own memory. Nothing is assumed that can be checked: accesses are held against the regions of this step,
+//! loads against their declared ranges, and a clamp, wrap or saturation that the rules exclude is a [`Trap`]. What is
+//! not excluded is bit-exact: floats are computed lane by lane as [`crate::kernel`] says; only which NaN an operation
+//! on NaNs yields is left to the machine.
+
+mod code;
+mod exec;
+mod fault;
+mod memory;
+mod race;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod translate;
+mod vector;
+
+pub use fault::{Fault, Trap};
+
+use super::verify::Verified;
+use super::{Program, TableEntry};
+use code::Code;
+use gem_runtime::abi::{self, Ctx, Part, ProgramShape, RoutingTap, Units};
+use race::Races;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// A program that the interpreter can run.
+#[derive(Debug)]
+pub struct InterpProgram {
+    shape: ProgramShape,
+    kernels: Vec<Code>,
+    functions: Vec<Code>,
+    tables: Vec<Vec<TableEntry>>,
+    body: Phases,
+    head: Phases,
+    taps: Vec<RoutingTap>,
+    races: Option<Races>,
+}
+
+#[derive(Debug)]
+struct Phases {
+    entries: Vec<TableEntry>,
+    units: Vec<Units>,
+}
+
+impl Phases {
+    fn new(phases: &[super::Phase]) -> Self {
+        Self {
+            entries: phases.iter().map(|p| p.entry.clone()).collect(),
+            units: phases.iter().map(|p| p.units).collect(),
+        }
+    }
+}
+
+impl InterpProgram {
+    /// Translates every kernel.
+    #[must_use]
+    pub fn new(verified: &Verified) -> Self {
+        let program = verified.program();
+        let kernels = program.kernels.iter().map(translate::kernel).collect();
+        let functions = program.functions.iter().map(translate::function).collect();
+        let mut this = Self {
+            shape: program.shape,
+            kernels,
+            functions,
+            tables: program.tables.iter().map(|t| t.entries.clone()).collect(),
+            body: Phases::new(&program.body),
+            head: Phases::new(&program.head),
+            taps: taps(program),
+            races: None,
+        };
+        this.size_stacks();
+        this
+    }
+
+    /// Also checks that units of one phase neither write the same bytes nor read what another unit writes. Slow: it
+    /// keeps a record per byte.
+    #[must_use]
+    pub fn with_race_check(mut self) -> Self {
+        self.races = Some(Races::default());
+        self
+    }
+
+    /// Runs units `begin..end` of a phase.
+    ///
+    /// # Errors
+    /// The first broken rule; memory is left as it was then.
+    ///
+    /// # Safety
+    /// As [`abi::Program::run`].
+    pub unsafe fn try_run(
+        &self,
+        part: Part,
+        phase: usize,
+        ctx: &Ctx,
+        begin: u32,
+        end: u32,
+    ) -> Result<(), Trap> {
+        let phases = match part {
+            Part::Body => &self.body,
+            Part::Head => &self.head,
+        };
+        if let Some(races) = &self.races {
+            races.enter(part, phase);
+        }
+        // SAFETY: the caller's contract is the one of `run_entry`, and the entry is a phase of this program.
+        unsafe { exec::run_entry(self, &phases.entries[phase], ctx, begin..end, None) }
+    }
+
+    /// Gives every function room for the functions it calls, and kernels room for those they call. A function calls
+    /// earlier ones only, whose needs are known by then.
+    fn size_stacks(&mut self) {
+        for i in 0..self.functions.len() {
+            let below = self.below(&self.functions[i]);
+            self.functions[i].below = below;
+        }
+        for i in 0..self.kernels.len() {
+            let below = self.below(&self.kernels[i]);
+            self.kernels[i].below = below;
+        }
+    }
+
+    /// Scalar and vector slots that the callees of some code need at most.
+    fn below(&self, code: &Code) -> (usize, usize) {
+        code.callees
+            .iter()
+            .map(|f| self.functions[f.index()].stack())
+            .fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)))
+    }
+}
+
+/// The taps, with names that live as long as the runtime's interface asks.
+fn taps(program: &Program) -> Vec<RoutingTap> {
+    program
+        .taps
+        .iter()
+        .map(|tap| RoutingTap {
+            site: intern(&tap.site),
+            after: tap.after,
+            modules: tap.modules,
+            top_k: tap.top_k,
+            p: tap.p,
+            fired: tap.fired,
+            gates: tap.gates,
+            domain: tap.domain,
+            cluster: tap.cluster,
+        })
+        .collect()
+}
+
+/// A copy of a name that is never freed; every name is copied once per process.
+fn intern(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let copy: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.insert(copy);
+    copy
+}
+
+impl abi::Program for InterpProgram {
+    fn shape(&self) -> &ProgramShape {
+        &self.shape
+    }
+
+    fn phases(&self, part: Part) -> &[Units] {
+        match part {
+            Part::Body => &self.body.units,
+            Part::Head => &self.head.units,
+        }
+    }
+
+    fn taps(&self) -> &[RoutingTap] {
+        &self.taps
+    }
+
+    /// Empty: calls are resolved here.
+    fn tables(&self) -> &[abi::Table] {
+        &[]
+    }
+
+    /// # Panics
+    /// On a [`Trap`]: the interface has no errors, because compiled programs have none. A trap is a bug of the lowering
+    /// or of a declared range, never of the user's input.
+    unsafe fn run(&self, part: Part, phase: usize, ctx: &Ctx, begin: u32, end: u32) {
+        // SAFETY: the caller keeps the same contract.
+        if let Err(trap) = unsafe { self.try_run(part, phase, ctx, begin, end) } {
+            unreachable!("{part:?} phase {phase}: {trap}");
+        }
+    }
+}

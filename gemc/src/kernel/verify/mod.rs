@@ -1,0 +1,176 @@
+//! Program in, proof of well-formedness out: only [`verify`] makes a [`Verified`], and every backend asks for one.
+//!
+//! What holds of a verified program, for every step the runtime may run and whatever the weight file and earlier steps
+//! left in memory: every value is computed before it is used and has the type its operation says; every access lies in
+//! its region and every region in its buffer; every division is by a positive number; every call reaches a kernel that
+//! takes those units. Provided loads keep their declared ranges: words of 16 bits do not wrap or saturate and masks are
+//! masks. What is *not* proved: that units of one phase write disjoint memory (the interpreter can check a run).
+
+mod access;
+mod error;
+mod eval;
+mod flow;
+mod function;
+mod lanes;
+mod params;
+mod program;
+mod range;
+mod structure;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Place, Problem, VerifyError};
+pub use range::Range;
+
+use super::{Kernel, KernelId, ParamId, Program};
+
+/// Blocks in blocks at most.
+pub const MAX_DEPTH: usize = 32;
+/// Loops in loops at most; the analysis visits a body twice per enclosing loop that assigns locals.
+pub const MAX_LOOP_DEPTH: usize = 8;
+/// Functions that call functions, and tables whose entries call tables, at most.
+pub const MAX_CALL_DEPTH: usize = 8;
+/// Local memory of a unit at most, in bytes.
+pub const MAX_LOCAL_BYTES: i64 = 64 << 10;
+/// Errors reported at most.
+const MAX_ERRORS: usize = 64;
+
+/// What the verifier found out about a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelInfo {
+    /// By value: bounds of I32 values and of the lanes of integer vectors, where the value is computed.
+    pub ranges: Vec<Option<Range>>,
+    /// Bytes of local memory.
+    pub local_bytes: u32,
+    /// Calls of table entries.
+    pub calls: Vec<CallSite>,
+}
+
+/// A call of a table's entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallSite {
+    /// The table parameter.
+    pub table: ParamId,
+    /// Every called unit is below.
+    pub units: i64,
+}
+
+/// A program that passed [`verify`].
+#[derive(Clone, Debug)]
+pub struct Verified {
+    program: Program,
+    kernels: Vec<KernelInfo>,
+}
+
+impl Verified {
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What is known about a kernel.
+    #[must_use]
+    pub fn info(&self, id: KernelId) -> &KernelInfo {
+        &self.kernels[id.index()]
+    }
+
+    /// The program, to be changed and verified again.
+    #[must_use]
+    pub fn into_program(self) -> Program {
+        self.program
+    }
+}
+
+/// Checks a program; see the module.
+///
+/// # Errors
+/// Every broken rule, in program order, at most 64.
+pub fn verify(program: Program) -> Result<Verified, Vec<VerifyError>> {
+    let mut errors = Errors::default();
+    let kernels = check(&program, &mut errors);
+    if errors.list.is_empty() {
+        Ok(Verified { program, kernels })
+    } else {
+        Err(errors.list)
+    }
+}
+
+fn check(program: &Program, errors: &mut Errors) -> Vec<KernelInfo> {
+    program::check_shape(&program.shape, errors);
+    program::check_names(program, errors);
+    for (i, f) in program.functions.iter().enumerate() {
+        errors.at(Place::function(&f.name));
+        function::check(program, i, f, errors);
+    }
+    function::check_depth(program, errors);
+    if !errors.list.is_empty() {
+        return Vec::new();
+    }
+    let kernels: Vec<KernelInfo> = program
+        .kernels
+        .iter()
+        .map(|k| check_kernel(program, k, errors))
+        .collect();
+    if errors.list.is_empty() {
+        program::check_phases(program, &kernels, errors);
+    }
+    kernels
+}
+
+fn check_kernel(program: &Program, kernel: &Kernel, errors: &mut Errors) -> KernelInfo {
+    errors.at(Place::kernel(&kernel.name));
+    let before = errors.total;
+    let local_bytes = params::check(kernel, errors);
+    structure::check(program, kernel, errors);
+    if errors.total > before {
+        // Ids may be out of range; the analysis of ranges relies on a sound structure.
+        return KernelInfo {
+            ranges: Vec::new(),
+            local_bytes,
+            calls: Vec::new(),
+        };
+    }
+    let (ranges, calls) = flow::analyse(program, kernel, errors);
+    KernelInfo {
+        ranges,
+        local_bytes,
+        calls,
+    }
+}
+
+/// Errors so far, and where the checker stands.
+#[derive(Debug, Default)]
+struct Errors {
+    list: Vec<VerifyError>,
+    total: usize,
+    place: Place,
+    /// Above zero: problems are not recorded (a first pass over a loop).
+    muted: u32,
+}
+
+impl Errors {
+    fn at(&mut self, place: Place) {
+        self.place = place;
+    }
+
+    fn push(&mut self, problem: impl Into<Problem>) {
+        self.push_at(None, problem);
+    }
+
+    fn push_at(&mut self, value: Option<super::ValueId>, problem: impl Into<Problem>) {
+        if self.muted > 0 {
+            return;
+        }
+        self.total += 1;
+        if self.list.len() < MAX_ERRORS {
+            self.list.push(VerifyError {
+                place: Place {
+                    value,
+                    ..self.place.clone()
+                },
+                problem: problem.into(),
+            });
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a caller of the reference executor can get wrong, each with what is allowed.
+
+use crate::graph::{NodeId, Site};
+
+/// Why a run, or a change of weights, was refused. The model itself was checked at import.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// The batch holds no sequence.
+    #[error("a run needs at least one sequence")]
+    NoSequence,
+    /// A sequence holds no token.
+    #[error("sequence {sequence} is empty: a run needs at least one token")]
+    Empty {
+        /// Index in the batch.
+        sequence: usize,
+    },
+    /// A sequence is longer than the model's positions.
+    #[error("sequence {sequence} has {length} tokens, the model's limit is {limit}")]
+    TooLong {
+        /// Index in the batch.
+        sequence: usize,
+        /// Its tokens.
+        length: usize,
+        /// The most that is allowed.
+        limit: usize,
+    },
+    /// A token id outside the vocabulary.
+    #[error("token id {id} at row {row}: ids must be below the vocabulary size {vocab}")]
+    Token {
+        /// The id.
+        id: u32,
+        /// Row of the batch.
+        row: usize,
+        /// Vocabulary size.
+        vocab: usize,
+    },
+    /// An asked row that the batch does not have.
+    #[error("logits of row {row} were asked for, the batch has {rows} rows")]
+    OutputRow {
+        /// The row.
+        row: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
+    /// Weights were to be replaced of a node that is not a unit.
+    #[error("{node} ({origin}) has no replaceable weights: only Linear and Embed nodes have")]
+    NotAUnit {
+        /// The node.
+        node: NodeId,
+        /// Its path.
+        origin: String,
+    },
+    /// Replacement weights of the wrong size.
+    #[error("weights of {node} ({origin}): expected {expected} values, found {found}")]
+    WeightCount {
+        /// The unit.
+        node: NodeId,
+        /// Its path.
+        origin: String,
+        /// Rows times columns.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
+    /// A resumed run lacks one of the wires in `Reference::cut`.
+    #[error("a run from {from} needs wire {missing}, which was not captured")]
+    MissingWire {
+        /// First node of the resumed run.
+        from: NodeId,
+        /// The wire.
+        missing: NodeId,
+    },
+    /// A captured wire belongs to another batch.
+    #[error("wire {wire} holds {found} rows, the batch has {expected}")]
+    WireRows {
+        /// The wire.
+        wire: NodeId,
+        /// Rows of the batch.
+        expected: usize,
+        /// Rows of the wire.
+        found: usize,
+    },
+    /// Forced routing that does not fit the model or the batch.
+    #[error("forced routing of {site}: {what}")]
+    Forced {
+        /// The routed site.
+        site: Site,
+        /// What is wrong.
+        what: String,
+    },
+}

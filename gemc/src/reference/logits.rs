@@ -1,0 +1,32 @@
+//! What `gemc logits` prints: token ids in, rows of logits out.
+
+use serde::Serialize;
+
+use super::{Batch, OutputRows, Reference, ReferenceError, RunOptions};
+
+/// `{"logits": [[...], ...]}`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Logits {
+    /// By asked row, the logits of the vocabulary or of the labels.
+    pub logits: Vec<Vec<f32>>,
+}
+
+/// Logits of the last `last` positions (all without it) of one sequence; of a classifier the one row there is.
+///
+/// # Errors
+/// When the ids do not fit the model.
+pub fn logits(
+    reference: &Reference,
+    ids: &[u32],
+    last: Option<usize>,
+) -> Result<Logits, ReferenceError> {
+    let options = RunOptions {
+        outputs: last.map_or(OutputRows::All, OutputRows::Last),
+        ..RunOptions::default()
+    };
+    let run = reference.run(&Batch::one(ids), &options)?;
+    let rows = (0..run.logits.rows()).map(|row| run.logits.row(row).to_vec());
+    Ok(Logits {
+        logits: rows.collect(),
+    })
+}

@@ -1,0 +1,236 @@
+//! Row-wise operations of the reference: each fills an output whose rows are independent of each other.
+
+use rayon::prelude::*;
+
+use super::Batch;
+use super::math;
+use super::rope::Table;
+use super::router::Dispatch;
+use super::wire::Matrix;
+use crate::graph::{Activation, NormKind};
+
+/// Rows of one task: enough work to be worth handing to another thread.
+const TASK: usize = 32;
+
+/// Calls `f(row, out_row)` for every row, on the thread pool.
+fn each_row(out: &mut Matrix, f: impl Fn(usize, &mut [f32]) + Sync) {
+    let width = out.width();
+    out.values_mut()
+        .par_chunks_mut(TASK * width)
+        .enumerate()
+        .for_each(|(task, rows)| {
+            for (i, row) in rows.chunks_exact_mut(width).enumerate() {
+                f(task * TASK + i, row);
+            }
+        });
+}
+
+/// Rows `from[i]` of `input`.
+pub(super) fn gather(input: &Matrix, from: &[usize], out: &mut Matrix) {
+    each_row(out, |row, out| out.copy_from_slice(input.row(from[row])));
+}
+
+/// Token row, plus position row, plus row 0 of the token types.
+pub(super) fn embed(
+    batch: &Batch,
+    positions: &[usize],
+    token: &[f32],
+    position: Option<&[f32]>,
+    token_type: Option<&[f32]>,
+    out: &mut Matrix,
+) {
+    let width = out.width();
+    each_row(out, |row, out| {
+        let id = batch.ids()[row] as usize;
+        out.copy_from_slice(&token[id * width..][..width]);
+        if let Some(table) = position {
+            add(out, &table[positions[row] * width..][..width]);
+        }
+        if let Some(first) = token_type {
+            add(out, first);
+        }
+    });
+}
+
+#[inline(always)]
+fn add(out: &mut [f32], x: &[f32]) {
+    for (y, x) in out.iter_mut().zip(x) {
+        *y += x;
+    }
+}
+
+/// RMS or layer norm of every row.
+pub(super) fn norm(
+    kind: NormKind,
+    eps: f32,
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    x: &Matrix,
+    out: &mut Matrix,
+) {
+    each_row(out, |row, out| {
+        out.copy_from_slice(x.row(row));
+        match kind {
+            NormKind::Rms => rms_norm(out, weight, eps),
+            NormKind::Layer => layer_norm(out, weight, bias, eps),
+        }
+    });
+}
+
+/// `x / sqrt(mean(x^2) + eps) * w`, in place.
+fn rms_norm(row: &mut [f32], weight: &[f32], eps: f32) {
+    let mean = math::sum_of(row, |x| x * x) / row.len() as f32;
+    let scale = 1.0 / (mean + eps).sqrt();
+    for (x, w) in row.iter_mut().zip(weight) {
+        *x = *x * scale * w;
+    }
+}
+
+/// `(x - mean) / sqrt(var + eps) * w + b`, in place.
+fn layer_norm(row: &mut [f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) {
+    let count = row.len() as f32;
+    let mean = math::sum_of(row, |x| x) / count;
+    let variance = math::sum_of(row, |x| (x - mean) * (x - mean)) / count;
+    let scale = 1.0 / (variance + eps).sqrt();
+    for (x, w) in row.iter_mut().zip(weight) {
+        *x = (*x - mean) * scale * w;
+    }
+    if let Some(bias) = bias {
+        add(row, bias);
+    }
+}
+
+/// Int8 rounding of every row, as the kernels do.
+pub(super) fn round(x: &Matrix, out: &mut Matrix) {
+    each_row(out, |row, out| super::round::round_row(x.row(row), out));
+}
+
+/// MLP activation; a gated input holds gate | up.
+pub(super) fn activate(act: Activation, gated: bool, x: &Matrix, out: &mut Matrix) {
+    each_row(out, |row, out| {
+        let x = x.row(row);
+        if gated {
+            let (gate, up) = x.split_at(out.len());
+            math::gated(act, gate, up, out);
+        } else {
+            math::activate(act, x, out);
+        }
+    });
+}
+
+/// `a + b`.
+pub(super) fn sum(a: &Matrix, b: &Matrix, out: &mut Matrix) {
+    each_row(out, |row, out| {
+        for ((y, a), b) in out.iter_mut().zip(a.row(row)).zip(b.row(row)) {
+            *y = a + b;
+        }
+    });
+}
+
+/// How q and k rows are changed before attention.
+pub(super) struct QkTransform<'a> {
+    /// Norm weights of q and of k over a head, with the eps.
+    pub norm: Option<(&'a [f32], &'a [f32], f32)>,
+    /// Rotation by position.
+    pub rope: Option<&'a Table>,
+    /// Position of every row.
+    pub positions: &'a [usize],
+    /// Query heads; the others are keys.
+    pub heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+}
+
+/// The q and k columns of `qkv`, normalised and rotated.
+pub(super) fn transform_qk(qkv: &Matrix, by: &QkTransform<'_>, out: &mut Matrix) {
+    each_row(out, |row, out| {
+        out.copy_from_slice(&qkv.row(row)[..out.len()]);
+        for (h, head) in out.chunks_exact_mut(by.head_dim).enumerate() {
+            if let Some((q, k, eps)) = by.norm {
+                rms_norm(head, if h < by.heads { q } else { k }, eps);
+            }
+            if let Some(table) = by.rope {
+                table.rotate(head, by.positions[row]);
+            }
+        }
+    });
+}
+
+/// The base of a combination: every row of it, or those that nothing else serves.
+pub(super) enum Base<'a> {
+    /// Nothing.
+    Zero,
+    /// All rows.
+    All(&'a Matrix),
+    /// Rows of [`Dispatch::unrouted`], in order.
+    Unrouted(&'a Matrix),
+}
+
+/// `base + sum of gate_m module_m` over the fired m in ascending order.
+pub(super) fn combine(base: &Base<'_>, dispatch: &Dispatch, modules: &[&Matrix], out: &mut Matrix) {
+    let width = out.width();
+    let all = out.values_mut();
+    match base {
+        Base::All(base) => all.copy_from_slice(base.values()),
+        Base::Zero => all.fill(0.0),
+        Base::Unrouted(base) => {
+            all.fill(0.0);
+            for (i, row) in dispatch.unrouted.iter().enumerate() {
+                all[row * width..][..width].copy_from_slice(base.row(i));
+            }
+        }
+    }
+    for (module, output) in modules.iter().enumerate() {
+        let rows = dispatch.rows[module].iter().zip(&dispatch.gates[module]);
+        for (i, (row, gate)) in rows.enumerate() {
+            for (y, x) in all[row * width..][..width].iter_mut().zip(output.row(i)) {
+                *y += gate * x;
+            }
+        }
+    }
+}
+
+/// Sum of squares of every row.
+pub(super) fn squared_norms(x: &Matrix) -> Vec<f32> {
+    (0..x.rows()).map(|row| math::sum_of(x.row(row), |x| x * x)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_match_their_formulas() {
+        let x = Matrix::new(vec![3.0, -4.0, 1.0, 1.0], 2);
+        let mut out = Matrix::new(vec![0.0; 4], 2);
+        norm(NormKind::Rms, 0.5, &[1.0, 2.0], None, &x, &mut out);
+        let scale = 1.0 / 13f32.sqrt();
+        assert!((out.row(0)[0] - 3.0 * scale).abs() < 1e-6);
+        assert!((out.row(0)[1] + 8.0 * scale).abs() < 1e-6);
+        norm(NormKind::Layer, 0.0, &[1.0, 2.0], Some(&[0.5, 0.25]), &x, &mut out);
+        assert!((out.row(0)[0] - 1.5).abs() < 1e-6);
+        assert!((out.row(0)[1] + 1.75).abs() < 1e-6);
+    }
+
+    #[test]
+    fn combine_adds_gated_modules_to_each_kind_of_base() {
+        let dispatch = Dispatch {
+            rows: vec![vec![1], vec![1, 2]],
+            gates: vec![vec![0.5], vec![0.25, 2.0]],
+            unrouted: vec![0],
+        };
+        let first = Matrix::new(vec![8.0], 1);
+        let second = Matrix::new(vec![4.0, 3.0], 1);
+        let base = Matrix::new(vec![1.0, 2.0, 3.0], 1);
+        let only = Matrix::new(vec![7.0], 1);
+        let mut out = Matrix::new(vec![9.0; 3], 1);
+        for (base, want) in [
+            (Base::All(&base), [1.0, 7.0, 9.0]),
+            (Base::Unrouted(&only), [7.0, 5.0, 6.0]),
+            (Base::Zero, [0.0, 5.0, 6.0]),
+        ] {
+            combine(&base, &dispatch, &[&first, &second], &mut out);
+            assert_eq!(out.values(), want);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Rotary embedding: frequencies in f64, cos and sin in f32, applied rotate-half as in LLaMA.
+
+use crate::graph::{Rope, RopeScaling};
+
+/// Angle per position of each pair, `head_dim / 2` of them, with scaling applied.
+///
+/// The llama3 rule is Hugging Face transformers' `_compute_llama3_parameters`, restated in turns of the pair over the
+/// original context.
+#[must_use]
+pub fn frequencies(rope: &Rope, head_dim: usize) -> Vec<f64> {
+    let plain = (0..head_dim / 2).map(|i| rope.theta.powf(-((2 * i) as f64) / head_dim as f64));
+    match rope.scaling {
+        RopeScaling::None => plain.collect(),
+        RopeScaling::Linear { factor } => plain.map(|f| f / factor).collect(),
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: low,
+            high_freq_factor: high,
+            original_max_position,
+        } => plain
+            .map(|f| {
+                let turns = f64::from(original_max_position) * f / std::f64::consts::TAU;
+                if turns < low {
+                    f / factor
+                } else if turns > high {
+                    f
+                } else {
+                    let smooth = (turns - low) / (high - low);
+                    (1.0 - smooth) * f / factor + smooth * f
+                }
+            })
+            .collect(),
+    }
+}
+
+/// cos and sin of positions `0..positions`.
+pub(super) struct Table {
+    key: (Rope, usize),
+    /// Per position: the cosines of all pairs, then the sines.
+    values: Vec<f32>,
+}
+
+impl Table {
+    pub fn new(rope: &Rope, head_dim: usize, positions: usize) -> Self {
+        let frequencies = frequencies(rope, head_dim);
+        let mut values = Vec::with_capacity(positions * head_dim);
+        for position in 0..positions {
+            let angles = frequencies.iter().map(|f| position as f64 * f);
+            values.extend(angles.clone().map(|a| a.cos() as f32));
+            values.extend(angles.map(|a| a.sin() as f32));
+        }
+        Self {
+            key: (*rope, head_dim),
+            values,
+        }
+    }
+
+    /// Whether it was made for this rope and width.
+    pub fn serves(&self, rope: &Rope, head_dim: usize) -> bool {
+        self.key == (*rope, head_dim)
+    }
+
+    /// Rotates one head in place: pair i is `(x[i], x[i + head_dim / 2])`.
+    pub fn rotate(&self, head: &mut [f32], position: usize) {
+        let half = head.len() / 2;
+        let row = &self.values[position * 2 * half..][..2 * half];
+        let (cos, sin) = row.split_at(half);
+        let (first, second) = head.split_at_mut(half);
+        for i in 0..half {
+            let (a, b) = (first[i], second[i]);
+            first[i] = a * cos[i] - b * sin[i];
+            second[i] = b * cos[i] + a * sin[i];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rope(scaling: RopeScaling) -> Rope {
+        Rope {
+            theta: 500_000.0,
+            scaling,
+        }
+    }
+
+    #[test]
+    fn llama3_keeps_fast_pairs_divides_slow_ones_and_is_continuous() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position: 8192,
+        };
+        let plain = frequencies(&rope(RopeScaling::None), 128);
+        let scaled = frequencies(&rope(scaling), 128);
+        assert_eq!(plain[0], scaled[0]);
+        assert!((plain[63] / scaled[63] - 8.0).abs() < 1e-12);
+        let ratios: Vec<f64> = plain.iter().zip(&scaled).map(|(a, b)| a / b).collect();
+        assert!(ratios.is_sorted());
+        assert!(ratios.iter().any(|r| (1.5..7.0).contains(r)));
+    }
+
+    #[test]
+    fn rotation_depends_on_the_distance_alone() {
+        let rope = rope(RopeScaling::Linear { factor: 2.0 });
+        let table = Table::new(&rope, 8, 16);
+        let q: Vec<f32> = (0..8).map(|i| (i as f32 * 0.7).sin()).collect();
+        let k: Vec<f32> = (0..8).map(|i| (i as f32 * 1.3).cos()).collect();
+        let score = |i, j| {
+            let (mut q, mut k) = (q.clone(), k.clone());
+            table.rotate(&mut q, i);
+            table.rotate(&mut k, j);
+            q.iter().zip(&k).map(|(a, b)| a * b).sum::<f32>()
+        };
+        assert!((score(7, 3) - score(14, 10)).abs() < 1e-5);
+        assert!((score(7, 3) - score(7, 5)).abs() > 1e-3);
+    }
+}
