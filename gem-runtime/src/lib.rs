@@ -28,7 +28,6 @@ mod model;
 #[cfg(feature = "std")]
 pub mod protocol;
 #[cfg(feature = "alloc")]
-#[cfg(feature = "alloc")]
 mod random;
 #[cfg(feature = "alloc")]
 pub mod routing;
@@ -48,16 +47,16 @@ pub mod text;
 #[cfg(test)]
 mod toy;
 
+#[cfg(feature = "tokenizer")]
+pub use classify::Label;
 #[cfg(feature = "alloc")]
 pub use error::{Error, Result};
+#[cfg(feature = "tokenizer")]
+pub use generate::{Finish, Generation, Piece};
 #[cfg(feature = "alloc")]
 pub use info::{ModelInfo, Name, Names, Task};
 #[cfg(feature = "alloc")]
 pub use model::{Engine, Model, hex};
-#[cfg(feature = "tokenizer")]
-pub use classify::Label;
-#[cfg(feature = "tokenizer")]
-pub use generate::{Finish, Generation, Piece};
 #[cfg(feature = "alloc")]
 pub use sample::{REPETITION_WINDOW, Sampler, Sampling, logprob, softmax};
 #[cfg(feature = "alloc")]

@@ -1,6 +1,6 @@
 //! Token ids -> logits, for one sequence: a position, its key/value memory, and the machine that runs its steps.
 //!
-//! Invariant: `position` tokens are in the key/value memory, and a call that fails leaves it so: input is checked before
+//! Invariant: `tokens` are in the key/value memory, and a call that fails leaves it so: input is checked before
 //! the first step, and positions count only once all steps are done.
 
 use alloc::format;
@@ -42,7 +42,8 @@ pub struct Session<'m> {
     machine: Machine,
     kv: Buffer,
     context: u32,
-    position: u32,
+    /// The tokens it holds, one per position.
+    tokens: Vec<u32>,
     rows: Vec<Row>,
 }
 
@@ -57,7 +58,7 @@ impl<'m> Session<'m> {
             machine: Machine::new(engine, options.threads)?,
             kv,
             context,
-            position: 0,
+            tokens: Vec::new(),
             rows: Vec::new(),
         })
     }
@@ -71,7 +72,14 @@ impl<'m> Session<'m> {
     /// How many tokens it holds.
     #[must_use]
     pub const fn position(&self) -> u32 {
-        self.position
+        // At most `context` tokens are held.
+        self.tokens.len() as u32
+    }
+
+    /// The tokens it holds.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// How many tokens it has room for.
@@ -96,13 +104,13 @@ impl<'m> Session<'m> {
     }
 
     /// Forgets all tokens.
-    pub const fn reset(&mut self) {
-        self.position = 0;
+    pub fn reset(&mut self) {
+        self.tokens.clear();
     }
 
     /// Forgets the tokens from position `n` on; does nothing when there are no more than `n`.
     pub fn truncate(&mut self, n: u32) {
-        self.position = self.position.min(n);
+        self.tokens.truncate(n as usize);
     }
 
     /// Appends tokens; the logits after the last one, `[vocab_size]`.
@@ -110,7 +118,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`Error::Empty`], [`Error::Token`], [`Error::Context`], [`Error::Task`]; the session is then as before.
     pub fn forward(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        let last = u64::from(self.position) + ids.len() as u64 - u64::from(!ids.is_empty());
+        let last = u64::from(self.position()) + ids.len() as u64 - u64::from(!ids.is_empty());
         self.advance(ids, None, |machine, engine, step| {
             let row = step.rows.len() as u32 - 1;
             if u64::from(step.rows[row as usize].position) == last {
@@ -174,9 +182,9 @@ impl<'m> Session<'m> {
         mut after: impl FnMut(&mut Machine, &Engine, &Step<'_>) -> Result<()>,
     ) -> Result<()> {
         self.require(Task::CausalLm, "continue a text")?;
-        self.check(ids, u64::from(self.position), self.context)?;
+        self.check(ids, u64::from(self.position()), self.context)?;
         let slots = [self.kv.as_mut_ptr()];
-        let mut next = self.position;
+        let mut next = self.position();
         for chunk in ids.chunks(self.engine.program().shape().max_rows as usize) {
             self.rows.clear();
             self.rows
@@ -199,7 +207,7 @@ impl<'m> Session<'m> {
             after(&mut self.machine, self.engine, &step)?;
             next += chunk.len() as u32;
         }
-        self.position = next;
+        self.tokens.extend_from_slice(ids);
         Ok(())
     }
 
