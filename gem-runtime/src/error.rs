@@ -5,6 +5,8 @@
 use alloc::string::String;
 use core::fmt;
 
+use crate::simd::Level;
+
 /// Result with [`Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
@@ -27,8 +29,8 @@ pub enum Error {
     Program(&'static str),
     /// The CPU lacks instructions that the program was compiled with.
     Cpu {
-        /// Name of the level the program needs.
-        needed: String,
+        /// The level the program needs.
+        needed: Level,
     },
     /// A file could not be used.
     #[cfg(feature = "std")]
@@ -100,7 +102,9 @@ impl fmt::Display for Error {
             Self::Program(what) => write!(f, "inconsistent program: {what}"),
             Self::Cpu { needed } => write!(
                 f,
-                "this CPU lacks instructions of `{needed}`, which the program was compiled for"
+                "this CPU lacks instructions of `{}` that the program was compiled for: {}",
+                needed.name(),
+                needed.features()
             ),
             #[cfg(feature = "std")]
             Self::Io { path, source } => write!(f, "{path}: {source}"),

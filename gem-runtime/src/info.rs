@@ -2,6 +2,8 @@
 
 use alloc::borrow::Cow;
 
+use crate::simd::Level;
+
 /// A name: a literal in generated code.
 pub type Name = Cow<'static, str>;
 
@@ -38,7 +40,7 @@ pub struct ModelInfo {
     /// The device it was compiled for.
     pub target: Name,
     /// The CPU level it needs.
-    pub level: Name,
+    pub level: Level,
     /// Token ids are below this.
     pub vocab_size: u32,
     /// Width of a row.

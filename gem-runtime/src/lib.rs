@@ -7,57 +7,44 @@
 extern crate alloc;
 
 pub mod abi;
-#[cfg(feature = "tokenizer")]
-mod classify;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(feature = "alloc")]
-mod error;
-#[cfg(feature = "alloc")]
-pub mod file;
-#[cfg(feature = "alloc")]
-pub mod format;
 #[cfg(feature = "tokenizer")]
 mod generate;
-#[cfg(feature = "alloc")]
-mod info;
-#[cfg(feature = "alloc")]
-pub mod memory;
-#[cfg(feature = "alloc")]
-mod model;
 #[cfg(feature = "std")]
 pub mod protocol;
-#[cfg(feature = "alloc")]
-mod random;
-#[cfg(feature = "alloc")]
-pub mod routing;
-#[cfg(feature = "alloc")]
-mod sample;
-#[cfg(feature = "alloc")]
-mod session;
 pub mod simd;
-#[cfg(feature = "alloc")]
-mod step;
-#[cfg(feature = "alloc")]
-pub mod storage;
-#[cfg(feature = "alloc")]
-pub mod team;
 #[cfg(feature = "tokenizer")]
 pub mod text;
-#[cfg(test)]
-mod toy;
+
+/// Declares modules that need memory, hence feature `alloc`.
+macro_rules! with_alloc {
+    ($($item:item)*) => {
+        $(#[cfg(feature = "alloc")] $item)*
+    };
+}
+
+with_alloc! {
+    mod error;
+    pub mod file;
+    pub mod format;
+    mod info;
+    pub mod memory;
+    mod model;
+    mod random;
+    pub mod routing;
+    mod sample;
+    mod session;
+    mod step;
+    pub mod storage;
+    pub mod team;
+
+    pub use error::{Error, Result};
+    pub use info::{ModelInfo, Name, Names, Task};
+    pub use model::{Engine, Model, hex};
+    pub use sample::{REPETITION_WINDOW, Sampler, Sampling, logprob, softmax};
+    pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
+}
 
 #[cfg(feature = "tokenizer")]
-pub use classify::Label;
-#[cfg(feature = "alloc")]
-pub use error::{Error, Result};
-#[cfg(feature = "tokenizer")]
-pub use generate::{Finish, Generation, Piece};
-#[cfg(feature = "alloc")]
-pub use info::{ModelInfo, Name, Names, Task};
-#[cfg(feature = "alloc")]
-pub use model::{Engine, Model, hex};
-#[cfg(feature = "alloc")]
-pub use sample::{REPETITION_WINDOW, Sampler, Sampling, logprob, softmax};
-#[cfg(feature = "alloc")]
-pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
+pub use generate::{Finish, Generation, Label, Piece};

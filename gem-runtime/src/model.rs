@@ -65,6 +65,9 @@ impl Engine {
         program: Box<dyn Program + Send>,
         weights: Weights,
     ) -> Result<Self> {
+        if !info.level.supported() {
+            return Err(Error::Cpu { needed: info.level });
+        }
         check_weights(&info, program.shape(), &weights)?;
         check_shape(&info, program.shape())?;
         check_phases(&*program)?;

@@ -2,17 +2,28 @@
 //!
 //! The pipeline is [`pipeline`]; each stage is one module that turns one value into the next (see `ARCHITECTURE.md`).
 
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod graph;
 mod ids;
 pub mod import;
+#[cfg(feature = "report")]
+pub mod inspect;
 pub mod kernel;
 pub mod lower;
 #[cfg(feature = "calibrate")]
 pub mod metrics;
+pub mod output;
 pub mod pack;
+pub mod pipeline;
 pub mod plan;
+pub mod progress;
 #[cfg(feature = "calibrate")]
 pub mod reference;
+#[cfg(any(test, feature = "report"))]
+pub mod synth;
 pub mod target;
 pub mod tensors;
 pub mod typing;

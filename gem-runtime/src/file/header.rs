@@ -2,7 +2,6 @@
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{
@@ -33,7 +32,7 @@ pub struct WeightFile<'a> {
     body: &'a [u8],
 }
 
-fn damaged(what: impl Into<String>) -> Error {
+pub(super) fn damaged(what: impl Into<String>) -> Error {
     Error::WeightFile(what.into())
 }
 
@@ -180,7 +179,7 @@ fn plan_hash(fixed: &[u8; FIXED_BYTES]) -> [u8; 32] {
     hash
 }
 
-fn target_name(field: &[u8]) -> Result<&str> {
+pub(super) fn target_name(field: &[u8]) -> Result<&str> {
     let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
     let (name, padding) = field.split_at(end);
     let name = core::str::from_utf8(name).map_err(|_| damaged("has a target that is no UTF-8"))?;
@@ -191,7 +190,7 @@ fn target_name(field: &[u8]) -> Result<&str> {
 }
 
 /// Checksum of everything before the body but the checksum itself.
-fn head_checksum(head: &[u8]) -> u64 {
+pub(super) fn head_checksum(head: &[u8]) -> u64 {
     let mut sum = Checksum::default();
     sum.update(&head[..CHECKSUM_AT]);
     sum.update(&head[FIXED_BYTES..]);
@@ -206,16 +205,6 @@ fn decode_record(bytes: &[u8; RECORD_BYTES]) -> Record {
         offset: u64_at(bytes, 16),
         bytes: u64_at(bytes, 24),
     }
-}
-
-fn encode_record(record: &Record) -> [u8; RECORD_BYTES] {
-    let mut bytes = [0; RECORD_BYTES];
-    bytes[..8].copy_from_slice(&record.name_hash.to_le_bytes());
-    bytes[8] = record.codec;
-    bytes[9] = record.layout;
-    bytes[16..24].copy_from_slice(&record.offset.to_le_bytes());
-    bytes[24..].copy_from_slice(&record.bytes.to_le_bytes());
-    bytes
 }
 
 /// Checks that records lie in a body of `body_bytes`, ascending, apart, aligned.
@@ -235,42 +224,4 @@ pub(super) fn check_records(records: impl Iterator<Item = Record>, body_bytes: u
         }
     }
     Ok(())
-}
-
-/// Everything before the body, as bytes: a multiple of [`BODY_ALIGN`] long.
-///
-/// # Errors
-/// [`Error::WeightFile`] when a field does not fit the format.
-#[cfg(feature = "std")]
-pub(super) fn encode(header: &Header, records: &[Record], body_checksum: u64) -> Result<Vec<u8>> {
-    let count = u32::try_from(records.len()).map_err(|_| damaged("has too many records"))?;
-    let used = FIXED_BYTES + records.len() * RECORD_BYTES;
-    let mut head = Vec::new();
-    head.resize(used.next_multiple_of(BODY_ALIGN as usize), 0);
-    if header.target.len() > TARGET_BYTES {
-        return Err(damaged(format!(
-            "cannot hold a target name of more than {TARGET_BYTES} bytes"
-        )));
-    }
-    let offset = head.len() as u64;
-    head[..4].copy_from_slice(&MAGIC);
-    head[4..8].copy_from_slice(&VERSION.to_le_bytes());
-    head[8..12].copy_from_slice(&count.to_le_bytes());
-    head[16..24].copy_from_slice(&offset.to_le_bytes());
-    head[24..32].copy_from_slice(&header.body_bytes.to_le_bytes());
-    head[32..64].copy_from_slice(&header.plan_hash);
-    head[64..72].copy_from_slice(&body_checksum.to_le_bytes());
-    head[72..72 + header.target.len()].copy_from_slice(header.target.as_bytes());
-    target_name(&head[72..72 + TARGET_BYTES])?;
-    for (bytes, record) in head[FIXED_BYTES..]
-        .as_chunks_mut::<RECORD_BYTES>()
-        .0
-        .iter_mut()
-        .zip(records)
-    {
-        *bytes = encode_record(record);
-    }
-    let sum = head_checksum(&head);
-    head[CHECKSUM_AT..FIXED_BYTES].copy_from_slice(&sum.to_le_bytes());
-    Ok(head)
 }

@@ -21,6 +21,8 @@
 //! compared by [`WeightFile::verify_body`] only.
 
 mod checksum;
+#[cfg(feature = "std")]
+mod encode;
 mod header;
 #[cfg(feature = "std")]
 mod write;

@@ -4,7 +4,8 @@
 
 use std::io::{Seek, SeekFrom, Write};
 
-use super::header::{Header, check_records, encode};
+use super::encode::encode;
+use super::header::{Header, check_records};
 use super::{Checksum, Record};
 use crate::error::{Error, Result};
 

@@ -4,6 +4,7 @@
 //! [`Builder`], inputs before users, so node order is a topological order and two builds of one checkpoint agree.
 
 mod op;
+mod rope;
 
 use std::collections::HashMap;
 

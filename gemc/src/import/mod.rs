@@ -229,3 +229,6 @@ fn index(shape: &[usize], flat: usize) -> Vec<usize> {
     at.reverse();
     at
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

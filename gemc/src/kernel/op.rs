@@ -173,7 +173,8 @@ pub enum Op {
         slot: Option<ValueId>,
         /// First element.
         index: ValueId,
-        /// What lies there: lanes (bytes for I8 types, unsigned where lo >= 0 and hi > 127) are within `lo..=hi`;
+        /// What lies there: lanes (bytes for I8 types, and for an I32 out of a region of bytes; unsigned where hi > 127)
+        /// are within `lo..=hi`;
         /// checked by the interpreter, used by the verifier.
         range: Option<(i32, i32)>,
     },

@@ -224,11 +224,10 @@ impl<'a> Lowering<'a> {
 
     /// A 1-D tensor, zero-padded.
     fn vector(&mut self, tensor: TensorId, stride: usize) -> Arg {
-        let cols = self.graph.tensor(tensor).shape[0];
-        Arg::Weights(self.layout.vector(VectorSource::Rows {
+        let len = self.graph.tensor(tensor).shape[0];
+        Arg::Weights(self.layout.vector(VectorSource::Vector {
             tensor,
-            rows: 1,
-            cols,
+            len,
             stride,
         }))
     }

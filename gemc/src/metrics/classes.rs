@@ -8,7 +8,11 @@
 #[must_use]
 pub fn macro_f1(truth: &[usize], predicted: &[usize], classes: usize) -> Option<f64> {
     assert_eq!(truth.len(), predicted.len());
-    let (mut hits, mut occurs, mut named) = (vec![0u64; classes], vec![0u64; classes], vec![0u64; classes]);
+    let (mut hits, mut occurs, mut named) = (
+        vec![0u64; classes],
+        vec![0u64; classes],
+        vec![0u64; classes],
+    );
     for (t, p) in truth.iter().zip(predicted) {
         occurs[*t] += 1;
         named[*p] += 1;

@@ -4,13 +4,10 @@
 //! then streams the records in this order. Offsets are relative to the file's body.
 
 use gem_runtime::abi::ARG_UNIT;
+use gem_runtime::file::record_align;
 use gem_runtime::format::{Codec, PackedSize};
 
 use crate::graph::{Graph, LinearPart, Rope, TensorId};
-
-/// TEMP
-const LARGE_RECORD: u64 = 256 * 1024;
-const LARGE_RECORD_ALIGN: u64 = 16 * 1024;
 
 /// Rows of each part of a matrix are padded to whole pairs of tiles: one block of 32 outputs, so that a block of the
 /// next layer's activations never mixes parts.
@@ -30,7 +27,16 @@ pub struct MatrixSource {
 /// Values stored as f32.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VectorSource {
-    /// A `[rows, cols]` tensor (or `[cols]`: one row), each row zero-padded to `stride`; only the first `rows` rows.
+    /// A 1-D tensor, zero-padded to `stride`.
+    Vector {
+        /// Where from.
+        tensor: TensorId,
+        /// Elements of the tensor.
+        len: usize,
+        /// Elements stored.
+        stride: usize,
+    },
+    /// A `[rows, cols]` tensor, each row zero-padded to `stride`; only the first `rows` rows.
     Rows {
         /// Where from.
         tensor: TensorId,
@@ -252,6 +258,7 @@ fn arg_offset(offset: u64) -> u32 {
 #[must_use]
 pub fn vector_len(source: &VectorSource) -> usize {
     match source {
+        VectorSource::Vector { stride, .. } => *stride,
         VectorSource::Rows { rows, stride, .. } => rows * stride,
         VectorSource::Biases(parts) => parts
             .iter()

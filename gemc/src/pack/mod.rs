@@ -1,3 +1,109 @@
 //! Weights to one aligned file: the layout first, from shapes and formats; then the bytes, streamed in that order.
+//!
+//! Nothing holds more than a batch of tiles of f32: matrices go through in groups of tiles, quantised on all cores.
+//! What a tile becomes depends on its weights alone, so the file's bytes do not depend on the machine.
 
 pub mod layout;
+mod matrix;
+mod vectors;
+
+use std::io::{Seek, Write};
+
+use gem_runtime::Error;
+use gem_runtime::file::{Header, Record as FileRecord, Writer, name_hash};
+use gem_runtime::format::{Layout as Tiling, Rounding};
+
+use crate::graph::Graph;
+use crate::tensors::TensorSource;
+use layout::{Layout, Record, Source, VectorSource, vector_len};
+
+/// What the weight file says about its origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the target.
+    pub target: String,
+    /// Hash of the plan.
+    pub plan_hash: [u8; 32],
+}
+
+/// Writes the weight file. `progress` hears the bytes of the body done so far, of `layout.body_bytes()`.
+///
+/// # Errors
+/// From `to`: a full disk, for instance. The file then has no valid header.
+pub fn write<W: Write + Seek, S: Sync>(
+    to: W,
+    origin: Origin,
+    layout: &Layout,
+    graph: &Graph<S>,
+    weights: &dyn TensorSource,
+    rounding: Rounding,
+    progress: &mut dyn FnMut(u64),
+) -> Result<W, Error> {
+    let header = Header {
+        target: origin.target,
+        plan_hash: origin.plan_hash,
+        body_bytes: layout.body_bytes(),
+    };
+    let records = layout
+        .records()
+        .iter()
+        .map(|record| file_record(record, graph))
+        .collect();
+    let mut writer = Writer::new(to, header, records)?;
+    for (index, record) in layout.records().iter().enumerate() {
+        match &record.source {
+            Source::Matrix(source) => {
+                matrix::write(&mut writer, index, source, graph, weights, rounding)?
+            }
+            Source::Vector(source) => {
+                let values = vectors::values(source, weights, vector_len(source));
+                writer.write(index, bytemuck::cast_slice(&little_endian(values)))?;
+            }
+        }
+        progress(record.offset + record.bytes);
+    }
+    writer.finish()
+}
+
+/// The words of f32 values as the file stores them.
+fn little_endian(values: Vec<f32>) -> Vec<u32> {
+    values.into_iter().map(|v| v.to_bits().to_le()).collect()
+}
+
+fn file_record<S>(record: &Record, graph: &Graph<S>) -> FileRecord {
+    let (codec, layout) = match &record.source {
+        Source::Matrix(source) => (source.codec as u8, Tiling::Tile16 as u8),
+        Source::Vector(_) => (0, 0),
+    };
+    FileRecord {
+        name_hash: name_hash(&name(&record.source, graph)),
+        codec,
+        layout,
+        offset: record.offset,
+        bytes: record.bytes,
+    }
+}
+
+/// A record's name, from the tensors it holds.
+fn name<S>(source: &Source, graph: &Graph<S>) -> String {
+    let path = |t: &crate::graph::TensorId| graph.tensor(*t).path.clone();
+    match source {
+        Source::Matrix(m) => m.parts.iter().map(path).collect::<Vec<_>>().join("+"),
+        Source::Vector(VectorSource::Vector { tensor, .. } | VectorSource::Rows { tensor, .. }) => {
+            path(tensor)
+        }
+        Source::Vector(VectorSource::SquaredNorms { tensor, .. }) => {
+            format!("|{}|^2", path(tensor))
+        }
+        Source::Vector(VectorSource::Biases(parts)) => {
+            let paths: Vec<String> = parts
+                .iter()
+                .map(|(t, n)| t.as_ref().map_or_else(|| format!("0x{n}"), path))
+                .collect();
+            paths.join("+")
+        }
+        Source::Vector(VectorSource::InverseFrequencies(rope, half)) => {
+            format!("rope {rope:?} {half}")
+        }
+    }
+}

@@ -67,9 +67,11 @@ impl Attention<'_> {
                 tasks.push((queries, rows.start..seen, block));
             }
         }
-        tasks.into_par_iter().for_each_init(Vec::new, |scores, (queries, keys, block)| {
-            self.block(queries, keys, &hide, scores, block);
-        });
+        tasks
+            .into_par_iter()
+            .for_each_init(Vec::new, |scores, (queries, keys, block)| {
+                self.block(queries, keys, &hide, scores, block);
+            });
     }
 
     fn block(
@@ -99,7 +101,14 @@ impl Attention<'_> {
             let v = self.view(self.v, keys.clone(), kv_head);
             let stride = self.heads * self.width;
             let target = ViewMut::new(&mut out[head * self.width..], m, self.width, stride);
-            multiply(target, Into::Set, 1.0, View::new(scores, m, n, n), v, Threads::One);
+            multiply(
+                target,
+                Into::Set,
+                1.0,
+                View::new(scores, m, n, n),
+                v,
+                Threads::One,
+            );
         }
     }
 
@@ -120,7 +129,8 @@ mod tests {
             for i in rows.clone() {
                 for head in 0..a.heads {
                     let kv = head / (a.heads / a.kv_heads) * a.width;
-                    let at = |h: Heads<'_>, r: usize, c: usize| f64::from(h.values[r * h.stride + c]);
+                    let at =
+                        |h: Heads<'_>, r: usize, c: usize| f64::from(h.values[r * h.stride + c]);
                     let weight = |j: usize| {
                         let dot: f64 = (0..a.width)
                             .map(|c| at(a.q, i, head * a.width + c) * at(a.k, j, kv + c))

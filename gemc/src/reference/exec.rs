@@ -132,10 +132,24 @@ impl<'r, 'o> Exec<'r, 'o> {
             (Op::Output, _) => return Ok(self.wire(node, 0).clone()),
             (Op::Router { .. }, _) => return self.router(node, weights),
             (Op::Clusters { .. }, _) => return self.clusters(node, weights),
-            (Op::Embed { .. }, NodeWeights::Embed { token, position, token_type }) => {
+            (
+                Op::Embed { .. },
+                NodeWeights::Embed {
+                    token,
+                    position,
+                    token_type,
+                },
+            ) => {
                 let mut out = self.take(id, self.batch.rows());
                 let (position, token_type) = (position.as_deref(), token_type.as_deref());
-                ops::embed(self.batch, &self.positions, token, position, token_type, &mut out);
+                ops::embed(
+                    self.batch,
+                    &self.positions,
+                    token,
+                    position,
+                    token_type,
+                    &mut out,
+                );
                 out
             }
             (Op::Norm { kind, eps, .. }, NodeWeights::Norm { weight, bias }) => {
@@ -147,9 +161,14 @@ impl<'r, 'o> Exec<'r, 'o> {
                 self.linear(id, node, weight, bias.as_deref())
             }
             (Op::Attention { .. }, _) => self.attention(id, node, weights),
-            (Op::ScarAttention { heads, mask, causal }, _) => {
-                self.scar(id, node, *heads as usize, *mask, *causal)
-            }
+            (
+                Op::ScarAttention {
+                    heads,
+                    mask,
+                    causal,
+                },
+                _,
+            ) => self.scar(id, node, *heads as usize, *mask, *causal),
             (Op::Activate { act, gated }, _) => {
                 self.row_wise(id, node, |x, out| ops::activate(*act, *gated, x, out))
             }
@@ -175,7 +194,8 @@ impl<'r, 'o> Exec<'r, 'o> {
 
     fn wire(&self, node: &Node, slot: usize) -> &Wire {
         let wire = &self.wires[node.inputs[slot].index()];
-        wire.as_ref().expect("inputs come first and live until their last reader")
+        wire.as_ref()
+            .expect("inputs come first and live until their last reader")
     }
 
     /// A float wire.
@@ -269,13 +289,24 @@ impl<'r, 'o> Exec<'r, 'o> {
     }
 
     fn attention(&mut self, id: NodeId, node: &Node, weights: &NodeWeights) -> Matrix {
-        let Op::Attention { heads, kv_heads, head_dim, causal, rope, qk_norm } = &node.op else {
+        let Op::Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            causal,
+            rope,
+            qk_norm,
+        } = &node.op
+        else {
             unreachable!("called for attention nodes alone")
         };
         let (heads, kv_heads, width) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
         let qkv = self.floats(node.inputs[0]);
         if let Some(rope) = rope
-            && !self.rope.as_ref().is_some_and(|table| table.serves(rope, width))
+            && !self
+                .rope
+                .as_ref()
+                .is_some_and(|table| table.serves(rope, width))
         {
             self.rope = Some(rope::Table::new(rope, width, self.batch.longest()));
         }
@@ -311,13 +342,19 @@ impl<'r, 'o> Exec<'r, 'o> {
     fn scar(&self, id: NodeId, node: &Node, heads: usize, mask: ScarMask, causal: bool) -> Matrix {
         let qkv = self.floats(node.inputs[0]);
         let (decisions, _) = self.routing(node.inputs[1]);
-        let clusters = match node.inputs.get(2).and_then(|id| self.wires[id.index()].as_ref()) {
+        let clusters = match node
+            .inputs
+            .get(2)
+            .and_then(|id| self.wires[id.index()].as_ref())
+        {
             Some(Wire::Clusters(clusters)) => Some(clusters),
             _ => None,
         };
         let groups: Vec<u32> = match mask {
             ScarMask::ClusterOrDomain => decisions.domain.clone(),
-            ScarMask::ClusterOrFlag => (0..decisions.rows()).map(|row| decisions.flag(row).into()).collect(),
+            ScarMask::ClusterOrFlag => (0..decisions.rows())
+                .map(|row| decisions.flag(row).into())
+                .collect(),
         };
         // Without clusters only the groups count.
         let ids = clusters.map_or(&groups, |c| &c.ids);
@@ -325,7 +362,11 @@ impl<'r, 'o> Exec<'r, 'o> {
             let (group, id) = (groups[row], ids[row]);
             let others = groups[first..].iter().zip(&ids[first..]);
             for (score, (g, c)) in scores.iter_mut().zip(others) {
-                *score = if *g == group || *c == id { *score } else { f32::NEG_INFINITY };
+                *score = if *g == group || *c == id {
+                    *score
+                } else {
+                    f32::NEG_INFINITY
+                };
             }
         };
         let mut out = self.take(id, qkv.rows());
@@ -363,15 +404,25 @@ impl<'r, 'o> Exec<'r, 'o> {
     }
 
     fn router(&mut self, node: &Node, weights: &NodeWeights) -> Result<Wire, ReferenceError> {
-        let (Op::Router { score, top_k, threshold, renormalize, .. }, NodeWeights::Router { weight, bias }) =
-            (&node.op, weights)
+        let (
+            Op::Router {
+                score,
+                top_k,
+                threshold,
+                renormalize,
+                ..
+            },
+            NodeWeights::Router { weight, bias },
+        ) = (&node.op, weights)
         else {
             unreachable!("`weights::load` made these weights for this operation")
         };
         let x = self.floats(node.inputs[0]);
         let modules = weight.len() / x.width();
         let decisions = match self.options.routing {
-            RoutingSource::Forced(records) => self.forced(records, node.site, modules)?.decisions.clone(),
+            RoutingSource::Forced(records) => {
+                self.forced(records, node.site, modules)?.decisions.clone()
+            }
             RoutingSource::Own => {
                 let rule = RouterRule {
                     score: *score,
@@ -398,7 +449,9 @@ impl<'r, 'o> Exec<'r, 'o> {
             unreachable!("`weights::load` made these weights for this operation")
         };
         let clusters = match self.options.routing {
-            RoutingSource::Forced(records) => self.forced_clusters(records, node.site, norms.len())?,
+            RoutingSource::Forced(records) => {
+                self.forced_clusters(records, node.site, norms.len())?
+            }
             RoutingSource::Own => {
                 let x = self.floats(node.inputs[0]);
                 let (rows, width, count) = (x.rows(), x.width(), norms.len());
@@ -430,7 +483,8 @@ impl<'r, 'o> Exec<'r, 'o> {
         };
         let decisions = &record.decisions;
         let rows = self.batch.rows();
-        let complete = decisions.p.len() == rows * modules && decisions.fired.len() == rows * modules;
+        let complete =
+            decisions.p.len() == rows * modules && decisions.fired.len() == rows * modules;
         if decisions.rows() != rows || decisions.modules != modules || !complete {
             let (found, of) = (decisions.rows(), decisions.modules);
             return refuse(format!(
@@ -447,8 +501,13 @@ impl<'r, 'o> Exec<'r, 'o> {
         count: usize,
     ) -> Result<Arc<ClusterIds>, ReferenceError> {
         let rows = self.batch.rows();
-        match records.get(site).and_then(|record| record.clusters.as_ref()) {
-            Some(clusters) if clusters.ids.len() == rows && clusters.count == count => Ok(clusters.clone()),
+        match records
+            .get(site)
+            .and_then(|record| record.clusters.as_ref())
+        {
+            Some(clusters) if clusters.ids.len() == rows && clusters.count == count => {
+                Ok(clusters.clone())
+            }
             _ => Err(ReferenceError::Forced {
                 site,
                 what: format!("expected clusters of {rows} rows, ids below {count}"),

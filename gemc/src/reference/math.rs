@@ -159,7 +159,8 @@ mod tests {
                     Activation::Silu => x / (1.0 + (-x).exp()),
                     Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x / 2f64.sqrt())),
                     Activation::GeluTanh => {
-                        let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+                        let inner =
+                            (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
                         0.5 * x * (1.0 + inner.tanh())
                     }
                     Activation::Relu => x.max(0.0),

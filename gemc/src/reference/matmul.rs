@@ -146,9 +146,23 @@ mod tests {
         let mut dst = [10.0, 10.0, 7.0, 10.0, 10.0, 7.0];
         let a = View::new(&a, 2, 3, 4);
         let b = View::new(&b, 2, 3, 3).transposed();
-        multiply(ViewMut::new(&mut dst, 2, 2, 3), Into::Add, 2.0, a, b, Threads::One);
+        multiply(
+            ViewMut::new(&mut dst, 2, 2, 3),
+            Into::Add,
+            2.0,
+            a,
+            b,
+            Threads::One,
+        );
         assert_eq!(dst, [24.0, 9.0, 7.0, 42.0, 12.0, 7.0]);
-        multiply(ViewMut::new(&mut dst, 2, 2, 3), Into::Set, 1.0, a, b, Threads::All);
+        multiply(
+            ViewMut::new(&mut dst, 2, 2, 3),
+            Into::Set,
+            1.0,
+            a,
+            b,
+            Threads::All,
+        );
         assert_eq!(dst, [7.0, -0.5, 7.0, 16.0, 1.0, 7.0]);
     }
 

@@ -116,7 +116,11 @@ impl Reference {
     ) -> Result<Arc<[f32]>, ReferenceError> {
         let origin = || self.graph.node(unit).origin.clone();
         let values = values.into();
-        let Some(current) = self.weights.get_mut(unit.index()).and_then(NodeWeights::unit_mut) else {
+        let Some(current) = self
+            .weights
+            .get_mut(unit.index())
+            .and_then(NodeWeights::unit_mut)
+        else {
             let origin = origin();
             return Err(ReferenceError::NotAUnit { node: unit, origin });
         };

@@ -192,7 +192,9 @@ pub(super) fn combine(base: &Base<'_>, dispatch: &Dispatch, modules: &[&Matrix],
 
 /// Sum of squares of every row.
 pub(super) fn squared_norms(x: &Matrix) -> Vec<f32> {
-    (0..x.rows()).map(|row| math::sum_of(x.row(row), |x| x * x)).collect()
+    (0..x.rows())
+        .map(|row| math::sum_of(x.row(row), |x| x * x))
+        .collect()
 }
 
 #[cfg(test)]
@@ -207,7 +209,14 @@ mod tests {
         let scale = 1.0 / 13f32.sqrt();
         assert!((out.row(0)[0] - 3.0 * scale).abs() < 1e-6);
         assert!((out.row(0)[1] + 8.0 * scale).abs() < 1e-6);
-        norm(NormKind::Layer, 0.0, &[1.0, 2.0], Some(&[0.5, 0.25]), &x, &mut out);
+        norm(
+            NormKind::Layer,
+            0.0,
+            &[1.0, 2.0],
+            Some(&[0.5, 0.25]),
+            &x,
+            &mut out,
+        );
         assert!((out.row(0)[0] - 1.5).abs() < 1e-6);
         assert!((out.row(0)[1] + 1.75).abs() < 1e-6);
     }

@@ -1,37 +1,6 @@
 //! Rotary embedding: frequencies in f64, cos and sin in f32, applied rotate-half as in LLaMA.
 
-use crate::graph::{Rope, RopeScaling};
-
-/// Angle per position of each pair, `head_dim / 2` of them, with scaling applied.
-///
-/// The llama3 rule is Hugging Face transformers' `_compute_llama3_parameters`, restated in turns of the pair over the
-/// original context.
-#[must_use]
-pub fn frequencies(rope: &Rope, head_dim: usize) -> Vec<f64> {
-    let plain = (0..head_dim / 2).map(|i| rope.theta.powf(-((2 * i) as f64) / head_dim as f64));
-    match rope.scaling {
-        RopeScaling::None => plain.collect(),
-        RopeScaling::Linear { factor } => plain.map(|f| f / factor).collect(),
-        RopeScaling::Llama3 {
-            factor,
-            low_freq_factor: low,
-            high_freq_factor: high,
-            original_max_position,
-        } => plain
-            .map(|f| {
-                let turns = f64::from(original_max_position) * f / std::f64::consts::TAU;
-                if turns < low {
-                    f / factor
-                } else if turns > high {
-                    f
-                } else {
-                    let smooth = (turns - low) / (high - low);
-                    (1.0 - smooth) * f / factor + smooth * f
-                }
-            })
-            .collect(),
-    }
-}
+use crate::graph::Rope;
 
 /// cos and sin of positions `0..positions`.
 pub(super) struct Table {
@@ -42,7 +11,7 @@ pub(super) struct Table {
 
 impl Table {
     pub fn new(rope: &Rope, head_dim: usize, positions: usize) -> Self {
-        let frequencies = frequencies(rope, head_dim);
+        let frequencies = rope.frequencies(head_dim);
         let mut values = Vec::with_capacity(positions * head_dim);
         for position in 0..positions {
             let angles = frequencies.iter().map(|f| position as f64 * f);

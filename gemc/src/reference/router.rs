@@ -27,12 +27,13 @@ impl Dispatch {
         for row in 0..decisions.rows() {
             let p = decisions.p_row(row);
             let fired = decisions.fired_row(row);
-            let sum: f32 = p.iter().zip(fired).filter(|(_, f)| **f).map(|(p, _)| p).sum();
-            let divisor = if renormalize && sum > 0.0 {
-                sum
-            } else {
-                1.0
-            };
+            let sum: f32 = p
+                .iter()
+                .zip(fired)
+                .filter(|(_, f)| **f)
+                .map(|(p, _)| p)
+                .sum();
+            let divisor = if renormalize && sum > 0.0 { sum } else { 1.0 };
             for module in (0..decisions.modules).filter(|m| fired[*m]) {
                 dispatch.rows[module].push(row);
                 dispatch.gates[module].push(p[module] / divisor);
@@ -50,7 +51,10 @@ pub(super) fn decide(mut logits: Vec<f32>, modules: usize, rule: RouterRule) -> 
     let rows = logits.len() / modules;
     let mut fired = vec![false; logits.len()];
     let mut domain = Vec::with_capacity(rows);
-    for (p, fired) in logits.chunks_exact_mut(modules).zip(fired.chunks_exact_mut(modules)) {
+    for (p, fired) in logits
+        .chunks_exact_mut(modules)
+        .zip(fired.chunks_exact_mut(modules))
+    {
         score(rule.score, p);
         domain.push(choose(p, rule, fired));
     }
@@ -108,8 +112,15 @@ pub(super) fn nearest(products: &[f32], centroid_norms: &[f32], x_norms: &[f32])
             }
         }
         clusters.ids.push(id as u32);
-        let (first, second) = ((first + x_norm).max(0.0), (second + x_norm).max(f32::MIN_POSITIVE));
-        clusters.margins.push(if count == 1 { f32::INFINITY } else { 1.0 - first / second });
+        let (first, second) = (
+            (first + x_norm).max(0.0),
+            (second + x_norm).max(f32::MIN_POSITIVE),
+        );
+        clusters.margins.push(if count == 1 {
+            f32::INFINITY
+        } else {
+            1.0 - first / second
+        });
     }
     clusters
 }
@@ -128,7 +139,11 @@ mod tests {
     #[test]
     fn ties_go_to_the_lower_index_and_the_threshold_is_strict() {
         // sigmoid(0) is exactly the threshold.
-        let decisions = decide(vec![1.0, 2.0, 2.0, 2.0, 0.0, -1.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0], 4, RULE);
+        let decisions = decide(
+            vec![1.0, 2.0, 2.0, 2.0, 0.0, -1.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            4,
+            RULE,
+        );
         assert_eq!(decisions.fired_row(0), [false, true, true, false]);
         assert_eq!(decisions.fired_row(1), [false, false, true, false]);
         assert_eq!(decisions.fired_row(2), [false; 4]);

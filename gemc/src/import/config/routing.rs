@@ -35,9 +35,10 @@ pub fn read<'a>(
     ];
     let domains = keys.names("domains", MOST_DOMAINS);
     let mut nested = keys.nested("router", empty);
-    let router = router(&mut nested, layers, domains.as_deref());
+    let place = router_place(&mut nested, layers);
+    let router = router(&mut nested, place.clone(), domains.as_deref());
     keys.absorb(nested);
-    let place = router.as_ref().map(|r| &r.place);
+    let place = place.as_ref();
     let mut nested = keys.nested("scar", empty);
     let scar = scar(&mut nested, place, hidden);
     keys.absorb(nested);
@@ -73,13 +74,14 @@ fn tie_domains(keys: &mut Keys<'_>, domains: &[String], place: &RouterPlace) {
 
 fn router(
     keys: &mut Keys<'_>,
-    layers: Option<usize>,
+    place: Option<RouterPlace>,
     domains: Option<&[String]>,
 ) -> Option<RouterConfig> {
     const SCORES: [(&str, Score); 2] = [("softmax", Score::Softmax), ("sigmoid", Score::Sigmoid)];
-    let place = router_place(keys, layers);
     let score = keys.choice("score", &SCORES, Some(Score::Softmax));
-    let most = domains.map_or(MOST_DOMAINS, |d| d.len().max(1));
+    // An empty list is a finding of its own, or there is no router.
+    let domains = domains.filter(|d| !d.is_empty());
+    let most = domains.map_or(MOST_DOMAINS, <[String]>::len);
     let top_k = keys.count("top_k", 1..=most, Some(1));
     let in_unit = "a number in [0, 1)";
     let threshold = keys.number("threshold", |t| (0.0..1.0).contains(&t), in_unit, Some(0.0));
@@ -163,7 +165,7 @@ fn scar(
         }
         return Some(None);
     };
-    let layers = scar_layers(keys, place?);
+    let layers = scar_layers(keys, place);
     if let (Some(h), Some(d)) = (heads, hidden)
         && d % h != 0
     {
@@ -178,8 +180,9 @@ fn scar(
     }))
 }
 
-fn scar_layers(keys: &mut Keys<'_>, place: &RouterPlace) -> Option<Vec<usize>> {
-    let routed: &[usize] = match place {
+fn scar_layers(keys: &mut Keys<'_>, place: Option<&RouterPlace>) -> Option<Vec<usize>> {
+    let written = keys.get("layers");
+    let routed: &[usize] = match place? {
         RouterPlace::Nowhere => {
             let what = "is on, but `router.layers` is empty";
             keys.refuse("mask", what, "\"off\" in a model without routed layers");
@@ -188,7 +191,7 @@ fn scar_layers(keys: &mut Keys<'_>, place: &RouterPlace) -> Option<Vec<usize>> {
         RouterPlace::Final => &[],
         RouterPlace::Layers(layers) => layers,
     };
-    match keys.get("layers") {
+    match written {
         None => Some(routed.to_vec()),
         Some(Value::String(s)) if s == "routed" => Some(routed.to_vec()),
         Some(value) => {

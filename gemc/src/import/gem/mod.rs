@@ -1,5 +1,7 @@
 //! The front end of `model_type = "gem"`: config and tensor files -> graph and account.
 
+#[cfg(test)]
+mod doc_test;
 mod graph;
 mod tensors;
 

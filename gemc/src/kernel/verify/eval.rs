@@ -4,7 +4,7 @@ use super::error::Problem;
 use super::flow::Flow;
 use super::lanes::{self, any, low_bytes, products, signed, unsigned};
 use super::range::Range;
-use crate::kernel::{Op, Param, Ty, ValueId};
+use crate::kernel::{Elem, Op, Param, ParamId, Ty, ValueId};
 
 /// Lanes of a rounded vector: the interpreter checks that floats lie within ±2^30.
 const ROUNDED: Range = Range::new(-(1 << 30), 1 << 30);
@@ -47,7 +47,7 @@ impl Flow<'_> {
             Op::Select(cond, a, b) => self.select(v, cond, a, b),
             Op::Bounded(a, n) => self.bounded(v, a, n),
             Op::ToInt(_) if ty == Ty::I32x16 => Some(ROUNDED),
-            Op::Bits(to, a) => lanes::bits(to, &values[a.index()], self.range(a)),
+            Op::Bits(to, a) => self.declared_bytes(to, a).or_else(|| lanes::bits(to, &values[a.index()], self.range(a))),
             Op::Splat(a) if ty == Ty::I32x16 => self.range(a).map(|r| Range::new(r.lo, r.hi)),
             Op::WidenS(a) => self.range(a).map(signed),
             Op::WidenU(a) => self.range(a).map(unsigned),
@@ -65,7 +65,7 @@ impl Flow<'_> {
             }
             Op::Load { region, index, range, .. } => {
                 self.access(v, region, index, ty);
-                self.loaded(v, ty, range)
+                self.loaded(v, ty, self.elem(region), range)
             }
             Op::Index
             | Op::Param(_)
@@ -230,17 +230,50 @@ impl Flow<'_> {
         Some(products(2, ranges[0], ranges[1]))
     }
 
+    fn byte_rule(&self, lo: i32, hi: i32) -> Option<&'static str> {
+        let bytes = (lo >= -128 && hi <= 127) || (lo >= 0 && hi <= 255);
+        (!bytes).then_some("bytes are in -128..=127 or in 0..=255")
+    }
+
+    /// Bytes of a word that was loaded from a region of bytes with a declared range, then splat.
+    fn declared_bytes(&self, to: Ty, source: ValueId) -> Option<Range> {
+        let Op::Splat(word) = self.values[source.index()].op else {
+            return None;
+        };
+        let Op::Load {
+            region,
+            range: Some((lo, hi)),
+            ..
+        } = self.values[word.index()].op
+        else {
+            return None;
+        };
+        (to == Ty::I8x64 && self.elem(region) == Some(Elem::I8))
+            .then(|| Range::new(lo.into(), hi.into()))
+    }
+
+    fn elem(&self, region: ParamId) -> Option<Elem> {
+        match self.params.get(region.index()) {
+            Some(Param::Region { elem, .. }) => Some(*elem),
+            _ => None,
+        }
+    }
+
     /// What a load yields. A declared range of a single I32 is not relied upon: memory may break it, and indices must
     /// hold whatever memory holds.
-    fn loaded(&mut self, v: ValueId, ty: Ty, range: Option<(i32, i32)>) -> Option<Range> {
+    fn loaded(
+        &mut self,
+        v: ValueId,
+        ty: Ty,
+        elem: Option<Elem>,
+        range: Option<(i32, i32)>,
+    ) -> Option<Range> {
         let any = any(ty);
         let Some((lo, hi)) = range else { return any };
         let rule = match ty {
             _ if lo > hi => Some("the lower bound comes first"),
-            Ty::I8x16 | Ty::I8x64 => {
-                let bytes = (lo >= -128 && hi <= 127) || (lo >= 0 && hi <= 255);
-                (!bytes).then_some("bytes are in -128..=127 or in 0..=255")
-            }
+            Ty::I8x16 | Ty::I8x64 => self.byte_rule(lo, hi),
+            Ty::I32 if elem == Some(Elem::I8) => self.byte_rule(lo, hi),
             Ty::I16x32 => (lo < -32768 || hi > 32767).then_some("words are in -32768..=32767"),
             Ty::I32 | Ty::I32x16 => None,
             _ => Some("only integers have a range"),

@@ -108,7 +108,8 @@ impl Attention {
         let position = field(&mut b, 2);
         let position = b.bounded(position, context);
         let visible = field(&mut b, 3);
-        let visible = b.min(visible, context);
+        let limit = affine(&mut b, context, 1, 1);
+        let visible = b.bounded(visible, limit);
         b.name(visible, "visible");
         let first = b.mul(kv_head, context);
         let query = affine(&mut b, unit, self.padded(), 0);

@@ -201,14 +201,13 @@ impl Embed {
         let nibble = b.i32(0x0f0f_0f0f);
         let nibble = b.splat(nibble);
         let nibble = b.bits(Ty::I8x64, nibble);
-        let low = b.and(bytes, nibble);
         let high = b.shr_u(bytes, 4);
-        let high = b.and(high, nibble);
-        let low = b.bits(Ty::I32x16, low);
         let high = b.bits(Ty::I32x16, high);
+        let low = b.bits(Ty::I32x16, bytes);
         let in_low = b.i32_lanes(std::array::from_fn(|l| if l < 4 { -1 } else { 0 }));
-        let indices = b.select(in_low, low, high);
-        let indices = b.bits(Ty::I8x64, indices);
+        let both = b.select(in_low, low, high);
+        let both = b.bits(Ty::I8x64, both);
+        let indices = b.and(both, nibble);
         match self.codec {
             Codec::N4 => {
                 let grid = b.i8_lanes(n4_table());

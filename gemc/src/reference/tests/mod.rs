@@ -16,25 +16,42 @@ fn of(config: &serde_json::Value) -> Reference {
 }
 
 fn tokens(n: usize, seed: usize) -> Vec<u32> {
-    (0..n).map(|i| ((i * 31 + seed * 17 + i * i) % 50) as u32).collect()
+    (0..n)
+        .map(|i| ((i * 31 + seed * 17 + i * i) % 50) as u32)
+        .collect()
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
 fn run(reference: &Reference, ids: &[u32]) -> Run {
-    reference.run(&Batch::one(ids), &RunOptions::default()).unwrap()
+    reference
+        .run(&Batch::one(ids), &RunOptions::default())
+        .unwrap()
 }
 
 #[test]
 fn the_fixture_routes_in_every_way() {
     let run = run(&reference(), &tokens(120, 1));
     for (site, routing) in run.routing.iter() {
-        let fired = |row: usize| routing.decisions.fired_row(row).iter().filter(|f| **f).count();
+        let fired = |row: usize| {
+            routing
+                .decisions
+                .fired_row(row)
+                .iter()
+                .filter(|f| **f)
+                .count()
+        };
         for count in 0..=2 {
-            assert!((0..120).any(|row| fired(row) == count), "{site}: nowhere {count} modules");
+            assert!(
+                (0..120).any(|row| fired(row) == count),
+                "{site}: nowhere {count} modules"
+            );
         }
         let mut ids = routing.clusters.as_ref().unwrap().ids.clone();
         ids.sort_unstable();
@@ -47,7 +64,9 @@ fn the_fixture_routes_in_every_way() {
 fn a_batch_gives_each_sequence_what_it_gets_alone() {
     let reference = reference();
     let sequences = [tokens(70, 1), tokens(1, 2), tokens(33, 3)];
-    let together = reference.run(&Batch::of(&sequences), &RunOptions::default()).unwrap();
+    let together = reference
+        .run(&Batch::of(&sequences), &RunOptions::default())
+        .unwrap();
     let mut row = 0;
     for sequence in &sequences {
         let alone = run(&reference, sequence);
@@ -76,24 +95,44 @@ fn a_run_resumed_anywhere_gives_the_same_bits() {
     let reference = reference();
     let batch = Batch::of(&[tokens(40, 1), tokens(9, 2)]);
     let all: Vec<NodeId> = reference.graph().topo().map(|(id, _)| id).collect();
-    let options = RunOptions { capture: &all, ..RunOptions::default() };
+    let options = RunOptions {
+        capture: &all,
+        ..RunOptions::default()
+    };
     let whole = reference.run(&batch, &options).unwrap();
     for from in all {
         let mut start = Wires::default();
         for wire in reference.cut(from) {
             start.insert(wire, whole.captured.get(wire).unwrap().clone());
         }
-        let resumed = reference.run_from(&batch, from, &start, &RunOptions::default()).unwrap();
+        let resumed = reference
+            .run_from(&batch, from, &start, &RunOptions::default())
+            .unwrap();
         assert_eq!(resumed.logits, whole.logits, "from {from}");
     }
     let (_, layer) = reference.starts()[2];
     let residual = reference.cut(layer);
-    assert_eq!(residual.len(), 1, "a layer starts from the residual stream alone");
+    assert_eq!(
+        residual.len(),
+        1,
+        "a layer starts from the residual stream alone"
+    );
     let missing = reference.run_from(&batch, layer, &Wires::default(), &RunOptions::default());
-    let want = ReferenceError::MissingWire { from: layer, missing: residual[0] };
+    let want = ReferenceError::MissingWire {
+        from: layer,
+        missing: residual[0],
+    };
     assert_eq!(missing.unwrap_err(), want);
-    let other = reference.run_from(&Batch::one(&[1]), layer, &whole.captured, &RunOptions::default());
-    assert!(matches!(other, Err(ReferenceError::WireRows { found: 49, .. })));
+    let other = reference.run_from(
+        &Batch::one(&[1]),
+        layer,
+        &whole.captured,
+        &RunOptions::default(),
+    );
+    assert!(matches!(
+        other,
+        Err(ReferenceError::WireRows { found: 49, .. })
+    ));
 }
 
 #[test]
@@ -104,7 +143,13 @@ fn forcing_a_run_s_own_routing_changes_nothing_and_another_s_does() {
     let other = run(&reference, &tokens(60, 2));
     let forced = |records| {
         let routing = RoutingSource::Forced(records);
-        reference.run(&batch, &RunOptions { routing, ..RunOptions::default() })
+        reference.run(
+            &batch,
+            &RunOptions {
+                routing,
+                ..RunOptions::default()
+            },
+        )
     };
     assert_eq!(forced(&own.routing).unwrap().logits, own.logits);
     let flipped = forced(&other.routing).unwrap();
@@ -112,7 +157,10 @@ fn forcing_a_run_s_own_routing_changes_nothing_and_another_s_does() {
     assert!(largest_difference(flipped.logits.values(), own.logits.values()) > 1e-2);
     let short = run(&reference, &tokens(59, 1));
     let refused = forced(&short.routing).unwrap_err().to_string();
-    assert!(refused.contains("layers.0") && refused.contains("60 rows"), "{refused}");
+    assert!(
+        refused.contains("layers.0") && refused.contains("60 rows"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -121,20 +169,35 @@ fn weights_are_replaced_per_unit_and_undone_by_the_old_ones() {
     let ids = tokens(20, 1);
     let before = run(&reference, &ids);
     let units: Vec<NodeId> = reference.units().collect();
-    assert_eq!(units.len(), 2 + 2 * (4 + 2 + 6), "embedding, head, per layer 4 attention, general, modules");
+    assert_eq!(
+        units.len(),
+        2 + 2 * (4 + 2 + 6),
+        "embedding, head, per layer 4 attention, general, modules"
+    );
     for unit in units {
         let zeros = vec![0.0; reference.unit(unit).unwrap().len()];
         let other = reference.clone();
         let old = reference.replace(unit, zeros).unwrap();
         let changed = run(&reference, &ids);
         assert_ne!(changed.logits, before.logits, "{unit}");
-        assert_eq!(run(&other, &ids).logits, before.logits, "a clone keeps its own");
+        assert_eq!(
+            run(&other, &ids).logits,
+            before.logits,
+            "a clone keeps its own"
+        );
         reference.replace(unit, old).unwrap();
         assert_eq!(run(&reference, &ids).logits, before.logits, "{unit} undone");
     }
     let head = reference.units().last().unwrap();
     let short = reference.replace(head, vec![0.0; 3]).unwrap_err();
-    assert!(matches!(short, ReferenceError::WeightCount { found: 3, expected: 2400, .. }));
+    assert!(matches!(
+        short,
+        ReferenceError::WeightCount {
+            found: 3,
+            expected: 2400,
+            ..
+        }
+    ));
     let none = reference.replace(NodeId(0), vec![0.0]).unwrap_err();
     assert!(matches!(none, ReferenceError::NotAUnit { .. }));
 }
@@ -175,16 +238,25 @@ fn modules_see_only_the_rows_they_serve() {
     let observed = &mut |id: NodeId, x: &Matrix| {
         rows.insert(id, x.rows());
     };
-    let run = reference.run_observed(&batch, &RunOptions::default(), observed).unwrap();
+    let run = reference
+        .run_observed(&batch, &RunOptions::default(), observed)
+        .unwrap();
     for (id, found) in rows {
         let node = reference.graph().node(id);
-        let Some(routing) = run.routing.get(node.site) else { continue };
+        let Some(routing) = run.routing.get(node.site) else {
+            continue;
+        };
         let served = |row: &usize| match node.guard {
             Guard::Always => true,
             Guard::Module { module, .. } => routing.decisions.fired_row(*row)[module as usize],
             Guard::Fallback { .. } => !routing.decisions.flag(*row),
         };
-        assert_eq!(found, (0..64).filter(served).count(), "{id} {}", node.origin);
+        assert_eq!(
+            found,
+            (0..64).filter(served).count(),
+            "{id} {}",
+            node.origin
+        );
     }
 }
 
@@ -198,7 +270,15 @@ fn output_rows_select_logits() {
         (OutputRows::Rows(&[6, 0]), vec![6, 0]),
         (OutputRows::None, vec![]),
     ] {
-        let some = reference.run(&batch, &RunOptions { outputs, ..RunOptions::default() }).unwrap();
+        let some = reference
+            .run(
+                &batch,
+                &RunOptions {
+                    outputs,
+                    ..RunOptions::default()
+                },
+            )
+            .unwrap();
         assert_eq!(some.output_rows, want);
         for (i, row) in want.iter().enumerate() {
             assert!(largest_difference(some.logits.row(i), whole.logits.row(*row)) < 1e-5);
@@ -220,7 +300,10 @@ fn bad_batches_are_refused_with_what_is_allowed() {
     assert!(refuse(&[vec![1], vec![]]).contains("sequence 1 is empty"));
     assert!(refuse(&[vec![1, 50]]).contains("token id 50 at row 1"));
     assert!(refuse(&[vec![0; 301]]).contains("limit is 300"));
-    let options = RunOptions { outputs: OutputRows::Rows(&[2]), ..RunOptions::default() };
+    let options = RunOptions {
+        outputs: OutputRows::Rows(&[2]),
+        ..RunOptions::default()
+    };
     let outside = reference.run(&Batch::one(&[1, 2]), &options).unwrap_err();
     assert_eq!(outside, ReferenceError::OutputRow { row: 2, rows: 2 });
 }

@@ -1,0 +1,206 @@
+//! Sessions over a program written by hand: steps, chunks, limits, truncation, forced routing, sharing.
+#![cfg(feature = "std")]
+
+mod toy;
+
+use gem_runtime::abi::RoutingTap;
+use gem_runtime::routing::{RoutingHook, RoutingView};
+use gem_runtime::{Error, Model as _, Session, SessionOptions, Task};
+use toy::{VOCAB, expected_state, weight};
+
+const IDS: [u32; 14] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7];
+
+fn expected(tokens: &[u32]) -> Vec<f32> {
+    let module = tokens[tokens.len() - 1] % toy::MODULES;
+    let state = expected_state(tokens, Some(module));
+    (0..VOCAB).map(|t| weight(t) * state).collect()
+}
+
+fn options(threads: usize) -> SessionOptions {
+    SessionOptions {
+        context: None,
+        threads: Some(threads),
+    }
+}
+
+#[test]
+fn every_way_to_feed_tokens_gives_the_same_logits() {
+    let engine = toy::engine(Task::CausalLm);
+    for threads in [1, 2, 5] {
+        let mut all = engine.session(options(threads)).expect("small");
+        let mut seen = 0;
+        all.forward_all(&IDS, |position, logits| {
+            assert_eq!(position, seen);
+            seen += 1;
+            assert_eq!(logits, expected(&IDS[..seen as usize]), "at {position}");
+        })
+        .expect("fits");
+        assert_eq!((seen, all.position()), (14, 14));
+        for cut in 1..IDS.len() {
+            let mut session = engine.session(options(threads)).expect("small");
+            let first = session.forward(&IDS[..cut]).expect("fits").to_vec();
+            assert_eq!(first, expected(&IDS[..cut]));
+            let second = session.forward(&IDS[cut..]).expect("fits").to_vec();
+            assert_eq!(second, expected(&IDS), "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn bad_input_is_an_error_and_changes_nothing() {
+    let engine = toy::engine(Task::CausalLm);
+    let mut session = engine.session(options(2)).expect("small");
+    session.forward(&IDS[..13]).expect("fits");
+    assert!(matches!(session.forward(&[]), Err(Error::Empty)));
+    assert!(matches!(
+        session.forward(&[1, VOCAB]),
+        Err(Error::Token {
+            id: VOCAB,
+            vocab: VOCAB
+        })
+    ));
+    assert!(matches!(
+        session.forward(&[1; 8]),
+        Err(Error::Context {
+            needed: 21,
+            limit: 20
+        })
+    ));
+    assert!(matches!(
+        session.classify_ids(&[1]),
+        Err(Error::Task { .. })
+    ));
+    assert_eq!(session.position(), 13);
+    assert_eq!(session.forward(&IDS[13..]).expect("fits"), expected(&IDS));
+    session.forward(&[1; 6]).expect("up to the limit");
+    assert!(matches!(session.forward(&[1]), Err(Error::Context { .. })));
+}
+
+#[test]
+fn a_shortened_session_goes_on_from_there() {
+    let engine = toy::engine(Task::CausalLm);
+    let mut session = engine.session(options(1)).expect("small");
+    session.forward(&[9, 9, 9]).expect("fits");
+    session.truncate(5);
+    assert_eq!(session.position(), 3);
+    session.truncate(1);
+    assert_eq!(session.forward(&[2]).expect("fits"), expected(&[9, 2]));
+    session.reset();
+    assert_eq!(session.forward(&IDS).expect("fits"), expected(&IDS));
+    let memory = session.memory();
+    assert_eq!(memory.kv, 4 * 20);
+    assert!(memory.arena > 0);
+}
+
+#[test]
+fn sessions_share_a_model_across_threads() {
+    let engine = toy::engine(Task::CausalLm);
+    let run = |engine: &gem_runtime::Engine, n: usize| {
+        let mut session = engine.session(options(2)).expect("small");
+        session.forward(&IDS[..n]).expect("fits").to_vec()
+    };
+    std::thread::scope(|scope| {
+        for n in 1..=4 {
+            let engine = &engine;
+            scope.spawn(move || assert_eq!(run(engine, n), expected(&IDS[..n])));
+        }
+    });
+}
+
+#[test]
+fn options_out_of_range_are_errors() {
+    let engine = toy::engine(Task::CausalLm);
+    let with = |context| SessionOptions {
+        context: Some(context),
+        threads: Some(1),
+    };
+    for context in [0, 21, u32::MAX] {
+        assert!(matches!(
+            engine.session(with(context)),
+            Err(Error::Options(_))
+        ));
+    }
+    let session = engine.session(with(7)).expect("small");
+    assert_eq!((session.context(), session.memory().kv), (7, 28));
+}
+
+#[test]
+fn an_encoder_sees_the_whole_text() {
+    let engine = toy::engine(Task::SequenceClassification);
+    let mut session = engine.session(options(2)).expect("small");
+    for text in [&IDS[..4], &IDS[2..3], &IDS[..3]] {
+        let state = expected_state(text, Some(text[0] % toy::MODULES));
+        let logits = session.classify_ids(text).expect("fits");
+        assert_eq!(logits, [weight(0) * state, weight(1) * state]);
+    }
+    assert_eq!(session.longest_text(), toy::MAX_ROWS);
+    assert!(matches!(
+        session.classify_ids(&IDS[..5]),
+        Err(Error::Context {
+            needed: 5,
+            limit: 4
+        })
+    ));
+    assert!(matches!(session.forward(&IDS), Err(Error::Task { .. })));
+}
+
+/// Forces one module everywhere, or leaves nonsense.
+struct Force {
+    fired: i32,
+    seen: Vec<(u32, i32)>,
+}
+
+impl RoutingHook for Force {
+    fn routed(&mut self, tap: &RoutingTap, mut view: RoutingView<'_>) {
+        assert_eq!(tap.site, "layers.0");
+        for (i, row) in view.rows().iter().enumerate() {
+            let own = view.fired(i).expect("a row")[0];
+            assert_eq!(view.p(i).expect("a row")[own as usize], 0.75);
+            assert_eq!(view.gates(i).expect("a row"), [0.5]);
+            assert_eq!(view.cluster(i), None);
+            self.seen.push((row.position, own));
+            view.fired_mut(i).expect("a row")[0] = self.fired;
+            *view.domain_mut(i).expect("a row") = self.fired.max(0);
+        }
+        assert!(view.p(view.rows().len()).is_none());
+    }
+}
+
+#[test]
+fn routing_can_be_read_and_forced() {
+    let engine = toy::engine(Task::CausalLm);
+    for fired in [-1, 0, 2] {
+        let mut session: Session<'_> = engine.session(options(2)).expect("small");
+        let mut force = Force {
+            fired,
+            seen: Vec::new(),
+        };
+        let mut n = 0;
+        session
+            .forward_routed(&IDS, &mut force, |_, logits| {
+                n += 1;
+                let state = expected_state(&IDS[..n], u32::try_from(fired).ok());
+                assert_eq!(logits[1], weight(1) * state);
+            })
+            .expect("fits");
+        let own: Vec<(u32, i32)> = (0..)
+            .zip(IDS.map(|id| (id % toy::MODULES) as i32))
+            .collect();
+        assert_eq!(force.seen, own);
+    }
+}
+
+#[test]
+fn impossible_routing_is_refused() {
+    let engine = toy::engine(Task::CausalLm);
+    for fired in [-2, 3, i32::MAX] {
+        let mut session = engine.session(options(1)).expect("small");
+        let mut force = Force {
+            fired,
+            seen: Vec::new(),
+        };
+        let result = session.forward_routed(&IDS, &mut force, |_, _| {});
+        assert!(matches!(result, Err(Error::Routing { row: 0, .. })));
+        assert_eq!(session.position(), 0);
+    }
+}

@@ -1,0 +1,139 @@
+//! What went wrong -> a report on standard error and an exit code. Rich rendering happens here and nowhere else: on a
+//! terminal through miette, otherwise one plain line per finding, so that scripts can read it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use miette::{Diagnostic, GraphicalReportHandler};
+
+use super::Ui;
+use crate::import::{Finding, ImportError};
+use crate::output::OutputError;
+use crate::synth::SynthError;
+
+/// Why a verb ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The arguments; also help and version, which clap treats alike.
+    Usage(clap::Error),
+    /// A checkpoint, with everything that is wrong with it.
+    Import(ImportError),
+    /// Anything else about the input or the system, already in words.
+    Input(Box<dyn Error + Send + Sync>),
+    /// Standard output does not take the result; a closed pipe is none of our business.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// Tells it; gives the exit code.
+    pub fn report(self, ui: &Ui) -> u8 {
+        match self {
+            Self::Usage(error) => {
+                // When standard error is gone there is nobody to tell.
+                let _ = error.print();
+                u8::try_from(error.exit_code()).unwrap_or(2)
+            }
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Output(error) => {
+                ui.note(&format!("error: standard output: {error}"));
+                1
+            }
+            Self::Import(error) => {
+                let more = error.omitted();
+                error
+                    .findings()
+                    .iter()
+                    .for_each(|f| tell(ui, &Shown::of(f)));
+                if more > 0 {
+                    ui.note(&format!("and {more} more findings"));
+                }
+                1
+            }
+            Self::Input(error) => {
+                let what = error.to_string();
+                tell(
+                    ui,
+                    &Shown {
+                        what,
+                        allowed: None,
+                    },
+                );
+                1
+            }
+        }
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        Self::Import(error)
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        Self::Input(Box::new(error))
+    }
+}
+
+impl From<SynthError> for Failure {
+    fn from(error: SynthError) -> Self {
+        match error {
+            SynthError::Config(error) => error.into(),
+            SynthError::Output(error) => error.into(),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// One finding as miette wants it.
+#[derive(Debug)]
+struct Shown {
+    what: String,
+    allowed: Option<String>,
+}
+
+impl Shown {
+    fn of(finding: &Finding) -> Self {
+        Self {
+            what: format!("{}: {}", finding.place, finding.what),
+            allowed: finding.allowed.as_ref().map(|a| format!("allowed: {a}")),
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Shown {}
+
+impl Diagnostic for Shown {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let allowed = self.allowed.as_ref()?;
+        Some(Box::new(allowed))
+    }
+}
+
+fn tell(ui: &Ui, shown: &Shown) {
+    if ui.rich() {
+        let mut text = String::new();
+        let handler = GraphicalReportHandler::new().with_wrap_lines(false);
+        if handler.render_report(&mut text, shown).is_ok() {
+            ui.note(text.trim_end());
+            return;
+        }
+    }
+    match &shown.allowed {
+        Some(allowed) => ui.note(&format!("error: {shown}; {allowed}")),
+        None => ui.note(&format!("error: {shown}")),
+    }
+}

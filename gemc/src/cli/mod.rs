@@ -1,0 +1,121 @@
+//! Arguments -> one verb -> an exit code. Each verb is a file here and a line in [`VERBS`].
+//!
+//! Exit codes: 0 done, 1 the input is at fault, 2 usage, 3 a bound did not hold; never 101. Standard output carries the
+//! result (one JSON value with `--json`), standard error everything else.
+
+mod failure;
+mod inspect;
+mod synth;
+mod ui;
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Args, Command};
+
+pub use failure::Failure;
+pub use ui::Ui;
+
+/// How a verb ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// A bound that the caller gave does not hold.
+    BoundFailed,
+}
+
+/// One verb of the command.
+#[derive(Clone, Copy)]
+pub struct Verb {
+    name: &'static str,
+    arguments: fn(Command) -> Command,
+    run: fn(&ArgMatches, &Ui) -> Result<Outcome, Failure>,
+}
+
+/// What a verb's arguments do: parsed by clap, run with the terminal at hand.
+pub trait Run: Args {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the input is at fault.
+    fn run(self, ui: &Ui) -> Result<Outcome, Failure>;
+}
+
+impl Verb {
+    /// The verb with these arguments; the doc comment of `A` is its help.
+    const fn new<A: Run>(name: &'static str) -> Self {
+        Self {
+            name,
+            arguments: A::augment_args,
+            run: |matches, ui| {
+                let arguments = A::from_arg_matches(matches).map_err(Failure::Usage)?;
+                arguments.run(ui)
+            },
+        }
+    }
+}
+
+/// Every verb, in the order of the help.
+const VERBS: &[Verb] = &[
+    Verb::new::<inspect::Inspect>("inspect"),
+    Verb::new::<synth::Synth>("synth"),
+];
+
+/// The command with all its verbs.
+#[must_use]
+pub fn command() -> Command {
+    let command = Command::new("gemc")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(env!("CARGO_PKG_DESCRIPTION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help(
+            "Exit codes: 0 done, 1 the input is at fault, 2 usage, 3 a bound did not hold.",
+        );
+    VERBS.iter().fold(command, |command, verb| {
+        command.subcommand((verb.arguments)(Command::new(verb.name)))
+    })
+}
+
+/// Runs the command with the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os(), &Ui::of_process()))
+}
+
+/// Runs the command; gives its exit code.
+pub fn run<I: IntoIterator<Item = OsString>>(arguments: I, ui: &Ui) -> u8 {
+    let result = catch_unwind(AssertUnwindSafe(|| dispatch(arguments, ui)));
+    match result {
+        Ok(Ok(Outcome::Done)) => 0,
+        Ok(Ok(Outcome::BoundFailed)) => 3,
+        Ok(Err(failure)) => failure.report(ui),
+        Err(_) => {
+            ui.note("internal error: this is a fault of gemc, not of your input; please report it");
+            1
+        }
+    }
+}
+
+fn dispatch<I: IntoIterator<Item = OsString>>(arguments: I, ui: &Ui) -> Result<Outcome, Failure> {
+    let matches = command()
+        .try_get_matches_from(arguments)
+        .map_err(Failure::Usage)?;
+    let chosen = matches.subcommand().and_then(|(name, matches)| {
+        let verb = VERBS.iter().find(|v| v.name == name)?;
+        Some((verb, matches))
+    });
+    match chosen {
+        Some((verb, matches)) => (verb.run)(matches, ui),
+        // clap has refused everything else; were it not so, the help is the right answer.
+        None => Err(Failure::Usage(command().error(
+            clap::error::ErrorKind::MissingSubcommand,
+            "a verb is needed",
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

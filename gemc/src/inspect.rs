@@ -1,0 +1,400 @@
+//! `Checkpoint` -> what a person wants to know before compiling it: shapes, parameters, routing, and what became of
+//! every tensor and key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::graph::{NormKind, Op, ScarMask, Score, Task};
+use crate::import::config::{GemConfig, GeneralPath, KeyUse, Modules, NormPosition, Positions};
+use crate::import::{Checkpoint, ImportError, Split, TensorUse, shown};
+
+/// The sizes of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the keys of config.json, under their own names"
+)]
+pub struct Sizes {
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub num_key_value_heads: usize,
+    pub head_dim: usize,
+    pub intermediate_size: usize,
+    pub vocab_size: usize,
+    pub max_position_embeddings: usize,
+}
+
+/// SCAR at one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ScarReport {
+    /// `cluster_or_flag` or `cluster_or_domain`.
+    pub mask: &'static str,
+    /// Heads over the hidden size.
+    pub heads: u32,
+    /// Centroids; 0: no cluster ids.
+    pub clusters: usize,
+    /// Whether x is added back.
+    pub residual: bool,
+}
+
+/// One routed place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RoutedReport {
+    /// `layers.0` … or `final`.
+    pub site: String,
+    /// `softmax` or `sigmoid`.
+    pub score: &'static str,
+    /// At most so many modules fire.
+    pub top_k: u32,
+    /// A module fires when p is above.
+    pub threshold: f32,
+    /// Whether gates sum to one.
+    pub renormalize: bool,
+    /// What a module is, such as `mlp 256` or `lora 16`.
+    pub modules: String,
+    /// `always`, `fallback`, `none`; for placement `final` the input itself.
+    pub general_path: &'static str,
+    /// SCAR, where there is any.
+    pub scar: Option<ScarReport>,
+}
+
+/// Something that has no effect, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unused {
+    /// Tensor path or config key.
+    pub name: String,
+    /// The reason.
+    pub reason: String,
+}
+
+/// Number of records per domain of one split.
+pub type Records = Vec<(String, usize)>;
+
+/// The report of `gemc inspect`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspection {
+    /// `causal_lm` or `sequence_classification`.
+    pub task: &'static str,
+    /// Sizes.
+    pub sizes: Sizes,
+    /// Norm and positions in words.
+    pub structure: String,
+    /// Names of the domains.
+    pub domains: Vec<String>,
+    /// Names of the labels.
+    pub labels: Vec<String>,
+    /// Values in used tensors.
+    pub parameters: u64,
+    /// The same by kind of tensor.
+    pub parameters_by_kind: BTreeMap<&'static str, u64>,
+    /// Bytes of the used tensors as stored.
+    pub stored_bytes: u64,
+    /// Values by stored type.
+    pub stored_types: BTreeMap<String, u64>,
+    /// Routed places in order.
+    pub routing: Vec<RoutedReport>,
+    /// Number of used tensors.
+    pub tensors_used: usize,
+    /// Tensors that are left out.
+    pub tensors_dropped: Vec<Unused>,
+    /// Keys that shape the model.
+    pub keys_used: Vec<String>,
+    /// Keys accepted without effect.
+    pub keys_ignored: Vec<Unused>,
+    /// Whether there is a tokenizer.
+    pub tokenizer: bool,
+    /// Whether there is a chat template.
+    pub chat_template: bool,
+    /// Records of calibration text.
+    pub calibration: Records,
+    /// Records of evaluation text.
+    pub evaluation: Records,
+}
+
+/// Describes a checkpoint.
+///
+/// # Errors
+/// When its texts cannot be read.
+pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
+    let (c, graph) = (checkpoint.config(), checkpoint.graph());
+    let mut by_kind = BTreeMap::new();
+    let mut stored_types = BTreeMap::new();
+    let mut stored_bytes = 0;
+    for (id, tensor) in graph.tensors() {
+        let values: u64 = tensor.shape.iter().map(|&d| d as u64).product();
+        *by_kind.entry(kind(&tensor.path)).or_insert(0) += values;
+        let stored = checkpoint.weights().stored(id);
+        *stored_types.entry(format!("{stored:?}")).or_insert(0) += values;
+        stored_bytes += values * stored.size() as u64;
+    }
+    let (keys_used, keys_ignored) = keys(checkpoint);
+    Ok(Inspection {
+        task: match c.task {
+            Task::CausalLm => "causal_lm",
+            Task::SequenceClassification => "sequence_classification",
+        },
+        sizes: sizes(c),
+        structure: structure(c),
+        domains: c.domains.clone(),
+        labels: c.labels.clone(),
+        parameters: by_kind.values().sum(),
+        parameters_by_kind: by_kind,
+        stored_bytes,
+        stored_types,
+        routing: routing(checkpoint),
+        tensors_used: graph.tensors().count(),
+        tensors_dropped: dropped(checkpoint),
+        keys_used,
+        keys_ignored,
+        tokenizer: checkpoint.tokenizer_path().is_some(),
+        chat_template: checkpoint.tokenizer_config().chat_template.is_some(),
+        calibration: records(checkpoint, Split::Calibration)?,
+        evaluation: records(checkpoint, Split::Evaluation)?,
+    })
+}
+
+fn sizes(c: &GemConfig) -> Sizes {
+    Sizes {
+        hidden_size: c.hidden_size,
+        num_hidden_layers: c.num_hidden_layers,
+        num_attention_heads: c.num_attention_heads,
+        num_key_value_heads: c.num_key_value_heads,
+        head_dim: c.head_dim,
+        intermediate_size: c.intermediate_size,
+        vocab_size: c.vocab_size,
+        max_position_embeddings: c.max_position_embeddings,
+    }
+}
+
+fn structure(c: &GemConfig) -> String {
+    let place = match c.norm_position {
+        NormPosition::Pre => "pre",
+        NormPosition::Post => "post",
+    };
+    let norm = match c.norm {
+        NormKind::Rms => "RMS norm",
+        NormKind::Layer => "layer norm",
+    };
+    let positions = match c.positions {
+        Positions::Rope(rope) => format!("rope of base {}", rope.theta),
+        Positions::Learned => "learned positions".to_owned(),
+        Positions::None => "no positions".to_owned(),
+    };
+    let mlp = if c.mlp_gated { "gated" } else { "plain" };
+    format!("{place}-{norm}, {positions}, {mlp} {:?} MLP", c.hidden_act)
+}
+
+/// What a tensor is for, by its path.
+fn kind(path: &str) -> &'static str {
+    const KINDS: [(&str, &str); 8] = [
+        (".modules.", "modules"),
+        (".scar.", "scar"),
+        (".router.", "router"),
+        (".self_attn.", "attention"),
+        (".general.", "general"),
+        ("norm.", "norms"),
+        ("embed", "embedding"),
+        ("", "head"),
+    ];
+    let found = KINDS.iter().find(|(part, _)| path.contains(part));
+    found.map_or("head", |(_, kind)| kind)
+}
+
+fn routing(checkpoint: &Checkpoint) -> Vec<RoutedReport> {
+    let (graph, c) = (checkpoint.graph(), checkpoint.config());
+    let mut places: Vec<RoutedReport> = Vec::new();
+    for (_, node) in graph.topo() {
+        match &node.op {
+            Op::Router {
+                score,
+                top_k,
+                threshold,
+                renormalize,
+                ..
+            } => places.push(RoutedReport {
+                site: node.site.to_string(),
+                score: match score {
+                    Score::Softmax => "softmax",
+                    Score::Sigmoid => "sigmoid",
+                },
+                top_k: *top_k,
+                threshold: *threshold,
+                renormalize: *renormalize,
+                modules: modules(c),
+                general_path: general_path(c),
+                scar: None,
+            }),
+            Op::ScarAttention { heads, mask, .. } => {
+                if let Some(place) = places.last_mut() {
+                    place.scar = Some(ScarReport {
+                        mask: match mask {
+                            ScarMask::ClusterOrFlag => "cluster_or_flag",
+                            ScarMask::ClusterOrDomain => "cluster_or_domain",
+                        },
+                        heads: *heads,
+                        clusters: c.router.clusters,
+                        residual: c.scar.as_ref().is_some_and(|s| s.residual),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    places
+}
+
+fn modules(c: &GemConfig) -> String {
+    match c.modules {
+        Modules::Off => "off".to_owned(),
+        Modules::Mlp { intermediate_size } => format!("mlp {intermediate_size}"),
+        Modules::Lora { rank } => format!("lora {rank}"),
+    }
+}
+
+fn general_path(c: &GemConfig) -> &'static str {
+    match c.general_path {
+        _ if c.final_routed() => "input",
+        GeneralPath::Always => "always",
+        GeneralPath::Fallback => "fallback",
+        GeneralPath::None => "none",
+    }
+}
+
+fn dropped(checkpoint: &Checkpoint) -> Vec<Unused> {
+    let tensors = checkpoint.account().tensors.iter();
+    tensors
+        .filter_map(|(name, what)| match what {
+            TensorUse::Used => None,
+            TensorUse::Dropped(reason) => Some(Unused {
+                name: name.clone(),
+                reason: reason.clone(),
+            }),
+        })
+        .collect()
+}
+
+fn keys(checkpoint: &Checkpoint) -> (Vec<String>, Vec<Unused>) {
+    let (mut used, mut ignored) = (Vec::new(), Vec::new());
+    for (name, what) in &checkpoint.account().keys {
+        match what {
+            KeyUse::Used => used.push(name.clone()),
+            KeyUse::Ignored(reason) => ignored.push(Unused {
+                name: name.clone(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+    (used, ignored)
+}
+
+fn records(checkpoint: &Checkpoint, split: Split) -> Result<Records, ImportError> {
+    let texts = checkpoint.texts(split)?;
+    Ok(texts.into_iter().map(|(d, r)| (d, r.len())).collect())
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = &self.sizes;
+        writeln!(f, "task        {}", self.task)?;
+        writeln!(
+            f,
+            "shape       {} layers, hidden {}, {}/{} heads of {}, general path {}, vocabulary {}, {} positions",
+            s.num_hidden_layers,
+            s.hidden_size,
+            s.num_attention_heads,
+            s.num_key_value_heads,
+            s.head_dim,
+            s.intermediate_size,
+            s.vocab_size,
+            s.max_position_embeddings
+        )?;
+        writeln!(f, "structure   {}", self.structure)?;
+        let types: Vec<&str> = self.stored_types.keys().map(String::as_str).collect();
+        writeln!(
+            f,
+            "parameters  {} in {} tensors, {} bytes as {}",
+            self.parameters,
+            self.tensors_used,
+            self.stored_bytes,
+            types.join(", ")
+        )?;
+        for (kind, count) in &self.parameters_by_kind {
+            writeln!(f, "            {count:>14}  {kind}")?;
+        }
+        self.write_routing(f)?;
+        self.write_names(f, "domains", &self.domains)?;
+        self.write_names(f, "labels", &self.labels)?;
+        let has = |yes: bool| if yes { "yes" } else { "no" };
+        let (tokenizer, chat) = (has(self.tokenizer), has(self.chat_template));
+        writeln!(f, "tokenizer   {tokenizer}, chat template {chat}")?;
+        write_records(f, "calibration", &self.calibration)?;
+        write_records(f, "evaluation", &self.evaluation)?;
+        write_unused(f, "dropped tensors", &self.tensors_dropped)?;
+        write_unused(f, "keys without effect", &self.keys_ignored)
+    }
+}
+
+impl Inspection {
+    fn write_routing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.routing.is_empty() {
+            return writeln!(f, "routing     none: a dense model");
+        }
+        writeln!(f, "routing")?;
+        for r in &self.routing {
+            write!(
+                f,
+                "  {:<9} {} top {} above {}{}, modules {}, general path {}",
+                r.site,
+                r.score,
+                r.top_k,
+                r.threshold,
+                if r.renormalize { ", renormalised" } else { "" },
+                r.modules,
+                r.general_path
+            )?;
+            if let Some(s) = &r.scar {
+                let residual = if s.residual { ", residual" } else { "" };
+                write!(
+                    f,
+                    "; SCAR {}, {} heads, {} clusters{residual}",
+                    s.mask, s.heads, s.clusters
+                )?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn write_names(&self, f: &mut fmt::Formatter<'_>, what: &str, names: &[String]) -> fmt::Result {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = names.iter().map(|n| shown(n)).collect();
+        writeln!(f, "{what:<11} {}", names.join(", "))
+    }
+}
+
+fn write_records(f: &mut fmt::Formatter<'_>, what: &str, records: &Records) -> fmt::Result {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = records
+        .iter()
+        .map(|(d, n)| format!("{} {n}", shown(d)))
+        .collect();
+    writeln!(f, "{what:<11} {}", list.join(", "))
+}
+
+fn write_unused(f: &mut fmt::Formatter<'_>, what: &str, list: &[Unused]) -> fmt::Result {
+    if list.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "{what}")?;
+    for item in list {
+        writeln!(f, "  {}: {}", shown(&item.name), item.reason)?;
+    }
+    Ok(())
+}

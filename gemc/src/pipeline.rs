@@ -1,0 +1,80 @@
+//! Checkpoint to running program, one line a stage. No logic here: each stage is a module.
+
+use std::path::Path;
+
+use crate::graph::{Graph, Typed};
+use crate::import::{self, Checkpoint, ImportError};
+use crate::kernel::verify::{Verified, VerifyError, verify};
+use crate::lower;
+use crate::pack::layout::Layout;
+use crate::plan::BitPlan;
+use crate::target::Target;
+use crate::typing::{self, TypingError};
+
+/// What can go wrong between a checkpoint and a program.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The checkpoint.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// Shapes that do not fit.
+    #[error(transparent)]
+    Typing(#[from] TypingError),
+    /// A fault of gemc: it made a kernel that cannot be proved safe.
+    #[error("internal fault, please report: a kernel failed verification\n{0}")]
+    Kernel(String),
+}
+
+/// A checkpoint with its typed graph.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Weights, texts, tokenizer.
+    pub checkpoint: Checkpoint,
+    /// Every wire typed.
+    pub graph: Graph<Typed>,
+}
+
+/// A verified program with the layout of its weights.
+#[derive(Debug)]
+pub struct Compiled {
+    /// For any backend.
+    pub program: Verified,
+    /// For the packer.
+    pub layout: Layout,
+}
+
+/// Reads and checks a checkpoint.
+///
+/// # Errors
+/// With every finding, located.
+pub fn load(dir: &Path) -> Result<Loaded, CompileError> {
+    let checkpoint = import::checkpoint(dir)?;
+    let graph = typing::infer(checkpoint.graph().clone())?;
+    Ok(Loaded { checkpoint, graph })
+}
+
+/// Lowers and verifies.
+///
+/// # Errors
+/// Only for faults of gemc itself.
+pub fn compile(
+    graph: &Graph<Typed>,
+    plan: &BitPlan,
+    target: &Target,
+) -> Result<Compiled, CompileError> {
+    let lowered = lower::program(graph, plan, target);
+    let program =
+        verify(lowered.program).map_err(|errors| CompileError::Kernel(listed(&errors)))?;
+    Ok(Compiled {
+        program,
+        layout: lowered.layout,
+    })
+}
+
+fn listed(errors: &[VerifyError]) -> String {
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}

@@ -1,0 +1,20 @@
+//! How long work tells whoever waits for it how far it is. Libraries report through [`Progress`]; only the command draws.
+
+/// Receives progress. Calls come in order: any number of `start`, each followed by its `advance`s.
+pub trait Progress: Sync {
+    /// A piece of work of `total` units begins and replaces the one before; 0: the length is unknown.
+    fn start(&self, what: &str, total: u64);
+
+    /// So many more units are done.
+    fn advance(&self, units: u64);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn start(&self, _: &str, _: u64) {}
+
+    fn advance(&self, _: u64) {}
+}

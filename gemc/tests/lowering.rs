@@ -1,0 +1,49 @@
+//! Every tiny checkpoint lowers to a program that the verifier accepts, for every target and format.
+
+use std::path::PathBuf;
+
+use gem_runtime::format::Codec;
+use gemc::pipeline;
+use gemc::plan::BitPlan;
+use gemc::target::Target;
+
+fn checkpoints() -> Vec<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(root)
+        .expect("the tiny checkpoints are part of the tree")
+        .filter_map(|e| e.ok().map(|e| e.path()))
+        .filter(|p| p.join("config.json").is_file())
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_checkpoint_lowers_and_verifies() {
+    let checkpoints = checkpoints();
+    assert!(checkpoints.len() >= 24);
+    let mut faults = Vec::new();
+    for dir in checkpoints {
+        let loaded = match pipeline::load(&dir) {
+            Ok(loaded) => loaded,
+            Err(e) => {
+                faults.push(format!("{}: {e}", dir.display()));
+                continue;
+            }
+        };
+        for target in Target::all() {
+            for &codec in Codec::ALL {
+                let plan = BitPlan::uniform(&loaded.graph, codec);
+                if let Err(e) = pipeline::compile(&loaded.graph, &plan, &target) {
+                    faults.push(format!("{} {} {codec:?}: {e}", dir.display(), target.name));
+                }
+            }
+        }
+    }
+    assert!(
+        faults.is_empty(),
+        "{} faults\n{}",
+        faults.len(),
+        faults[..faults.len().min(5)].join("\n\n")
+    );
+}
