@@ -7,6 +7,8 @@
 extern crate alloc;
 
 pub mod abi;
+#[cfg(feature = "tokenizer")]
+mod classify;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "tokenizer")]
@@ -47,4 +49,7 @@ with_alloc! {
 }
 
 #[cfg(feature = "tokenizer")]
-pub use generate::{Finish, Generation, Label, Piece};
+pub use {
+    classify::Label,
+    generate::{Finish, Generation, Piece},
+};

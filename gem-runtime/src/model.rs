@@ -30,6 +30,16 @@ pub trait Model {
     fn session(&self, options: SessionOptions) -> Result<Session<'_>> {
         Session::new(self.engine(), options)
     }
+
+    /// Labels of a text, best first, by a session of its own. Who has many texts keeps a session and calls
+    /// [`Session::classify`].
+    ///
+    /// # Errors
+    /// As of [`Model::session`] and [`Session::classify`].
+    #[cfg(feature = "tokenizer")]
+    fn classify(&self, text: &str) -> Result<alloc::vec::Vec<crate::Label>> {
+        self.session(SessionOptions::default())?.classify(text)
+    }
 }
 
 /// A program with its weights.
@@ -37,6 +47,8 @@ pub struct Engine {
     info: ModelInfo,
     program: Box<dyn Program + Send>,
     weights: Weights,
+    #[cfg(feature = "tokenizer")]
+    text: Option<crate::text::Text>,
 }
 
 impl core::fmt::Debug for Engine {
@@ -78,7 +90,27 @@ impl Engine {
             info,
             program,
             weights,
+            #[cfg(feature = "tokenizer")]
+            text: None,
         })
+    }
+
+    /// Adds what the model needs to read and write text.
+    #[cfg(feature = "tokenizer")]
+    #[must_use]
+    pub fn with_text(mut self, text: Option<crate::text::Text>) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// What the model needs to read and write text.
+    ///
+    /// # Errors
+    /// [`Error::Text`] when it has nothing of the kind.
+    #[cfg(feature = "tokenizer")]
+    pub fn text(&self) -> Result<&crate::text::Text> {
+        let missing = || Error::text(&self.info.name, "the model has no tokenizer");
+        self.text.as_ref().ok_or_else(missing)
     }
 
     /// Facts about the model.

@@ -135,7 +135,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// As [`Session::forward`].
     pub fn forward_all(&mut self, ids: &[u32], each: impl FnMut(u32, &[f32])) -> Result<()> {
-        self.forward_each(ids, None, each)
+        self.forward_from(0, ids, None, each)
     }
 
     /// [`Session::forward_all`], with a hook that sees and may force the routing.
@@ -148,11 +148,17 @@ impl<'m> Session<'m> {
         hook: &mut dyn RoutingHook,
         each: impl FnMut(u32, &[f32]),
     ) -> Result<()> {
-        self.forward_each(ids, Some(hook), each)
+        self.forward_from(0, ids, Some(hook), each)
     }
 
-    fn forward_each(
+    /// Appends tokens; calls `each` with every new position not before `from`, and the logits after its token. Positions
+    /// before it cost no logits.
+    ///
+    /// # Errors
+    /// As [`Session::forward_routed`].
+    pub fn forward_from(
         &mut self,
+        from: u32,
         ids: &[u32],
         hook: Option<&mut dyn RoutingHook>,
         mut each: impl FnMut(u32, &[f32]),
@@ -160,7 +166,9 @@ impl<'m> Session<'m> {
         let max_outputs = self.engine.program().shape().max_outputs;
         let mut outputs = Vec::new();
         self.advance(ids, hook, |machine, engine, step| {
-            for begin in (0..step.rows.len() as u32).step_by(max_outputs as usize) {
+            // Positions ascend, so that the rows before `from` come first.
+            let first = step.rows.partition_point(|row| row.position < from) as u32;
+            for begin in (first..step.rows.len() as u32).step_by(max_outputs as usize) {
                 outputs.clear();
                 outputs.extend((begin..step.rows.len() as u32).take(max_outputs as usize));
                 // SAFETY: as for the body of this step, which has just run.
@@ -217,7 +225,7 @@ impl<'m> Session<'m> {
     /// [`Error::Empty`], [`Error::Token`], [`Error::Context`] for a text of more tokens than a step has rows,
     /// [`Error::Task`].
     pub fn classify_ids(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        self.classify(ids, None)
+        self.classify_rows(ids, None)
     }
 
     /// [`Session::classify_ids`], with a hook that sees and may force the routing.
@@ -229,10 +237,10 @@ impl<'m> Session<'m> {
         ids: &[u32],
         hook: &mut dyn RoutingHook,
     ) -> Result<&[f32]> {
-        self.classify(ids, Some(hook))
+        self.classify_rows(ids, Some(hook))
     }
 
-    fn classify(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
+    fn classify_rows(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
         self.require(Task::SequenceClassification, "classify a text")?;
         self.check(ids, 0, self.longest_text())?;
         let visible = ids.len() as u32;

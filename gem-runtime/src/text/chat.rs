@@ -123,7 +123,8 @@ fn raise_exception(message: String) -> core::result::Result<Value, minijinja::Er
 }
 
 fn strftime_now(_format: String) -> core::result::Result<Value, minijinja::Error> {
-    let why = "`strftime_now` is not available: what a conversation becomes must not depend on a clock";
+    let why =
+        "`strftime_now` is not available: what a conversation becomes must not depend on a clock";
     Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
 }
 
@@ -157,7 +158,7 @@ fn write_json(value: &serde_json::Value, indent: Option<usize>, depth: usize, to
     };
     to.push(open);
     let separator = if indent.is_some() { "," } else { ", " };
-    let mut begin = |index: usize, to: &mut String| {
+    let begin = |index: usize, to: &mut String| {
         to.push_str(if index > 0 { separator } else { "" });
         line(depth + 1, to);
     };

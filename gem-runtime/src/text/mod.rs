@@ -7,10 +7,6 @@ mod chat;
 mod config;
 mod stop;
 mod stream;
-#[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
 mod tokenizer;
 
 use std::fs::File;
@@ -22,7 +18,7 @@ use crate::sample::Sampling;
 
 #[cfg(feature = "chat")]
 pub use chat::{ChatTemplate, Message};
-pub(crate) use stop::StopFilter;
+pub(crate) use stop::{Found, StopFilter};
 pub use stream::Detokenizer;
 pub use tokenizer::Tokenizer;
 

@@ -59,3 +59,73 @@ impl StopFilter {
         std::mem::take(&mut self.held)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filter(stops: &[&str]) -> StopFilter {
+        let stops: Vec<String> = stops.iter().map(|s| (*s).to_owned()).collect();
+        StopFilter::new(&stops)
+    }
+
+    fn more(text: &str) -> Found {
+        Found::More(text.to_owned())
+    }
+
+    #[test]
+    fn stop_strings_are_found_across_pieces() {
+        let mut found = filter(&["END", "\u{e9}t\u{e9}"]);
+        assert_eq!(found.push("one E"), more("one "));
+        assert_eq!(found.push("N"), more(""));
+        assert_eq!(found.push("E"), more("EN"));
+        assert_eq!(found.push("ND of it"), Found::Stop(String::new()));
+        let mut found = filter(&["END", "\u{e9}t\u{e9}"]);
+        assert_eq!(found.push("l'\u{e9}t"), more("l'"));
+        assert_eq!(found.push("\u{e9}!"), Found::Stop(String::new()));
+    }
+
+    #[test]
+    fn the_first_of_several_counts_and_the_rest_is_given_out_at_the_end() {
+        assert_eq!(
+            filter(&["cd", "b"]).push("abcd"),
+            Found::Stop("a".to_owned())
+        );
+        let mut none = filter(&["aab"]);
+        assert_eq!(none.push("aaa"), more("a"));
+        assert_eq!(none.finish(), "aa");
+        assert_eq!(filter(&[]).push("all"), more("all"));
+    }
+
+    proptest! {
+        /// However a text is cut into pieces, what comes out is the text before the first stop string.
+        #[test]
+        fn pieces_do_not_matter(
+            pieces in proptest::collection::vec("[ab\u{e9}]{0,4}", 0..8),
+            stops in proptest::collection::vec("[ab\u{e9}]{1,4}", 0..3),
+        ) {
+            let whole = pieces.concat();
+            let expected = stops.iter().filter_map(|s| whole.find(s.as_str())).min();
+            let mut found = StopFilter::new(&stops);
+            let mut out = String::new();
+            let mut stopped = false;
+            for piece in &pieces {
+                match found.push(piece) {
+                    Found::More(text) => out.push_str(&text),
+                    Found::Stop(text) => {
+                        out.push_str(&text);
+                        stopped = true;
+                        break;
+                    }
+                }
+            }
+            if !stopped {
+                out.push_str(&found.finish());
+            }
+            prop_assert_eq!(stopped, expected.is_some());
+            prop_assert_eq!(out, &whole[..expected.unwrap_or(whole.len())]);
+        }
+    }
+}

@@ -93,7 +93,10 @@ impl Tokenizer {
         content.truncate(limit - around, 0, tokenizers::TruncationDirection::Right);
         // What was cut off must not be processed, too.
         drop(content.take_overflowing());
-        let whole = self.inner.post_process(content, None, true).map_err(wrong)?;
+        let whole = self
+            .inner
+            .post_process(content, None, true)
+            .map_err(wrong)?;
         Ok(whole.get_ids().to_vec())
     }
 
