@@ -1,1 +1,23 @@
 //! Shared helpers of the workspace tests.
+
+pub mod filetest;
+pub mod goldens;
+pub mod needs;
+
+use std::path::PathBuf;
+
+/// Folders of the tiny checkpoints, sorted; each has goldens.
+#[must_use]
+pub fn checkpoints() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(needs::repository("examples/checkpoints"));
+    let paths = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut dirs: Vec<PathBuf> = paths
+        .filter(|path| path.join("golden.safetensors").exists())
+        .collect();
+    dirs.sort();
+    dirs
+}

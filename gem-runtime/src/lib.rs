@@ -13,6 +13,7 @@ mod classify;
 pub mod cli;
 #[cfg(feature = "tokenizer")]
 mod generate;
+pub mod kernel;
 #[cfg(feature = "std")]
 pub mod protocol;
 pub mod simd;
@@ -43,7 +44,7 @@ with_alloc! {
 
     pub use error::{Error, Result};
     pub use info::{ModelInfo, Name, Names, Task};
-    pub use model::{Engine, Model, hex};
+    pub use model::{Engine, Model, from_hex, hex};
     pub use sample::{REPETITION_WINDOW, Sampler, Sampling, logprob, softmax};
     pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
 }

@@ -13,6 +13,10 @@ use crate::info::{ModelInfo, Task};
 use crate::session::{Session, SessionOptions};
 use crate::storage::Weights;
 
+/// Name of the weight file in a model's folder.
+#[cfg(feature = "std")]
+pub const WEIGHTS: &str = "model.gemw";
+
 /// A model that is ready to run. Generated crates implement it.
 pub trait Model {
     /// What runs it.
@@ -113,6 +117,29 @@ impl Engine {
         self.text.as_ref().ok_or_else(missing)
     }
 
+    /// Joins a program with the weight file at a path, or with `model.gemw` in a folder; and with the tokenizer beside
+    /// it, if there is one.
+    ///
+    /// # Errors
+    /// As [`Engine::new`] and [`Weights::open`]; [`Error::Text`] for a broken tokenizer.
+    #[cfg(feature = "std")]
+    pub fn open(
+        info: ModelInfo,
+        program: Box<dyn Program + Send>,
+        path: &std::path::Path,
+    ) -> Result<Self> {
+        let in_folder = path.is_dir().then(|| path.join(WEIGHTS));
+        let file = in_folder.as_deref().unwrap_or(path);
+        let engine = Self::new(info, program, Weights::open(file)?)?;
+        #[cfg(feature = "tokenizer")]
+        let engine = {
+            let folder = file.parent().unwrap_or(std::path::Path::new(""));
+            let text = crate::text::Text::open(folder, engine.info.vocab_size)?;
+            engine.with_text(text)
+        };
+        Ok(engine)
+    }
+
     /// Facts about the model.
     #[must_use]
     pub const fn info(&self) -> &ModelInfo {
@@ -157,6 +184,32 @@ pub fn hex(bytes: &[u8]) -> String {
         .flat_map(|byte| [byte >> 4, byte & 15])
         .map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('?'))
         .collect()
+}
+
+/// The 32 bytes that 64 hexadecimal digits stand for; for constants in generated code.
+///
+/// # Panics
+/// For anything else, which in a constant is an error of the compiler.
+#[must_use]
+pub const fn from_hex(digits: &str) -> [u8; 32] {
+    const fn value(digit: u8) -> u8 {
+        match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => u8::MAX,
+        }
+    }
+    let digits = digits.as_bytes();
+    assert!(digits.len() == 64, "a hash has 64 digits");
+    let mut bytes = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        let (high, low) = (value(digits[2 * i]), value(digits[2 * i + 1]));
+        assert!(high < 16 && low < 16, "a hash has digits 0-9 and a-f");
+        bytes[i] = high << 4 | low;
+        i += 1;
+    }
+    bytes
 }
 
 fn require(holds: bool, what: &'static str) -> Result<()> {

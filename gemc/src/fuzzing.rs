@@ -4,6 +4,7 @@
 use crate::import::config::{self, GemConfig};
 use crate::import::safetensors::{parse_header, parse_index};
 use crate::import::{Findings, gem, highest_id, json, parse_record};
+pub use crate::kernel::text::fuzz_kernel_text;
 use crate::typing;
 
 /// A whole safetensors file: whatever is accepted lies in the file and does not overlap.

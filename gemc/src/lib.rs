@@ -2,8 +2,13 @@
 //!
 //! The pipeline is [`pipeline`]; each stage is one module that turns one value into the next (see `ARCHITECTURE.md`).
 
+pub mod backend;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod emit;
+pub mod facts;
+#[cfg(feature = "calibrate")]
+pub mod fake;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod graph;
@@ -17,6 +22,7 @@ pub mod lower;
 pub mod metrics;
 pub mod output;
 pub mod pack;
+pub mod package;
 pub mod pipeline;
 pub mod plan;
 pub mod progress;
@@ -27,3 +33,5 @@ pub mod synth;
 pub mod target;
 pub mod tensors;
 pub mod typing;
+#[cfg(feature = "calibrate")]
+pub mod verify;

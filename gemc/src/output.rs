@@ -1,9 +1,12 @@
 //! A folder that appears whole or not at all: written beside its place, then renamed.
+//!
+//! For a folder `out`: `.out.gemc-lock` says that somebody is at it, `.out.gemc-partial` is being written,
+//! `.out.gemc-old` is what was there before. A killed run leaves some of them; the next one puts things right.
 
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
 
 /// Why a folder could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +14,12 @@ pub enum OutputError {
     /// Something is in the way.
     #[error("{}: exists and is not an empty folder; allowed: a new or an empty one", .0.display())]
     Occupied(PathBuf),
+    /// The path can never be a folder's.
+    #[error("{}: names no folder that could be written", .0.display())]
+    NoFolder(PathBuf),
+    /// Another process writes the same folder.
+    #[error("{}: is being written by another gemc", .0.display())]
+    Busy(PathBuf),
     /// The system refused, for instance because the disk is full.
     #[error("{}: cannot be written: {source}", path.display())]
     Io {
@@ -21,11 +30,22 @@ pub enum OutputError {
     },
 }
 
+fn failed(path: &Path) -> impl Fn(io::Error) -> OutputError + '_ {
+    |source| OutputError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
 /// A folder in the making; dropped without [`OutputFolder::commit`], it vanishes.
 #[derive(Debug)]
 pub struct OutputFolder {
     target: PathBuf,
-    beside: TempDir,
+    partial: PathBuf,
+    old: PathBuf,
+    /// Removed before the lock is released, so that whoever waits for it makes a new one.
+    lock_path: PathBuf,
+    _lock: File,
 }
 
 impl OutputFolder {
@@ -34,87 +54,133 @@ impl OutputFolder {
     /// # Errors
     /// When something else is there or its parent cannot be written.
     pub fn create(target: &Path) -> Result<Self, OutputError> {
-        refuse_occupied(target)?;
-        Self::beside(target)
+        Self::replacing(target, refuse_occupied)
     }
 
-    /// Begins a folder that replaces `target` when `ours` says that it holds nothing of anybody else.
+    /// Begins a folder that replaces `target` when `check` finds nothing there that somebody may want to keep.
     ///
     /// # Errors
-    /// When something else is there or its parent cannot be written.
-    pub fn replacing(target: &Path, ours: impl Fn(&Path) -> bool) -> Result<Self, OutputError> {
-        if !(target.is_dir() && ours(target)) {
-            refuse_occupied(target)?;
-        }
-        Self::beside(target)
+    /// From `check`, or when the parent cannot be written.
+    pub fn replacing<E: From<OutputError>>(
+        target: &Path,
+        check: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let target = resolved(target)?;
+        let beside = |what: &str| {
+            let mut name = OsString::from(".");
+            name.push(target.file_name().unwrap_or_default());
+            name.push(what);
+            target.with_file_name(name)
+        };
+        let lock_path = beside(".gemc-lock");
+        let folder = Self {
+            _lock: lock(&lock_path, &target)?,
+            partial: beside(".gemc-partial"),
+            old: beside(".gemc-old"),
+            lock_path,
+            target,
+        };
+        folder.repair()?;
+        check(&folder.target)?;
+        fs::create_dir(&folder.partial).map_err(failed(&folder.target))?;
+        Ok(folder)
     }
 
-    fn beside(target: &Path) -> Result<Self, OutputError> {
-        let io = |source| OutputError::Io {
-            path: target.to_owned(),
-            source,
-        };
-        let parent = match target.parent() {
-            Some(p) if !p.as_os_str().is_empty() => p,
-            _ => Path::new("."),
-        };
-        std::fs::create_dir_all(parent).map_err(io)?;
-        let beside = tempfile::Builder::new()
-            .prefix(".gemc-partial-")
-            .tempdir_in(parent)
-            .map_err(io)?;
-        Ok(Self {
-            target: target.to_owned(),
-            beside,
-        })
+    /// Puts right what a killed run left.
+    fn repair(&self) -> Result<(), OutputError> {
+        remove_tree(&self.partial)?;
+        if self.target.exists() {
+            remove_tree(&self.old)
+        } else if self.old.exists() {
+            fs::rename(&self.old, &self.target).map_err(failed(&self.target))
+        } else {
+            Ok(())
+        }
     }
 
     /// Where to write meanwhile.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.beside.path()
+        &self.partial
     }
 
     /// An error about a file of the folder, under the name it would have had.
     #[must_use]
     pub fn error(&self, file: &str, source: io::Error) -> OutputError {
-        OutputError::Io {
-            path: self.target.join(file),
-            source,
-        }
+        failed(&self.target.join(file))(source)
     }
 
-    /// Puts the folder in its place.
+    /// Puts the folder in its place; what was there before goes.
     ///
     /// # Errors
     /// When it cannot be renamed; then nothing of it remains.
     pub fn commit(self) -> Result<(), OutputError> {
-        let io = |source| OutputError::Io {
-            path: self.target.clone(),
-            source,
-        };
-        let parent = self.beside.path().parent().unwrap_or(Path::new("."));
-        let aside = TempDir::with_prefix_in(".gemc-replaced-", parent).map_err(io)?;
-        let old = aside.path().join("old");
         let replaces = self.target.exists();
         if replaces {
-            std::fs::rename(&self.target, &old).map_err(io)?;
+            fs::rename(&self.target, &self.old).map_err(failed(&self.target))?;
         }
-        if let Err(e) = std::fs::rename(self.beside.path(), &self.target) {
+        if let Err(e) = fs::rename(&self.partial, &self.target) {
             if replaces {
                 // Best effort: the first error is the one to tell.
-                let _ = std::fs::rename(&old, &self.target);
+                let _ = fs::rename(&self.old, &self.target);
             }
-            return Err(io(e));
+            return Err(failed(&self.target)(e));
         }
-        // The folder has moved: nothing is left to remove.
-        let _ = self.beside.keep();
-        Ok(())
+        remove_tree(&self.old)
+    }
+}
+
+impl Drop for OutputFolder {
+    fn drop(&mut self) {
+        // After a commit there is nothing to remove; after an error, that one is told.
+        let _ = remove_tree(&self.partial);
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+/// The path without links and relative parts; its parent exists then.
+fn resolved(target: &Path) -> Result<PathBuf, OutputError> {
+    if target.exists() {
+        let path = target.canonicalize().map_err(failed(target))?;
+        return match path.file_name() {
+            Some(_) => Ok(path),
+            None => Err(OutputError::NoFolder(path)),
+        };
+    }
+    let Some(name) = target.file_name() else {
+        return Err(OutputError::NoFolder(target.to_owned()));
+    };
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(failed(target))?;
+    Ok(parent.canonicalize().map_err(failed(target))?.join(name))
+}
+
+fn lock(path: &Path, target: &Path) -> Result<File, OutputError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(failed(target))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OutputError::Busy(target.to_owned())),
+        Err(TryLockError::Error(e)) => Err(failed(target)(e)),
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), OutputError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed(path)(e)),
+        _ => Ok(()),
     }
 }
 
 fn refuse_occupied(target: &Path) -> Result<(), OutputError> {
-    let free = match std::fs::read_dir(target) {
+    let free = match fs::read_dir(target) {
         Ok(mut items) => items.next().is_none(),
         Err(e) => e.kind() == io::ErrorKind::NotFound,
     };
@@ -128,31 +194,63 @@ fn refuse_occupied(target: &Path) -> Result<(), OutputError> {
 mod tests {
     use super::*;
 
+    fn beside(dir: &Path) -> usize {
+        fs::read_dir(dir).expect("listed").count()
+    }
+
+    /// Allows to replace a folder that holds `x`.
+    fn ours(dir: &Path) -> Result<(), OutputError> {
+        match dir.join("x").exists() {
+            true => Ok(()),
+            false => refuse_occupied(dir),
+        }
+    }
+
     #[test]
     fn a_folder_appears_only_on_commit() {
         let root = tempfile::tempdir().expect("a temporary folder");
         let target = root.path().join("a/b");
         let folder = OutputFolder::create(&target).expect("a new folder");
-        std::fs::write(folder.path().join("x"), "1").expect("written");
+        fs::write(folder.path().join("x"), "1").expect("written");
         assert!(!target.exists());
         folder.commit().expect("renamed");
         assert!(target.join("x").exists());
         let taken = OutputFolder::create(&target).expect_err("it is not empty");
         assert!(matches!(taken, OutputError::Occupied(_)));
-        let again = OutputFolder::replacing(&target, |d| d.join("x").exists());
-        drop(again.expect("it is ours"));
+        drop(OutputFolder::replacing(&target, ours).expect("it is ours"));
         assert!(target.join("x").exists(), "dropped without commit");
-        let again = OutputFolder::replacing(&target, |d| d.join("x").exists()).expect("ours");
+        let again = OutputFolder::replacing(&target, ours).expect("ours");
         again.commit().expect("replaced");
         assert!(!target.join("x").exists());
-        assert_eq!(
-            std::fs::read_dir(root.path().join("a"))
-                .expect("listed")
-                .count(),
-            1
-        );
-        std::fs::write(root.path().join("file"), "").expect("written");
+        assert_eq!(beside(&root.path().join("a")), 1);
+        fs::write(root.path().join("file"), "").expect("written");
         assert!(OutputFolder::create(&root.path().join("file")).is_err());
         assert!(OutputFolder::create(&root.path().join("file/below")).is_err());
+        assert!(OutputFolder::create(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_put_right() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let target = root.path().join("out");
+        let partial = root.path().join(".out.gemc-partial");
+        let old = root.path().join(".out.gemc-old");
+        fs::create_dir_all(partial.join("src")).expect("made");
+        fs::create_dir(&old).expect("made");
+        fs::write(old.join("x"), "1").expect("written");
+        fs::write(root.path().join(".out.gemc-lock"), "").expect("written");
+        drop(OutputFolder::replacing(&target, ours).expect("ours"));
+        assert!(target.join("x").exists(), "what was moved aside is back");
+        assert_eq!(beside(root.path()), 1);
+    }
+
+    #[test]
+    fn two_at_once_do_not_mix() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let target = root.path().join("out");
+        let first = OutputFolder::create(&target).expect("a new folder");
+        let second = OutputFolder::create(&target);
+        assert!(matches!(second, Err(OutputError::Busy(_))));
+        first.commit().expect("it was first");
     }
 }

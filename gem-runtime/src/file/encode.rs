@@ -13,8 +13,7 @@ use crate::error::Result;
 pub(super) fn encode(header: &Header, records: &[Record], body_checksum: u64) -> Result<Vec<u8>> {
     let count = u32::try_from(records.len()).map_err(|_| damaged("has too many records"))?;
     let used = FIXED_BYTES + records.len() * RECORD_BYTES;
-    let mut head = Vec::new();
-    head.resize(used.next_multiple_of(BODY_ALIGN as usize), 0);
+    let mut head = vec![0; used.next_multiple_of(BODY_ALIGN as usize)];
     if header.target.len() > TARGET_BYTES {
         return Err(damaged(format!(
             "cannot hold a target name of more than {TARGET_BYTES} bytes"

@@ -20,7 +20,7 @@ pub(super) trait Grid {
     const ENDS: &'static [f32];
     /// Whether `s` is never negative: then ends stand for magnitudes.
     const UNSIGNED: bool = false;
-    /// The search tries ends times `1 + i * STEP` for `i` in `-TRIES..=TRIES`.
+    /// The search tries ends times `1 + i * STEP` for `i` in `-TRIES..=TRIES`, then both sides of the best by half a step.
     const TRIES: i32;
     /// See `TRIES`.
     const STEP: f32;

@@ -12,8 +12,8 @@ impl Grid for L4 {
     const PADDING: i8 = 8;
     const SCALE_MAX: i32 = 127;
     const ENDS: &'static [f32] = &[-8.0, 7.0];
-    const TRIES: i32 = 7;
-    const STEP: f32 = 0.025;
+    const TRIES: i32 = 3;
+    const STEP: f32 = 0.05;
 
     fn scale(byte: u8) -> i32 {
         i32::from(byte as i8)

@@ -8,46 +8,18 @@ static TABLE: [i8; 16] = [
     -63, -52, -42, -33, -25, -18, -11, -5, 1, 7, 13, 19, 27, 35, 45, 57,
 ];
 
-/// Code of the nearest value, by `round(2v - 0.5) + HALF_STEPS`: the midpoints between values are multiples of one half.
-static NEAREST: [i8; 256] = nearest_codes();
+/// `STEPS[c]`: from here on, code `c + 1` is nearer than code `c`; and what it adds to the value.
+const STEPS: [(f32, f32); 15] = steps();
 
-/// As `NEAREST`, but the value itself.
-static NEAREST_VALUE: [f32; 256] = nearest_values();
-
-const HALF_STEPS: i32 = 128;
-
-const fn nearest_codes() -> [i8; 256] {
-    let mut codes = [0; 256];
-    let mut index = 0;
+const fn steps() -> [(f32, f32); 15] {
+    let mut steps = [(0.0, 0.0); 15];
     let mut code = 0;
-    while index < 256 {
-        // The interval starts at v = (index - 128) / 2; a midpoint is (low + high) / 2.
-        let start = index as i32 - HALF_STEPS;
-        while code < 15 && start >= TABLE[code] as i32 + TABLE[code + 1] as i32 {
-            code += 1;
-        }
-        codes[index] = code as i8;
-        index += 1;
+    while code < 15 {
+        let (low, high) = (TABLE[code] as f32, TABLE[code + 1] as f32);
+        steps[code] = ((low + high) * 0.5, high - low);
+        code += 1;
     }
-    codes
-}
-
-const fn nearest_values() -> [f32; 256] {
-    let mut values = [0.0; 256];
-    let codes = nearest_codes();
-    let mut index = 0;
-    while index < 256 {
-        values[index] = TABLE[codes[index] as usize] as f32;
-        index += 1;
-    }
-    values
-}
-
-#[inline(always)]
-fn interval(v: f32) -> usize {
-    let v = grid::clamp(v, -63.5, 63.5);
-    // In -128..=127 after rounding, so the index is below 256; the mask tells the compiler.
-    (grid::round_to_int(2.0 * v - 0.5) + HALF_STEPS) as usize & 255
+    steps
 }
 
 /// The grid of [`super::Codec::N4`].
@@ -62,8 +34,8 @@ impl Grid for N4 {
     const TABLE: Option<&'static [i8; 16]> = Some(&TABLE);
     const SHIFT: i32 = 2;
     const ENDS: &'static [f32] = &[-63.0, 57.0];
-    const TRIES: i32 = 7;
-    const STEP: f32 = 0.025;
+    const TRIES: i32 = 3;
+    const STEP: f32 = 0.05;
 
     fn scale(byte: u8) -> i32 {
         i32::from((byte | 1) as i8)
@@ -75,12 +47,15 @@ impl Grid for N4 {
 
     #[inline(always)]
     fn nearest_value(v: f32) -> f32 {
-        NEAREST_VALUE[interval(v)]
+        // All are small integers, so the sum is exact; without branches it compiles to vector code.
+        STEPS.iter().fold(f32::from(TABLE[0]), |value, &(from, step)| {
+            value + if v >= from { step } else { 0.0 }
+        })
     }
 
     #[inline(always)]
     fn nearest(v: f32) -> i8 {
-        NEAREST[interval(v)]
+        STEPS.iter().fold(0, |code, &(from, _)| code + i8::from(v >= from))
     }
 
     fn byte(ideal: f32, offset: i32, shifted: bool) -> u8 {

@@ -16,6 +16,27 @@ type Lanes = [f32; BLOCK];
 
 /// Quantises a row for the least weighted squared error.
 pub(super) fn row<G: Grid>(weights: &[f32], importance: Option<&[f32]>, out: &mut QuantisedRow) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: just asked.
+        return unsafe { row_avx2::<G>(weights, importance, out) };
+    }
+    row_anywhere::<G>(weights, importance, out);
+}
+
+/// The same operations in wider registers. Without fused multiplication nothing is contracted: the same bits.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn row_avx2<G: Grid>(weights: &[f32], importance: Option<&[f32]>, out: &mut QuantisedRow) {
+    row_anywhere::<G>(weights, importance, out);
+}
+
+#[inline(always)]
+pub(super) fn row_anywhere<G: Grid>(
+    weights: &[f32],
+    importance: Option<&[f32]>,
+    out: &mut QuantisedRow,
+) {
     let Some(row) = NormalisedRow::of::<G>(weights, out) else {
         return;
     };
@@ -64,6 +85,7 @@ impl<'a> Weighing<'a> {
     }
 
     /// Weights of a block; zero in the padding.
+    #[inline(always)]
     fn block(&self, block: usize, x: &Lanes) -> Lanes {
         let mut w = [0.0; BLOCK];
         match self.importance {
@@ -84,33 +106,52 @@ impl<'a> Weighing<'a> {
 }
 
 /// The real scale whose nearest codes explain most of the block; 0 for a block of zeros.
+#[inline(always)]
 fn best_fit<G: Grid>(x: &Lanes, w: &Lanes) -> f32 {
-    let extreme = if G::UNSIGNED {
-        extreme(x).abs()
-    } else {
-        extreme(x)
-    };
+    let extreme = extreme(x);
+    let extreme = if G::UNSIGNED { extreme.abs() } else { extreme };
     if extreme == 0.0 {
         return 0.0;
     }
-    let (mut best_gain, mut best) = (0.0, 0.0);
+    let mut best = Fit::default();
     for &end in G::ENDS {
         for i in -G::TRIES..=G::TRIES {
             let inverse = end * (1.0 + i as f32 * G::STEP) / extreme;
-            for shift in shifts::<G>() {
-                let (xv, vv) = moments::<G>(x, w, inverse, shift);
-                // The error of the best scale for these codes, xv / vv, is the block's energy less this.
-                let gain = xv * xv / vv;
-                let fit = xv / vv;
-                if gain > best_gain && (fit > 0.0 || !G::UNSIGNED) {
-                    (best_gain, best) = (gain, fit);
-                }
+            best.challenge::<G>(x, w, inverse);
+        }
+    }
+    for side in [-0.5, 0.5] {
+        let inverse = best.inverse * (1.0 + side * G::STEP);
+        best.challenge::<G>(x, w, inverse);
+    }
+    best.scale
+}
+
+/// The best scale so far.
+#[derive(Default)]
+struct Fit {
+    /// The part of the block's energy that it explains.
+    gain: f32,
+    /// What weights were multiplied with to find their codes.
+    inverse: f32,
+    scale: f32,
+}
+
+impl Fit {
+    /// Takes over the least-squares scale of the codes that `inverse` gives, if it explains more.
+    #[inline(always)]
+    fn challenge<G: Grid>(&mut self, x: &Lanes, w: &Lanes, inverse: f32) {
+        for shift in shifts::<G>() {
+            let (xv, vv) = moments::<G>(x, w, inverse, shift);
+            let (gain, scale) = (xv * xv / vv, xv / vv);
+            if gain > self.gain && (scale > 0.0 || !G::UNSIGNED) {
+                *self = Self { gain, inverse, scale };
             }
         }
     }
-    best
 }
 
+#[inline(always)]
 fn shifts<G: Grid>() -> impl Iterator<Item = f32> {
     [0.0, G::SHIFT as f32]
         .into_iter()
@@ -118,6 +159,7 @@ fn shifts<G: Grid>() -> impl Iterator<Item = f32> {
 }
 
 /// The scale byte, among the neighbours of `fit`, with the least weighted error; adds its moments to `sums`.
+#[inline(always)]
 fn best_byte<G: Grid>(x: &Lanes, w: &Lanes, fit: f32, row_scale: f32, sums: &mut Sums) -> u8 {
     if fit == 0.0 {
         return G::zero_byte();
@@ -142,7 +184,7 @@ fn best_byte<G: Grid>(x: &Lanes, w: &Lanes, fit: f32, row_scale: f32, sums: &mut
 }
 
 /// `sum(w x v)` and `sum(w v v)` over the values nearest to `x * inverse`; eight partial sums and a fixed tree.
-#[inline]
+#[inline(always)]
 fn moments<G: Grid>(x: &Lanes, w: &Lanes, inverse: f32, shift: f32) -> (f32, f32) {
     let (mut xv, mut vv) = ([0.0f32; 8], [0.0f32; 8]);
     for (x, w) in x.as_chunks::<8>().0.iter().zip(w.as_chunks::<8>().0) {
@@ -156,6 +198,7 @@ fn moments<G: Grid>(x: &Lanes, w: &Lanes, inverse: f32, shift: f32) -> (f32, f32
     (sum(xv), sum(vv))
 }
 
+#[inline(always)]
 fn sum(a: [f32; 8]) -> f32 {
     ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
 }

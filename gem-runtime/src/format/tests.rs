@@ -212,6 +212,16 @@ fn dequantised_rows_are_the_quantised_ones() {
 }
 
 #[test]
+fn wider_registers_give_the_same_bits() {
+    let weights = gaussian(1000, 6);
+    for &codec in Codec::ALL {
+        let mut narrow = QuantisedRow::default();
+        with_grid!(codec, G => search::row_anywhere::<G>(&weights, None, &mut narrow));
+        assert_eq!(narrow, quantised(codec, &weights, Rounding::Search), "{codec:?}");
+    }
+}
+
+#[test]
 fn ids_and_names_find_their_codec() {
     for &codec in Codec::ALL {
         assert_eq!(Codec::from_id(codec as u8), Some(codec));

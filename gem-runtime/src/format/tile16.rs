@@ -39,9 +39,7 @@ impl PackedTile {
     pub fn set_row(&mut self, size: &PackedSize, row: usize, quantised: &QuantisedRow) {
         for block in 0..size.blocks {
             let codes = &mut self.codes[block * size.block_bytes..][..size.block_bytes];
-            for (k, &code) in quantised.codes[block * BLOCK..][..BLOCK].iter().enumerate() {
-                put_code(codes, row, k, code);
-            }
+            put_row(codes, row, &quantised.codes[block * BLOCK..][..BLOCK]);
             self.scales[block * TILE_ROWS + row] = quantised.scales[block];
         }
         self.row_scales[row * 4..][..4].copy_from_slice(&quantised.row_scale.to_le_bytes());
@@ -49,11 +47,9 @@ impl PackedTile {
 
     /// Makes row `row` (0..16) of the tile padding.
     pub fn clear_row(&mut self, size: &PackedSize, row: usize) {
-        let padding = size.codec.spec().padding;
+        let padding = [size.codec.spec().padding; BLOCK];
         for codes in self.codes.chunks_exact_mut(size.block_bytes) {
-            for k in 0..BLOCK {
-                put_code(codes, row, k, padding);
-            }
+            put_row(codes, row, &padding);
         }
         for scales in self.scales.chunks_exact_mut(TILE_ROWS) {
             scales[row] = 0;
@@ -62,35 +58,31 @@ impl PackedTile {
     }
 }
 
-/// Byte and shift of a code in a (tile, block) of `bytes` bytes.
-fn place(bytes: usize, row: usize, k: usize) -> (usize, u32) {
-    let (group, lane) = (k / 4, k % 4);
-    if bytes == TILE_ROWS * BLOCK {
-        (group * 64 + row * 4 + lane, 0)
+/// Writes a row's 32 codes into the codes of a (tile, block).
+fn put_row(block: &mut [u8], row: usize, codes: &[i8]) {
+    let groups = codes.as_chunks::<4>().0;
+    if block.len() == TILE_ROWS * BLOCK {
+        for (chunk, codes) in block.chunks_exact_mut(64).zip(groups) {
+            chunk[row * 4..][..4].copy_from_slice(&codes.map(|code| code as u8));
+        }
     } else {
-        (
-            group % 4 * 64 + row * 4 + lane,
-            if group < 4 { 0 } else { 4 },
-        )
+        let (lower, upper) = groups.split_at(4);
+        for (chunk, (low, high)) in block.chunks_exact_mut(64).zip(lower.iter().zip(upper)) {
+            for (byte, (low, high)) in chunk[row * 4..][..4].iter_mut().zip(low.iter().zip(high)) {
+                *byte = *low as u8 & 15 | (*high as u8) << 4;
+            }
+        }
     }
 }
 
-fn put_code(codes: &mut [u8], row: usize, k: usize, code: i8) {
-    let bytes = codes.len();
-    let (byte, shift) = place(bytes, row, k);
-    codes[byte] = if bytes == TILE_ROWS * BLOCK {
-        code as u8
+/// Code `k` of a row in the codes of a (tile, block).
+fn get_code(block: &[u8], row: usize, k: usize) -> i8 {
+    let (group, lane) = (k / 4, k % 4);
+    if block.len() == TILE_ROWS * BLOCK {
+        block[group * 64 + row * 4 + lane] as i8
     } else {
-        codes[byte] & (0xf0 >> shift) | (code as u8 & 15) << shift
-    };
-}
-
-fn get_code(codes: &[u8], row: usize, k: usize) -> i8 {
-    let (byte, shift) = place(codes.len(), row, k);
-    if codes.len() == TILE_ROWS * BLOCK {
-        codes[byte] as i8
-    } else {
-        (codes[byte] >> shift & 15) as i8
+        let byte = block[group % 4 * 64 + row * 4 + lane];
+        (if group < 4 { byte & 15 } else { byte >> 4 }) as i8
     }
 }
 

@@ -134,7 +134,7 @@ fn check(name: &str, kinds: &[Kind], compare: Compare, reference: Run, levels: &
     for &(level, run) in levels {
         if !level.supported() {
             println!(
-                "{name}: {} not run: this CPU lacks {}",
+                "{name}: {} not run: this CPU lacks some of {}",
                 level.name(),
                 level.features()
             );
@@ -309,7 +309,7 @@ fn levels_this_cpu_lacks_are_counted() {
         .collect();
     for level in &lacking {
         println!(
-            "{OPERATIONS} operations of {} not run: this CPU lacks {}",
+            "{OPERATIONS} operations of {} not run: this CPU lacks some of {}",
             level.name(),
             level.features()
         );

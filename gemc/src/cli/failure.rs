@@ -10,6 +10,8 @@ use miette::{Diagnostic, GraphicalReportHandler};
 use super::Ui;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
+use crate::pipeline::CompileError;
+use crate::reference::ReferenceError;
 use crate::synth::SynthError;
 
 /// Why a verb ended early.
@@ -68,6 +70,21 @@ impl Failure {
 impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Self {
         Self::Import(error)
+    }
+}
+
+impl From<CompileError> for Failure {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Import(error) => error.into(),
+            other => Self::Input(Box::new(other)),
+        }
+    }
+}
+
+impl From<ReferenceError> for Failure {
+    fn from(error: ReferenceError) -> Self {
+        Self::Input(Box::new(error))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod failure;
 mod inspect;
+mod logits;
 mod synth;
 mod ui;
 
@@ -60,6 +61,7 @@ impl Verb {
 /// Every verb, in the order of the help.
 const VERBS: &[Verb] = &[
     Verb::new::<inspect::Inspect>("inspect"),
+    Verb::new::<logits::Logits>("logits"),
     Verb::new::<synth::Synth>("synth"),
 ];
 

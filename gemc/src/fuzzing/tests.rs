@@ -83,6 +83,11 @@ fn parsers_return_whatever_they_are_fed() {
         &[b"{\"metadata\":{},\"weight_map\":{\"a\":\"model-00001-of-00002.safetensors\"}}"],
     );
     run(fuzz_config, &[base().to_string().as_bytes()]);
+    let kernels = [1, 2].map(|seed| {
+        use crate::kernel::testing::{Bytes, valid_program};
+        crate::kernel::text::print(&valid_program(&Bytes::random(seed, 300)))
+    });
+    run(fuzz_kernel_text, &kernels.each_ref().map(|k| k.as_bytes()));
     run(fuzz_tokenizer, &[b"{\"added_tokens\":[{\"id\":3,\"content\":\"x\"}],\"model\":{\"vocab\":{\"a\":0,\"b\":1}}}"]);
     run(
         fuzz_text_record,

@@ -18,6 +18,9 @@ pub mod interp;
 mod op;
 mod op_info;
 mod program;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod testing;
+pub mod text;
 pub mod typing;
 pub mod verify;
 

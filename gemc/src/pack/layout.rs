@@ -232,12 +232,7 @@ impl Layout {
     }
 
     fn place(&mut self, source: Source, bytes: u64) -> u64 {
-        let align = if bytes >= LARGE_RECORD {
-            LARGE_RECORD_ALIGN
-        } else {
-            ARG_UNIT as u64
-        };
-        let offset = self.end.next_multiple_of(align);
+        let offset = self.end.next_multiple_of(record_align(bytes));
         self.end = (offset + bytes).next_multiple_of(ARG_UNIT as u64);
         self.records.push(Record {
             source,

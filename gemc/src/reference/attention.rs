@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Batch;
 use super::math;
-use super::matmul::{Into, Threads, View, ViewMut, multiply};
+use super::matmul::{Store, Threads, View, ViewMut, multiply};
 use super::wire::Matrix;
 
 /// Queries per task.
@@ -90,7 +90,7 @@ impl Attention<'_> {
             let q = self.view(self.q, queries.clone(), head);
             let k = self.view(self.k, keys.clone(), kv_head).transposed();
             let target = ViewMut::new(scores, m, n, n);
-            multiply(target, Into::Set, factor, q, k, Threads::One);
+            multiply(target, Store::Set, factor, q, k, Threads::One);
             for (row, scores) in queries.clone().zip(scores.chunks_exact_mut(n)) {
                 let visible = if self.causal { row + 1 - keys.start } else { n };
                 let (scores, hidden) = scores.split_at_mut(visible);
@@ -103,7 +103,7 @@ impl Attention<'_> {
             let target = ViewMut::new(&mut out[head * self.width..], m, self.width, stride);
             multiply(
                 target,
-                Into::Set,
+                Store::Set,
                 1.0,
                 View::new(scores, m, n, n),
                 v,

@@ -3,19 +3,20 @@
 //! A wire lives until its last reader; its buffer then serves later nodes. Guarded nodes hold only the rows on which
 //! their module fired, so a module costs what it serves.
 
+mod attend;
+mod routing;
+
 use std::sync::Arc;
 
-use super::attention::{Attention, Heads};
-use super::matmul::{Into, Threads, View, ViewMut, multiply};
-use super::records::{ClusterIds, Decisions, RouterRule, SiteRouting};
-use super::router::{self, Dispatch};
+use super::records::Decisions;
+use super::router::Dispatch;
 use super::weights::NodeWeights;
 use super::wire::{Matrix, Wire, Wires};
 use super::{
-    Activations, Batch, Reference, ReferenceError, RoutingRecords, RoutingSource, Run, RunOptions,
-    linear, ops, rope,
+    Activations, Batch, Reference, ReferenceError, RoutingRecords, Run, RunOptions, linear, ops,
+    rope,
 };
-use crate::graph::{Guard, Node, NodeId, Op, ScarMask, Site, WireType};
+use crate::graph::{Guard, Node, NodeId, Op, WireType};
 
 /// Sees the input of every linear map as it is multiplied.
 pub(super) type Observer<'o> = &'o mut dyn FnMut(NodeId, &Matrix);
@@ -288,103 +289,6 @@ impl<'r, 'o> Exec<'r, 'o> {
         out
     }
 
-    fn attention(&mut self, id: NodeId, node: &Node, weights: &NodeWeights) -> Matrix {
-        let Op::Attention {
-            heads,
-            kv_heads,
-            head_dim,
-            causal,
-            rope,
-            qk_norm,
-        } = &node.op
-        else {
-            unreachable!("called for attention nodes alone")
-        };
-        let (heads, kv_heads, width) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
-        let qkv = self.floats(node.inputs[0]);
-        if let Some(rope) = rope
-            && !self
-                .rope
-                .as_ref()
-                .is_some_and(|table| table.serves(rope, width))
-        {
-            self.rope = Some(rope::Table::new(rope, width, self.batch.longest()));
-        }
-        let norm = match (weights, qk_norm) {
-            (NodeWeights::QkNorm { q, k }, Some((_, _, eps))) => Some((&**q, &**k, *eps)),
-            _ => None,
-        };
-        let mut qk = self.model.pool.take(qkv.rows(), (heads + kv_heads) * width);
-        let transform = ops::QkTransform {
-            norm,
-            rope: rope.as_ref().and(self.rope.as_ref()),
-            positions: &self.positions,
-            heads,
-            head_dim: width,
-        };
-        ops::transform_qk(&qkv, &transform, &mut qk);
-        let mut out = self.take(id, qkv.rows());
-        Attention {
-            batch: self.batch,
-            heads,
-            kv_heads,
-            width,
-            causal: *causal,
-            q: Heads::of(&qk, 0),
-            k: Heads::of(&qk, heads * width),
-            v: Heads::of(&qkv, (heads + kv_heads) * width),
-        }
-        .run(|_, _, _| {}, out.values_mut());
-        self.model.pool.give(qk);
-        out
-    }
-
-    fn scar(&self, id: NodeId, node: &Node, heads: usize, mask: ScarMask, causal: bool) -> Matrix {
-        let qkv = self.floats(node.inputs[0]);
-        let (decisions, _) = self.routing(node.inputs[1]);
-        let clusters = match node
-            .inputs
-            .get(2)
-            .and_then(|id| self.wires[id.index()].as_ref())
-        {
-            Some(Wire::Clusters(clusters)) => Some(clusters),
-            _ => None,
-        };
-        let groups: Vec<u32> = match mask {
-            ScarMask::ClusterOrDomain => decisions.domain.clone(),
-            ScarMask::ClusterOrFlag => (0..decisions.rows())
-                .map(|row| decisions.flag(row).into())
-                .collect(),
-        };
-        // Without clusters only the groups count.
-        let ids = clusters.map_or(&groups, |c| &c.ids);
-        let hide = |row: usize, first: usize, scores: &mut [f32]| {
-            let (group, id) = (groups[row], ids[row]);
-            let others = groups[first..].iter().zip(&ids[first..]);
-            for (score, (g, c)) in scores.iter_mut().zip(others) {
-                *score = if *g == group || *c == id {
-                    *score
-                } else {
-                    f32::NEG_INFINITY
-                };
-            }
-        };
-        let mut out = self.take(id, qkv.rows());
-        let d = out.width();
-        Attention {
-            batch: self.batch,
-            heads,
-            kv_heads: heads,
-            width: d / heads,
-            causal,
-            q: Heads::of(&qkv, 0),
-            k: Heads::of(&qkv, d),
-            v: Heads::of(&qkv, 2 * d),
-        }
-        .run(hide, out.values_mut());
-        out
-    }
-
     fn combine(&self, id: NodeId, node: &Node, has_base: bool) -> Matrix {
         let (_, dispatch) = self.routing(node.inputs[0]);
         let inputs: Vec<Arc<Matrix>> = node.inputs[1..].iter().map(|id| self.floats(*id)).collect();
@@ -401,117 +305,5 @@ impl<'r, 'o> Exec<'r, 'o> {
         let mut out = self.take(id, self.batch.rows());
         ops::combine(&base, &dispatch, modules, &mut out);
         out
-    }
-
-    fn router(&mut self, node: &Node, weights: &NodeWeights) -> Result<Wire, ReferenceError> {
-        let (
-            Op::Router {
-                score,
-                top_k,
-                threshold,
-                renormalize,
-                ..
-            },
-            NodeWeights::Router { weight, bias },
-        ) = (&node.op, weights)
-        else {
-            unreachable!("`weights::load` made these weights for this operation")
-        };
-        let x = self.floats(node.inputs[0]);
-        let modules = weight.len() / x.width();
-        let decisions = match self.options.routing {
-            RoutingSource::Forced(records) => {
-                self.forced(records, node.site, modules)?.decisions.clone()
-            }
-            RoutingSource::Own => {
-                let rule = RouterRule {
-                    score: *score,
-                    top_k: *top_k as usize,
-                    threshold: *threshold,
-                    renormalize: *renormalize,
-                };
-                let mut logits = Matrix::new(vec![0.0; x.rows() * modules], modules);
-                linear::apply(&x, weight, bias.as_deref(), &mut logits);
-                Arc::new(router::decide(logits.into_values(), modules, rule))
-            }
-        };
-        let dispatch = Arc::new(Dispatch::new(&decisions, *renormalize));
-        let record = SiteRouting {
-            decisions: decisions.clone(),
-            clusters: None,
-        };
-        self.routing.insert(node.site, record);
-        Ok(Wire::Routing(decisions, dispatch))
-    }
-
-    fn clusters(&mut self, node: &Node, weights: &NodeWeights) -> Result<Wire, ReferenceError> {
-        let NodeWeights::Clusters { centroids, norms } = weights else {
-            unreachable!("`weights::load` made these weights for this operation")
-        };
-        let clusters = match self.options.routing {
-            RoutingSource::Forced(records) => {
-                self.forced_clusters(records, node.site, norms.len())?
-            }
-            RoutingSource::Own => {
-                let x = self.floats(node.inputs[0]);
-                let (rows, width, count) = (x.rows(), x.width(), norms.len());
-                let mut products = vec![0.0; rows * count];
-                multiply(
-                    ViewMut::new(&mut products, rows, count, count),
-                    Into::Set,
-                    1.0,
-                    View::new(x.values(), rows, width, width),
-                    View::new(centroids, count, width, width).transposed(),
-                    Threads::All,
-                );
-                Arc::new(router::nearest(&products, norms, &ops::squared_norms(&x)))
-            }
-        };
-        self.routing.insert_clusters(node.site, clusters.clone());
-        Ok(Wire::Clusters(clusters))
-    }
-
-    fn forced<'a>(
-        &self,
-        records: &'a RoutingRecords,
-        site: Site,
-        modules: usize,
-    ) -> Result<&'a SiteRouting, ReferenceError> {
-        let refuse = |what: String| Err(ReferenceError::Forced { site, what });
-        let Some(record) = records.get(site) else {
-            return refuse("no record of this site".into());
-        };
-        let decisions = &record.decisions;
-        let rows = self.batch.rows();
-        let complete =
-            decisions.p.len() == rows * modules && decisions.fired.len() == rows * modules;
-        if decisions.rows() != rows || decisions.modules != modules || !complete {
-            let (found, of) = (decisions.rows(), decisions.modules);
-            return refuse(format!(
-                "expected {rows} rows over {modules} modules, found {found} over {of}"
-            ));
-        }
-        Ok(record)
-    }
-
-    fn forced_clusters(
-        &self,
-        records: &RoutingRecords,
-        site: Site,
-        count: usize,
-    ) -> Result<Arc<ClusterIds>, ReferenceError> {
-        let rows = self.batch.rows();
-        match records
-            .get(site)
-            .and_then(|record| record.clusters.as_ref())
-        {
-            Some(clusters) if clusters.ids.len() == rows && clusters.count == count => {
-                Ok(clusters.clone())
-            }
-            _ => Err(ReferenceError::Forced {
-                site,
-                what: format!("expected clusters of {rows} rows, ids below {count}"),
-            }),
-        }
     }
 }

@@ -70,7 +70,7 @@ fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool {
 
 /// What happens to the old contents of the destination.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Into {
+pub(super) enum Store {
     /// Overwritten.
     Set,
     /// Added to.
@@ -92,7 +92,7 @@ pub(super) enum Threads {
 /// When the dimensions disagree.
 pub(super) fn multiply(
     dst: ViewMut<'_>,
-    mode: Into,
+    mode: Store,
     factor: f32,
     a: View<'_>,
     b: View<'_>,
@@ -117,7 +117,7 @@ pub(super) fn multiply(
             dst.data.as_mut_ptr(),
             1,
             dst.stride as isize,
-            mode == Into::Add,
+            mode == Store::Add,
             a.data.as_ptr(),
             a.col_stride as isize,
             a.row_stride as isize,
@@ -148,7 +148,7 @@ mod tests {
         let b = View::new(&b, 2, 3, 3).transposed();
         multiply(
             ViewMut::new(&mut dst, 2, 2, 3),
-            Into::Add,
+            Store::Add,
             2.0,
             a,
             b,
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(dst, [24.0, 9.0, 7.0, 42.0, 12.0, 7.0]);
         multiply(
             ViewMut::new(&mut dst, 2, 2, 3),
-            Into::Set,
+            Store::Set,
             1.0,
             a,
             b,

@@ -34,7 +34,6 @@ pub use error::ReferenceError;
 pub use logits::{Logits, logits};
 pub use options::{Activations, OutputRows, RoutingSource, RunOptions};
 pub use records::{ClusterIds, Decisions, NEAR_TIE, RouterRule, RoutingRecords, SiteRouting};
-pub use rope::frequencies as rope_frequencies;
 pub use router::Dispatch;
 pub use wire::{Matrix, Wire, Wires};
 

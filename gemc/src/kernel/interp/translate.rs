@@ -1,15 +1,16 @@
 //! Kernel or function in, flat code out. Sibling blocks share slots, since their values are never alive together.
 
-use super::code::{
-    Access, Arg, Check, Code, Ins, ParamInfo, Reduce, S1, S2, Size, Slot, V1, V2, V3, Vector,
-};
+use super::code::{Access, Arg, Check, Code, Ins, ParamInfo, Size, Slot, V3, Vector};
+use super::select::{reduction, scalar_one, scalar_two, vector_one, vector_two};
+use crate::kernel::verify::Range;
 use crate::kernel::{
-    Block, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
+    Block, Elem, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
 };
 
-/// Translates a verified kernel. The unit index is scalar slot 0.
-pub(super) fn kernel(kernel: &Kernel) -> Code {
+/// Translates a verified kernel. The unit index is scalar slot 0. Values are held against `ranges`, where given.
+pub(super) fn kernel(kernel: &Kernel, ranges: &[Option<Range>]) -> Code {
     let mut t = Translator::new(&kernel.name, &kernel.values);
+    t.ranges = ranges;
     t.vars = vec![Arg::Scalar(0); kernel.vars.len()];
     t.var_types = kernel.vars.iter().map(|(ty, _)| *ty).collect();
     for param in &kernel.params {
@@ -41,6 +42,8 @@ struct Translator<'a> {
     vectors: u32,
     /// What is being translated.
     at: ValueId,
+    /// By value; empty where nothing is to be checked.
+    ranges: &'a [Option<Range>],
 }
 
 impl<'a> Translator<'a> {
@@ -60,6 +63,7 @@ impl<'a> Translator<'a> {
                 entry: Vec::new(),
                 result: None,
                 local_bytes: 0,
+                ranges: Vec::new(),
             },
             values,
             slots: vec![Arg::Scalar(0); values.len()],
@@ -68,6 +72,7 @@ impl<'a> Translator<'a> {
             scalars: 0,
             vectors: 0,
             at: ValueId(0),
+            ranges: &[],
         }
     }
 
@@ -145,7 +150,10 @@ impl<'a> Translator<'a> {
 
     fn stmt(&mut self, stmt: &Stmt) {
         match stmt {
-            Stmt::Let(v) => self.compute(*v),
+            Stmt::Let(v) => {
+                self.compute(*v);
+                self.check(*v);
+            }
             Stmt::Var(m, v) => {
                 self.vars[m.index()] = self.allocate(self.var_types[m.index()]);
                 self.set(*m, *v);
@@ -196,6 +204,16 @@ impl<'a> Translator<'a> {
         }
     }
 
+    /// Checks what was proved of a value, if that is wanted.
+    fn check(&mut self, v: ValueId) {
+        if let Some(Some(range)) = self.ranges.get(v.index()) {
+            self.code.ranges.push((*range, self.ty(v)));
+            let at = self.code.ranges.len() as u32 - 1;
+            let a = self.slot(v);
+            self.emit(Ins::CheckProof { a, at });
+        }
+    }
+
     fn set(&mut self, m: VarId, v: ValueId) {
         self.at = v;
         let ins = self.copy(self.vars[m.index()], self.slots[v.index()]);
@@ -215,6 +233,7 @@ impl<'a> Translator<'a> {
         let open = self.scalars;
         let a = self.slot(start);
         let end = self.slot(end);
+        let index_value = index;
         let index = self.define(index);
         self.emit(Ins::Copy { d: index, a });
         let head = self.here();
@@ -223,6 +242,7 @@ impl<'a> Translator<'a> {
             end,
             exit: 0,
         });
+        self.check(index_value);
         self.block(body);
         self.emit(Ins::LoopNext { index, head });
         let exit = self.here();
@@ -247,6 +267,11 @@ impl<'a> Translator<'a> {
             let to = self.here();
             self.code.ins[join as usize] = Ins::Jump { to };
         }
+    }
+
+    fn is_bytes(&self, region: ParamId) -> bool {
+        let param = self.code.params.get(region.index());
+        matches!(param, Some(ParamInfo::Region { elem: Elem::I8, .. }))
     }
 
     fn access(&self, region: ParamId, slot: Option<ValueId>, index: ValueId, ty: Ty) -> Access {
@@ -319,6 +344,7 @@ impl<'a> Translator<'a> {
                     def.ty,
                     self.access(*region, *slot, *index, def.ty),
                     *range,
+                    self.is_bytes(*region),
                 );
             }
             Op::Call(f, args) => {
@@ -364,11 +390,15 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn load(&mut self, d: Slot, ty: Ty, access: Access, range: Option<(i32, i32)>) {
+    fn load(&mut self, d: Slot, ty: Ty, access: Access, range: Option<(i32, i32)>, bytes: bool) {
         if !ty.is_vector() {
             self.emit(Ins::Load { d, access });
             if let Some((lo, hi)) = range {
-                self.emit(Ins::CheckI32 { a: d, lo, hi });
+                self.emit(if bytes {
+                    Ins::CheckBytes { a: d, lo, hi }
+                } else {
+                    Ins::CheckI32 { a: d, lo, hi }
+                });
             }
             return;
         }
@@ -424,105 +454,5 @@ impl<'a> Translator<'a> {
 const fn number(arg: Arg) -> Slot {
     match arg {
         Arg::Scalar(s) | Arg::Vector(s) => s,
-    }
-}
-
-fn reduction(op: &Op, ty: Ty) -> Reduce {
-    match (op, ty) {
-        (Op::ReduceAdd(_), Ty::I32) => Reduce::Add,
-        (Op::ReduceAdd(_), _) => Reduce::AddF,
-        _ => Reduce::MaxF,
-    }
-}
-
-/// The typing rules leave these; anything else is a bug of this file.
-fn unexpected(op: &Op) -> ! {
-    unreachable!("`{}` has a case of its own", op.mnemonic())
-}
-
-fn scalar_one(op: &Op) -> S1 {
-    match op {
-        Op::Abs(_) => S1::Abs,
-        Op::Neg(_) => S1::Neg,
-        Op::Sqrt(_) => S1::Sqrt,
-        Op::Not(_) => S1::Not,
-        Op::Shl(_, by) => S1::Shl(*by as u8),
-        Op::ShrS(_, by) => S1::ShrS(*by as u8),
-        Op::ShrU(_, by) => S1::ShrU(*by as u8),
-        Op::ToFloat(_) => S1::ToFloat,
-        Op::ToInt(_) => S1::ToInt,
-        op => unexpected(op),
-    }
-}
-
-fn scalar_two(op: &Op, float: bool) -> S2 {
-    match (op, float) {
-        (Op::Add(..), false) => S2::Add,
-        (Op::Sub(..), false) => S2::Sub,
-        (Op::Mul(..), false) => S2::Mul,
-        (Op::Div(..), false) => S2::Div,
-        (Op::Rem(..), _) => S2::Rem,
-        (Op::Min(..), false) => S2::Min,
-        (Op::Max(..), false) => S2::Max,
-        (Op::And(..), _) => S2::And,
-        (Op::Or(..), _) => S2::Or,
-        (Op::Xor(..), _) => S2::Xor,
-        (Op::Bounded(..), _) => S2::Bounded,
-        (Op::Add(..), true) => S2::AddF,
-        (Op::Sub(..), true) => S2::SubF,
-        (Op::Mul(..), true) => S2::MulF,
-        (Op::Div(..), true) => S2::DivF,
-        (Op::Min(..), true) => S2::MinF,
-        (Op::Max(..), true) => S2::MaxF,
-        (Op::Cmp(cmp, ..), false) => S2::Cmp(*cmp),
-        (Op::Cmp(cmp, ..), true) => S2::CmpF(*cmp),
-        (op, _) => unexpected(op),
-    }
-}
-
-fn vector_one(op: &Op, ty: Ty) -> V1 {
-    match op {
-        Op::Abs(_) => V1::Abs,
-        Op::Neg(_) => V1::Neg,
-        Op::Sqrt(_) => V1::Sqrt,
-        Op::Shl(_, by) => V1::Shl(*by as u8),
-        Op::ShrS(_, by) => V1::ShrS(*by as u8),
-        Op::ShrU(_, by) if ty == Ty::I8x64 => V1::ShrBytes(*by as u8),
-        Op::ShrU(_, by) => V1::ShrU(*by as u8),
-        Op::ToFloat(_) => V1::ToFloat,
-        Op::ToInt(_) => V1::ToInt,
-        Op::WidenS(_) => V1::WidenS,
-        Op::WidenU(_) => V1::WidenU,
-        Op::Narrow(_) => V1::Narrow,
-        Op::HalfToFloat(_) => V1::HalfToFloat,
-        Op::FloatToHalf(_) => V1::FloatToHalf,
-        op => unexpected(op),
-    }
-}
-
-fn vector_two(op: &Op, ty: Ty) -> V2 {
-    match (op, ty.is_float()) {
-        (Op::Add(..), _) if ty == Ty::I16x32 => V2::AddWords,
-        (Op::Add(..), false) => V2::Add,
-        (Op::Sub(..), false) => V2::Sub,
-        (Op::Mul(..), false) => V2::Mul,
-        (Op::Min(..), false) => V2::Min,
-        (Op::Max(..), false) => V2::Max,
-        (Op::And(..), _) => V2::And,
-        (Op::Or(..), _) => V2::Or,
-        (Op::Xor(..), _) => V2::Xor,
-        (Op::Add(..), true) => V2::AddF,
-        (Op::Sub(..), true) => V2::SubF,
-        (Op::Mul(..), true) => V2::MulF,
-        (Op::Div(..), true) => V2::DivF,
-        (Op::Min(..), true) => V2::MinF,
-        (Op::Max(..), true) => V2::MaxF,
-        (Op::Cmp(cmp, ..), false) => V2::Cmp(*cmp),
-        (Op::Cmp(cmp, ..), true) => V2::CmpF(*cmp),
-        (Op::Lookup(..), _) => V2::Lookup,
-        (Op::Dot2U(..), _) => V2::Dot2U,
-        (Op::Dot2S(..), _) => V2::Dot2S,
-        (Op::DotWords(..), _) => V2::DotWords,
-        (op, _) => unexpected(op),
     }
 }

@@ -37,7 +37,7 @@ pub fn decoder() -> Value {
         "hidden_act": "silu", "mlp_gated": true, "norm": "rmsnorm", "norm_eps": 1e-5, "norm_position": "pre",
         "position_embedding": "rope", "attention_bias": true, "tie_word_embeddings": true,
         "domains": ["a", "b", "c"],
-        "router": {"layers": "all", "score": "softmax", "top_k": 2, "threshold": 0.35,
+        "router": {"layers": "all", "score": "sigmoid", "top_k": 2, "threshold": 0.6,
                    "renormalize": false, "clusters": 16, "bias": false},
         "scar": {"layers": "routed", "heads": 2, "mask": "cluster_or_domain", "residual": true},
         "modules": {"kind": "mlp", "intermediate_size": 40},

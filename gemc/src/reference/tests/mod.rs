@@ -108,7 +108,7 @@ fn a_run_resumed_anywhere_gives_the_same_bits() {
         let resumed = reference
             .run_from(&batch, from, &start, &RunOptions::default())
             .unwrap();
-        assert_eq!(resumed.logits, whole.logits, "from {from}");
+        assert!(resumed.logits == whole.logits, "from {from}");
     }
     let (_, layer) = reference.starts()[2];
     let residual = reference.cut(layer);
@@ -151,9 +151,9 @@ fn forcing_a_run_s_own_routing_changes_nothing_and_another_s_does() {
             },
         )
     };
-    assert_eq!(forced(&own.routing).unwrap().logits, own.logits);
+    assert!(forced(&own.routing).unwrap().logits == own.logits);
     let flipped = forced(&other.routing).unwrap();
-    assert_eq!(flipped.routing, other.routing);
+    assert!(flipped.routing == other.routing);
     assert!(largest_difference(flipped.logits.values(), own.logits.values()) > 1e-2);
     let short = run(&reference, &tokens(59, 1));
     let refused = forced(&short.routing).unwrap_err().to_string();
@@ -179,14 +179,16 @@ fn weights_are_replaced_per_unit_and_undone_by_the_old_ones() {
         let other = reference.clone();
         let old = reference.replace(unit, zeros).unwrap();
         let changed = run(&reference, &ids);
-        assert_ne!(changed.logits, before.logits, "{unit}");
-        assert_eq!(
-            run(&other, &ids).logits,
-            before.logits,
+        assert!(changed.logits != before.logits, "{unit}");
+        assert!(
+            run(&other, &ids).logits == before.logits,
             "a clone keeps its own"
         );
         reference.replace(unit, old).unwrap();
-        assert_eq!(run(&reference, &ids).logits, before.logits, "{unit} undone");
+        assert!(
+            run(&reference, &ids).logits == before.logits,
+            "{unit} undone"
+        );
     }
     let head = reference.units().last().unwrap();
     let short = reference.replace(head, vec![0.0; 3]).unwrap_err();

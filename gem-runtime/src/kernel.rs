@@ -1,0 +1,320 @@
+//! What generated kernels use besides vector operations: regions of memory, scalar loads and helpers, and the
+//! constructors of the phase table.
+//!
+//! gemc's verifier proves every access in range before a kernel is emitted; with debug assertions each one is checked
+//! again here.
+
+use core::marker::PhantomData;
+
+use bytemuck::Zeroable;
+
+pub use crate::abi::call_table;
+use crate::abi::{ARG_UNIT, Ctx, Entry, KernelFn, Phase, Units};
+
+/// A region of memory whose indices count elements `E`, whatever is read or written there.
+#[derive(Debug)]
+pub struct Region<E> {
+    base: *mut u8,
+    /// Bytes that may be used.
+    #[cfg(debug_assertions)]
+    bytes: usize,
+    element: PhantomData<E>,
+}
+
+impl<E> Clone for Region<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Region<E> {}
+
+impl<E> Region<E> {
+    /// `len` elements from `base`.
+    ///
+    /// # Safety
+    /// They must be live while the region is used.
+    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), allow(unused_variables))]
+    unsafe fn new(base: *mut u8, len: usize) -> Self {
+        Self {
+            base,
+            #[cfg(debug_assertions)]
+            bytes: len * size_of::<E>(),
+            element: PhantomData,
+        }
+    }
+
+    /// A region of the weight file.
+    ///
+    /// # Safety
+    /// `ctx` must be live, and `len` elements lie in the file from `64 * offset` on. It may only be read.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn weights(ctx: *const Ctx, offset: u32, len: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self::new(
+                (*ctx).weights.add(offset as usize * ARG_UNIT).cast_mut(),
+                len,
+            )
+        }
+    }
+
+    /// A region of the step's scratch memory.
+    ///
+    /// # Safety
+    /// `ctx` must be live, and `len` elements lie in the arena from `64 * offset` on.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn arena(ctx: *const Ctx, offset: u32, len: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::new((*ctx).arena.add(offset as usize * ARG_UNIT), len) }
+    }
+
+    /// The step's rows, four words each.
+    ///
+    /// # Safety
+    /// `ctx` must be live, `E` 32 bits wide. It may only be read.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn rows(ctx: *const Ctx) -> Self {
+        // SAFETY: the caller's promise; the context has as many rows as it says.
+        unsafe { Self::new((*ctx).rows.cast_mut().cast(), 4 * (*ctx).n_rows as usize) }
+    }
+
+    /// Indices of the rows whose logits are wanted.
+    ///
+    /// # Safety
+    /// `ctx` must be live, `E` 32 bits wide. It may only be read.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn outputs(ctx: *const Ctx) -> Self {
+        // SAFETY: the caller's promise; the context has as many outputs as it says.
+        unsafe { Self::new((*ctx).outputs.cast_mut().cast(), (*ctx).n_outputs as usize) }
+    }
+
+    /// Where `BYTES` bytes at element `index` are read.
+    ///
+    /// # Safety
+    /// They must lie in the region.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn at<const BYTES: usize>(self, index: i32) -> *const u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.at_mut::<BYTES>(index) }
+    }
+
+    /// Where `BYTES` bytes at element `index` are written.
+    ///
+    /// # Safety
+    /// They must lie in the region, and the region may be written.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn at_mut<const BYTES: usize>(self, index: i32) -> *mut u8 {
+        debug_assert!(index >= 0, "index {index}");
+        let offset = index as u32 as usize * size_of::<E>();
+        #[cfg(debug_assertions)]
+        assert!(
+            offset + BYTES <= self.bytes,
+            "{BYTES} bytes at {offset} of a region of {} bytes",
+            self.bytes
+        );
+        // SAFETY: the caller's promise.
+        unsafe { self.base.add(offset) }
+    }
+}
+
+/// A region that every slot's key/value memory has.
+#[derive(Debug)]
+pub struct KvRegion<E> {
+    ctx: *const Ctx,
+    start: usize,
+    len: usize,
+    element: PhantomData<E>,
+}
+
+impl<E> KvRegion<E> {
+    /// `len` elements behind `before` bytes per position.
+    ///
+    /// # Safety
+    /// `ctx` must be live, and the elements lie in every slot's memory.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn new(ctx: *const Ctx, before: u32, len: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let start = before as usize * unsafe { (*ctx).context } as usize;
+        Self {
+            ctx,
+            start,
+            len,
+            element: PhantomData,
+        }
+    }
+
+    /// The region in one slot's memory; a slot that does not exist is the last one.
+    ///
+    /// # Safety
+    /// As [`KvRegion::new`]; there is at least one slot.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn slot(&self, slot: i32) -> Region<E> {
+        // SAFETY: the caller's promise, and the index is below the number of slots.
+        unsafe {
+            let slot = bounded(slot, (*self.ctx).n_slots as i32);
+            Region::new(
+                (*(*self.ctx).kv.add(slot as usize)).add(self.start),
+                self.len,
+            )
+        }
+    }
+}
+
+/// An array of one unit.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Local<E, const N: usize>([E; N]);
+
+impl<E: Zeroable, const N: usize> Local<E, N> {
+    /// All zero.
+    #[must_use]
+    #[inline(always)]
+    pub fn zeroed() -> Self {
+        Self(core::array::from_fn(|_| E::zeroed()))
+    }
+
+    /// The array as a region, which must not be used after the array.
+    #[must_use]
+    #[inline(always)]
+    pub fn region(&mut self) -> Region<E> {
+        // SAFETY: the pointer covers the array; using the region is unsafe.
+        unsafe { Region::new(self.0.as_mut_ptr().cast(), N) }
+    }
+}
+
+/// Reads an i32, little-endian, at any address.
+///
+/// # Safety
+/// Four bytes must be readable.
+#[must_use]
+#[inline(always)]
+pub unsafe fn load_i32(from: *const u8) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { from.cast::<i32>().read_unaligned() }
+}
+
+/// Reads an f32, little-endian, at any address.
+///
+/// # Safety
+/// Four bytes must be readable.
+#[must_use]
+#[inline(always)]
+pub unsafe fn load_f32(from: *const u8) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { from.cast::<f32>().read_unaligned() }
+}
+
+/// Writes an i32, little-endian, at any address.
+///
+/// # Safety
+/// Four bytes must be writable, and nobody else may use them meanwhile.
+#[inline(always)]
+pub unsafe fn store_i32(to: *mut u8, value: i32) {
+    // SAFETY: the caller's promise.
+    unsafe { to.cast::<i32>().write_unaligned(value) }
+}
+
+/// Writes an f32, little-endian, at any address.
+///
+/// # Safety
+/// Four bytes must be writable, and nobody else may use them meanwhile.
+#[inline(always)]
+pub unsafe fn store_f32(to: *mut u8, value: f32) {
+    // SAFETY: the caller's promise.
+    unsafe { to.cast::<f32>().write_unaligned(value) }
+}
+
+/// An index below `n`, which is at least 1, whatever was loaded; a correct model never needs the clamp.
+#[must_use]
+#[inline(always)]
+pub fn bounded(index: i32, n: i32) -> i32 {
+    debug_assert!((index as u32) < n as u32, "index {index} of {n}");
+    (index as u32).min(n as u32 - 1) as i32
+}
+
+/// `a < b ? a : b`.
+#[must_use]
+#[inline(always)]
+pub fn min_f32(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// `a > b ? a : b`.
+#[must_use]
+#[inline(always)]
+pub fn max_f32(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// A kernel with its arguments.
+#[must_use]
+pub const fn entry(kernel: KernelFn, args: &'static [u32]) -> Entry {
+    Entry { kernel, args }
+}
+
+/// A phase of the program.
+#[must_use]
+pub const fn phase(kernel: KernelFn, args: &'static [u32], units: Units) -> Phase {
+    Phase {
+        entry: entry(kernel, args),
+        units,
+    }
+}
+
+/// Units of every phase, in order.
+#[must_use]
+pub const fn units<const N: usize>(phases: &[Phase; N]) -> [Units; N] {
+    let mut units = [Units::Fixed(0); N];
+    let mut i = 0;
+    while i < N {
+        units[i] = phases[i].units;
+        i += 1;
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_is_zero_and_keeps_what_is_stored() {
+        let mut local = Local::<i32, 4>::zeroed();
+        let region = local.region();
+        // SAFETY: both elements lie in the array.
+        let loaded = unsafe {
+            store_i32(region.at_mut::<4>(2), -7);
+            (load_i32(region.at::<4>(1)), load_i32(region.at::<4>(2)))
+        };
+        assert_eq!(loaded, (0, -7));
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "8 bytes at 12 of a region of 16 bytes")]
+    fn an_access_beyond_a_region_is_caught() {
+        let mut local = Local::<i32, 4>::zeroed();
+        // SAFETY: the pointer is not used.
+        let _ = unsafe { local.region().at::<8>(3) };
+    }
+
+    #[test]
+    fn units_are_those_of_the_phases() {
+        unsafe extern "C" fn nothing(_: *const Ctx, _: *const u32, _: u32, _: u32) {}
+        const PHASES: [Phase; 2] = [
+            phase(nothing, &[], Units::Fixed(3)),
+            phase(nothing, &[1], Units::PerRow(2)),
+        ];
+        assert_eq!(units(&PHASES), [Units::Fixed(3), Units::PerRow(2)]);
+    }
+}

@@ -1,0 +1,3 @@
+//! Backends: a verified program to something that runs.
+
+pub mod rust;

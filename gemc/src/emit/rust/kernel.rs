@@ -1,0 +1,467 @@
+//! A kernel to an `extern "C"` function: regions and sizes bound at the top, then the loop over units.
+
+use std::collections::BTreeSet;
+
+use gem_runtime::simd::Level;
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+
+use super::code::Code;
+use super::printer::{Leaves, Printer};
+use super::text;
+use super::uses::Uses;
+use crate::kernel::verify::KernelInfo;
+use crate::kernel::{
+    Block, Elem, Extent, Kernel, KernelId, Op, Param, ParamId, Program, Space, Stmt, Ty, ValueId,
+    VarId,
+};
+
+/// Why the kernel's one unsafe block is sound.
+const SAFETY: &str = "SAFETY: the runtime keeps the contract of `gem_runtime::abi::Program::run`; under it gemc's \
+    verifier proved, for these arguments and every unit, that each access below lies in its region and each region \
+    in its buffer, and units of a phase write disjoint memory.";
+
+/// The kernel's item.
+pub(super) fn kernel(
+    program: &Program,
+    id: KernelId,
+    info: &KernelInfo,
+    level: Level,
+) -> TokenStream {
+    let kernel = program.kernel(id);
+    let uses = Uses::of_block(&kernel.values, kernel.vars.len(), &kernel.body);
+    let printer = Printer::new(
+        &kernel.values,
+        &program.functions,
+        &info.ranges,
+        uses,
+        kernel.vars.len(),
+    );
+    let mut writer = Writer {
+        printer,
+        env: Env::default(),
+        kernel,
+    };
+    writer.bind_params();
+    let unit = writer.printer.bind(ValueId(0));
+    let body = writer.block(&kernel.body);
+    let locals = writer.locals();
+    let bindings = writer.bindings();
+    let env = writer.env;
+    let unit = if env.unit { quote!(#unit) } else { quote!(_) };
+    let ctx = used(env.ctx, "ctx");
+    let args = used(env.args, "args");
+    let name = format_ident!("{}", kernel.name);
+    let doc = text::doc(&kernel.doc);
+    let features = target_feature(level);
+    let safety = text::comment(SAFETY);
+    let units = Literal::u32_unsuffixed(kernel.units);
+    quote! {
+        #doc
+        ///
+        /// # Safety
+        /// As `gem_runtime::abi::Program::run`.
+        #features
+        pub unsafe extern "C" fn #name(#ctx: *const Ctx, #args: *const u32, begin: u32, end: u32) {
+            debug_assert!(end <= #units);
+            #safety
+            unsafe {
+                #bindings
+                for #unit in begin as i32..end as i32 {
+                    #locals
+                    #body
+                }
+            }
+        }
+    }
+}
+
+/// The attribute that enables a level's instructions.
+pub(super) fn target_feature(level: Level) -> TokenStream {
+    match level.features() {
+        "" => TokenStream::new(),
+        features => quote!(#[target_feature(enable = #features)]),
+    }
+}
+
+fn used(used: bool, name: &str) -> Ident {
+    if used {
+        format_ident!("{name}")
+    } else {
+        format_ident!("_{name}")
+    }
+}
+
+/// What a body needs bound, found out while it is printed.
+#[derive(Debug, Default)]
+struct Env {
+    /// Names of parameters, and whether the body refers to them.
+    params: Vec<(Option<Ident>, bool)>,
+    row_count: Option<Ident>,
+    output_count: Option<Ident>,
+    context: Option<Ident>,
+    unit: bool,
+    ctx: bool,
+    args: bool,
+    /// Names for sizes, fixed before the body so that nothing else takes them.
+    sizes: Option<[Ident; 3]>,
+}
+
+impl Env {
+    fn param(&mut self, p: ParamId) -> Ident {
+        let (name, used) = &mut self.params[p.index()];
+        *used = true;
+        name.clone()
+            .unwrap_or_else(|| format_ident!("{}", p.to_string()))
+    }
+
+    fn size(&mut self, which: usize) -> Ident {
+        let names = self.sizes.clone();
+        let name = names.map_or_else(
+            || format_ident!("size{which}"),
+            |names| names[which].clone(),
+        );
+        let slot = [
+            &mut self.row_count,
+            &mut self.output_count,
+            &mut self.context,
+        ];
+        if let Some(slot) = slot.into_iter().nth(which) {
+            *slot = Some(name.clone());
+        }
+        name
+    }
+
+    /// `region.at::<bytes>(index)`, of a slot where there are slots.
+    fn place(
+        &mut self,
+        region: ParamId,
+        slot: Option<Code>,
+        index: &Code,
+        ty: Ty,
+        method: &str,
+    ) -> TokenStream {
+        let name = self.param(region);
+        let method = format_ident!("{method}");
+        let bytes = Literal::u32_unsuffixed(ty.bytes());
+        let index = index.alone();
+        let slot = slot.map(|slot| {
+            let slot = slot.alone();
+            quote!(.slot(#slot))
+        });
+        quote!(#name #slot.#method::<#bytes>(#index))
+    }
+}
+
+/// Where loads and stores of a type live: `k` for scalars, the level for vectors.
+fn memory_function(verb: &str, ty: Ty) -> TokenStream {
+    let name = format_ident!("{verb}_{}", ty.name());
+    if ty.is_vector() {
+        quote!(s::#name)
+    } else {
+        quote!(k::#name)
+    }
+}
+
+impl Leaves for Env {
+    fn hint(&self, op: &Op) -> Option<String> {
+        match op {
+            Op::Load { region, .. } => Some(self.params[region.index()].0.as_ref()?.to_string()),
+            _ => None,
+        }
+    }
+
+    fn leaf(&mut self, op: &Op, ty: Ty, operand: &mut dyn FnMut(ValueId) -> Code) -> Option<Code> {
+        let name = match op {
+            Op::Scalar(p) => self.param(*p),
+            Op::RowCount => self.size(0),
+            Op::OutputCount => self.size(1),
+            Op::Context => self.size(2),
+            Op::Load {
+                region,
+                slot,
+                index,
+                ..
+            } => {
+                let slot = slot.map(&mut *operand);
+                let index = operand(*index);
+                let place = self.place(*region, slot, &index, ty, "at");
+                let load = memory_function("load", ty);
+                return Some(Code::atom(quote!(#load(#place))));
+            }
+            _ => return None,
+        };
+        Some(Code::atom(quote!(#name)))
+    }
+}
+
+struct Writer<'a> {
+    printer: Printer<'a>,
+    env: Env,
+    kernel: &'a Kernel,
+}
+
+impl Writer<'_> {
+    fn bind_params(&mut self) {
+        for (i, param) in self.kernel.params.iter().enumerate() {
+            let name = self
+                .printer
+                .names
+                .fresh(Some(param.name()), ParamId::from_index(i));
+            self.env.params.push((Some(name), false));
+        }
+        let names = &mut self.printer.names;
+        self.env.sizes = Some(
+            [("row_count", 0), ("output_count", 1), ("context", 2)]
+                .map(|(n, i)| names.fresh(Some(n), i)),
+        );
+    }
+
+    fn value(&mut self, v: ValueId) -> Code {
+        self.env.unit |= v == ValueId(0);
+        self.printer.value(&mut self.env, v)
+    }
+
+    fn block(&mut self, block: &Block) -> TokenStream {
+        block.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) -> TokenStream {
+        match stmt {
+            Stmt::Let(v) => {
+                let mut reads_unit = false;
+                self.kernel.values[v.index()]
+                    .op
+                    .for_each_operand(|o| reads_unit |= o == ValueId(0));
+                self.env.unit |= reads_unit && self.printer.uses.needed(*v);
+                self.printer.define(&mut self.env, *v)
+            }
+            Stmt::Var(m, v) => self.declare(*m, *v),
+            Stmt::Set(m, v) => self.assign(*m, *v),
+            Stmt::Store {
+                region,
+                slot,
+                index,
+                value,
+            } => self.store(*region, *slot, *index, *value),
+            Stmt::For {
+                index,
+                start,
+                end,
+                body,
+            } => self.for_(*index, *start, *end, body),
+            Stmt::If {
+                cond,
+                then,
+                otherwise,
+            } => self.if_(*cond, then, otherwise),
+            Stmt::Call {
+                table,
+                entry,
+                begin,
+                end,
+            } => {
+                let [entry, begin, end] =
+                    [*entry, *begin, *end].map(|v| Code::cast(&self.value(v), quote!(u32)).alone());
+                let table = self.env.param(*table);
+                self.env.ctx = true;
+                quote!(k::call_table(ctx, #table, #entry, #begin, #end);)
+            }
+            Stmt::Comment(line) => text::comment(line),
+        }
+    }
+
+    fn declare(&mut self, m: VarId, v: ValueId) -> TokenStream {
+        if !self.printer.uses.read(m) {
+            return TokenStream::new();
+        }
+        let value = self.value(v).alone();
+        let name = self
+            .printer
+            .bind_var(m, self.kernel.vars[m.index()].1.as_deref());
+        let mutable = self.printer.uses.assigned(m).then(|| quote!(mut));
+        quote!(let #mutable #name = #value;)
+    }
+
+    fn assign(&mut self, m: VarId, v: ValueId) -> TokenStream {
+        if !self.printer.uses.read(m) {
+            return TokenStream::new();
+        }
+        let value = self.value(v).alone();
+        let before = self.printer.settle(&BTreeSet::from([m]));
+        let name = self.printer.var(m);
+        quote!(#before #name = #value;)
+    }
+
+    fn store(
+        &mut self,
+        region: ParamId,
+        slot: Option<ValueId>,
+        index: ValueId,
+        value: ValueId,
+    ) -> TokenStream {
+        let ty = self.kernel.values[value.index()].ty;
+        let slot = slot.map(|slot| self.value(slot));
+        let index = self.value(index);
+        let value = self.value(value).alone();
+        let place = self.env.place(region, slot, &index, ty, "at_mut");
+        let store = memory_function("store", ty);
+        quote!(#store(#place, #value);)
+    }
+
+    fn for_(&mut self, index: ValueId, start: ValueId, end: ValueId, body: &Block) -> TokenStream {
+        let start = self.value(start).alone();
+        let end = self.value(end).alone();
+        let before = self.printer.settle(&assigned(body));
+        let name = match self.printer.uses.needed(index) {
+            true => {
+                let name = self.printer.bind(index);
+                quote!(#name)
+            }
+            false => quote!(_),
+        };
+        let body = self.block(body);
+        quote!(#before for #name in #start..#end { #body })
+    }
+
+    fn if_(&mut self, cond: ValueId, then: &Block, otherwise: &Block) -> TokenStream {
+        let cond = self.value(cond).alone();
+        let mut changed = assigned(then);
+        changed.append(&mut assigned(otherwise));
+        let before = self.printer.settle(&changed);
+        let then = self.block(then);
+        let otherwise = (!otherwise.is_empty()).then(|| {
+            let otherwise = self.block(otherwise);
+            quote!(else { #otherwise })
+        });
+        quote!(#before if #cond { #then } #otherwise)
+    }
+
+    /// Local arrays, declared in the loop over units because they start as zeros.
+    fn locals(&mut self) -> TokenStream {
+        let mut tokens = TokenStream::new();
+        for (i, param) in self.kernel.params.iter().enumerate() {
+            if let (
+                Param::Region {
+                    space: Space::Local,
+                    elem,
+                    len,
+                    ..
+                },
+                (Some(name), true),
+            ) = (param, &self.env.params[i])
+            {
+                let elem = element(*elem);
+                let len = Literal::i64_unsuffixed(len.fixed);
+                let memory = self
+                    .printer
+                    .names
+                    .fresh(Some(&format!("{name}_memory")), ParamId::from_index(i));
+                tokens.extend(quote! {
+                    let mut #memory = k::Local::<#elem, #len>::zeroed();
+                    let #name = #memory.region();
+                });
+            }
+        }
+        tokens
+    }
+
+    /// Regions, scalars and sizes that the body refers to.
+    fn bindings(&mut self) -> TokenStream {
+        let mut tokens = TokenStream::new();
+        let mut argument = 0;
+        for (param, (name, used)) in self.kernel.params.iter().zip(self.env.params.clone()) {
+            let at = Literal::u32_unsuffixed(argument);
+            argument += u32::from(param.takes_argument());
+            if let (Some(name), true) = (name, used) {
+                tokens.extend(self.binding(param, &name, &at));
+            }
+        }
+        for (name, field) in [
+            (self.env.row_count.clone(), quote!(n_rows)),
+            (self.env.output_count.clone(), quote!(n_outputs)),
+            (self.env.context.clone(), quote!(context)),
+        ] {
+            if let Some(name) = name {
+                self.env.ctx = true;
+                tokens.extend(quote!(let #name = (*ctx).#field as i32;));
+            }
+        }
+        tokens
+    }
+
+    fn binding(&mut self, param: &Param, name: &Ident, at: &Literal) -> TokenStream {
+        let Param::Region {
+            space, elem, len, ..
+        } = param
+        else {
+            self.env.args = true;
+            return match param {
+                Param::Scalar { max, .. } => {
+                    let max = Literal::u32_unsuffixed(*max);
+                    quote! {
+                        let #name = *args.add(#at) as i32;
+                        debug_assert!(*args.add(#at) <= #max);
+                    }
+                }
+                _ => quote!(let #name = *args.add(#at);),
+            };
+        };
+        if *space == Space::Local {
+            return TokenStream::new();
+        }
+        self.env.ctx = true;
+        self.env.args |= param.takes_argument();
+        let elem = element(*elem);
+        let len = extent(*len);
+        match space {
+            Space::Weights => {
+                quote!(let #name = k::Region::<#elem>::weights(ctx, *args.add(#at), #len);)
+            }
+            Space::Arena => {
+                quote!(let #name = k::Region::<#elem>::arena(ctx, *args.add(#at), #len);)
+            }
+            Space::Kv => quote!(let #name = k::KvRegion::<#elem>::new(ctx, *args.add(#at), #len);),
+            Space::Rows => quote!(let #name = k::Region::<#elem>::rows(ctx);),
+            Space::Outputs | Space::Local => quote!(let #name = k::Region::<#elem>::outputs(ctx);),
+        }
+    }
+}
+
+/// Mutable locals that a block assigns, inner blocks included.
+fn assigned(block: &Block) -> BTreeSet<VarId> {
+    let mut vars = BTreeSet::new();
+    for stmt in block {
+        match stmt {
+            Stmt::Set(m, _) => {
+                vars.insert(*m);
+            }
+            Stmt::For { body, .. } => vars.append(&mut assigned(body)),
+            Stmt::If {
+                then, otherwise, ..
+            } => {
+                vars.append(&mut assigned(then));
+                vars.append(&mut assigned(otherwise));
+            }
+            _ => {}
+        }
+    }
+    vars
+}
+
+fn element(elem: Elem) -> TokenStream {
+    let name = format_ident!("{}", elem.name());
+    quote!(#name)
+}
+
+/// Number of elements, as a `usize`.
+fn extent(len: Extent) -> TokenStream {
+    let fixed = Literal::i64_unsuffixed(len.fixed.abs());
+    let factor = Literal::i64_unsuffixed(len.per_context);
+    match (len.per_context, len.fixed) {
+        (0, _) => quote!(#fixed),
+        (_, 0) => quote!(#factor * (*ctx).context as usize),
+        (_, n) if n > 0 => quote!(#factor * (*ctx).context as usize + #fixed),
+        _ => quote!(#factor * (*ctx).context as usize - #fixed),
+    }
+}

@@ -1,0 +1,44 @@
+//! What the runtime is told about a model, from checkpoint, plan, target and layout.
+
+use std::borrow::Cow;
+
+use gem_runtime::{ModelInfo, Name};
+
+use crate::graph::Task;
+use crate::pack::layout::Layout;
+use crate::pipeline::Loaded;
+use crate::plan::BitPlan;
+use crate::target::Target;
+
+/// Facts about a compiled model called `name`.
+#[must_use]
+pub fn model_info(
+    name: &str,
+    loaded: &Loaded,
+    plan: &BitPlan,
+    target: &Target,
+    layout: &Layout,
+) -> ModelInfo {
+    let facts = loaded.graph.facts();
+    let generation = loaded.checkpoint.generation_config();
+    let names = |list: &[String]| Cow::Owned(list.iter().map(|s| Name::Owned(s.clone())).collect());
+    ModelInfo {
+        name: Cow::Owned(name.to_owned()),
+        task: match facts.task {
+            Task::CausalLm => gem_runtime::Task::CausalLm,
+            Task::SequenceClassification => gem_runtime::Task::SequenceClassification,
+        },
+        target: Cow::Owned(target.name.clone()),
+        level: target.level,
+        vocab_size: facts.vocab_size as u32,
+        hidden_size: facts.hidden_size as u32,
+        max_positions: facts.max_positions as u32,
+        domains: names(&facts.domains),
+        labels: names(&facts.labels),
+        bits_per_weight: layout.bits_per_weight(),
+        weight_bytes: layout.weight_bytes(),
+        plan_hash: plan.hash(),
+        bos: generation.bos_token_id,
+        eos: Cow::Owned(generation.eos_token_ids.clone()),
+    }
+}

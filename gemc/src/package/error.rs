@@ -1,0 +1,82 @@
+//! What can go wrong between generated sources and a finished folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::output::OutputError;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// A file or folder cannot be used.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The output folder is not one of ours.
+    #[error(
+        "{dir} is not empty and holds `{file}`, which gemc did not write; choose another folder"
+    )]
+    Occupied {
+        /// The folder.
+        dir: PathBuf,
+        /// A file in it.
+        file: String,
+    },
+    /// The output folder cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The weight file cannot be written.
+    #[error(transparent)]
+    Weights(#[from] gem_runtime::Error),
+    /// A path that leads out of the package; a defect of the compiler.
+    #[error("a generated file would lie outside the package: {path}")]
+    Outside {
+        /// The path.
+        path: String,
+    },
+    /// Two files of one path; a defect of the compiler.
+    #[error("two generated files are called {path}")]
+    Clash {
+        /// The path.
+        path: String,
+    },
+    /// A generated text is not what it should be; a defect of the compiler.
+    #[error("generated {what} is malformed: {reason}")]
+    Malformed {
+        /// What.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// No home for built programs.
+    #[error("no cache folder: set GEMC_CACHE, XDG_CACHE_HOME or HOME")]
+    NoCache,
+    /// Cargo or rustc is not there.
+    #[error(
+        "cannot run {program}: {source}; a Rust toolchain (1.95 or newer) is needed to build programs"
+    )]
+    NoToolchain {
+        /// What was called.
+        program: String,
+        /// Why it did not start.
+        source: std::io::Error,
+    },
+    /// Cargo ran and failed.
+    #[error("building the program failed; cargo says:\n{output}")]
+    Cargo {
+        /// The last lines it wrote.
+        output: String,
+    },
+}
+
+impl PackageError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `manifest.json`: what a package was made from, by what, and what it contains, all by SHA-256.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use gem_runtime::hex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{Files, Package, PackageError, WEIGHTS};
+
+/// The value of [`Manifest::tool`].
+const TOOL: &str = "gemc";
+
+/// Contents of `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `gemc`.
+    pub tool: String,
+    /// Its version.
+    pub version: String,
+    /// Name of the model.
+    pub name: String,
+    /// The device it was compiled for.
+    pub target: String,
+    /// Hash of the plan, as in the weight file.
+    pub plan_hash: String,
+    /// SHA-256 of the input files, by name.
+    pub inputs: BTreeMap<String, String>,
+    /// SHA-256 of the package's files, by path.
+    pub outputs: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    pub(super) fn new(
+        package: &Package,
+        files: &Files,
+        weights: &Path,
+    ) -> Result<Self, PackageError> {
+        let mut outputs: BTreeMap<String, String> = files
+            .iter()
+            .map(|(path, bytes)| (path.clone(), hash_bytes(bytes)))
+            .collect();
+        outputs.insert(WEIGHTS.to_owned(), hash_file(weights)?);
+        Ok(Self {
+            tool: TOOL.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: package.info.name.to_string(),
+            target: package.info.target.to_string(),
+            plan_hash: hex(&package.info.plan_hash),
+            inputs: package.inputs.clone(),
+            outputs,
+        })
+    }
+
+    /// Reads the manifest of a folder; `None` when there is none that gemc wrote.
+    #[must_use]
+    pub fn read(path: &Path) -> Option<Self> {
+        const LONGEST: u64 = 16 << 20;
+        let mut text = String::new();
+        let file = File::open(path).ok()?;
+        file.take(LONGEST).read_to_string(&mut text).ok()?;
+        let manifest: Self = serde_json::from_str(&text).ok()?;
+        (manifest.tool == TOOL).then_some(manifest)
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("strings and maps of strings");
+        text.push('\n');
+        text
+    }
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn hash_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of a file in hexadecimal; the file is not held in memory.
+///
+/// # Errors
+/// [`PackageError::Io`].
+pub fn hash_file(path: &Path) -> Result<String, PackageError> {
+    let mut file = File::open(path).map_err(PackageError::io(path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut buffer).map_err(PackageError::io(path))?;
+        if read == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..read]);
+    }
+}

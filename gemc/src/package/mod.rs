@@ -1,0 +1,133 @@
+//! Generated sources, facts and texts -> a self-contained crate folder, and a program built from it.
+//!
+//! [`render`] is pure: the same package gives the same bytes on every machine, without absolute paths, dates or core
+//! counts. [`write`] puts them beside the destination and renames, so that what looks whole is whole.
+
+mod assemble;
+mod cargo;
+mod error;
+mod folder;
+mod lock;
+mod manifest;
+mod program;
+mod runtime;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use gem_runtime::ModelInfo;
+
+pub use assemble::Parts;
+pub use error::PackageError;
+pub use manifest::{Manifest, hash_bytes, hash_file};
+pub use program::{Builder, cache_dir};
+
+/// Name of the weight file in a package.
+pub const WEIGHTS: &str = "model.gemw";
+
+/// Name of the manifest in a package.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Where the generated crate finds `gem-runtime`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Runtime {
+    /// Its sources are written into the package.
+    #[default]
+    Embedded,
+    /// A published version.
+    Version(String),
+    /// A folder, absolute or relative to the crate's.
+    Path(String),
+}
+
+/// What a crate folder is made from.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// Facts; the crate gets its name from them.
+    pub info: ModelInfo,
+    /// Generated sources: path in the crate, text. `src/program.rs` declares `pub static PROGRAM`.
+    pub sources: Vec<(String, String)>,
+    /// Tokenizer files and the like, copied as they are: name, contents.
+    pub texts: Vec<(String, Vec<u8>)>,
+    /// What the crate links.
+    pub runtime: Runtime,
+    /// SHA-256 of the files it was made from, by name, in hexadecimal.
+    pub inputs: BTreeMap<String, String>,
+}
+
+impl Package {
+    /// Name of the crate, and of its program.
+    #[must_use]
+    pub fn crate_name(&self) -> String {
+        cargo::crate_name(&self.info.name)
+    }
+
+    fn has_text(&self, name: &str) -> bool {
+        self.texts.iter().any(|(n, _)| n == name)
+    }
+}
+
+/// Files by path, with `/` between folders.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// All files of a package but the weights and the manifest.
+///
+/// # Errors
+/// When two parts claim one path, or a generated source does not parse.
+pub fn render(package: &Package) -> Result<Files, PackageError> {
+    let mut files = Files::new();
+    let mut add = |path: String, bytes: Vec<u8>| match files.insert(path.clone(), bytes) {
+        None => Ok(()),
+        Some(_) => Err(PackageError::Clash { path }),
+    };
+    let name = package.crate_name();
+    add("Cargo.toml".to_owned(), cargo::manifest(package).into())?;
+    add(
+        "Cargo.lock".to_owned(),
+        lock::lock(&name, &package.runtime).into(),
+    )?;
+    add("src/lib.rs".to_owned(), sources::lib(package)?.into())?;
+    add("src/main.rs".to_owned(), sources::main(&name).into())?;
+    for (path, text) in &package.sources {
+        add(path.clone(), text.clone().into())?;
+    }
+    for (path, bytes) in &package.texts {
+        add(path.clone(), bytes.clone())?;
+    }
+    if package.runtime == Runtime::Embedded {
+        for (path, text) in runtime::files()? {
+            add(format!("gem-runtime/{path}"), text.into())?;
+        }
+    }
+    Ok(files)
+}
+
+/// Writes a package to a folder. `weights` writes the weight file.
+///
+/// A previous package there is replaced, once the new one is complete; any other content is left alone.
+///
+/// # Errors
+/// [`PackageError`]; nothing is left behind then.
+pub fn write<E>(
+    dir: &Path,
+    package: &Package,
+    weights: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<Manifest, E>
+where
+    E: From<PackageError>,
+{
+    let files = render(package)?;
+    let staging = folder::Staging::new(dir)?;
+    for (path, bytes) in &files {
+        staging.write(path, bytes)?;
+    }
+    weights(&mut staging.create(WEIGHTS)?)?;
+    let manifest = Manifest::new(package, &files, &staging.path(WEIGHTS))?;
+    staging.write(MANIFEST, manifest.to_json().as_bytes())?;
+    staging.commit()?;
+    Ok(manifest)
+}

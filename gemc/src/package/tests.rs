@@ -1,0 +1,215 @@
+//! Text of a whole small crate, the same bytes anywhere, and every way an output folder can be in the way.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use gem_runtime::simd::Level;
+use gem_runtime::{ModelInfo, Name, Task};
+
+use super::*;
+
+fn toy() -> Package {
+    Package {
+        info: ModelInfo {
+            name: "Toy \"one\"".into(),
+            task: Task::CausalLm,
+            target: "portable".into(),
+            level: Level::Portable,
+            vocab_size: 11,
+            hidden_size: 8,
+            max_positions: 20,
+            domains: vec![Name::from("law"), Name::from("stem")].into(),
+            labels: vec![].into(),
+            bits_per_weight: 4.25,
+            weight_bytes: 44,
+            plan_hash: [0x3f; 32],
+            bos: Some(1),
+            eos: vec![2].into(),
+        },
+        sources: vec![
+            ("src/kernels.rs".to_owned(), "// kernels\n".to_owned()),
+            ("src/program.rs".to_owned(), "// tables\n".to_owned()),
+        ],
+        texts: vec![("tokenizer.json".to_owned(), b"{}".to_vec())],
+        runtime: Runtime::Embedded,
+        inputs: BTreeMap::from([("model.safetensors".to_owned(), hash_bytes(b"weights"))]),
+    }
+}
+
+fn write_toy(dir: &Path) -> Result<Manifest, PackageError> {
+    write(dir, &toy(), |file| {
+        file.write_all(b"weights").map_err(PackageError::io(dir))
+    })
+}
+
+fn tree(dir: &Path) -> Files {
+    let mut files = Files::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(folder) = open.pop() {
+        for item in fs::read_dir(folder).expect("a folder") {
+            let path = item.expect("an item").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path
+                    .strip_prefix(dir)
+                    .expect("inside")
+                    .display()
+                    .to_string();
+                files.insert(name, fs::read(path).expect("a file"));
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn the_crate_reads_well() {
+    let files = render(&toy()).expect("well formed");
+    let text = |path: &str| String::from_utf8(files[path].clone()).expect("text");
+    insta::assert_snapshot!("cargo_toml", text("Cargo.toml"));
+    insta::assert_snapshot!("lib_rs", text("src/lib.rs"));
+    insta::assert_snapshot!("main_rs", text("src/main.rs"));
+}
+
+#[test]
+fn the_same_package_gives_the_same_bytes_at_any_depth() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let (near, far) = (root.path().join("a"), root.path().join("b/c/d/e"));
+    let manifest = write_toy(&near).expect("an empty place");
+    write_toy(&far).expect("an empty place");
+    let files = tree(&near);
+    assert_eq!(files, tree(&far));
+    assert_eq!(Manifest::read(&near.join(MANIFEST)), Some(manifest.clone()));
+    for (path, hash) in &manifest.outputs {
+        assert_eq!(hash, &hash_bytes(&files[path]), "{path}");
+    }
+    assert_eq!(files.len(), manifest.outputs.len() + 1);
+    assert!(files.contains_key("gem-runtime/src/lib.rs"));
+    let here = root.path().display().to_string();
+    for (path, bytes) in &files {
+        assert!(!String::from_utf8_lossy(bytes).contains(&here), "{path}");
+    }
+    let beside: Vec<_> = fs::read_dir(root.path())
+        .expect("a folder")
+        .map(|item| item.expect("an item").file_name())
+        .collect();
+    assert_eq!(beside.len(), 2, "only `a` and `b`: {beside:?}");
+}
+
+#[test]
+fn a_previous_package_is_replaced_and_nothing_else() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let dir = root.path().join("out");
+    fs::create_dir(&dir).expect("a new folder");
+    write_toy(&dir).expect("an empty folder");
+    fs::create_dir_all(dir.join("target/release")).expect("cargo's");
+    fs::write(dir.join("target/release/x"), "").expect("cargo's");
+    fs::write(dir.join("src/lib.rs"), "changed").expect("generated");
+    write_toy(&dir).expect("a package");
+    assert_ne!(fs::read(dir.join("src/lib.rs")).expect("there"), b"changed");
+    fs::write(dir.join("src/notes.txt"), "mine").expect("space");
+    match write_toy(&dir) {
+        Err(PackageError::Occupied { file, .. }) => assert_eq!(file, "src/notes.txt"),
+        other => panic!("expected an error, got {other:?}"),
+    }
+    assert_eq!(fs::read(dir.join("src/notes.txt")).expect("there"), b"mine");
+
+    let other = root.path().join("other");
+    fs::create_dir(&other).expect("a new folder");
+    fs::write(other.join(MANIFEST), "{\"tool\": \"else\"}").expect("space");
+    assert!(matches!(
+        write_toy(&other),
+        Err(PackageError::Occupied { .. })
+    ));
+}
+
+#[test]
+fn a_failed_or_killed_run_leaves_nothing_that_looks_whole() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let dir = root.path().join("out");
+    let failed = write(&dir, &toy(), |_| {
+        Err::<(), PackageError>(PackageError::NoCache)
+    });
+    assert!(failed.is_err());
+    assert_eq!(fs::read_dir(root.path()).expect("a folder").count(), 0);
+
+    let partial = root.path().join(".out.gemc-partial");
+    fs::create_dir_all(partial.join("src")).expect("as left by a killed run");
+    let old = root.path().join(".out.gemc-old");
+    write_toy(&old).expect("as if renamed by a killed run");
+    let failed = write(&dir, &toy(), |_| {
+        Err::<(), PackageError>(PackageError::NoCache)
+    });
+    assert!(failed.is_err());
+    assert!(dir.join(MANIFEST).exists(), "the old package is back");
+    assert!(!partial.exists() && !old.exists());
+    write_toy(&dir).expect("a package");
+    assert_eq!(fs::read_dir(root.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn names_become_crate_names() {
+    for (model, expected) in [
+        ("gem-lm", "gem-lm"),
+        ("Gem LM (4 bits)", "gem-lm-4-bits"),
+        ("7b", "model-7b"),
+        ("", "model"),
+        ("\u{65e5}\u{672c}", "model"),
+        ("fn", "model-fn"),
+        ("std", "model-std"),
+        ("../../etc", "etc"),
+        ("a__b", "a-b"),
+    ] {
+        assert_eq!(cargo::crate_name(model), expected);
+    }
+}
+
+#[test]
+fn two_files_of_one_path_are_refused() {
+    let mut package = toy();
+    package.texts.push(("src/lib.rs".to_owned(), Vec::new()));
+    assert!(matches!(
+        render(&package),
+        Err(PackageError::Clash { path }) if path == "src/lib.rs"
+    ));
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut package = toy();
+    package.texts.push(("../outside".to_owned(), Vec::new()));
+    let result = write(&root.path().join("out"), &package, |_| {
+        Ok::<(), PackageError>(())
+    });
+    assert!(matches!(result, Err(PackageError::Outside { .. })));
+}
+
+/// Cargo accepts the lock file as it is. `GEM_BLESS=1` writes it anew from the workspace's.
+#[test]
+fn the_lock_file_is_up_to_date() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let dir = root.path().join("toy");
+    write_toy(&dir).expect("an empty place");
+    let name = toy().crate_name();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bless = std::env::var_os("GEM_BLESS").is_some_and(|v| v == "1");
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["metadata", "--offline", "--format-version", "1"])
+        .current_dir(&dir);
+    if bless {
+        fs::copy(own.join("../Cargo.lock"), dir.join("Cargo.lock")).expect("the workspace's");
+    } else {
+        command.arg("--locked");
+    }
+    let output = command.output().expect("cargo runs this test");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\nrun with GEM_BLESS=1");
+    let made = fs::read_to_string(dir.join("Cargo.lock")).expect("cargo's");
+    if bless {
+        let text = lock::without_crate(&made, &name);
+        fs::write(own.join("src/package/generated.lock"), text).expect("space");
+    } else {
+        assert_eq!(made, lock::lock(&name, &Runtime::Embedded));
+    }
+}

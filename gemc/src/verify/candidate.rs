@@ -1,0 +1,109 @@
+//! What is compared with the reference: anything that gives logits and routing for a sequence.
+
+use gem_runtime::{Engine, Error, Model, SessionOptions, Task};
+
+use super::exchange::Exchange;
+use crate::graph::{Graph, Typed};
+use crate::reference::{
+    Activations, Batch, Reference, ReferenceError, RoutingRecords, RoutingSource, RunOptions,
+};
+
+/// Logits of every position (or of the labels) and the routing of one sequence.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// One row per position; a single row for a classifier.
+    pub logits: Vec<Vec<f32>>,
+    /// What was decided before anything was forced.
+    pub routing: RoutingRecords,
+}
+
+/// What can go wrong in a comparison.
+#[derive(Debug, thiserror::Error)]
+pub enum CandidateError {
+    /// In a compiled or interpreted program.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// In the executor.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+}
+
+/// Gives logits and routing for a sequence.
+pub trait Candidate {
+    /// Runs one sequence from its beginning.
+    ///
+    /// # Errors
+    /// When the ids do not fit the model.
+    fn run(
+        &mut self,
+        ids: &[u32],
+        forced: Option<&RoutingRecords>,
+    ) -> Result<Output, CandidateError>;
+}
+
+/// A program in this process.
+#[derive(Debug)]
+pub struct InProcess<'a> {
+    /// The program.
+    pub engine: &'a Engine,
+    /// Its model.
+    pub graph: &'a Graph<Typed>,
+    /// Threads, and room for the longest sequence.
+    pub options: SessionOptions,
+}
+
+impl Candidate for InProcess<'_> {
+    fn run(
+        &mut self,
+        ids: &[u32],
+        forced: Option<&RoutingRecords>,
+    ) -> Result<Output, CandidateError> {
+        let mut session = self.engine.session(self.options)?;
+        let mut exchange = Exchange::new(self.graph, forced);
+        let mut logits = Vec::new();
+        match self.engine.info().task {
+            Task::CausalLm => {
+                session.forward_routed(ids, &mut exchange, |_, row| logits.push(row.to_vec()))?
+            }
+            Task::SequenceClassification => {
+                logits.push(session.classify_ids_routed(ids, &mut exchange)?.to_vec());
+            }
+        }
+        Ok(Output {
+            logits,
+            routing: exchange.into_records(),
+        })
+    }
+}
+
+/// The f32 executor, with whatever weights it holds.
+#[derive(Debug)]
+pub struct Executor<'a> {
+    /// Original or fake-quantised.
+    pub reference: &'a Reference,
+    /// Precision of the inputs of linear maps.
+    pub activations: Activations,
+}
+
+impl Candidate for Executor<'_> {
+    fn run(
+        &mut self,
+        ids: &[u32],
+        forced: Option<&RoutingRecords>,
+    ) -> Result<Output, CandidateError> {
+        let routing = forced.map_or(RoutingSource::Own, RoutingSource::Forced);
+        let options = RunOptions {
+            routing,
+            activations: self.activations,
+            ..RunOptions::default()
+        };
+        let run = self.reference.run(&Batch::one(ids), &options)?;
+        let logits = (0..run.output_rows.len())
+            .map(|row| run.logits.row(row).to_vec())
+            .collect();
+        Ok(Output {
+            logits,
+            routing: run.routing,
+        })
+    }
+}

@@ -1,0 +1,507 @@
+//! Programs built by hand for the tests of backends: every operation, every statement, every space.
+
+#[path = "expected/src/small/layout.rs"]
+mod layout;
+
+use gem_runtime::format::{Codec, PackedSize};
+use gemc::kernel::build::{FunctionBuilder, FunctionRef, KernelBuilder, Ops};
+use gemc::kernel::{
+    Cmp, Elem, Extent, FuncId, Kernel, KernelId, ParamId, Phase, Program, ProgramShape, Space,
+    Table, TableEntry, Tap, Ty, Units, ValueId,
+};
+use gemc::lower::kernels::matmul::{Epilogue, Matmul, Rows};
+use gemc::target::DotStrategy;
+use layout::{KV_BYTES, MATRIX, MAX_ROWS, place};
+
+/// Format of the matrix.
+const CODEC: Codec = Codec::N4;
+
+/// A program of one matrix product, one kernel with every operation, one with every statement, and a head.
+#[must_use]
+pub fn small(dot: DotStrategy) -> Program {
+    let (square, cube) = functions();
+    let cube_ref = FunctionRef::new(FuncId(1), &cube);
+    let size = PackedSize::new(CODEC, MATRIX[0], MATRIX[1]);
+    let at = |offset: u32| offset / 64;
+    let entry = |kernel: u32, args: &[u32]| TableEntry {
+        kernel: KernelId(kernel),
+        args: args.to_vec(),
+    };
+    let phase = |doc: &str, units, entry| Phase {
+        entry,
+        units,
+        doc: doc.to_owned(),
+    };
+    let product = [
+        0,
+        size.scales_offset as u32 / 64,
+        size.row_scales_offset as u32 / 64,
+        at(place::CODES),
+        at(place::SCALES),
+        at(place::SUMS),
+        at(place::PRODUCT),
+    ];
+    Program {
+        shape: ProgramShape {
+            arena_bytes: place::END,
+            kv_bytes_per_position: KV_BYTES,
+            max_rows: MAX_ROWS as u32,
+            max_outputs: 2,
+            logits: place::LOGITS,
+            logits_stride: 16,
+            weight_bytes: size.bytes as u64,
+        },
+        functions: vec![square, cube],
+        kernels: vec![
+            product_kernel(dot),
+            operations(),
+            statements(&cube_ref),
+            called("double_row", 2),
+            called("triple_row", 3),
+            head(),
+        ],
+        tables: vec![Table {
+            doc: "modules of layers.0: [MAX_ROWS] in place".to_owned(),
+            entries: vec![
+                entry(3, &[at(place::CALLED)]),
+                entry(4, &[at(place::CALLED)]),
+            ],
+        }],
+        body: vec![
+            phase(
+                "layers.0.mlp.up [32, 64] N4",
+                Units::Fixed(2),
+                entry(0, &product),
+            ),
+            phase(
+                "every operation on [3, 16] floats, integers and [3, 64] bytes",
+                Units::Fixed(1),
+                entry(
+                    1,
+                    &[
+                        at(place::FLOATS),
+                        at(place::INTS),
+                        at(place::BYTES),
+                        at(place::RESULTS),
+                    ],
+                ),
+            ),
+            phase(
+                "layers.0.router [4, 16]",
+                Units::PerRow(1),
+                entry(2, &[0, at(place::PRODUCT), at(place::ROWS), 3, 0]),
+            ),
+        ],
+        head: vec![phase(
+            "lm_head [outputs, 16]",
+            Units::PerOutput(1),
+            entry(5, &[at(place::ROWS), at(place::LOGITS)]),
+        )],
+        taps: vec![Tap {
+            site: "layers.0".to_owned(),
+            after: 2,
+            modules: 2,
+            top_k: 1,
+            p: place::ROWS,
+            fired: place::CALLED,
+            gates: place::ROWS,
+            domain: place::CALLED,
+            cluster: None,
+        }],
+    }
+}
+
+fn functions() -> (gemc::kernel::Function, gemc::kernel::Function) {
+    let mut f = FunctionBuilder::new("square", "x * x, one rounding");
+    let x = f.param("x", Ty::F32x16);
+    let y = f.mul(x, x);
+    let square = f.finish(y);
+    let mut f = FunctionBuilder::new("cube", "x * x * x + bias, in two steps");
+    let x = f.param("x", Ty::F32x16);
+    let bias = f.param("bias", Ty::F32);
+    let square_ref = FunctionRef::new(FuncId(0), &square);
+    let y = f.call_fn(&square_ref, &[x]);
+    let bias = f.splat(bias);
+    let y = f.fma(y, x, bias);
+    let cube = f.finish(y);
+    (square, cube)
+}
+
+fn product_kernel(dot: DotStrategy) -> Kernel {
+    let matmul = Matmul {
+        codec: CODEC,
+        tiles: MATRIX[0] / 16,
+        cols: MATRIX[1],
+        bias: false,
+        rows: Rows::All,
+        input_rows: MAX_ROWS,
+        output_rows: MAX_ROWS,
+        epilogue: Epilogue::Store,
+        act_name: "",
+    };
+    matmul.kernel(dot, 2)
+}
+
+/// Stores results one after the other.
+struct Results {
+    region: ParamId,
+    count: i32,
+}
+
+impl Results {
+    fn put(&mut self, b: &mut KernelBuilder, value: ValueId) {
+        let at = b.i32(16 * self.count);
+        b.store(self.region, at, value);
+        self.count += 1;
+    }
+}
+
+fn fixed(n: i64) -> Extent {
+    Extent::fixed(n)
+}
+
+fn operations() -> Kernel {
+    let mut b = KernelBuilder::new(
+        "operations",
+        "Every operation of the kernel IR, one result after the other",
+        1,
+    );
+    let floats = b.region("floats", Space::Arena, Elem::F32, fixed(48), false);
+    let ints = b.region("ints", Space::Arena, Elem::I32, fixed(48), false);
+    let bytes = b.region("bytes", Space::Arena, Elem::I8, fixed(192), false);
+    let region = b.region("results", Space::Arena, Elem::I32, fixed(16 * 128), true);
+    let mut out = Results { region, count: 0 };
+    b.comment("Floats, 16 lanes");
+    float_vectors(&mut b, floats, &mut out);
+    b.comment("Integers, 16 lanes");
+    int_vectors(&mut b, ints, &mut out);
+    b.comment("Bytes and words");
+    byte_vectors(&mut b, bytes, &mut out);
+    b.comment("Scalars");
+    scalars(&mut b, floats, ints, &mut out);
+    b.finish()
+}
+
+fn loads(b: &mut KernelBuilder, region: ParamId, ty: Ty, names: [&str; 3]) -> [ValueId; 3] {
+    let mut at = 0;
+    names.map(|name| {
+        let index = b.i32(at);
+        at += 16;
+        let v = b.load(ty, region, index);
+        b.name(v, name)
+    })
+}
+
+fn float_vectors(b: &mut KernelBuilder, region: ParamId, out: &mut Results) {
+    let [x, y, z] = loads(b, region, Ty::F32x16, ["x", "y", "z"]);
+    let size = b.abs(x);
+    let values = [
+        b.add(x, y),
+        b.sub(x, y),
+        b.mul(x, y),
+        b.div(x, y),
+        b.fma(x, y, z),
+        b.min(x, y),
+        b.max(x, y),
+        size,
+        b.neg(x),
+        b.sqrt(size),
+        b.to_int(x),
+        b.float_to_half(x),
+        b.reduce_add(x),
+        b.reduce_max(x),
+        b.bits(Ty::I32x16, x),
+        b.bits(Ty::I8x64, x),
+        b.bits(Ty::I16x32, x),
+    ];
+    for value in values {
+        out.put(b, value);
+    }
+    for cmp in Cmp::ALL {
+        let mask = b.cmp(cmp, x, y);
+        let chosen = b.select(mask, z, x);
+        out.put(b, chosen);
+    }
+    let half = b.float_to_half(y);
+    let back = b.half_to_float(half);
+    out.put(b, back);
+}
+
+fn int_vectors(b: &mut KernelBuilder, region: ParamId, out: &mut Results) {
+    let [x, y, z] = loads(b, region, Ty::I32x16, ["i", "j", "l"]);
+    let lanes = b.i32_lanes([
+        0,
+        1,
+        -2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        i32::MIN,
+        i32::MAX,
+        11,
+        12,
+        13,
+        14,
+        15,
+    ]);
+    let narrow = b.narrow(x);
+    let values = [
+        b.add(x, lanes),
+        b.sub(x, y),
+        b.mul(x, y),
+        b.min(x, y),
+        b.max(x, y),
+        b.and(x, y),
+        b.or(x, y),
+        b.xor(x, y),
+        b.shl(x, 5),
+        b.shr_s(x, 5),
+        b.shr_u(x, 5),
+        b.to_float(x),
+        b.reduce_add(x),
+        narrow,
+        b.widen_s(narrow),
+        b.widen_u(narrow),
+        b.bits(Ty::F32x16, x),
+    ];
+    for value in values {
+        out.put(b, value);
+    }
+    for cmp in Cmp::ALL {
+        let mask = b.cmp(cmp, x, y);
+        let chosen = b.select(mask, x, z);
+        out.put(b, chosen);
+    }
+}
+
+fn byte_vectors(b: &mut KernelBuilder, region: ParamId, out: &mut Results) {
+    let [first, second, third] = [0, 64, 128].map(|at| b.i32(at));
+    let p = b.load_range(Ty::I8x64, region, first, 0, 63);
+    let q = b.load_range(Ty::I8x64, region, second, -127, 127);
+    let r = b.load_range(Ty::I8x64, region, third, -127, 127);
+    let nibbles = b.splat_i32(0x0f0f_0f0f);
+    let nibbles = b.bits(Ty::I8x64, nibbles);
+    let index = b.and(p, nibbles);
+    let table = b.i8_lanes([
+        -63, -52, -42, -33, -25, -18, -11, -5, 1, 7, 13, 19, 27, 35, 45, 57,
+    ]);
+    let looked_up = b.lookup(table, index);
+    let acc = b.splat_i32(1000);
+    let pairs = b.dot2_u(p, q);
+    let signed = b.dot2_s(index, r);
+    let sum = b.add(pairs, signed);
+    let ones = b.splat_i32(0x0001_0001);
+    let ones = b.bits(Ty::I16x32, ones);
+    let values = [
+        index,
+        b.or(p, q),
+        b.xor(p, q),
+        b.shr_u(q, 3),
+        looked_up,
+        b.dot4_u(acc, p, q),
+        pairs,
+        b.dot2_s(q, r),
+        sum,
+        b.dot_words(sum, ones),
+        b.bits(Ty::I32x16, q),
+        b.bits(Ty::I16x32, q),
+    ];
+    for value in values {
+        out.put(b, value);
+    }
+}
+
+fn scalars(b: &mut KernelBuilder, floats: ParamId, ints: ParamId, out: &mut Results) {
+    let [at0, at1, at2] = [3, 17, 40].map(|at| b.i32(at));
+    let [x, y, z] = [at0, at1, at2].map(|at| b.load(Ty::F32, floats, at));
+    let [i, j] = [at0, at1].map(|at| b.load(Ty::I32, ints, at));
+    let size = b.abs(x);
+    let sum = b.add(x, y);
+    let scaled = b.f32(0.1);
+    let scaled = b.mul(sum, scaled);
+    let less = b.lt(x, y);
+    let more = b.gt(y, z);
+    let both = b.and(less, more);
+    let either = b.or(less, more);
+    let neither = b.not(either);
+    let chosen = b.select(both, x, y);
+    let picked = b.select(neither, i, j);
+    let infinite = b.f32(f32::NEG_INFINITY);
+    let mixed = b.sub(i, j);
+    let mixed = b.mul(mixed, i);
+    let values = [
+        scaled,
+        b.sub(x, y),
+        b.div(x, y),
+        b.fma(x, y, z),
+        b.min(x, y),
+        b.max(x, infinite),
+        b.neg(x),
+        b.sqrt(size),
+        b.to_int(x),
+        b.to_float(i),
+        b.bits(Ty::I32, x),
+        b.bits(Ty::F32, i),
+        chosen,
+        picked,
+        mixed,
+        b.add(i, j),
+        b.min(i, j),
+        b.max(i, j),
+        b.and(i, j),
+        b.or(i, j),
+        b.xor(i, j),
+        b.shl(i, 3),
+        b.shr_s(i, 3),
+        b.shr_u(i, 3),
+    ];
+    for value in values {
+        out.put(b, value);
+    }
+    let sum = b.splat(sum);
+    out.put(b, sum);
+}
+
+/// One unit is a row: remembers it in the slot's memory, sums what the slot remembers, calls a module.
+fn statements(cube: &FunctionRef) -> Kernel {
+    let mut b = KernelBuilder::new(
+        "statements",
+        "y [rows, 16]: sums over a slot's positions, through every statement",
+        MAX_ROWS as u32,
+    );
+    let rows = b.region(
+        "rows",
+        Space::Rows,
+        Elem::I32,
+        fixed(4 * MAX_ROWS as i64),
+        false,
+    );
+    let memory = b.region(
+        "memory",
+        Space::Kv,
+        Elem::F32,
+        Extent::per_context(16),
+        true,
+    );
+    let x = b.region(
+        "x",
+        Space::Arena,
+        Elem::F32,
+        fixed((MAX_ROWS * 32) as i64),
+        false,
+    );
+    let y = b.region(
+        "y",
+        Space::Arena,
+        Elem::F32,
+        fixed((MAX_ROWS * 16) as i64),
+        true,
+    );
+    let repeat = b.scalar("repeat", 8);
+    let modules = b.table("modules", 2);
+    let scratch = b.local("scratch", Elem::F32, 32);
+    let row = b.unit();
+    let four = b.mul_const(row, 4);
+    let field = |b: &mut KernelBuilder, field: i32, name: &str| {
+        let at = b.add_const(four, field);
+        let v = b.load(Ty::I32, rows, at);
+        b.name(v, name)
+    };
+    let token = field(&mut b, 0, "token");
+    let slot = field(&mut b, 1, "slot");
+    let position = field(&mut b, 2, "position");
+    let context = b.context();
+    let position = b.bounded(position, context);
+    b.comment("Remember the row");
+    let at = b.mul_const(row, 32);
+    let v = b.load(Ty::F32x16, x, at);
+    let at = b.mul_const(position, 16);
+    b.store_kv(memory, slot, at, v);
+    b.comment("Sum what the slot remembers, up to this position");
+    let zero = b.splat_f32(0.0);
+    let sum = b.named_var("sum", zero);
+    let first = b.i32(0);
+    let end = b.add_const(position, 1);
+    b.for_(first, end, |b, index| {
+        let at = b.mul_const(index, 16);
+        let v = b.load_kv(Ty::F32x16, memory, slot, at);
+        let before = b.get(sum);
+        let after = b.add(before, v);
+        b.set(sum, after);
+    });
+    let count = b.row_count();
+    let many = b.i32(2);
+    let many = b.gt(count, many);
+    b.if_(
+        many,
+        |b| {
+            let bias = b.f32(0.5);
+            let before = b.get(sum);
+            let after = b.call_fn(cube, &[before, bias]);
+            b.set(sum, after);
+        },
+        |b| {
+            let before = b.get(sum);
+            let after = b.neg(before);
+            b.set(sum, after);
+        },
+    );
+    b.for_(first, repeat, |b, _| {
+        let at = b.i32(16);
+        let v = b.load(Ty::F32x16, scratch, at);
+        let before = b.get(sum);
+        let after = b.add(v, before);
+        b.store(scratch, at, after);
+    });
+    let at = b.i32(16);
+    let total = b.load(Ty::F32x16, scratch, at);
+    let at = b.mul_const(row, 16);
+    b.store(y, at, total);
+    let two = b.i32(2);
+    let low = b.i32(1);
+    let odd = b.and(token, low);
+    let entry = b.bounded(odd, two);
+    let next = b.add_const(row, 1);
+    b.call_table(modules, entry, row, next);
+    b.finish()
+}
+
+fn called(name: &str, factor: i32) -> Kernel {
+    let mut b = KernelBuilder::new(name, "y[row] = factor * (y[row] + row)", MAX_ROWS as u32);
+    let y = b.region("y", Space::Arena, Elem::I32, fixed(MAX_ROWS as i64), true);
+    let row = b.unit();
+    let before = b.load(Ty::I32, y, row);
+    let sum = b.add(before, row);
+    let factor = b.i32(factor);
+    let after = b.mul(sum, factor);
+    b.store(y, row, after);
+    b.finish()
+}
+
+fn head() -> Kernel {
+    let mut b = KernelBuilder::new(
+        "lm_head_16",
+        "logits [outputs, 16] = x [rows, 16] of the wanted rows",
+        2,
+    );
+    let outputs = b.region("outputs", Space::Outputs, Elem::I32, fixed(2), false);
+    let x = b.region(
+        "x",
+        Space::Arena,
+        Elem::F32,
+        fixed((MAX_ROWS * 16) as i64),
+        false,
+    );
+    let logits = b.region("logits", Space::Arena, Elem::F32, fixed(32), true);
+    let unit = b.unit();
+    let row = b.load(Ty::I32, outputs, unit);
+    let row = b.bounded_const(row, MAX_ROWS as i32);
+    let at = b.mul_const(row, 16);
+    let v = b.load(Ty::F32x16, x, at);
+    let at = b.mul_const(unit, 16);
+    b.store(logits, at, v);
+    b.finish()
+}
