@@ -34,7 +34,10 @@ pub fn windows(documents: &[Sequence], window: usize, tokens: usize) -> Vec<Sequ
     let mut by_domain: BTreeMap<&str, Vec<Sequence>> = BTreeMap::new();
     for document in documents {
         let windows = by_domain.entry(&document.domain).or_default();
-        windows.extend(document.ids.chunks(window).map(|ids| Sequence { ids: ids.to_vec(), ..document.clone() }));
+        windows.extend(document.ids.chunks(window).map(|ids| Sequence {
+            ids: ids.to_vec(),
+            ..document.clone()
+        }));
     }
     let mut queues: Vec<_> = by_domain.into_values().map(Vec::into_iter).collect();
     let mut taken = Vec::new();
@@ -71,11 +74,17 @@ pub fn compare(
     let facts = reference.graph().facts();
     let classifies = facts.task == Task::SequenceClassification;
     let classes = classifies.then_some(facts.labels.len());
-    let mut expected = Executor { reference, activations: Activations::F32 };
+    let mut expected = Executor {
+        reference,
+        activations: Activations::F32,
+    };
     let mut all = Collector::default();
     let mut domains: BTreeMap<&str, Collector> = BTreeMap::new();
     let mut routing = RoutingCollector::default();
-    progress.start("comparing with the reference", sequences.iter().map(|s| s.ids.len() as u64).sum());
+    progress.start(
+        "comparing with the reference",
+        sequences.iter().map(|s| s.ids.len() as u64).sum(),
+    );
     for sequence in sequences {
         let truth = expected.run(&sequence.ids, None)?;
         let found = candidate.run(&sequence.ids, forced.then_some(&truth.routing))?;
@@ -86,15 +95,26 @@ pub fn compare(
             } else {
                 (sequence.ids.get(i + 1).map(|&id| id as usize), same[i])
             };
-            let pair = Pair { reference, candidate, truth, same_route };
+            let pair = Pair {
+                reference,
+                candidate,
+                truth,
+                same_route,
+            };
             all.push(pair, classifies);
-            domains.entry(&sequence.domain).or_default().push(pair, classifies);
+            domains
+                .entry(&sequence.domain)
+                .or_default()
+                .push(pair, classifies);
         }
         progress.advance(sequence.ids.len() as u64);
     }
     let mut report = Report {
         all: all.figures(classes),
-        domains: domains.iter().map(|(name, c)| ((*name).to_owned(), c.figures(classes))).collect(),
+        domains: domains
+            .iter()
+            .map(|(name, c)| ((*name).to_owned(), c.figures(classes)))
+            .collect(),
         layers: routing.sites(),
         ..Report::default()
     };

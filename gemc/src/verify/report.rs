@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::graph::Site;
-use crate::metrics::{Sample, argmax, kl_divergence, macro_f1, negative_log_likelihood, perplexity, top2_gap};
+use crate::metrics::{
+    Sample, argmax, kl_divergence, macro_f1, negative_log_likelihood, perplexity, top2_gap,
+};
 use crate::reference::RoutingRecords;
 
 /// A difference of two tokens' logits above which the reference is sure.
@@ -104,7 +106,9 @@ impl Collector {
         self.flips.push(share(!pair.same_route));
         let best = [argmax(pair.reference), argmax(pair.candidate)];
         self.agree.push(share(best[0] == best[1]));
-        self.unclear.push(share(best[0] != best[1] && top2_gap(pair.reference) > CLEAR_GAP));
+        self.unclear.push(share(
+            best[0] != best[1] && top2_gap(pair.reference) > CLEAR_GAP,
+        ));
         let Some(truth) = pair.truth else { return };
         if classifies {
             self.truth.push(truth);
@@ -119,7 +123,8 @@ impl Collector {
     /// The figures; `classes` is the number of labels of a classifier.
     #[must_use]
     pub fn figures(&self, classes: Option<usize>) -> Figures {
-        let f1 = |which: usize| classes.and_then(|n| macro_f1(&self.truth, &self.predicted[which], n));
+        let f1 =
+            |which: usize| classes.and_then(|n| macro_f1(&self.truth, &self.predicted[which], n));
         let ppl = |which: usize| self.nll[which].mean().map(perplexity);
         Figures {
             tokens: self.kl.len(),
@@ -151,11 +156,18 @@ pub struct RoutingCollector {
 
 impl RoutingCollector {
     /// Adds a sequence; gives for each of its `rows` whether every site agrees.
-    pub fn push(&mut self, reference: &RoutingRecords, candidate: &RoutingRecords, rows: usize) -> Vec<bool> {
+    pub fn push(
+        &mut self,
+        reference: &RoutingRecords,
+        candidate: &RoutingRecords,
+        rows: usize,
+    ) -> Vec<bool> {
         let mut same = vec![true; rows];
         for (site, expected) in reference.iter() {
             let samples = self.sites.entry(site).or_default();
-            let Some(found) = candidate.get(site) else { continue };
+            let Some(found) = candidate.get(site) else {
+                continue;
+            };
             for (row, same) in same.iter_mut().enumerate() {
                 let agrees = expected.agrees(found, row);
                 samples.push(share(agrees));
@@ -170,7 +182,12 @@ impl RoutingCollector {
     pub fn sites(&self) -> Vec<SiteAgreement> {
         self.sites
             .iter()
-            .filter_map(|(site, s)| Some(SiteAgreement { site: site.to_string(), agreement: s.mean()? }))
+            .filter_map(|(site, s)| {
+                Some(SiteAgreement {
+                    site: site.to_string(),
+                    agreement: s.mean()?,
+                })
+            })
             .collect()
     }
 
@@ -178,6 +195,7 @@ impl RoutingCollector {
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         let sites = self.sites();
-        (!sites.is_empty()).then(|| sites.iter().map(|s| s.agreement).sum::<f64>() / sites.len() as f64)
+        (!sites.is_empty())
+            .then(|| sites.iter().map(|s| s.agreement).sum::<f64>() / sites.len() as f64)
     }
 }
