@@ -11,6 +11,7 @@ mod logits;
 mod synth;
 mod targets;
 mod ui;
+mod verify;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,6 +69,7 @@ const VERBS: &[Verb] = &[
     Verb::new::<logits::Logits>("logits"),
     Verb::new::<synth::Synth>("synth"),
     Verb::new::<targets::Targets>("targets"),
+    Verb::new::<verify::Verify>("verify"),
 ];
 
 /// The command with all its verbs.
