@@ -10,7 +10,12 @@ use miette::{Diagnostic, GraphicalReportHandler};
 use super::Ui;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
+use crate::package::PackageError;
+use crate::pipeline::CompileError;
+use crate::plan::UnknownBits;
+use crate::reference::ReferenceError;
 use crate::synth::SynthError;
+use crate::target::TargetError;
 
 /// Why a verb ended early.
 #[derive(Debug)]
@@ -71,11 +76,34 @@ impl From<ImportError> for Failure {
     }
 }
 
-impl From<OutputError> for Failure {
-    fn from(error: OutputError) -> Self {
-        Self::Input(Box::new(error))
+impl From<CompileError> for Failure {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Import(error) => error.into(),
+            other => Self::Input(Box::new(other)),
+        }
     }
 }
+
+/// Errors that are told as they read.
+macro_rules! in_words {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::Input(Box::new(error))
+            }
+        }
+    )*};
+}
+
+in_words!(
+    gem_runtime::Error,
+    OutputError,
+    PackageError,
+    ReferenceError,
+    TargetError,
+    UnknownBits,
+);
 
 impl From<SynthError> for Failure {
     fn from(error: SynthError) -> Self {

@@ -20,6 +20,9 @@ fn exit_codes_tell_usage_from_input() {
     assert_eq!(code(&["frobnicate"]), 2);
     assert_eq!(code(&["synth", "x.json", "-o", "y", "--seed", "-1"]), 2);
     assert_eq!(code(&["inspect", "no/such/folder"]), 1);
+    assert_eq!(code(&["logits", "x"]), 2);
+    assert_eq!(code(&["logits", "x", "--ids", "1,-2"]), 2);
+    assert_eq!(code(&["logits", "no/such/folder", "--ids", "1,2"]), 1);
     assert_eq!(
         code(&["synth", "no/such/config.json", "-o", "no/such/out"]),
         1
@@ -42,4 +45,15 @@ fn every_verb_has_help_and_only_verbs_that_work_appear() {
         );
     }
     assert_eq!(command().get_subcommands().count(), VERBS.len());
+}
+
+#[test]
+fn logits_need_ids_of_the_vocabulary_and_nothing_else() {
+    let checkpoint = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/checkpoints/lm-dense-pre-rope"
+    );
+    let ids = |ids| code(&["logits", checkpoint, "--ids", ids, "--last", "1", "--json"]);
+    assert_eq!(ids("1,5,9"), 0);
+    assert_eq!(ids("1,4000000000"), 1);
 }

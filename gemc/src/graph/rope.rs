@@ -34,3 +34,32 @@ impl Rope {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rope(scaling: RopeScaling) -> Rope {
+        Rope {
+            theta: 500_000.0,
+            scaling,
+        }
+    }
+
+    #[test]
+    fn llama3_keeps_fast_pairs_divides_slow_ones_and_is_continuous() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position: 8192,
+        };
+        let plain = rope(RopeScaling::None).frequencies(128);
+        let scaled = rope(scaling).frequencies(128);
+        assert_eq!(plain[0], scaled[0]);
+        assert!((plain[63] / scaled[63] - 8.0).abs() < 1e-12);
+        let ratios: Vec<f64> = plain.iter().zip(&scaled).map(|(a, b)| a / b).collect();
+        assert!(ratios.is_sorted());
+        assert!(ratios.iter().any(|r| (1.5..7.0).contains(r)));
+    }
+}

@@ -15,13 +15,23 @@ pub(super) fn apply(x: &Matrix, weight: &[f32], bias: Option<&[f32]>, out: &mut 
     let (inputs, outputs) = (x.width(), out.width());
     let share = x.rows().div_ceil(rayon::current_num_threads());
     if share < FEW {
-        return block(x.values(), inputs, weight, bias, out.values_mut(), outputs, Threads::All);
+        return block(
+            x.values(),
+            inputs,
+            weight,
+            bias,
+            out.values_mut(),
+            outputs,
+            Threads::All,
+        );
     }
     let rows = share.min(TASK);
     let blocks = x.values().par_chunks(rows * inputs);
-    blocks.zip(out.values_mut().par_chunks_mut(rows * outputs)).for_each(|(x, out)| {
-        block(x, inputs, weight, bias, out, outputs, Threads::One);
-    });
+    blocks
+        .zip(out.values_mut().par_chunks_mut(rows * outputs))
+        .for_each(|(x, out)| {
+            block(x, inputs, weight, bias, out, outputs, Threads::One);
+        });
 }
 
 fn block(
@@ -36,12 +46,20 @@ fn block(
     let rows = x.len() / inputs;
     let mut store = Store::Set;
     if let Some(bias) = bias {
-        out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        out.chunks_exact_mut(outputs)
+            .for_each(|row| row.copy_from_slice(bias));
         store = Store::Add;
     }
     let x = View::new(x, rows, inputs, inputs);
     let weight = View::new(weight, outputs, inputs, inputs).transposed();
-    multiply(ViewMut::new(out, rows, outputs, outputs), store, 1.0, x, weight, threads);
+    multiply(
+        ViewMut::new(out, rows, outputs, outputs),
+        store,
+        1.0,
+        x,
+        weight,
+        threads,
+    );
 }
 
 #[cfg(test)]
@@ -61,9 +79,14 @@ mod tests {
                 apply(&x, &weight, bias, &mut out);
                 for row in 0..rows {
                     for o in 0..outputs {
-                        let dot: f32 = (0..inputs).map(|i| x.row(row)[i] * weight[o * inputs + i]).sum();
+                        let dot: f32 = (0..inputs)
+                            .map(|i| x.row(row)[i] * weight[o * inputs + i])
+                            .sum();
                         let want = dot + bias.map_or(0.0, |b| b[o]);
-                        assert!((out.row(row)[o] - want).abs() < 1e-5, "{rows} rows: {row}, {o}");
+                        assert!(
+                            (out.row(row)[o] - want).abs() < 1e-5,
+                            "{rows} rows: {row}, {o}"
+                        );
                     }
                 }
             }

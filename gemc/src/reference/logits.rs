@@ -1,5 +1,7 @@
 //! What `gemc logits` prints: token ids in, rows of logits out.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::{Batch, OutputRows, Reference, ReferenceError, RunOptions};
@@ -9,6 +11,15 @@ use super::{Batch, OutputRows, Reference, ReferenceError, RunOptions};
 pub struct Logits {
     /// By asked row, the logits of the vocabulary or of the labels.
     pub logits: Vec<Vec<f32>>,
+}
+
+impl fmt::Display for Logits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.logits.iter().try_for_each(|row| {
+            let values: Vec<String> = row.iter().map(f32::to_string).collect();
+            writeln!(f, "{}", values.join(" "))
+        })
+    }
 }
 
 /// Logits of the last `last` positions (all without it) of one sequence; of a classifier the one row there is.

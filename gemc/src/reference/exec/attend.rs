@@ -59,7 +59,14 @@ impl Exec<'_, '_> {
         out
     }
 
-    pub fn scar(&self, id: NodeId, node: &Node, heads: usize, mask: ScarMask, causal: bool) -> Matrix {
+    pub fn scar(
+        &self,
+        id: NodeId,
+        node: &Node,
+        heads: usize,
+        mask: ScarMask,
+        causal: bool,
+    ) -> Matrix {
         let qkv = self.floats(node.inputs[0]);
         let (decisions, _) = self.routing(node.inputs[1]);
         let clusters = match node
