@@ -73,10 +73,6 @@ pub fn compare(
     let facts = expected.reference.graph().facts();
     let classifies = facts.task == Task::SequenceClassification;
     let classes = classifies.then_some(facts.labels.len());
-    let mut expected = Executor {
-        reference,
-        activations: Activations::F32,
-    };
     let mut all = Collector::default();
     let mut domains: BTreeMap<&str, Collector> = BTreeMap::new();
     let mut routing = RoutingCollector::default();
