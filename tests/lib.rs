@@ -1,5 +1,6 @@
 //! Shared helpers of the workspace tests.
 
+pub mod filetest;
 pub mod goldens;
 pub mod needs;
 
@@ -9,8 +10,14 @@ use std::path::PathBuf;
 #[must_use]
 pub fn checkpoints() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(needs::repository("examples/checkpoints"));
-    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut dirs: Vec<PathBuf> = paths.filter(|path| path.join("golden.safetensors").exists()).collect();
+    let paths = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut dirs: Vec<PathBuf> = paths
+        .filter(|path| path.join("golden.safetensors").exists())
+        .collect();
     dirs.sort();
     dirs
 }

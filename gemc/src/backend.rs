@@ -25,7 +25,10 @@ pub fn interpreted(
     target: &Target,
     rounding: Rounding,
 ) -> Result<Engine, Error> {
-    let origin = Origin { target: target.name.clone(), plan_hash: plan.hash() };
+    let origin = Origin {
+        target: target.name.clone(),
+        plan_hash: plan.hash(),
+    };
     let file = pack::write(
         Cursor::new(Vec::new()),
         origin,
@@ -39,6 +42,9 @@ pub fn interpreted(
     let program = InterpProgram::new(&compiled.program);
     let info = facts::model_info(name, loaded, plan, target, &compiled.layout);
     // The interpreter runs every target's kernels on any CPU.
-    let info = ModelInfo { level: gem_runtime::simd::Level::Portable, ..info };
+    let info = ModelInfo {
+        level: gem_runtime::simd::Level::Portable,
+        ..info
+    };
     Engine::new(info, Box::new(program), weights)
 }

@@ -12,7 +12,13 @@ use crate::target::Target;
 
 /// Facts about a compiled model called `name`.
 #[must_use]
-pub fn model_info(name: &str, loaded: &Loaded, plan: &BitPlan, target: &Target, layout: &Layout) -> ModelInfo {
+pub fn model_info(
+    name: &str,
+    loaded: &Loaded,
+    plan: &BitPlan,
+    target: &Target,
+    layout: &Layout,
+) -> ModelInfo {
     let facts = loaded.graph.facts();
     let generation = loaded.checkpoint.generation_config();
     let names = |list: &[String]| Cow::Owned(list.iter().map(|s| Name::Owned(s.clone())).collect());

@@ -12,7 +12,11 @@ use crate::reference::{Reference, ReferenceError};
 ///
 /// # Errors
 /// Never for a plan of this graph.
-pub fn quantise(reference: &mut Reference, plan: &BitPlan, rounding: Rounding) -> Result<(), ReferenceError> {
+pub fn quantise(
+    reference: &mut Reference,
+    plan: &BitPlan,
+    rounding: Rounding,
+) -> Result<(), ReferenceError> {
     let graph = reference.graph().clone();
     for unit in plan::units(&graph) {
         let codec = plan.codec(&unit.name);
@@ -35,14 +39,18 @@ fn replace(
         Op::Linear { parts } => graph.tensor(parts[0].weight).shape[1],
         _ => return Ok(()),
     };
-    let Some(values) = reference.unit(node) else { return Ok(()) };
+    let Some(values) = reference.unit(node) else {
+        return Ok(());
+    };
     let mut values = values.to_vec();
-    values.par_chunks_mut(cols).for_each_init(QuantisedRow::default, |scratch, row| {
-        quantise_row(codec, row, None, rounding, scratch);
-        for (col, value) in row.iter_mut().enumerate() {
-            *value = scratch.weight(codec, col);
-        }
-    });
+    values
+        .par_chunks_mut(cols)
+        .for_each_init(QuantisedRow::default, |scratch, row| {
+            quantise_row(codec, row, None, rounding, scratch);
+            for (col, value) in row.iter_mut().enumerate() {
+                *value = scratch.weight(codec, col);
+            }
+        });
     reference.replace(node, values)?;
     Ok(())
 }

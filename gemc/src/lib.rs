@@ -2,9 +2,9 @@
 //!
 //! The pipeline is [`pipeline`]; each stage is one module that turns one value into the next (see `ARCHITECTURE.md`).
 
+pub mod backend;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod backend;
 pub mod emit;
 pub mod facts;
 #[cfg(feature = "calibrate")]

@@ -51,6 +51,12 @@ impl Ty {
         self.is_float() || self.is_integer()
     }
 
+    /// Whether the lanes are bytes.
+    #[must_use]
+    pub const fn is_bytes(self) -> bool {
+        matches!(self, Self::I8x16 | Self::I8x64)
+    }
+
     /// Whether it is held in vector registers.
     #[must_use]
     pub const fn is_vector(self) -> bool {

@@ -448,7 +448,8 @@ impl<'a> Lowering<'a> {
         let [a, b] = [node.inputs[0], node.inputs[1]].map(|n| self.values[&n]);
         let spec = kernels::route::Combine {
             stride: a.stride,
-            top_k: 0,
+            top_k: 1,
+            modules: false,
             base: kernels::route::Base::Always,
             residual: true,
             max_rows: self.max_rows,

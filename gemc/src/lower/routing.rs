@@ -268,15 +268,10 @@ impl Lowering<'_> {
             _ => None,
         };
         let stride = self.width(id).next_multiple_of(32);
-        // Fallback looks at what fired even where no module contributes.
-        let top_k = if modules.is_empty() && base != Base::Fallback {
-            0
-        } else {
-            routed.top_k
-        };
         let spec = Combine {
             stride,
-            top_k,
+            top_k: routed.top_k,
+            modules: !modules.is_empty(),
             base,
             residual: residual.is_some(),
             max_rows: self.max_rows,
@@ -285,12 +280,13 @@ impl Lowering<'_> {
             .map(|n| Arg::of(self.values[&n].buffer))
             .into_iter()
             .collect();
-        if top_k > 0 {
-            let outputs = match modules.first() {
-                Some(module) => self.values[module].buffer,
-                None => self.words(self.max_rows * top_k * stride),
-            };
-            args.extend([routed.fired, routed.gates, outputs].map(Arg::of));
+        // Fallback looks at what fired even where no module contributes.
+        if spec.modules || base == Base::Fallback {
+            args.push(Arg::of(routed.fired));
+        }
+        if let Some(module) = modules.first() {
+            let outputs = self.values[module].buffer;
+            args.extend([routed.gates, outputs].map(Arg::of));
         }
         args.extend(residual.map(|(_, other)| Arg::of(self.values[&other].buffer)));
         let output = self.floats(self.max_rows, stride);

@@ -4,7 +4,9 @@ use gem_runtime::{Engine, Error, Model, SessionOptions, Task};
 
 use super::exchange::Exchange;
 use crate::graph::{Graph, Typed};
-use crate::reference::{Activations, Batch, Reference, ReferenceError, RoutingRecords, RoutingSource, RunOptions};
+use crate::reference::{
+    Activations, Batch, Reference, ReferenceError, RoutingRecords, RoutingSource, RunOptions,
+};
 
 /// Logits of every position (or of the labels) and the routing of one sequence.
 #[derive(Clone, Debug)]
@@ -32,7 +34,11 @@ pub trait Candidate {
     ///
     /// # Errors
     /// When the ids do not fit the model.
-    fn run(&mut self, ids: &[u32], forced: Option<&RoutingRecords>) -> Result<Output, CandidateError>;
+    fn run(
+        &mut self,
+        ids: &[u32],
+        forced: Option<&RoutingRecords>,
+    ) -> Result<Output, CandidateError>;
 }
 
 /// A program in this process.
@@ -47,17 +53,26 @@ pub struct InProcess<'a> {
 }
 
 impl Candidate for InProcess<'_> {
-    fn run(&mut self, ids: &[u32], forced: Option<&RoutingRecords>) -> Result<Output, CandidateError> {
+    fn run(
+        &mut self,
+        ids: &[u32],
+        forced: Option<&RoutingRecords>,
+    ) -> Result<Output, CandidateError> {
         let mut session = self.engine.session(self.options)?;
         let mut exchange = Exchange::new(self.graph, forced);
         let mut logits = Vec::new();
         match self.engine.info().task {
-            Task::CausalLm => session.forward_routed(ids, &mut exchange, |_, row| logits.push(row.to_vec()))?,
+            Task::CausalLm => {
+                session.forward_routed(ids, &mut exchange, |_, row| logits.push(row.to_vec()))?
+            }
             Task::SequenceClassification => {
                 logits.push(session.classify_ids_routed(ids, &mut exchange)?.to_vec());
             }
         }
-        Ok(Output { logits, routing: exchange.into_records() })
+        Ok(Output {
+            logits,
+            routing: exchange.into_records(),
+        })
     }
 }
 
@@ -71,11 +86,24 @@ pub struct Executor<'a> {
 }
 
 impl Candidate for Executor<'_> {
-    fn run(&mut self, ids: &[u32], forced: Option<&RoutingRecords>) -> Result<Output, CandidateError> {
+    fn run(
+        &mut self,
+        ids: &[u32],
+        forced: Option<&RoutingRecords>,
+    ) -> Result<Output, CandidateError> {
         let routing = forced.map_or(RoutingSource::Own, RoutingSource::Forced);
-        let options = RunOptions { routing, activations: self.activations, ..RunOptions::default() };
+        let options = RunOptions {
+            routing,
+            activations: self.activations,
+            ..RunOptions::default()
+        };
         let run = self.reference.run(&Batch::one(ids), &options)?;
-        let logits = (0..run.output_rows.len()).map(|row| run.logits.row(row).to_vec()).collect();
-        Ok(Output { logits, routing: run.routing })
+        let logits = (0..run.output_rows.len())
+            .map(|row| run.logits.row(row).to_vec())
+            .collect();
+        Ok(Output {
+            logits,
+            routing: run.routing,
+        })
     }
 }

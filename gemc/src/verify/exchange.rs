@@ -39,7 +39,10 @@ impl<'a> Exchange<'a> {
     /// For runs of this model; `forced` are the records of one sequence.
     #[must_use]
     pub fn new(graph: &Graph<Typed>, forced: Option<&'a RoutingRecords>) -> Self {
-        let sites: Vec<SiteInfo> = graph.topo().filter_map(|(id, node)| site(graph, id, node)).collect();
+        let sites: Vec<SiteInfo> = graph
+            .topo()
+            .filter_map(|(id, node)| site(graph, id, node))
+            .collect();
         let own = vec![Decided::default(); sites.len()];
         Self { forced, sites, own }
     }
@@ -51,30 +54,73 @@ impl<'a> Exchange<'a> {
         for (info, own) in self.sites.into_iter().zip(self.own) {
             let rows = own.domain.len();
             let clusters = info.clusters.map(|count| {
-                Arc::new(ClusterIds { count, ids: own.clusters, margins: vec![f32::INFINITY; rows] })
+                Arc::new(ClusterIds {
+                    count,
+                    ids: own.clusters,
+                    margins: vec![f32::INFINITY; rows],
+                })
             });
-            let decisions =
-                Decisions { modules: info.modules, rule: info.rule, p: own.p, fired: own.fired, domain: own.domain };
-            records.insert(info.site, SiteRouting { decisions: Arc::new(decisions), clusters });
+            let decisions = Decisions {
+                modules: info.modules,
+                rule: info.rule,
+                p: own.p,
+                fired: own.fired,
+                domain: own.domain,
+            };
+            records.insert(
+                info.site,
+                SiteRouting {
+                    decisions: Arc::new(decisions),
+                    clusters,
+                },
+            );
         }
         records
     }
 }
 
-fn site(graph: &Graph<Typed>, id: crate::graph::NodeId, node: &crate::graph::Node) -> Option<SiteInfo> {
-    let Op::Router { score, top_k, threshold, renormalize, .. } = node.op else { return None };
-    let WireType::Routing { modules } = graph.wire(id) else { return None };
+fn site(
+    graph: &Graph<Typed>,
+    id: crate::graph::NodeId,
+    node: &crate::graph::Node,
+) -> Option<SiteInfo> {
+    let Op::Router {
+        score,
+        top_k,
+        threshold,
+        renormalize,
+        ..
+    } = node.op
+    else {
+        return None;
+    };
+    let WireType::Routing { modules } = graph.wire(id) else {
+        return None;
+    };
     let clusters = graph.topo().find_map(|(other, n)| match graph.wire(other) {
         WireType::Clusters { count } if n.site == node.site => Some(count),
         _ => None,
     });
-    let rule = RouterRule { score, top_k: top_k as usize, threshold, renormalize };
-    Some(SiteInfo { name: node.site.to_string(), site: node.site, rule, modules, clusters })
+    let rule = RouterRule {
+        score,
+        top_k: top_k as usize,
+        threshold,
+        renormalize,
+    };
+    Some(SiteInfo {
+        name: node.site.to_string(),
+        site: node.site,
+        rule,
+        modules,
+        clusters,
+    })
 }
 
 impl RoutingHook for Exchange<'_> {
     fn routed(&mut self, tap: &RoutingTap, mut view: RoutingView<'_>) {
-        let Some(index) = self.sites.iter().position(|s| s.name == tap.site) else { return };
+        let Some(index) = self.sites.iter().position(|s| s.name == tap.site) else {
+            return;
+        };
         let (info, own) = (&self.sites[index], &mut self.own[index]);
         for row in 0..view.rows().len() {
             read(info, own, &view, row);
@@ -103,9 +149,18 @@ fn read(info: &SiteInfo, own: &mut Decided, view: &RoutingView<'_>, row: usize) 
 fn force(forced: &SiteRouting, view: &mut RoutingView<'_>, row: usize, position: usize) {
     let decisions = &forced.decisions;
     let p = decisions.p_row(position);
-    let fired: Vec<usize> =
-        decisions.fired_row(position).iter().enumerate().filter(|(_, f)| **f).map(|(m, _)| m).collect();
-    let total: f32 = if decisions.rule.renormalize { fired.iter().map(|&m| p[m]).sum() } else { 1.0 };
+    let fired: Vec<usize> = decisions
+        .fired_row(position)
+        .iter()
+        .enumerate()
+        .filter(|(_, f)| **f)
+        .map(|(m, _)| m)
+        .collect();
+    let total: f32 = if decisions.rule.renormalize {
+        fired.iter().map(|&m| p[m]).sum()
+    } else {
+        1.0
+    };
     if let Some(out) = view.p_mut(row) {
         out.copy_from_slice(p);
     }

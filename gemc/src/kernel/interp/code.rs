@@ -3,7 +3,8 @@
 //! Scalars and vectors have slots of their own; a scalar is its 32 bits, a Bool is 0 or 1. Narrow vectors use the first
 //! bytes of a slot.
 
-use crate::kernel::{Cmp, Elem, Extent, FuncId, ParamId, Space, ValueId};
+use crate::kernel::verify::Range;
+use crate::kernel::{Cmp, Elem, Extent, FuncId, ParamId, Space, Ty, ValueId};
 
 /// Index of a scalar or vector slot.
 pub(super) type Slot = u32;
@@ -28,6 +29,8 @@ pub(super) struct Code {
     pub(super) entry: Vec<Arg>,
     pub(super) result: Option<Arg>,
     pub(super) local_bytes: usize,
+    /// What values were proved to be, where that is checked.
+    pub(super) ranges: Vec<(Range, Ty)>,
 }
 
 impl Code {
@@ -166,6 +169,11 @@ pub(super) enum Ins {
         a: Slot,
         lo: i32,
         hi: i32,
+    },
+    /// What the verifier proved, by number.
+    CheckProof {
+        a: Slot,
+        at: u32,
     },
     /// A checked scalar.
     CheckI32 {

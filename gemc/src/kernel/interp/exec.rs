@@ -5,7 +5,8 @@ use super::code::{Arg, Check, Code, Ins, ParamInfo, Size, Vector};
 use super::fault::{Fault, Trap};
 use super::memory::Memory;
 use super::{InterpProgram, scalar, vector};
-use crate::kernel::TableEntry;
+use crate::kernel::verify::Range as Proof;
+use crate::kernel::{TableEntry, Ty};
 use gem_runtime::abi::Ctx;
 use std::ops::Range;
 
@@ -176,9 +177,22 @@ fn step(
         }
         Ins::CheckBytes { a, lo, hi } => {
             for byte in s!(a).to_le_bytes() {
-                let found = if hi > 127 { i32::from(byte) } else { i32::from(byte as i8) };
+                let found = if hi > 127 {
+                    i32::from(byte)
+                } else {
+                    i32::from(byte as i8)
+                };
                 within(found, lo, hi)?;
             }
+        }
+        Ins::CheckProof { a, at } => {
+            let (range, ty) = code.ranges[at as usize];
+            let lanes = if ty.is_vector() {
+                v!(a).lanes(ty)
+            } else {
+                vec![i64::from(s!(a) as i32)]
+            };
+            prove(&lanes, range, ty, env.ctx.context)?;
         }
         Ins::CheckI32 { a, lo, hi } => within(s!(a) as i32, lo, hi)?,
         Ins::Store { a, access } => env.memory.store(access, s, s!(a).to_le_bytes())?,
@@ -235,6 +249,22 @@ fn within(found: i32, lo: i32, hi: i32) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::Declared { found, lo, hi })
+}
+
+/// Holds a value against what was proved of it.
+#[cold]
+fn prove(lanes: &[i64], range: Proof, ty: Ty, context: u32) -> Result<(), Fault> {
+    let unsigned = ty.is_bytes() && range.hi > 127;
+    let hi = range.linear.map_or(range.hi, |l| {
+        range.hi.min(l.per_context * i64::from(context) + l.fixed)
+    });
+    for &lane in lanes {
+        let found = if unsigned { lane & 0xff } else { lane };
+        if found < range.lo || found > hi {
+            return Err(Fault::Proof { found, range });
+        }
+    }
+    Ok(())
 }
 
 /// Holds loaded lanes against their declared range.

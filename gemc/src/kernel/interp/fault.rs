@@ -1,6 +1,7 @@
 //! What stops the interpreter: a rule that the verifier assumes or proves, broken at run time.
 
 use crate::kernel::ValueId;
+use crate::kernel::verify::Range;
 
 /// A broken rule, and where.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -48,6 +49,14 @@ pub enum Fault {
         lo: i32,
         /// Declared upper bound.
         hi: i32,
+    },
+    /// A value that the verifier proved to be impossible.
+    #[error("the value is {found}, proved to be {range}")]
+    Proof {
+        /// The value or lane.
+        found: i64,
+        /// What was proved.
+        range: Range,
     },
     /// `bounded` changed its operand.
     #[error("`bounded` clamps {index} to below {n}")]

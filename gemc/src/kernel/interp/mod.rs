@@ -20,8 +20,8 @@ mod vector;
 
 pub use fault::{Fault, Trap};
 
-use super::verify::Verified;
-use super::{Program, TableEntry};
+use super::verify::{Range, Verified};
+use super::{KernelId, Program, TableEntry};
 use code::Code;
 use gem_runtime::abi::{self, Ctx, Part, ProgramShape, RoutingTap, Units};
 use race::Races;
@@ -60,8 +60,24 @@ impl InterpProgram {
     /// Translates every kernel.
     #[must_use]
     pub fn new(verified: &Verified) -> Self {
+        Self::translated(verified, |_| &[])
+    }
+
+    /// Also holds every value of a kernel against the range that the verifier found for it: a check of the verifier.
+    #[must_use]
+    pub fn with_proof_check(verified: &Verified) -> Self {
+        Self::translated(verified, |k| &verified.info(k).ranges)
+    }
+
+    fn translated<'a>(
+        verified: &'a Verified,
+        ranges: impl Fn(KernelId) -> &'a [Option<Range>],
+    ) -> Self {
         let program = verified.program();
-        let kernels = program.kernels.iter().map(translate::kernel).collect();
+        let numbered = program.kernels.iter().enumerate();
+        let kernels = numbered
+            .map(|(i, k)| translate::kernel(k, ranges(KernelId::from_index(i))))
+            .collect();
         let functions = program.functions.iter().map(translate::function).collect();
         let mut this = Self {
             shape: program.shape,

@@ -2,14 +2,15 @@
 
 use super::code::{Access, Arg, Check, Code, Ins, ParamInfo, Size, Slot, V3, Vector};
 use super::select::{reduction, scalar_one, scalar_two, vector_one, vector_two};
+use crate::kernel::verify::Range;
 use crate::kernel::{
-    Elem,
-    Block, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
+    Block, Elem, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
 };
 
-/// Translates a verified kernel. The unit index is scalar slot 0.
-pub(super) fn kernel(kernel: &Kernel) -> Code {
+/// Translates a verified kernel. The unit index is scalar slot 0. Values are held against `ranges`, where given.
+pub(super) fn kernel(kernel: &Kernel, ranges: &[Option<Range>]) -> Code {
     let mut t = Translator::new(&kernel.name, &kernel.values);
+    t.ranges = ranges;
     t.vars = vec![Arg::Scalar(0); kernel.vars.len()];
     t.var_types = kernel.vars.iter().map(|(ty, _)| *ty).collect();
     for param in &kernel.params {
@@ -41,6 +42,8 @@ struct Translator<'a> {
     vectors: u32,
     /// What is being translated.
     at: ValueId,
+    /// By value; empty where nothing is to be checked.
+    ranges: &'a [Option<Range>],
 }
 
 impl<'a> Translator<'a> {
@@ -60,6 +63,7 @@ impl<'a> Translator<'a> {
                 entry: Vec::new(),
                 result: None,
                 local_bytes: 0,
+                ranges: Vec::new(),
             },
             values,
             slots: vec![Arg::Scalar(0); values.len()],
@@ -68,6 +72,7 @@ impl<'a> Translator<'a> {
             scalars: 0,
             vectors: 0,
             at: ValueId(0),
+            ranges: &[],
         }
     }
 
@@ -145,7 +150,10 @@ impl<'a> Translator<'a> {
 
     fn stmt(&mut self, stmt: &Stmt) {
         match stmt {
-            Stmt::Let(v) => self.compute(*v),
+            Stmt::Let(v) => {
+                self.compute(*v);
+                self.check(*v);
+            }
             Stmt::Var(m, v) => {
                 self.vars[m.index()] = self.allocate(self.var_types[m.index()]);
                 self.set(*m, *v);
@@ -196,6 +204,16 @@ impl<'a> Translator<'a> {
         }
     }
 
+    /// Checks what was proved of a value, if that is wanted.
+    fn check(&mut self, v: ValueId) {
+        if let Some(Some(range)) = self.ranges.get(v.index()) {
+            self.code.ranges.push((*range, self.ty(v)));
+            let at = self.code.ranges.len() as u32 - 1;
+            let a = self.slot(v);
+            self.emit(Ins::CheckProof { a, at });
+        }
+    }
+
     fn set(&mut self, m: VarId, v: ValueId) {
         self.at = v;
         let ins = self.copy(self.vars[m.index()], self.slots[v.index()]);
@@ -215,6 +233,7 @@ impl<'a> Translator<'a> {
         let open = self.scalars;
         let a = self.slot(start);
         let end = self.slot(end);
+        let index_value = index;
         let index = self.define(index);
         self.emit(Ins::Copy { d: index, a });
         let head = self.here();
@@ -223,6 +242,7 @@ impl<'a> Translator<'a> {
             end,
             exit: 0,
         });
+        self.check(index_value);
         self.block(body);
         self.emit(Ins::LoopNext { index, head });
         let exit = self.here();

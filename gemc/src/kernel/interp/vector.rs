@@ -3,6 +3,7 @@
 use super::code::{Reduce, V1, V2, V3, Vector};
 use super::fault::Fault;
 use super::scalar::{compare, max, min, to_int};
+use crate::kernel::Ty;
 use half::f16;
 use std::array::from_fn;
 
@@ -48,6 +49,16 @@ impl Vector {
         let mut bytes = [0u8; 64];
         bytes[..lanes.len()].copy_from_slice(lanes);
         Self::of(bytes)
+    }
+
+    /// The lanes of an integer vector; bytes as signed.
+    pub(super) fn lanes(self, ty: Ty) -> Vec<i64> {
+        match ty {
+            Ty::I8x16 => self.i8s()[..16].iter().map(|&x| x.into()).collect(),
+            Ty::I8x64 => self.i8s().map(i64::from).to_vec(),
+            Ty::I16x32 => self.i16s().map(i64::from).to_vec(),
+            _ => self.i32s().map(i64::from).to_vec(),
+        }
     }
 
     #[inline(always)]

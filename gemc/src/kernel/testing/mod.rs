@@ -70,12 +70,12 @@ pub fn run_kernel(
     Ok(interpret(&verified, memory)?)
 }
 
-/// Runs body and head of a program in the interpreter, checking for races.
+/// Runs body and head of a program in the interpreter, checking for races, and the verifier's ranges against values.
 ///
 /// # Errors
 /// The first trap.
 pub fn interpret(verified: &Verified, memory: &mut Memory) -> Result<(), Trap> {
-    let program = InterpProgram::new(verified).with_race_check();
+    let program = InterpProgram::with_proof_check(verified).with_race_check();
     for_each_phase(&program, memory, |memory, part, phase, units| {
         let ctx = memory.ctx();
         // SAFETY: `memory` was made for this program's shape, and phases run in order, each unit once.

@@ -225,7 +225,7 @@ pub enum Problem {
         rule: &'static str,
     },
     /// A call of a table entry that may be out of range.
-    #[error("`call`: {what} {value} is {range}, expected within {expected}")]
+    #[error("`call`: {what} {value} is {range}, expected {expected}")]
     Call {
         /// `entry`, `begin` or `end`.
         what: &'static str,

@@ -104,9 +104,6 @@ fn check(program: &Program, errors: &mut Errors) -> Vec<KernelInfo> {
         function::check(program, i, f, errors);
     }
     function::check_depth(program, errors);
-    if !errors.list.is_empty() {
-        return Vec::new();
-    }
     let kernels: Vec<KernelInfo> = program
         .kernels
         .iter()

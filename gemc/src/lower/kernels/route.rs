@@ -361,8 +361,10 @@ pub fn clusters(count: usize, stride: usize, max_rows: usize) -> Kernel {
 pub struct Combine {
     /// Columns, padded.
     pub stride: usize,
-    /// Choices per row, 0 without modules.
+    /// Choices per row.
     pub top_k: usize,
+    /// Whether modules gave outputs.
+    pub modules: bool,
     /// Whether there is a base that always counts.
     pub base: Base,
     /// Whether the sum is added to a residual.
@@ -392,10 +394,14 @@ impl Combine {
             Base::Fallback => "_fallback",
         };
         let residual = if self.residual { "_residual" } else { "" };
-        format!("combine{base}{residual}_top{}_x{}", self.top_k, self.stride)
+        let modules = if self.modules { "_modules" } else { "" };
+        format!(
+            "combine{base}{modules}{residual}_top{}_x{}",
+            self.top_k, self.stride
+        )
     }
 
-    /// Writes the kernel; one unit a row. Arguments: [base]; [fired, gates, modules' outputs `[row * K + slot]`];
+    /// Writes the kernel; one unit a row. Arguments: [base]; [fired]; [gates, modules' outputs `[row * K + slot]`];
     /// [residual]; output. Order: base, then modules ascending, then the residual plus all that.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -411,15 +417,12 @@ impl Combine {
         let base =
             (self.base != Base::None).then(|| arena(&mut b, "base", Elem::F32, matrix, false));
         let slots = Extent::fixed((self.max_rows * self.top_k) as i64);
-        let modules = (self.top_k > 0).then(|| {
-            let fired = arena(&mut b, "fired", Elem::I32, slots, false);
+        let looks = self.modules || self.base == Base::Fallback;
+        let fired = looks.then(|| arena(&mut b, "fired", Elem::I32, slots, false));
+        let modules = self.modules.then(|| {
             let gates = arena(&mut b, "gates", Elem::F32, slots, false);
             let outputs = Extent::fixed((self.max_rows * self.top_k * self.stride) as i64);
-            (
-                fired,
-                gates,
-                arena(&mut b, "outputs", Elem::F32, outputs, false),
-            )
+            (gates, arena(&mut b, "outputs", Elem::F32, outputs, false))
         });
         let residual = self
             .residual
@@ -437,21 +440,10 @@ impl Combine {
                 _ => zero,
             };
             let acc = b.named_var("acc", initial);
-            if let Some((fired, gates, outputs)) = modules {
-                if let (Some(base), Base::Fallback) = (base, self.base) {
-                    let first = affine(b, row, self.top_k, 0);
-                    let module = b.load(Ty::I32, fired, first);
-                    let none = b.i32(0);
-                    let nothing_fired = b.cmp(Cmp::Lt, module, none);
-                    b.if_(
-                        nothing_fired,
-                        |b| {
-                            let value = b.load(Ty::F32x16, base, index);
-                            b.set(acc, value);
-                        },
-                        |_| {},
-                    );
-                }
+            if let (Some(base), Some(fired), Base::Fallback) = (base, fired, self.base) {
+                self.add_fallback(b, row, index, acc, fired, base);
+            }
+            if let (Some(fired), Some((gates, outputs))) = (fired, modules) {
                 self.add_modules(b, row, column, acc, fired, gates, outputs);
             }
             let sum = b.get(acc);
@@ -465,6 +457,30 @@ impl Combine {
             b.store(y, index, value);
         });
         b.finish()
+    }
+
+    /// Takes the base where nothing fired.
+    fn add_fallback(
+        &self,
+        b: &mut KernelBuilder,
+        row: ValueId,
+        index: ValueId,
+        acc: crate::kernel::VarId,
+        fired: ParamId,
+        base: ParamId,
+    ) {
+        let first = affine(b, row, self.top_k, 0);
+        let module = b.load(Ty::I32, fired, first);
+        let none = b.i32(0);
+        let nothing_fired = b.cmp(Cmp::Lt, module, none);
+        b.if_(
+            nothing_fired,
+            |b| {
+                let value = b.load(Ty::F32x16, base, index);
+                b.set(acc, value);
+            },
+            |_| {},
+        );
     }
 
     #[expect(
