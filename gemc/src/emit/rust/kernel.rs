@@ -7,6 +7,7 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::code::Code;
+use super::liveness::Fate;
 use super::printer::{Leaves, Printer};
 use super::text;
 use super::uses::Uses;
@@ -41,6 +42,8 @@ pub(super) fn kernel(
         printer,
         env: Env::default(),
         kernel,
+        assignments: 0,
+        undeclared: BTreeSet::new(),
     };
     writer.bind_params();
     let unit = writer.printer.bind(ValueId(0));
@@ -199,6 +202,10 @@ struct Writer<'a> {
     printer: Printer<'a>,
     env: Env,
     kernel: &'a Kernel,
+    /// Assignments so far.
+    assignments: usize,
+    /// Locals whose declaration waits for the first assignment that is read.
+    undeclared: BTreeSet<VarId>,
 }
 
 impl Writer<'_> {
@@ -271,25 +278,45 @@ impl Writer<'_> {
         }
     }
 
+    /// The fate of the next assignment in the text.
+    fn next_fate(&mut self) -> Fate {
+        self.assignments += 1;
+        self.printer.uses.fate(self.assignments - 1)
+    }
+
     fn declare(&mut self, m: VarId, v: ValueId) -> TokenStream {
-        if !self.printer.uses.read(m) {
+        let fate = self.next_fate();
+        if fate == Fate::Dropped {
+            self.undeclared.insert(m);
             return TokenStream::new();
         }
-        let value = self.value(v).alone();
-        let name = self
-            .printer
-            .bind_var(m, self.kernel.vars[m.index()].1.as_deref());
-        let mutable = self.printer.uses.assigned(m).then(|| quote!(mut));
+        let value = self.value(v);
+        let declaration = self.let_mut(m, &value);
+        let allow = (fate == Fate::Kept)
+            .then(|| quote!(#[allow(unused_assignments, reason = "every branch assigns it")]));
+        quote!(#allow #declaration)
+    }
+
+    fn let_mut(&mut self, m: VarId, value: &Code) -> TokenStream {
+        let hint = self.kernel.vars[m.index()].1.as_deref();
+        let name = self.printer.bind_var(m, hint);
+        let mutable = (self.printer.uses.assignments(m) > 1).then(|| quote!(mut));
+        let value = value.alone();
         quote!(let #mutable #name = #value;)
     }
 
     fn assign(&mut self, m: VarId, v: ValueId) -> TokenStream {
-        if !self.printer.uses.read(m) {
+        if self.next_fate() == Fate::Dropped {
             return TokenStream::new();
         }
-        let value = self.value(v).alone();
+        let value = self.value(v);
         let before = self.printer.settle(&BTreeSet::from([m]));
+        if self.undeclared.remove(&m) {
+            let declaration = self.let_mut(m, &value);
+            return quote!(#before #declaration);
+        }
         let name = self.printer.var(m);
+        let value = value.alone();
         quote!(#before #name = #value;)
     }
 

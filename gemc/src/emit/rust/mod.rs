@@ -8,6 +8,7 @@
 mod code;
 mod function;
 mod kernel;
+mod liveness;
 mod names;
 mod ops;
 mod printer;

@@ -1,8 +1,10 @@
-//! Which kernels and functions the phases of a program can reach: only those are emitted, or rustc would warn.
+//! Which kernels and functions the phases of a program can reach through values that are needed: only those are
+//! emitted, or rustc would warn.
 
 use std::collections::BTreeSet;
 
-use crate::kernel::{FuncId, KernelId, Op, Program, TableEntry, ValueDef};
+use super::uses::Uses;
+use crate::kernel::{FuncId, KernelId, Op, Program, TableEntry, ValueDef, ValueId};
 
 /// What is used, in the program's order.
 #[derive(Debug, Default)]
@@ -23,18 +25,23 @@ pub(super) fn reachable(program: &Program) -> Reachable {
     used.kernels
         .extend(phases.chain(entries).map(|entry: &TableEntry| entry.kernel));
     for id in used.kernels.clone() {
-        used.calls(program, &program.kernel(id).values);
+        let kernel = program.kernel(id);
+        let uses = Uses::of_block(&kernel.values, kernel.vars.len(), &kernel.body);
+        used.calls(program, &kernel.values, &uses);
     }
     used
 }
 
 impl Reachable {
-    fn calls(&mut self, program: &Program, values: &[ValueDef]) {
-        for value in values {
+    fn calls(&mut self, program: &Program, values: &[ValueDef], uses: &Uses) {
+        for (i, value) in values.iter().enumerate() {
             if let Op::Call(f, _) = value.op
+                && uses.needed(ValueId::from_index(i))
                 && self.functions.insert(f)
             {
-                self.calls(program, &program.functions[f.index()].values);
+                let function = &program.functions[f.index()];
+                let uses = Uses::of_function(&function.values, function.result);
+                self.calls(program, &function.values, &uses);
             }
         }
     }

@@ -1,8 +1,10 @@
-//! Which values of a body are needed, and which are written where they are used instead of being named.
+//! Which values and assignments of a body are needed, and which values are written where they are used instead of being
+//! named.
 //!
 //! A value is inlined when it has one use, in the loop where it is defined, and reads no memory. Vectors are inlined only
 //! where they cost no readability: into a statement, or when they are a splat, a cast or a literal.
 
+use super::liveness::{Fate, fates};
 use crate::kernel::{Block, Op, Stmt, ValueDef, ValueId, VarId};
 
 /// What the printer needs to know about every value and mutable local.
@@ -10,6 +12,8 @@ use crate::kernel::{Block, Op, Stmt, ValueDef, ValueId, VarId};
 pub(super) struct Uses {
     values: Vec<ValueUse>,
     vars: Vec<VarUse>,
+    /// By assignment in order of the text; empty as long as all may be read.
+    fates: Vec<Fate>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -28,7 +32,6 @@ struct ValueUse {
 #[derive(Clone, Debug, Default)]
 struct VarUse {
     read: bool,
-    assigned: bool,
     /// What is assigned, and in which loop.
     inputs: Vec<(ValueId, u32)>,
 }
@@ -36,7 +39,22 @@ struct VarUse {
 impl Uses {
     /// Uses in a kernel's body.
     pub(super) fn of_block(values: &[ValueDef], vars: usize, block: &Block) -> Self {
-        let mut finder = Finder::new(values, vars);
+        let mut known = Vec::new();
+        // A round drops at least one assignment, or is the last.
+        for _ in 0..=values.len() {
+            let uses = Self::with_fates(values, vars, block, known);
+            // What only a dropped assignment needed is not needed, and may have kept others alive.
+            known = fates(values, block, |v| uses.needed(v));
+            if known == uses.fates {
+                return uses;
+            }
+        }
+        // Printing everything is always right; at worst rustc warns.
+        Self::with_fates(values, vars, block, Vec::new())
+    }
+
+    fn with_fates(values: &[ValueDef], vars: usize, block: &Block, fates: Vec<Fate>) -> Self {
+        let mut finder = Finder::new(values, vars, fates);
         let loop_ = finder.new_loop();
         finder.block(block, loop_);
         finder.finish()
@@ -44,7 +62,7 @@ impl Uses {
 
     /// Uses in a function: every value is defined, the result is used.
     pub(super) fn of_function(values: &[ValueDef], result: ValueId) -> Self {
-        let mut finder = Finder::new(values, 0);
+        let mut finder = Finder::new(values, 0, Vec::new());
         finder.roots.push((result, 0));
         finder.finish()
     }
@@ -59,14 +77,14 @@ impl Uses {
         self.values[v.index()].inline
     }
 
-    /// Whether the local is ever read.
-    pub(super) fn read(&self, m: VarId) -> bool {
-        self.vars[m.index()].read
+    /// What becomes of assignment `number`, in order of the text.
+    pub(super) fn fate(&self, number: usize) -> Fate {
+        self.fates.get(number).copied().unwrap_or(Fate::Read)
     }
 
-    /// Whether the local is assigned after its declaration.
-    pub(super) fn assigned(&self, m: VarId) -> bool {
-        self.vars[m.index()].assigned
+    /// Assignments of the local that are printed, its declaration included.
+    pub(super) fn assignments(&self, m: VarId) -> usize {
+        self.vars[m.index()].inputs.len()
     }
 }
 
@@ -74,20 +92,23 @@ struct Finder<'a> {
     defs: &'a [ValueDef],
     uses: Uses,
     loops: u32,
+    assignments: usize,
     /// Operands of statements that are needed whatever else is.
     roots: Vec<(ValueId, u32)>,
 }
 
 impl<'a> Finder<'a> {
-    fn new(defs: &'a [ValueDef], vars: usize) -> Self {
+    fn new(defs: &'a [ValueDef], vars: usize, fates: Vec<Fate>) -> Self {
         let uses = Uses {
             values: vec![ValueUse::default(); defs.len()],
             vars: vec![VarUse::default(); vars],
+            fates,
         };
         Self {
             defs,
             uses,
             loops: 0,
+            assignments: 0,
             roots: Vec::new(),
         }
     }
@@ -106,11 +127,11 @@ impl<'a> Finder<'a> {
     fn stmt(&mut self, stmt: &Stmt, loop_: u32) {
         match stmt {
             Stmt::Let(v) => self.uses.values[v.index()].defined_in = loop_,
-            Stmt::Var(m, v) => self.uses.vars[m.index()].inputs.push((*v, loop_)),
-            Stmt::Set(m, v) => {
-                let var = &mut self.uses.vars[m.index()];
-                var.assigned = true;
-                var.inputs.push((*v, loop_));
+            Stmt::Var(m, v) | Stmt::Set(m, v) => {
+                if self.uses.fate(self.assignments) != Fate::Dropped {
+                    self.uses.vars[m.index()].inputs.push((*v, loop_));
+                }
+                self.assignments += 1;
             }
             Stmt::Store {
                 slot, index, value, ..
