@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::graph::{NormKind, Op, ScarMask, Score, Task};
+use crate::graph::{Activation, NormKind, Op, ScarMask, Score, Task};
 use crate::import::config::{GemConfig, GeneralPath, KeyUse, Modules, NormPosition, Positions};
 use crate::import::{Checkpoint, ImportError, Split, TensorUse, shown};
 
@@ -171,8 +171,8 @@ fn sizes(c: &GemConfig) -> Sizes {
 
 fn structure(c: &GemConfig) -> String {
     let place = match c.norm_position {
-        NormPosition::Pre => "pre",
-        NormPosition::Post => "post",
+        NormPosition::Pre => "before",
+        NormPosition::Post => "after",
     };
     let norm = match c.norm {
         NormKind::Rms => "RMS norm",
@@ -184,7 +184,13 @@ fn structure(c: &GemConfig) -> String {
         Positions::None => "no positions".to_owned(),
     };
     let mlp = if c.mlp_gated { "gated" } else { "plain" };
-    format!("{place}-{norm}, {positions}, {mlp} {:?} MLP", c.hidden_act)
+    let act = match c.hidden_act {
+        Activation::Silu => "silu",
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_pytorch_tanh",
+        Activation::Relu => "relu",
+    };
+    format!("{norm} {place} each block, {positions}, {mlp} MLP with {act}")
 }
 
 /// What a tensor is for, by its path.
@@ -397,4 +403,40 @@ fn write_unused(f: &mut fmt::Formatter<'_>, what: &str, list: &[Unused]) -> fmt:
         writeln!(f, "  {}: {}", shown(&item.name), item.reason)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::{self, tests::base};
+    use crate::progress::Silent;
+
+    #[test]
+    fn the_report_accounts_for_every_parameter() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let (from, to) = (root.path().join("config.json"), root.path().join("ckpt"));
+        std::fs::write(&from, base().to_string()).expect("written");
+        let made = crate::synth::synth(&from, &to, 1, &Silent).expect("a good config");
+        let checkpoint = import::checkpoint(&to).expect("good");
+        let report = report(&checkpoint).expect("no texts");
+        assert_eq!(report.parameters, made.parameters);
+        assert_eq!(report.stored_bytes, 2 * made.parameters);
+        // Three modules of gate, up and down between 24 and 12, without biases, in one layer.
+        assert_eq!(report.parameters_by_kind["modules"], 3 * 3 * 24 * 12);
+        assert_eq!(report.routing.len(), 1);
+        let text = report.to_string();
+        let words = [
+            "layers.1  softmax top 2 above 0.3, modules mlp 12",
+            "SCAR cluster_or_domain, 3 heads, 5 clusters, residual",
+        ];
+        for word in words
+            .iter()
+            .chain(&["attention_dropout", "law, games, web"])
+        {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        let json = serde_json::to_value(&report).expect("serialises");
+        assert_eq!(json["sizes"]["head_dim"], 6);
+        assert_eq!(json["routing"][0]["scar"]["clusters"], 5);
+    }
 }

@@ -27,8 +27,10 @@ impl SplitMix {
 
     /// Nearly normal with deviation 1: the sum of four uniform 16-bit numbers, each of variance 1/12.
     fn normal(&mut self) -> f32 {
+        const LANES: u64 = 0x0000_ffff_0000_ffff;
         let bits = self.next();
-        let sum: u64 = (0..4).map(|i| (bits >> (16 * i)) & 0xffff).sum();
+        let pairs = (bits & LANES) + ((bits >> 16) & LANES);
+        let sum = (pairs & 0xffff_ffff) + (pairs >> 32);
         (sum as f32 / 65_536.0 - 2.0) * 3f32.sqrt()
     }
 }
