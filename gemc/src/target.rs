@@ -118,6 +118,13 @@ impl Target {
         Ok(target)
     }
 
+    /// The triple for cargo; `None` for the host's own.
+    #[must_use]
+    pub fn rust_triple(&self) -> Option<String> {
+        let native = self.triple == "host" || self.triple.starts_with(std::env::consts::ARCH);
+        (!native).then(|| self.triple.clone())
+    }
+
     /// All embedded targets.
     #[must_use]
     pub fn all() -> Vec<Self> {

@@ -10,9 +10,12 @@ use miette::{Diagnostic, GraphicalReportHandler};
 use super::Ui;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
+use crate::package::PackageError;
 use crate::pipeline::CompileError;
+use crate::plan::UnknownBits;
 use crate::reference::ReferenceError;
 use crate::synth::SynthError;
+use crate::target::TargetError;
 
 /// Why a verb ended early.
 #[derive(Debug)]
@@ -82,17 +85,25 @@ impl From<CompileError> for Failure {
     }
 }
 
-impl From<ReferenceError> for Failure {
-    fn from(error: ReferenceError) -> Self {
-        Self::Input(Box::new(error))
-    }
+/// Errors that are told as they read.
+macro_rules! in_words {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::Input(Box::new(error))
+            }
+        }
+    )*};
 }
 
-impl From<OutputError> for Failure {
-    fn from(error: OutputError) -> Self {
-        Self::Input(Box::new(error))
-    }
-}
+in_words!(
+    gem_runtime::Error,
+    OutputError,
+    PackageError,
+    ReferenceError,
+    TargetError,
+    UnknownBits,
+);
 
 impl From<SynthError> for Failure {
     fn from(error: SynthError) -> Self {

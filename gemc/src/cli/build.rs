@@ -1,0 +1,136 @@
+//! `gemc build`: a checkpoint -> a crate folder for one target, and its program where asked.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::choices::{Device, Formats};
+use super::{Failure, Outcome, Run, Ui};
+use crate::package::{Builder, Parts, Runtime, cache_dir};
+use crate::pipeline;
+use crate::progress::Progress as _;
+
+/// Compile a checkpoint into a crate for one target
+#[derive(clap::Args, Debug)]
+pub struct Build {
+    /// Folder with config.json and model.safetensors
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    #[command(flatten)]
+    device: Device,
+    #[command(flatten)]
+    formats: Formats,
+    /// Folder of the crate; an earlier one is replaced once the new one is complete
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Name of the crate and its program; the checkpoint folder's name unless given
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Also compile the program, to DIR/bin/NAME
+    #[arg(long)]
+    bin: bool,
+    /// Write one JSON value
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+struct Built {
+    name: String,
+    target: String,
+    output: String,
+    bits_per_weight: f64,
+    weight_bytes: u64,
+    arena_bytes: u32,
+    kv_bytes_per_position: u32,
+    kernels: usize,
+    phases: usize,
+    program: Option<String>,
+}
+
+impl fmt::Display for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} for {} in {}", self.name, self.target, self.output)?;
+        writeln!(
+            f,
+            "  {:.3} bits per weight, {:.1} MB of weights",
+            self.bits_per_weight,
+            self.weight_bytes as f64 / 1e6
+        )?;
+        writeln!(f, "  {} kernels in {} phases", self.kernels, self.phases)?;
+        let (arena, kv) = (
+            f64::from(self.arena_bytes) / 1e6,
+            f64::from(self.kv_bytes_per_position) / 1e3,
+        );
+        write!(
+            f,
+            "  memory while running: {arena:.1} MB + {kv:.1} KB per position of context"
+        )?;
+        if let Some(program) = &self.program {
+            write!(f, "\n  program: {program}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The name a model gets from its folder.
+pub(super) fn model_name(dir: &std::path::Path) -> String {
+    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    real.file_name().map_or_else(
+        || "model".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+impl Run for Build {
+    fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        let target = self.device.find()?;
+        let loaded = pipeline::load(&self.checkpoint)?;
+        let plan = self.formats.plan(&loaded.graph)?;
+        let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
+        let name = self.name.unwrap_or_else(|| model_name(&self.checkpoint));
+        let rounding = self.formats.rounding();
+        let parts = Parts {
+            name: &name,
+            loaded: &loaded,
+            compiled: &compiled,
+            plan: &plan,
+            target: &target,
+            rounding,
+        };
+        let package = parts.package(Runtime::Embedded)?;
+        ui.start(
+            "quantising and packing weights",
+            compiled.layout.body_bytes(),
+        );
+        let mut before = 0;
+        parts.write(&self.output, &package, &mut |done| {
+            ui.advance(done - before);
+            before = done;
+        })?;
+        let program = if self.bin {
+            ui.start("compiling the program", 0);
+            let triple = target.rust_triple();
+            Some(Builder::new(&cache_dir()?, triple)?.build_into(&package, &self.output)?)
+        } else {
+            None
+        };
+        let program_ir = compiled.program.program();
+        let built = Built {
+            name: package.crate_name(),
+            target: target.name.clone(),
+            output: self.output.display().to_string(),
+            bits_per_weight: compiled.layout.bits_per_weight(),
+            weight_bytes: compiled.layout.weight_bytes(),
+            arena_bytes: program_ir.shape.arena_bytes,
+            kv_bytes_per_position: program_ir.shape.kv_bytes_per_position,
+            kernels: program_ir.kernels.len(),
+            phases: program_ir.body.len() + program_ir.head.len(),
+            program: program.map(|p| p.display().to_string()),
+        };
+        ui.result(self.json, &built)?;
+        Ok(Outcome::Done)
+    }
+}
