@@ -2,7 +2,7 @@
 //! evaluation text.
 
 pub mod candidate;
-pub mod exchange;
+pub mod records;
 pub mod report;
 
 use std::collections::BTreeMap;
@@ -12,7 +12,6 @@ use report::{Collector, Pair, Report, RoutingCollector};
 
 use crate::graph::Task;
 use crate::progress::Progress;
-use crate::reference::{Activations, Reference};
 
 /// Tokens of a window of running text; each starts a fresh sequence.
 pub const WINDOW: usize = 256;
@@ -65,19 +64,15 @@ pub fn windows(documents: &[Sequence], window: usize, tokens: usize) -> Vec<Sequ
 /// # Errors
 /// When a sequence does not fit the model.
 pub fn compare(
-    reference: &Reference,
+    mut expected: Executor<'_>,
     candidate: &mut dyn Candidate,
     sequences: &[Sequence],
     forced: bool,
     progress: &dyn Progress,
 ) -> Result<Report, CandidateError> {
-    let facts = reference.graph().facts();
+    let facts = expected.reference.graph().facts();
     let classifies = facts.task == Task::SequenceClassification;
     let classes = classifies.then_some(facts.labels.len());
-    let mut expected = Executor {
-        reference,
-        activations: Activations::F32,
-    };
     let mut all = Collector::default();
     let mut domains: BTreeMap<&str, Collector> = BTreeMap::new();
     let mut routing = RoutingCollector::default();
