@@ -11,6 +11,7 @@ in f32, at the shipped threshold, on the checkpoint's own evaluation/ files.
 import argparse
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,15 @@ class Routes:
                 for name, key in (("cluster_or_domain", r.domain), ("cluster_or_flag", r.flag)):
                     self.density[l][name] += mask_density(r, pairs, key)[full].tolist()
 
+    def merge(self, other):
+        self.domain += other.domain
+        for mine, theirs in ((self.choice, other.choice), (self.first, other.first), (self.clusters, other.clusters)):
+            for l in mine:
+                mine[l] += theirs[l]
+        for l in self.density:
+            for name in self.density[l]:
+                self.density[l][name] += other.density[l][name]
+
     def figures(self):
         domain, out = np.concatenate(self.domain), {}
         choice = {l: np.concatenate(c) for l, c in self.choice.items()}
@@ -128,34 +138,49 @@ class Routes:
         return out
 
 
-def perplexities(model, windows):
-    """{domain: (nats, tokens)} and the routes taken."""
-    routes = Routes(model.config.routed_layers, model.config.scar_layers)
-    totals = {}
-    for m, domain in enumerate(DOMAINS):
-        nats = count = 0
-        for ids, real in batches(windows[domain]):
-            n, c, out = batch_nll(model, ids, real)
-            nats, count = nats + n, count + c
-            routes.add(out.routing, real, m)
-        totals[domain] = (nats, count)
-    return totals, routes.figures()
+MODEL = None  # set before the workers are forked, so that they share it
 
 
-def ablations(model, windows, base):
-    """Nats per token that each change costs, per domain. `base`: nats per token without a change."""
+def prepare_worker():
+    os.setsid()  # see train_lm.py: a session and one thread each, because operations wait for their slowest thread
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+
+
+def perplexity_of(task):
+    """(total nats, predicted tokens, routes) of one domain's windows."""
+    m, windows = task
+    routes, nats, count = Routes(MODEL.config.routed_layers, MODEL.config.scar_layers), 0.0, 0
+    for ids, real in batches(windows):
+        n, c, out = batch_nll(MODEL, ids, real)
+        nats, count = nats + n, count + c
+        routes.add(out.routing, real, m)
+    return nats, count, routes
+
+
+def perplexities(pool, windows):
+    """{domain: (nats, tokens)} and the figures of the routes taken."""
+    done = pool.map(perplexity_of, [(m, windows[d]) for m, d in enumerate(DOMAINS)], chunksize=1)
+    for _, _, routes in done[1:]:
+        done[0][2].merge(routes)
+    return {d: (n, c) for d, (n, c, _) in zip(DOMAINS, done)}, done[0][2].figures()
+
+
+def nats_of(task):
+    windows, change = task
+    nats, tokens = model_nll(MODEL, windows, change)
+    return nats / tokens
+
+
+def ablations(pool, windows):
+    """Nats per token that each change costs, per domain."""
     count = len(DOMAINS)
-    changes = {"all off": [None] * count, "neighbour": [(m + 1) % count for m in range(count)]}
+    changes = {"none": None, "all off": [None] * count, "neighbour": [(m + 1) % count for m in range(count)]}
     for m, domain in enumerate(DOMAINS):
         changes[f"{domain} off"] = {l: [None if i == m else i for i in range(count)] for l in SUPERVISED}
-    costs = {}
-    for name, change in changes.items():
-        costs[name] = []
-        for domain in DOMAINS:
-            nats, tokens = model_nll(model, windows[domain], change)
-            costs[name].append(nats / tokens - base[domain])
-        print(f"{name:<22}" + " ".join(f"{c:7.3f}" for c in costs[name]), flush=True)
-    return costs
+    nats = pool.map(nats_of, [(windows[d], change) for change in changes.values() for d in DOMAINS], chunksize=1)
+    rows = np.reshape(nats, (-1, count))
+    return {name: (row - rows[0]).tolist() for name, row in zip(list(changes)[1:], rows[1:])}
 
 
 def drawn_windows(corpus, state):
@@ -210,7 +235,7 @@ def bars(figures):
         ratios = []
         for m, d in enumerate(DOMAINS):
             others = np.mean([c for i, c in enumerate(costs[f"{d} off"]) if i != m])
-            ratios.append(costs[f"{d} off"][m] / others if others > 0 else float(np.sign(costs[f"{d} off"][m]) * np.inf))
+            ratios.append(costs[f"{d} off"][m] / max(others, 1e-4))  # others may even gain
         out.append(check("module m off costs its own domain >= 2 x the others' mean, >= 5 of 8",
                          sum(r >= 2 for r in ratios) >= 5, f"{sum(r >= 2 for r in ratios)} of 8 ("
                          + ", ".join(f"{r:.1f}" for r in ratios) + ")"))
@@ -243,27 +268,27 @@ def main():
     parser.add_argument("--state", type=Path, default=CACHE / "gem-lm" / "last.pt", help="which tokens were drawn")
     parser.add_argument("--windows", type=int, help="windows of each domain, evenly spread; all if left out")
     parser.add_argument("--ablation-windows", type=int, default=24, help="the same for ablations; 0: none")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="processes, each with one thread")
     parser.add_argument("--write-reference", action="store_true", help="write the model's reference_ppl.json")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.set_grad_enabled(False)
-    model, tokenizer = load(args.model), Tokenizer.from_file(str(args.model / "tokenizer.json"))
+    global MODEL
+    MODEL, tokenizer = load(args.model), Tokenizer.from_file(str(args.model / "tokenizer.json"))
     texts = {d: documents(args.model / "evaluation" / f"{d}.jsonl") for d in DOMAINS}
     windows = {d: windows_of(tokenizer, texts[d]) for d in DOMAINS}
     bytes_per_token = {d: sum(len(t.encode()) for t in texts[d]) / sum(map(len, windows[d])) for d in DOMAINS}
     spread = lambda ws, n: [ws[i * len(ws) // n] for i in range(min(n, len(ws)))] if n else ws
     whole = {d: [w for w in ws if len(w) == WINDOW] for d, ws in windows.items()}
     windows = {d: spread([w for w in ws if len(w) > 1], args.windows) for d, ws in windows.items()}
-    totals, layers = perplexities(model, windows)
+    pool = torch.multiprocessing.get_context("fork").Pool(args.workers, prepare_worker)
+    totals, layers = perplexities(pool, windows)
     if args.write_reference and not args.windows:
         write_reference(args.model / "reference_ppl.json", totals)
     nats = {"model": {d: n / c for d, (n, c) in totals.items()}}
     state = torch.load(args.state, weights_only=True, mmap=True) if args.state.exists() else None
     if state is not None:
         drawn = drawn_windows(args.corpus, state)
-        nats |= baselines(args.corpus, windows, drawn, model.config.vocab_size)
+        nats |= baselines(args.corpus, windows, drawn, MODEL.config.vocab_size)
     figures = {"perplexity": {d: {k: math.exp(v[d]) for k, v in nats.items()} for d in DOMAINS}, "layers": layers}
     for d in DOMAINS:
         figures["perplexity"][d]["bits_per_byte"] = nats["model"][d] / math.log(2) / bytes_per_token[d]
@@ -271,11 +296,7 @@ def main():
     print(json.dumps(figures, indent=1))
     if args.ablation_windows:
         part = {d: spread(ws, args.ablation_windows) for d, ws in whole.items()}
-        base = {}
-        for d in DOMAINS:
-            total, count = model_nll(model, part[d])
-            base[d] = total / count
-        figures["ablations"] = ablations(model, part, base)
+        figures["ablations"] = ablations(pool, part)
     figures["bars"] = bars(figures)
     if args.out:
         args.out.write_text(json.dumps(figures, indent=1) + "\n")
