@@ -30,6 +30,13 @@ HELD_OUT_LIMIT = {"evaluation": 240_000, "calibration": 120_000}
 HELD_OUT_PERCENT = {"evaluation": 10, "calibration": 5}
 DOCUMENT_LIMIT = 12_000  # characters; longer documents are cut, after their split is decided
 SPLITS = ["evaluation", "calibration", "train"]
+# Read by hand where the copyright file is prose, or missing because it is that of a package of the same source.
+READ_BY_HAND = {
+    "fortunes": "BSD-3-clause (The Regents of the University of California)", "cfi-en": "public-domain",
+    "gretl-data": "GPL-3 (source package gretl)", "quantlib-refman-html": "BSD-3-clause (QuantLib)",
+    "manpages-ja": "each page under the licence of its original, all free by Debian's guidelines",
+}
+READ_BY_HAND["fortunes-min"] = READ_BY_HAND["fortunes"]
 
 
 def download(packages, debs):
@@ -204,7 +211,7 @@ def write_sources(out, debs, roots):
     rows = []
     for domain, package in packages_used(out):
         version = debs[package].name.split("_")[1].replace("%3a", ":") if package in debs else "bookworm"
-        names = licences(roots[package]) if package in roots else "package descriptions, under each package's licence"
+        names = READ_BY_HAND.get(package) or licences(roots[package]) if package in roots else "package descriptions, under each package's licence"
         rows.append((domain, package, version, names))
     (out / "SOURCES.tsv").write_text("".join("\t".join(r) + "\n" for r in rows), encoding="utf-8")
 
