@@ -1,13 +1,14 @@
 //! The kernels of every tiny checkpoint, interpreted, against the fake-quantised executor and against themselves.
 
-use gem_runtime::SessionOptions;
 use gem_runtime::format::{Codec, Rounding};
+use gem_runtime::protocol::{Server, Setup};
 use gem_tests::goldens;
 use gemc::metrics::kl_divergence;
+use gemc::package::Parts;
 use gemc::plan::BitPlan;
 use gemc::reference::{Activations, Reference};
 use gemc::target::Target;
-use gemc::verify::candidate::{Candidate, Executor, InProcess};
+use gemc::verify::candidate::{Candidate, Executor, Program};
 use gemc::{backend, fake, pipeline};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -42,7 +43,15 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
     let loaded = pipeline::load(dir)?;
     let plan = BitPlan::uniform(&loaded.graph, codec);
     let compiled = pipeline::compile(&loaded.graph, &plan, target)?;
-    let engine = backend::interpreted("tiny", &loaded, &compiled, &plan, target, Rounding::Plain)?;
+    let parts = Parts {
+        name: "tiny",
+        loaded: &loaded,
+        compiled: &compiled,
+        plan: &plan,
+        target,
+        rounding: Rounding::Plain,
+    };
+    let engine = backend::interpreted(&parts)?;
     let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
     let mut original = Executor {
         reference: &reference,
@@ -50,10 +59,11 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
     };
     let mut faked = Reference::new(&loaded.graph, loaded.checkpoint.weights());
     fake::quantise(&mut faked, &plan, Rounding::Plain)?;
-    let mut interpreted = InProcess {
-        engine: &engine,
+    let mut server = Server::new(&engine, 0);
+    let mut interpreted = Program {
+        peer: &mut server,
         graph: &loaded.graph,
-        options: SessionOptions::default(),
+        setup: Setup::default(),
     };
     let mut executor = Executor {
         reference: &faked,

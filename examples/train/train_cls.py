@@ -10,6 +10,7 @@ there when started again. Schedules are fractions of the stage's budget: wall-cl
 """
 
 import argparse
+import copy
 import time
 
 import torch
@@ -21,10 +22,11 @@ from torch import nn
 
 HOME = CACHE / "gem-cls"
 TOKENS_PER_BATCH = 1536
-MASKED = 0.08
+MASKED = {"teacher": 0.08, "student": 0.15}  # share of the tokens hidden while training
 CENTROID_SAMPLE = 51_200  # activations of a k-means fit
 REFIT_AT = 0.8  # of the run: one last fit, then the centroids are frozen
 RESEED_BELOW = 0.1  # of the mean load
+RESEED_BATCHES = 12  # loads are counted over these: one batch alone would make rare clusters look starved
 
 ENCODER = dict(
     architectures=["GemForSequenceClassification"], hidden_size=256, num_hidden_layers=4, num_attention_heads=4,
@@ -92,6 +94,23 @@ class Stage:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.budget.step += 1
+
+
+class Average:
+    """An exponential mean of the weights: less noise than the last step's, at no second run."""
+
+    def __init__(self, model, state=None):
+        self.mean = copy.deepcopy(model).requires_grad_(False)
+        if state is not None:
+            self.mean.load_state_dict(state)
+
+    @torch.no_grad()
+    def follow(self, model, step):
+        # Young averages forget faster, so that the start of the run does not linger.
+        keep = min(0.995, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.mean.parameters()), list(model.parameters()), 1 - keep)
+        if hasattr(model.model, "router"):
+            self.mean.model.router.centroids.copy_(model.model.router.centroids)
 
 
 # ---- forward passes -------------------------------------------------------------------------------
@@ -291,7 +310,7 @@ def train_bag(train, validation, epochs, generator):
 
 def visited(difficulty, generator):
     """Rows of one epoch: all that the bag finds hard, fewer of those that a word gives away."""
-    return (torch.rand(len(difficulty), generator=generator) < 0.3 + 1.5 * difficulty).nonzero().squeeze(-1).tolist()
+    return (torch.rand(len(difficulty), generator=generator) < 0.4 + 1.2 * difficulty).nonzero().squeeze(-1).tolist()
 
 
 def class_weights(labels):
@@ -319,7 +338,7 @@ def train_teacher(train, validation, budget, generator):
     for rows, ids in epochs_of(stage, train, bag["difficulty"], lambda: 64 if budget.done() < 0.5 else MAX_TOKENS):
         if budget.done() >= 1:
             break
-        logits = plain_logits(model, mask_tokens(ids, MASKED, generator))
+        logits = plain_logits(model, mask_tokens(ids, MASKED["teacher"], generator))
         loss = F.cross_entropy(logits, train.labels[rows], weight, label_smoothing=0.05)
         stage.update(loss)
         add(losses, loss=loss)
@@ -351,47 +370,61 @@ def student_loss(model, ids, labels, wanted, weight, terms):
     return task + 0.3 * change + 0.7 * distilled + 0.1 * chosen, routing
 
 
+def cluster_upkeep(stage, train, x):
+    """k-means beside the training: fitted once the router has settled a little (streaming from step 0 collapses),
+    streamed with reseeding, fitted once more at REFIT_AT and frozen. `x` are this step's activations [N, d]."""
+    extra, done, router, generator = stage.extra, stage.budget.done(), stage.model.model.router, stage.generator
+    if "frozen" in extra:
+        return
+    if done >= REFIT_AT:
+        extra["frozen"] = True
+        fit_clusters(stage.model, train, range(len(train)), generator)
+    elif "fitted" in extra:
+        router.update_centroids(x, rate=0.02)
+        fresh = stage.recent = [*stage.recent, x][-RESEED_BATCHES:]
+        if stage.budget.step % 50 == 0:
+            reseed(router, torch.cat(fresh), generator)
+    elif done >= 0.02:
+        extra["fitted"] = True
+        fit_clusters(stage.model, train, range(len(train)), generator, CENTROID_SAMPLE // 5)
+
+
 def train_student(train, validation, budget, generator):
-    """The teacher's encoder with router, SCAR and modules."""
+    """The teacher's encoder with router, SCAR and modules; what is kept is the mean of the weights."""
     difficulty = torch.load(HOME / "bag.pt", weights_only=True)["difficulty"]
     teacher, model = build(GemConfig(**ENCODER)), build(GemConfig(**ENCODER, **ROUTING), seed=3)
     teacher.load_state_dict(torch.load(HOME / "teacher.pt", weights_only=True))
     start_from_teacher(model, teacher)
-    rates = decayed(model, 3e-4, slow=("embed_tokens",))
-    stage = Stage("student", model, budget, rates, generator)
+    stage = Stage("student", model, budget, decayed(model, 3e-4, slow=("embed_tokens",)), generator)
+    stage.recent = []
+    average = Average(model, stage.extra.pop("average", None))
+
+    def keep():
+        stage.extra["average"] = average.mean.state_dict()
+        stage.save()
+        torch.save(average.mean.state_dict(), HOME / "student.pt")
+
+    forward = lambda ids: average.mean(ids).logits
     weight, losses, next_score = class_weights(train.labels), {}, budget.done() + 0.1
-    router, extra = model.model.router, stage.extra
-    everything = range(len(train))
-    for rows, ids in epochs_of(stage, train, difficulty, lambda: MAX_TOKENS):
+    for rows, ids in epochs_of(stage, train, difficulty, lambda: 80 if budget.done() < 0.5 else MAX_TOKENS):
         if budget.done() >= 1:
             break
-        if "fitted" not in extra and budget.done() >= 0.02:
-            extra["fitted"] = True
-            fit_clusters(model, train, everything, generator, CENTROID_SAMPLE // 5)
-        if "frozen" not in extra and budget.done() >= REFIT_AT:
-            extra["frozen"] = True
-            fit_clusters(model, train, everything, generator)
         with torch.no_grad():
             wanted = plain_logits(teacher, ids)
-        loss, routing = student_loss(model, mask_tokens(ids, MASKED, generator), train.labels[rows], wanted, weight, losses)
+        shown = mask_tokens(ids, MASKED["student"], generator)
+        loss, routing = student_loss(model, shown, train.labels[rows], wanted, weight, losses)
         stage.update(loss)
-        if "fitted" in extra and "frozen" not in extra:
-            router.update_centroids(routing.x.flatten(0, 1), rate=0.02)
+        cluster_upkeep(stage, train, routing.x.flatten(0, 1))
+        average.follow(model, budget.step)
         if losses["n"] == 100:
             score = budget.done() >= next_score
             next_score += 0.1 * score
-            log(stage, losses, lambda ids: model(ids).logits, validation if score else None)
+            log(stage, losses, forward, validation if score else None)
             losses = {}
-            if "fitted" in extra and "frozen" not in extra:
-                fresh = torch.cat([model(ids).routing["final"].x.flatten(0, 1) for _, ids in
-                                   zip(range(4), batches(train, everything, TOKENS_PER_BATCH, generator))])
-                reseed(router, fresh, generator)
         if time.monotonic() - stage.saved > 120:
-            stage.save()
-            torch.save(model.state_dict(), HOME / "student.pt")
-    stage.save()
-    torch.save(model.state_dict(), HOME / "student.pt")
-    print(f"student: validation macro-F1 {macro_f1(lambda ids: model(ids).logits, validation):.4f}")
+            keep()
+    keep()
+    print(f"student: validation macro-F1 {macro_f1(forward, validation):.4f}")
 
 
 def main():

@@ -81,6 +81,10 @@ pub enum Error {
     Poisoned,
     /// Tokenizer, chat template or text itself.
     Text(String),
+    /// What came over the wire between `gemc` and a model's program is not what the protocol says.
+    Protocol(String),
+    /// The program at the other end of the wire could not do what it was asked; its own message.
+    Remote(String),
 }
 
 impl fmt::Display for Error {
@@ -124,6 +128,8 @@ impl fmt::Display for Error {
                 f.write_str("a kernel panicked earlier; this session cannot be used any more")
             }
             Self::Text(what) => f.write_str(what),
+            Self::Protocol(what) => write!(f, "protocol between gemc and a model's program: {what}"),
+            Self::Remote(what) => write!(f, "the model's program: {what}"),
         }
     }
 }
@@ -135,6 +141,13 @@ impl core::error::Error for Error {
             Self::Io { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+impl Error {
+    /// An error about text or what makes it: `what` failed with `why`.
+    pub(crate) fn text(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self::Text(alloc::format!("{what}: {why}"))
     }
 }
 

@@ -7,8 +7,18 @@
 extern crate alloc;
 
 pub mod abi;
+#[cfg(feature = "tokenizer")]
+mod classify;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "tokenizer")]
+mod generate;
 pub mod kernel;
+#[cfg(feature = "std")]
+pub mod protocol;
 pub mod simd;
+#[cfg(feature = "tokenizer")]
+pub mod text;
 
 /// Declares modules that need memory, hence feature `alloc`.
 macro_rules! with_alloc {
@@ -24,7 +34,9 @@ with_alloc! {
     mod info;
     pub mod memory;
     mod model;
+    mod random;
     pub mod routing;
+    mod sample;
     mod session;
     mod step;
     pub mod storage;
@@ -33,5 +45,12 @@ with_alloc! {
     pub use error::{Error, Result};
     pub use info::{ModelInfo, Name, Names, Task};
     pub use model::{Engine, Model, from_hex, hex};
+    pub use sample::{REPETITION_WINDOW, Sampler, Sampling, logprob, softmax};
     pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
 }
+
+#[cfg(feature = "tokenizer")]
+pub use {
+    classify::Label,
+    generate::{Finish, Generation, Piece},
+};

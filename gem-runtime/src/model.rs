@@ -34,6 +34,16 @@ pub trait Model {
     fn session(&self, options: SessionOptions) -> Result<Session<'_>> {
         Session::new(self.engine(), options)
     }
+
+    /// Labels of a text, best first, by a session of its own. Who has many texts keeps a session and calls
+    /// [`Session::classify`].
+    ///
+    /// # Errors
+    /// As of [`Model::session`] and [`Session::classify`].
+    #[cfg(feature = "tokenizer")]
+    fn classify(&self, text: &str) -> Result<alloc::vec::Vec<crate::Label>> {
+        self.session(SessionOptions::default())?.classify(text)
+    }
 }
 
 /// A program with its weights.
@@ -41,6 +51,8 @@ pub struct Engine {
     info: ModelInfo,
     program: Box<dyn Program + Send>,
     weights: Weights,
+    #[cfg(feature = "tokenizer")]
+    text: Option<crate::text::Text>,
 }
 
 impl core::fmt::Debug for Engine {
@@ -82,13 +94,34 @@ impl Engine {
             info,
             program,
             weights,
+            #[cfg(feature = "tokenizer")]
+            text: None,
         })
     }
 
-    /// Joins a program with the weight file at a path, or with `model.gemw` in a folder.
+    /// Adds what the model needs to read and write text.
+    #[cfg(feature = "tokenizer")]
+    #[must_use]
+    pub fn with_text(mut self, text: Option<crate::text::Text>) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// What the model needs to read and write text.
     ///
     /// # Errors
-    /// As [`Engine::new`] and [`Weights::open`].
+    /// [`Error::Text`] when it has nothing of the kind.
+    #[cfg(feature = "tokenizer")]
+    pub fn text(&self) -> Result<&crate::text::Text> {
+        let missing = || Error::text(&self.info.name, "the model has no tokenizer");
+        self.text.as_ref().ok_or_else(missing)
+    }
+
+    /// Joins a program with the weight file at a path, or with `model.gemw` in a folder; and with the tokenizer beside
+    /// it, if there is one.
+    ///
+    /// # Errors
+    /// As [`Engine::new`] and [`Weights::open`]; [`Error::Text`] for a broken tokenizer.
     #[cfg(feature = "std")]
     pub fn open(
         info: ModelInfo,
@@ -97,7 +130,14 @@ impl Engine {
     ) -> Result<Self> {
         let in_folder = path.is_dir().then(|| path.join(WEIGHTS));
         let file = in_folder.as_deref().unwrap_or(path);
-        Self::new(info, program, Weights::open(file)?)
+        let engine = Self::new(info, program, Weights::open(file)?)?;
+        #[cfg(feature = "tokenizer")]
+        let engine = {
+            let folder = file.parent().unwrap_or(std::path::Path::new(""));
+            let text = crate::text::Text::open(folder, engine.info.vocab_size)?;
+            engine.with_text(text)
+        };
+        Ok(engine)
     }
 
     /// Facts about the model.

@@ -1,6 +1,6 @@
 //! Token ids -> logits, for one sequence: a position, its key/value memory, and the machine that runs its steps.
 //!
-//! Invariant: `position` tokens are in the key/value memory, and a call that fails leaves it so: input is checked before
+//! Invariant: `tokens` are in the key/value memory, and a call that fails leaves it so: input is checked before
 //! the first step, and positions count only once all steps are done.
 
 use alloc::format;
@@ -42,7 +42,8 @@ pub struct Session<'m> {
     machine: Machine,
     kv: Buffer,
     context: u32,
-    position: u32,
+    /// The tokens it holds, one per position.
+    tokens: Vec<u32>,
     rows: Vec<Row>,
 }
 
@@ -57,7 +58,7 @@ impl<'m> Session<'m> {
             machine: Machine::new(engine, options.threads)?,
             kv,
             context,
-            position: 0,
+            tokens: Vec::new(),
             rows: Vec::new(),
         })
     }
@@ -71,7 +72,14 @@ impl<'m> Session<'m> {
     /// How many tokens it holds.
     #[must_use]
     pub const fn position(&self) -> u32 {
-        self.position
+        // At most `context` tokens are held.
+        self.tokens.len() as u32
+    }
+
+    /// The tokens it holds.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// How many tokens it has room for.
@@ -96,13 +104,13 @@ impl<'m> Session<'m> {
     }
 
     /// Forgets all tokens.
-    pub const fn reset(&mut self) {
-        self.position = 0;
+    pub fn reset(&mut self) {
+        self.tokens.clear();
     }
 
     /// Forgets the tokens from position `n` on; does nothing when there are no more than `n`.
     pub fn truncate(&mut self, n: u32) {
-        self.position = self.position.min(n);
+        self.tokens.truncate(n as usize);
     }
 
     /// Appends tokens; the logits after the last one, `[vocab_size]`.
@@ -110,7 +118,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`Error::Empty`], [`Error::Token`], [`Error::Context`], [`Error::Task`]; the session is then as before.
     pub fn forward(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        let last = u64::from(self.position) + ids.len() as u64 - u64::from(!ids.is_empty());
+        let last = u64::from(self.position()) + ids.len() as u64 - u64::from(!ids.is_empty());
         self.advance(ids, None, |machine, engine, step| {
             let row = step.rows.len() as u32 - 1;
             if u64::from(step.rows[row as usize].position) == last {
@@ -127,7 +135,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// As [`Session::forward`].
     pub fn forward_all(&mut self, ids: &[u32], each: impl FnMut(u32, &[f32])) -> Result<()> {
-        self.forward_each(ids, None, each)
+        self.forward_from(0, ids, None, each)
     }
 
     /// [`Session::forward_all`], with a hook that sees and may force the routing.
@@ -140,11 +148,17 @@ impl<'m> Session<'m> {
         hook: &mut dyn RoutingHook,
         each: impl FnMut(u32, &[f32]),
     ) -> Result<()> {
-        self.forward_each(ids, Some(hook), each)
+        self.forward_from(0, ids, Some(hook), each)
     }
 
-    fn forward_each(
+    /// Appends tokens; calls `each` with every new position not before `from`, and the logits after its token. Positions
+    /// before it cost no logits.
+    ///
+    /// # Errors
+    /// As [`Session::forward_routed`].
+    pub fn forward_from(
         &mut self,
+        from: u32,
         ids: &[u32],
         hook: Option<&mut dyn RoutingHook>,
         mut each: impl FnMut(u32, &[f32]),
@@ -152,7 +166,9 @@ impl<'m> Session<'m> {
         let max_outputs = self.engine.program().shape().max_outputs;
         let mut outputs = Vec::new();
         self.advance(ids, hook, |machine, engine, step| {
-            for begin in (0..step.rows.len() as u32).step_by(max_outputs as usize) {
+            // Positions ascend, so that the rows before `from` come first.
+            let first = step.rows.partition_point(|row| row.position < from) as u32;
+            for begin in (first..step.rows.len() as u32).step_by(max_outputs as usize) {
                 outputs.clear();
                 outputs.extend((begin..step.rows.len() as u32).take(max_outputs as usize));
                 // SAFETY: as for the body of this step, which has just run.
@@ -174,9 +190,9 @@ impl<'m> Session<'m> {
         mut after: impl FnMut(&mut Machine, &Engine, &Step<'_>) -> Result<()>,
     ) -> Result<()> {
         self.require(Task::CausalLm, "continue a text")?;
-        self.check(ids, u64::from(self.position), self.context)?;
+        self.check(ids, u64::from(self.position()), self.context)?;
         let slots = [self.kv.as_mut_ptr()];
-        let mut next = self.position;
+        let mut next = self.position();
         for chunk in ids.chunks(self.engine.program().shape().max_rows as usize) {
             self.rows.clear();
             self.rows
@@ -199,7 +215,7 @@ impl<'m> Session<'m> {
             after(&mut self.machine, self.engine, &step)?;
             next += chunk.len() as u32;
         }
-        self.position = next;
+        self.tokens.extend_from_slice(ids);
         Ok(())
     }
 
@@ -209,7 +225,7 @@ impl<'m> Session<'m> {
     /// [`Error::Empty`], [`Error::Token`], [`Error::Context`] for a text of more tokens than a step has rows,
     /// [`Error::Task`].
     pub fn classify_ids(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        self.classify(ids, None)
+        self.classify_rows(ids, None)
     }
 
     /// [`Session::classify_ids`], with a hook that sees and may force the routing.
@@ -221,10 +237,10 @@ impl<'m> Session<'m> {
         ids: &[u32],
         hook: &mut dyn RoutingHook,
     ) -> Result<&[f32]> {
-        self.classify(ids, Some(hook))
+        self.classify_rows(ids, Some(hook))
     }
 
-    fn classify(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
+    fn classify_rows(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
         self.require(Task::SequenceClassification, "classify a text")?;
         self.check(ids, 0, self.longest_text())?;
         let visible = ids.len() as u32;

@@ -2,6 +2,7 @@
 //!
 //! The pipeline is [`pipeline`]; each stage is one module that turns one value into the next (see `ARCHITECTURE.md`).
 
+#[cfg(feature = "cli")]
 pub mod backend;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -16,6 +16,7 @@ use crate::plan::UnknownBits;
 use crate::reference::ReferenceError;
 use crate::synth::SynthError;
 use crate::target::TargetError;
+use crate::verify::candidate::CandidateError;
 
 /// Why a verb ended early.
 #[derive(Debug)]
@@ -24,6 +25,15 @@ pub enum Failure {
     Usage(clap::Error),
     /// A checkpoint, with everything that is wrong with it.
     Import(ImportError),
+    /// A child process ended with this exit code, having said why.
+    Told(u8),
+    /// Words of another command line, with its exit code.
+    Words {
+        /// What is wrong.
+        words: String,
+        /// 1 or 2.
+        code: u8,
+    },
     /// Anything else about the input or the system, already in words.
     Input(Box<dyn Error + Send + Sync>),
     /// Standard output does not take the result; a closed pipe is none of our business.
@@ -38,6 +48,11 @@ impl Failure {
                 // When standard error is gone there is nobody to tell.
                 let _ = error.print();
                 u8::try_from(error.exit_code()).unwrap_or(2)
+            }
+            Self::Told(code) => code,
+            Self::Words { words, code } => {
+                ui.note(&format!("error: {words}"));
+                code
             }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(error) => {
@@ -98,12 +113,23 @@ macro_rules! in_words {
 
 in_words!(
     gem_runtime::Error,
+    CandidateError,
     OutputError,
     PackageError,
     ReferenceError,
     TargetError,
     UnknownBits,
 );
+
+impl From<gem_runtime::cli::Failure> for Failure {
+    fn from(failure: gem_runtime::cli::Failure) -> Self {
+        match failure {
+            gem_runtime::cli::Failure::Unread => Self::Output(io::ErrorKind::BrokenPipe.into()),
+            gem_runtime::cli::Failure::Output(error) => Self::Output(error),
+            gem_runtime::cli::Failure::Error(error) => error.into(),
+        }
+    }
+}
 
 impl From<SynthError> for Failure {
     fn from(error: SynthError) -> Self {

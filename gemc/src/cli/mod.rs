@@ -3,14 +3,17 @@
 //! Exit codes: 0 done, 1 the input is at fault, 2 usage, 3 a bound did not hold; never 101. Standard output carries the
 //! result (one JSON value with `--json`), standard error everything else.
 
+mod bench;
 mod build;
 mod choices;
 mod failure;
 mod inspect;
 mod logits;
+mod run;
 mod synth;
 mod targets;
 mod ui;
+mod verify;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,11 +66,14 @@ impl Verb {
 
 /// Every verb, in the order of the help.
 const VERBS: &[Verb] = &[
+    Verb::new::<bench::Bench>("bench"),
     Verb::new::<build::Build>("build"),
     Verb::new::<inspect::Inspect>("inspect"),
     Verb::new::<logits::Logits>("logits"),
+    Verb::new::<run::Run>("run"),
     Verb::new::<synth::Synth>("synth"),
     Verb::new::<targets::Targets>("targets"),
+    Verb::new::<verify::Verify>("verify"),
 ];
 
 /// The command with all its verbs.

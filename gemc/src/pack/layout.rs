@@ -7,7 +7,7 @@ use gem_runtime::abi::ARG_UNIT;
 use gem_runtime::file::record_align;
 use gem_runtime::format::{Codec, PackedSize};
 
-use crate::graph::{Graph, LinearPart, Rope, TensorId};
+use crate::graph::{Graph, Guard, LinearPart, NodeId, Op, Rope, TensorId};
 
 /// Rows of each part of a matrix are padded to whole pairs of tiles: one block of 32 outputs, so that a block of the
 /// next layer's activations never mixes parts.
@@ -209,6 +209,30 @@ impl Layout {
         self.weight_bytes
     }
 
+    /// Bytes of matrices that one decoded token reads: all of a dense model's, but of the embedding only the head's use
+    /// (or one row), and of a routed block's modules at most top-k.
+    #[must_use]
+    pub fn bytes_per_token<S>(&self, graph: &Graph<S>) -> u64 {
+        let mut bytes = 0.0;
+        for (id, node) in graph.topo() {
+            let Op::Linear { parts } = &node.op else {
+                continue;
+            };
+            let share = match node.guard {
+                Guard::Module { routing, .. } => routed_share(graph, routing),
+                _ => 1.0,
+            };
+            let tensors: Vec<TensorId> = parts.iter().map(|p| p.weight).collect();
+            let record = self.records.iter().find(|r| match &r.source {
+                Source::Matrix(m) => m.parts == tensors,
+                Source::Vector(_) => false,
+            });
+            debug_assert!(record.is_some(), "{id} was placed");
+            bytes += share * record.map_or(0.0, |r| r.bytes as f64);
+        }
+        bytes as u64
+    }
+
     /// Code bits and block scales per quantised weight; row scales excluded.
     #[must_use]
     pub fn bits_per_weight(&self) -> f64 {
@@ -261,5 +285,13 @@ pub fn vector_len(source: &VectorSource) -> usize {
             .sum(),
         VectorSource::SquaredNorms { rows, .. } => rows.next_multiple_of(16),
         VectorSource::InverseFrequencies(_, half) => half.next_multiple_of(16),
+    }
+}
+
+/// Share of a routed block's modules that a token visits at most.
+fn routed_share<S>(graph: &Graph<S>, routing: NodeId) -> f64 {
+    match graph.node(routing).op {
+        Op::Router { weight, top_k, .. } => f64::from(top_k) / graph.tensor(weight).shape[0] as f64,
+        _ => 1.0,
     }
 }

@@ -1,8 +1,9 @@
 //! What is compared with the reference: anything that gives logits and routing for a sequence.
 
-use gem_runtime::{Engine, Error, Model, SessionOptions, Task};
+use gem_runtime::Error;
+use gem_runtime::protocol::{LogitsRequest, Peer, Setup};
 
-use super::exchange::Exchange;
+use super::records;
 use crate::graph::{Graph, Typed};
 use crate::reference::{
     Activations, Batch, Reference, ReferenceError, RoutingRecords, RoutingSource, RunOptions,
@@ -41,37 +42,36 @@ pub trait Candidate {
     ) -> Result<Output, CandidateError>;
 }
 
-/// A program in this process.
-#[derive(Debug)]
-pub struct InProcess<'a> {
-    /// The program.
-    pub engine: &'a Engine,
+/// A program: in this process, or at the other end of a pipe.
+pub struct Program<'a> {
+    /// Answers for it.
+    pub peer: &'a mut dyn Peer,
     /// Its model.
     pub graph: &'a Graph<Typed>,
-    /// Threads, and room for the longest sequence.
-    pub options: SessionOptions,
+    /// Threads and context.
+    pub setup: Setup,
 }
 
-impl Candidate for InProcess<'_> {
+impl Candidate for Program<'_> {
     fn run(
         &mut self,
         ids: &[u32],
         forced: Option<&RoutingRecords>,
     ) -> Result<Output, CandidateError> {
-        let mut session = self.engine.session(self.options)?;
-        let mut exchange = Exchange::new(self.graph, forced);
+        let request = LogitsRequest {
+            ids: ids.to_vec(),
+            forced: forced.map(records::to_program).unwrap_or_default(),
+            routing: true,
+            setup: self.setup,
+            ..LogitsRequest::default()
+        };
         let mut logits = Vec::new();
-        match self.engine.info().task {
-            Task::CausalLm => {
-                session.forward_routed(ids, &mut exchange, |_, row| logits.push(row.to_vec()))?
-            }
-            Task::SequenceClassification => {
-                logits.push(session.classify_ids_routed(ids, &mut exchange)?.to_vec());
-            }
-        }
+        let routing = self
+            .peer
+            .logits(&request, &mut |_, row| logits.push(row.to_vec()))?;
         Ok(Output {
             logits,
-            routing: exchange.into_records(),
+            routing: records::from_program(self.graph, routing),
         })
     }
 }

@@ -1,4 +1,118 @@
-//! Generated programs against the f32 reference: KL, routing agreement, labels.
+//! Generated programs against the f32 reference: KL, perplexity, labels, routing agreement, on the checkpoint's own
+//! evaluation text.
 
 pub mod candidate;
-pub mod exchange;
+pub mod records;
+pub mod report;
+
+use std::collections::BTreeMap;
+
+use candidate::{Candidate, CandidateError, Executor};
+use report::{Collector, Pair, Report, RoutingCollector};
+
+use crate::graph::Task;
+use crate::progress::Progress;
+
+/// Tokens of a window of running text; each starts a fresh sequence.
+pub const WINDOW: usize = 256;
+
+/// A sequence to compare on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// Where the text comes from.
+    pub domain: String,
+    /// Its ids.
+    pub ids: Vec<u32>,
+    /// Index of the label, for classifiers.
+    pub label: Option<usize>,
+}
+
+/// Cuts documents to windows and takes them domain by domain in turn, until `tokens` are reached.
+#[must_use]
+pub fn windows(documents: &[Sequence], window: usize, tokens: usize) -> Vec<Sequence> {
+    let mut by_domain: BTreeMap<&str, Vec<Sequence>> = BTreeMap::new();
+    for document in documents {
+        let windows = by_domain.entry(&document.domain).or_default();
+        windows.extend(document.ids.chunks(window).map(|ids| Sequence {
+            ids: ids.to_vec(),
+            ..document.clone()
+        }));
+    }
+    let mut queues: Vec<_> = by_domain.into_values().map(Vec::into_iter).collect();
+    let mut taken = Vec::new();
+    let mut count = 0;
+    while count < tokens {
+        let before = count;
+        for queue in &mut queues {
+            if let Some(next) = queue.next()
+                && count < tokens
+            {
+                count += next.ids.len();
+                taken.push(next);
+            }
+        }
+        if count == before {
+            break;
+        }
+    }
+    taken
+}
+
+/// Compares a candidate with the reference. With `forced`, the candidate follows the reference's routing; its own
+/// decisions are compared all the same.
+///
+/// # Errors
+/// When a sequence does not fit the model.
+pub fn compare(
+    mut expected: Executor<'_>,
+    candidate: &mut dyn Candidate,
+    sequences: &[Sequence],
+    forced: bool,
+    progress: &dyn Progress,
+) -> Result<Report, CandidateError> {
+    let facts = expected.reference.graph().facts();
+    let classifies = facts.task == Task::SequenceClassification;
+    let classes = classifies.then_some(facts.labels.len());
+    let mut all = Collector::default();
+    let mut domains: BTreeMap<&str, Collector> = BTreeMap::new();
+    let mut routing = RoutingCollector::default();
+    progress.start(
+        "comparing with the reference",
+        sequences.iter().map(|s| s.ids.len() as u64).sum(),
+    );
+    for sequence in sequences {
+        let truth = expected.run(&sequence.ids, None)?;
+        let found = candidate.run(&sequence.ids, forced.then_some(&truth.routing))?;
+        let same = routing.push(&truth.routing, &found.routing, sequence.ids.len());
+        for (i, (reference, candidate)) in truth.logits.iter().zip(&found.logits).enumerate() {
+            let (truth, same_route) = if classifies {
+                (sequence.label, same.iter().all(|s| *s))
+            } else {
+                (sequence.ids.get(i + 1).map(|&id| id as usize), same[i])
+            };
+            let pair = Pair {
+                reference,
+                candidate,
+                truth,
+                same_route,
+            };
+            all.push(pair, classifies);
+            domains
+                .entry(&sequence.domain)
+                .or_default()
+                .push(pair, classifies);
+        }
+        progress.advance(sequence.ids.len() as u64);
+    }
+    let mut report = Report {
+        all: all.figures(classes),
+        domains: domains
+            .iter()
+            .map(|(name, c)| ((*name).to_owned(), c.figures(classes)))
+            .collect(),
+        layers: routing.sites(),
+        ..Report::default()
+    };
+    report.all.routing_agreement = routing.mean();
+    Ok(report)
+}

@@ -1,0 +1,41 @@
+//! A text -> the labels of a classifier with their scores, best first.
+
+use crate::error::Result;
+use crate::sample::softmax;
+use crate::session::Session;
+
+/// One label of a classification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Label {
+    /// Its name.
+    pub label: String,
+    /// Its probability; those of all labels sum to 1.
+    pub score: f32,
+}
+
+impl Session<'_> {
+    /// Labels of a text, best first, of equal ones in the model's order. A text that is too long is cut on the right;
+    /// the special tokens around it stay.
+    ///
+    /// # Errors
+    /// [`crate::Error::Empty`] when neither the text nor what is put around it has a token, [`crate::Error::Task`],
+    /// [`crate::Error::Text`].
+    pub fn classify(&mut self, text: &str) -> Result<Vec<Label>> {
+        let engine = self.engine();
+        let limit = self.longest_text() as usize;
+        let ids = engine.text()?.tokenizer().encode_cut(text, limit)?;
+        let scores = softmax(self.classify_ids(&ids)?);
+        let mut labels: Vec<Label> = engine
+            .info()
+            .labels
+            .iter()
+            .zip(scores)
+            .map(|(label, score)| Label {
+                label: label.to_string(),
+                score,
+            })
+            .collect();
+        labels.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Ok(labels)
+    }
+}

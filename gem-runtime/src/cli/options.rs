@@ -1,0 +1,238 @@
+//! Arguments -> [`Options`].
+//!
+//! Invariant: options that parse say exactly one thing to do. Ranges of numbers are left to what uses them.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt as _;
+
+use crate::sample::Sampling;
+
+/// What `--help` shows; NAME stands for the program.
+pub(super) const HELP: &str = "\
+Runs the model that this program was built for.
+
+Usage: NAME --prompt TEXT [options]    continues TEXT
+       NAME --chat [options]           answers what is typed, line by line
+       NAME --text TEXT [options]      classifies TEXT
+
+Options:
+  -n N             tokens of an answer at most
+  --temp T         0: always the most probable token; above: the higher, the more varied
+  --top-k K        choose among the K most probable tokens; 0: all
+  --top-p P        choose among the most probable tokens that together have probability P
+  --min-p P        choose among tokens at least P times as probable as the best one
+  --repeat R       above 1: tokens of the last 64 become less probable
+  --stop TEXT      end the answer before TEXT; may be given several times
+  --seed S         start of the random numbers; the same seed gives the same answer
+  --threads N      threads; as many as the machine has if not given
+  --context N      tokens that prompt and answer can have together
+  --weights PATH   the weight file; model.gemw beside the program or in the folder above if not given
+  --json           one JSON value instead of text (not with --chat)
+  --help           this text
+
+Exit codes: 0 done, 1 the input is at fault, 2 usage.
+";
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Continue a text.
+    Prompt(String),
+    /// Classify a text.
+    Text(String),
+    /// Answer line by line.
+    Chat,
+    /// Answer requests of `gemc`, as [`crate::protocol`] describes.
+    Serve,
+}
+
+/// Sampling options as far as they are given; the model's own count for the rest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SamplingOptions {
+    /// `-n`.
+    pub max_tokens: Option<u32>,
+    /// `--temp`.
+    pub temperature: Option<f32>,
+    /// `--top-k`.
+    pub top_k: Option<u32>,
+    /// `--top-p`.
+    pub top_p: Option<f32>,
+    /// `--min-p`.
+    pub min_p: Option<f32>,
+    /// `--repeat`.
+    pub repetition_penalty: Option<f32>,
+    /// `--seed`.
+    pub seed: Option<u64>,
+    /// `--stop`, each.
+    pub stop: Vec<String>,
+}
+
+impl SamplingOptions {
+    /// The options over the model's own.
+    #[must_use]
+    pub fn over(&self, model: &Sampling) -> Sampling {
+        let stop = if self.stop.is_empty() {
+            &model.stop
+        } else {
+            &self.stop
+        };
+        Sampling {
+            temperature: self.temperature.unwrap_or(model.temperature),
+            top_k: self.top_k.unwrap_or(model.top_k),
+            top_p: self.top_p.unwrap_or(model.top_p),
+            min_p: self.min_p.unwrap_or(model.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(model.repetition_penalty),
+            seed: self.seed.unwrap_or(model.seed),
+            max_tokens: self.max_tokens.unwrap_or(model.max_tokens),
+            stop: stop.clone(),
+        }
+    }
+}
+
+/// What the command is to do, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// What to do.
+    pub mode: Mode,
+    /// How to choose tokens.
+    pub sampling: SamplingOptions,
+    /// `--threads`.
+    pub threads: Option<usize>,
+    /// `--context`.
+    pub context: Option<u32>,
+    /// `--weights`.
+    pub weights: Option<PathBuf>,
+    /// `--json`.
+    pub json: bool,
+}
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parsed {
+    /// Something to be run.
+    Run(Options),
+    /// The help.
+    Help,
+}
+
+/// What is wrong with the arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// What is wrong, and what is allowed.
+    pub message: String,
+    /// Exit code: 1 for text that is not UTF-8, else 2.
+    pub code: u8,
+}
+
+impl Usage {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: 2,
+        }
+    }
+}
+
+impl From<lexopt::Error> for Usage {
+    fn from(error: lexopt::Error) -> Self {
+        match error {
+            lexopt::Error::NonUnicodeValue(value) => Self {
+                message: format!("an argument is not UTF-8: {}", value.display()),
+                code: 1,
+            },
+            other => Self::new(other.to_string()),
+        }
+    }
+}
+
+/// What has been parsed so far.
+#[derive(Default)]
+struct Draft {
+    modes: Vec<Mode>,
+    sampling: SamplingOptions,
+    threads: Option<usize>,
+    context: Option<u32>,
+    weights: Option<PathBuf>,
+    json: bool,
+}
+
+impl Options {
+    /// Reads arguments, without the program's name.
+    ///
+    /// # Errors
+    /// [`Usage`], with the option it is about.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Usage> {
+        let mut parser = lexopt::Parser::from_args(arguments);
+        let mut draft = Draft::default();
+        while let Some(argument) = parser.next()? {
+            // The name is kept for messages, since a value borrows the parser.
+            let name = match argument {
+                Short('h') | Long("help") => return Ok(Parsed::Help),
+                Short('n') => "-n".to_owned(),
+                Long(name) => format!("--{name}"),
+                Short(_) | Value(_) => return Err(argument.unexpected().into()),
+            };
+            draft.take(&name, &mut parser)?;
+        }
+        draft.finish().map(Parsed::Run)
+    }
+}
+
+impl Draft {
+    fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), Usage> {
+        let sampling = &mut self.sampling;
+        match name {
+            "--prompt" => self.modes.push(Mode::Prompt(parser.value()?.string()?)),
+            "--text" => self.modes.push(Mode::Text(parser.value()?.string()?)),
+            "--chat" => self.modes.push(Mode::Chat),
+            "--serve" => self.modes.push(Mode::Serve),
+            "-n" => sampling.max_tokens = Some(number(name, parser)?),
+            "--temp" => sampling.temperature = Some(number(name, parser)?),
+            "--top-k" => sampling.top_k = Some(number(name, parser)?),
+            "--top-p" => sampling.top_p = Some(number(name, parser)?),
+            "--min-p" => sampling.min_p = Some(number(name, parser)?),
+            "--repeat" => sampling.repetition_penalty = Some(number(name, parser)?),
+            "--seed" => sampling.seed = Some(number(name, parser)?),
+            "--stop" => sampling.stop.push(parser.value()?.string()?),
+            "--threads" => self.threads = Some(number(name, parser)?),
+            "--context" => self.context = Some(number(name, parser)?),
+            "--weights" => self.weights = Some(parser.value()?.into()),
+            "--json" => self.json = true,
+            _ => return Err(Usage::new(format!("there is no option {name}"))),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Options, Usage> {
+        let mode = match (self.modes.pop(), self.modes.is_empty()) {
+            (Some(mode), true) => mode,
+            _ => {
+                let message = "exactly one of --prompt, --text and --chat must be given";
+                return Err(Usage::new(message));
+            }
+        };
+        if self.json && mode == Mode::Chat {
+            return Err(Usage::new("--json does not go with --chat"));
+        }
+        Ok(Options {
+            mode,
+            sampling: self.sampling,
+            threads: self.threads,
+            context: self.context,
+            weights: self.weights,
+            json: self.json,
+        })
+    }
+}
+
+fn number<T: FromStr<Err: Display>>(name: &str, parser: &mut lexopt::Parser) -> Result<T, Usage> {
+    let value = parser.value()?.string()?;
+    value
+        .parse()
+        .map_err(|why| Usage::new(format!("{name} {value}: {why}")))
+}

@@ -1,0 +1,194 @@
+//! Options and an engine -> text on a stream, piece by piece.
+
+use std::io::{self, BufRead, ErrorKind, IsTerminal as _, Read as _, Write};
+
+use serde_json::json;
+
+use super::{Mode, Options};
+use crate::classify::Label;
+use crate::error::{Error, Result};
+use crate::generate::{Finish, Generation};
+use crate::model::{Engine, Model as _};
+use crate::protocol;
+use crate::sample::Sampling;
+use crate::session::{Session, SessionOptions};
+use crate::text::Message;
+
+/// Why a command did not get to its end.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nobody reads the output any more, which is fine.
+    Unread,
+    /// The output cannot be written.
+    Output(io::Error),
+    /// Anything else.
+    Error(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe => Self::Unread,
+            other => Self::Error(other),
+        }
+    }
+}
+
+/// The result of writing output.
+pub(super) fn output(result: io::Result<()>) -> Result<(), Failure> {
+    result.map_err(|e| match e.kind() {
+        ErrorKind::BrokenPipe => Failure::Unread,
+        _ => Failure::Output(e),
+    })
+}
+
+/// Does what the options say: lines or requests come from `input`, everything that is asked for goes to `output`, and
+/// every piece of text is flushed at once.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(
+    engine: &Engine,
+    options: &Options,
+    input: impl BufRead,
+    mut to: impl Write,
+) -> Result<(), Failure> {
+    if options.mode == Mode::Serve {
+        return Ok(protocol::serve(engine, 0, input, to)?);
+    }
+    let mut session = engine.session(SessionOptions {
+        context: options.context,
+        threads: options.threads,
+    })?;
+    let sampling = options.sampling.over(engine.text()?.sampling());
+    sampling.check()?;
+    match &options.mode {
+        Mode::Prompt(prompt) if options.json => {
+            let answer = answer_json(session.generate(prompt, sampling))?;
+            line(&mut to, &answer.to_string())
+        }
+        Mode::Prompt(prompt) => {
+            write_answer(session.generate(prompt, sampling), &mut to)?;
+            line(&mut to, "")
+        }
+        Mode::Text(text) => {
+            let labels = session.classify(text)?;
+            write_labels(&labels, options.json, &mut to)
+        }
+        Mode::Chat => chat(&mut session, &sampling, input, &mut to),
+        Mode::Serve => Ok(()),
+    }
+}
+
+fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
+    output(writeln!(to, "{text}").and_then(|()| to.flush()))
+}
+
+/// Writes an answer as it comes; the whole of it, and why it ended.
+fn write_answer(
+    mut answer: Generation<'_, '_>,
+    to: &mut impl Write,
+) -> Result<(String, Option<Finish>), Failure> {
+    let mut whole = String::new();
+    for piece in &mut answer {
+        let piece = piece?;
+        if !piece.text.is_empty() {
+            output(
+                to.write_all(piece.text.as_bytes())
+                    .and_then(|()| to.flush()),
+            )?;
+            whole.push_str(&piece.text);
+        }
+    }
+    Ok((whole, answer.finish()))
+}
+
+fn answer_json(mut answer: Generation<'_, '_>) -> Result<serde_json::Value> {
+    let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
+    for piece in &mut answer {
+        let piece = piece?;
+        text.push_str(&piece.text);
+        tokens.push(piece.token);
+        logprobs.push(piece.logprob);
+    }
+    Ok(json!({
+        "text": text,
+        "tokens": tokens,
+        "logprobs": logprobs,
+        "finish": answer.finish().map(Finish::name),
+    }))
+}
+
+fn write_labels(labels: &[Label], as_json: bool, to: &mut impl Write) -> Result<(), Failure> {
+    if as_json {
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|Label { label, score }| json!({"label": label, "score": score}))
+            .collect();
+        return line(to, &json!({ "labels": labels }).to_string());
+    }
+    for Label { label, score } in labels {
+        output(writeln!(to, "{score:.4}  {label}"))?;
+    }
+    output(to.flush())
+}
+
+/// Answers line by line until the input ends.
+fn chat(
+    session: &mut Session<'_>,
+    sampling: &Sampling,
+    mut input: impl BufRead,
+    to: &mut impl Write,
+) -> Result<(), Failure> {
+    let asks = io::stdin().is_terminal();
+    let mut messages = Vec::new();
+    loop {
+        if asks {
+            let _ = write!(io::stderr(), "> ").and_then(|()| io::stderr().flush());
+        }
+        let Some(said) = read_line(&mut input)? else {
+            return Ok(());
+        };
+        if said.is_empty() {
+            continue;
+        }
+        messages.push(Message::user(said));
+        let answer = session.chat(&messages, sampling.clone());
+        let (said, finish) = write_answer(answer, to)?;
+        line(to, "")?;
+        if finish == Some(Finish::Context) {
+            return Err(Error::Context {
+                needed: u64::from(session.position()) + 1,
+                limit: session.context(),
+            }
+            .into());
+        }
+        messages.push(Message::assistant(said));
+    }
+}
+
+/// Bytes of a line at most.
+const LONGEST_LINE: u64 = 16 << 20;
+
+/// The next line without its end; `None` at the end of the input.
+fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
+    let failed = |source| Error::Io {
+        path: "standard input".to_owned(),
+        source,
+    };
+    let wrong = |why: &str| Error::text("standard input", why);
+    let mut bytes = Vec::new();
+    input
+        .by_ref()
+        .take(LONGEST_LINE)
+        .read_until(b'\n', &mut bytes)
+        .map_err(failed)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if bytes.len() as u64 == LONGEST_LINE {
+        return Err(wrong("a line is too long"));
+    }
+    let line = String::from_utf8(bytes).map_err(|_| wrong("a line is not UTF-8"))?;
+    Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()))
+}

@@ -1,0 +1,242 @@
+//! A prompt -> pieces of text, one per chosen token, from a session.
+//!
+//! Invariant: the pieces' texts, joined, are what the chosen tokens say up to the end of the answer: no part of a
+//! character, no special token, no stop string. Each piece stands for exactly one chosen token.
+
+use crate::error::{Error, Result};
+use crate::sample::{Sampler, Sampling, logprob};
+use crate::session::Session;
+#[cfg(feature = "chat")]
+use crate::text::Message;
+use crate::text::{Detokenizer, Found, StopFilter, Text};
+
+/// What one chosen token adds to the text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    /// Text that is certain now: empty while a character or a possible stop string is incomplete.
+    pub text: String,
+    /// The token.
+    pub token: u32,
+    /// Natural logarithm of its probability before any sampling option.
+    pub logprob: f32,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model chose a token that ends a text; it is the last piece's.
+    End,
+    /// A stop string came up.
+    Stop,
+    /// As many tokens as were asked for.
+    Length,
+    /// The session has no room for more.
+    Context,
+}
+
+impl Finish {
+    /// Name, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Context => "context",
+        }
+    }
+}
+
+impl<'m> Session<'m> {
+    /// Continues a text. In a session that holds nothing the prompt is the start of a text, with the special tokens that
+    /// belong there; otherwise it is appended to what the session holds. The session ends up holding the prompt and all
+    /// chosen tokens but the last.
+    ///
+    /// Whatever goes wrong is the first piece: [`Error::Empty`] for an empty prompt, [`Error::Context`] for one that is
+    /// too long, [`Error::Options`], [`Error::Text`], [`Error::Task`].
+    pub fn generate<'s>(&'s mut self, prompt: &str, sampling: Sampling) -> Generation<'s, 'm> {
+        let start = self.prompt(prompt);
+        Generation::new(self, start, sampling)
+    }
+
+    /// Answers a conversation. Of what the session holds, the common start with this conversation is kept, so that
+    /// every turn of a growing conversation costs only what is new; the rest is forgotten.
+    ///
+    /// What goes wrong is the first piece, as in [`Session::generate`].
+    #[cfg(feature = "chat")]
+    pub fn chat<'s>(&'s mut self, messages: &[Message], sampling: Sampling) -> Generation<'s, 'm> {
+        let start = self.conversation(messages);
+        Generation::new(self, start, sampling)
+    }
+
+    fn prompt(&self, prompt: &str) -> Result<Start<'m>> {
+        let text = self.engine().text()?;
+        if prompt.is_empty() {
+            return Err(Error::Empty);
+        }
+        let tokenizer = text.tokenizer();
+        let input = if self.position() == 0 {
+            tokenizer.encode(prompt)?
+        } else {
+            tokenizer.encode_plain(prompt)?
+        };
+        Ok(Start { text, input })
+    }
+
+    #[cfg(feature = "chat")]
+    fn conversation(&mut self, messages: &[Message]) -> Result<Start<'m>> {
+        let text = self.engine().text()?;
+        let mut input = text.encode_chat(messages)?;
+        let held = self.tokens().iter().zip(&input);
+        let common = held.take_while(|(a, b)| a == b).count();
+        // At least one token must be new: its logits begin the answer.
+        let kept = common.min(input.len().saturating_sub(1));
+        let room = input.len() as u64 <= u64::from(self.context());
+        if room {
+            self.truncate(kept as u32);
+            input.drain(..kept);
+        } else {
+            return Err(Error::Context {
+                needed: input.len() as u64,
+                limit: self.context(),
+            });
+        }
+        Ok(Start { text, input })
+    }
+}
+
+/// Where an answer begins.
+struct Start<'m> {
+    text: &'m Text,
+    input: Vec<u32>,
+}
+
+/// An answer in the making: an iterator over its pieces.
+#[derive(Debug)]
+pub struct Generation<'s, 'm> {
+    session: &'s mut Session<'m>,
+    state: State<'m>,
+}
+
+#[derive(Debug)]
+enum State<'m> {
+    Running(Box<Run<'m>>),
+    Failed(Option<Error>),
+    Finished(Finish),
+}
+
+/// What an answer needs beside its session.
+#[derive(Debug)]
+struct Run<'m> {
+    text: &'m Text,
+    eos: &'m [u32],
+    sampler: Sampler,
+    stream: Detokenizer<'m>,
+    stops: StopFilter,
+    /// The sequence so far, for the repetition penalty.
+    history: Vec<u32>,
+    /// What the session has not seen yet.
+    input: Vec<u32>,
+    left: u32,
+}
+
+impl<'s, 'm> Generation<'s, 'm> {
+    fn new(session: &'s mut Session<'m>, start: Result<Start<'m>>, sampling: Sampling) -> Self {
+        let state = match start.and_then(|start| Run::new(session, start, sampling)) {
+            Ok(run) if run.left == 0 => State::Finished(Finish::Length),
+            Ok(run) => State::Running(Box::new(run)),
+            Err(e) => State::Failed(Some(e)),
+        };
+        Self { session, state }
+    }
+
+    /// Why the answer ended; `None` before its end, and after an error.
+    #[must_use]
+    pub const fn finish(&self) -> Option<Finish> {
+        match self.state {
+            State::Finished(finish) => Some(finish),
+            _ => None,
+        }
+    }
+}
+
+impl Iterator for Generation<'_, '_> {
+    type Item = Result<Piece>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let run = match &mut self.state {
+            State::Running(run) => run,
+            State::Failed(error) => return error.take().map(Err),
+            State::Finished(_) => return None,
+        };
+        match run.step(self.session) {
+            Ok((piece, None)) => Some(Ok(piece)),
+            Ok((piece, Some(finish))) => {
+                self.state = State::Finished(finish);
+                Some(Ok(piece))
+            }
+            Err(e) => {
+                self.state = State::Failed(None);
+                Some(Err(e))
+            }
+        }
+    }
+}
+
+impl core::iter::FusedIterator for Generation<'_, '_> {}
+
+impl<'m> Run<'m> {
+    fn new(session: &Session<'m>, start: Start<'m>, sampling: Sampling) -> Result<Self> {
+        let Start { text, input } = start;
+        let history = [session.tokens(), &input[..]].concat();
+        Ok(Self {
+            text,
+            eos: &session.engine().info().eos,
+            stream: Detokenizer::new(text.tokenizer(), &history),
+            stops: StopFilter::new(&sampling.stop),
+            left: sampling.max_tokens,
+            sampler: Sampler::new(sampling)?,
+            history,
+            input,
+        })
+    }
+
+    /// Chooses one token.
+    fn step(&mut self, session: &mut Session<'m>) -> Result<(Piece, Option<Finish>)> {
+        let logits = session.forward(&self.input)?;
+        let token = self.sampler.next(logits, &self.history);
+        let logprob = logprob(logits, token);
+        self.history.push(token);
+        self.input.clear();
+        self.input.push(token);
+        self.left -= 1;
+        let (text, finish) = self.read(token, session.position() >= session.context())?;
+        let piece = Piece {
+            text,
+            token,
+            logprob,
+        };
+        Ok((piece, finish))
+    }
+
+    /// The text that is certain with one more token, and whether it is the last one.
+    fn read(&mut self, token: u32, full: bool) -> Result<(String, Option<Finish>)> {
+        if self.eos.contains(&token) || self.text.eos().contains(&token) {
+            return Ok((self.stops.finish(), Some(Finish::End)));
+        }
+        let new = self.stream.push(token)?;
+        let mut text = match self.stops.push(&new) {
+            Found::Stop(text) => return Ok((text, Some(Finish::Stop))),
+            Found::More(text) => text,
+        };
+        let finish = if self.left == 0 {
+            Finish::Length
+        } else if full {
+            Finish::Context
+        } else {
+            return Ok((text, None));
+        };
+        text.push_str(&self.stops.finish());
+        Ok((text, Some(finish)))
+    }
+}

@@ -1,0 +1,178 @@
+//! The machine and this process -> figures: how fast memory can be read, how much of it is in use.
+
+use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::{ProbeRequest, ProbeResult};
+use crate::abi::{Ctx, Part, Program, ProgramShape, RoutingTap, Table, Units};
+use crate::error::{Error, Result};
+use crate::memory::Buffer;
+use crate::team::Team;
+
+/// Memory of this process, where the system tells.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The most that has been resident.
+    pub peak_rss: Option<u64>,
+    /// Resident anonymous memory.
+    pub anonymous: Option<u64>,
+}
+
+/// Reads `/proc/self/status`.
+pub(super) fn memory() -> Memory {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    Memory {
+        peak_rss: field(&status, "VmHWM:"),
+        anonymous: field(&status, "RssAnon:"),
+    }
+}
+
+/// Bytes of a field such as `VmHWM:     1234 kB`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+/// What one unit of the probe reads.
+const UNIT_BYTES: usize = 16 << 20;
+
+/// Rounds of a probe at most.
+const MOST_ROUNDS: u32 = 100;
+
+/// The probe as a program of one phase, so that the same team reads in the same way as kernels do.
+struct Scan<'a> {
+    bytes: &'a [u8],
+    units: [Units; 1],
+    shape: ProgramShape,
+    /// Keeps the sums from being optimised away.
+    sum: AtomicUsize,
+}
+
+impl Program for Scan<'_> {
+    fn shape(&self) -> &ProgramShape {
+        &self.shape
+    }
+
+    fn phases(&self, _: Part) -> &[Units] {
+        &self.units
+    }
+
+    fn taps(&self) -> &[RoutingTap] {
+        &[]
+    }
+
+    fn tables(&self) -> &[Table] {
+        &[]
+    }
+
+    unsafe fn run(&self, _: Part, _: usize, _: &Ctx, begin: u32, end: u32) {
+        for unit in self
+            .bytes
+            .chunks(UNIT_BYTES)
+            .take(end as usize)
+            .skip(begin as usize)
+        {
+            self.sum.fetch_add(sum(unit), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Sums words in 16 accumulators, so that no addition waits for another.
+fn sum(bytes: &[u8]) -> usize {
+    const WORD: usize = size_of::<usize>();
+    let mut sums = [0_usize; 16];
+    for line in bytes.as_chunks::<{ 16 * WORD }>().0 {
+        for (sum, word) in sums.iter_mut().zip(line.as_chunks::<WORD>().0) {
+            *sum = sum.wrapping_add(usize::from_le_bytes(*word));
+        }
+    }
+    sums.into_iter().fold(0, usize::wrapping_add)
+}
+
+/// Reads memory with all threads, several times.
+pub(super) fn probe(request: &ProbeRequest) -> Result<ProbeResult> {
+    if !(1..=MOST_ROUNDS).contains(&request.rounds) {
+        let what = format!(
+            "rounds is {}; allowed are 1 to {MOST_ROUNDS}",
+            request.rounds
+        );
+        return Err(Error::Options(what));
+    }
+    let mut team = Team::new(request.threads.map(|n| n as usize))?;
+    let bytes = request
+        .bytes_per_thread
+        .saturating_mul(team.threads() as u64);
+    let mut buffer = Buffer::zeroed(bytes)?;
+    // Written once, or all pages would be the same page of zeros.
+    buffer.as_mut_slice().fill(1);
+    let units =
+        u32::try_from(buffer.len().div_ceil(UNIT_BYTES)).map_err(|_| Error::Memory { bytes })?;
+    let scan = Scan {
+        bytes: buffer.as_slice(),
+        units: [Units::Fixed(units)],
+        shape: NOTHING,
+        sum: AtomicUsize::new(0),
+    };
+    let mut best = f64::INFINITY;
+    for _ in 0..request.rounds {
+        let start = Instant::now();
+        // SAFETY: the only phase has a fixed number of units and uses nothing of its context.
+        unsafe { team.run_part(&scan, Part::Body, &EMPTY, None)? };
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    std::hint::black_box(scan.sum.into_inner());
+    Ok(ProbeResult {
+        // A clock that does not advance must not give infinity.
+        bytes_per_second: bytes as f64 / best.max(1e-9),
+        threads: team.threads() as u32,
+    })
+}
+
+const NOTHING: ProgramShape = ProgramShape {
+    arena_bytes: 0,
+    kv_bytes_per_position: 0,
+    max_rows: 0,
+    max_outputs: 0,
+    logits: 0,
+    logits_stride: 0,
+    weight_bytes: 0,
+};
+
+const EMPTY: Ctx = Ctx {
+    weights: ptr::null(),
+    arena: ptr::null_mut(),
+    kv: ptr::null(),
+    rows: ptr::null(),
+    outputs: ptr::null(),
+    tables: ptr::null(),
+    n_rows: 0,
+    n_slots: 0,
+    n_outputs: 0,
+    context: 0,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_the_status_file_are_kilobytes() {
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nRssAnon:\t      16 kB\nVmLck: 3\n";
+        assert_eq!(field(status, "VmHWM:"), Some(2048 * 1024));
+        assert_eq!(field(status, "RssAnon:"), Some(16 * 1024));
+        assert_eq!(field(status, "VmLck:"), None);
+        assert_eq!(field(status, "VmSwap:"), None);
+        assert_eq!(field("VmHWM: 18446744073709551615 kB", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn the_probe_reads_every_byte() {
+        let mut bytes = vec![0; 4096];
+        for at in [0, 1024, 4088] {
+            bytes[at] = 1;
+        }
+        assert_eq!(sum(&bytes), 3);
+    }
+}

@@ -1,0 +1,172 @@
+//! Questions about a model -> answers, in the same process ([`Server`]) or over a program's standard input and output
+//! ([`serve`] and [`Client`]).
+//!
+//! A frame is its length (u32) and so many bytes: version (u8), kind (u8), body. All numbers are little endian; lists
+//! and texts begin with their length (u32). A request is one frame. Its answer is any number of row and routing frames
+//! and one last frame. Invariant: no reader reserves memory by a number it has not compared with what is there.
+
+mod client;
+mod measure;
+mod message;
+mod routing;
+mod server;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use crate::error::Result;
+use crate::info::ModelInfo;
+
+pub use client::Client;
+pub use routing::RoutingRecord;
+pub use server::{Server, serve};
+
+/// Version of the frames; both ends must have the same.
+pub const VERSION: u8 = 1;
+
+/// Bytes of a frame at most.
+pub const LONGEST_FRAME: u32 = 1 << 30;
+
+/// How a session for a request is set up; as [`crate::SessionOptions`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Threads; by default as many as the machine runs at once.
+    pub threads: Option<u32>,
+    /// Positions; by default the session's own.
+    pub context: Option<u32>,
+}
+
+/// Which positions' logits are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// Of every position.
+    #[default]
+    All,
+    /// Of the last so many.
+    Last(u32),
+}
+
+/// Runs a sequence from its start and asks for logits and routing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogitsRequest {
+    /// The sequence.
+    pub ids: Vec<u32>,
+    /// Which logits are wanted. A classifier has one row, whatever is asked.
+    pub which: Which,
+    /// How many tokens each call takes, in order; the last number counts for all that follow. Empty: all in one call.
+    /// No zeros. A classifier takes all in one call, whatever is asked.
+    pub chunks: Vec<u32>,
+    /// Routing to be used instead of the model's own, for the sites named; rows by position.
+    pub forced: Vec<RoutingRecord>,
+    /// Whether the model's own routing is wanted: what its routers chose, before anything was forced.
+    pub routing: bool,
+    /// The session.
+    pub setup: Setup,
+}
+
+/// Measures time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BenchRequest {
+    /// Tokens of the prompt, or of the text of a classifier; at least 1.
+    pub prefill: u32,
+    /// Tokens after it, one by one; a classifier has none.
+    pub decode: u32,
+    /// How often both are measured, after one run that is not; 1 to 1000.
+    pub runs: u32,
+    /// Threads; by default as many as the machine runs at once.
+    pub threads: Option<u32>,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BenchResult {
+    /// Nanoseconds of each run's prompt.
+    pub prefill_ns: Vec<u64>,
+    /// Nanoseconds of all tokens after it, for each run.
+    pub decode_ns: Vec<u64>,
+    /// Nanoseconds it took to open the model.
+    pub load_ns: u64,
+    /// Threads that were used.
+    pub threads: u32,
+    /// The most memory the process has had resident so far, mapped weights included; where the system tells.
+    pub peak_rss_bytes: Option<u64>,
+    /// Anonymous memory that is resident now; where the system tells.
+    pub anon_bytes: Option<u64>,
+    /// Key/value memory of the session.
+    pub kv_bytes: u64,
+    /// Scratch memory of the session.
+    pub arena_bytes: u64,
+}
+
+/// Measures how fast memory can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeRequest {
+    /// Bytes each thread reads; reserved once per thread.
+    pub bytes_per_thread: u64,
+    /// How often; the best counts.
+    pub rounds: u32,
+    /// Threads; by default as many as the machine runs at once.
+    pub threads: Option<u32>,
+}
+
+impl Default for ProbeRequest {
+    fn default() -> Self {
+        Self {
+            bytes_per_thread: 1 << 30,
+            rounds: 5,
+            threads: None,
+        }
+    }
+}
+
+/// What the probe found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProbeResult {
+    /// Bytes per second of the best round, all threads together.
+    pub bytes_per_second: f64,
+    /// Threads that were used.
+    pub threads: u32,
+}
+
+/// Something that answers: a model in this process or at the other end of a pipe.
+pub trait Peer {
+    /// Facts about the model.
+    ///
+    /// # Errors
+    /// Those of the wire.
+    fn info(&mut self) -> Result<ModelInfo>;
+
+    /// Runs a sequence; calls `each` with the wanted positions, ascending, and their logits. One record per routed
+    /// site where routing is wanted, in the model's order; else none.
+    ///
+    /// # Errors
+    /// As of [`crate::Session::forward_routed`] and those of the wire. [`crate::Error::Options`] for zero chunks, and
+    /// for forced routing that does not fit the model or the sequence.
+    fn logits(
+        &mut self,
+        request: &LogitsRequest,
+        each: &mut dyn FnMut(u32, &[f32]),
+    ) -> Result<Vec<RoutingRecord>>;
+
+    /// Measures time.
+    ///
+    /// # Errors
+    /// [`crate::Error::Options`], and as of [`crate::Session::forward`] and the wire.
+    fn bench(&mut self, request: &BenchRequest) -> Result<BenchResult>;
+
+    /// Measures the bandwidth of reading memory.
+    ///
+    /// # Errors
+    /// [`crate::Error::Options`], [`crate::Error::Memory`], and those of the wire.
+    fn probe(&mut self, request: &ProbeRequest) -> Result<ProbeResult>;
+}
+
+/// Reads whatever is given as frames and as every kind of message; for fuzzing.
+pub fn fuzz_protocol(bytes: &[u8]) {
+    let mut frames = bytes;
+    let mut frame = Vec::new();
+    while let Ok(true) = wire::read_frame(&mut frames, &mut frame) {
+        message::fuzz(&frame);
+    }
+    message::fuzz(bytes);
+}

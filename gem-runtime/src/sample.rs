@@ -1,0 +1,292 @@
+//! Logits of the next token -> one token id, the same on every machine.
+//!
+//! The steps, in this order:
+//! 1. NaN becomes minus infinity, infinity the largest number.
+//! 2. Repetition penalty r: the logit of every token among the last [`REPETITION_WINDOW`] of the sequence, prompt
+//!    included, is divided by r when positive and multiplied by r otherwise, once however often it occurs.
+//! 3. Temperature 0: the largest logit wins, of equal ones the lowest id. All further steps are skipped.
+//! 4. Top-k: the k largest logits remain, of equal ones the lower ids.
+//! 5. Weights: `exp((logit - largest) / temperature)` in f64, by `libm`.
+//! 6. Top-p: in order of falling logits, the shortest start whose weights sum to at least p of the whole remains.
+//! 7. Min-p: what has at least p times the largest weight remains.
+//! 8. One number of xoshiro256++ (seeded by SplitMix64) times the sum of the remaining weights picks the token: the
+//!    first at which the running sum exceeds it. The order is that of step 6 if top-k or top-p is in use, else of ids.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::error::{Error, Result};
+use crate::random::Random;
+
+/// How many of a sequence's last tokens the repetition penalty looks at.
+pub const REPETITION_WINDOW: usize = 64;
+
+/// How tokens are chosen, and when to end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// 0: always the most probable token. Otherwise logits are divided by it.
+    pub temperature: f32,
+    /// So many tokens are considered; 0: all.
+    pub top_k: u32,
+    /// Share of probability that is considered; 1: all.
+    pub top_p: f32,
+    /// Least probability that is considered, relative to the most probable token; 0: all.
+    pub min_p: f32,
+    /// Above 1 makes tokens of the recent text less probable; 1: off.
+    pub repetition_penalty: f32,
+    /// Start of the random numbers.
+    pub seed: u64,
+    /// Tokens at most.
+    pub max_tokens: u32,
+    /// Texts that end the answer, and are not part of it.
+    pub stop: Vec<String>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+            max_tokens: 256,
+            stop: Vec::new(),
+        }
+    }
+}
+
+impl Sampling {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Error::Options`], naming the option and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |what: &str, value: f32, allowed: &str| {
+            Err(Error::Options(format!(
+                "{what} is {value}; allowed are {allowed}"
+            )))
+        };
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            wrong("temperature", self.temperature, "0 and above")
+        } else if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            wrong("top-p", self.top_p, "values above 0 up to 1")
+        } else if !(0.0..=1.0).contains(&self.min_p) {
+            wrong("min-p", self.min_p, "0 to 1")
+        } else if !(self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0) {
+            wrong(
+                "repetition penalty",
+                self.repetition_penalty,
+                "values above 0",
+            )
+        } else if self.stop.iter().any(String::is_empty) {
+            Err(Error::Options("stop is an empty text".into()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    id: u32,
+    logit: f32,
+}
+
+/// Falling logits, of equal ones rising ids. Total, since logits are numbers here and ids differ.
+fn better(a: &Candidate, b: &Candidate) -> Ordering {
+    b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
+}
+
+/// Chooses tokens, one after the other.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    sampling: Sampling,
+    random: Random,
+    candidates: Vec<Candidate>,
+    weights: Vec<f64>,
+}
+
+impl Sampler {
+    /// A sampler at the start of its random numbers.
+    ///
+    /// # Errors
+    /// [`Error::Options`] as of [`Sampling::check`].
+    pub fn new(sampling: Sampling) -> Result<Self> {
+        sampling.check()?;
+        Ok(Self {
+            random: Random::new(sampling.seed),
+            sampling,
+            candidates: Vec::new(),
+            weights: Vec::new(),
+        })
+    }
+
+    /// Its options.
+    #[must_use]
+    pub const fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
+    /// Chooses a token by its logits `[vocab]`; `history` is the sequence so far. 0 when there are no logits.
+    pub fn next(&mut self, logits: &[f32], history: &[u32]) -> u32 {
+        self.fill(logits);
+        self.penalise(logits, history);
+        let Some(best) = self.candidates.iter().copied().min_by(better) else {
+            return 0;
+        };
+        if self.sampling.temperature == 0.0 || best.logit == f32::NEG_INFINITY {
+            return best.id;
+        }
+        self.keep_top_k();
+        self.weigh(best.logit);
+        self.keep_top_p();
+        self.drop_below_min_p();
+        self.draw().unwrap_or(best.id)
+    }
+
+    fn fill(&mut self, logits: &[f32]) {
+        self.candidates.clear();
+        let all = logits.iter().zip(0..).map(|(logit, id)| Candidate {
+            id,
+            logit: sound(*logit),
+        });
+        self.candidates.extend(all);
+    }
+
+    fn penalise(&mut self, logits: &[f32], history: &[u32]) {
+        let penalty = self.sampling.repetition_penalty;
+        if penalty == 1.0 {
+            return;
+        }
+        let recent = history.len().saturating_sub(REPETITION_WINDOW);
+        for &id in &history[recent..] {
+            // Computed from the given logit, so that a token that occurs twice is penalised once.
+            if let Some(candidate) = self.candidates.get_mut(id as usize) {
+                let logit = sound(logits[id as usize]);
+                let changed = if logit > 0.0 {
+                    logit / penalty
+                } else {
+                    logit * penalty
+                };
+                // What is possible stays so.
+                candidate.logit = changed.clamp(f32::MIN.min(logit), f32::MAX);
+            }
+        }
+    }
+
+    fn keep_top_k(&mut self) {
+        let k = self.sampling.top_k as usize;
+        if (1..self.candidates.len()).contains(&k) {
+            self.candidates.select_nth_unstable_by(k - 1, better);
+            self.candidates.truncate(k);
+        }
+        if k > 0 || self.sampling.top_p < 1.0 {
+            self.candidates.sort_unstable_by(better);
+        }
+    }
+
+    fn weigh(&mut self, largest: f32) {
+        let temperature = f64::from(self.sampling.temperature);
+        self.weights.clear();
+        self.weights.extend(self.candidates.iter().map(|candidate| {
+            let below = f64::from(candidate.logit) - f64::from(largest);
+            libm::exp(below / temperature)
+        }));
+    }
+
+    fn keep_top_p(&mut self) {
+        if self.sampling.top_p >= 1.0 {
+            return;
+        }
+        let wanted = f64::from(self.sampling.top_p) * self.weights.iter().sum::<f64>();
+        let mut sum = 0.0;
+        let reached = self.weights.iter().position(|weight| {
+            sum += weight;
+            sum >= wanted
+        });
+        if let Some(last) = reached {
+            self.weights.truncate(last + 1);
+        }
+    }
+
+    /// Takes the weight of what is too improbable; the largest weight is 1.
+    fn drop_below_min_p(&mut self) {
+        let least = f64::from(self.sampling.min_p);
+        for weight in self.weights.iter_mut().filter(|weight| **weight < least) {
+            *weight = 0.0;
+        }
+    }
+
+    fn draw(&mut self) -> Option<u32> {
+        let wanted = self.random.unit() * self.weights.iter().sum::<f64>();
+        let mut sum = 0.0;
+        let mut chosen = None;
+        for (candidate, weight) in self.candidates.iter().zip(&self.weights) {
+            if *weight > 0.0 {
+                chosen = Some(candidate.id);
+            }
+            sum += weight;
+            if sum > wanted {
+                break;
+            }
+        }
+        // Where rounding keeps the sum from exceeding, the last token with any weight is the one.
+        chosen
+    }
+}
+
+/// A logit that compares as numbers do.
+const fn sound(logit: f32) -> f32 {
+    if logit.is_nan() {
+        f32::NEG_INFINITY
+    } else if logit > f32::MAX {
+        f32::MAX
+    } else {
+        // Adding zero makes -0 and 0, which `total_cmp` tells apart, the same.
+        logit + 0.0
+    }
+}
+
+/// Largest logit and the sum of `exp(logit - largest)`; `None` when nothing has any probability.
+fn normaliser(logits: &[f32]) -> Option<(f32, f64)> {
+    let largest = logits
+        .iter()
+        .map(|logit| sound(*logit))
+        .fold(f32::NEG_INFINITY, f32::max);
+    let sum = logits
+        .iter()
+        .map(|logit| f64::from(libm::expf(sound(*logit) - largest)))
+        .sum();
+    (largest > f32::NEG_INFINITY).then_some((largest, sum))
+}
+
+/// Natural logarithm of the probability that the logits themselves, before any sampling option, give a token.
+/// Minus infinity for a token there is no logit of.
+#[must_use]
+pub fn logprob(logits: &[f32], id: u32) -> f32 {
+    match (logits.get(id as usize), normaliser(logits)) {
+        (Some(logit), Some((largest, sum))) => {
+            (f64::from(sound(*logit)) - f64::from(largest) - libm::log(sum)) as f32
+        }
+        _ => f32::NEG_INFINITY,
+    }
+}
+
+/// Probabilities of logits; all equal where no logit is a number.
+#[must_use]
+pub fn softmax(logits: &[f32]) -> Vec<f32> {
+    let Some((largest, sum)) = normaliser(logits) else {
+        return logits.iter().map(|_| 1.0 / logits.len() as f32).collect();
+    };
+    logits
+        .iter()
+        .map(|logit| (f64::from(libm::expf(sound(*logit) - largest)) / sum) as f32)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! `tokenizer.json` -> a [`Tokenizer`]: text to ids and back.
+//!
+//! Invariant: all ids of its vocabulary, and those its template puts around a text, are below the vocabulary size.
+//! Truncation and padding that the file may ask for are training settings and are switched off.
+//!
+//! The `tokenizers` crate panics on some broken files, where it expects what it has not checked. [`guard`] makes errors
+//! of that, and a look at the JSON beforehand keeps it from the commonest ones.
+
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::de::IgnoredAny;
+
+use super::TOKENIZER;
+use crate::error::{Error, Result};
+
+/// Text to token ids and back.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+}
+
+fn wrong(why: impl Display) -> Error {
+    Error::text(TOKENIZER, why)
+}
+
+/// What the `tokenizers` crate answers, also when it panics.
+fn guard<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    // Nothing of ours is half changed by a panic in there; its own caches are behind locks that poison.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(wrong),
+        Err(_) => Err(wrong("what it asks for cannot be done")),
+    }
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`, for a model with so many token ids.
+    ///
+    /// # Errors
+    /// [`Error::Text`] when it is no tokenizer, or names an id that the model does not have.
+    pub fn new(json: &[u8], vocab_size: u32) -> Result<Self> {
+        let _: IgnoredAny = serde_json::from_slice(json).map_err(wrong)?;
+        let inner = guard(|| {
+            let mut inner = tokenizers::Tokenizer::from_bytes(json)?;
+            inner.with_truncation(None)?;
+            inner.with_padding(None);
+            Ok(inner)
+        })?;
+        let tokenizer = Self { inner };
+        tokenizer.check_ids(vocab_size)?;
+        Ok(tokenizer)
+    }
+
+    fn check_ids(&self, vocab_size: u32) -> Result<()> {
+        let outside = |id: u32, token: &str| {
+            let token = token.escape_debug();
+            Err(wrong(format_args!(
+                "gives token \"{token}\" the id {id}; the model's ids are below {vocab_size}"
+            )))
+        };
+        // Counting the ids in range needs no copy of the vocabulary, unlike listing it.
+        let inside = (0..vocab_size)
+            .filter(|id| self.inner.id_to_token(*id).is_some())
+            .count();
+        if inside != self.inner.get_vocab_size(true) {
+            let all = self.inner.get_vocab(true);
+            let highest = all.iter().max_by_key(|(token, id)| (**id, *token));
+            if let Some((token, id)) = highest
+                && *id >= vocab_size
+            {
+                return outside(*id, token);
+            }
+        }
+        for id in self.encode("")? {
+            if id >= vocab_size {
+                return outside(id, "of its template");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ids of a whole text, with the special tokens that belong around it.
+    ///
+    /// # Errors
+    /// [`Error::Text`] when the text has something that the vocabulary cannot express.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = guard(|| self.inner.encode_fast(text, true))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Ids of a piece of text, with nothing around it. Special tokens that the text spells out become what they spell.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = guard(|| self.inner.encode_fast(text, false))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Ids of a whole text, cut on the right to `limit` ids; the special tokens around it stay.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`]; when `limit` has no room for the special tokens.
+    pub fn encode_cut(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
+        let around = self.encode("")?.len();
+        if around > limit {
+            return Err(wrong(format_args!(
+                "puts {around} tokens around a text; the limit is {limit}"
+            )));
+        }
+        let whole = guard(|| {
+            let mut content = self.inner.encode_fast(text, false)?;
+            let direction = tokenizers::TruncationDirection::Right;
+            content.truncate(limit - around, 0, direction);
+            // What was cut off must not be processed, too.
+            drop(content.take_overflowing());
+            self.inner.post_process(content, None, true)
+        })?;
+        Ok(whole.get_ids().to_vec())
+    }
+
+    /// Text of ids, without special tokens; � where bytes are no characters. Unknown ids are skipped.
+    ///
+    /// # Errors
+    /// [`Error::Text`] when the decoder of the tokenizer fails.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        guard(|| self.inner.decode(ids, true))
+    }
+
+    /// Id of a token.
+    #[must_use]
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// A token as the vocabulary spells it.
+    #[must_use]
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+}

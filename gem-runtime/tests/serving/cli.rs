@@ -1,0 +1,256 @@
+//! The command: its options, what it writes, and how it ends.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use gem_runtime::cli::{Failure, Mode, Options, Parsed, Usage, run};
+use gem_runtime::{Engine, Error, Sampling};
+use serde_json::{Value, json};
+
+use crate::script;
+
+fn parse(arguments: &[&str]) -> Result<Parsed, Usage> {
+    Options::parse(arguments.iter().map(OsString::from))
+}
+
+fn options(arguments: &[&str]) -> Options {
+    match parse(arguments).expect("sound") {
+        Parsed::Run(options) => options,
+        Parsed::Help => panic!("no help was asked for"),
+    }
+}
+
+fn output(engine: &Engine, arguments: &[&str], input: &[u8]) -> Result<String, Failure> {
+    let mut written = Vec::new();
+    let arguments = [arguments, &["--threads", "1"]].concat();
+    run(engine, &options(&arguments), input, &mut written)?;
+    Ok(String::from_utf8(written).expect("UTF-8"))
+}
+
+fn json_output(engine: &Engine, arguments: &[&str]) -> Value {
+    let text = output(engine, arguments, &[]).expect("sound");
+    assert_eq!(text.matches('\n').count(), 1);
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn options_are_read() {
+    let options = options(&[
+        "--prompt",
+        "-x",
+        "-n",
+        "5",
+        "--temp=0.5",
+        "--top-k",
+        "4",
+        "--top-p",
+        "0.9",
+        "--min-p",
+        "0.1",
+        "--repeat",
+        "1.2",
+        "--seed",
+        "7",
+        "--stop",
+        "a",
+        "--stop",
+        "b",
+        "--threads",
+        "2",
+        "--context",
+        "99",
+        "--weights",
+        "w",
+        "--json",
+    ]);
+    assert_eq!(options.mode, Mode::Prompt("-x".to_owned()));
+    let expected = Sampling {
+        temperature: 0.5,
+        top_k: 4,
+        top_p: 0.9,
+        min_p: 0.1,
+        repetition_penalty: 1.2,
+        seed: 7,
+        max_tokens: 5,
+        stop: vec!["a".to_owned(), "b".to_owned()],
+    };
+    assert_eq!(options.sampling.over(&Sampling::default()), expected);
+    assert_eq!(
+        (options.threads, options.context, options.json),
+        (Some(2), Some(99), true)
+    );
+    assert_eq!(options.weights.as_deref(), Some("w".as_ref()));
+    let none = self::options(&["--chat"]);
+    assert_eq!(none.sampling.over(&expected), expected);
+    assert_eq!(parse(&["--chat", "--help"]), Ok(Parsed::Help));
+    assert_eq!(self::options(&["--serve"]).mode, Mode::Serve);
+}
+
+#[test]
+fn wrong_usage_is_told() {
+    let refused = |arguments: &[&str], named: &str| {
+        let usage = parse(arguments).expect_err("refused");
+        assert!(
+            usage.message.contains(named) && usage.code == 2,
+            "{usage:?}"
+        );
+    };
+    refused(&[], "--prompt");
+    refused(&["--chat", "--prompt", "x"], "exactly one");
+    refused(&["--prompt"], "--prompt");
+    refused(&["--frobnicate"], "--frobnicate");
+    refused(&["stray"], "stray");
+    refused(&["-x"], "-x");
+    refused(&["--chat", "-n", "many"], "-n many");
+    refused(&["--chat", "-n", "-1"], "-n -1");
+    refused(&["--chat", "--top-k", "1e3"], "--top-k");
+    refused(&["--chat=yes"], "chat");
+    refused(&["--chat", "--json"], "--json");
+}
+
+#[cfg(unix)]
+#[test]
+fn arguments_that_are_not_utf8_are_the_inputs_fault() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bad = OsString::from_vec(vec![b'a', 0xff]);
+    for name in ["--prompt", "--text", "--stop"] {
+        let usage = Options::parse([name.into(), bad.clone()]).expect_err("refused");
+        assert!(
+            usage.code == 1 && usage.message.contains("UTF-8"),
+            "{usage:?}"
+        );
+    }
+    // A path may be anything.
+    assert!(Options::parse(["--chat".into(), "--weights".into(), bad]).is_ok());
+}
+
+#[test]
+fn prompts_are_continued() {
+    let engine = script::writes(3, "h\u{e9} you");
+    assert_eq!(
+        output(&engine, &["--prompt", "ab"], &[]).expect("sound"),
+        "h\u{e9} you\n"
+    );
+    let cut = ["--prompt", "ab", "--stop", " y"];
+    assert_eq!(output(&engine, &cut, &[]).expect("sound"), "h\u{e9}\n");
+    let answer = json_output(&engine, &["--prompt", "ab", "-n", "2", "--json"]);
+    assert_eq!(answer["text"], "h");
+    assert_eq!(answer["tokens"], json!([104, 0xc3]));
+    assert_eq!(answer["finish"], "length");
+    assert!(answer["logprobs"][1].as_f64().is_some_and(|p| p < 0.0));
+}
+
+#[test]
+fn texts_are_classified() {
+    let engine = script::classifier();
+    let text = output(&engine, &["--text", "abcdefgh"], &[]).expect("sound");
+    assert_eq!(text.lines().count(), 3);
+    assert!(text.starts_with("0.9") && text.lines().next().is_some_and(|l| l.ends_with("long")));
+    let labels = json_output(&engine, &["--text", "abcdefgh", "--json"]);
+    assert_eq!(labels["labels"][0]["label"], "long");
+}
+
+#[test]
+fn conversations_go_line_by_line() {
+    // <s><|user|>hi<|end|><|assistant|>
+    let engine = script::writes(6, "ok");
+    let said = output(&engine, &["--chat", "-n", "3"], b"hi\r\n\nhi\n").expect("sound");
+    assert_eq!(said.lines().next(), Some("ok"));
+    assert_eq!(said.lines().count(), 2);
+    assert_eq!(output(&engine, &["--chat"], b"").expect("sound"), "");
+    assert_eq!(output(&engine, &["--chat"], b"hi").expect("sound"), "ok\n");
+    match output(&engine, &["--chat"], b"\xff\n") {
+        Err(Failure::Error(Error::Text(why))) => assert!(why.contains("UTF-8"), "{why}"),
+        other => panic!("unexpected {other:?}"),
+    }
+    let long = [&[b'x'; 100][..], b"\n"].concat();
+    let full = output(&engine, &["--chat"], &long);
+    assert!(
+        matches!(full, Err(Failure::Error(Error::Context { .. }))),
+        "{full:?}"
+    );
+}
+
+#[test]
+fn mistakes_are_errors() {
+    let engine = script::writes(2, "x");
+    let fails = |arguments: &[&str]| match output(&engine, arguments, &[]) {
+        Err(Failure::Error(e)) => e,
+        other => panic!("unexpected {other:?}"),
+    };
+    assert!(matches!(fails(&["--prompt", ""]), Error::Empty));
+    assert!(matches!(fails(&["--text", "a"]), Error::Task { .. }));
+    assert!(matches!(
+        fails(&["--prompt", "a", "--temp", "nan"]),
+        Error::Options(_)
+    ));
+    assert!(matches!(
+        fails(&["--prompt", "a", "--context", "65"]),
+        Error::Options(_)
+    ));
+    assert!(matches!(
+        fails(&["--prompt", "a", "--stop", ""]),
+        Error::Options(_)
+    ));
+}
+
+/// Takes so many bytes, then fails.
+struct Full(usize, io::ErrorKind);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.min(bytes.len()) {
+            0 => Err(self.1.into()),
+            n => {
+                self.0 -= n;
+                Ok(n)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error_and_a_full_disk_is_one() {
+    let engine = script::writes(2, "many words");
+    let arguments = options(&["--prompt", "a", "--threads", "1"]);
+    for bytes in [0, 1, 10] {
+        let left = run(
+            &engine,
+            &arguments,
+            &[][..],
+            Full(bytes, io::ErrorKind::BrokenPipe),
+        );
+        assert!(matches!(left, Err(Failure::Unread)));
+        let full = run(
+            &engine,
+            &arguments,
+            &[][..],
+            Full(bytes, io::ErrorKind::StorageFull),
+        );
+        assert!(matches!(full, Err(Failure::Output(_))));
+    }
+}
+
+#[test]
+fn pieces_are_flushed_one_by_one() {
+    struct Flushes(Vec<u8>, Vec<String>);
+    impl Write for Flushes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            let text = String::from_utf8(std::mem::take(&mut self.0)).expect("whole characters");
+            self.1.push(text);
+            Ok(())
+        }
+    }
+    let engine = script::writes(2, "a\u{e9}b");
+    let mut to = Flushes(Vec::new(), Vec::new());
+    let arguments = options(&["--prompt", "x", "--threads", "1"]);
+    run(&engine, &arguments, &[][..], &mut to).expect("sound");
+    assert_eq!(to.1, ["a", "\u{e9}", "b", "\n"]);
+}

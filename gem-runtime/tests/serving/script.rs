@@ -1,0 +1,201 @@
+//! A model that says what it is told to, with a byte-level tokenizer: token ids below 256 are bytes.
+
+use std::borrow::Cow;
+
+use gem_runtime::abi::{Ctx, Part, Program, ProgramShape, RoutingTap, Table, Units};
+use gem_runtime::storage::Weights;
+use gem_runtime::text::{Text, TextFiles};
+use gem_runtime::{Engine, ModelInfo, Task};
+use serde_json::{Value, json};
+
+use crate::toy;
+
+pub const VOCAB: u32 = 300;
+pub const BOS: u32 = 257;
+pub const END: u32 = 258;
+pub const MAX_ROWS: u32 = 16;
+pub const MAX_POSITIONS: u32 = 64;
+const MAX_OUTPUTS: u32 = 2;
+/// Distance of the scripted token's logit from all others.
+pub const MARGIN: f32 = 8.0;
+
+/// After position p the model wants token `next[p]`; the last one counts for all positions after it.
+struct Script {
+    next: Vec<u32>,
+    width: u32,
+    classifies: bool,
+    shape: ProgramShape,
+}
+
+impl Program for Script {
+    fn shape(&self) -> &ProgramShape {
+        &self.shape
+    }
+
+    fn phases(&self, part: Part) -> &[Units] {
+        match part {
+            Part::Body => &[],
+            Part::Head => &[Units::PerOutput(1)],
+        }
+    }
+
+    fn taps(&self) -> &[RoutingTap] {
+        &[]
+    }
+
+    fn tables(&self) -> &[Table] {
+        &[]
+    }
+
+    unsafe fn run(&self, _: Part, _: usize, ctx: &Ctx, begin: u32, end: u32) {
+        for output in begin..end {
+            // SAFETY: outputs name rows of the step; the arena holds a row of logits per output.
+            let (row, logits) = unsafe {
+                let row = *ctx.rows.add(*ctx.outputs.add(output as usize) as usize);
+                let logits = ctx.arena.cast::<f32>().add((output * self.width) as usize);
+                let width = self.width as usize;
+                (row, std::slice::from_raw_parts_mut(logits, width))
+            };
+            logits.fill(0.0);
+            if self.classifies {
+                // The first label is likelier the longer the text is; the others are equal.
+                logits[0] = row.visible as f32 - 4.5;
+                continue;
+            }
+            let at = (row.position as usize).min(self.next.len() - 1);
+            logits[self.next[at] as usize] = MARGIN;
+        }
+    }
+}
+
+fn engine(task: Task, next: Vec<u32>) -> Engine {
+    let labels: &[Cow<'static, str>] = match task {
+        Task::CausalLm => &[],
+        Task::SequenceClassification => &[
+            Cow::Borrowed("long"),
+            Cow::Borrowed("short"),
+            Cow::Borrowed("other"),
+        ],
+    };
+    let info = ModelInfo {
+        vocab_size: VOCAB,
+        max_positions: MAX_POSITIONS,
+        domains: Cow::Borrowed(&[]),
+        labels: Cow::Owned(labels.to_vec()),
+        eos: Cow::Borrowed(&[END]),
+        ..toy::info(task)
+    };
+    let script = Script {
+        next,
+        width: VOCAB,
+        classifies: task == Task::SequenceClassification,
+        shape: ProgramShape {
+            arena_bytes: MAX_OUTPUTS * VOCAB * 4,
+            kv_bytes_per_position: 4,
+            max_rows: MAX_ROWS,
+            max_outputs: MAX_OUTPUTS,
+            logits: 0,
+            logits_stride: VOCAB,
+            weight_bytes: 64,
+        },
+    };
+    let weights = Weights::copied(&toy::weight_file()).expect("own file");
+    let engine = Engine::new(info, Box::new(script), weights).expect("they fit");
+    engine.with_text(Some(text()))
+}
+
+/// A model that answers a prompt of `prompt` tokens, the beginning of a text included, with these.
+pub fn says(prompt: usize, answer: &[u32]) -> Engine {
+    let mut next = vec![0; prompt - 1];
+    next.extend(answer);
+    engine(Task::CausalLm, next)
+}
+
+/// A model that answers a prompt of `prompt` tokens with a text and the end of the text.
+pub fn writes(prompt: usize, answer: &str) -> Engine {
+    let mut ids: Vec<u32> = answer.bytes().map(u32::from).collect();
+    ids.push(END);
+    says(prompt, &ids)
+}
+
+/// A classifier of texts by their length: `long` from five tokens on.
+pub fn classifier() -> Engine {
+    engine(Task::SequenceClassification, Vec::new())
+}
+
+pub fn text() -> Text {
+    let files = [tokenizer_json(), tokenizer_config()].map(|json| json.to_string());
+    Text::new(
+        &TextFiles {
+            tokenizer: files[0].as_bytes(),
+            tokenizer_config: Some(files[1].as_bytes()),
+            generation_config: Some(br#"{"eos_token_id": [258, 256], "max_new_tokens": 40}"#),
+        },
+        VOCAB,
+    )
+    .expect("own files")
+}
+
+pub fn tokenizer_config() -> Value {
+    json!({
+        "bos_token": "<s>",
+        "eos_token": {"content": "<|end|>", "lstrip": false},
+        "chat_template": "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\
+                          {% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    })
+}
+
+/// How byte-level tokenizers spell a byte: printable ones as themselves, the others from U+0100 on.
+fn spelled(byte: u8) -> char {
+    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    if printable(byte) {
+        return char::from(byte);
+    }
+    let before = (0..byte).filter(|b| !printable(*b)).count();
+    char::from_u32(256 + before as u32).expect("a letter")
+}
+
+/// Spelling of several bytes.
+pub fn token(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| spelled(*b)).collect()
+}
+
+/// A byte-level tokenizer whose token 261 ends one character and begins another; `<s>` begins a text, `<|end|>` can
+/// end one.
+pub fn tokenizer_json() -> Value {
+    let mut vocab: serde_json::Map<String, Value> = (0..=255_u8)
+        .map(|b| (token(&[b]), Value::from(b)))
+        .collect();
+    vocab.insert(token(&[0xa9, 0xc3]), Value::from(261));
+    let specials = ["<pad>", "<s>", "<|end|>", "<|user|>", "<|assistant|>"];
+    vocab.extend(
+        specials
+            .iter()
+            .zip(256..)
+            .map(|(content, id)| ((*content).to_owned(), Value::from(id))),
+    );
+    let special = |(content, id): (&str, u32)| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+               "normalized": false, "special": true})
+    };
+    let byte_level = |kind: &str| json!({"type": kind, "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+    json!({
+        "version": "1.0",
+        "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
+        "padding": {"strategy": {"Fixed": 20}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 256,
+                    "pad_type_id": 0, "pad_token": "<pad>"},
+        "added_tokens": specials.into_iter().zip(256..).map(special).collect::<Vec<_>>(),
+        "normalizer": null,
+        "pre_tokenizer": byte_level("ByteLevel"),
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [257], "tokens": ["<s>"]}},
+        },
+        "decoder": byte_level("ByteLevel"),
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                  "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+                  "vocab": vocab, "merges": []},
+    })
+}

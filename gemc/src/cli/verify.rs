@@ -1,0 +1,311 @@
+//! `gemc verify`: a program against the f32 reference, on the checkpoint's evaluation text.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use gem_runtime::protocol::{Server, Setup};
+use gem_runtime::text::Text;
+use serde::Serialize;
+
+use super::build::model_name;
+use super::choices::{Device, Formats};
+use super::{Failure, Outcome, Run, Ui};
+use crate::backend::{self, Served};
+use crate::fake;
+use crate::import::Split;
+use crate::package::Parts;
+use crate::pipeline::{self, Loaded};
+use crate::reference::{Activations, Reference};
+use crate::verify::candidate::{Candidate, Executor, Program};
+use crate::verify::report::{Figures, Report};
+use crate::verify::{self, Sequence, WINDOW};
+
+/// Compare a compiled model with the f32 reference
+#[derive(clap::Args, Debug)]
+pub struct Verify {
+    /// Folder with config.json and model.safetensors
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    #[command(flatten)]
+    device: Device,
+    #[command(flatten)]
+    formats: Formats,
+    /// What is compared
+    #[arg(long, value_enum, default_value_t = Backend::Rust)]
+    backend: Backend,
+    /// Whose routing the candidate follows
+    #[arg(long, value_enum, default_value_t = Routing::Own)]
+    routing: Routing,
+    /// Precision of activations in the fake-quantised executor
+    #[arg(long, value_enum, default_value_t = Precision::Int8)]
+    activations: Precision,
+    /// Weights of the fake-quantised executor: quantised, or as they are
+    #[arg(long, value_enum, default_value_t = Weights::Quantised)]
+    weights: Weights,
+    /// What the candidate is compared with: the f32 model, or the fake-quantised one
+    #[arg(long, value_enum, default_value_t = Against::Reference)]
+    against: Against,
+    /// Tokens of evaluation text
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    tokens: usize,
+    /// Threads of the program
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+    /// Exit 3 unless the mean KL is at most this
+    #[arg(long, value_name = "X")]
+    max_kl: Option<f64>,
+    /// Exit 3 unless the share of equal top-1 choices is at least this
+    #[arg(long, value_name = "Y")]
+    min_top1: Option<f64>,
+    /// Exit 3 unless macro-F1 is at least this
+    #[arg(long, value_name = "Z")]
+    min_f1: Option<f64>,
+    /// Write one JSON value
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Backend {
+    /// The generated crate, compiled and run as a child
+    Rust,
+    /// The kernels, interpreted
+    Interp,
+    /// The f32 executor with the weights that the codes stand for
+    Fake,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Routing {
+    /// Its own
+    Own,
+    /// The reference's, so that kernel error and routing flips can be told apart
+    Reference,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Precision {
+    /// As kernels round them
+    Int8,
+    /// Not rounded
+    F32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Weights {
+    /// What the codes stand for
+    Quantised,
+    /// As in the checkpoint
+    F32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Against {
+    /// The f32 model
+    Reference,
+    /// The fake-quantised executor with int8 activations
+    Fake,
+}
+
+impl Run for Verify {
+    fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        let target = self.device.find()?;
+        let loaded = pipeline::load(&self.checkpoint)?;
+        let plan = self.formats.plan(&loaded.graph)?;
+        let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
+        let sequences = sequences(&loaded, self.tokens)?;
+        let name = model_name(&self.checkpoint);
+        let rounding = self.formats.rounding();
+        let parts = Parts {
+            name: &name,
+            loaded: &loaded,
+            compiled: &compiled,
+            plan: &plan,
+            target: &target,
+            rounding,
+        };
+        let original = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+        let mut faked = original.clone();
+        if self.weights == Weights::Quantised {
+            fake::quantise(&mut faked, &plan, rounding)?;
+        }
+        let (expected, precision) = match self.against {
+            Against::Reference => (&original, Activations::F32),
+            Against::Fake => (&faked, Activations::Int8),
+        };
+        let setup = Setup {
+            threads: self.threads,
+            context: None,
+        };
+        let graph = &loaded.graph;
+        let compare = |candidate: &mut dyn Candidate| {
+            let truth = Executor {
+                reference: expected,
+                activations: precision,
+            };
+            verify::compare(
+                truth,
+                candidate,
+                &sequences,
+                self.routing == Routing::Reference,
+                ui,
+            )
+        };
+        let mut report = match self.backend {
+            Backend::Rust => {
+                let mut served = Served::start(&backend::program(&parts, ui)?)?;
+                compare(&mut Program {
+                    peer: &mut served.client,
+                    graph,
+                    setup,
+                })?
+            }
+            Backend::Interp => {
+                let engine = backend::interpreted(&parts)?;
+                compare(&mut Program {
+                    peer: &mut Server::new(&engine, 0),
+                    graph,
+                    setup,
+                })?
+            }
+            Backend::Fake => {
+                let activations = match self.activations {
+                    Precision::Int8 => Activations::Int8,
+                    Precision::F32 => Activations::F32,
+                };
+                compare(&mut Executor {
+                    reference: &faked,
+                    activations,
+                })?
+            }
+        };
+        report.bits_per_weight = Some(compiled.layout.bits_per_weight());
+        report.weight_bytes = Some(compiled.layout.weight_bytes());
+        let holds = self.holds(&report, ui);
+        ui.result(self.json, &Shown(report))?;
+        Ok(if holds {
+            Outcome::Done
+        } else {
+            Outcome::BoundFailed
+        })
+    }
+}
+
+impl Verify {
+    fn holds(&self, report: &Report, ui: &Ui) -> bool {
+        let above =
+            |what: &str, bound: Option<f64>, found: Option<f64>, sign: f64| match (bound, found) {
+                (Some(bound), Some(found)) if sign * found > sign * bound => {
+                    ui.note(&format!("{what} is {found:.6}, bound {bound}"));
+                    false
+                }
+                (Some(_), None) => {
+                    ui.note(&format!("{what} does not apply to this model"));
+                    false
+                }
+                _ => true,
+            };
+        let kl = above("mean KL", self.max_kl, report.all.kl_mean, 1.0);
+        let top1 = above(
+            "top-1 agreement",
+            self.min_top1,
+            report.all.top1_agreement,
+            -1.0,
+        );
+        let f1 = above("macro-F1", self.min_f1, report.all.f1, -1.0);
+        kl && top1 && f1
+    }
+}
+
+/// The checkpoint's evaluation texts as sequences of ids: windows of running text, or whole texts with labels.
+fn sequences(loaded: &Loaded, tokens: usize) -> Result<Vec<Sequence>, Failure> {
+    let facts = loaded.graph.facts();
+    let dir = loaded.checkpoint.dir();
+    let classifies = facts.task == crate::graph::Task::SequenceClassification;
+    let text = Text::open(dir, facts.vocab_size as u32)?
+        .ok_or_else(|| Failure::Input(format!("{}: no tokenizer.json", dir.display()).into()))?;
+    let mut documents = Vec::new();
+    for (domain, records) in loaded.checkpoint.texts(Split::Evaluation)? {
+        for record in records {
+            let ids = if classifies {
+                text.tokenizer()
+                    .encode_cut(&record.text, facts.max_positions)?
+            } else {
+                text.tokenizer().encode_plain(&record.text)?
+            };
+            let label = record.label.map(|label| label as usize);
+            if !ids.is_empty() {
+                documents.push(Sequence {
+                    domain: domain.clone(),
+                    ids,
+                    label,
+                });
+            }
+        }
+    }
+    if documents.is_empty() {
+        let what = format!(
+            "{}: no text to compare on; allowed: evaluation/<domain>.jsonl",
+            dir.display()
+        );
+        return Err(Failure::Input(what.into()));
+    }
+    let window = if classifies {
+        facts.max_positions
+    } else {
+        WINDOW.min(facts.max_positions)
+    };
+    Ok(verify::windows(&documents, window, tokens))
+}
+
+/// The report for people.
+#[derive(Serialize)]
+struct Shown(Report);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = &self.0;
+        let all = &report.all;
+        line(f, "all", all)?;
+        for (name, figures) in &report.domains {
+            line(f, name, figures)?;
+        }
+        let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
+        writeln!(
+            f,
+            "perplexity {} (reference {})",
+            number(all.ppl),
+            number(all.ppl_reference)
+        )?;
+        writeln!(
+            f,
+            "macro-F1 {} (reference {})",
+            number(all.f1),
+            number(all.f1_reference)
+        )?;
+        writeln!(f, "KL with the same routing {}", number(all.kl_same_route))?;
+        writeln!(f, "clear disagreements {}", number(all.clear_disagreement))?;
+        for site in &report.layers {
+            writeln!(
+                f,
+                "  {} decides alike on {:.3} %",
+                site.site,
+                100.0 * site.agreement
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, name: &str, figures: &Figures) -> fmt::Result {
+    let share =
+        |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{:.2} %", 100.0 * v));
+    let kl = figures.kl_mean.unwrap_or_default();
+    let error = figures.kl_stderr.unwrap_or_default();
+    let (top1, flips) = (share(figures.top1_agreement), share(figures.flipped_tokens));
+    writeln!(
+        f,
+        "{name:18} {:6} outputs  KL {kl:.6} ± {error:.6}  top-1 {top1}  flipped {flips}",
+        figures.tokens
+    )
+}

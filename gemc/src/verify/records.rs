@@ -1,0 +1,132 @@
+//! Routing between the programs' protocol (lists of fired modules and gates) and the executor's records (flags by
+//! module), both ways.
+
+use std::sync::Arc;
+
+use gem_runtime::protocol::RoutingRecord;
+
+use crate::graph::{Graph, Op, Site, Typed, WireType};
+use crate::reference::{ClusterIds, Decisions, RouterRule, RoutingRecords, SiteRouting};
+
+/// The executor's records as a program is forced to follow them.
+#[must_use]
+pub fn to_program(records: &RoutingRecords) -> Vec<RoutingRecord> {
+    records
+        .iter()
+        .map(|(site, routing)| site_to_program(site, routing))
+        .collect()
+}
+
+fn site_to_program(site: Site, routing: &SiteRouting) -> RoutingRecord {
+    let decisions = &routing.decisions;
+    let top_k = decisions.rule.top_k;
+    let mut record = RoutingRecord {
+        site: site.to_string(),
+        modules: decisions.modules as u32,
+        top_k: top_k as u32,
+        p: decisions.p.clone(),
+        domain: decisions.domain.iter().map(|d| *d as i32).collect(),
+        cluster: routing
+            .clusters
+            .iter()
+            .flat_map(|c| c.ids.iter().map(|id| *id as i32))
+            .collect(),
+        ..RoutingRecord::default()
+    };
+    for row in 0..decisions.rows() {
+        let p = decisions.p_row(row);
+        let fired = decisions
+            .fired_row(row)
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| **f)
+            .map(|(m, _)| m);
+        let fired: Vec<usize> = fired.collect();
+        let total: f32 = if decisions.rule.renormalize {
+            fired.iter().map(|&m| p[m]).sum()
+        } else {
+            1.0
+        };
+        for slot in 0..top_k {
+            record.fired.push(fired.get(slot).map_or(-1, |&m| m as i32));
+            record
+                .gates
+                .push(fired.get(slot).map_or(0.0, |&m| p[m] / total));
+        }
+    }
+    record
+}
+
+/// What a program decided, as the executor records it. Sites that the graph does not have are left out.
+#[must_use]
+pub fn from_program(graph: &Graph<Typed>, records: Vec<RoutingRecord>) -> RoutingRecords {
+    let mut result = RoutingRecords::default();
+    for record in records {
+        let router = graph.topo().find_map(|(_, node)| match node.op {
+            Op::Router {
+                score,
+                top_k,
+                threshold,
+                renormalize,
+                ..
+            } if node.site.to_string() == record.site => Some((
+                node.site,
+                RouterRule {
+                    score,
+                    top_k: top_k as usize,
+                    threshold,
+                    renormalize,
+                },
+            )),
+            _ => None,
+        });
+        if let Some((site, rule)) = router {
+            result.insert(site, site_from_program(graph, site, rule, record));
+        }
+    }
+    result
+}
+
+fn site_from_program(
+    graph: &Graph<Typed>,
+    site: Site,
+    rule: RouterRule,
+    record: RoutingRecord,
+) -> SiteRouting {
+    let modules = record.modules as usize;
+    let rows = record.positions();
+    let mut fired = vec![false; rows * modules];
+    for (row, slots) in record
+        .fired
+        .chunks(record.top_k.max(1) as usize)
+        .enumerate()
+    {
+        for module in slots.iter().filter_map(|m| usize::try_from(*m).ok()) {
+            fired[row * modules + module] = true;
+        }
+    }
+    let count = graph.topo().find_map(|(id, node)| match graph.wire(id) {
+        WireType::Clusters { count } if node.site == site => Some(count),
+        _ => None,
+    });
+    let clusters = count.map(|count| {
+        let ids = record.cluster.iter().map(|c| *c as u32).collect();
+        Arc::new(ClusterIds {
+            count,
+            ids,
+            margins: vec![f32::INFINITY; rows],
+        })
+    });
+    let domain = record.domain.iter().map(|d| *d as u32).collect();
+    let decisions = Decisions {
+        modules,
+        rule,
+        p: record.p,
+        fired,
+        domain,
+    };
+    SiteRouting {
+        decisions: Arc::new(decisions),
+        clusters,
+    }
+}
