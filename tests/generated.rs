@@ -75,15 +75,7 @@ impl Case {
     }
 
     fn interpreted(&self) -> Engine {
-        let Self {
-            loaded,
-            compiled,
-            plan,
-            target,
-            name,
-        } = self;
-        backend::interpreted(name, loaded, compiled, plan, target, Rounding::Plain)
-            .expect("its own weights")
+        backend::interpreted(&self.parts()).expect("its own weights")
     }
 }
 

@@ -112,10 +112,10 @@ def write_golden(out):
         routing = output.routing["final"]
         tensors[f"{i}.ids"] = ids.to(torch.int32)
         tensors[f"{i}.logits"] = output.logits[0]
-        tensors[f"{i}.layers.final.p"] = routing.p[0]
-        tensors[f"{i}.layers.final.fired"] = routing.fired[0].to(torch.uint8)
-        tensors[f"{i}.layers.final.cluster"] = routing.cluster[0].to(torch.int32)
-        tensors[f"{i}.layers.final.domain"] = routing.domain[0].to(torch.int32)
+        tensors[f"{i}.final.p"] = routing.p[0]
+        tensors[f"{i}.final.fired"] = routing.fired[0].to(torch.uint8)
+        tensors[f"{i}.final.cluster"] = routing.cluster[0].to(torch.int32)
+        tensors[f"{i}.final.domain"] = routing.domain[0].to(torch.int32)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, out / "golden.safetensors")
 
 

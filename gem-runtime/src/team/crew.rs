@@ -109,6 +109,13 @@ impl Shared {
             .map(|n| n - 1)
     }
 
+    /// Runs kernels, and remembers a panic.
+    fn run(&self, kernels: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(kernels)).is_err() {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Runs chunks until none is left.
     fn work(&self) {
         let mut finished = 0;
@@ -118,10 +125,7 @@ impl Shared {
                 let begin = (open.chunks - 1 - left) * open.chunk;
                 let end = open.units.min(begin + open.chunk);
                 // SAFETY: `Crew::run`'s caller keeps the contract, and each chunk is claimed once.
-                let run = AssertUnwindSafe(|| unsafe { open.job.run(begin, end) });
-                if catch_unwind(run).is_err() {
-                    self.panicked.store(true, Ordering::Relaxed);
-                }
+                self.run(|| unsafe { open.job.run(begin, end) });
             }
             finished += 1;
         }
@@ -189,18 +193,20 @@ impl Crew {
     /// # Safety
     /// As [`crate::abi::Program::run`].
     pub(super) unsafe fn run(&mut self, job: &Job<'_>, units: u32) -> Result<()> {
-        if units > 0 {
+        if units == 1 {
+            // SAFETY: the caller keeps the contract. Nobody is woken for a single unit, nor may take it elsewhere.
+            self.shared.run(|| unsafe { job.run(0, 1) });
+        } else if units > 1 {
             let threads = self.workers.len() as u32 + 1;
             let chunk = (units / (threads * CHUNKS_PER_THREAD)).max(1);
             // SAFETY: the erased lifetime is not used after `unfinished` is zero, which is awaited below.
             let job = unsafe { core::mem::transmute::<Job<'_>, Job<'static>>(*job) };
-            let open = Open {
+            self.share(Open {
                 job,
                 units,
                 chunk,
                 chunks: units.div_ceil(chunk),
-            };
-            self.share(open);
+            });
         }
         if self.shared.panicked.load(Ordering::Relaxed) {
             return Err(Error::Poisoned);
@@ -214,9 +220,7 @@ impl Crew {
         unsafe { *shared.open.get() = Some(open) };
         shared.unfinished.store(open.chunks, Ordering::Relaxed);
         shared.unclaimed.store(open.chunks, Ordering::SeqCst);
-        if open.chunks > 1 {
-            shared.work.ring();
-        }
+        shared.work.ring();
         shared.work();
         shared
             .done

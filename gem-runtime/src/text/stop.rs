@@ -1,5 +1,8 @@
 //! Pieces of text -> the text before the first stop string, given out as early as it is certain.
 //!
+//! First is the one that is complete first (of those complete at once, the longest): generation ends there, however
+//! the text was cut into pieces.
+//!
 //! Invariant: what has been given out plus what is held back is the whole input so far, and no stop string begins in
 //! what has been given out.
 
@@ -34,9 +37,9 @@ impl StopFilter {
         let first = self
             .stops
             .iter()
-            .filter_map(|stop| self.held.find(stop.as_str()))
+            .filter_map(|stop| first_end(&self.held, stop))
             .min();
-        if let Some(at) = first {
+        if let Some((_, at)) = first {
             self.held.truncate(at);
             return Found::Stop(std::mem::take(&mut self.held));
         }
@@ -58,6 +61,12 @@ impl StopFilter {
     pub(crate) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
+}
+
+/// End and start of the first occurrence.
+fn first_end(text: &str, stop: &str) -> Option<(usize, usize)> {
+    let start = text.find(stop)?;
+    Some((start + stop.len(), start))
 }
 
 #[cfg(test)]
@@ -99,6 +108,18 @@ mod tests {
         assert_eq!(filter(&[]).push("all"), more("all"));
     }
 
+    #[test]
+    fn the_stop_string_that_is_complete_first_counts() {
+        for pieces in [&["\u{e9}\u{e9}b", "b"][..], &["\u{e9}\u{e9}bb"]] {
+            let mut found = filter(&["\u{e9}bb", "b"]);
+            assert_eq!(
+                found.push(pieces[0]),
+                Found::Stop("\u{e9}\u{e9}".to_owned())
+            );
+        }
+        assert_eq!(filter(&["b", "ab"]).push("ab"), Found::Stop(String::new()));
+    }
+
     proptest! {
         /// However a text is cut into pieces, what comes out is the text before the first stop string.
         #[test]
@@ -107,7 +128,7 @@ mod tests {
             stops in proptest::collection::vec("[ab\u{e9}]{1,4}", 0..3),
         ) {
             let whole = pieces.concat();
-            let expected = stops.iter().filter_map(|s| whole.find(s.as_str())).min();
+            let expected = stops.iter().filter_map(|s| first_end(&whole, s)).min().map(|(_, at)| at);
             let mut found = StopFilter::new(&stops);
             let mut out = String::new();
             let mut stopped = false;

@@ -2,8 +2,14 @@
 //!
 //! Invariant: all ids of its vocabulary, and those its template puts around a text, are below the vocabulary size.
 //! Truncation and padding that the file may ask for are training settings and are switched off.
+//!
+//! The `tokenizers` crate panics on some broken files, where it expects what it has not checked. [`guard`] makes errors
+//! of that, and a look at the JSON beforehand keeps it from the commonest ones.
 
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::de::IgnoredAny;
 
 use super::TOKENIZER;
 use crate::error::{Error, Result};
@@ -18,15 +24,28 @@ fn wrong(why: impl Display) -> Error {
     Error::text(TOKENIZER, why)
 }
 
+/// What the `tokenizers` crate answers, also when it panics.
+fn guard<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    // Nothing of ours is half changed by a panic in there; its own caches are behind locks that poison.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(wrong),
+        Err(_) => Err(wrong("what it asks for cannot be done")),
+    }
+}
+
 impl Tokenizer {
     /// Reads `tokenizer.json`, for a model with so many token ids.
     ///
     /// # Errors
     /// [`Error::Text`] when it is no tokenizer, or names an id that the model does not have.
     pub fn new(json: &[u8], vocab_size: u32) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(wrong)?;
-        inner.with_truncation(None).map_err(wrong)?;
-        inner.with_padding(None);
+        let _: IgnoredAny = serde_json::from_slice(json).map_err(wrong)?;
+        let inner = guard(|| {
+            let mut inner = tokenizers::Tokenizer::from_bytes(json)?;
+            inner.with_truncation(None)?;
+            inner.with_padding(None);
+            Ok(inner)
+        })?;
         let tokenizer = Self { inner };
         tokenizer.check_ids(vocab_size)?;
         Ok(tokenizer)
@@ -65,7 +84,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Text`] when the text has something that the vocabulary cannot express.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, true).map_err(wrong)?;
+        let encoding = guard(|| self.inner.encode_fast(text, true))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -74,7 +93,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(wrong)?;
+        let encoding = guard(|| self.inner.encode_fast(text, false))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -89,14 +108,14 @@ impl Tokenizer {
                 "puts {around} tokens around a text; the limit is {limit}"
             )));
         }
-        let mut content = self.inner.encode_fast(text, false).map_err(wrong)?;
-        content.truncate(limit - around, 0, tokenizers::TruncationDirection::Right);
-        // What was cut off must not be processed, too.
-        drop(content.take_overflowing());
-        let whole = self
-            .inner
-            .post_process(content, None, true)
-            .map_err(wrong)?;
+        let whole = guard(|| {
+            let mut content = self.inner.encode_fast(text, false)?;
+            let direction = tokenizers::TruncationDirection::Right;
+            content.truncate(limit - around, 0, direction);
+            // What was cut off must not be processed, too.
+            drop(content.take_overflowing());
+            self.inner.post_process(content, None, true)
+        })?;
         Ok(whole.get_ids().to_vec())
     }
 
@@ -105,7 +124,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Text`] when the decoder of the tokenizer fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, true).map_err(wrong)
+        guard(|| self.inner.decode(ids, true))
     }
 
     /// Id of a token.

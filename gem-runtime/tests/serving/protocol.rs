@@ -179,7 +179,13 @@ fn mistakes_are_answered_and_forgiven() {
             ),
             (chunks(&[2, 0]), "chunks"),
             (forced(|r| r.site = "final".to_owned()), "layers.0"),
-            (forced(|r| r.modules = 1), "3, top 1"),
+            (
+                forced(|r| {
+                    r.modules = 1;
+                    r.p.truncate(IDS.len());
+                }),
+                "3, top 1",
+            ),
             (forced(|r| r.fired[0] = 3), "forced routing"),
             (forced(|r| r.domain[8] = 4), "forced routing"),
             (

@@ -167,7 +167,14 @@ pub fn tokenizer_json() -> Value {
         .map(|b| (token(&[b]), Value::from(b)))
         .collect();
     vocab.insert(token(&[0xa9, 0xc3]), Value::from(261));
-    let special = |id: u32, content: &str| {
+    let specials = ["<pad>", "<s>", "<|end|>", "<|user|>", "<|assistant|>"];
+    vocab.extend(
+        specials
+            .iter()
+            .zip(256..)
+            .map(|(content, id)| ((*content).to_owned(), Value::from(id))),
+    );
+    let special = |(content, id): (&str, u32)| {
         json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
                "normalized": false, "special": true})
     };
@@ -177,8 +184,7 @@ pub fn tokenizer_json() -> Value {
         "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
         "padding": {"strategy": {"Fixed": 20}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 256,
                     "pad_type_id": 0, "pad_token": "<pad>"},
-        "added_tokens": [special(256, "<pad>"), special(257, "<s>"), special(258, "<|end|>"),
-                         special(259, "<|user|>"), special(260, "<|assistant|>")],
+        "added_tokens": specials.into_iter().zip(256..).map(special).collect::<Vec<_>>(),
         "normalizer": null,
         "pre_tokenizer": byte_level("ByteLevel"),
         "post_processor": {

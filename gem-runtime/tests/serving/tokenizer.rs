@@ -98,6 +98,15 @@ fn what_is_no_tokenizer_is_refused() {
     assert!(Tokenizer::new(&[0xff], VOCAB).is_err());
 }
 
+#[test]
+fn what_the_library_panics_at_is_refused() {
+    let mut json = script::tokenizer_json();
+    json["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"});
+    refusal(&json, VOCAB);
+    json["normalizer"] = json!({"type": "Replace", "pattern": {"Regex": "("}, "content": ""});
+    refusal(&json, VOCAB);
+}
+
 fn with_configs(tokens: &Value, generation: &Value) -> gem_runtime::Result<Text> {
     let json = [&script::tokenizer_json(), tokens, generation].map(Value::to_string);
     let files = TextFiles {

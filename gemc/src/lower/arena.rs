@@ -111,7 +111,7 @@ mod tests {
         let mut arena = Arena::default();
         let [a, b, c] = [100, 64, 128].map(|n| arena.buffer(n));
         for (buffer, phases) in [(a, [0, 1]), (b, [1, 2]), (c, [2, 3])] {
-            phases.map(|p| arena.touch(buffer, p));
+            phases.into_iter().for_each(|p| arena.touch(buffer, p));
         }
         let placement = arena.place();
         assert_eq!(

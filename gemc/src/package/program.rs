@@ -54,39 +54,22 @@ impl Builder {
     /// [`PackageError`]; with cargo's own words when it fails.
     pub fn build(&self, package: &Package) -> Result<PathBuf, PackageError> {
         let name = package.crate_name();
-        let mut package = package.clone();
-        let runtime = match package.runtime {
-            Runtime::Embedded => Some(runtime_files(&package)?),
-            _ => None,
-        };
-        if let Some(runtime) = &runtime {
-            package.runtime = Runtime::Path(format!("../../runtime/{}", key(&[runtime], "")));
-        }
-        let mut files = render(&package)?;
-        for (text, _) in &package.texts {
-            files.remove(text);
-        }
-        // The cache may lie in somebody's workspace.
-        if let Some(manifest) = files.get_mut("Cargo.toml") {
-            manifest.extend_from_slice(b"\n[workspace]\n");
-        }
-        let key = key(&[&files], &self.toolchain()?);
+        let sources = Sources::of(package)?;
+        let key = key(&sources.files, &self.toolchain()?);
         let program = self.cache.join("programs").join(&key).join(&name);
         if program.exists() {
             return Ok(program);
         }
         let _lock = self.lock()?;
-        if program.exists() {
-            return Ok(program);
+        // Whoever had the lock may have built it.
+        if !program.exists() {
+            if let Some((folder, runtime)) = &sources.runtime {
+                write_tree(&self.cache.join("runtime").join(folder), runtime)?;
+            }
+            let dir = self.cache.join("crates").join(&key);
+            write_tree(&dir, &sources.files)?;
+            install(&self.cargo_build(&dir, &name)?, &program)?;
         }
-        if let Some(runtime) = runtime {
-            let own = self::key(&[&runtime], "");
-            write_tree(&self.cache.join("runtime").join(own), &runtime)?;
-        }
-        let dir = self.cache.join("crates").join(&key);
-        write_tree(&dir, &files)?;
-        let built = self.cargo_build(&dir, &name)?;
-        install(&built, &program)?;
         Ok(program)
     }
 
@@ -121,12 +104,11 @@ impl Builder {
 
     /// Builds the crate in `dir`; the path of its program.
     fn cargo_build(&self, dir: &Path, name: &str) -> Result<PathBuf, PackageError> {
-        let offline = self.cargo(dir, &["fetch", "--offline"])?.status.success();
-        let mut args = vec!["build", "--release", "--features", "cli", "--bin", name];
-        if offline {
-            args.push("--offline");
+        const ARGS: &[&str] = &["build", "--release", "--features", "cli", "--bin"];
+        let mut output = self.cargo(dir, &[ARGS, &[name, "--offline"]].concat())?;
+        if needs_network(&output) {
+            output = self.cargo(dir, &[ARGS, &[name]].concat())?;
         }
-        let output = self.cargo(dir, &args)?;
         if !output.status.success() {
             let output = last_lines(&output.stderr);
             return Err(PackageError::Cargo { output });
@@ -179,24 +161,49 @@ fn run(command: &mut Command, program: &OsString) -> Result<Output, PackageError
         })
 }
 
-/// The runtime's files, relative to its own folder.
-fn runtime_files(package: &Package) -> Result<Files, PackageError> {
-    debug_assert_eq!(package.runtime, Runtime::Embedded);
-    let files = super::runtime::files()?;
-    Ok(files
-        .into_iter()
-        .map(|(path, text)| (path, text.into_bytes()))
-        .collect())
+/// Whether cargo failed only because a crate has not been downloaded yet.
+fn needs_network(output: &Output) -> bool {
+    !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("--offline")
+}
+
+/// What cargo compiles: the crate, and the runtime in a folder that all crates share.
+struct Sources {
+    files: Files,
+    runtime: Option<(String, Files)>,
+}
+
+impl Sources {
+    fn of(package: &Package) -> Result<Self, PackageError> {
+        let mut package = package.clone();
+        let mut shared = None;
+        if package.runtime == Runtime::Embedded {
+            let text = |(path, text): (String, String)| (path, text.into_bytes());
+            let runtime: Files = super::runtime::files()?.into_iter().map(text).collect();
+            let folder = key(&runtime, "");
+            package.runtime = Runtime::Path(format!("../../runtime/{folder}"));
+            shared = Some((folder, runtime));
+        }
+        package.texts.clear();
+        let mut files = render(&package)?;
+        // The cache may lie in somebody's workspace.
+        if let Some(manifest) = files.get_mut("Cargo.toml") {
+            manifest.extend_from_slice(b"\n[workspace]\n");
+        }
+        Ok(Self {
+            files,
+            runtime: shared,
+        })
+    }
 }
 
 /// A name for these files and this circumstance.
-fn key(trees: &[&Files], circumstance: &str) -> String {
+fn key(files: &Files, circumstance: &str) -> String {
     let mut hasher = Sha256::new();
     let mut add = |bytes: &[u8]| {
         hasher.update((bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    for (path, bytes) in trees.iter().copied().flatten() {
+    for (path, bytes) in files {
         add(path.as_bytes());
         add(bytes);
     }
@@ -225,8 +232,12 @@ fn install(from: &Path, to: &Path) -> Result<(), PackageError> {
         fs::create_dir_all(parent).map_err(PackageError::io(parent))?;
     }
     let partial = to.with_extension("partial");
-    fs::copy(from, &partial).map_err(PackageError::io(from))?;
-    fs::rename(&partial, to).map_err(PackageError::io(to))
+    let copied = fs::copy(from, &partial).and_then(|_| fs::rename(&partial, to));
+    copied.map_err(|e| {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&partial);
+        PackageError::io(to)(e)
+    })
 }
 
 /// The end of a long text.

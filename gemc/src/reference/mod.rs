@@ -19,7 +19,7 @@ mod ops;
 mod options;
 mod records;
 mod rope;
-pub mod round;
+mod round;
 mod router;
 mod weights;
 mod wire;

@@ -68,6 +68,6 @@ pub enum Activations {
     /// As computed.
     #[default]
     F32,
-    /// Rounded to int8 per block of 32, as the kernels do; see [`super::round`].
+    /// Rounded to int8 per block of 32, as the kernels do.
     Int8,
 }

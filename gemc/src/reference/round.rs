@@ -1,46 +1,35 @@
-//! The kernels' rounding of activations: a block of up to 32 values in, int8 codes and one f32 scale out.
+//! A row of activations in, what the kernels' int8 codes stand for out.
 //!
-//! Executor and kernels agree bit for bit on codes and scale; a shorter last block behaves as if padded with zeros.
+//! The rule is [`gem_runtime::format::activation`]'s, bit for bit; here it runs over whole rows and vectorises. A
+//! shorter last block behaves as if padded with zeros.
 
-/// Columns that share a scale.
-pub const BLOCK: usize = 32;
+use gem_runtime::format::BLOCK;
+use gem_runtime::format::activation::TINY;
 
 /// Added and subtracted, rounds |x| < 2^22 to the nearest integer, ties to even (1.5 * 2^23).
 const ROUND: f32 = 12_582_912.0;
 
-/// `(inverse, scale)` of a block: codes are `round_ties_even(x * inverse)`, values `code * scale`.
-///
-/// A block of zeros, or of values so small that the inverse is not finite, has both zero.
-#[must_use]
-pub fn block_scale(block: &[f32]) -> (f32, f32) {
-    let largest = largest_magnitude(block);
-    let inverse = 127.0 / largest;
-    if inverse.is_finite() {
-        (inverse, largest * (1.0 / 127.0))
-    } else {
-        (0.0, 0.0)
-    }
-}
-
-/// Codes in -127..=127 of one block of at most [`BLOCK`] values, and the scale.
+/// Rounds each value of a row to the nearest one that its block of 32 can represent.
 ///
 /// # Panics
-/// When `codes` is shorter than `block`.
-pub fn encode_block(block: &[f32], codes: &mut [i8]) -> f32 {
-    let (inverse, scale) = block_scale(block);
-    for (code, x) in codes[..block.len()].iter_mut().zip(block) {
-        *code = round_ties_even(x * inverse) as i8;
-    }
-    scale
-}
-
-/// Replaces each value of a row by what its code stands for.
-pub fn round_row(row: &[f32], out: &mut [f32]) {
+/// When the two differ in length.
+pub(super) fn round_row(row: &[f32], out: &mut [f32]) {
+    assert_eq!(row.len(), out.len());
     for (block, rounded) in row.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
         let (inverse, scale) = block_scale(block);
         for (y, x) in rounded.iter_mut().zip(block) {
             *y = round_ties_even(x * inverse) * scale;
         }
+    }
+}
+
+/// `(inverse, scale)` of a block: codes are `round_ties_even(x * inverse)`, values `code * scale`.
+fn block_scale(block: &[f32]) -> (f32, f32) {
+    let largest = largest_magnitude(block);
+    if largest > TINY {
+        (127.0 / largest, largest * (1.0 / 127.0))
+    } else {
+        (0.0, 0.0)
     }
 }
 
@@ -71,54 +60,44 @@ fn larger(a: f32, b: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use gem_runtime::format::activation::quantise_block;
+
     use super::*;
 
-    fn plain(row: &[f32]) -> Vec<f32> {
+    fn by_the_rule(row: &[f32]) -> Vec<f32> {
         let mut padded = row.to_vec();
         padded.resize(row.len().next_multiple_of(BLOCK), 0.0);
-        let mut out = Vec::new();
-        for block in padded.chunks(BLOCK) {
-            let largest = block.iter().fold(0.0f32, |a, x| a.max(x.abs()));
-            let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
-            let scale = largest * (1.0 / 127.0);
-            out.extend(block.iter().map(|x| {
-                let code = (x * inverse).round_ties_even() as i8;
-                f32::from(code) * scale
-            }));
-        }
+        let (blocks, _) = padded.as_chunks::<BLOCK>();
+        let mut out: Vec<f32> = blocks
+            .iter()
+            .map(quantise_block)
+            .flat_map(|block| block.codes.map(|code| f32::from(code) * block.scale))
+            .collect();
         out.truncate(row.len());
         out
     }
 
     #[test]
-    fn rounds_like_the_definition_at_every_length() {
+    fn rounds_like_the_kernels_at_every_length_and_magnitude() {
         for n in [1, 7, 8, 31, 32, 33, 64, 77] {
-            let row: Vec<f32> = (0..n)
-                .map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.037)
-                .collect();
-            let mut out = vec![0.0; n];
-            round_row(&row, &mut out);
-            assert_eq!(out, plain(&row), "{n} columns");
+            for magnitude in [1.0, 3e-39, 1e-30, 1e-29, 7e30] {
+                let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) * 0.037 * magnitude;
+                let row: Vec<f32> = (0..n).map(value).collect();
+                let mut out = vec![9.0; n];
+                round_row(&row, &mut out);
+                assert_eq!(out, by_the_rule(&row), "{n} columns of about {magnitude:e}");
+            }
         }
     }
 
     #[test]
-    fn ties_go_to_even_and_the_largest_value_gets_127() {
-        let mut block = [0.0f32; BLOCK];
-        block[..4].copy_from_slice(&[127.0, 0.5, 1.5, -2.5]);
-        let mut codes = [9i8; BLOCK];
-        let scale = encode_block(&block, &mut codes);
-        assert_eq!(codes[..5], [127, 0, 2, -2, 0]);
-        assert!((scale - 1.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn zero_and_vanishing_blocks_are_zero() {
-        for tiny in [0.0, 1e-40] {
-            let block = [tiny; BLOCK];
-            let mut codes = [9i8; BLOCK];
-            assert_eq!(encode_block(&block, &mut codes), 0.0);
-            assert_eq!(codes, [0; BLOCK]);
-        }
+    fn ties_go_to_even_and_zeros_stay() {
+        let mut row = [0.0f32; 2 * BLOCK];
+        row[..4].copy_from_slice(&[127.0, 0.5, 1.5, -2.5]);
+        let mut out = [9.0f32; 2 * BLOCK];
+        round_row(&row, &mut out);
+        let codes = out[..5].iter().map(|x| x.round());
+        assert!(codes.eq([127.0, 0.0, 2.0, -2.0, 0.0]));
+        assert_eq!(out[BLOCK..], [0.0; BLOCK]);
     }
 }

@@ -50,7 +50,9 @@ impl Memory {
 fn stream(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed;
     move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 }
@@ -88,7 +90,11 @@ fn arena() -> Memory {
         arena.put(at + 68, &lane.to_le_bytes());
     }
     for i in 0..192 {
-        let byte = if i < 64 { (next().abs() * 63.0) as i8 } else { (next() * 127.0) as i8 };
+        let byte = if i < 64 {
+            (next().abs() * 63.0) as i8
+        } else {
+            (next() * 127.0) as i8
+        };
         arena.put(place::BYTES + i, &[byte as u8]);
     }
     for i in 0..MAX_ROWS as u32 {
@@ -98,9 +104,24 @@ fn arena() -> Memory {
 }
 
 const ROWS: [Row; 3] = [
-    Row { token: 7, slot: 0, position: 0, visible: 1 },
-    Row { token: 4, slot: 1, position: 2, visible: 3 },
-    Row { token: 9, slot: 0, position: 4, visible: 5 },
+    Row {
+        token: 7,
+        slot: 0,
+        position: 0,
+        visible: 1,
+    },
+    Row {
+        token: 4,
+        slot: 1,
+        position: 2,
+        visible: 3,
+    },
+    Row {
+        token: 9,
+        slot: 0,
+        position: 4,
+        visible: 5,
+    },
 ];
 
 /// Runs everything on one thread; the arena afterwards.
@@ -109,8 +130,13 @@ fn run(program: &CompiledProgram) -> Memory {
     let mut file = Memory::zeroed(size.bytes);
     file.put(0, &pack(&size, &weights(), None, Rounding::Search));
     let mut arena = arena();
-    let mut slots: Vec<Memory> = (0..SLOTS).map(|_| Memory::zeroed((KV_BYTES * CONTEXT) as usize)).collect();
-    let kv: Vec<*mut u8> = slots.iter_mut().map(|slot| slot.0.as_mut_ptr().cast()).collect();
+    let mut slots: Vec<Memory> = (0..SLOTS)
+        .map(|_| Memory::zeroed((KV_BYTES * CONTEXT) as usize))
+        .collect();
+    let kv: Vec<*mut u8> = slots
+        .iter_mut()
+        .map(|slot| slot.0.as_mut_ptr().cast())
+        .collect();
     let outputs = [2u32, 0];
     let ctx = Ctx {
         weights: file.0.as_ptr().cast(),
@@ -146,11 +172,22 @@ fn every_level_gives_the_bits_of_the_portable_one() {
         (Level::X86V4Vnni, &small::x86_v4_vnni::PROGRAM),
     ] {
         if !level.supported() {
-            println!("{} not run: this CPU lacks some of {}", level.name(), level.features());
+            println!(
+                "{} not run: this CPU lacks some of {}",
+                level.name(),
+                level.features()
+            );
             continue;
         }
         let got = run(program);
-        for (i, (want, got)) in want.bytes().as_chunks::<4>().0.iter().zip(got.bytes().as_chunks::<4>().0).enumerate() {
+        for (i, (want, got)) in want
+            .bytes()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .zip(got.bytes().as_chunks::<4>().0)
+            .enumerate()
+        {
             assert_eq!(want, got, "{} at byte {}", level.name(), 4 * i);
         }
     }
@@ -183,7 +220,11 @@ fn the_product_follows_the_dot_rule_to_the_bit() {
         for out in 0..MATRIX[0] {
             let got = arena.float(place::PRODUCT, row * MATRIX[0] + out);
             let want = expected_product(&size, &unit, x, out);
-            assert_eq!(got.to_bits(), want.to_bits(), "row {row}, output {out}: {got} {want}");
+            assert_eq!(
+                got.to_bits(),
+                want.to_bits(),
+                "row {row}, output {out}: {got} {want}"
+            );
         }
     }
 }
@@ -208,15 +249,25 @@ fn statements_do_what_they_say() {
     // Three rows, so sums are cubed: row 2 sees row 0, both of slot 0; positions 1 to 3 of it are zero.
     let product = |row: usize, lane: usize| arena.float(place::PRODUCT, row * 32 + lane);
     for lane in 0..16 {
-        let sums = [product(0, lane), product(1, lane), product(0, lane) + product(2, lane)];
+        let sums = [
+            product(0, lane),
+            product(1, lane),
+            product(0, lane) + product(2, lane),
+        ];
         for (row, sum) in sums.into_iter().enumerate() {
             let cube = (sum * sum).mul_add(sum, 0.5);
             let got = arena.float(place::ROWS, row * 16 + lane);
             assert_eq!(got, cube + cube + cube, "row {row}, lane {lane}");
         }
         // Outputs are rows 2 and 0.
-        assert_eq!(arena.float(place::LOGITS, lane), arena.float(place::ROWS, 32 + lane));
-        assert_eq!(arena.float(place::LOGITS, 16 + lane), arena.float(place::ROWS, lane));
+        assert_eq!(
+            arena.float(place::LOGITS, lane),
+            arena.float(place::ROWS, 32 + lane)
+        );
+        assert_eq!(
+            arena.float(place::LOGITS, 16 + lane),
+            arena.float(place::ROWS, lane)
+        );
     }
     // Odd tokens are tripled, even ones doubled, the unused row is left alone.
     let called: Vec<i32> = (0..4).map(|row| arena.int(place::CALLED, row)).collect();

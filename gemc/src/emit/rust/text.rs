@@ -103,7 +103,9 @@ mod tests {
         let element = comment_element("an element");
         let text = render(
             "Header.",
-            quote!(fn f() { #say let x = 1; } const A: [u8; 1] = [#element 1];),
+            // Entries of tables are long, so that each stands on lines of its own.
+            quote!(fn f() { #say let x = 1; } const A: [[u64; 3]; 1] =
+                [#element [11_111_111_111_111_111, 11_111_111_111_111_111, 11_111_111_111_111_111]];),
         );
         assert!(text.starts_with("//! Header.\n"), "{text}");
         assert!(

@@ -23,6 +23,8 @@
 mod function;
 mod kernel;
 mod ops;
+#[cfg(test)]
+mod tests;
 
 pub use function::{FunctionBuilder, FunctionRef};
 pub use kernel::KernelBuilder;

@@ -83,7 +83,7 @@ fn region_rule(space: Space, elem: Elem, len: Extent, mutable: bool) -> Option<S
         || at(len, 1) < 0
     {
         return Some(format!(
-            "length is {len}, expected factors in 0..={MAX_PER_CONTEXT} and 0..={MAX_FIXED}"
+            "length is {len}, expected at least 0 for every context, of at most {MAX_PER_CONTEXT}*context+{MAX_FIXED}"
         ));
     }
     if len.per_context != 0 && space != Space::Kv {
