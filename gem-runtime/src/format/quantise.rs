@@ -68,12 +68,42 @@ pub fn quantise_row(
     if let Some(importance) = importance {
         assert_eq!(importance.len(), weights.len(), "one importance per column");
     }
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: just asked.
+        return unsafe { with_avx2(codec, weights, importance, rounding, out) };
+    }
+    anywhere(codec, weights, importance, rounding, out);
+}
+
+/// The same operations in wider registers. Nothing is contracted or reassociated, so the bits are the same.
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+#[target_feature(enable = "avx2")]
+fn with_avx2(
+    codec: Codec,
+    weights: &[f32],
+    importance: Option<&[f32]>,
+    rounding: Rounding,
+    out: &mut QuantisedRow,
+) {
+    anywhere(codec, weights, importance, rounding, out);
+}
+
+#[inline(always)]
+pub(super) fn anywhere(
+    codec: Codec,
+    weights: &[f32],
+    importance: Option<&[f32]>,
+    rounding: Rounding,
+    out: &mut QuantisedRow,
+) {
     with_grid!(codec, G => match rounding {
         Rounding::Plain => plain::<G>(weights, out),
         Rounding::Search => search::row::<G>(weights, importance, out),
     });
 }
 
+#[inline(always)]
 fn plain<G: Grid>(weights: &[f32], out: &mut QuantisedRow) {
     let Some(row) = NormalisedRow::of::<G>(weights, out) else {
         return;
@@ -106,6 +136,7 @@ fn end_scale<G: Grid>(extreme: f32) -> f32 {
 }
 
 /// The value of largest magnitude, the first of equals.
+#[inline(always)]
 pub(super) fn extreme(x: &[f32; BLOCK]) -> f32 {
     x.iter().fold(
         0.0f32,
@@ -114,6 +145,7 @@ pub(super) fn extreme(x: &[f32; BLOCK]) -> f32 {
 }
 
 /// Codes of a block for a given row scale and scale byte.
+#[inline(always)]
 pub(super) fn round_block<G: Grid>(x: &[f32; BLOCK], row_scale: f32, byte: u8, codes: &mut [i8]) {
     let inverse = 1.0 / (row_scale * G::scale(byte) as f32);
     let shift = (G::SHIFT * i32::from(byte & 1)) as f32;
@@ -147,7 +179,7 @@ impl<'a> NormalisedRow<'a> {
     }
 
     /// A block, normalised and padded with zeros.
-    #[inline]
+    #[inline(always)]
     pub(super) fn block(&self, index: usize) -> [f32; BLOCK] {
         let mut x = [0.0; BLOCK];
         let start = index * BLOCK;

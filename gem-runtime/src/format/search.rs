@@ -15,24 +15,8 @@ const DAMPING: f32 = 0.01;
 type Lanes = [f32; BLOCK];
 
 /// Quantises a row for the least weighted squared error.
-pub(super) fn row<G: Grid>(weights: &[f32], importance: Option<&[f32]>, out: &mut QuantisedRow) {
-    #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: just asked.
-        return unsafe { row_avx2::<G>(weights, importance, out) };
-    }
-    row_anywhere::<G>(weights, importance, out);
-}
-
-/// The same operations in wider registers. Without fused multiplication nothing is contracted: the same bits.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn row_avx2<G: Grid>(weights: &[f32], importance: Option<&[f32]>, out: &mut QuantisedRow) {
-    row_anywhere::<G>(weights, importance, out);
-}
-
 #[inline(always)]
-pub(super) fn row_anywhere<G: Grid>(
+pub(super) fn row<G: Grid>(
     weights: &[f32],
     importance: Option<&[f32]>,
     out: &mut QuantisedRow,
