@@ -1,6 +1,7 @@
 //! Which weights, programs and facts make an engine, and which do not.
 #![cfg(feature = "std")]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod toy;
 
 use std::io::Write as _;

@@ -1,6 +1,7 @@
 //! Sessions over a program written by hand: steps, chunks, limits, truncation, forced routing, sharing.
 #![cfg(feature = "std")]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod toy;
 
 use gem_runtime::abi::RoutingTap;

@@ -8,8 +8,10 @@ mod classify;
 mod cli;
 mod generate;
 mod protocol;
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod script;
 mod stream;
 mod tokenizer;
+#[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../toy/mod.rs"]
 mod toy;

@@ -1,11 +1,12 @@
 //! A model that says what it is told to, with a byte-level tokenizer: token ids below 256 are bytes.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use gem_runtime::abi::{Ctx, Part, Program, ProgramShape, RoutingTap, Table, Units};
 use gem_runtime::storage::Weights;
 use gem_runtime::text::{Text, TextFiles};
-use gem_runtime::{Engine, ModelInfo, Task};
+use gem_runtime::{Engine, ModelInfo, Result, Task};
 use serde_json::{Value, json};
 
 use crate::toy;
@@ -69,6 +70,19 @@ impl Program for Script {
 }
 
 fn engine(task: Task, next: Vec<u32>) -> Engine {
+    let weights = Weights::copied(&toy::weight_file()).expect("own file");
+    let engine = joined(task, next, weights).expect("they fit");
+    engine.with_text(Some(text()))
+}
+
+/// A model without a tokenizer of its own, with a weight file, that answers a prompt of two tokens with a word.
+pub fn opened(weights: &Path) -> Result<Engine> {
+    let ids = [0].into_iter().chain("h\u{e9}llo".bytes().map(u32::from));
+    let next = ids.chain([END]).collect();
+    joined(Task::CausalLm, next, Weights::open(weights)?)
+}
+
+fn joined(task: Task, next: Vec<u32>, weights: Weights) -> Result<Engine> {
     let labels: &[Cow<'static, str>] = match task {
         Task::CausalLm => &[],
         Task::SequenceClassification => &[
@@ -99,9 +113,7 @@ fn engine(task: Task, next: Vec<u32>) -> Engine {
             weight_bytes: 64,
         },
     };
-    let weights = Weights::copied(&toy::weight_file()).expect("own file");
-    let engine = Engine::new(info, Box::new(script), weights).expect("they fit");
-    engine.with_text(Some(text()))
+    Engine::new(info, Box::new(script), weights)
 }
 
 /// A model that answers a prompt of `prompt` tokens, the beginning of a text included, with these.

@@ -1,6 +1,6 @@
 //! Tokenizers and the files beside them: what is read, what is refused.
 
-use gem_runtime::text::{Text, TextFiles, Tokenizer, fuzz_text};
+use gem_runtime::text::{Message, Text, TextFiles, Tokenizer, fuzz_text};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -206,6 +206,41 @@ fn a_folder_is_read_as_far_as_it_goes() {
     assert!(text.chat_template().is_some());
     write("generation_config.json", "{");
     assert!(Text::open(dir.path(), VOCAB).is_err());
+}
+
+/// The texts of the checkpoints that other crates' tests run; this crate may also stand alone.
+#[test]
+fn example_checkpoints_can_be_read() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let folders = ["checkpoints", "models"]
+        .iter()
+        .filter_map(|kind| std::fs::read_dir(examples.join(kind)).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    for folder in folders {
+        let Ok(config) = std::fs::read(folder.join("config.json")) else {
+            continue;
+        };
+        let config: Value = serde_json::from_slice(&config).expect("JSON");
+        let vocab = config["vocab_size"].as_u64().expect("a number") as u32;
+        let text = Text::open(&folder, vocab).expect("sound");
+        let Some(text) = text else { continue };
+        let said = "h\u{e9} \u{1f600} 12";
+        let ids = text.tokenizer().encode(said).expect("text");
+        assert!(ids.iter().all(|id| *id < vocab));
+        assert_eq!(
+            text.tokenizer().decode(&ids).expect("ids"),
+            said,
+            "{}",
+            folder.display()
+        );
+        if text.chat_template().is_some() {
+            let ids = text
+                .encode_chat(&[Message::user(said)])
+                .expect("a conversation");
+            assert!(text.tokenizer().decode(&ids).expect("ids").contains(said));
+        }
+    }
 }
 
 proptest! {

@@ -1,0 +1,248 @@
+//! The command as a process: exit codes, streams, and that no one's leaving makes it panic.
+//!
+//! The test program runs itself: with [`AS_PROGRAM`] set it is the command.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output, Stdio};
+
+use gem_runtime::protocol::{Client, Peer as _};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tempfile::TempDir;
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "serving/script.rs"]
+mod script;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod toy;
+
+const AS_PROGRAM: &str = "GEM_RUNTIME_TEST_AS_PROGRAM";
+
+fn main() -> ExitCode {
+    if std::env::var_os(AS_PROGRAM).is_some() {
+        return gem_runtime::cli::main(script::opened);
+    }
+    let trial = |name: &str, test: fn()| {
+        Trial::test(name, move || {
+            test();
+            Ok::<(), Failed>(())
+        })
+    };
+    let trials = vec![
+        trial("help_is_written_and_all_is_well", help),
+        trial("usage_errors_end_with_2", usage),
+        trial("input_errors_end_with_1", input),
+        trial("text_comes_out", text),
+        trial("who_stops_reading_stops_nothing", unread),
+        trial("a_full_disk_is_an_error", full_disk),
+        trial("requests_are_served", served),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A folder with a model; the tokenizer is beside the weights.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(TempDir::new().expect("a folder"));
+        folder.write("model.gemw", &toy::weight_file());
+        let files = [
+            ("tokenizer.json", script::tokenizer_json()),
+            ("tokenizer_config.json", script::tokenizer_config()),
+        ];
+        for (name, json) in files {
+            folder.write(name, json.to_string().as_bytes());
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).expect("space");
+    }
+
+    /// The command with this folder's weights.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.arg("--weights").arg(self.path("model.gemw"));
+        command
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let itself = std::env::current_exe().expect("a path");
+    let mut command = Command::new(itself);
+    command.env(AS_PROGRAM, "1").args(arguments);
+    command
+}
+
+/// Runs a command to its end: exit code, output, errors.
+fn ended(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.stdin(Stdio::null()).output().expect("a process");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// Runs a command that must fail with a code and one report that names something.
+fn refused(command: &mut Command, code: i32, named: &str) {
+    let (found, output, errors) = ended(command);
+    assert_eq!((found, &*output), (Some(code), ""), "{errors}");
+    assert!(
+        errors.contains(named) && !errors.contains("panicked"),
+        "{errors}"
+    );
+}
+
+fn help() {
+    let (code, output, errors) = ended(&mut command(&["--chat", "--help"]));
+    assert_eq!((code, &*errors), (Some(0), ""));
+    assert!(output.contains("--prompt TEXT") && !output.contains("NAME"));
+}
+
+fn usage() {
+    refused(&mut command(&[]), 2, "--prompt");
+    refused(&mut command(&["--frobnicate"]), 2, "--frobnicate");
+    refused(&mut command(&["--chat", "-n", "x"]), 2, "-n x");
+    let folder = Folder::new();
+    refused(
+        &mut folder.command(&["--prompt", "a", "--temp", "nan"]),
+        2,
+        "temperature",
+    );
+    refused(
+        &mut folder.command(&["--prompt", "a", "--threads", "0"]),
+        2,
+        "threads",
+    );
+    refused(
+        &mut folder.command(&["--prompt", "a", "--context", "9999"]),
+        2,
+        "context",
+    );
+}
+
+fn input() {
+    let folder = Folder::new();
+    refused(&mut folder.command(&["--prompt", ""]), 1, "no tokens");
+    refused(&mut folder.command(&["--text", "a"]), 1, "classify");
+    refused(&mut command(&["--chat"]), 1, "model.gemw");
+    refused(
+        &mut command(&["--chat", "--weights", "/nowhere/x"]),
+        1,
+        "/nowhere/x",
+    );
+    refused(&mut not_utf8(), 1, "UTF-8");
+    folder.write("tokenizer.json", b"{");
+    refused(&mut folder.command(&["--chat"]), 1, "tokenizer.json");
+    fs::remove_file(folder.path("tokenizer.json")).expect("there");
+    refused(&mut folder.command(&["--chat"]), 1, "no tokenizer");
+    folder.write("model.gemw", b"GEMW");
+    refused(&mut folder.command(&["--chat"]), 1, "weight file");
+}
+
+#[cfg(unix)]
+fn not_utf8() -> Command {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut command = command(&["--prompt"]);
+    command.arg(OsString::from_vec(vec![0xff, b'a']));
+    command
+}
+
+#[cfg(not(unix))]
+fn not_utf8() -> Command {
+    use std::os::windows::ffi::OsStringExt as _;
+    let mut command = command(&["--prompt"]);
+    command.arg(OsString::from_wide(&[0xd800]));
+    command
+}
+
+fn text() {
+    let folder = Folder::new();
+    let (code, output, errors) = ended(&mut folder.command(&["--prompt", "a"]));
+    assert_eq!((code, &*output, &*errors), (Some(0), "h\u{e9}llo\n", ""));
+}
+
+fn unread() {
+    let folder = Folder::new();
+    let mut child = folder
+        .command(&["--prompt", "a"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+}
+
+/// Where the system has a device that is always full.
+fn full_disk() {
+    let device = Path::new("/dev/full");
+    if !device.exists() {
+        return;
+    }
+    let full = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .open(device)
+            .expect("a device")
+    };
+    let folder = Folder::new();
+    for arguments in [&["--prompt", "a"][..], &["--help"]] {
+        let output = folder
+            .command(arguments)
+            .stdout(full())
+            .output()
+            .expect("a process");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.contains("standard output") && !errors.contains("panicked"),
+            "{errors}"
+        );
+    }
+    // Nowhere to complain to, either.
+    let status = command(&["--frobnicate"]).stderr(full()).status();
+    assert_eq!(status.expect("a process").code(), Some(2));
+}
+
+fn served() {
+    let folder = Folder::new();
+    // Requests need no tokenizer.
+    fs::remove_file(folder.path("tokenizer.json")).expect("there");
+    let mut child = folder
+        .command(&["--serve"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let from = BufReader::new(child.stdout.take().expect("piped"));
+    let mut client = Client::new(from, child.stdin.take().expect("piped"));
+    assert_eq!(client.info().expect("an answer").vocab_size, script::VOCAB);
+    drop(client);
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
+    let mut child = folder
+        .command(&["--serve"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a process");
+    let mut to = child.stdin.take().expect("piped");
+    to.write_all(b"no frame at all").expect("a reader");
+    drop(to);
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("protocol"));
+}
