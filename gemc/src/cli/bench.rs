@@ -1,31 +1,24 @@
 //! `gemc bench`: how fast a compiled program is, beside how fast this machine reads memory.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use gem_runtime::hex;
-use gem_runtime::protocol::{BenchRequest, Peer, ProbeRequest};
+use gem_runtime::protocol::{BenchRequest, ProbeRequest};
 use serde::Serialize;
 
-use super::build::model_name;
-use super::choices::{Device, Formats};
+use super::model::{Backend, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
-use crate::backend::{self, Served};
 use crate::graph::Task;
-use crate::package::Parts;
-use crate::pipeline;
 use crate::progress::Progress as _;
 
 /// Measure prefill and decode speed of a compiled model
 #[derive(clap::Args, Debug)]
 pub struct Bench {
-    /// Folder with config.json and model.safetensors
-    #[arg(value_name = "CKPT")]
-    checkpoint: PathBuf,
     #[command(flatten)]
-    device: Device,
-    #[command(flatten)]
-    formats: Formats,
+    model: ModelArgs,
+    /// What runs the kernels
+    #[arg(long, value_enum, default_value_t = Backend::Rust)]
+    backend: Backend,
     /// Tokens of the prompt
     #[arg(short = 'p', value_name = "N", default_value_t = 256)]
     prefill: u32,
@@ -89,22 +82,8 @@ impl fmt::Display for Table {
 
 impl Run for Bench {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
-        let target = self.device.find()?;
-        let loaded = pipeline::load(&self.checkpoint)?;
-        let plan = self.formats.plan(&loaded.graph)?;
-        let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
-        let name = model_name(&self.checkpoint);
-        let rounding = self.formats.rounding();
-        let parts = Parts {
-            name: &name,
-            loaded: &loaded,
-            compiled: &compiled,
-            plan: &plan,
-            target: &target,
-            rounding,
-        };
-        let program = backend::program(&parts, ui)?;
-        let decode = if loaded.graph.facts().task == Task::CausalLm {
+        let model = self.model.compile()?;
+        let decode = if model.loaded.graph.facts().task == Task::CausalLm {
             self.decode
         } else {
             0
@@ -112,28 +91,30 @@ impl Run for Bench {
         ui.start("measuring", self.threads.len() as u64);
         let mut table = Vec::new();
         for &threads in &self.threads {
-            // A process for each, so that memory figures do not mix.
-            let mut served = Served::start(&program)?;
             let request = BenchRequest {
                 prefill: self.prefill,
                 decode,
                 runs: self.runs,
                 threads: Some(threads),
             };
-            let result = served.client.bench(&request)?;
-            let probe = served.client.probe(&ProbeRequest {
+            let probe = ProbeRequest {
                 threads: Some(threads),
                 ..ProbeRequest::default()
+            };
+            // Started anew for each, so that memory figures do not mix.
+            let (result, probe) = model.answer(self.backend, ui, |peer| {
+                Ok((peer.bench(&request)?, peer.probe(&probe)?))
             })?;
-            let per_token = compiled.layout.bytes_per_token(&loaded.graph);
+            let layout = &model.compiled.layout;
+            let per_token = layout.bytes_per_token(&model.loaded.graph);
             let read_gb_s = probe.bytes_per_second / 1e9;
             let decode_tok_s = speed(decode, &result.decode_ns);
             table.push(Measured {
-                backend: "rust",
-                target: target.name.clone(),
-                plan_hash: hex(&plan.hash()),
-                bits_per_weight: compiled.layout.bits_per_weight(),
-                weight_bytes: compiled.layout.weight_bytes(),
+                backend: self.backend.name(),
+                target: model.target.name.clone(),
+                plan_hash: hex(&model.plan.hash()),
+                bits_per_weight: layout.bits_per_weight(),
+                weight_bytes: layout.weight_bytes(),
                 threads: result.threads,
                 prefill_tok_s: speed(self.prefill, &result.prefill_ns).unwrap_or_default(),
                 decode_tok_s,

@@ -5,22 +5,16 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::choices::{Device, Formats};
+use super::model::ModelArgs;
 use super::{Failure, Outcome, Run, Ui};
-use crate::package::{Builder, Parts, Runtime, cache_dir};
-use crate::pipeline;
+use crate::package::{Builder, Runtime, cache_dir};
 use crate::progress::Progress as _;
 
 /// Compile a checkpoint into a crate for one target
 #[derive(clap::Args, Debug)]
 pub struct Build {
-    /// Folder with config.json and model.safetensors
-    #[arg(value_name = "CKPT")]
-    checkpoint: PathBuf,
     #[command(flatten)]
-    device: Device,
-    #[command(flatten)]
-    formats: Formats,
+    model: ModelArgs,
     /// Folder of the crate; an earlier one is replaced once the new one is complete
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -75,31 +69,14 @@ impl fmt::Display for Built {
     }
 }
 
-/// The name a model gets from its folder.
-pub(super) fn model_name(dir: &std::path::Path) -> String {
-    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    real.file_name().map_or_else(
-        || "model".to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
-}
-
 impl Run for Build {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
-        let target = self.device.find()?;
-        let loaded = pipeline::load(&self.checkpoint)?;
-        let plan = self.formats.plan(&loaded.graph)?;
-        let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
-        let name = self.name.unwrap_or_else(|| model_name(&self.checkpoint));
-        let rounding = self.formats.rounding();
-        let parts = Parts {
-            name: &name,
-            loaded: &loaded,
-            compiled: &compiled,
-            plan: &plan,
-            target: &target,
-            rounding,
-        };
+        let mut model = self.model.compile()?;
+        if let Some(name) = self.name {
+            model.name = name;
+        }
+        let parts = model.parts();
+        let compiled = &model.compiled;
         let package = parts.package(Runtime::Embedded)?;
         ui.start(
             "quantising and packing weights",
@@ -112,7 +89,7 @@ impl Run for Build {
         })?;
         let program = if self.bin {
             ui.start("compiling the program", 0);
-            let triple = target.rust_triple();
+            let triple = model.target.rust_triple();
             Some(Builder::new(&cache_dir()?, triple)?.build_into(&package, &self.output)?)
         } else {
             None
@@ -120,7 +97,7 @@ impl Run for Build {
         let program_ir = compiled.program.program();
         let built = Built {
             name: package.crate_name(),
-            target: target.name.clone(),
+            target: model.target.name.clone(),
             output: self.output.display().to_string(),
             bits_per_weight: compiled.layout.bits_per_weight(),
             weight_bytes: compiled.layout.weight_bytes(),

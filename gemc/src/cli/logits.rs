@@ -1,17 +1,17 @@
 //! `gemc logits`: token ids -> logits, for parity checks; needs no tokenizer.
 
-use std::path::PathBuf;
+use gem_runtime::protocol::{LogitsRequest, Setup, Which};
 
+use super::model::{Backend, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::pipeline;
-use crate::reference::{self, Reference};
+use crate::reference::{self, Logits as Rows, Reference};
 
 /// Print the logits of token ids, for parity checks
 #[derive(clap::Args, Debug)]
 pub struct Logits {
-    /// Folder with config.json and model.safetensors
-    #[arg(value_name = "CKPT")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Token ids, separated by commas
     #[arg(
         long,
@@ -25,29 +25,58 @@ pub struct Logits {
     #[arg(long, value_name = "N")]
     last: Option<usize>,
     /// What computes them
-    #[arg(long, value_enum, default_value_t = Backend::Reference)]
-    backend: Backend,
+    #[arg(long, value_enum, default_value_t = Computed::Reference)]
+    backend: Computed,
+    /// Threads of a program
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Backend {
+enum Computed {
     /// The f32 executor on the weights as they are
     Reference,
+    /// The generated crate, compiled once and cached
+    Rust,
+    /// The interpreter: slow, and checks every access
+    Interp,
 }
 
 impl Run for Logits {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
-        let loaded = pipeline::load(&self.checkpoint)?;
         let logits = match self.backend {
-            Backend::Reference => {
+            Computed::Reference => {
+                let loaded = pipeline::load(&self.model.checkpoint)?;
                 let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
                 reference::logits(&reference, &self.ids, self.last)?
             }
+            Computed::Rust => self.program(Backend::Rust, ui)?,
+            Computed::Interp => self.program(Backend::Interp, ui)?,
         };
         ui.result(self.json, &logits)?;
         Ok(Outcome::Done)
+    }
+}
+
+impl Logits {
+    fn program(&self, backend: Backend, ui: &Ui) -> Result<Rows, Failure> {
+        let last = |n| Which::Last(u32::try_from(n).unwrap_or(u32::MAX));
+        let request = LogitsRequest {
+            ids: self.ids.clone(),
+            which: self.last.map_or(Which::All, last),
+            setup: Setup {
+                threads: self.threads,
+                context: None,
+            },
+            ..LogitsRequest::default()
+        };
+        self.model.compile()?.answer(backend, ui, |peer| {
+            let mut logits = Vec::new();
+            peer.logits(&request, &mut |_, row| logits.push(row.to_vec()))?;
+            Ok(Rows { logits })
+        })
     }
 }

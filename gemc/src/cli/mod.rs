@@ -9,6 +9,7 @@ mod choices;
 mod failure;
 mod inspect;
 mod logits;
+mod model;
 mod run;
 mod synth;
 mod targets;

@@ -2,41 +2,24 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
 
 use gem_runtime::cli::{Options, Parsed};
 use gem_runtime::text::Text;
 
-use super::build::model_name;
-use super::choices::{Device, Formats};
+use super::model::{Backend, ModelArgs};
 use super::{Failure, Outcome, Run as Verb, Ui};
 use crate::backend;
-use crate::package::Parts;
-use crate::pipeline;
 
 /// Generate text, chat, or classify with a checkpoint
 #[derive(clap::Args, Debug)]
 pub struct Run {
-    /// Folder with config.json and model.safetensors
-    #[arg(value_name = "CKPT")]
-    checkpoint: PathBuf,
     #[command(flatten)]
-    device: Device,
-    #[command(flatten)]
-    formats: Formats,
+    model: ModelArgs,
     /// What runs the kernels
     #[arg(long, value_enum, default_value_t = Backend::Rust)]
     backend: Backend,
     #[command(flatten)]
     program: ProgramFlags,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Backend {
-    /// The generated crate, compiled once and cached
-    Rust,
-    /// The interpreter: slow, and checks every access
-    Interp,
 }
 
 /// The flags of a compiled program; it parses them itself, so they are only passed on.
@@ -132,27 +115,14 @@ impl Verb for Run {
                 });
             }
         };
-        let target = self.device.find()?;
-        let loaded = pipeline::load(&self.checkpoint)?;
-        let plan = self.formats.plan(&loaded.graph)?;
-        let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
-        let name = model_name(&self.checkpoint);
-        let rounding = self.formats.rounding();
-        let parts = Parts {
-            name: &name,
-            loaded: &loaded,
-            compiled: &compiled,
-            plan: &plan,
-            target: &target,
-            rounding,
-        };
+        let model = self.model.compile()?;
         ui.note(&format!(
             "uniform {} bits for {}",
-            self.formats.bits, target.name
+            self.model.formats.bits, model.target.name
         ));
         match self.backend {
             Backend::Rust => {
-                let program = backend::program(&parts, ui)?;
+                let program = backend::program(&model.parts(), ui)?;
                 ui.finish();
                 let status = backend::command(&program.path, &program.weights)
                     .args(arguments)
@@ -166,10 +136,9 @@ impl Verb for Run {
                 }
             }
             Backend::Interp => {
-                let engine = backend::interpreted(&parts)?;
-                let facts = loaded.graph.facts();
-                let engine =
-                    engine.with_text(Text::open(&self.checkpoint, facts.vocab_size as u32)?);
+                let vocabulary = model.loaded.graph.facts().vocab_size as u32;
+                let text = Text::open(&self.model.checkpoint, vocabulary)?;
+                let engine = model.interpreted()?.with_text(text);
                 ui.finish();
                 gem_runtime::cli::run(&engine, &options, io::stdin().lock(), io::stdout().lock())?;
                 Ok(Outcome::Done)

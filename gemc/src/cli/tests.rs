@@ -53,7 +53,12 @@ fn logits_need_ids_of_the_vocabulary_and_nothing_else() {
         env!("CARGO_MANIFEST_DIR"),
         "/../examples/checkpoints/lm-dense-pre-rope"
     );
-    let ids = |ids| code(&["logits", checkpoint, "--ids", ids, "--last", "1", "--json"]);
-    assert_eq!(ids("1,5,9"), 0);
-    assert_eq!(ids("1,4000000000"), 1);
+    for backend in ["reference", "interp"] {
+        let ids = |ids| {
+            let last = ["--last", "1", "--json", "--backend", backend];
+            code(&[&["logits", checkpoint, "--ids", ids], &last[..]].concat())
+        };
+        assert_eq!(ids("1,5,9"), 0);
+        assert_eq!(ids("1,4000000000"), 1);
+    }
 }

@@ -1,20 +1,16 @@
 //! `gemc verify`: a program against the f32 reference, on the checkpoint's evaluation text.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use gem_runtime::protocol::{Server, Setup};
+use gem_runtime::protocol::Setup;
 use gem_runtime::text::Text;
 use serde::Serialize;
 
-use super::build::model_name;
-use super::choices::{Device, Formats};
+use super::model::{Backend, Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
-use crate::backend::{self, Served};
 use crate::fake;
 use crate::import::Split;
-use crate::package::Parts;
-use crate::pipeline::{self, Loaded};
+use crate::pipeline::Loaded;
 use crate::reference::{Activations, Reference};
 use crate::verify::candidate::{Candidate, Executor, Program};
 use crate::verify::report::{Figures, Report};
@@ -23,16 +19,11 @@ use crate::verify::{self, Sequence, WINDOW};
 /// Compare a compiled model with the f32 reference
 #[derive(clap::Args, Debug)]
 pub struct Verify {
-    /// Folder with config.json and model.safetensors
-    #[arg(value_name = "CKPT")]
-    checkpoint: PathBuf,
     #[command(flatten)]
-    device: Device,
-    #[command(flatten)]
-    formats: Formats,
+    model: ModelArgs,
     /// What is compared
-    #[arg(long, value_enum, default_value_t = Backend::Rust)]
-    backend: Backend,
+    #[arg(long, value_enum, default_value_t = Compared::Rust)]
+    backend: Compared,
     /// Whose routing the candidate follows
     #[arg(long, value_enum, default_value_t = Routing::Own)]
     routing: Routing,
@@ -66,10 +57,10 @@ pub struct Verify {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Backend {
-    /// The generated crate, compiled and run as a child
+enum Compared {
+    /// The generated crate, compiled once and cached
     Rust,
-    /// The kernels, interpreted
+    /// The interpreter: slow, and checks every access
     Interp,
     /// The f32 executor with the weights that the codes stand for
     Fake,
@@ -91,6 +82,15 @@ enum Precision {
     F32,
 }
 
+impl From<Precision> for Activations {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Int8 => Self::Int8,
+            Precision::F32 => Self::F32,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Weights {
     /// What the codes stand for
@@ -109,25 +109,19 @@ enum Against {
 
 impl Run for Verify {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
-        let target = self.device.find()?;
-        let loaded = pipeline::load(&self.checkpoint)?;
-        let plan = self.formats.plan(&loaded.graph)?;
-        let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
-        let sequences = sequences(&loaded, self.tokens)?;
-        let name = model_name(&self.checkpoint);
-        let rounding = self.formats.rounding();
-        let parts = Parts {
-            name: &name,
-            loaded: &loaded,
-            compiled: &compiled,
-            plan: &plan,
-            target: &target,
+        let model = self.model.compile()?;
+        let Model {
+            loaded,
+            compiled,
+            plan,
             rounding,
-        };
+            ..
+        } = &model;
+        let sequences = sequences(loaded, self.tokens)?;
         let original = Reference::new(&loaded.graph, loaded.checkpoint.weights());
         let mut faked = original.clone();
         if self.weights == Weights::Quantised {
-            fake::quantise(&mut faked, &plan, rounding)?;
+            fake::quantise(&mut faked, plan, *rounding)?;
         }
         let (expected, precision) = match self.against {
             Against::Reference => (&original, Activations::F32),
@@ -151,33 +145,19 @@ impl Run for Verify {
                 ui,
             )
         };
+        let program = |backend| {
+            model.answer(backend, ui, |peer| {
+                let mut candidate = Program { peer, graph, setup };
+                Ok(compare(&mut candidate)?)
+            })
+        };
         let mut report = match self.backend {
-            Backend::Rust => {
-                let mut served = Served::start(&backend::program(&parts, ui)?)?;
-                compare(&mut Program {
-                    peer: &mut served.client,
-                    graph,
-                    setup,
-                })?
-            }
-            Backend::Interp => {
-                let engine = backend::interpreted(&parts)?;
-                compare(&mut Program {
-                    peer: &mut Server::new(&engine, 0),
-                    graph,
-                    setup,
-                })?
-            }
-            Backend::Fake => {
-                let activations = match self.activations {
-                    Precision::Int8 => Activations::Int8,
-                    Precision::F32 => Activations::F32,
-                };
-                compare(&mut Executor {
-                    reference: &faked,
-                    activations,
-                })?
-            }
+            Compared::Rust => program(Backend::Rust)?,
+            Compared::Interp => program(Backend::Interp)?,
+            Compared::Fake => compare(&mut Executor {
+                reference: &faked,
+                activations: self.activations.into(),
+            })?,
         };
         report.bits_per_weight = Some(compiled.layout.bits_per_weight());
         report.weight_bytes = Some(compiled.layout.weight_bytes());
