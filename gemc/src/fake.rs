@@ -27,6 +27,32 @@ pub fn quantise(
     Ok(())
 }
 
+/// Multiplies every weight by `1 + size` or `1 - size`, the same at every call. At a rounding of f32 (1.2e-7) the result is
+/// as correct as it was before: as far as it is from then on, two correct programs may be apart.
+///
+/// # Errors
+/// Never for a reference of its own.
+pub fn disturb(reference: &mut Reference, size: f32) -> Result<(), ReferenceError> {
+    let units: Vec<NodeId> = reference.units().collect();
+    for node in units {
+        let Some(values) = reference.unit(node) else {
+            continue;
+        };
+        let disturbed: Vec<f32> = values
+            .iter()
+            .zip(0u32..)
+            .map(|(value, i)| value * (1.0 + if up(i) { size } else { -size }))
+            .collect();
+        reference.replace(node, disturbed)?;
+    }
+    Ok(())
+}
+
+/// A coin for each index: the top bit of Knuth's multiplicative hash.
+const fn up(index: u32) -> bool {
+    index.wrapping_mul(2_654_435_761) >> 31 == 1
+}
+
 fn replace(
     reference: &mut Reference,
     node: NodeId,
@@ -53,4 +79,15 @@ fn replace(
         });
     reference.replace(node, values)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn about_half_of_the_weights_go_up() {
+        let ups = (0..10_000).filter(|i| up(*i)).count();
+        assert!((4_900..5_100).contains(&ups), "{ups}");
+    }
 }

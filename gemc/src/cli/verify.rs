@@ -33,6 +33,10 @@ pub struct Verify {
     /// Weights of the fake-quantised executor: quantised, or as they are
     #[arg(long, value_enum, default_value_t = Weights::Quantised)]
     weights: Weights,
+    /// Multiply the fake-quantised executor's weights by 1 + E or 1 - E; 1.2e-7 shows how far two correct programs may be
+    /// apart
+    #[arg(long, value_name = "E")]
+    disturb: Option<f32>,
     /// What the candidate is compared with: the f32 model, or the fake-quantised one
     #[arg(long, value_enum, default_value_t = Against::Reference)]
     against: Against,
@@ -154,10 +158,16 @@ impl Run for Verify {
         let mut report = match self.backend {
             Compared::Rust => program(Backend::Rust)?,
             Compared::Interp => program(Backend::Interp)?,
-            Compared::Fake => compare(&mut Executor {
-                reference: &faked,
-                activations: self.activations.into(),
-            })?,
+            Compared::Fake => {
+                let mut candidate = faked.clone();
+                if let Some(size) = self.disturb {
+                    fake::disturb(&mut candidate, size)?;
+                }
+                compare(&mut Executor {
+                    reference: &candidate,
+                    activations: self.activations.into(),
+                })?
+            }
         };
         report.bits_per_weight = Some(compiled.layout.bits_per_weight());
         report.weight_bytes = Some(compiled.layout.weight_bytes());
