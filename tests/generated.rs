@@ -331,7 +331,11 @@ fn prompts_of_any_length_equal_single_steps_bit_for_bit() {
         let all = prompt % 128 < 2 || prompt % 128 == 127;
         let threads = THREADS.iter().enumerate();
         for (_, threads) in threads.filter(|(t, _)| all || i % THREADS.len() == *t) {
-            let _ = writeln!(input, "{name} {prompt},{context} {threads} {}", listed(&ids));
+            let _ = writeln!(
+                input,
+                "{name} {prompt},{context} {threads} {}",
+                listed(&ids)
+            );
             what.push(format!("prompt of {prompt}, {threads} threads"));
         }
     }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::model::ModelArgs;
+use super::model::{Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
+use crate::graph;
+use crate::kernel;
 use crate::package::{Builder, Runtime, cache_dir};
 use crate::progress::Progress as _;
 
@@ -24,9 +26,35 @@ pub struct Build {
     /// Also compile the program, to DIR/bin/NAME
     #[arg(long)]
     bin: bool,
+    /// Also write what stages made, to DIR/emit
+    #[arg(long, value_enum, value_name = "STAGE", value_delimiter = ',')]
+    emit: Vec<Stage>,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
+}
+
+/// A stage whose result can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+enum Stage {
+    /// The typed graph, for Graphviz: graph.dot
+    Graph,
+    /// The kernels and the phase table: program.gemk
+    Kernel,
+}
+
+impl Stage {
+    /// Path in the package, and text.
+    fn dump(self, model: &Model) -> (String, Vec<u8>) {
+        let (file, text) = match self {
+            Self::Graph => ("graph.dot", graph::dot(&model.loaded.graph)),
+            Self::Kernel => {
+                let program = model.compiled.program.program();
+                ("program.gemk", kernel::text::print(program))
+            }
+        };
+        (format!("emit/{file}"), text.into_bytes())
+    }
 }
 
 /// What was built.
@@ -70,14 +98,19 @@ impl fmt::Display for Built {
 }
 
 impl Run for Build {
-    fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+    fn run(mut self, ui: &Ui) -> Result<Outcome, Failure> {
         let mut model = self.model.compile()?;
         if let Some(name) = self.name {
             model.name = name;
         }
         let parts = model.parts();
         let compiled = &model.compiled;
-        let package = parts.package(Runtime::Embedded)?;
+        let mut package = parts.package(Runtime::Embedded)?;
+        self.emit.sort_unstable();
+        self.emit.dedup();
+        package
+            .texts
+            .extend(self.emit.iter().map(|stage| stage.dump(&model)));
         ui.start(
             "quantising and packing weights",
             compiled.layout.body_bytes(),

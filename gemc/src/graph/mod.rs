@@ -3,6 +3,7 @@
 //! petgraph stays private; callers ask questions (`topo`, `consumers`, `modules_of`). Nodes are only ever added by
 //! [`Builder`], inputs before users, so node order is a topological order and two builds of one checkpoint agree.
 
+mod dot;
 mod op;
 mod rope;
 
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 
+pub use dot::dot;
 pub use op::{Activation, Guard, LinearPart, NormKind, Op, Rope, RopeScaling, ScarMask, Score};
 
 crate::id_type!(

@@ -120,7 +120,7 @@ pub enum Op {
         heads: u32,
         /// Key and value heads; divides `heads`.
         kv_heads: u32,
-        /// Width of a head, even.
+        /// Width of a head; even where there is a rotary embedding.
         head_dim: u32,
         /// Whether position i sees only j <= i.
         causal: bool,
@@ -179,6 +179,28 @@ pub enum Op {
     },
     /// Marks the result: logits `[outputs, vocab or labels]`.
     Output,
+}
+
+impl Op {
+    /// Its name, for people.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Embed { .. } => "embed",
+            Self::Norm { .. } => "norm",
+            Self::Linear { .. } => "linear",
+            Self::Attention { .. } => "attention",
+            Self::Router { .. } => "router",
+            Self::Clusters { .. } => "clusters",
+            Self::ScarAttention { .. } => "scar attention",
+            Self::Activate { .. } => "activate",
+            Self::Add => "add",
+            Self::Combine { .. } => "combine",
+            Self::SelectOutputs { .. } => "select outputs",
+            Self::Output => "output",
+        }
+    }
 }
 
 /// On which rows a node is computed.

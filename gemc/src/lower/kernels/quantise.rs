@@ -1,13 +1,12 @@
 //! Activations to int8 per block of 32: codes, scale and sum of codes, the form that every dot reads.
 
+use gem_runtime::format::activation::TINY;
+
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, ParamId, Space, Ty, ValueId};
 
 /// Columns of an activation block.
 pub const BLOCK: usize = 32;
-
-/// Below this largest magnitude a block is all zeros: its inverse would overflow.
-const TINY: f32 = 1e-30;
 
 /// Three regions that hold quantised rows.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +72,7 @@ impl Quantised {
         let zero = b.f32(0.0);
         let full = b.f32(127.0);
         let share = b.f32(1.0 / 127.0);
-        let is_tiny = b.cmp(Cmp::Lt, largest, tiny);
+        let is_tiny = b.cmp(Cmp::Le, largest, tiny);
         let quotient = b.div(full, largest);
         let inverse = b.select(is_tiny, zero, quotient);
         let product = b.mul(largest, share);
