@@ -1,14 +1,15 @@
 //! `gem-runtime/src` -> a table of (path, text), so that `gemc` writes self-contained crates without its own sources.
 //!
-//! Paths in the table are relative and sorted; test-only files are left out.
+//! Paths in the table are relative and sorted.
 
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Result;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Files and folders that only `cfg(test)` reads.
-const TEST_ONLY: &[&str] = &["tests.rs", "tests", "testing.rs", "toy.rs", "toy"];
+/// Files and folders that generated crates do not need: what only `cfg(test)` reads, and what only gemc itself links.
+const LEFT_OUT: &[&str] = &["tests.rs", "tests", "testing.rs", "toy.rs", "toy", "micro"];
 
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
@@ -27,8 +28,30 @@ fn main() -> Result<()> {
         );
     }
     table.push(']');
+    fingerprint(&manifest, &files)?;
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     fs::write(out.join("runtime_sources.rs"), table)
+}
+
+/// `GEMC_PACKING`: a hash of the sources that decide what weights become, so that another gemc takes nothing of this one's
+/// from the cache.
+fn fingerprint(manifest: &Path, runtime: &[(String, PathBuf)]) -> Result<()> {
+    let pack = manifest.join("src/pack");
+    println!("cargo::rerun-if-changed={}", pack.display());
+    let mut files = Vec::new();
+    collect(&pack, &pack, &mut files)?;
+    files.sort();
+    let formats = runtime.iter().filter(|(name, _)| {
+        let folder = name.split('/').next().unwrap_or_default();
+        ["format", "file"].contains(&folder)
+    });
+    let mut hasher = DefaultHasher::new();
+    for (name, path) in formats.chain(&files) {
+        name.hash(&mut hasher);
+        fs::read(path)?.hash(&mut hasher);
+    }
+    println!("cargo::rustc-env=GEMC_PACKING={:016x}", hasher.finish());
+    Ok(())
 }
 
 fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, PathBuf)>) -> Result<()> {
@@ -38,7 +61,7 @@ fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, PathBuf)>) -> Resul
             .file_name()
             .and_then(|n| n.to_str())
             .unwrap_or_default();
-        if TEST_ONLY.contains(&name) {
+        if LEFT_OUT.contains(&name) {
             continue;
         }
         if path.is_dir() {

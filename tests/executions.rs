@@ -50,6 +50,7 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
         plan: &plan,
         target,
         rounding: Rounding::Plain,
+        cache: None,
     };
     let engine = backend::interpreted(&parts)?;
     let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());

@@ -79,6 +79,7 @@ impl Case {
             plan: &self.plan,
             target: &self.target,
             rounding: Rounding::Plain,
+            cache: None,
         }
     }
 

@@ -94,6 +94,18 @@ impl<E> Region<E> {
         unsafe { Self::new((*ctx).outputs.cast_mut().cast(), (*ctx).n_outputs as usize) }
     }
 
+    /// Memory from `base` on, of a length that the caller's proof knows.
+    ///
+    /// # Safety
+    /// What is read and written through it must be live.
+    #[must_use]
+    #[inline(always)]
+    #[cfg(feature = "micro")]
+    pub(crate) unsafe fn endless(base: *mut u8) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::new(base, isize::MAX as usize / size_of::<E>()) }
+    }
+
     /// Where `BYTES` bytes at element `index` are read.
     ///
     /// # Safety

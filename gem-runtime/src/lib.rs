@@ -14,6 +14,8 @@ pub mod cli;
 #[cfg(feature = "tokenizer")]
 mod generate;
 pub mod kernel;
+#[cfg(feature = "micro")]
+pub mod micro;
 #[cfg(feature = "std")]
 pub mod protocol;
 pub mod simd;

@@ -1,18 +1,20 @@
 //! A compiled program with its weights, ready to answer: interpreted in this process, or compiled by rustc and run as a
 //! child. Both answer the same questions ([`gem_runtime::protocol::Peer`]).
 
+use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use gem_runtime::protocol::Client;
 use gem_runtime::storage::Weights;
-use gem_runtime::{Engine, Error, ModelInfo};
+use gem_runtime::{Engine, Error, ModelInfo, hex};
 
+use crate::cache::Cache;
 use crate::facts;
 use crate::kernel::interp::InterpProgram;
-use crate::pack::{self, Origin};
-use crate::package::{Builder, PackageError, Parts, Runtime, cache_dir, hash_bytes};
+use crate::output::{OutputError, OutputFolder};
+use crate::package::{Builder, PackageError, Parts, Runtime, WEIGHTS};
 use crate::progress::Progress;
 
 /// An engine that interprets the kernels, on weights packed in memory.
@@ -20,38 +22,20 @@ use crate::progress::Progress;
 /// # Errors
 /// When memory or the runtime's checks refuse; never for what gemc itself made.
 pub fn interpreted(parts: &Parts<'_>) -> Result<Engine, Error> {
-    let Parts {
-        name,
-        loaded,
-        compiled,
-        plan,
-        target,
-        rounding,
-    } = *parts;
-    let origin = Origin {
-        target: target.name.clone(),
-        plan_hash: plan.hash(),
-    };
-    let to = Cursor::new(Vec::new());
-    let weights = loaded.checkpoint.weights();
-    let file = pack::write(
-        to,
-        origin,
-        &compiled.layout,
-        &loaded.graph,
-        weights,
-        rounding,
-        &mut |_| {},
-    )?;
+    let file = parts.write_weights(Cursor::new(Vec::new()), &mut |_| {})?;
     let weights = Weights::copied(&file.into_inner())?;
-    let program = InterpProgram::new(&compiled.program);
-    let info = facts::model_info(name, loaded, plan, target, &compiled.layout);
+    let program = InterpProgram::new(&parts.compiled.program);
     // The interpreter runs every target's kernels on any CPU.
     let info = ModelInfo {
         level: gem_runtime::simd::Level::Portable,
-        ..info
+        ..info(parts)
     };
     Engine::new(info, Box::new(program), weights)
+}
+
+fn info(parts: &Parts<'_>) -> ModelInfo {
+    let layout = &parts.compiled.layout;
+    facts::model_info(parts.name, parts.loaded, parts.plan, parts.target, layout)
 }
 
 /// A program compiled by rustc, with its weights, both in the cache.
@@ -63,44 +47,62 @@ pub struct Program {
     pub weights: PathBuf,
 }
 
-/// Builds a program and its package, or finds both in the content-addressed cache.
+/// Builds a program and its weights, or finds both in the cache.
 ///
 /// # Errors
 /// When the cache or cargo fails.
-pub fn program(parts: &Parts<'_>, progress: &dyn Progress) -> Result<Program, PackageError> {
+pub fn program(
+    parts: &Parts<'_>,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<Program, PackageError> {
     let package = parts.package(Runtime::Embedded)?;
-    let cache = cache_dir()?;
-    progress.start("compiling the program", 0);
-    let path = Builder::new(&cache, parts.target.rust_triple())?.build(&package)?;
-    let folder = cache
-        .join("packages")
-        .join(package_key(parts, &package.inputs));
-    let weights = folder.join("model.gemw");
-    if !weights.is_file() {
-        std::fs::create_dir_all(cache.join("packages")).map_err(PackageError::io(&cache))?;
-        progress.start(
-            "quantising and packing weights",
-            parts.compiled.layout.body_bytes(),
-        );
-        let mut before = 0;
-        parts.write(&folder, &package, &mut |done| {
-            progress.advance(done - before);
-            before = done;
-        })?;
-    }
+    let builder = Builder::new(cache, parts.target.rust_triple());
+    let path = match builder.find(&package)? {
+        Some(path) => path,
+        None => {
+            progress.start("compiling the program", 0);
+            builder.build(&package)?
+        }
+    };
+    let weights = weights(parts, cache, progress)?;
     Ok(Program { path, weights })
 }
 
-/// What the weight file depends on: inputs, plan, target, rounding, and the layout's rules by the tool's version.
-fn package_key(parts: &Parts<'_>, inputs: &std::collections::BTreeMap<String, String>) -> String {
-    let facts = format!(
-        "{} {:?} {} {:?} {inputs:?}",
-        env!("CARGO_PKG_VERSION"),
-        parts.plan.hash(),
-        parts.target.name,
-        parts.rounding,
-    );
-    hash_bytes(facts.as_bytes())
+/// The weight file in the cache, made if need be; the checkpoint's texts lie beside it.
+///
+/// # Errors
+/// When the cache cannot be written.
+pub fn weights(
+    parts: &Parts<'_>,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<PathBuf, PackageError> {
+    let folder = cache
+        .root()
+        .join("weights")
+        .join(hex(&parts.weights_key()?));
+    let file = folder.join(WEIGHTS);
+    let sound = Weights::open(&file).is_ok_and(|weights| weights.verify().is_ok());
+    if sound {
+        return Ok(file);
+    }
+    let whatever_is_there = |_: &Path| Ok::<(), OutputError>(());
+    let making = OutputFolder::replacing(&folder, whatever_is_there)?;
+    for (name, bytes) in parts.texts()? {
+        let written = fs::write(making.path().join(&name), bytes);
+        written.map_err(|e| making.error(&name, e))?;
+    }
+    let layout = &parts.compiled.layout;
+    progress.start("quantising and packing weights", layout.body_bytes());
+    let mut before = 0;
+    let to = File::create(making.path().join(WEIGHTS)).map_err(|e| making.error(WEIGHTS, e))?;
+    parts.write_weights(BufWriter::new(to), &mut |done| {
+        progress.advance(done - before);
+        before = done;
+    })?;
+    making.commit()?;
+    Ok(file)
 }
 
 /// A program that runs as a child and answers over its standard input and output.

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "cli")]
 pub mod backend;
+pub mod cache;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod emit;

@@ -13,4 +13,7 @@ pub trait TensorSource: Sync {
     /// # Panics
     /// When `out` is not `rows.len()` times the product of the other dimensions long, or `rows` is out of range.
     fn read_rows(&self, id: TensorId, rows: Range<usize>, out: &mut [f32]);
+
+    /// Identifies the values of a tensor: two tensors of one digest give the same rows. Reads all of it.
+    fn digest(&self, id: TensorId) -> [u8; 32];
 }

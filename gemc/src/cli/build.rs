@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::model::{Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
+use crate::cache::Cache;
 use crate::graph;
 use crate::kernel;
-use crate::package::{Builder, Runtime, cache_dir};
+use crate::package::{Builder, Runtime};
 use crate::progress::Progress as _;
 
 /// Compile a checkpoint into a crate for one target
@@ -123,7 +124,8 @@ impl Run for Build {
         let program = if self.bin {
             ui.start("compiling the program", 0);
             let triple = model.target.rust_triple();
-            Some(Builder::new(&cache_dir()?, triple)?.build_into(&package, &self.output)?)
+            let builder = Builder::new(&Cache::open()?, triple);
+            Some(builder.build_into(&package, &self.output)?)
         } else {
             None
         };

@@ -8,6 +8,7 @@ use std::io;
 use miette::{Diagnostic, GraphicalReportHandler};
 
 use super::Ui;
+use crate::cache::CacheError;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
 use crate::package::PackageError;
@@ -113,6 +114,7 @@ macro_rules! in_words {
 
 in_words!(
     gem_runtime::Error,
+    CacheError,
     CandidateError,
     OutputError,
     PackageError,

@@ -10,7 +10,8 @@ use gem_runtime::protocol::{Peer, Server};
 
 use super::choices::{Device, Formats};
 use super::{Failure, Ui};
-use crate::backend::{self, Served};
+use crate::backend::{self, Program, Served};
+use crate::cache::Cache;
 use crate::package::Parts;
 use crate::pipeline::{self, Compiled, Loaded};
 use crate::plan::BitPlan;
@@ -45,6 +46,7 @@ impl ModelArgs {
             plan,
             target,
             rounding: self.formats.rounding(),
+            cache: Cache::open().ok(),
         })
     }
 }
@@ -58,6 +60,8 @@ pub struct Model {
     pub plan: BitPlan,
     pub target: Target,
     pub rounding: Rounding,
+    /// Nothing but programs needs one.
+    pub cache: Option<Cache>,
 }
 
 /// What runs the kernels.
@@ -89,12 +93,18 @@ impl Model {
             plan: &self.plan,
             target: &self.target,
             rounding: self.rounding,
+            cache: self.cache.as_ref(),
         }
     }
 
     /// The model in this process, run by a backend that needs no other.
     pub fn interpreted(&self) -> Result<Engine, Failure> {
         Ok(backend::interpreted(&self.parts())?)
+    }
+
+    /// The model as a program, compiled now or earlier.
+    pub fn program(&self, ui: &Ui) -> Result<Program, Failure> {
+        Ok(backend::program(&self.parts(), &Cache::open()?, ui)?)
     }
 
     /// Asks the model, newly started.
@@ -106,7 +116,7 @@ impl Model {
     ) -> Result<T, Failure> {
         match backend {
             Backend::Rust => {
-                let program = backend::program(&self.parts(), ui)?;
+                let program = self.program(ui)?;
                 ask(&mut Served::start(&program)?.client)
             }
             Backend::Interp => {

@@ -122,7 +122,7 @@ impl Verb for Run {
         ));
         match self.backend {
             Backend::Rust => {
-                let program = backend::program(&model.parts(), ui)?;
+                let program = model.program(ui)?;
                 ui.finish();
                 let status = backend::command(&program.path, &program.weights)
                     .args(arguments)

@@ -99,6 +99,14 @@ impl TensorSource for Weights {
         let bytes = &self.bytes(id)[rows.start * row..rows.end * row];
         to_f32(p.stored, bytes, out);
     }
+
+    fn digest(&self, id: TensorId) -> [u8; 32] {
+        let p = self.placed[id.index()];
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?} {} {}\n", p.stored, p.rows, p.width));
+        hash.update(self.bytes(id));
+        hash.finalize().into()
+    }
 }
 
 /// A checkpoint that was read and found right.
@@ -206,5 +214,9 @@ impl Checkpoint {
 impl TensorSource for Checkpoint {
     fn read_rows(&self, id: TensorId, rows: Range<usize>, out: &mut [f32]) {
         self.weights.read_rows(id, rows, out);
+    }
+
+    fn digest(&self, id: TensorId) -> [u8; 32] {
+        self.weights.digest(id)
     }
 }

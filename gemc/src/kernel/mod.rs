@@ -17,6 +17,7 @@ mod fold;
 pub mod interp;
 mod op;
 mod op_info;
+pub mod outline;
 mod program;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod testing;
@@ -251,6 +252,17 @@ pub enum Stmt {
         begin: ValueId,
         /// One past the last.
         end: ValueId,
+    },
+    /// A block that means the same in kernels of every shape, so that one compiled copy can serve them all: besides
+    /// regions and mutable locals it sees `inputs` and nothing else of its kernel. To be executed in its place, or by
+    /// such a copy.
+    Outline {
+        /// Identifier; says operation and format.
+        name: String,
+        /// [`Op::Index`] values of the block, each equal to an I32 from outside.
+        inputs: Vec<(ValueId, ValueId)>,
+        /// What it does.
+        body: Block,
     },
     /// A line for the reader; kept by every form.
     Comment(String),

@@ -63,7 +63,7 @@ pub enum Cmp {
 pub enum Op {
     /// The unit index, value 0 of every kernel: I32.
     Unit,
-    /// A loop index: I32, defined by its `For`.
+    /// A loop index or an input of an outline: I32, defined by its statement.
     Index,
     /// Parameter of a function.
     Param(u32),

@@ -135,6 +135,75 @@ impl Cmp {
     }
 }
 
+/// Calls `$f` with a reference to every operand of `$op`, in order.
+macro_rules! each_operand {
+    ($op:expr, $f:ident, $iter:ident) => {
+        match $op {
+            Op::Unit
+            | Op::Index
+            | Op::Param(_)
+            | Op::I32(_)
+            | Op::F32(_)
+            | Op::I32Lanes(_)
+            | Op::I8Lanes(_)
+            | Op::Scalar(_)
+            | Op::RowCount
+            | Op::OutputCount
+            | Op::Context
+            | Op::Get(_) => {}
+            Op::Abs(a)
+            | Op::Neg(a)
+            | Op::Sqrt(a)
+            | Op::Not(a)
+            | Op::Shl(a, _)
+            | Op::ShrS(a, _)
+            | Op::ShrU(a, _)
+            | Op::ToFloat(a)
+            | Op::ToInt(a)
+            | Op::Bits(_, a)
+            | Op::Splat(a)
+            | Op::WidenS(a)
+            | Op::WidenU(a)
+            | Op::Narrow(a)
+            | Op::HalfToFloat(a)
+            | Op::FloatToHalf(a)
+            | Op::ReduceAdd(a)
+            | Op::ReduceMax(a) => $f(a),
+            Op::Add(a, b)
+            | Op::Sub(a, b)
+            | Op::Mul(a, b)
+            | Op::Div(a, b)
+            | Op::Rem(a, b)
+            | Op::Min(a, b)
+            | Op::Max(a, b)
+            | Op::And(a, b)
+            | Op::Or(a, b)
+            | Op::Xor(a, b)
+            | Op::Cmp(_, a, b)
+            | Op::Bounded(a, b)
+            | Op::Lookup(a, b)
+            | Op::Dot2U(a, b)
+            | Op::Dot2S(a, b)
+            | Op::DotWords(a, b) => {
+                $f(a);
+                $f(b);
+            }
+            Op::Fma(a, b, c) | Op::Select(a, b, c) | Op::Dot4U(a, b, c) => {
+                $f(a);
+                $f(b);
+                $f(c);
+            }
+            Op::Load { slot, index, .. } => {
+                if let Some(slot) = slot {
+                    $f(slot);
+                }
+                $f(index);
+            }
+            Op::Call(_, args) => args.$iter().for_each($f),
+        }
+    };
+}
+
 impl Op {
     /// Name in the text form and in errors.
     #[must_use]
@@ -196,69 +265,13 @@ impl Op {
 
     /// Calls `f` with every value the operation reads, in the order of its operands.
     pub fn for_each_operand(&self, mut f: impl FnMut(ValueId)) {
-        match self {
-            Self::Unit
-            | Self::Index
-            | Self::Param(_)
-            | Self::I32(_)
-            | Self::F32(_)
-            | Self::I32Lanes(_)
-            | Self::I8Lanes(_)
-            | Self::Scalar(_)
-            | Self::RowCount
-            | Self::OutputCount
-            | Self::Context
-            | Self::Get(_) => {}
-            Self::Abs(a)
-            | Self::Neg(a)
-            | Self::Sqrt(a)
-            | Self::Not(a)
-            | Self::Shl(a, _)
-            | Self::ShrS(a, _)
-            | Self::ShrU(a, _)
-            | Self::ToFloat(a)
-            | Self::ToInt(a)
-            | Self::Bits(_, a)
-            | Self::Splat(a)
-            | Self::WidenS(a)
-            | Self::WidenU(a)
-            | Self::Narrow(a)
-            | Self::HalfToFloat(a)
-            | Self::FloatToHalf(a)
-            | Self::ReduceAdd(a)
-            | Self::ReduceMax(a) => f(*a),
-            Self::Add(a, b)
-            | Self::Sub(a, b)
-            | Self::Mul(a, b)
-            | Self::Div(a, b)
-            | Self::Rem(a, b)
-            | Self::Min(a, b)
-            | Self::Max(a, b)
-            | Self::And(a, b)
-            | Self::Or(a, b)
-            | Self::Xor(a, b)
-            | Self::Cmp(_, a, b)
-            | Self::Bounded(a, b)
-            | Self::Lookup(a, b)
-            | Self::Dot2U(a, b)
-            | Self::Dot2S(a, b)
-            | Self::DotWords(a, b) => {
-                f(*a);
-                f(*b);
-            }
-            Self::Fma(a, b, c) | Self::Select(a, b, c) | Self::Dot4U(a, b, c) => {
-                f(*a);
-                f(*b);
-                f(*c);
-            }
-            Self::Load { slot, index, .. } => {
-                if let Some(slot) = slot {
-                    f(*slot);
-                }
-                f(*index);
-            }
-            Self::Call(_, args) => args.iter().copied().for_each(f),
-        }
+        let mut f = |v: &ValueId| f(*v);
+        each_operand!(self, f, iter);
+    }
+
+    /// Calls `f` with every operand, to be exchanged.
+    pub fn for_each_operand_mut(&mut self, mut f: impl FnMut(&mut ValueId)) {
+        each_operand!(self, f, iter_mut);
     }
 
     /// Whether two evaluations in one scope give the same value: everything but reads of memory and mutable locals,

@@ -5,11 +5,13 @@ use std::num::NonZero;
 
 use gem_runtime::Error;
 use gem_runtime::file::Writer;
-use gem_runtime::format::{PackedSize, PackedTile, QuantisedRow, Rounding, TILE_ROWS, pack_tile};
+use gem_runtime::format::{PackedSize, PackedTile, QuantisedRow, TILE_ROWS, pack_tile};
+use sha2::{Digest as _, Sha256};
 
 use super::layout::{MatrixSource, PART_ROWS};
-use crate::graph::{Graph, TensorId};
-use crate::tensors::TensorSource;
+use super::{PACKING, Packer};
+use crate::cache::Key;
+use crate::graph::{Graph, TensorId, Typed};
 
 /// f32 weights held at a time, over all threads.
 const BATCH_WEIGHTS: usize = 8 << 20;
@@ -22,48 +24,77 @@ struct Job {
     rows: usize,
 }
 
-/// Writes record `index`.
-pub fn write<W: Write + Seek, S: Sync>(
+/// In the cache: the three planes as they are in a file.
+const KIND: &str = "matrices";
+
+/// Writes record `index`: from the cache, or quantised now and kept there.
+pub fn write<W: Write + Seek>(
     writer: &mut Writer<W>,
     index: usize,
     source: &MatrixSource,
-    graph: &Graph<S>,
-    weights: &dyn TensorSource,
-    rounding: Rounding,
+    packer: &Packer<'_>,
 ) -> Result<(), Error> {
-    let jobs = jobs(source, graph);
-    let cols = graph.tensor(source.parts[0]).shape[1];
+    let Some(cache) = packer.cache else {
+        return quantise(source, packer, &mut |bytes| writer.write(index, bytes));
+    };
+    let key = key(source, packer);
+    if let Some(planes) = cache.find(KIND, &key) {
+        return writer.write(index, &planes);
+    }
+    // A cache that cannot be written is no reason to stop.
+    let mut sink = cache.sink(KIND).ok();
+    quantise(source, packer, &mut |bytes| {
+        if sink.as_mut().is_some_and(|s| s.write_all(bytes).is_err()) {
+            sink = None;
+        }
+        writer.write(index, bytes)
+    })?;
+    if let Some(sink) = sink {
+        let _ = cache.keep(KIND, &key, sink);
+    }
+    Ok(())
+}
+
+/// Everything the planes depend on.
+fn key(source: &MatrixSource, packer: &Packer<'_>) -> Key {
+    let mut hash = Sha256::new();
+    hash.update(PACKING);
+    hash.update(format!("{:?} {:?}", source.codec, packer.rounding));
+    for &tensor in &source.parts {
+        hash.update(packer.weights.digest(tensor));
+    }
+    hash.finalize().into()
+}
+
+/// The planes, piece by piece.
+fn quantise(
+    source: &MatrixSource,
+    packer: &Packer<'_>,
+    write: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let jobs = jobs(source, packer.graph);
+    let cols = packer.graph.tensor(source.parts[0]).shape[1];
     let size = PackedSize::new(source.codec, jobs.len() * TILE_ROWS, cols);
     let batch = (BATCH_WEIGHTS / (TILE_ROWS * cols.max(1))).max(1);
     let mut scales = Vec::with_capacity(size.row_scales_offset - size.scales_offset);
     let mut row_scales = Vec::with_capacity(size.tiles * TILE_ROWS * 4);
     for group in jobs.chunks(batch) {
-        for tile in pack(group, &size, weights, rounding) {
-            writer.write(index, &tile.codes)?;
+        for tile in pack(group, &size, packer) {
+            write(&tile.codes)?;
             scales.extend_from_slice(&tile.scales);
             row_scales.extend_from_slice(&tile.row_scales);
         }
     }
-    pad(
-        writer,
-        index,
-        size.scales_offset - size.tiles * size.blocks * size.block_bytes,
-    )?;
-    writer.write(index, &scales)?;
-    pad(
-        writer,
-        index,
-        size.row_scales_offset - size.scales_offset - scales.len(),
-    )?;
-    writer.write(index, &row_scales)
-}
-
-fn pad<W: Write + Seek>(writer: &mut Writer<W>, index: usize, bytes: usize) -> Result<(), Error> {
-    writer.write(index, &vec![0; bytes])
+    let codes = size.tiles * size.blocks * size.block_bytes;
+    write(&vec![0; size.scales_offset - codes])?;
+    write(&scales)?;
+    let end = size.scales_offset + scales.len();
+    write(&vec![0; size.row_scales_offset - end])?;
+    write(&row_scales)
 }
 
 /// Tiles in file order; each part is padded to whole pairs of tiles.
-fn jobs<S>(source: &MatrixSource, graph: &Graph<S>) -> Vec<Job> {
+fn jobs(source: &MatrixSource, graph: &Graph<Typed>) -> Vec<Job> {
     let mut jobs = Vec::new();
     for &tensor in &source.parts {
         let rows = graph.tensor(tensor).shape[0];
@@ -79,12 +110,7 @@ fn jobs<S>(source: &MatrixSource, graph: &Graph<S>) -> Vec<Job> {
 }
 
 /// Packs a group of tiles on all cores, in order.
-fn pack(
-    jobs: &[Job],
-    size: &PackedSize,
-    weights: &dyn TensorSource,
-    rounding: Rounding,
-) -> Vec<PackedTile> {
+fn pack(jobs: &[Job], size: &PackedSize, packer: &Packer<'_>) -> Vec<PackedTile> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = jobs.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
@@ -93,7 +119,7 @@ fn pack(
             .map(|jobs| {
                 scope.spawn(move || {
                     jobs.iter()
-                        .map(|job| tile(job, size, weights, rounding))
+                        .map(|job| tile(job, size, packer))
                         .collect::<Vec<_>>()
                 })
             })
@@ -109,22 +135,18 @@ fn pack(
     })
 }
 
-fn tile(
-    job: &Job,
-    size: &PackedSize,
-    weights: &dyn TensorSource,
-    rounding: Rounding,
-) -> PackedTile {
+fn tile(job: &Job, size: &PackedSize, packer: &Packer<'_>) -> PackedTile {
     let mut values = vec![0.0; job.rows * size.cols];
     if job.rows > 0 {
-        weights.read_rows(job.tensor, job.first..job.first + job.rows, &mut values);
+        let rows = job.first..job.first + job.rows;
+        packer.weights.read_rows(job.tensor, rows, &mut values);
     }
     let mut tile = PackedTile::new(size);
     pack_tile(
         size,
         &values,
         None,
-        rounding,
+        packer.rounding,
         &mut QuantisedRow::default(),
         &mut tile,
     );

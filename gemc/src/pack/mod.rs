@@ -13,9 +13,15 @@ use gem_runtime::Error;
 use gem_runtime::file::{Header, Record as FileRecord, Writer, name_hash};
 use gem_runtime::format::{Layout as Tiling, Rounding};
 
-use crate::graph::Graph;
+use sha2::{Digest as _, Sha256};
+
+use crate::cache::{Cache, Key};
+use crate::graph::{Graph, Typed};
 use crate::tensors::TensorSource;
 use layout::{Layout, Record, Source, VectorSource, vector_len};
+
+/// Hash of the sources that decide what weights become; see `build.rs`.
+const PACKING: &str = env!("GEMC_PACKING");
 
 /// What the weight file says about its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,43 +32,64 @@ pub struct Origin {
     pub plan_hash: [u8; 32],
 }
 
-/// Writes the weight file. `progress` hears the bytes of the body done so far, of `layout.body_bytes()`.
-///
-/// # Errors
-/// From `to`: a full disk, for instance. The file then has no valid header.
-pub fn write<W: Write + Seek, S: Sync>(
-    to: W,
-    origin: Origin,
-    layout: &Layout,
-    graph: &Graph<S>,
-    weights: &dyn TensorSource,
-    rounding: Rounding,
-    progress: &mut dyn FnMut(u64),
-) -> Result<W, Error> {
-    let header = Header {
-        target: origin.target,
-        plan_hash: origin.plan_hash,
-        body_bytes: layout.body_bytes(),
-    };
-    let records = layout
-        .records()
-        .iter()
-        .map(|record| file_record(record, graph))
-        .collect();
-    let mut writer = Writer::new(to, header, records)?;
-    for (index, record) in layout.records().iter().enumerate() {
-        match &record.source {
-            Source::Matrix(source) => {
-                matrix::write(&mut writer, index, source, graph, weights, rounding)?
+/// What a weight file is made from, besides its layout.
+#[derive(Clone, Copy)]
+pub struct Packer<'a> {
+    /// Shapes and names.
+    pub graph: &'a Graph<Typed>,
+    /// Values.
+    pub weights: &'a dyn TensorSource,
+    /// How they are rounded.
+    pub rounding: Rounding,
+    /// Where quantised matrices are kept.
+    pub cache: Option<&'a Cache>,
+}
+
+impl Packer<'_> {
+    /// Writes the weight file. `progress` hears the bytes of the body done so far, of `layout.body_bytes()`.
+    ///
+    /// # Errors
+    /// From `to`: a full disk, for instance. The file then has no valid header.
+    pub fn write<W: Write + Seek>(
+        &self,
+        to: W,
+        origin: Origin,
+        layout: &Layout,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<W, Error> {
+        let header = Header {
+            target: origin.target,
+            plan_hash: origin.plan_hash,
+            body_bytes: layout.body_bytes(),
+        };
+        let records = layout
+            .records()
+            .iter()
+            .map(|record| file_record(record, self.graph))
+            .collect();
+        let mut writer = Writer::new(to, header, records)?;
+        for (index, record) in layout.records().iter().enumerate() {
+            match &record.source {
+                Source::Matrix(source) => matrix::write(&mut writer, index, source, self)?,
+                Source::Vector(source) => {
+                    let values = vectors::values(source, self.weights, vector_len(source));
+                    writer.write(index, bytemuck::cast_slice(&little_endian(values)))?;
+                }
             }
-            Source::Vector(source) => {
-                let values = vectors::values(source, weights, vector_len(source));
-                writer.write(index, bytemuck::cast_slice(&little_endian(values)))?;
-            }
+            progress(record.offset + record.bytes);
         }
-        progress(record.offset + record.bytes);
+        writer.finish()
     }
-    writer.finish()
+}
+
+/// Identifies the bytes of a weight file, given the checkpoint it is made from.
+#[must_use]
+pub fn key(origin: &Origin, layout: &Layout, rounding: Rounding, checkpoint: &[Key]) -> Key {
+    let mut hash = Sha256::new();
+    hash.update(PACKING);
+    hash.update(format!("{origin:?} {rounding:?} {:?}", layout.records()));
+    hash.update(checkpoint.as_flattened());
+    hash.finalize().into()
 }
 
 /// The words of f32 values as the file stores them.

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Seek, Write};
 use std::path::Path;
 
 use gem_runtime::format::Rounding;
+use gem_runtime::hex;
 
-use super::{Manifest, Package, PackageError, Runtime, hash_file, write};
+use super::{Manifest, Package, PackageError, Runtime, write};
+use crate::cache::{self, Cache, Key};
 use crate::emit;
 use crate::facts;
-use crate::pack::{self, Origin};
+use crate::pack::{self, Origin, Packer};
 use crate::pipeline::{Compiled, Loaded};
 use crate::plan::BitPlan;
 use crate::target::Target;
@@ -36,10 +39,13 @@ pub struct Parts<'a> {
     pub target: &'a Target,
     /// How weights are rounded.
     pub rounding: Rounding,
+    /// What was made before.
+    pub cache: Option<&'a Cache>,
 }
 
 impl Parts<'_> {
-    /// The package: generated sources, facts and texts. Reads all input files, for their hashes.
+    /// The package: generated sources, facts and texts. Reads all input files, for their digests, unless the cache
+    /// remembers those.
     ///
     /// # Errors
     /// [`PackageError::Io`] when a file of the checkpoint went away meanwhile.
@@ -52,40 +58,98 @@ impl Parts<'_> {
             target,
             ..
         } = *self;
-        let dir = loaded.checkpoint.dir();
-        let mut texts = Vec::new();
-        for file in TEXTS {
-            let path = dir.join(file);
-            if path.exists() {
-                let bytes = fs::read(&path).map_err(PackageError::io(&path))?;
-                texts.push(((*file).to_owned(), bytes));
-            }
-        }
         Ok(Package {
             info: facts::model_info(name, loaded, plan, target, &compiled.layout),
             sources: emit::rust::program(&compiled.program, target.level),
-            inputs: self.inputs(&texts)?,
-            texts,
+            inputs: self.inputs()?,
+            texts: self.texts()?,
             runtime,
         })
     }
 
-    fn inputs(
-        &self,
-        texts: &[(String, Vec<u8>)],
-    ) -> Result<BTreeMap<String, String>, PackageError> {
-        let checkpoint = &self.loaded.checkpoint;
-        let tensors = checkpoint.weights().files().files();
-        tensors
-            .map(|(name, _)| name)
-            .chain(texts.iter().map(|(name, _)| name.as_str()))
-            .chain(["config.json"])
-            .map(|name| Ok((name.to_owned(), hash_file(&checkpoint.dir().join(name))?)))
-            .collect()
+    /// The checkpoint's tokenizer and its settings: name, contents.
+    ///
+    /// # Errors
+    /// [`PackageError::Io`].
+    pub fn texts(&self) -> Result<Vec<(String, Vec<u8>)>, PackageError> {
+        let read = |file: &str| {
+            let path = self.loaded.checkpoint.dir().join(file);
+            let bytes = fs::read(&path).map_err(PackageError::io(&path))?;
+            Ok((file.to_owned(), bytes))
+        };
+        self.present_texts().map(read).collect()
     }
 
-    /// Writes the package to a folder, weights included. `progress` hears the bytes of weights done so far, of
-    /// `compiled.layout.body_bytes()`.
+    fn present_texts(&self) -> impl Iterator<Item = &str> {
+        let dir = self.loaded.checkpoint.dir();
+        TEXTS.iter().copied().filter(|file| dir.join(file).exists())
+    }
+
+    fn inputs(&self) -> Result<BTreeMap<String, String>, PackageError> {
+        let digests = self.digests()?.into_iter();
+        Ok(digests.map(|(name, digest)| (name, hex(&digest))).collect())
+    }
+
+    /// SHA-256 of every file of the checkpoint that the result depends on.
+    fn digests(&self) -> Result<Vec<(String, Key)>, PackageError> {
+        let checkpoint = &self.loaded.checkpoint;
+        let tensors = checkpoint.weights().files().files();
+        let mut names: Vec<&str> = tensors.map(|(name, _)| name).collect();
+        names.extend(self.present_texts());
+        names.push("config.json");
+        let digest = |name: &str| {
+            let path = checkpoint.dir().join(name);
+            let digest = match self.cache {
+                Some(cache) => cache.digest(&path),
+                None => cache::digest_of(&path),
+            };
+            Ok((name.to_owned(), digest.map_err(PackageError::io(&path))?))
+        };
+        names.into_iter().map(digest).collect()
+    }
+
+    /// Identifies the weight file and the texts beside it.
+    ///
+    /// # Errors
+    /// [`PackageError::Io`] when a file of the checkpoint went away meanwhile.
+    pub fn weights_key(&self) -> Result<Key, PackageError> {
+        let digests = self.digests()?.into_iter();
+        let checkpoint: Vec<Key> = digests.map(|(_, digest)| digest).collect();
+        let layout = &self.compiled.layout;
+        Ok(pack::key(
+            &self.origin(),
+            layout,
+            self.rounding,
+            &checkpoint,
+        ))
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            target: self.target.name.clone(),
+            plan_hash: self.plan.hash(),
+        }
+    }
+
+    /// Writes the weight file. `progress` hears the bytes done so far, of `compiled.layout.body_bytes()`.
+    ///
+    /// # Errors
+    /// From `to`.
+    pub fn write_weights<W: Write + Seek>(
+        &self,
+        to: W,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<W, gem_runtime::Error> {
+        let packer = Packer {
+            graph: &self.loaded.graph,
+            weights: self.loaded.checkpoint.weights(),
+            rounding: self.rounding,
+            cache: self.cache,
+        };
+        packer.write(to, self.origin(), &self.compiled.layout, progress)
+    }
+
+    /// Writes the package to a folder, weights included; `progress` as in [`Parts::write_weights`].
     ///
     /// # Errors
     /// As of [`write`].
@@ -95,23 +159,8 @@ impl Parts<'_> {
         package: &Package,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Manifest, PackageError> {
-        let origin = Origin {
-            target: self.target.name.clone(),
-            plan_hash: self.plan.hash(),
-        };
         write(dir, package, |file| {
-            let Loaded { graph, checkpoint } = self.loaded;
-            let layout = &self.compiled.layout;
-            let weights = checkpoint.weights();
-            pack::write(
-                file,
-                origin,
-                layout,
-                graph,
-                weights,
-                self.rounding,
-                progress,
-            )?;
+            self.write_weights(file, progress)?;
             Ok(())
         })
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cache::CacheError;
 use crate::output::OutputError;
 
 /// What went wrong.
@@ -51,9 +52,9 @@ pub enum PackageError {
         /// Why.
         reason: String,
     },
-    /// No home for built programs.
-    #[error("no cache folder: set GEMC_CACHE, XDG_CACHE_HOME or HOME")]
-    NoCache,
+    /// No home for what is made once.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// Cargo or rustc is not there.
     #[error(
         "cannot run {program}: {source}; a Rust toolchain (1.95 or newer) is needed to build programs"

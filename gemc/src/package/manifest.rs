@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Files, Package, PackageError, WEIGHTS};
+use crate::cache::digest_of;
 
 /// The value of [`Manifest::tool`].
 const TOOL: &str = "gemc";
@@ -81,19 +82,11 @@ pub fn hash_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// SHA-256 of a file in hexadecimal; the file is not held in memory.
+/// SHA-256 of a file in hexadecimal.
 ///
 /// # Errors
 /// [`PackageError::Io`].
 pub fn hash_file(path: &Path) -> Result<String, PackageError> {
-    let mut file = File::open(path).map_err(PackageError::io(path))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let read = file.read(&mut buffer).map_err(PackageError::io(path))?;
-        if read == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..read]);
-    }
+    let digest = digest_of(path).map_err(PackageError::io(path))?;
+    Ok(hex(&digest))
 }

@@ -24,7 +24,7 @@ use gem_runtime::ModelInfo;
 pub use assemble::Parts;
 pub use error::PackageError;
 pub use manifest::{Manifest, hash_bytes, hash_file};
-pub use program::{Builder, cache_dir};
+pub use program::Builder;
 
 /// Name of the weight file in a package.
 pub const WEIGHTS: &str = "model.gemw";

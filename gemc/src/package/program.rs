@@ -12,19 +12,7 @@ use std::process::{Command, Output};
 use sha2::{Digest as _, Sha256};
 
 use super::{Files, Package, PackageError, Runtime, render};
-
-/// The folder for built programs: `$GEMC_CACHE`, else `gemc` in `$XDG_CACHE_HOME`, else `~/.cache/gemc`.
-///
-/// # Errors
-/// [`PackageError::NoCache`] when none of the variables is set.
-pub fn cache_dir() -> Result<PathBuf, PackageError> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("GEMC_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| set("XDG_CACHE_HOME").map(|dir| PathBuf::from(dir).join("gemc")))
-        .or_else(|| set("HOME").map(|dir| PathBuf::from(dir).join(".cache/gemc")))
-        .ok_or(PackageError::NoCache)
-}
+use crate::cache::Cache;
 
 /// Builds programs from packages.
 #[derive(Clone, Debug)]
@@ -36,16 +24,28 @@ pub struct Builder {
 
 impl Builder {
     /// A builder with this cache. `triple` is the Rust target; `None` builds for the host.
-    ///
-    /// # Errors
-    /// [`PackageError::Io`] when the cache cannot be made.
-    pub fn new(cache: &Path, triple: Option<String>) -> Result<Self, PackageError> {
-        fs::create_dir_all(cache).map_err(PackageError::io(cache))?;
-        Ok(Self {
-            cache: cache.canonicalize().map_err(PackageError::io(cache))?,
+    #[must_use]
+    pub fn new(cache: &Cache, triple: Option<String>) -> Self {
+        Self {
+            cache: cache.root().to_owned(),
             cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
             triple,
-        })
+        }
+    }
+
+    /// The program of a package, if it was built before.
+    ///
+    /// # Errors
+    /// [`PackageError::NoToolchain`]: whether one is out of date depends on the compiler.
+    pub fn find(&self, package: &Package) -> Result<Option<PathBuf>, PackageError> {
+        let sources = Sources::of(package)?;
+        let program = self.place(&key(&sources.files, &self.toolchain()?), package);
+        Ok(program.exists().then_some(program))
+    }
+
+    fn place(&self, key: &str, package: &Package) -> PathBuf {
+        let programs = self.cache.join("programs");
+        programs.join(key).join(package.crate_name())
     }
 
     /// The program of a package, built now or earlier.
@@ -56,7 +56,7 @@ impl Builder {
         let name = package.crate_name();
         let sources = Sources::of(package)?;
         let key = key(&sources.files, &self.toolchain()?);
-        let program = self.cache.join("programs").join(&key).join(&name);
+        let program = self.place(&key, package);
         if program.exists() {
             return Ok(program);
         }

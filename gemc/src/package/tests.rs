@@ -9,6 +9,7 @@ use gem_runtime::simd::Level;
 use gem_runtime::{ModelInfo, Name, Task};
 
 use super::*;
+use crate::cache::CacheError;
 
 fn toy() -> Package {
     Package {
@@ -131,7 +132,7 @@ fn a_failed_or_killed_run_leaves_nothing_that_looks_whole() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let dir = root.path().join("out");
     let failed = write(&dir, &toy(), |_| {
-        Err::<(), PackageError>(PackageError::NoCache)
+        Err::<(), PackageError>(CacheError::NoFolder.into())
     });
     assert!(failed.is_err());
     assert_eq!(fs::read_dir(root.path()).expect("a folder").count(), 0);
@@ -141,7 +142,7 @@ fn a_failed_or_killed_run_leaves_nothing_that_looks_whole() {
     let old = root.path().join(".out.gemc-old");
     write_toy(&old).expect("as if renamed by a killed run");
     let failed = write(&dir, &toy(), |_| {
-        Err::<(), PackageError>(PackageError::NoCache)
+        Err::<(), PackageError>(CacheError::NoFolder.into())
     });
     assert!(failed.is_err());
     assert!(dir.join(MANIFEST).exists(), "the old package is back");

@@ -11,6 +11,7 @@ use super::liveness::Fate;
 use super::printer::{Leaves, Printer};
 use super::text;
 use super::uses::Uses;
+use crate::kernel::outline::Outlined;
 use crate::kernel::verify::KernelInfo;
 use crate::kernel::{
     Block, Elem, Extent, Kernel, KernelId, Op, Param, ParamId, Program, Space, Stmt, Ty, ValueId,
@@ -38,14 +39,7 @@ pub(super) fn kernel(
         uses,
         kernel.vars.len(),
     );
-    let mut writer = Writer {
-        printer,
-        env: Env::default(),
-        kernel,
-        assignments: 0,
-        undeclared: BTreeSet::new(),
-    };
-    writer.bind_params();
+    let mut writer = Writer::new(kernel, printer);
     let unit = writer.printer.bind(ValueId(0));
     let body = writer.block(&kernel.body);
     let locals = writer.locals();
@@ -74,6 +68,34 @@ pub(super) fn kernel(
                     #locals
                     #body
                 }
+            }
+        }
+    }
+}
+
+/// Why the one unsafe block of an outline's copy is sound.
+const COPY_SAFETY: &str = "SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, \
+    and hands over its regions, inputs and locals; the CPU has the level's instructions.";
+
+/// The item of an outline's copy: `fn(regions, inputs, locals)`, see `gem_runtime::micro::Run`.
+pub(super) fn copy(outlined: &Outlined, level: Level) -> TokenStream {
+    let kernel = &outlined.kernel;
+    let uses = Uses::of_block(&kernel.values, kernel.vars.len(), &kernel.body);
+    let unknown = vec![None; kernel.values.len()];
+    let printer = Printer::new(&kernel.values, &[], &unknown, uses, kernel.vars.len());
+    let mut writer = Writer::new(kernel, printer);
+    let body = writer.block(&kernel.body);
+    let bindings = writer.copy_bindings(outlined.regions.len());
+    let name = format_ident!("{}", kernel.name);
+    let features = target_feature(level);
+    let safety = text::comment(COPY_SAFETY);
+    quote! {
+        #features
+        unsafe extern "C" fn #name(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+            #safety
+            unsafe {
+                #bindings
+                #body
             }
         }
     }
@@ -208,7 +230,43 @@ struct Writer<'a> {
     undeclared: BTreeSet<VarId>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(kernel: &'a Kernel, printer: Printer<'a>) -> Self {
+        let mut writer = Self {
+            printer,
+            env: Env::default(),
+            kernel,
+            assignments: 0,
+            undeclared: BTreeSet::new(),
+        };
+        writer.bind_params();
+        writer
+    }
+
+    /// Parameters of an outline's copy: so many regions, then inputs, then locals.
+    fn copy_bindings(&mut self, regions: usize) -> TokenStream {
+        let mut tokens = TokenStream::new();
+        let params = self.kernel.params.iter().zip(&self.env.params).enumerate();
+        for (i, (param, bound)) in params {
+            let (Some(name), true) = bound else { continue };
+            tokens.extend(match param {
+                Param::Region { elem, .. } if i < regions => {
+                    let (elem, at) = (element(*elem), Literal::usize_unsuffixed(i));
+                    quote!(let #name = k::Region::<#elem>::endless(*regions.add(#at));)
+                }
+                Param::Region { elem, .. } => {
+                    let elem = element(*elem);
+                    quote!(let #name = k::Region::<#elem>::endless(locals.cast());)
+                }
+                _ => {
+                    let at = Literal::usize_unsuffixed(i - regions);
+                    quote!(let #name = *inputs.add(#at);)
+                }
+            });
+        }
+        tokens
+    }
+
     fn bind_params(&mut self) {
         for (i, param) in self.kernel.params.iter().enumerate() {
             let name = self
@@ -262,6 +320,14 @@ impl Writer<'_> {
                 then,
                 otherwise,
             } => self.if_(*cond, then, otherwise),
+            Stmt::Outline { inputs, body, .. } => {
+                let inputs: TokenStream = inputs
+                    .iter()
+                    .map(|(inner, outer)| self.input(*inner, *outer))
+                    .collect();
+                let body = self.block(body);
+                quote!(#inputs #body)
+            }
             Stmt::Call {
                 table,
                 entry,
@@ -276,6 +342,16 @@ impl Writer<'_> {
             }
             Stmt::Comment(line) => text::comment(line),
         }
+    }
+
+    /// An input of an outline, which stands in its place here.
+    fn input(&mut self, inner: ValueId, outer: ValueId) -> TokenStream {
+        if !self.printer.uses.needed(inner) {
+            return TokenStream::new();
+        }
+        let value = self.value(outer).alone();
+        let name = self.printer.bind(inner);
+        quote!(let #name = #value;)
     }
 
     /// The fate of the next assignment in the text.
@@ -463,7 +539,9 @@ fn assigned(block: &Block) -> BTreeSet<VarId> {
             Stmt::Set(m, _) => {
                 vars.insert(*m);
             }
-            Stmt::For { body, .. } => vars.append(&mut assigned(body)),
+            Stmt::For { body, .. } | Stmt::Outline { body, .. } => {
+                vars.append(&mut assigned(body));
+            }
             Stmt::If {
                 then, otherwise, ..
             } => {

@@ -50,6 +50,7 @@ fn steps(
     let mut out = Vec::new();
     for stmt in block {
         match stmt {
+            Stmt::Outline { body, .. } => out.append(&mut steps(defs, body, needed, count)),
             Stmt::Let(v) => {
                 if let Op::Get(m) = defs[v.index()].op
                     && needed(*v)

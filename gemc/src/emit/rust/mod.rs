@@ -9,6 +9,7 @@ mod code;
 mod function;
 mod kernel;
 mod liveness;
+pub mod micro;
 mod names;
 mod ops;
 mod printer;

@@ -4,6 +4,8 @@
 //! A value is inlined when it has one use, in the loop where it is defined, and reads no memory. Vectors are inlined only
 //! where they cost no readability: into a statement, or when they are a splat, a cast or a literal.
 
+use std::collections::HashMap;
+
 use super::liveness::{Fate, fates};
 use crate::kernel::{Block, Op, Stmt, ValueDef, ValueId, VarId};
 
@@ -95,6 +97,8 @@ struct Finder<'a> {
     assignments: usize,
     /// Operands of statements that are needed whatever else is.
     roots: Vec<(ValueId, u32)>,
+    /// For inputs of outlines: the value outside, and the loop it is read in.
+    inputs: HashMap<ValueId, (ValueId, u32)>,
 }
 
 impl<'a> Finder<'a> {
@@ -110,6 +114,7 @@ impl<'a> Finder<'a> {
             loops: 0,
             assignments: 0,
             roots: Vec::new(),
+            inputs: HashMap::new(),
         }
     }
 
@@ -150,6 +155,13 @@ impl<'a> Finder<'a> {
                 self.uses.values[index.index()].defined_in = inner;
                 self.block(body, inner);
             }
+            Stmt::Outline { inputs, body, .. } => {
+                for (inner, outer) in inputs {
+                    self.inputs.insert(*inner, (*outer, loop_));
+                    self.uses.values[inner.index()].defined_in = loop_;
+                }
+                self.block(body, loop_);
+            }
             Stmt::If {
                 cond,
                 then,
@@ -175,6 +187,9 @@ impl<'a> Finder<'a> {
             self.use_(v, loop_, true, &mut reached);
         }
         while let Some(v) = reached.pop() {
+            if let Some(&(outer, loop_)) = self.inputs.get(&v) {
+                self.use_(outer, loop_, true, &mut reached);
+            }
             let loop_ = self.uses.values[v.index()].defined_in;
             self.defs[v.index()]
                 .op

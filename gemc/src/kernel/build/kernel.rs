@@ -302,6 +302,37 @@ impl KernelBuilder {
         });
     }
 
+    /// A block that one compiled copy can serve in kernels of every shape: it is given its own names for `inputs`, all
+    /// I32, and sees no other value from outside.
+    #[track_caller]
+    pub fn outline(
+        &mut self,
+        name: &str,
+        inputs: &[ValueId],
+        body: impl FnOnce(&mut Self, &[ValueId]),
+    ) {
+        for &v in inputs {
+            self.values.expect_visible(v, "outline");
+            assert_eq!(self.ty(v), Ty::I32, "`outline`: {v} must be i32");
+        }
+        self.blocks.push(Block::new());
+        self.values.open_apart();
+        let named = |outer: &ValueId| {
+            let name = self.values.defs[outer.index()].name.clone();
+            let inner = self.values.define(Op::Index, Ty::I32);
+            self.values.defs[inner.index()].name = name;
+            inner
+        };
+        let inner: Vec<ValueId> = inputs.iter().map(named).collect();
+        body(self, &inner);
+        let body = self.close();
+        self.stmt(Stmt::Outline {
+            name: name.to_owned(),
+            inputs: inner.into_iter().zip(inputs.iter().copied()).collect(),
+            body,
+        });
+    }
+
     /// Runs units `begin..end` of entry `entry` of a call table.
     #[track_caller]
     pub fn call_table(&mut self, table: ParamId, entry: ValueId, begin: ValueId, end: ValueId) {

@@ -49,6 +49,8 @@ struct Values {
 struct Scope {
     values: Vec<ValueId>,
     known: HashMap<(Op, Ty), ValueId>,
+    /// For an outline, from which nothing outside is seen: what was visible there.
+    hidden: Option<Vec<bool>>,
 }
 
 impl Values {
@@ -56,10 +58,36 @@ impl Values {
         self.scopes.push(Scope::default());
     }
 
+    /// Opens a block that sees nothing of those around it.
+    fn open_apart(&mut self) {
+        let apart = vec![false; self.visible.len()];
+        self.scopes.push(Scope {
+            hidden: Some(std::mem::replace(&mut self.visible, apart)),
+            ..Scope::default()
+        });
+    }
+
     fn close(&mut self) {
-        for v in self.scopes.pop().unwrap_or_default().values {
+        let scope = self.scopes.pop().unwrap_or_default();
+        for v in scope.values {
             self.visible[v.index()] = false;
         }
+        if let Some(outside) = scope.hidden {
+            self.visible[..outside.len()].copy_from_slice(&outside);
+        }
+    }
+
+    /// The value of a pure operation that the open block can see.
+    fn known(&self, key: &(Op, Ty)) -> Option<ValueId> {
+        for scope in self.scopes.iter().rev() {
+            if let Some(&v) = scope.known.get(key) {
+                return Some(v);
+            }
+            if scope.hidden.is_some() {
+                break;
+            }
+        }
+        None
     }
 
     /// A new value in the open block.
@@ -90,7 +118,7 @@ impl Values {
             return v;
         }
         let key = (op, ty);
-        if let Some(&v) = self.scopes.iter().find_map(|s| s.known.get(&key)) {
+        if let Some(v) = self.known(&key) {
             return v;
         }
         let v = self.define(key.0.clone(), ty);

@@ -185,6 +185,12 @@ impl<'a> Translator<'a> {
                 then,
                 otherwise,
             } => self.branch(*cond, then, otherwise),
+            Stmt::Outline { inputs, body, .. } => {
+                for (inner, outer) in inputs {
+                    self.slots[inner.index()] = self.slots[outer.index()];
+                }
+                self.block(body);
+            }
             Stmt::Call {
                 table,
                 entry,

@@ -224,7 +224,7 @@ fn any_block(b: &mut Bytes, depth: usize) -> Block {
 }
 
 fn any_stmt(b: &mut Bytes, depth: usize) -> Stmt {
-    match b.below(if depth > 0 { 12 } else { 10 }) {
+    match b.below(if depth > 0 { 13 } else { 10 }) {
         0 => Stmt::Var(VarId(b.below(3) as u32), any_value(b)),
         1 => Stmt::Set(VarId(b.below(3) as u32), any_value(b)),
         2 => Stmt::Store {
@@ -245,6 +245,12 @@ fn any_stmt(b: &mut Bytes, depth: usize) -> Stmt {
             index: ValueId(b.below(VALUES) as u32),
             start: any_value(b),
             end: any_value(b),
+            body: any_block(b, depth - 1),
+        },
+        12 => Stmt::Outline {
+            name: any_name(b),
+            // As with `for`.
+            inputs: repeat(b, 3, |b| (ValueId(b.below(VALUES) as u32), any_value(b))),
             body: any_block(b, depth - 1),
         },
         11 => Stmt::If {

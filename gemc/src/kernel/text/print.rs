@@ -196,12 +196,19 @@ impl Printer {
                 end,
                 body,
             } => {
-                let name = if is_plain_index(k, *index) && first(&mut seen.values, index.index()) {
-                    Hint(k.values[index.index()].name.as_deref())
-                } else {
-                    Hint(None)
-                };
+                let name = index_hint(k, *index, seen);
                 self.open(format_args!("for {index}{name} in {start}..{end}"));
+                self.block(k, body, seen);
+                self.close();
+            }
+            Stmt::Outline { name, inputs, body } => {
+                let list: Vec<String> = inputs
+                    .iter()
+                    .map(|(inner, outer)| {
+                        format!("{inner}{} = {outer}", index_hint(k, *inner, seen))
+                    })
+                    .collect();
+                self.open(format_args!("outline {}({})", Name(name), list.join(", ")));
                 self.block(k, body, seen);
                 self.close();
             }
@@ -283,7 +290,16 @@ fn first(seen: &mut [bool], index: usize) -> bool {
     }
 }
 
-/// Whether a `for` line says all there is to know of its index.
+/// The name of an index where it is first mentioned.
+fn index_hint<'k>(k: &'k Kernel, index: ValueId, seen: &mut Seen) -> Hint<'k> {
+    if is_plain_index(k, index) && first(&mut seen.values, index.index()) {
+        Hint(k.values[index.index()].name.as_deref())
+    } else {
+        Hint(None)
+    }
+}
+
+/// Whether a `for` or `outline` line says all there is to know of its index.
 fn is_plain_index(k: &Kernel, v: ValueId) -> bool {
     let def = k.values.get(v.index());
     def.is_some_and(|d| d.op == Op::Index && d.ty == Ty::I32)
@@ -300,6 +316,14 @@ fn introduce(k: &Kernel, block: &Block, seen: &mut Seen) {
                 }
                 introduce(k, body, seen);
             }
+            Stmt::Outline { inputs, body, .. } => {
+                for (inner, _) in inputs {
+                    if is_plain_index(k, *inner) {
+                        first(&mut seen.values, inner.index());
+                    }
+                }
+                introduce(k, body, seen);
+            }
             Stmt::If {
                 then, otherwise, ..
             } => {
@@ -311,15 +335,25 @@ fn introduce(k: &Kernel, block: &Block, seen: &mut Seen) {
     }
 }
 
+fn forget_odd(k: &Kernel, index: ValueId, placed: &mut [bool]) {
+    if !is_plain_index(k, index)
+        && let Some(placed) = placed.get_mut(index.index())
+    {
+        *placed = false;
+    }
+}
+
 /// Indices of loops whose definition a `for` line does not imply must be declared before.
 fn forget_odd_indices(k: &Kernel, block: &Block, placed: &mut [bool]) {
     for stmt in block {
         match stmt {
             Stmt::For { index, body, .. } => {
-                if !is_plain_index(k, *index)
-                    && let Some(placed) = placed.get_mut(index.index())
-                {
-                    *placed = false;
+                forget_odd(k, *index, placed);
+                forget_odd_indices(k, body, placed);
+            }
+            Stmt::Outline { inputs, body, .. } => {
+                for (inner, _) in inputs {
+                    forget_odd(k, *inner, placed);
                 }
                 forget_odd_indices(k, body, placed);
             }

@@ -127,6 +127,8 @@ impl Parser {
             })
         } else if self.eat_word("for") {
             self.for_loop(defs, depth)
+        } else if self.eat_word("outline") {
+            self.outline(defs, depth)
         } else if self.eat_word("if") {
             self.branch(defs, depth)
         } else if self.eat_word("call") {
@@ -174,9 +176,14 @@ impl Parser {
         Ok(m)
     }
 
-    fn for_loop(&mut self, defs: &mut Definitions, depth: usize) -> Result<Stmt> {
+    /// `v0 name` or `v0`, an index unless it is known as something else; `unnamed`: whether no name follows.
+    fn index(
+        &mut self,
+        defs: &mut Definitions,
+        unnamed: impl Fn(&Self) -> bool,
+    ) -> Result<ValueId> {
         let index = self.value()?;
-        let name = if self.at_word("in") {
+        let name = if unnamed(self) {
             None
         } else {
             Some(self.name()?)
@@ -186,6 +193,29 @@ impl Parser {
             ty: Ty::I32,
             name,
         });
+        Ok(index)
+    }
+
+    fn outline(&mut self, defs: &mut Definitions, depth: usize) -> Result<Stmt> {
+        let name = self.name()?;
+        self.mark("(")?;
+        let mut inputs = Vec::new();
+        while !self.eat(")") {
+            if !inputs.is_empty() {
+                self.mark(",")?;
+            }
+            let inner = self.index(defs, |p| p.at_mark("="))?;
+            self.mark("=")?;
+            inputs.push((inner, self.value()?));
+        }
+        self.mark("{")?;
+        self.end_line()?;
+        let body = self.block(defs, depth + 1)?;
+        Ok(Stmt::Outline { name, inputs, body })
+    }
+
+    fn for_loop(&mut self, defs: &mut Definitions, depth: usize) -> Result<Stmt> {
+        let index = self.index(defs, |p| p.at_word("in"))?;
         self.keyword("in")?;
         let start = self.value()?;
         self.mark("..")?;

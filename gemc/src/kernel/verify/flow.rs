@@ -145,6 +145,13 @@ impl<'a> Flow<'a> {
                 then,
                 otherwise,
             } => self.branch(*cond, then, otherwise),
+            Stmt::Outline { inputs, body, .. } => {
+                for (inner, outer) in inputs {
+                    self.ranges[inner.index()] = self.range(*outer);
+                    self.ahead_values[inner.index()] = None;
+                }
+                self.block(body);
+            }
             Stmt::Call {
                 table,
                 entry,
@@ -452,7 +459,7 @@ fn assigned_in(block: &Block, locals: usize) -> Vec<VarId> {
             match stmt {
                 Stmt::Set(m, _) => set[m.index()] = true,
                 Stmt::Var(m, _) => declared[m.index()] = true,
-                Stmt::For { body, .. } => visit(body, set, declared),
+                Stmt::For { body, .. } | Stmt::Outline { body, .. } => visit(body, set, declared),
                 Stmt::If {
                     then, otherwise, ..
                 } => {

@@ -164,6 +164,7 @@ impl Walk<'_> {
                 self.block(then, depth + 1);
                 self.block(otherwise, depth + 1);
             }
+            Stmt::Outline { name, inputs, body } => self.outline(name, inputs, body, depth),
             Stmt::Call {
                 table,
                 entry,
@@ -184,6 +185,34 @@ impl Walk<'_> {
         }
     }
 
+    /// Inside, values from outside are as if their blocks had ended.
+    fn outline(&mut self, name: &str, inputs: &[(ValueId, ValueId)], body: &Block, depth: usize) {
+        if !is_identifier(name) {
+            self.errors.push(bad_name(name));
+        }
+        for (_, outer) in inputs {
+            self.operand("input of `outline`", *outer, Ty::I32);
+        }
+        let outside = self.values.clone();
+        for state in &mut self.values {
+            if *state == State::Open {
+                *state = State::Closed;
+            }
+        }
+        for (inner, _) in inputs {
+            self.index(*inner);
+        }
+        self.block(body, depth + 1);
+        for (state, before) in self.values.iter_mut().zip(outside) {
+            *state = match before {
+                // Defined inside, if at all.
+                State::Never if *state != State::Never => State::Closed,
+                State::Never => State::Never,
+                other => other,
+            };
+        }
+    }
+
     fn compute(&mut self, v: ValueId, defined: &mut Defined) {
         let kernel = self.kernel;
         let Some(def) = kernel.values.get(v.index()) else {
@@ -192,7 +221,7 @@ impl Walk<'_> {
         };
         let rule = match def.op {
             Op::Unit => Some("value 0 of a kernel is its unit, and no other"),
-            Op::Index => Some("`for` defines its index"),
+            Op::Index => Some("`for` defines its index, `outline` its inputs"),
             Op::Param(_) => Some("kernels have no value parameters; use `scalar`"),
             _ => None,
         };
@@ -229,7 +258,7 @@ impl Walk<'_> {
             }
             Some(def) => {
                 let op = def.op.mnemonic();
-                let rule = "the index of `for` is an `index` value";
+                let rule = "the index of `for` and the inputs of `outline` are `index` values";
                 self.errors
                     .push_at(Some(v), Problem::Misplaced { op, rule });
             }

@@ -74,13 +74,45 @@ impl Planes {
         let block_count = b.i32(self.blocks as i32);
         let first_block = b.mul(tile, block_count);
         b.name(first_block, "first_block");
-        let bases: Vec<RowBase> = rows.iter().map(|&row| RowBase::new(b, x, row)).collect();
+        let mut inputs = vec![block_count, first_block];
+        for &row in rows {
+            let base = RowBase::new(b, x, row);
+            inputs.extend([base.code, base.block]);
+        }
+        let name = format!("dot_{}_{}", self.codec.name().to_lowercase(), rows.len());
+        b.outline(&name, &inputs, |b, inputs| {
+            let (sizes, bases) = inputs.split_at(2);
+            b.name(sizes[0], "block_count");
+            let bases: Vec<RowBase> = bases.chunks(2).map(RowBase::of).collect();
+            self.dot_blocks(b, dot, [sizes[0], sizes[1]], x, &bases, &sums);
+        });
+        let width = b.i32(TILE as i32);
+        let index = b.mul(tile, width);
+        let row_scale = b.load(Ty::F32x16, self.row_scales, index);
+        sums.into_iter()
+            .map(|sum| {
+                let total = b.get(sum);
+                b.mul(total, row_scale)
+            })
+            .collect()
+    }
+
+    /// Adds the products of all blocks of a tile to `sums`; nothing here depends on a shape.
+    fn dot_blocks(
+        &self,
+        b: &mut KernelBuilder,
+        dot: DotStrategy,
+        [block_count, first_block]: [ValueId; 2],
+        x: &Quantised,
+        bases: &[RowBase],
+        sums: &[VarId],
+    ) {
         let start = b.i32(0);
         b.for_(start, block_count, |b, block| {
             let at = b.add(first_block, block);
-            let isums = self.block_sums(b, dot, at, block, x, &bases);
+            let isums = self.block_sums(b, dot, at, block, x, bases);
             let scale = self.block_scale(b, dot, at);
-            for ((isum, base), &sum) in isums.into_iter().zip(&bases).zip(&sums) {
+            for ((isum, base), &sum) in isums.into_iter().zip(bases).zip(sums) {
                 let corrected = scale.corrected(b, isum, base, block, x);
                 let scaled = b.mul(corrected, scale.factor);
                 let float = b.to_float(scaled);
@@ -92,15 +124,6 @@ impl Planes {
                 b.set(sum, after);
             }
         });
-        let width = b.i32(TILE as i32);
-        let index = b.mul(tile, width);
-        let row_scale = b.load(Ty::F32x16, self.row_scales, index);
-        sums.into_iter()
-            .map(|sum| {
-                let total = b.get(sum);
-                b.mul(total, row_scale)
-            })
-            .collect()
     }
 
     /// Integer sums of one block, offsets of unsigned codes not yet taken off.
@@ -265,6 +288,13 @@ struct RowBase {
 }
 
 impl RowBase {
+    fn of(pair: &[ValueId]) -> Self {
+        Self {
+            code: pair[0],
+            block: pair[1],
+        }
+    }
+
     fn new(b: &mut KernelBuilder, x: &Quantised, row: ValueId) -> Self {
         let width = b.i32(x.cols as i32);
         let blocks = b.i32((x.cols / 32) as i32);

@@ -12,3 +12,51 @@ pub mod quantise;
 pub mod rope;
 pub mod route;
 pub mod vector;
+
+use gem_runtime::format::Codec;
+
+use crate::kernel::outline::{Outlined, outlined};
+use crate::kernel::{Block, Kernel, Stmt};
+use crate::target::Target;
+
+/// Every outline that kernels for this target may hold, once.
+#[must_use]
+pub fn outlines(target: &Target) -> Vec<Outlined> {
+    let mut all = Vec::new();
+    for &codec in Codec::ALL {
+        let product = matmul::Matmul {
+            codec,
+            tiles: 2,
+            cols: 32,
+            bias: false,
+            rows: matmul::Rows::All,
+            input_rows: matmul::MAX_ROW_BLOCK,
+            output_rows: matmul::MAX_ROW_BLOCK,
+            epilogue: matmul::Epilogue::Store,
+            act_name: "",
+        };
+        let kernel = product.kernel(target.dot, target.row_block);
+        outlines_of(&kernel, &kernel.body, &mut all);
+    }
+    all
+}
+
+/// Adds the outlines of a block that are not known yet.
+pub fn outlines_of(kernel: &Kernel, block: &Block, all: &mut Vec<Outlined>) {
+    for stmt in block {
+        match stmt {
+            Stmt::Outline { name, inputs, body } => {
+                let found = outlined(kernel, name, inputs, body);
+                all.extend(found.filter(|f| all.iter().all(|known| known.kernel != f.kernel)));
+            }
+            Stmt::For { body, .. } => outlines_of(kernel, body, all),
+            Stmt::If {
+                then, otherwise, ..
+            } => {
+                outlines_of(kernel, then, all);
+                outlines_of(kernel, otherwise, all);
+            }
+            _ => {}
+        }
+    }
+}

@@ -49,283 +49,285 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                 let v10 = s::splat_f32(0.0);
                 let mut acc = v10;
                 let mut acc_m1 = v10;
+                let block_count = 2;
                 let first_block = unit * 2;
-                let v13 = v6 * 64;
-                let v14 = v6 * 2;
-                let v15 = v8 * 64;
-                let v16 = v8 * 2;
-                for v17 in 0..2 {
-                    let v18 = first_block + v17;
-                    let v20 = v18 * 256;
-                    let v22 = v17 * 32;
-                    let v23 = v13 + v22;
-                    let v24 = v15 + v22;
-                    let codes_v25 = s::load_i8x64(codes.at::<64>(v20));
-                    let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v29 = s::and_i8x64(codes_v25, v28);
-                    let v30 = s::shr_u_i8x64::<4>(codes_v25);
-                    let v31 = s::and_i8x64(v30, v28);
-                    let v32 = s::lanes_i8x16([
+                let v19 = v6 * 64;
+                let v20 = v6 * 2;
+                let v21 = v8 * 64;
+                let v22 = v8 * 2;
+                for v24 in 0..block_count {
+                    let v25 = first_block + v24;
+                    let v27 = v25 * 256;
+                    let v29 = v24 * 32;
+                    let v30 = v19 + v29;
+                    let v31 = v21 + v29;
+                    let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                    let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v36 = s::and_i8x64(codes_v32, v35);
+                    let v37 = s::shr_u_i8x64::<4>(codes_v32);
+                    let v38 = s::and_i8x64(v37, v35);
+                    let v39 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v33 = s::lookup_i8x64(v32, v29);
-                    let v34 = s::lookup_i8x64(v32, v31);
-                    let x_codes_v35 = k::load_i32(x_codes.at::<4>(v23));
-                    let v38 = s::splat_i32(0);
-                    let v39 = s::dot4_u_i8x64(
-                        v38,
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v35)),
+                    let v40 = s::lookup_i8x64(v39, v36);
+                    let v41 = s::lookup_i8x64(v39, v38);
+                    let x_codes_v42 = k::load_i32(x_codes.at::<4>(v30));
+                    let v45 = s::splat_i32(0);
+                    let v46 = s::dot4_u_i8x64(
+                        v45,
+                        v40,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
                     );
-                    let x_codes_v40 = k::load_i32(x_codes.at::<4>(v24));
-                    let v43 = s::dot4_u_i8x64(
-                        v38,
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+                    let x_codes_v47 = k::load_i32(x_codes.at::<4>(v31));
+                    let v50 = s::dot4_u_i8x64(
+                        v45,
+                        v40,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v47)),
                     );
-                    let x_codes_v46 = k::load_i32(x_codes.at::<4>(v23 + 16));
-                    let v49 = s::dot4_u_i8x64(
-                        v39,
-                        v34,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+                    let x_codes_v53 = k::load_i32(x_codes.at::<4>(v30 + 16));
+                    let v56 = s::dot4_u_i8x64(
+                        v46,
+                        v41,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v53)),
                     );
-                    let x_codes_v51 = k::load_i32(x_codes.at::<4>(v24 + 16));
-                    let v54 = s::dot4_u_i8x64(
-                        v43,
-                        v34,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
+                    let x_codes_v58 = k::load_i32(x_codes.at::<4>(v31 + 16));
+                    let v61 = s::dot4_u_i8x64(
+                        v50,
+                        v41,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v58)),
                     );
-                    let codes_v56 = s::load_i8x64(codes.at::<64>(v20 + 64));
-                    let v57 = s::and_i8x64(codes_v56, v28);
-                    let v58 = s::shr_u_i8x64::<4>(codes_v56);
-                    let v59 = s::and_i8x64(v58, v28);
-                    let v60 = s::lookup_i8x64(v32, v57);
-                    let v61 = s::lookup_i8x64(v32, v59);
-                    let x_codes_v64 = k::load_i32(x_codes.at::<4>(v23 + 4));
-                    let v67 = s::dot4_u_i8x64(
-                        v49,
-                        v60,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+                    let codes_v64 = s::load_i8x64(codes.at::<64>(v27 + 64));
+                    let v65 = s::and_i8x64(codes_v64, v35);
+                    let v66 = s::shr_u_i8x64::<4>(codes_v64);
+                    let v67 = s::and_i8x64(v66, v35);
+                    let v68 = s::lookup_i8x64(v39, v65);
+                    let v69 = s::lookup_i8x64(v39, v67);
+                    let x_codes_v72 = k::load_i32(x_codes.at::<4>(v30 + 4));
+                    let v75 = s::dot4_u_i8x64(
+                        v56,
+                        v68,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
                     );
-                    let x_codes_v69 = k::load_i32(x_codes.at::<4>(v24 + 4));
-                    let v72 = s::dot4_u_i8x64(
-                        v54,
-                        v60,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
-                    );
-                    let x_codes_v75 = k::load_i32(x_codes.at::<4>(v23 + 20));
-                    let v78 = s::dot4_u_i8x64(
-                        v67,
+                    let x_codes_v77 = k::load_i32(x_codes.at::<4>(v31 + 4));
+                    let v80 = s::dot4_u_i8x64(
                         v61,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                        v68,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
                     );
-                    let x_codes_v80 = k::load_i32(x_codes.at::<4>(v24 + 20));
-                    let v83 = s::dot4_u_i8x64(
-                        v72,
-                        v61,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+                    let x_codes_v83 = k::load_i32(x_codes.at::<4>(v30 + 20));
+                    let v86 = s::dot4_u_i8x64(
+                        v75,
+                        v69,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
                     );
-                    let codes_v86 = s::load_i8x64(codes.at::<64>(v20 + 128));
-                    let v87 = s::and_i8x64(codes_v86, v28);
-                    let v88 = s::shr_u_i8x64::<4>(codes_v86);
-                    let v89 = s::and_i8x64(v88, v28);
-                    let v90 = s::lookup_i8x64(v32, v87);
-                    let v91 = s::lookup_i8x64(v32, v89);
-                    let x_codes_v94 = k::load_i32(x_codes.at::<4>(v23 + 8));
-                    let v97 = s::dot4_u_i8x64(
-                        v78,
-                        v90,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+                    let x_codes_v88 = k::load_i32(x_codes.at::<4>(v31 + 20));
+                    let v91 = s::dot4_u_i8x64(
+                        v80,
+                        v69,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
                     );
-                    let x_codes_v99 = k::load_i32(x_codes.at::<4>(v24 + 8));
-                    let v102 = s::dot4_u_i8x64(
-                        v83,
-                        v90,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+                    let codes_v94 = s::load_i8x64(codes.at::<64>(v27 + 128));
+                    let v95 = s::and_i8x64(codes_v94, v35);
+                    let v96 = s::shr_u_i8x64::<4>(codes_v94);
+                    let v97 = s::and_i8x64(v96, v35);
+                    let v98 = s::lookup_i8x64(v39, v95);
+                    let v99 = s::lookup_i8x64(v39, v97);
+                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v30 + 8));
+                    let v105 = s::dot4_u_i8x64(
+                        v86,
+                        v98,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
                     );
-                    let x_codes_v105 = k::load_i32(x_codes.at::<4>(v23 + 24));
-                    let v108 = s::dot4_u_i8x64(
-                        v97,
+                    let x_codes_v107 = k::load_i32(x_codes.at::<4>(v31 + 8));
+                    let v110 = s::dot4_u_i8x64(
                         v91,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+                        v98,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
                     );
-                    let x_codes_v110 = k::load_i32(x_codes.at::<4>(v24 + 24));
-                    let v113 = s::dot4_u_i8x64(
-                        v102,
-                        v91,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+                    let x_codes_v113 = k::load_i32(x_codes.at::<4>(v30 + 24));
+                    let v116 = s::dot4_u_i8x64(
+                        v105,
+                        v99,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
                     );
-                    let codes_v116 = s::load_i8x64(codes.at::<64>(v20 + 192));
-                    let v117 = s::and_i8x64(codes_v116, v28);
-                    let v118 = s::shr_u_i8x64::<4>(codes_v116);
-                    let v119 = s::and_i8x64(v118, v28);
-                    let v120 = s::lookup_i8x64(v32, v117);
-                    let v121 = s::lookup_i8x64(v32, v119);
-                    let x_codes_v124 = k::load_i32(x_codes.at::<4>(v23 + 12));
-                    let v127 = s::dot4_u_i8x64(
-                        v108,
-                        v120,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+                    let x_codes_v118 = k::load_i32(x_codes.at::<4>(v31 + 24));
+                    let v121 = s::dot4_u_i8x64(
+                        v110,
+                        v99,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
                     );
-                    let x_codes_v129 = k::load_i32(x_codes.at::<4>(v24 + 12));
-                    let v132 = s::dot4_u_i8x64(
-                        v113,
-                        v120,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+                    let codes_v124 = s::load_i8x64(codes.at::<64>(v27 + 192));
+                    let v125 = s::and_i8x64(codes_v124, v35);
+                    let v126 = s::shr_u_i8x64::<4>(codes_v124);
+                    let v127 = s::and_i8x64(v126, v35);
+                    let v128 = s::lookup_i8x64(v39, v125);
+                    let v129 = s::lookup_i8x64(v39, v127);
+                    let x_codes_v132 = k::load_i32(x_codes.at::<4>(v30 + 12));
+                    let v135 = s::dot4_u_i8x64(
+                        v116,
+                        v128,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v132)),
                     );
-                    let x_codes_v135 = k::load_i32(x_codes.at::<4>(v23 + 28));
-                    let v138 = s::dot4_u_i8x64(
-                        v127,
+                    let x_codes_v137 = k::load_i32(x_codes.at::<4>(v31 + 12));
+                    let v140 = s::dot4_u_i8x64(
                         v121,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v135)),
+                        v128,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v137)),
                     );
-                    let x_codes_v140 = k::load_i32(x_codes.at::<4>(v24 + 28));
-                    let v143 = s::dot4_u_i8x64(
-                        v132,
-                        v121,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+                    let x_codes_v143 = k::load_i32(x_codes.at::<4>(v30 + 28));
+                    let v146 = s::dot4_u_i8x64(
+                        v135,
+                        v129,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v143)),
                     );
-                    let scales_v145 = s::load_i8x16(scales.at::<16>(v18 * 16));
-                    let v146 = s::widen_s_i8x16(scales_v145);
-                    let v147 = s::splat_i32(1);
-                    let v148 = s::or_i32x16(v146, v147);
-                    let v149 = s::and_i32x16(v146, v147);
-                    let v150 = s::shl_i32x16::<1>(v149);
-                    let v152 = s::sub_i32x16(v150, s::splat_i32(64));
-                    let v153 = v14 + v17;
-                    let x_sums_v154 = k::load_i32(x_sums.at::<4>(v153));
-                    let v156 = s::mul_i32x16(v152, s::splat_i32(x_sums_v154));
-                    let v157 = s::add_i32x16(v138, v156);
-                    let v158 = s::mul_i32x16(v157, v148);
-                    let v159 = s::to_float_i32x16(v158);
-                    let x_scales_v160 = k::load_f32(x_scales.at::<4>(v153));
-                    acc = s::fma_f32x16(v159, s::splat_f32(x_scales_v160), acc);
-                    let v164 = v16 + v17;
-                    let x_sums_v165 = k::load_i32(x_sums.at::<4>(v164));
-                    let v167 = s::mul_i32x16(v152, s::splat_i32(x_sums_v165));
-                    let v168 = s::add_i32x16(v143, v167);
-                    let v169 = s::mul_i32x16(v168, v148);
-                    let v170 = s::to_float_i32x16(v169);
-                    let x_scales_v171 = k::load_f32(x_scales.at::<4>(v164));
-                    acc_m1 = s::fma_f32x16(v170, s::splat_f32(x_scales_v171), acc_m1);
+                    let x_codes_v148 = k::load_i32(x_codes.at::<4>(v31 + 28));
+                    let v151 = s::dot4_u_i8x64(
+                        v140,
+                        v129,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v148)),
+                    );
+                    let scales_v153 = s::load_i8x16(scales.at::<16>(v25 * 16));
+                    let v154 = s::widen_s_i8x16(scales_v153);
+                    let v156 = s::splat_i32(1);
+                    let v157 = s::or_i32x16(v154, v156);
+                    let v158 = s::and_i32x16(v154, v156);
+                    let v159 = s::shl_i32x16::<1>(v158);
+                    let v161 = s::sub_i32x16(v159, s::splat_i32(64));
+                    let v162 = v20 + v24;
+                    let x_sums_v163 = k::load_i32(x_sums.at::<4>(v162));
+                    let v165 = s::mul_i32x16(v161, s::splat_i32(x_sums_v163));
+                    let v166 = s::add_i32x16(v146, v165);
+                    let v167 = s::mul_i32x16(v166, v157);
+                    let v168 = s::to_float_i32x16(v167);
+                    let x_scales_v169 = k::load_f32(x_scales.at::<4>(v162));
+                    acc = s::fma_f32x16(v168, s::splat_f32(x_scales_v169), acc);
+                    let v173 = v22 + v24;
+                    let x_sums_v174 = k::load_i32(x_sums.at::<4>(v173));
+                    let v176 = s::mul_i32x16(v161, s::splat_i32(x_sums_v174));
+                    let v177 = s::add_i32x16(v151, v176);
+                    let v178 = s::mul_i32x16(v177, v157);
+                    let v179 = s::to_float_i32x16(v178);
+                    let x_scales_v180 = k::load_f32(x_scales.at::<4>(v173));
+                    acc_m1 = s::fma_f32x16(v179, s::splat_f32(x_scales_v180), acc_m1);
                 }
-                let v176 = unit * 16;
-                let row_scales_v177 = s::load_f32x16(row_scales.at::<64>(v176));
+                let v185 = unit * 16;
+                let row_scales_v186 = s::load_f32x16(row_scales.at::<64>(v185));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v176),
-                    s::mul_f32x16(acc, row_scales_v177),
+                    y.at_mut::<64>(v6 * 32 + v185),
+                    s::mul_f32x16(acc, row_scales_v186),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v176),
-                    s::mul_f32x16(acc_m1, row_scales_v177),
+                    y.at_mut::<64>(v8 * 32 + v185),
+                    s::mul_f32x16(acc_m1, row_scales_v186),
                 );
             }
-            for v188 in v4 * 2..row_count {
+            for v197 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let first_block_v191 = unit * 2;
-                let v193 = v188 * 64;
-                let v194 = v188 * 2;
-                for v195 in 0..2 {
-                    let v196 = first_block_v191 + v195;
-                    let v198 = v196 * 256;
-                    let v201 = v193 + v195 * 32;
-                    let codes_v202 = s::load_i8x64(codes.at::<64>(v198));
-                    let v205 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v206 = s::and_i8x64(codes_v202, v205);
-                    let v207 = s::shr_u_i8x64::<4>(codes_v202);
-                    let v208 = s::and_i8x64(v207, v205);
-                    let v209 = s::lanes_i8x16([
+                let block_count_v204 = 2;
+                let first_block_v205 = unit * 2;
+                let v206 = v197 * 64;
+                let v207 = v197 * 2;
+                for v209 in 0..block_count_v204 {
+                    let v210 = first_block_v205 + v209;
+                    let v212 = v210 * 256;
+                    let v215 = v206 + v209 * 32;
+                    let codes_v216 = s::load_i8x64(codes.at::<64>(v212));
+                    let v219 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v220 = s::and_i8x64(codes_v216, v219);
+                    let v221 = s::shr_u_i8x64::<4>(codes_v216);
+                    let v222 = s::and_i8x64(v221, v219);
+                    let v223 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v210 = s::lookup_i8x64(v209, v206);
-                    let v211 = s::lookup_i8x64(v209, v208);
-                    let x_codes_v212 = k::load_i32(x_codes.at::<4>(v201));
-                    let v216 = s::dot4_u_i8x64(
+                    let v224 = s::lookup_i8x64(v223, v220);
+                    let v225 = s::lookup_i8x64(v223, v222);
+                    let x_codes_v226 = k::load_i32(x_codes.at::<4>(v215));
+                    let v230 = s::dot4_u_i8x64(
                         s::splat_i32(0),
-                        v210,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v212)),
+                        v224,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v226)),
                     );
-                    let x_codes_v219 = k::load_i32(x_codes.at::<4>(v201 + 16));
-                    let v222 = s::dot4_u_i8x64(
-                        v216,
-                        v211,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v219)),
+                    let x_codes_v233 = k::load_i32(x_codes.at::<4>(v215 + 16));
+                    let v236 = s::dot4_u_i8x64(
+                        v230,
+                        v225,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v233)),
                     );
-                    let codes_v224 = s::load_i8x64(codes.at::<64>(v198 + 64));
-                    let v225 = s::and_i8x64(codes_v224, v205);
-                    let v226 = s::shr_u_i8x64::<4>(codes_v224);
-                    let v227 = s::and_i8x64(v226, v205);
-                    let v228 = s::lookup_i8x64(v209, v225);
-                    let v229 = s::lookup_i8x64(v209, v227);
-                    let x_codes_v232 = k::load_i32(x_codes.at::<4>(v201 + 4));
-                    let v235 = s::dot4_u_i8x64(
-                        v222,
-                        v228,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v232)),
+                    let codes_v239 = s::load_i8x64(codes.at::<64>(v212 + 64));
+                    let v240 = s::and_i8x64(codes_v239, v219);
+                    let v241 = s::shr_u_i8x64::<4>(codes_v239);
+                    let v242 = s::and_i8x64(v241, v219);
+                    let v243 = s::lookup_i8x64(v223, v240);
+                    let v244 = s::lookup_i8x64(v223, v242);
+                    let x_codes_v247 = k::load_i32(x_codes.at::<4>(v215 + 4));
+                    let v250 = s::dot4_u_i8x64(
+                        v236,
+                        v243,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v247)),
                     );
-                    let x_codes_v238 = k::load_i32(x_codes.at::<4>(v201 + 20));
-                    let v241 = s::dot4_u_i8x64(
-                        v235,
-                        v229,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v238)),
+                    let x_codes_v253 = k::load_i32(x_codes.at::<4>(v215 + 20));
+                    let v256 = s::dot4_u_i8x64(
+                        v250,
+                        v244,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v253)),
                     );
-                    let codes_v244 = s::load_i8x64(codes.at::<64>(v198 + 128));
-                    let v245 = s::and_i8x64(codes_v244, v205);
-                    let v246 = s::shr_u_i8x64::<4>(codes_v244);
-                    let v247 = s::and_i8x64(v246, v205);
-                    let v248 = s::lookup_i8x64(v209, v245);
-                    let v249 = s::lookup_i8x64(v209, v247);
-                    let x_codes_v252 = k::load_i32(x_codes.at::<4>(v201 + 8));
-                    let v255 = s::dot4_u_i8x64(
-                        v241,
-                        v248,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v252)),
+                    let codes_v259 = s::load_i8x64(codes.at::<64>(v212 + 128));
+                    let v260 = s::and_i8x64(codes_v259, v219);
+                    let v261 = s::shr_u_i8x64::<4>(codes_v259);
+                    let v262 = s::and_i8x64(v261, v219);
+                    let v263 = s::lookup_i8x64(v223, v260);
+                    let v264 = s::lookup_i8x64(v223, v262);
+                    let x_codes_v267 = k::load_i32(x_codes.at::<4>(v215 + 8));
+                    let v270 = s::dot4_u_i8x64(
+                        v256,
+                        v263,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v267)),
                     );
-                    let x_codes_v258 = k::load_i32(x_codes.at::<4>(v201 + 24));
-                    let v261 = s::dot4_u_i8x64(
-                        v255,
-                        v249,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v258)),
+                    let x_codes_v273 = k::load_i32(x_codes.at::<4>(v215 + 24));
+                    let v276 = s::dot4_u_i8x64(
+                        v270,
+                        v264,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v273)),
                     );
-                    let codes_v264 = s::load_i8x64(codes.at::<64>(v198 + 192));
-                    let v265 = s::and_i8x64(codes_v264, v205);
-                    let v266 = s::shr_u_i8x64::<4>(codes_v264);
-                    let v267 = s::and_i8x64(v266, v205);
-                    let v268 = s::lookup_i8x64(v209, v265);
-                    let v269 = s::lookup_i8x64(v209, v267);
-                    let x_codes_v272 = k::load_i32(x_codes.at::<4>(v201 + 12));
-                    let v275 = s::dot4_u_i8x64(
-                        v261,
-                        v268,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v272)),
+                    let codes_v279 = s::load_i8x64(codes.at::<64>(v212 + 192));
+                    let v280 = s::and_i8x64(codes_v279, v219);
+                    let v281 = s::shr_u_i8x64::<4>(codes_v279);
+                    let v282 = s::and_i8x64(v281, v219);
+                    let v283 = s::lookup_i8x64(v223, v280);
+                    let v284 = s::lookup_i8x64(v223, v282);
+                    let x_codes_v287 = k::load_i32(x_codes.at::<4>(v215 + 12));
+                    let v290 = s::dot4_u_i8x64(
+                        v276,
+                        v283,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v287)),
                     );
-                    let x_codes_v278 = k::load_i32(x_codes.at::<4>(v201 + 28));
-                    let v281 = s::dot4_u_i8x64(
-                        v275,
-                        v269,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v278)),
+                    let x_codes_v293 = k::load_i32(x_codes.at::<4>(v215 + 28));
+                    let v296 = s::dot4_u_i8x64(
+                        v290,
+                        v284,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
                     );
-                    let scales_v283 = s::load_i8x16(scales.at::<16>(v196 * 16));
-                    let v284 = s::widen_s_i8x16(scales_v283);
-                    let v286 = s::splat_i32(1);
-                    let v287 = s::or_i32x16(v284, v286);
-                    let v288 = s::and_i32x16(v284, v286);
-                    let v289 = s::shl_i32x16::<1>(v288);
-                    let v291 = s::sub_i32x16(v289, s::splat_i32(64));
-                    let v292 = v194 + v195;
-                    let x_sums_v293 = k::load_i32(x_sums.at::<4>(v292));
-                    let v295 = s::mul_i32x16(v291, s::splat_i32(x_sums_v293));
-                    let v296 = s::add_i32x16(v281, v295);
-                    let v297 = s::mul_i32x16(v296, v287);
-                    let v298 = s::to_float_i32x16(v297);
-                    let x_scales_v299 = k::load_f32(x_scales.at::<4>(v292));
-                    acc_m2 = s::fma_f32x16(v298, s::splat_f32(x_scales_v299), acc_m2);
+                    let scales_v298 = s::load_i8x16(scales.at::<16>(v210 * 16));
+                    let v299 = s::widen_s_i8x16(scales_v298);
+                    let v301 = s::splat_i32(1);
+                    let v302 = s::or_i32x16(v299, v301);
+                    let v303 = s::and_i32x16(v299, v301);
+                    let v304 = s::shl_i32x16::<1>(v303);
+                    let v306 = s::sub_i32x16(v304, s::splat_i32(64));
+                    let v307 = v207 + v209;
+                    let x_sums_v308 = k::load_i32(x_sums.at::<4>(v307));
+                    let v310 = s::mul_i32x16(v306, s::splat_i32(x_sums_v308));
+                    let v311 = s::add_i32x16(v296, v310);
+                    let v312 = s::mul_i32x16(v311, v302);
+                    let v313 = s::to_float_i32x16(v312);
+                    let x_scales_v314 = k::load_f32(x_scales.at::<4>(v307));
+                    acc_m2 = s::fma_f32x16(v313, s::splat_f32(x_scales_v314), acc_m2);
                 }
-                let v304 = unit * 16;
-                let row_scales_v305 = s::load_f32x16(row_scales.at::<64>(v304));
+                let v319 = unit * 16;
+                let row_scales_v320 = s::load_f32x16(row_scales.at::<64>(v319));
                 s::store_f32x16(
-                    y.at_mut::<64>(v188 * 32 + v304),
-                    s::mul_f32x16(acc_m2, row_scales_v305),
+                    y.at_mut::<64>(v197 * 32 + v319),
+                    s::mul_f32x16(acc_m2, row_scales_v320),
                 );
             }
         }

@@ -52,305 +52,307 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                 let v10 = s::splat_f32(0.0);
                 let mut acc = v10;
                 let mut acc_m1 = v10;
+                let block_count = 2;
                 let first_block = unit * 2;
-                let v13 = v6 * 64;
-                let v14 = v6 * 2;
-                let v15 = v8 * 64;
-                let v16 = v8 * 2;
-                for v17 in 0..2 {
-                    let v18 = first_block + v17;
-                    let v20 = v18 * 256;
-                    let v22 = v17 * 32;
-                    let v23 = v13 + v22;
-                    let v24 = v15 + v22;
-                    let codes_v25 = s::load_i8x64(codes.at::<64>(v20));
-                    let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v29 = s::and_i8x64(codes_v25, v28);
-                    let v30 = s::shr_u_i8x64::<4>(codes_v25);
-                    let v31 = s::and_i8x64(v30, v28);
-                    let v32 = s::lanes_i8x16([
+                let v19 = v6 * 64;
+                let v20 = v6 * 2;
+                let v21 = v8 * 64;
+                let v22 = v8 * 2;
+                for v24 in 0..block_count {
+                    let v25 = first_block + v24;
+                    let v27 = v25 * 256;
+                    let v29 = v24 * 32;
+                    let v30 = v19 + v29;
+                    let v31 = v21 + v29;
+                    let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                    let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v36 = s::and_i8x64(codes_v32, v35);
+                    let v37 = s::shr_u_i8x64::<4>(codes_v32);
+                    let v38 = s::and_i8x64(v37, v35);
+                    let v39 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v33 = s::lookup_i8x64(v32, v29);
-                    let v34 = s::lookup_i8x64(v32, v31);
-                    let x_codes_v35 = k::load_i32(x_codes.at::<4>(v23));
-                    let v38 = s::dot2_u_i8x64(
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v35)),
+                    let v40 = s::lookup_i8x64(v39, v36);
+                    let v41 = s::lookup_i8x64(v39, v38);
+                    let x_codes_v42 = k::load_i32(x_codes.at::<4>(v30));
+                    let v45 = s::dot2_u_i8x64(
+                        v40,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
                     );
-                    let v41 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v42 = s::dot_words_i16x32(v38, v41);
-                    let x_codes_v43 = k::load_i32(x_codes.at::<4>(v24));
-                    let v46 = s::dot2_u_i8x64(
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v43)),
-                    );
-                    let v47 = s::dot_words_i16x32(v46, v41);
-                    let x_codes_v50 = k::load_i32(x_codes.at::<4>(v23 + 16));
+                    let v48 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v49 = s::dot_words_i16x32(v45, v48);
+                    let x_codes_v50 = k::load_i32(x_codes.at::<4>(v31));
                     let v53 = s::dot2_u_i8x64(
-                        v34,
+                        v40,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
                     );
-                    let v54 = s::dot_words_i16x32(v53, v41);
-                    let v55 = s::add_i32x16(v42, v54);
-                    let x_codes_v57 = k::load_i32(x_codes.at::<4>(v24 + 16));
+                    let v54 = s::dot_words_i16x32(v53, v48);
+                    let x_codes_v57 = k::load_i32(x_codes.at::<4>(v30 + 16));
                     let v60 = s::dot2_u_i8x64(
-                        v34,
+                        v41,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
                     );
-                    let v61 = s::dot_words_i16x32(v60, v41);
-                    let v62 = s::add_i32x16(v47, v61);
-                    let codes_v64 = s::load_i8x64(codes.at::<64>(v20 + 64));
-                    let v65 = s::and_i8x64(codes_v64, v28);
-                    let v66 = s::shr_u_i8x64::<4>(codes_v64);
-                    let v67 = s::and_i8x64(v66, v28);
-                    let v68 = s::lookup_i8x64(v32, v65);
-                    let v69 = s::lookup_i8x64(v32, v67);
-                    let x_codes_v72 = k::load_i32(x_codes.at::<4>(v23 + 4));
-                    let v75 = s::dot2_u_i8x64(
-                        v68,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+                    let v61 = s::dot_words_i16x32(v60, v48);
+                    let v62 = s::add_i32x16(v49, v61);
+                    let x_codes_v64 = k::load_i32(x_codes.at::<4>(v31 + 16));
+                    let v67 = s::dot2_u_i8x64(
+                        v41,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
                     );
-                    let v76 = s::dot_words_i16x32(v75, v41);
-                    let v77 = s::add_i32x16(v55, v76);
-                    let x_codes_v79 = k::load_i32(x_codes.at::<4>(v24 + 4));
-                    let v82 = s::dot2_u_i8x64(
-                        v68,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+                    let v68 = s::dot_words_i16x32(v67, v48);
+                    let v69 = s::add_i32x16(v54, v68);
+                    let codes_v72 = s::load_i8x64(codes.at::<64>(v27 + 64));
+                    let v73 = s::and_i8x64(codes_v72, v35);
+                    let v74 = s::shr_u_i8x64::<4>(codes_v72);
+                    let v75 = s::and_i8x64(v74, v35);
+                    let v76 = s::lookup_i8x64(v39, v73);
+                    let v77 = s::lookup_i8x64(v39, v75);
+                    let x_codes_v80 = k::load_i32(x_codes.at::<4>(v30 + 4));
+                    let v83 = s::dot2_u_i8x64(
+                        v76,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
                     );
-                    let v83 = s::dot_words_i16x32(v82, v41);
-                    let v84 = s::add_i32x16(v62, v83);
-                    let x_codes_v87 = k::load_i32(x_codes.at::<4>(v23 + 20));
+                    let v84 = s::dot_words_i16x32(v83, v48);
+                    let v85 = s::add_i32x16(v62, v84);
+                    let x_codes_v87 = k::load_i32(x_codes.at::<4>(v31 + 4));
                     let v90 = s::dot2_u_i8x64(
-                        v69,
+                        v76,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
                     );
-                    let v91 = s::dot_words_i16x32(v90, v41);
-                    let v92 = s::add_i32x16(v77, v91);
-                    let x_codes_v94 = k::load_i32(x_codes.at::<4>(v24 + 20));
-                    let v97 = s::dot2_u_i8x64(
-                        v69,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+                    let v91 = s::dot_words_i16x32(v90, v48);
+                    let v92 = s::add_i32x16(v69, v91);
+                    let x_codes_v95 = k::load_i32(x_codes.at::<4>(v30 + 20));
+                    let v98 = s::dot2_u_i8x64(
+                        v77,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
                     );
-                    let v98 = s::dot_words_i16x32(v97, v41);
-                    let v99 = s::add_i32x16(v84, v98);
-                    let codes_v102 = s::load_i8x64(codes.at::<64>(v20 + 128));
-                    let v103 = s::and_i8x64(codes_v102, v28);
-                    let v104 = s::shr_u_i8x64::<4>(codes_v102);
-                    let v105 = s::and_i8x64(v104, v28);
-                    let v106 = s::lookup_i8x64(v32, v103);
-                    let v107 = s::lookup_i8x64(v32, v105);
-                    let x_codes_v110 = k::load_i32(x_codes.at::<4>(v23 + 8));
-                    let v113 = s::dot2_u_i8x64(
-                        v106,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+                    let v99 = s::dot_words_i16x32(v98, v48);
+                    let v100 = s::add_i32x16(v85, v99);
+                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v31 + 20));
+                    let v105 = s::dot2_u_i8x64(
+                        v77,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
                     );
-                    let v114 = s::dot_words_i16x32(v113, v41);
-                    let v115 = s::add_i32x16(v92, v114);
-                    let x_codes_v117 = k::load_i32(x_codes.at::<4>(v24 + 8));
-                    let v120 = s::dot2_u_i8x64(
-                        v106,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v117)),
+                    let v106 = s::dot_words_i16x32(v105, v48);
+                    let v107 = s::add_i32x16(v92, v106);
+                    let codes_v110 = s::load_i8x64(codes.at::<64>(v27 + 128));
+                    let v111 = s::and_i8x64(codes_v110, v35);
+                    let v112 = s::shr_u_i8x64::<4>(codes_v110);
+                    let v113 = s::and_i8x64(v112, v35);
+                    let v114 = s::lookup_i8x64(v39, v111);
+                    let v115 = s::lookup_i8x64(v39, v113);
+                    let x_codes_v118 = k::load_i32(x_codes.at::<4>(v30 + 8));
+                    let v121 = s::dot2_u_i8x64(
+                        v114,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
                     );
-                    let v121 = s::dot_words_i16x32(v120, v41);
-                    let v122 = s::add_i32x16(v99, v121);
-                    let x_codes_v125 = k::load_i32(x_codes.at::<4>(v23 + 24));
+                    let v122 = s::dot_words_i16x32(v121, v48);
+                    let v123 = s::add_i32x16(v100, v122);
+                    let x_codes_v125 = k::load_i32(x_codes.at::<4>(v31 + 8));
                     let v128 = s::dot2_u_i8x64(
-                        v107,
+                        v114,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
                     );
-                    let v129 = s::dot_words_i16x32(v128, v41);
-                    let v130 = s::add_i32x16(v115, v129);
-                    let x_codes_v132 = k::load_i32(x_codes.at::<4>(v24 + 24));
-                    let v135 = s::dot2_u_i8x64(
-                        v107,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v132)),
+                    let v129 = s::dot_words_i16x32(v128, v48);
+                    let v130 = s::add_i32x16(v107, v129);
+                    let x_codes_v133 = k::load_i32(x_codes.at::<4>(v30 + 24));
+                    let v136 = s::dot2_u_i8x64(
+                        v115,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v133)),
                     );
-                    let v136 = s::dot_words_i16x32(v135, v41);
-                    let v137 = s::add_i32x16(v122, v136);
-                    let codes_v140 = s::load_i8x64(codes.at::<64>(v20 + 192));
-                    let v141 = s::and_i8x64(codes_v140, v28);
-                    let v142 = s::shr_u_i8x64::<4>(codes_v140);
-                    let v143 = s::and_i8x64(v142, v28);
-                    let v144 = s::lookup_i8x64(v32, v141);
-                    let v145 = s::lookup_i8x64(v32, v143);
-                    let x_codes_v148 = k::load_i32(x_codes.at::<4>(v23 + 12));
-                    let v151 = s::dot2_u_i8x64(
-                        v144,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v148)),
+                    let v137 = s::dot_words_i16x32(v136, v48);
+                    let v138 = s::add_i32x16(v123, v137);
+                    let x_codes_v140 = k::load_i32(x_codes.at::<4>(v31 + 24));
+                    let v143 = s::dot2_u_i8x64(
+                        v115,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
                     );
-                    let v152 = s::dot_words_i16x32(v151, v41);
-                    let v153 = s::add_i32x16(v130, v152);
-                    let x_codes_v155 = k::load_i32(x_codes.at::<4>(v24 + 12));
-                    let v158 = s::dot2_u_i8x64(
-                        v144,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
+                    let v144 = s::dot_words_i16x32(v143, v48);
+                    let v145 = s::add_i32x16(v130, v144);
+                    let codes_v148 = s::load_i8x64(codes.at::<64>(v27 + 192));
+                    let v149 = s::and_i8x64(codes_v148, v35);
+                    let v150 = s::shr_u_i8x64::<4>(codes_v148);
+                    let v151 = s::and_i8x64(v150, v35);
+                    let v152 = s::lookup_i8x64(v39, v149);
+                    let v153 = s::lookup_i8x64(v39, v151);
+                    let x_codes_v156 = k::load_i32(x_codes.at::<4>(v30 + 12));
+                    let v159 = s::dot2_u_i8x64(
+                        v152,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v156)),
                     );
-                    let v159 = s::dot_words_i16x32(v158, v41);
-                    let v160 = s::add_i32x16(v137, v159);
-                    let x_codes_v163 = k::load_i32(x_codes.at::<4>(v23 + 28));
+                    let v160 = s::dot_words_i16x32(v159, v48);
+                    let v161 = s::add_i32x16(v138, v160);
+                    let x_codes_v163 = k::load_i32(x_codes.at::<4>(v31 + 12));
                     let v166 = s::dot2_u_i8x64(
-                        v145,
+                        v152,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v163)),
                     );
-                    let v167 = s::dot_words_i16x32(v166, v41);
-                    let v168 = s::add_i32x16(v153, v167);
-                    let x_codes_v170 = k::load_i32(x_codes.at::<4>(v24 + 28));
-                    let v173 = s::dot2_u_i8x64(
-                        v145,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v170)),
+                    let v167 = s::dot_words_i16x32(v166, v48);
+                    let v168 = s::add_i32x16(v145, v167);
+                    let x_codes_v171 = k::load_i32(x_codes.at::<4>(v30 + 28));
+                    let v174 = s::dot2_u_i8x64(
+                        v153,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v171)),
                     );
-                    let v174 = s::dot_words_i16x32(v173, v41);
-                    let v175 = s::add_i32x16(v160, v174);
-                    let scales_v177 = s::load_i8x16(scales.at::<16>(v18 * 16));
-                    let v178 = s::widen_s_i8x16(scales_v177);
-                    let v179 = s::splat_i32(1);
-                    let v180 = s::or_i32x16(v178, v179);
-                    let v181 = s::and_i32x16(v178, v179);
-                    let v182 = s::shl_i32x16::<1>(v181);
-                    let v184 = s::sub_i32x16(v182, s::splat_i32(64));
-                    let v185 = v14 + v17;
-                    let x_sums_v186 = k::load_i32(x_sums.at::<4>(v185));
-                    let v188 = s::mul_i32x16(v184, s::splat_i32(x_sums_v186));
-                    let v189 = s::add_i32x16(v168, v188);
-                    let v190 = s::mul_i32x16(v189, v180);
-                    let v191 = s::to_float_i32x16(v190);
-                    let x_scales_v192 = k::load_f32(x_scales.at::<4>(v185));
-                    acc = s::fma_f32x16(v191, s::splat_f32(x_scales_v192), acc);
-                    let v196 = v16 + v17;
-                    let x_sums_v197 = k::load_i32(x_sums.at::<4>(v196));
-                    let v199 = s::mul_i32x16(v184, s::splat_i32(x_sums_v197));
-                    let v200 = s::add_i32x16(v175, v199);
-                    let v201 = s::mul_i32x16(v200, v180);
-                    let v202 = s::to_float_i32x16(v201);
-                    let x_scales_v203 = k::load_f32(x_scales.at::<4>(v196));
-                    acc_m1 = s::fma_f32x16(v202, s::splat_f32(x_scales_v203), acc_m1);
+                    let v175 = s::dot_words_i16x32(v174, v48);
+                    let v176 = s::add_i32x16(v161, v175);
+                    let x_codes_v178 = k::load_i32(x_codes.at::<4>(v31 + 28));
+                    let v181 = s::dot2_u_i8x64(
+                        v153,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v178)),
+                    );
+                    let v182 = s::dot_words_i16x32(v181, v48);
+                    let v183 = s::add_i32x16(v168, v182);
+                    let scales_v185 = s::load_i8x16(scales.at::<16>(v25 * 16));
+                    let v186 = s::widen_s_i8x16(scales_v185);
+                    let v188 = s::splat_i32(1);
+                    let v189 = s::or_i32x16(v186, v188);
+                    let v190 = s::and_i32x16(v186, v188);
+                    let v191 = s::shl_i32x16::<1>(v190);
+                    let v193 = s::sub_i32x16(v191, s::splat_i32(64));
+                    let v194 = v20 + v24;
+                    let x_sums_v195 = k::load_i32(x_sums.at::<4>(v194));
+                    let v197 = s::mul_i32x16(v193, s::splat_i32(x_sums_v195));
+                    let v198 = s::add_i32x16(v176, v197);
+                    let v199 = s::mul_i32x16(v198, v189);
+                    let v200 = s::to_float_i32x16(v199);
+                    let x_scales_v201 = k::load_f32(x_scales.at::<4>(v194));
+                    acc = s::fma_f32x16(v200, s::splat_f32(x_scales_v201), acc);
+                    let v205 = v22 + v24;
+                    let x_sums_v206 = k::load_i32(x_sums.at::<4>(v205));
+                    let v208 = s::mul_i32x16(v193, s::splat_i32(x_sums_v206));
+                    let v209 = s::add_i32x16(v183, v208);
+                    let v210 = s::mul_i32x16(v209, v189);
+                    let v211 = s::to_float_i32x16(v210);
+                    let x_scales_v212 = k::load_f32(x_scales.at::<4>(v205));
+                    acc_m1 = s::fma_f32x16(v211, s::splat_f32(x_scales_v212), acc_m1);
                 }
-                let v208 = unit * 16;
-                let row_scales_v209 = s::load_f32x16(row_scales.at::<64>(v208));
+                let v217 = unit * 16;
+                let row_scales_v218 = s::load_f32x16(row_scales.at::<64>(v217));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v208),
-                    s::mul_f32x16(acc, row_scales_v209),
+                    y.at_mut::<64>(v6 * 32 + v217),
+                    s::mul_f32x16(acc, row_scales_v218),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v208),
-                    s::mul_f32x16(acc_m1, row_scales_v209),
+                    y.at_mut::<64>(v8 * 32 + v217),
+                    s::mul_f32x16(acc_m1, row_scales_v218),
                 );
             }
-            for v220 in v4 * 2..row_count {
+            for v229 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let first_block_v223 = unit * 2;
-                let v225 = v220 * 64;
-                let v226 = v220 * 2;
-                for v227 in 0..2 {
-                    let v228 = first_block_v223 + v227;
-                    let v230 = v228 * 256;
-                    let v233 = v225 + v227 * 32;
-                    let codes_v234 = s::load_i8x64(codes.at::<64>(v230));
-                    let v237 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v238 = s::and_i8x64(codes_v234, v237);
-                    let v239 = s::shr_u_i8x64::<4>(codes_v234);
-                    let v240 = s::and_i8x64(v239, v237);
-                    let v241 = s::lanes_i8x16([
+                let block_count_v236 = 2;
+                let first_block_v237 = unit * 2;
+                let v238 = v229 * 64;
+                let v239 = v229 * 2;
+                for v241 in 0..block_count_v236 {
+                    let v242 = first_block_v237 + v241;
+                    let v244 = v242 * 256;
+                    let v247 = v238 + v241 * 32;
+                    let codes_v248 = s::load_i8x64(codes.at::<64>(v244));
+                    let v251 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v252 = s::and_i8x64(codes_v248, v251);
+                    let v253 = s::shr_u_i8x64::<4>(codes_v248);
+                    let v254 = s::and_i8x64(v253, v251);
+                    let v255 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v242 = s::lookup_i8x64(v241, v238);
-                    let v243 = s::lookup_i8x64(v241, v240);
-                    let x_codes_v244 = k::load_i32(x_codes.at::<4>(v233));
-                    let v247 = s::dot2_u_i8x64(
-                        v242,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
+                    let v256 = s::lookup_i8x64(v255, v252);
+                    let v257 = s::lookup_i8x64(v255, v254);
+                    let x_codes_v258 = k::load_i32(x_codes.at::<4>(v247));
+                    let v261 = s::dot2_u_i8x64(
+                        v256,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v258)),
                     );
-                    let v250 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v251 = s::dot_words_i16x32(v247, v250);
-                    let x_codes_v254 = k::load_i32(x_codes.at::<4>(v233 + 16));
-                    let v257 = s::dot2_u_i8x64(
-                        v243,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
+                    let v264 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v265 = s::dot_words_i16x32(v261, v264);
+                    let x_codes_v268 = k::load_i32(x_codes.at::<4>(v247 + 16));
+                    let v271 = s::dot2_u_i8x64(
+                        v257,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v268)),
                     );
-                    let v258 = s::dot_words_i16x32(v257, v250);
-                    let v259 = s::add_i32x16(v251, v258);
-                    let codes_v261 = s::load_i8x64(codes.at::<64>(v230 + 64));
-                    let v262 = s::and_i8x64(codes_v261, v237);
-                    let v263 = s::shr_u_i8x64::<4>(codes_v261);
-                    let v264 = s::and_i8x64(v263, v237);
-                    let v265 = s::lookup_i8x64(v241, v262);
-                    let v266 = s::lookup_i8x64(v241, v264);
-                    let x_codes_v269 = k::load_i32(x_codes.at::<4>(v233 + 4));
-                    let v272 = s::dot2_u_i8x64(
-                        v265,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v269)),
+                    let v272 = s::dot_words_i16x32(v271, v264);
+                    let v273 = s::add_i32x16(v265, v272);
+                    let codes_v276 = s::load_i8x64(codes.at::<64>(v244 + 64));
+                    let v277 = s::and_i8x64(codes_v276, v251);
+                    let v278 = s::shr_u_i8x64::<4>(codes_v276);
+                    let v279 = s::and_i8x64(v278, v251);
+                    let v280 = s::lookup_i8x64(v255, v277);
+                    let v281 = s::lookup_i8x64(v255, v279);
+                    let x_codes_v284 = k::load_i32(x_codes.at::<4>(v247 + 4));
+                    let v287 = s::dot2_u_i8x64(
+                        v280,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v284)),
                     );
-                    let v273 = s::dot_words_i16x32(v272, v250);
-                    let v274 = s::add_i32x16(v259, v273);
-                    let x_codes_v277 = k::load_i32(x_codes.at::<4>(v233 + 20));
-                    let v280 = s::dot2_u_i8x64(
-                        v266,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v277)),
+                    let v288 = s::dot_words_i16x32(v287, v264);
+                    let v289 = s::add_i32x16(v273, v288);
+                    let x_codes_v292 = k::load_i32(x_codes.at::<4>(v247 + 20));
+                    let v295 = s::dot2_u_i8x64(
+                        v281,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v292)),
                     );
-                    let v281 = s::dot_words_i16x32(v280, v250);
-                    let v282 = s::add_i32x16(v274, v281);
-                    let codes_v285 = s::load_i8x64(codes.at::<64>(v230 + 128));
-                    let v286 = s::and_i8x64(codes_v285, v237);
-                    let v287 = s::shr_u_i8x64::<4>(codes_v285);
-                    let v288 = s::and_i8x64(v287, v237);
-                    let v289 = s::lookup_i8x64(v241, v286);
-                    let v290 = s::lookup_i8x64(v241, v288);
-                    let x_codes_v293 = k::load_i32(x_codes.at::<4>(v233 + 8));
-                    let v296 = s::dot2_u_i8x64(
-                        v289,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
+                    let v296 = s::dot_words_i16x32(v295, v264);
+                    let v297 = s::add_i32x16(v289, v296);
+                    let codes_v300 = s::load_i8x64(codes.at::<64>(v244 + 128));
+                    let v301 = s::and_i8x64(codes_v300, v251);
+                    let v302 = s::shr_u_i8x64::<4>(codes_v300);
+                    let v303 = s::and_i8x64(v302, v251);
+                    let v304 = s::lookup_i8x64(v255, v301);
+                    let v305 = s::lookup_i8x64(v255, v303);
+                    let x_codes_v308 = k::load_i32(x_codes.at::<4>(v247 + 8));
+                    let v311 = s::dot2_u_i8x64(
+                        v304,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v308)),
                     );
-                    let v297 = s::dot_words_i16x32(v296, v250);
-                    let v298 = s::add_i32x16(v282, v297);
-                    let x_codes_v301 = k::load_i32(x_codes.at::<4>(v233 + 24));
-                    let v304 = s::dot2_u_i8x64(
-                        v290,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v301)),
+                    let v312 = s::dot_words_i16x32(v311, v264);
+                    let v313 = s::add_i32x16(v297, v312);
+                    let x_codes_v316 = k::load_i32(x_codes.at::<4>(v247 + 24));
+                    let v319 = s::dot2_u_i8x64(
+                        v305,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v316)),
                     );
-                    let v305 = s::dot_words_i16x32(v304, v250);
-                    let v306 = s::add_i32x16(v298, v305);
-                    let codes_v309 = s::load_i8x64(codes.at::<64>(v230 + 192));
-                    let v310 = s::and_i8x64(codes_v309, v237);
-                    let v311 = s::shr_u_i8x64::<4>(codes_v309);
-                    let v312 = s::and_i8x64(v311, v237);
-                    let v313 = s::lookup_i8x64(v241, v310);
-                    let v314 = s::lookup_i8x64(v241, v312);
-                    let x_codes_v317 = k::load_i32(x_codes.at::<4>(v233 + 12));
-                    let v320 = s::dot2_u_i8x64(
-                        v313,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v317)),
+                    let v320 = s::dot_words_i16x32(v319, v264);
+                    let v321 = s::add_i32x16(v313, v320);
+                    let codes_v324 = s::load_i8x64(codes.at::<64>(v244 + 192));
+                    let v325 = s::and_i8x64(codes_v324, v251);
+                    let v326 = s::shr_u_i8x64::<4>(codes_v324);
+                    let v327 = s::and_i8x64(v326, v251);
+                    let v328 = s::lookup_i8x64(v255, v325);
+                    let v329 = s::lookup_i8x64(v255, v327);
+                    let x_codes_v332 = k::load_i32(x_codes.at::<4>(v247 + 12));
+                    let v335 = s::dot2_u_i8x64(
+                        v328,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v332)),
                     );
-                    let v321 = s::dot_words_i16x32(v320, v250);
-                    let v322 = s::add_i32x16(v306, v321);
-                    let x_codes_v325 = k::load_i32(x_codes.at::<4>(v233 + 28));
-                    let v328 = s::dot2_u_i8x64(
-                        v314,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
+                    let v336 = s::dot_words_i16x32(v335, v264);
+                    let v337 = s::add_i32x16(v321, v336);
+                    let x_codes_v340 = k::load_i32(x_codes.at::<4>(v247 + 28));
+                    let v343 = s::dot2_u_i8x64(
+                        v329,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
                     );
-                    let v329 = s::dot_words_i16x32(v328, v250);
-                    let v330 = s::add_i32x16(v322, v329);
-                    let scales_v332 = s::load_i8x16(scales.at::<16>(v228 * 16));
-                    let v333 = s::widen_s_i8x16(scales_v332);
-                    let v335 = s::splat_i32(1);
-                    let v336 = s::or_i32x16(v333, v335);
-                    let v337 = s::and_i32x16(v333, v335);
-                    let v338 = s::shl_i32x16::<1>(v337);
-                    let v340 = s::sub_i32x16(v338, s::splat_i32(64));
-                    let v341 = v226 + v227;
-                    let x_sums_v342 = k::load_i32(x_sums.at::<4>(v341));
-                    let v344 = s::mul_i32x16(v340, s::splat_i32(x_sums_v342));
-                    let v345 = s::add_i32x16(v330, v344);
-                    let v346 = s::mul_i32x16(v345, v336);
-                    let v347 = s::to_float_i32x16(v346);
-                    let x_scales_v348 = k::load_f32(x_scales.at::<4>(v341));
-                    acc_m2 = s::fma_f32x16(v347, s::splat_f32(x_scales_v348), acc_m2);
+                    let v344 = s::dot_words_i16x32(v343, v264);
+                    let v345 = s::add_i32x16(v337, v344);
+                    let scales_v347 = s::load_i8x16(scales.at::<16>(v242 * 16));
+                    let v348 = s::widen_s_i8x16(scales_v347);
+                    let v350 = s::splat_i32(1);
+                    let v351 = s::or_i32x16(v348, v350);
+                    let v352 = s::and_i32x16(v348, v350);
+                    let v353 = s::shl_i32x16::<1>(v352);
+                    let v355 = s::sub_i32x16(v353, s::splat_i32(64));
+                    let v356 = v239 + v241;
+                    let x_sums_v357 = k::load_i32(x_sums.at::<4>(v356));
+                    let v359 = s::mul_i32x16(v355, s::splat_i32(x_sums_v357));
+                    let v360 = s::add_i32x16(v345, v359);
+                    let v361 = s::mul_i32x16(v360, v351);
+                    let v362 = s::to_float_i32x16(v361);
+                    let x_scales_v363 = k::load_f32(x_scales.at::<4>(v356));
+                    acc_m2 = s::fma_f32x16(v362, s::splat_f32(x_scales_v363), acc_m2);
                 }
-                let v353 = unit * 16;
-                let row_scales_v354 = s::load_f32x16(row_scales.at::<64>(v353));
+                let v368 = unit * 16;
+                let row_scales_v369 = s::load_f32x16(row_scales.at::<64>(v368));
                 s::store_f32x16(
-                    y.at_mut::<64>(v220 * 32 + v353),
-                    s::mul_f32x16(acc_m2, row_scales_v354),
+                    y.at_mut::<64>(v229 * 32 + v368),
+                    s::mul_f32x16(acc_m2, row_scales_v369),
                 );
             }
         }
