@@ -108,6 +108,16 @@ def add_modules_sorted(self, y, x, routing, _module_map):
     return y + (Permute.apply(torch.cat(out), inverse, order) * gates).view_as(y)
 
 
+def round_activations(_module, inputs):
+    """A `Linear`'s input as kernels see it: int8 per block of 32, scaled by the largest magnitude. The gradient passes."""
+    x, = inputs
+    with torch.no_grad():
+        blocks = x.unflatten(-1, (-1, 32))
+        largest = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-30)
+        rounded = ((blocks * (127 / largest)).round() * (largest / 127)).flatten(-2)
+    return (x + (rounded - x).detach(),)
+
+
 @torch.no_grad()
 def orthogonalise(g, steps):
     """Newton-Schulz iteration towards the nearest orthogonal matrix, batched; coefficients of Jordan's Muon."""
@@ -462,6 +472,8 @@ def main():
     parser.add_argument("--steps", type=int, help="a budget of steps instead of time: repeatable")
     parser.add_argument("--extend-from", type=Path, help="start from this state's weights with a new budget")
     parser.add_argument("--from-progress", type=float, default=0.0, help="where in the schedule the budget starts")
+    parser.add_argument("--round-activations", action="store_true",
+                        help="round the inputs of linear maps as kernels do, for the end of a run")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes, each with one thread")
@@ -476,6 +488,10 @@ def main():
     Routed.add_modules = add_modules_sorted  # the same sums, faster to train
     args.run.mkdir(parents=True, exist_ok=True)
     run = Run(args)
+    if args.round_activations:
+        for name, module in run.model.named_modules():
+            if isinstance(module, torch.nn.Linear) and "router" not in name:
+                module.register_forward_pre_hook(round_activations)
     if (args.run / "last.pt").exists():
         run.load(args.run / "last.pt")
     elif args.extend_from:
