@@ -1,10 +1,11 @@
-//! A compiled program with its weights, ready to answer: interpreted in this process, or compiled by rustc and run as a
-//! child. Both answer the same questions ([`gem_runtime::protocol::Peer`]).
+//! A compiled program with its weights, ready to answer: interpreted or as machine code in this process, or compiled by
+//! rustc and run as a child. All answer the same questions ([`gem_runtime::protocol::Peer`]).
 
 use std::io::{BufReader, BufWriter, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use gem_runtime::abi;
 use gem_runtime::protocol::Client;
 use gem_runtime::storage::Weights;
 use gem_runtime::{Engine, Error, ModelInfo};
@@ -20,6 +21,43 @@ use crate::progress::Progress;
 /// # Errors
 /// When memory or the runtime's checks refuse; never for what gemc itself made.
 pub fn interpreted(parts: &Parts<'_>) -> Result<Engine, Error> {
+    engine(parts, Box::new(InterpProgram::new(&parts.compiled.program)))
+}
+
+/// Why there is no engine of machine code.
+#[derive(Debug, thiserror::Error)]
+pub enum JitEngineError {
+    /// The code.
+    #[error(transparent)]
+    Jit(#[from] crate::jit::JitError),
+    /// Memory, or the runtime's checks.
+    #[error(transparent)]
+    Runtime(#[from] Error),
+}
+
+/// An engine that runs the kernels as machine code of this process, on weights packed in memory.
+///
+/// # Errors
+/// When this machine does not run the target or forbids executable memory; when memory or the runtime's checks refuse.
+pub fn jitted(parts: &Parts<'_>) -> Result<Engine, JitEngineError> {
+    let program = crate::jit::JitProgram::new(&parts.compiled.program, parts.target)?;
+    Ok(engine(parts, Box::new(program))?)
+}
+
+/// As [`jitted`], for any target's kernels and with a chosen effort: for comparisons.
+///
+/// # Errors
+/// As [`jitted`], but for the target.
+pub fn jitted_with(
+    parts: &Parts<'_>,
+    effort: crate::emit::cranelift::Effort,
+) -> Result<Engine, JitEngineError> {
+    let program = crate::jit::JitProgram::with_effort(&parts.compiled.program, effort)?;
+    Ok(engine(parts, Box::new(program))?)
+}
+
+/// An engine for a program that was made here, on weights packed in memory.
+fn engine(parts: &Parts<'_>, program: Box<dyn abi::Program + Send>) -> Result<Engine, Error> {
     let Parts {
         name,
         loaded,
@@ -44,14 +82,13 @@ pub fn interpreted(parts: &Parts<'_>) -> Result<Engine, Error> {
         &mut |_| {},
     )?;
     let weights = Weights::copied(&file.into_inner())?;
-    let program = InterpProgram::new(&compiled.program);
     let info = facts::model_info(name, loaded, plan, target, &compiled.layout);
-    // The interpreter runs every target's kernels on any CPU.
+    // Programs made here check for themselves what they need of the CPU.
     let info = ModelInfo {
         level: gem_runtime::simd::Level::Portable,
         ..info
     };
-    Engine::new(info, Box::new(program), weights)
+    Engine::new(info, program, weights)
 }
 
 /// A program compiled by rustc, with its weights, both in the cache.

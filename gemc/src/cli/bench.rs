@@ -1,10 +1,11 @@
-//! `gemc bench`: how fast a compiled program is, beside how fast this machine reads memory.
+//! `gemc bench`: how fast a program is, beside how fast this machine reads memory.
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use gem_runtime::hex;
-use gem_runtime::protocol::{BenchRequest, Peer, ProbeRequest};
+use gem_runtime::protocol::{BenchRequest, Peer, ProbeRequest, Server};
 use serde::Serialize;
 
 use super::build::model_name;
@@ -12,6 +13,7 @@ use super::choices::{Device, Formats};
 use super::{Failure, Outcome, Run, Ui};
 use crate::backend::{self, Served};
 use crate::graph::Task;
+use crate::pack::layout::Layout;
 use crate::package::Parts;
 use crate::pipeline;
 use crate::progress::Progress as _;
@@ -26,6 +28,9 @@ pub struct Bench {
     device: Device,
     #[command(flatten)]
     formats: Formats,
+    /// What runs the kernels
+    #[arg(long, value_enum, default_value_t = Backend::Rust)]
+    backend: Backend,
     /// Tokens of the prompt
     #[arg(short = 'p', value_name = "N", default_value_t = 256)]
     prefill: u32,
@@ -41,6 +46,23 @@ pub struct Bench {
     /// Write one JSON value
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Backend {
+    /// The generated crate, compiled and run as a child
+    Rust,
+    /// Machine code made in this process
+    Jit,
+}
+
+impl Backend {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Jit => "jit",
+        }
+    }
 }
 
 /// Figures for one number of threads.
@@ -103,54 +125,96 @@ impl Run for Bench {
             target: &target,
             rounding,
         };
-        let program = backend::program(&parts, ui)?;
         let decode = if loaded.graph.facts().task == Task::CausalLm {
             self.decode
         } else {
             0
         };
-        ui.start("measuring", self.threads.len() as u64);
+        let facts = Facts {
+            backend: self.backend.name(),
+            target: &target.name,
+            plan_hash: hex(&plan.hash()),
+            layout: &compiled.layout,
+            per_token: compiled.layout.bytes_per_token(&loaded.graph),
+        };
         let mut table = Vec::new();
-        for &threads in &self.threads {
-            // A process for each, so that memory figures do not mix.
-            let mut served = Served::start(&program)?;
-            let request = BenchRequest {
-                prefill: self.prefill,
-                decode,
-                runs: self.runs,
-                threads: Some(threads),
-            };
-            let result = served.client.bench(&request)?;
-            let probe = served.client.probe(&ProbeRequest {
-                threads: Some(threads),
-                ..ProbeRequest::default()
-            })?;
-            let per_token = compiled.layout.bytes_per_token(&loaded.graph);
-            let read_gb_s = probe.bytes_per_second / 1e9;
-            let decode_tok_s = speed(decode, &result.decode_ns);
-            table.push(Measured {
-                backend: "rust",
-                target: target.name.clone(),
-                plan_hash: hex(&plan.hash()),
-                bits_per_weight: compiled.layout.bits_per_weight(),
-                weight_bytes: compiled.layout.weight_bytes(),
-                threads: result.threads,
-                prefill_tok_s: speed(self.prefill, &result.prefill_ns).unwrap_or_default(),
-                decode_tok_s,
-                weight_bytes_per_token: per_token,
-                read_gb_s,
-                read_share: decode_tok_s.map(|d| d * per_token as f64 / probe.bytes_per_second),
-                load_ms: result.load_ns as f64 / 1e6,
-                peak_rss_bytes: result.peak_rss_bytes,
-                anon_bytes: result.anon_bytes,
-                kv_bytes: result.kv_bytes,
-                arena_bytes: result.arena_bytes,
-                runs: self.runs,
-            });
-            ui.advance(1);
+        match self.backend {
+            Backend::Rust => {
+                let program = backend::program(&parts, ui)?;
+                ui.start("measuring", self.threads.len() as u64);
+                for &threads in &self.threads {
+                    // A process for each, so that memory figures do not mix.
+                    let mut served = Served::start(&program)?;
+                    table.push(self.measure(&facts, &mut served.client, decode, threads)?);
+                    ui.advance(1);
+                }
+            }
+            Backend::Jit => {
+                let begin = Instant::now();
+                let engine = backend::jitted(&parts)?;
+                let load = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                ui.start("measuring", self.threads.len() as u64);
+                for &threads in &self.threads {
+                    let mut server = Server::new(&engine, load);
+                    table.push(self.measure(&facts, &mut server, decode, threads)?);
+                    ui.advance(1);
+                }
+            }
         }
         ui.result(self.json, &Table(table))?;
         Ok(Outcome::Done)
+    }
+}
+
+/// What figures are about.
+struct Facts<'a> {
+    backend: &'static str,
+    target: &'a str,
+    plan_hash: String,
+    layout: &'a Layout,
+    per_token: u64,
+}
+
+impl Bench {
+    /// Measures a program on so many threads.
+    fn measure(
+        &self,
+        facts: &Facts<'_>,
+        peer: &mut dyn Peer,
+        decode: u32,
+        threads: u32,
+    ) -> Result<Measured, Failure> {
+        let result = peer.bench(&BenchRequest {
+            prefill: self.prefill,
+            decode,
+            runs: self.runs,
+            threads: Some(threads),
+        })?;
+        let probe = peer.probe(&ProbeRequest {
+            threads: Some(threads),
+            ..ProbeRequest::default()
+        })?;
+        let decode_tok_s = speed(decode, &result.decode_ns);
+        let share = |d: f64| d * facts.per_token as f64 / probe.bytes_per_second;
+        Ok(Measured {
+            backend: facts.backend,
+            target: facts.target.to_owned(),
+            plan_hash: facts.plan_hash.clone(),
+            bits_per_weight: facts.layout.bits_per_weight(),
+            weight_bytes: facts.layout.weight_bytes(),
+            threads: result.threads,
+            prefill_tok_s: speed(self.prefill, &result.prefill_ns).unwrap_or_default(),
+            decode_tok_s,
+            weight_bytes_per_token: facts.per_token,
+            read_gb_s: probe.bytes_per_second / 1e9,
+            read_share: decode_tok_s.map(share),
+            load_ms: result.load_ns as f64 / 1e6,
+            peak_rss_bytes: result.peak_rss_bytes,
+            anon_bytes: result.anon_bytes,
+            kv_bytes: result.kv_bytes,
+            arena_bytes: result.arena_bytes,
+            runs: self.runs,
+        })
     }
 }
 

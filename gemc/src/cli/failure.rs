@@ -112,6 +112,7 @@ macro_rules! in_words {
 }
 
 in_words!(
+    crate::backend::JitEngineError,
     gem_runtime::Error,
     CandidateError,
     OutputError,

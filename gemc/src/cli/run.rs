@@ -1,4 +1,4 @@
-//! `gemc run`: text out of a checkpoint at once, through a compiled program or the interpreter.
+//! `gemc run`: text out of a checkpoint at once, through a compiled program, machine code or the interpreter.
 
 use std::ffi::OsString;
 use std::io;
@@ -35,6 +35,8 @@ pub struct Run {
 enum Backend {
     /// The generated crate, compiled once and cached
     Rust,
+    /// Machine code made in this process, without a Rust toolchain
+    Jit,
     /// The interpreter: slow, and checks every access
     Interp,
 }
@@ -165,8 +167,11 @@ impl Verb for Run {
                     )),
                 }
             }
-            Backend::Interp => {
-                let engine = backend::interpreted(&parts)?;
+            Backend::Jit | Backend::Interp => {
+                let engine = match self.backend {
+                    Backend::Jit => backend::jitted(&parts)?,
+                    _ => backend::interpreted(&parts)?,
+                };
                 let facts = loaded.graph.facts();
                 let engine =
                     engine.with_text(Text::open(&self.checkpoint, facts.vocab_size as u32)?);

@@ -69,6 +69,8 @@ pub struct Verify {
 enum Backend {
     /// The generated crate, compiled and run as a child
     Rust,
+    /// The kernels as machine code of this process
+    Jit,
     /// The kernels, interpreted
     Interp,
     /// The f32 executor with the weights that the codes stand for
@@ -160,8 +162,11 @@ impl Run for Verify {
                     setup,
                 })?
             }
-            Backend::Interp => {
-                let engine = backend::interpreted(&parts)?;
+            Backend::Jit | Backend::Interp => {
+                let engine = match self.backend {
+                    Backend::Jit => backend::jitted(&parts)?,
+                    _ => backend::interpreted(&parts)?,
+                };
                 compare(&mut Program {
                     peer: &mut Server::new(&engine, 0),
                     graph,

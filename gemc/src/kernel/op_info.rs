@@ -186,6 +186,7 @@ impl Op {
             Self::ReduceMax(_) => "reduce_max",
             Self::Lookup(..) => "lookup",
             Self::Dot4U(..) => "dot4_u",
+            Self::Dot4S(..) => "dot4_s",
             Self::Dot2U(..) => "dot2_u",
             Self::Dot2S(..) => "dot2_s",
             Self::DotWords(..) => "dot_words",
@@ -246,7 +247,10 @@ impl Op {
                 f(*a);
                 f(*b);
             }
-            Self::Fma(a, b, c) | Self::Select(a, b, c) | Self::Dot4U(a, b, c) => {
+            Self::Fma(a, b, c)
+            | Self::Select(a, b, c)
+            | Self::Dot4U(a, b, c)
+            | Self::Dot4S(a, b, c) => {
                 f(*a);
                 f(*b);
                 f(*c);

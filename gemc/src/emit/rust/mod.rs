@@ -11,7 +11,6 @@ mod kernel;
 mod names;
 mod ops;
 mod printer;
-mod reach;
 mod table;
 mod text;
 mod uses;
@@ -19,6 +18,7 @@ mod uses;
 use gem_runtime::simd::Level;
 use quote::{format_ident, quote};
 
+use super::reach::reachable;
 use crate::kernel::verify::Verified;
 
 /// The sources of a program for one level: (path in the crate, text).
@@ -35,7 +35,7 @@ pub fn program(verified: &Verified, level: Level) -> Vec<(String, String)> {
 
 fn kernels(verified: &Verified, level: Level) -> String {
     let program = verified.program();
-    let used = reach::reachable(program);
+    let used = reachable(program);
     let functions = used
         .functions
         .iter()

@@ -1,4 +1,4 @@
-//! Which kernels and functions the phases of a program can reach: only those are emitted, or rustc would warn.
+//! Which kernels and functions the phases of a program can reach: only those are compiled, and rustc would warn of others.
 
 use std::collections::BTreeSet;
 
@@ -6,13 +6,13 @@ use crate::kernel::{FuncId, KernelId, Op, Program, TableEntry, ValueDef};
 
 /// What is used, in the program's order.
 #[derive(Debug, Default)]
-pub(super) struct Reachable {
-    pub(super) kernels: BTreeSet<KernelId>,
-    pub(super) functions: BTreeSet<FuncId>,
+pub(crate) struct Reachable {
+    pub(crate) kernels: BTreeSet<KernelId>,
+    pub(crate) functions: BTreeSet<FuncId>,
 }
 
 /// From phases and call tables to kernels, from those to functions.
-pub(super) fn reachable(program: &Program) -> Reachable {
+pub(crate) fn reachable(program: &Program) -> Reachable {
     let phases = program
         .body
         .iter()
