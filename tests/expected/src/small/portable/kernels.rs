@@ -64,268 +64,260 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                     let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
                     let v29 = s::and_i8x64(codes_v25, v28);
                     let v30 = s::shr_u_i8x64::<4>(codes_v25);
-                    let v31 = s::and_i8x64(v30, v28);
-                    let v32 = s::lanes_i8x16([
+                    let v31 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v33 = s::lookup_i8x64(v32, v29);
-                    let v34 = s::lookup_i8x64(v32, v31);
-                    let x_codes_v35 = k::load_i32(x_codes.at::<4>(v23));
-                    let v38 = s::splat_i32(0);
-                    let v39 = s::dot4_u_i8x64(
+                    let v32 = s::lookup_i8x64(v31, v29);
+                    let v33 = s::lookup_i8x64(v31, v30);
+                    let x_codes_v34 = k::load_i32(x_codes.at::<4>(v23));
+                    let v37 = s::splat_i32(0);
+                    let v38 = s::dot4_u_i8x64(
+                        v37,
+                        v32,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v34)),
+                    );
+                    let x_codes_v39 = k::load_i32(x_codes.at::<4>(v24));
+                    let v42 = s::dot4_u_i8x64(
+                        v37,
+                        v32,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+                    );
+                    let x_codes_v45 = k::load_i32(x_codes.at::<4>(v23 + 16));
+                    let v48 = s::dot4_u_i8x64(
                         v38,
                         v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v35)),
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
                     );
-                    let x_codes_v40 = k::load_i32(x_codes.at::<4>(v24));
-                    let v43 = s::dot4_u_i8x64(
-                        v38,
+                    let x_codes_v50 = k::load_i32(x_codes.at::<4>(v24 + 16));
+                    let v53 = s::dot4_u_i8x64(
+                        v42,
                         v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
                     );
-                    let x_codes_v46 = k::load_i32(x_codes.at::<4>(v23 + 16));
-                    let v49 = s::dot4_u_i8x64(
-                        v39,
-                        v34,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+                    let codes_v55 = s::load_i8x64(codes.at::<64>(v20 + 64));
+                    let v56 = s::and_i8x64(codes_v55, v28);
+                    let v57 = s::shr_u_i8x64::<4>(codes_v55);
+                    let v58 = s::lookup_i8x64(v31, v56);
+                    let v59 = s::lookup_i8x64(v31, v57);
+                    let x_codes_v62 = k::load_i32(x_codes.at::<4>(v23 + 4));
+                    let v65 = s::dot4_u_i8x64(
+                        v48,
+                        v58,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
                     );
-                    let x_codes_v51 = k::load_i32(x_codes.at::<4>(v24 + 16));
-                    let v54 = s::dot4_u_i8x64(
-                        v43,
-                        v34,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
+                    let x_codes_v67 = k::load_i32(x_codes.at::<4>(v24 + 4));
+                    let v70 = s::dot4_u_i8x64(
+                        v53,
+                        v58,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v67)),
                     );
-                    let codes_v56 = s::load_i8x64(codes.at::<64>(v20 + 64));
-                    let v57 = s::and_i8x64(codes_v56, v28);
-                    let v58 = s::shr_u_i8x64::<4>(codes_v56);
-                    let v59 = s::and_i8x64(v58, v28);
-                    let v60 = s::lookup_i8x64(v32, v57);
-                    let v61 = s::lookup_i8x64(v32, v59);
-                    let x_codes_v64 = k::load_i32(x_codes.at::<4>(v23 + 4));
-                    let v67 = s::dot4_u_i8x64(
-                        v49,
-                        v60,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+                    let x_codes_v73 = k::load_i32(x_codes.at::<4>(v23 + 20));
+                    let v76 = s::dot4_u_i8x64(
+                        v65,
+                        v59,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
                     );
-                    let x_codes_v69 = k::load_i32(x_codes.at::<4>(v24 + 4));
-                    let v72 = s::dot4_u_i8x64(
-                        v54,
-                        v60,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+                    let x_codes_v78 = k::load_i32(x_codes.at::<4>(v24 + 20));
+                    let v81 = s::dot4_u_i8x64(
+                        v70,
+                        v59,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
                     );
-                    let x_codes_v75 = k::load_i32(x_codes.at::<4>(v23 + 20));
-                    let v78 = s::dot4_u_i8x64(
-                        v67,
-                        v61,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                    let codes_v84 = s::load_i8x64(codes.at::<64>(v20 + 128));
+                    let v85 = s::and_i8x64(codes_v84, v28);
+                    let v86 = s::shr_u_i8x64::<4>(codes_v84);
+                    let v87 = s::lookup_i8x64(v31, v85);
+                    let v88 = s::lookup_i8x64(v31, v86);
+                    let x_codes_v91 = k::load_i32(x_codes.at::<4>(v23 + 8));
+                    let v94 = s::dot4_u_i8x64(
+                        v76,
+                        v87,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
                     );
-                    let x_codes_v80 = k::load_i32(x_codes.at::<4>(v24 + 20));
-                    let v83 = s::dot4_u_i8x64(
-                        v72,
-                        v61,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+                    let x_codes_v96 = k::load_i32(x_codes.at::<4>(v24 + 8));
+                    let v99 = s::dot4_u_i8x64(
+                        v81,
+                        v87,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v96)),
                     );
-                    let codes_v86 = s::load_i8x64(codes.at::<64>(v20 + 128));
-                    let v87 = s::and_i8x64(codes_v86, v28);
-                    let v88 = s::shr_u_i8x64::<4>(codes_v86);
-                    let v89 = s::and_i8x64(v88, v28);
-                    let v90 = s::lookup_i8x64(v32, v87);
-                    let v91 = s::lookup_i8x64(v32, v89);
-                    let x_codes_v94 = k::load_i32(x_codes.at::<4>(v23 + 8));
-                    let v97 = s::dot4_u_i8x64(
-                        v78,
-                        v90,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v23 + 24));
+                    let v105 = s::dot4_u_i8x64(
+                        v94,
+                        v88,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
                     );
-                    let x_codes_v99 = k::load_i32(x_codes.at::<4>(v24 + 8));
-                    let v102 = s::dot4_u_i8x64(
-                        v83,
-                        v90,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+                    let x_codes_v107 = k::load_i32(x_codes.at::<4>(v24 + 24));
+                    let v110 = s::dot4_u_i8x64(
+                        v99,
+                        v88,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
                     );
-                    let x_codes_v105 = k::load_i32(x_codes.at::<4>(v23 + 24));
-                    let v108 = s::dot4_u_i8x64(
-                        v97,
-                        v91,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+                    let codes_v113 = s::load_i8x64(codes.at::<64>(v20 + 192));
+                    let v114 = s::and_i8x64(codes_v113, v28);
+                    let v115 = s::shr_u_i8x64::<4>(codes_v113);
+                    let v116 = s::lookup_i8x64(v31, v114);
+                    let v117 = s::lookup_i8x64(v31, v115);
+                    let x_codes_v120 = k::load_i32(x_codes.at::<4>(v23 + 12));
+                    let v123 = s::dot4_u_i8x64(
+                        v105,
+                        v116,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
                     );
-                    let x_codes_v110 = k::load_i32(x_codes.at::<4>(v24 + 24));
-                    let v113 = s::dot4_u_i8x64(
-                        v102,
-                        v91,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+                    let x_codes_v125 = k::load_i32(x_codes.at::<4>(v24 + 12));
+                    let v128 = s::dot4_u_i8x64(
+                        v110,
+                        v116,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
                     );
-                    let codes_v116 = s::load_i8x64(codes.at::<64>(v20 + 192));
-                    let v117 = s::and_i8x64(codes_v116, v28);
-                    let v118 = s::shr_u_i8x64::<4>(codes_v116);
-                    let v119 = s::and_i8x64(v118, v28);
-                    let v120 = s::lookup_i8x64(v32, v117);
-                    let v121 = s::lookup_i8x64(v32, v119);
-                    let x_codes_v124 = k::load_i32(x_codes.at::<4>(v23 + 12));
-                    let v127 = s::dot4_u_i8x64(
-                        v108,
-                        v120,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+                    let x_codes_v131 = k::load_i32(x_codes.at::<4>(v23 + 28));
+                    let v134 = s::dot4_u_i8x64(
+                        v123,
+                        v117,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
                     );
-                    let x_codes_v129 = k::load_i32(x_codes.at::<4>(v24 + 12));
-                    let v132 = s::dot4_u_i8x64(
-                        v113,
-                        v120,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+                    let x_codes_v136 = k::load_i32(x_codes.at::<4>(v24 + 28));
+                    let v139 = s::dot4_u_i8x64(
+                        v128,
+                        v117,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
                     );
-                    let x_codes_v135 = k::load_i32(x_codes.at::<4>(v23 + 28));
-                    let v138 = s::dot4_u_i8x64(
-                        v127,
-                        v121,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v135)),
-                    );
-                    let x_codes_v140 = k::load_i32(x_codes.at::<4>(v24 + 28));
-                    let v143 = s::dot4_u_i8x64(
-                        v132,
-                        v121,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
-                    );
-                    let scales_v145 = s::load_i8x16(scales.at::<16>(v18 * 16));
-                    let v146 = s::widen_s_i8x16(scales_v145);
-                    let v147 = s::splat_i32(1);
-                    let v148 = s::or_i32x16(v146, v147);
-                    let v149 = s::and_i32x16(v146, v147);
-                    let v150 = s::shl_i32x16::<1>(v149);
-                    let v152 = s::sub_i32x16(v150, s::splat_i32(64));
-                    let v153 = v14 + v17;
-                    let x_sums_v154 = k::load_i32(x_sums.at::<4>(v153));
-                    let v156 = s::mul_i32x16(v152, s::splat_i32(x_sums_v154));
-                    let v157 = s::add_i32x16(v138, v156);
-                    let v158 = s::mul_i32x16(v157, v148);
-                    let v159 = s::to_float_i32x16(v158);
-                    let x_scales_v160 = k::load_f32(x_scales.at::<4>(v153));
-                    acc = s::fma_f32x16(v159, s::splat_f32(x_scales_v160), acc);
-                    let v164 = v16 + v17;
-                    let x_sums_v165 = k::load_i32(x_sums.at::<4>(v164));
-                    let v167 = s::mul_i32x16(v152, s::splat_i32(x_sums_v165));
-                    let v168 = s::add_i32x16(v143, v167);
-                    let v169 = s::mul_i32x16(v168, v148);
-                    let v170 = s::to_float_i32x16(v169);
-                    let x_scales_v171 = k::load_f32(x_scales.at::<4>(v164));
-                    acc_m1 = s::fma_f32x16(v170, s::splat_f32(x_scales_v171), acc_m1);
+                    let scales_v141 = s::load_i8x16(scales.at::<16>(v18 * 16));
+                    let v142 = s::widen_s_i8x16(scales_v141);
+                    let v143 = s::splat_i32(1);
+                    let v144 = s::or_i32x16(v142, v143);
+                    let v145 = s::and_i32x16(v142, v143);
+                    let v146 = s::shl_i32x16::<1>(v145);
+                    let v148 = s::sub_i32x16(v146, s::splat_i32(64));
+                    let v149 = v14 + v17;
+                    let x_sums_v150 = k::load_i32(x_sums.at::<4>(v149));
+                    let v152 = s::mul_i32x16(v148, s::splat_i32(x_sums_v150));
+                    let v153 = s::add_i32x16(v134, v152);
+                    let v154 = s::mul_i32x16(v153, v144);
+                    let v155 = s::to_float_i32x16(v154);
+                    let x_scales_v156 = k::load_f32(x_scales.at::<4>(v149));
+                    acc = s::fma_f32x16(v155, s::splat_f32(x_scales_v156), acc);
+                    let v160 = v16 + v17;
+                    let x_sums_v161 = k::load_i32(x_sums.at::<4>(v160));
+                    let v163 = s::mul_i32x16(v148, s::splat_i32(x_sums_v161));
+                    let v164 = s::add_i32x16(v139, v163);
+                    let v165 = s::mul_i32x16(v164, v144);
+                    let v166 = s::to_float_i32x16(v165);
+                    let x_scales_v167 = k::load_f32(x_scales.at::<4>(v160));
+                    acc_m1 = s::fma_f32x16(v166, s::splat_f32(x_scales_v167), acc_m1);
                 }
-                let v176 = unit * 16;
-                let row_scales_v177 = s::load_f32x16(row_scales.at::<64>(v176));
+                let v172 = unit * 16;
+                let row_scales_v173 = s::load_f32x16(row_scales.at::<64>(v172));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v176),
-                    s::mul_f32x16(acc, row_scales_v177),
+                    y.at_mut::<64>(v6 * 32 + v172),
+                    s::mul_f32x16(acc, row_scales_v173),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v176),
-                    s::mul_f32x16(acc_m1, row_scales_v177),
+                    y.at_mut::<64>(v8 * 32 + v172),
+                    s::mul_f32x16(acc_m1, row_scales_v173),
                 );
             }
-            for v188 in v4 * 2..row_count {
+            for v184 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let first_block_v191 = unit * 2;
-                let v193 = v188 * 64;
-                let v194 = v188 * 2;
-                for v195 in 0..2 {
-                    let v196 = first_block_v191 + v195;
-                    let v198 = v196 * 256;
-                    let v201 = v193 + v195 * 32;
-                    let codes_v202 = s::load_i8x64(codes.at::<64>(v198));
-                    let v205 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v206 = s::and_i8x64(codes_v202, v205);
-                    let v207 = s::shr_u_i8x64::<4>(codes_v202);
-                    let v208 = s::and_i8x64(v207, v205);
-                    let v209 = s::lanes_i8x16([
+                let first_block_v187 = unit * 2;
+                let v189 = v184 * 64;
+                let v190 = v184 * 2;
+                for v191 in 0..2 {
+                    let v192 = first_block_v187 + v191;
+                    let v194 = v192 * 256;
+                    let v197 = v189 + v191 * 32;
+                    let codes_v198 = s::load_i8x64(codes.at::<64>(v194));
+                    let v201 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v202 = s::and_i8x64(codes_v198, v201);
+                    let v203 = s::shr_u_i8x64::<4>(codes_v198);
+                    let v204 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v210 = s::lookup_i8x64(v209, v206);
-                    let v211 = s::lookup_i8x64(v209, v208);
-                    let x_codes_v212 = k::load_i32(x_codes.at::<4>(v201));
-                    let v216 = s::dot4_u_i8x64(
+                    let v205 = s::lookup_i8x64(v204, v202);
+                    let v206 = s::lookup_i8x64(v204, v203);
+                    let x_codes_v207 = k::load_i32(x_codes.at::<4>(v197));
+                    let v211 = s::dot4_u_i8x64(
                         s::splat_i32(0),
-                        v210,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v212)),
+                        v205,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v207)),
                     );
-                    let x_codes_v219 = k::load_i32(x_codes.at::<4>(v201 + 16));
-                    let v222 = s::dot4_u_i8x64(
-                        v216,
+                    let x_codes_v214 = k::load_i32(x_codes.at::<4>(v197 + 16));
+                    let v217 = s::dot4_u_i8x64(
                         v211,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v219)),
+                        v206,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v214)),
                     );
-                    let codes_v224 = s::load_i8x64(codes.at::<64>(v198 + 64));
-                    let v225 = s::and_i8x64(codes_v224, v205);
-                    let v226 = s::shr_u_i8x64::<4>(codes_v224);
-                    let v227 = s::and_i8x64(v226, v205);
-                    let v228 = s::lookup_i8x64(v209, v225);
-                    let v229 = s::lookup_i8x64(v209, v227);
-                    let x_codes_v232 = k::load_i32(x_codes.at::<4>(v201 + 4));
-                    let v235 = s::dot4_u_i8x64(
+                    let codes_v219 = s::load_i8x64(codes.at::<64>(v194 + 64));
+                    let v220 = s::and_i8x64(codes_v219, v201);
+                    let v221 = s::shr_u_i8x64::<4>(codes_v219);
+                    let v222 = s::lookup_i8x64(v204, v220);
+                    let v223 = s::lookup_i8x64(v204, v221);
+                    let x_codes_v226 = k::load_i32(x_codes.at::<4>(v197 + 4));
+                    let v229 = s::dot4_u_i8x64(
+                        v217,
                         v222,
-                        v228,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v226)),
+                    );
+                    let x_codes_v232 = k::load_i32(x_codes.at::<4>(v197 + 20));
+                    let v235 = s::dot4_u_i8x64(
+                        v229,
+                        v223,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v232)),
                     );
-                    let x_codes_v238 = k::load_i32(x_codes.at::<4>(v201 + 20));
-                    let v241 = s::dot4_u_i8x64(
+                    let codes_v238 = s::load_i8x64(codes.at::<64>(v194 + 128));
+                    let v239 = s::and_i8x64(codes_v238, v201);
+                    let v240 = s::shr_u_i8x64::<4>(codes_v238);
+                    let v241 = s::lookup_i8x64(v204, v239);
+                    let v242 = s::lookup_i8x64(v204, v240);
+                    let x_codes_v245 = k::load_i32(x_codes.at::<4>(v197 + 8));
+                    let v248 = s::dot4_u_i8x64(
                         v235,
-                        v229,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v238)),
-                    );
-                    let codes_v244 = s::load_i8x64(codes.at::<64>(v198 + 128));
-                    let v245 = s::and_i8x64(codes_v244, v205);
-                    let v246 = s::shr_u_i8x64::<4>(codes_v244);
-                    let v247 = s::and_i8x64(v246, v205);
-                    let v248 = s::lookup_i8x64(v209, v245);
-                    let v249 = s::lookup_i8x64(v209, v247);
-                    let x_codes_v252 = k::load_i32(x_codes.at::<4>(v201 + 8));
-                    let v255 = s::dot4_u_i8x64(
                         v241,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
+                    );
+                    let x_codes_v251 = k::load_i32(x_codes.at::<4>(v197 + 24));
+                    let v254 = s::dot4_u_i8x64(
                         v248,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v252)),
+                        v242,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v251)),
                     );
-                    let x_codes_v258 = k::load_i32(x_codes.at::<4>(v201 + 24));
-                    let v261 = s::dot4_u_i8x64(
-                        v255,
-                        v249,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v258)),
+                    let codes_v257 = s::load_i8x64(codes.at::<64>(v194 + 192));
+                    let v258 = s::and_i8x64(codes_v257, v201);
+                    let v259 = s::shr_u_i8x64::<4>(codes_v257);
+                    let v260 = s::lookup_i8x64(v204, v258);
+                    let v261 = s::lookup_i8x64(v204, v259);
+                    let x_codes_v264 = k::load_i32(x_codes.at::<4>(v197 + 12));
+                    let v267 = s::dot4_u_i8x64(
+                        v254,
+                        v260,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
                     );
-                    let codes_v264 = s::load_i8x64(codes.at::<64>(v198 + 192));
-                    let v265 = s::and_i8x64(codes_v264, v205);
-                    let v266 = s::shr_u_i8x64::<4>(codes_v264);
-                    let v267 = s::and_i8x64(v266, v205);
-                    let v268 = s::lookup_i8x64(v209, v265);
-                    let v269 = s::lookup_i8x64(v209, v267);
-                    let x_codes_v272 = k::load_i32(x_codes.at::<4>(v201 + 12));
-                    let v275 = s::dot4_u_i8x64(
+                    let x_codes_v270 = k::load_i32(x_codes.at::<4>(v197 + 28));
+                    let v273 = s::dot4_u_i8x64(
+                        v267,
                         v261,
-                        v268,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v272)),
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
                     );
-                    let x_codes_v278 = k::load_i32(x_codes.at::<4>(v201 + 28));
-                    let v281 = s::dot4_u_i8x64(
-                        v275,
-                        v269,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v278)),
-                    );
-                    let scales_v283 = s::load_i8x16(scales.at::<16>(v196 * 16));
-                    let v284 = s::widen_s_i8x16(scales_v283);
-                    let v286 = s::splat_i32(1);
-                    let v287 = s::or_i32x16(v284, v286);
-                    let v288 = s::and_i32x16(v284, v286);
-                    let v289 = s::shl_i32x16::<1>(v288);
-                    let v291 = s::sub_i32x16(v289, s::splat_i32(64));
-                    let v292 = v194 + v195;
-                    let x_sums_v293 = k::load_i32(x_sums.at::<4>(v292));
-                    let v295 = s::mul_i32x16(v291, s::splat_i32(x_sums_v293));
-                    let v296 = s::add_i32x16(v281, v295);
-                    let v297 = s::mul_i32x16(v296, v287);
-                    let v298 = s::to_float_i32x16(v297);
-                    let x_scales_v299 = k::load_f32(x_scales.at::<4>(v292));
-                    acc_m2 = s::fma_f32x16(v298, s::splat_f32(x_scales_v299), acc_m2);
+                    let scales_v275 = s::load_i8x16(scales.at::<16>(v192 * 16));
+                    let v276 = s::widen_s_i8x16(scales_v275);
+                    let v278 = s::splat_i32(1);
+                    let v279 = s::or_i32x16(v276, v278);
+                    let v280 = s::and_i32x16(v276, v278);
+                    let v281 = s::shl_i32x16::<1>(v280);
+                    let v283 = s::sub_i32x16(v281, s::splat_i32(64));
+                    let v284 = v190 + v191;
+                    let x_sums_v285 = k::load_i32(x_sums.at::<4>(v284));
+                    let v287 = s::mul_i32x16(v283, s::splat_i32(x_sums_v285));
+                    let v288 = s::add_i32x16(v273, v287);
+                    let v289 = s::mul_i32x16(v288, v279);
+                    let v290 = s::to_float_i32x16(v289);
+                    let x_scales_v291 = k::load_f32(x_scales.at::<4>(v284));
+                    acc_m2 = s::fma_f32x16(v290, s::splat_f32(x_scales_v291), acc_m2);
                 }
-                let v304 = unit * 16;
-                let row_scales_v305 = s::load_f32x16(row_scales.at::<64>(v304));
+                let v296 = unit * 16;
+                let row_scales_v297 = s::load_f32x16(row_scales.at::<64>(v296));
                 s::store_f32x16(
-                    y.at_mut::<64>(v188 * 32 + v304),
-                    s::mul_f32x16(acc_m2, row_scales_v305),
+                    y.at_mut::<64>(v184 * 32 + v296),
+                    s::mul_f32x16(acc_m2, row_scales_v297),
                 );
             }
         }
@@ -453,6 +445,7 @@ pub unsafe extern "C" fn operations(
                 bytes_v115,
                 s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f)),
             );
+            let v125 = s::splat_i32(1000);
             let v126 = s::dot2_u_i8x64(bytes_v115, bytes_v116);
             let v127 = s::dot2_s_i8x64(v121, bytes_v117);
             let v128 = s::add_i16x32(v126, v127);
@@ -492,75 +485,79 @@ pub unsafe extern "C" fn operations(
             );
             s::store_i32x16(
                 results.at_mut::<64>(832),
-                s::dot4_u_i8x64(s::splat_i32(1000), bytes_v115, bytes_v116),
+                s::dot4_u_i8x64(v125, bytes_v115, bytes_v116),
             );
-            s::store_i16x32(results.at_mut::<64>(848), v126);
+            s::store_i32x16(
+                results.at_mut::<64>(848),
+                s::dot4_s_i8x64(v125, bytes_v116, bytes_v117),
+            );
+            s::store_i16x32(results.at_mut::<64>(864), v126);
             s::store_i16x32(
-                results.at_mut::<64>(864),
+                results.at_mut::<64>(880),
                 s::dot2_s_i8x64(bytes_v116, bytes_v117),
             );
-            s::store_i16x32(results.at_mut::<64>(880), v128);
+            s::store_i16x32(results.at_mut::<64>(896), v128);
             s::store_i32x16(
-                results.at_mut::<64>(896),
+                results.at_mut::<64>(912),
                 s::dot_words_i16x32(
                     v128,
                     s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001)),
                 ),
             );
-            s::store_i32x16(results.at_mut::<64>(912), s::bits_i8x64_i32x16(bytes_v116));
-            s::store_i16x32(results.at_mut::<64>(928), s::bits_i8x64_i16x32(bytes_v116));
+            s::store_i32x16(results.at_mut::<64>(928), s::bits_i8x64_i32x16(bytes_v116));
+            s::store_i16x32(results.at_mut::<64>(944), s::bits_i8x64_i16x32(bytes_v116));
             // Scalars
-            let floats_v155 = k::load_f32(floats.at::<4>(3));
-            let floats_v156 = k::load_f32(floats.at::<4>(17));
-            let floats_v157 = k::load_f32(floats.at::<4>(40));
-            let ints_v158 = k::load_i32(ints.at::<4>(3));
-            let ints_v159 = k::load_i32(ints.at::<4>(17));
-            let v161 = floats_v155 + floats_v156;
-            let v164 = floats_v155 < floats_v156;
-            let v165 = floats_v156 > floats_v157;
-            k::store_f32(results.at_mut::<4>(944), v161 * 0.1);
-            k::store_f32(results.at_mut::<4>(960), floats_v155 - floats_v156);
-            k::store_f32(results.at_mut::<4>(976), floats_v155 / floats_v156);
-            k::store_f32(
-                results.at_mut::<4>(992),
-                s::fma_f32(floats_v155, floats_v156, floats_v157),
-            );
+            let floats_v157 = k::load_f32(floats.at::<4>(3));
+            let floats_v158 = k::load_f32(floats.at::<4>(17));
+            let floats_v159 = k::load_f32(floats.at::<4>(40));
+            let ints_v160 = k::load_i32(ints.at::<4>(3));
+            let ints_v161 = k::load_i32(ints.at::<4>(17));
+            let v163 = floats_v157 + floats_v158;
+            let v166 = floats_v157 < floats_v158;
+            let v167 = floats_v158 > floats_v159;
+            k::store_f32(results.at_mut::<4>(960), v163 * 0.1);
+            k::store_f32(results.at_mut::<4>(976), floats_v157 - floats_v158);
+            k::store_f32(results.at_mut::<4>(992), floats_v157 / floats_v158);
             k::store_f32(
                 results.at_mut::<4>(1008),
-                k::min_f32(floats_v155, floats_v156),
+                s::fma_f32(floats_v157, floats_v158, floats_v159),
             );
             k::store_f32(
                 results.at_mut::<4>(1024),
-                k::max_f32(floats_v155, -f32::INFINITY),
+                k::min_f32(floats_v157, floats_v158),
             );
-            k::store_f32(results.at_mut::<4>(1040), -floats_v155);
-            k::store_f32(results.at_mut::<4>(1056), s::sqrt_f32(f32::abs(floats_v155)));
-            k::store_i32(results.at_mut::<4>(1072), s::to_int_f32(floats_v155));
-            k::store_f32(results.at_mut::<4>(1088), ints_v158 as f32);
-            k::store_i32(results.at_mut::<4>(1104), f32::to_bits(floats_v155) as i32);
-            k::store_f32(results.at_mut::<4>(1120), f32::from_bits(ints_v158 as u32));
             k::store_f32(
-                results.at_mut::<4>(1136),
-                if v164 && v165 { floats_v155 } else { floats_v156 },
+                results.at_mut::<4>(1040),
+                k::max_f32(floats_v157, -f32::INFINITY),
             );
-            k::store_i32(
+            k::store_f32(results.at_mut::<4>(1056), -floats_v157);
+            k::store_f32(results.at_mut::<4>(1072), s::sqrt_f32(f32::abs(floats_v157)));
+            k::store_i32(results.at_mut::<4>(1088), s::to_int_f32(floats_v157));
+            k::store_f32(results.at_mut::<4>(1104), ints_v160 as f32);
+            k::store_i32(results.at_mut::<4>(1120), f32::to_bits(floats_v157) as i32);
+            k::store_f32(results.at_mut::<4>(1136), f32::from_bits(ints_v160 as u32));
+            k::store_f32(
                 results.at_mut::<4>(1152),
-                if !(v164 || v165) { ints_v158 } else { ints_v159 },
+                if v166 && v167 { floats_v157 } else { floats_v158 },
             );
             k::store_i32(
                 results.at_mut::<4>(1168),
-                ints_v158.wrapping_sub(ints_v159).wrapping_mul(ints_v158),
+                if !(v166 || v167) { ints_v160 } else { ints_v161 },
             );
-            k::store_i32(results.at_mut::<4>(1184), ints_v158.wrapping_add(ints_v159));
-            k::store_i32(results.at_mut::<4>(1200), i32::min(ints_v158, ints_v159));
-            k::store_i32(results.at_mut::<4>(1216), i32::max(ints_v158, ints_v159));
-            k::store_i32(results.at_mut::<4>(1232), ints_v158 & ints_v159);
-            k::store_i32(results.at_mut::<4>(1248), ints_v158 | ints_v159);
-            k::store_i32(results.at_mut::<4>(1264), ints_v158 ^ ints_v159);
-            k::store_i32(results.at_mut::<4>(1280), ints_v158 << 3);
-            k::store_i32(results.at_mut::<4>(1296), ints_v158 >> 3);
-            k::store_i32(results.at_mut::<4>(1312), ((ints_v158 as u32) >> 3) as i32);
-            s::store_f32x16(results.at_mut::<64>(1328), s::splat_f32(v161));
+            k::store_i32(
+                results.at_mut::<4>(1184),
+                ints_v160.wrapping_sub(ints_v161).wrapping_mul(ints_v160),
+            );
+            k::store_i32(results.at_mut::<4>(1200), ints_v160.wrapping_add(ints_v161));
+            k::store_i32(results.at_mut::<4>(1216), i32::min(ints_v160, ints_v161));
+            k::store_i32(results.at_mut::<4>(1232), i32::max(ints_v160, ints_v161));
+            k::store_i32(results.at_mut::<4>(1248), ints_v160 & ints_v161);
+            k::store_i32(results.at_mut::<4>(1264), ints_v160 | ints_v161);
+            k::store_i32(results.at_mut::<4>(1280), ints_v160 ^ ints_v161);
+            k::store_i32(results.at_mut::<4>(1296), ints_v160 << 3);
+            k::store_i32(results.at_mut::<4>(1312), ints_v160 >> 3);
+            k::store_i32(results.at_mut::<4>(1328), ((ints_v160 as u32) >> 3) as i32);
+            s::store_f32x16(results.at_mut::<64>(1344), s::splat_f32(v163));
         }
     }
 }
