@@ -1,14 +1,17 @@
-//! The kernels of every tiny checkpoint, interpreted, against the fake-quantised executor and against themselves.
+//! The kernels of every tiny checkpoint, interpreted, against the fake-quantised executor; and as machine code
+//! of this machine against the interpreter: bit for bit, on one thread and on several.
 
 use gem_runtime::format::{Codec, Rounding};
 use gem_runtime::protocol::{Server, Setup};
 use gem_tests::goldens;
+use gemc::emit::cranelift::Effort;
 use gemc::metrics::kl_divergence;
 use gemc::package::Parts;
 use gemc::plan::BitPlan;
+use gemc::progress::Silent;
 use gemc::reference::{Activations, Reference};
 use gemc::target::Target;
-use gemc::verify::candidate::{Candidate, Executor, Program};
+use gemc::verify::candidate::{Candidate, Executor, Output, Program};
 use gemc::{backend, fake, pipeline};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -18,6 +21,9 @@ const NEGLIGIBLE: f64 = 1e-4;
 /// Share of the quantisation's own KL that kernels may add: sums differ in order, so an activation may fall on the
 /// other side of a rounding step now and then, and tiny random models amplify each.
 const SHARE: f64 = 0.5;
+
+/// Sizes of the team that runs machine code.
+const THREADS: [u32; 2] = [1, 3];
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -66,6 +72,12 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
         graph: &loaded.graph,
         setup: Setup::default(),
     };
+    // Kernels of targets that this machine does not run compute the same bits in its own instructions.
+    let machine_code = if target.runs_here() {
+        backend::jitted(&parts, &Silent)?
+    } else {
+        backend::jitted_with(&parts, Effort::default())?
+    };
     let mut executor = Executor {
         reference: &faked,
         activations: Activations::Int8,
@@ -76,6 +88,18 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
         }
         let forced = Some(&golden.routing);
         let kernels = interpreted.run(&golden.ids, forced)?;
+        for threads in THREADS {
+            let mut server = Server::new(&machine_code, 0);
+            let mut program = Program {
+                peer: &mut server,
+                graph: &loaded.graph,
+                setup: Setup {
+                    threads: Some(threads),
+                    ..Setup::default()
+                },
+            };
+            equal(&kernels, &program.run(&golden.ids, forced)?, threads)?;
+        }
         let expected = executor.run(&golden.ids, forced)?;
         let kl = mean_kl(&expected.logits, &kernels.logits);
         let quantisation = mean_kl(&original.run(&golden.ids, forced)?.logits, &expected.logits);
@@ -86,6 +110,28 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
             )
             .into());
         }
+    }
+    Ok(())
+}
+
+/// Holds machine code against the interpreter.
+fn equal(interpreted: &Output, found: &Output, threads: u32) -> Result<(), Failed> {
+    let bits = |output: &Output| -> Vec<Vec<u32>> {
+        let row = |row: &Vec<f32>| row.iter().map(|x| x.to_bits()).collect();
+        output.logits.iter().map(row).collect()
+    };
+    let (want, got) = (bits(interpreted), bits(found));
+    if want != got {
+        let rows = want.iter().zip(&got);
+        let row = rows.take_while(|(a, b)| a == b).count();
+        return Err(
+            format!("machine code, {threads} threads: row {row} of the logits differs").into(),
+        );
+    }
+    // Floats print as the shortest decimal that reads back exactly.
+    let routing = |output: &Output| format!("{:?}", output.routing);
+    if routing(interpreted) != routing(found) {
+        return Err(format!("machine code, {threads} threads: routing differs").into());
     }
     Ok(())
 }

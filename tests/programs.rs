@@ -302,6 +302,7 @@ fn byte_vectors(b: &mut KernelBuilder, region: ParamId, out: &mut Results) {
         b.shr_u(q, 3),
         looked_up,
         b.dot4_u(acc, p, q),
+        b.dot4_s(acc, q, r),
         pairs,
         b.dot2_s(q, r),
         sum,

@@ -62,23 +62,57 @@ pub const ARG_UNIT: usize = 64;
 /// to this one, so a session with more must be refused.
 pub const MAX_CONTEXT: u32 = 1 << 17;
 
-/// A kernel with its arguments.
+/// A kernel with its arguments. Pointers rather than slices, so that machine code of any origin reads it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// The code.
     pub kernel: KernelFn,
-    /// Its arguments; as many as the kernel has parameters.
-    pub args: &'static [u32],
+    /// Its arguments; as many as the kernel has parameters that take one.
+    pub args: *const u32,
 }
+
+impl Entry {
+    /// An entry whose arguments live as long as the program.
+    #[must_use]
+    pub const fn new(kernel: KernelFn, args: &'static [u32]) -> Self {
+        Self {
+            kernel,
+            args: args.as_ptr(),
+        }
+    }
+}
+
+// SAFETY: arguments are never written, so any thread may read them while they live, which the maker of the entry sees to.
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+unsafe impl Sync for Entry {}
 
 /// A call table: the modules of one routed site, for instance.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     /// What can be called, by index.
-    pub entries: &'static [Entry],
+    pub entries: *const Entry,
+    /// Number of entries.
+    pub len: u32,
 }
+
+impl Table {
+    /// A table whose entries live as long as the program.
+    #[must_use]
+    pub const fn new(entries: &'static [Entry]) -> Self {
+        Self {
+            entries: entries.as_ptr(),
+            len: entries.len() as u32,
+        }
+    }
+}
+
+// SAFETY: entries are never written, so any thread may read them while they live, which the maker of the table sees to.
+unsafe impl Send for Table {}
+// SAFETY: as above.
+unsafe impl Sync for Table {}
 
 /// How many units a phase has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,7 +279,7 @@ impl Program for CompiledProgram {
         let entry = &phases[phase].entry;
         // SAFETY: the caller keeps the contract of `Program::run`, and gemc's verifier proved the kernel in range for
         // these arguments under that contract.
-        unsafe { (entry.kernel)(ctx, entry.args.as_ptr(), begin, end) }
+        unsafe { (entry.kernel)(ctx, entry.args, begin, end) }
     }
 }
 
@@ -257,8 +291,39 @@ pub unsafe fn call_table(ctx: *const Ctx, table: u32, index: u32, begin: u32, en
     // SAFETY: `ctx` is live, and `tables` holds the program's tables; indices are in range by the verifier's proof.
     unsafe {
         let table = &*(*ctx).tables.add(table as usize);
-        debug_assert!((index as usize) < table.entries.len());
-        let entry = table.entries.get_unchecked(index as usize);
-        (entry.kernel)(ctx, entry.args.as_ptr(), begin, end);
+        debug_assert!(index < table.len);
+        let entry = &*table.entries.add(index as usize);
+        (entry.kernel)(ctx, entry.args, begin, end);
+    }
+}
+
+/// What machine code that was not compiled by rustc relies on: it reads these structures by offset.
+#[cfg(all(test, target_pointer_width = "64"))]
+mod layout {
+    use super::*;
+    use core::mem::{align_of, offset_of, size_of};
+
+    #[test]
+    fn offsets_are_those_of_c() {
+        assert_eq!(
+            [
+                offset_of!(Ctx, weights),
+                offset_of!(Ctx, arena),
+                offset_of!(Ctx, kv),
+                offset_of!(Ctx, rows),
+                offset_of!(Ctx, outputs),
+                offset_of!(Ctx, tables),
+                offset_of!(Ctx, n_rows),
+                offset_of!(Ctx, n_slots),
+                offset_of!(Ctx, n_outputs),
+                offset_of!(Ctx, context),
+            ],
+            [0, 8, 16, 24, 32, 40, 48, 52, 56, 60]
+        );
+        assert_eq!([offset_of!(Table, entries), offset_of!(Table, len)], [0, 8]);
+        assert_eq!([offset_of!(Entry, kernel), offset_of!(Entry, args)], [0, 8]);
+        let sizes = [size_of::<Ctx>(), size_of::<Table>(), size_of::<Entry>()];
+        assert_eq!(sizes, [64, 16, 16]);
+        assert_eq!((size_of::<Row>(), align_of::<Row>()), (16, 4));
     }
 }

@@ -271,7 +271,7 @@ pub fn max_f32(a: f32, b: f32) -> f32 {
 /// A kernel with its arguments.
 #[must_use]
 pub const fn entry(kernel: KernelFn, args: &'static [u32]) -> Entry {
-    Entry { kernel, args }
+    Entry::new(kernel, args)
 }
 
 /// A phase of the program.

@@ -1,17 +1,21 @@
-//! A compiled program with its weights, ready to answer: interpreted in this process, or compiled by rustc and run as a
-//! child. Both answer the same questions ([`gem_runtime::protocol::Peer`]).
+//! A compiled program with its weights, ready to answer: interpreted or as machine code in this process, or compiled by
+//! rustc and run as a child. All answer the same questions ([`gem_runtime::protocol::Peer`]).
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use gem_runtime::abi;
 use gem_runtime::protocol::Client;
+use gem_runtime::simd::Level;
 use gem_runtime::storage::Weights;
 use gem_runtime::{Engine, Error, ModelInfo, hex};
 
 use crate::cache::Cache;
+use crate::emit::cranelift::Effort;
 use crate::facts;
+use crate::jit::{JitError, JitProgram};
 use crate::kernel::interp::InterpProgram;
 use crate::output::{OutputError, OutputFolder};
 use crate::package::{Builder, PackageError, Parts, Runtime, WEIGHTS};
@@ -22,20 +26,66 @@ use crate::progress::Progress;
 /// # Errors
 /// When memory or the runtime's checks refuse; never for what gemc itself made.
 pub fn interpreted(parts: &Parts<'_>) -> Result<Engine, Error> {
-    let file = parts.write_weights(Cursor::new(Vec::new()), &mut |_| {})?;
-    let weights = Weights::copied(&file.into_inner())?;
     let program = InterpProgram::new(&parts.compiled.program);
-    // The interpreter runs every target's kernels on any CPU.
-    let info = ModelInfo {
-        level: gem_runtime::simd::Level::Portable,
-        ..info(parts)
-    };
-    Engine::new(info, Box::new(program), weights)
+    engine(parts, Box::new(program), in_memory(parts)?)
 }
 
-fn info(parts: &Parts<'_>) -> ModelInfo {
+/// Why there is no engine of machine code.
+#[derive(Debug, thiserror::Error)]
+pub enum JitEngineError {
+    /// The code.
+    #[error(transparent)]
+    Jit(#[from] JitError),
+    /// Memory, or the runtime's checks.
+    #[error(transparent)]
+    Runtime(#[from] Error),
+    /// The cache.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+}
+
+/// An engine that runs the kernels as machine code of this process, on a weight file of the cache; in memory where there
+/// is none.
+///
+/// # Errors
+/// When this machine does not run the target or forbids executable memory; when memory or the runtime's checks refuse.
+pub fn jitted(parts: &Parts<'_>, progress: &dyn Progress) -> Result<Engine, JitEngineError> {
+    let program = JitProgram::new(&parts.compiled.program, parts.target)?;
+    let weights = match parts.cache {
+        Some(cache) => Weights::open(&weights(parts, cache, progress)?)?,
+        None => in_memory(parts)?,
+    };
+    Ok(engine(parts, Box::new(program), weights)?)
+}
+
+/// As [`jitted`], for any target's kernels and with a chosen effort: for comparisons.
+///
+/// # Errors
+/// As [`jitted`], but for the target.
+pub fn jitted_with(parts: &Parts<'_>, effort: Effort) -> Result<Engine, JitEngineError> {
+    let program = JitProgram::with_effort(&parts.compiled.program, effort)?;
+    Ok(engine(parts, Box::new(program), in_memory(parts)?)?)
+}
+
+fn in_memory(parts: &Parts<'_>) -> Result<Weights, Error> {
+    let file = parts.write_weights(Cursor::new(Vec::new()), &mut |_| {})?;
+    Weights::copied(&file.into_inner())
+}
+
+/// An engine for a program that was made here.
+fn engine(
+    parts: &Parts<'_>,
+    program: Box<dyn abi::Program + Send>,
+    weights: Weights,
+) -> Result<Engine, Error> {
     let layout = &parts.compiled.layout;
-    facts::model_info(parts.name, parts.loaded, parts.plan, parts.target, layout)
+    let info = facts::model_info(parts.name, parts.loaded, parts.plan, parts.target, layout);
+    // Programs made here check for themselves what they need of the CPU.
+    let info = ModelInfo {
+        level: Level::Portable,
+        ..info
+    };
+    Engine::new(info, program, weights)
 }
 
 /// A program compiled by rustc, with its weights, both in the cache.

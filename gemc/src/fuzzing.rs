@@ -7,6 +7,46 @@ use crate::import::{Findings, gem, highest_id, json, parse_record};
 pub use crate::kernel::text::fuzz_kernel_text;
 use crate::typing;
 
+/// The random program that the bytes choose, interpreted and as machine code: both leave the same memory.
+///
+/// # Panics
+/// When they do not, or when a program that is valid by construction is refused: the defects that fuzzing looks for.
+#[cfg(feature = "jit")]
+pub fn fuzz_machine_code(data: &[u8]) {
+    use crate::emit::cranelift::Effort;
+    use crate::jit::JitProgram;
+    use crate::kernel::testing::{Memory, interpret, run, valid_program};
+    use crate::kernel::text::print;
+    use crate::kernel::verify::verify;
+
+    let seed = data
+        .iter()
+        .fold(1u64, |seed, b| seed.wrapping_mul(31) ^ u64::from(*b));
+    let program = valid_program(data);
+    let text = print(&program);
+    let verified = match verify(program) {
+        Ok(verified) => verified,
+        Err(errors) => unreachable!("a valid program is refused: {errors:#?}\n{text}"),
+    };
+    let shape = verified.program().shape;
+    let mut memory = Memory::random(shape, seed);
+    if let Err(trap) = interpret(&verified, &mut memory) {
+        unreachable!("a valid program traps: {trap}\n{text}");
+    }
+    let expected = memory.image();
+    for effort in [Effort::Low, Effort::High] {
+        let jit = match JitProgram::with_effort(&verified, effort) {
+            Ok(jit) => jit,
+            Err(error) => unreachable!("a valid program does not compile: {error}\n{text}"),
+        };
+        let mut memory = Memory::random(shape, seed);
+        run(&jit, &mut memory);
+        if let Some(difference) = expected.difference(&memory.image()) {
+            unreachable!("{effort:?}, interpreter and machine code: {difference}\n{text}");
+        }
+    }
+}
+
 /// A whole safetensors file: whatever is accepted lies in the file and does not overlap.
 pub fn fuzz_safetensors(data: &[u8]) {
     if let Ok(entries) = parse_header(data) {

@@ -18,6 +18,8 @@ mod ids;
 pub mod import;
 #[cfg(feature = "report")]
 pub mod inspect;
+#[cfg(feature = "jit")]
+pub mod jit;
 pub mod kernel;
 pub mod lower;
 #[cfg(feature = "calibrate")]

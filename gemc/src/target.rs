@@ -13,6 +13,11 @@ const EMBEDDED: &[(&str, &str)] = &[
         "x86-64-v4-vnni",
         include_str!("../../targets/x86-64-v4-vnni.toml"),
     ),
+    ("aarch64", include_str!("../../targets/aarch64.toml")),
+    (
+        "aarch64-dotprod",
+        include_str!("../../targets/aarch64-dotprod.toml"),
+    ),
 ];
 
 /// What can be wrong with a target.
@@ -40,8 +45,10 @@ pub enum TargetError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DotStrategy {
-    /// Four products of u8 and i8 into 32 bits: VNNI, Arm dot product, portable code.
+    /// Four products of u8 and i8 into 32 bits: VNNI, portable code.
     Bytes4,
+    /// Four products of i8 and i8 into 32 bits: Arm, with the dot product and without.
+    SignedBytes4,
     /// Two products into 16 bits, then words into 32: AVX2's `maddubs` chains.
     Pairs,
 }
@@ -59,6 +66,9 @@ pub struct Target {
     /// Set of vector operations that kernels use.
     #[serde(with = "level_name")]
     pub level: Level,
+    /// Features of its CPUs beyond the level, by Rust's names, for backends that select instructions themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
     /// How dots are taken.
     pub dot: DotStrategy,
     /// Rows of a matrix multiplication that share one pass over a tile.
@@ -115,14 +125,40 @@ impl Target {
                 target.row_block
             )));
         }
+        if let Some(unknown) = (target.features.iter()).find(|f| !FEATURES.contains(&f.as_str())) {
+            let known = FEATURES.join(", ");
+            return Err(invalid(format!(
+                "unknown feature `{unknown}`; known: {known}"
+            )));
+        }
         Ok(target)
     }
 
     /// The triple for cargo; `None` for the host's own.
     #[must_use]
     pub fn rust_triple(&self) -> Option<String> {
-        let native = self.triple == "host" || self.triple.starts_with(std::env::consts::ARCH);
-        (!native).then(|| self.triple.clone())
+        (!self.is_native()).then(|| self.triple.clone())
+    }
+
+    /// Whether the architecture is the one this runs on.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        let arch = self.triple.split('-').next();
+        self.triple == "host" || arch == Some(std::env::consts::ARCH)
+    }
+
+    /// What the machine this runs on lacks of the level and the features; empty where it has everything.
+    #[must_use]
+    pub fn missing_here(&self) -> Vec<String> {
+        let level = (!self.level.supported()).then(|| format!("level {}", self.level.name()));
+        let features = self.features.iter().filter(|f| !detected(f)).cloned();
+        level.into_iter().chain(features).collect()
+    }
+
+    /// Whether the machine this runs on can run the target's programs.
+    #[must_use]
+    pub fn runs_here(&self) -> bool {
+        self.is_native() && self.missing_here().is_empty()
     }
 
     /// All embedded targets.
@@ -137,15 +173,32 @@ impl Target {
     /// The best embedded target that this machine runs.
     #[must_use]
     pub fn host() -> Self {
-        let mut fitting: Vec<Self> = Self::all()
-            .into_iter()
-            .filter(|t| t.level.supported())
-            .collect();
-        fitting.sort_by_key(|t| t.level);
+        let mut fitting: Vec<Self> = Self::all().into_iter().filter(Self::runs_here).collect();
+        fitting.sort_by_key(|t| (t.level, t.triple != "host", t.features.len()));
         fitting
             .pop()
             .expect("the portable target is embedded and runs everywhere")
     }
+}
+
+/// Features that a target file may name.
+const FEATURES: &[&str] = &["avxvnni", "dotprod", "i8mm"];
+
+/// Whether the CPU this runs on has one of [`FEATURES`].
+fn detected(feature: &str) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return feature == "avxvnni" && std::arch::is_x86_feature_detected!("avxvnni");
+    #[cfg(target_arch = "aarch64")]
+    return match feature {
+        "dotprod" => std::arch::is_aarch64_feature_detected!("dotprod"),
+        "i8mm" => std::arch::is_aarch64_feature_detected!("i8mm"),
+        _ => false,
+    };
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return {
+        let _ = feature;
+        false
+    };
 }
 
 /// A level by its name.
@@ -163,5 +216,40 @@ mod level_name {
             let known = Level::ALL.map(Level::name).join(", ");
             D::Error::custom(format!("unknown level `{name}`; known: {known}"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embedded_targets_are_valid_and_named_after_their_files() {
+        for (name, text) in EMBEDDED {
+            let target = Target::parse(name, text).unwrap();
+            assert_eq!(target.name, *name);
+        }
+    }
+
+    #[test]
+    fn the_host_is_a_target_of_its_own_architecture() {
+        let host = Target::host();
+        assert!(host.runs_here(), "{host:?}");
+        let foreign = Target::all().into_iter().filter(|t| !t.is_native());
+        for target in foreign {
+            assert!(!target.runs_here() && target.rust_triple().is_some());
+        }
+    }
+
+    #[test]
+    fn an_unknown_feature_is_refused() {
+        let text = EMBEDDED[0]
+            .1
+            .replace("[provenance]", "features = [\"sve9\"]\n[provenance]");
+        let error = Target::parse("board.toml", &text).unwrap_err().to_string();
+        assert!(
+            error.contains("sve9") && error.contains("dotprod"),
+            "{error}"
+        );
     }
 }

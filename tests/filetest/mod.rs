@@ -11,6 +11,9 @@ use gemc::kernel::Program;
 use gemc::kernel::text::{parse, print};
 use gemc::kernel::verify::{Verified, verify};
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use crate::needs;
 
 /// Marks a line of expected output.
 const EXPECTED: &str = "; = ";
@@ -92,6 +95,53 @@ pub fn outcome(text: &str) -> Result<Outcome, String> {
     } else {
         Outcome::Differs { new, diff }
     })
+}
+
+/// The program of a file with `; test run`, and the settings it runs with; nothing for other files and for those whose
+/// program is refused.
+///
+/// # Errors
+/// A setting that is not understood.
+pub fn runnable(text: &str) -> Result<Option<(Verified, Setup)>, String> {
+    let mut setup = Setup::default();
+    for line in text.lines() {
+        setup.read(line).map_err(|e| format!("{line}: {e}"))?;
+    }
+    let program = parse(text).ok().filter(|_| text.contains("; test run"));
+    let verified = program.and_then(|program| verify(program).ok());
+    Ok(verified.map(|verified| (verified, setup)))
+}
+
+/// Every filetest, sorted, by its path below the folder of filetests.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn files() -> std::io::Result<Vec<(String, PathBuf)>> {
+    let root = needs::repository("tests/filetests");
+    let mut files = Vec::new();
+    collect(&root, &mut files)?;
+    files.sort();
+    let named = |path: PathBuf| {
+        let name = path
+            .strip_prefix(&root)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
+        (name, path)
+    };
+    Ok(files.into_iter().map(named).collect())
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|e| e == "gemk") {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn round_trip(program: &Program) -> Result<(), String> {

@@ -1,7 +1,9 @@
 //! The memory a filetest runs on: settings in remarks, and what is shown afterwards.
 
 use gem_runtime::abi::Row;
-use gemc::kernel::testing::{Bytes, Memory, interpret};
+use gemc::emit::cranelift::Effort;
+use gemc::jit::JitProgram;
+use gemc::kernel::testing::{Bytes, Memory, interpret, run};
 use gemc::kernel::verify::Verified;
 use std::fmt::Write;
 
@@ -108,11 +110,40 @@ impl Setup {
         Ok(())
     }
 
-    /// Runs a program in the interpreter; what is shown, or the trap.
+    /// Runs a program in the interpreter, and as machine code, which must leave the same memory; what is shown, or the
+    /// trap.
+    ///
+    /// # Errors
+    /// A setting that does not fit the program, or executions that differ.
+    pub fn run(&self, verified: &Verified) -> Result<String, String> {
+        let mut memory = self.memory(verified)?;
+        if let Err(trap) = interpret(verified, &mut memory) {
+            return Ok(format!("trap: {trap}"));
+        }
+        for effort in [Effort::Low, Effort::High] {
+            let jit = JitProgram::with_effort(verified, effort).map_err(|e| e.to_string())?;
+            let mut compiled = self.memory(verified)?;
+            run(&jit, &mut compiled);
+            if let Some(difference) = memory.image().difference(&compiled.image()) {
+                return Err(format!(
+                    "interpreter and machine code ({effort:?}) differ: {difference}"
+                ));
+            }
+        }
+        let mut out = String::new();
+        for (place, count) in &self.shows {
+            place.show(*count, &mut memory, &mut out)?;
+        }
+        Ok(out)
+    }
+}
+
+impl Setup {
+    /// The memory that a run starts from.
     ///
     /// # Errors
     /// A setting that does not fit the program.
-    pub fn run(&self, verified: &Verified) -> Result<String, String> {
+    pub fn memory(&self, verified: &Verified) -> Result<Memory, String> {
         let mut memory = Memory::new(verified.program().shape, self.context, self.slots);
         memory.set_rows(&self.rows, &self.outputs);
         for (place, bytes) in &self.writes {
@@ -123,14 +154,7 @@ impl Setup {
                 .ok_or(format!("{place:?} ends at {end}, beyond the buffer"))?
                 .copy_from_slice(bytes);
         }
-        if let Err(trap) = interpret(verified, &mut memory) {
-            return Ok(format!("trap: {trap}"));
-        }
-        let mut out = String::new();
-        for (place, count) in &self.shows {
-            place.show(*count, &mut memory, &mut out)?;
-        }
-        Ok(out)
+        Ok(memory)
     }
 }
 

@@ -27,16 +27,23 @@ struct Copy {
     run: Run,
 }
 
-/// The copy for a level, if there is one.
+/// The best copy that this CPU runs, if there is one.
 #[must_use]
-pub fn find(level: Level, key: u64) -> Option<Run> {
-    let copies: &[Copy] = match level {
+pub fn find(key: u64) -> Option<Run> {
+    let best_first = Level::ALL.into_iter().rev();
+    best_first
+        .filter(|level| level.supported())
+        .flat_map(copies)
+        .find(|copy| copy.key == key)
+        .map(|copy| copy.run)
+}
+
+fn copies(level: Level) -> &'static [Copy] {
+    match level {
         #[cfg(target_arch = "x86_64")]
         Level::X86V3 => x86_v3::COPIES,
         #[cfg(target_arch = "x86_64")]
         Level::X86V4Vnni => x86_v4_vnni::COPIES,
         _ => &[],
-    };
-    let copy = copies.iter().find(|copy| copy.key == key)?;
-    Some(copy.run)
+    }
 }

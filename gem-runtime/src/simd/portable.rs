@@ -281,6 +281,17 @@ pub fn dot4_u_i8x64(acc: I32x16, unsigned: I8x64, signed: I8x64) -> I32x16 {
     }))
 }
 
+/// Lane `i`: `acc + ` the sum of products of bytes `4 i ..`, both signed, wrapping.
+#[must_use]
+#[inline]
+pub fn dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 {
+    I32x16(from_fn(|i| {
+        (4 * i..4 * i + 4).fold(acc.0[i], |sum, k| {
+            sum.wrapping_add(i32::from(a.0[k]) * i32::from(b.0[k]))
+        })
+    }))
+}
+
 /// Lane `i`: the sum of products of bytes `2 i` and `2 i + 1`, the first operand unsigned; saturates.
 #[must_use]
 #[inline]

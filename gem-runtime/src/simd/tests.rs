@@ -283,6 +283,7 @@ operations! {
     reduce_add_i32x16(0 Any) -> Bits;
     lookup_i8x64(0 Any, 1 Index) -> Bits;
     dot4_u_i8x64(0 Any, 1 Any, 2 Any) -> Bits;
+    dot4_s_i8x64(0 Any, 1 Any, 2 Any) -> Bits;
     dot2_u_i8x64(0 Any, 1 Any) -> Bits;
     dot2_s_i8x64(0 Code, 1 Code) -> Bits;
     dot_words_i16x32(0 Any, 1 Any) -> Bits;
@@ -446,6 +447,10 @@ fn dots_saturate_or_not_as_documented() {
     assert_eq!(
         portable::dot4_u_i8x64(acc, bytes(255), bytes(128)).0,
         [1000 - 4 * 255 * 128; 16]
+    );
+    assert_eq!(
+        portable::dot4_s_i8x64(acc, bytes(128), bytes(128)).0,
+        [1000 + 4 * 128 * 128; 16]
     );
 }
 

@@ -103,6 +103,7 @@ halfwise! {
     dot2_s_i8x64(a: I8x64, b: I8x64) -> I16x32 = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
     dot_words_i16x32(a: I16x32, b: I16x32) -> I32x16 = _mm256_madd_epi16(a, b);
     dot4_u_i8x64(acc: I32x16, unsigned: I8x64, signed: I8x64) -> I32x16 = dot4_u(acc, unsigned, signed);
+    dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 = dot4_s(acc, a, b);
 }
 
 /// An ordered comparison as a mask.
@@ -130,6 +131,18 @@ fn dot4_u(acc: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
         _mm256_srli_epi16::<8>(unsigned),
         _mm256_srai_epi16::<8>(signed),
     );
+    _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
+}
+
+/// As [`dot4_u`], both operands signed.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot4_s(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    let even = _mm256_madd_epi16(
+        _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a)),
+        _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)),
+    );
+    let odd = _mm256_madd_epi16(_mm256_srai_epi16::<8>(a), _mm256_srai_epi16::<8>(b));
     _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
 }
 

@@ -103,6 +103,7 @@ whole! {
     dot2_s_i8x64(a: I8x64, b: I8x64) -> I16x32 = dot2_s(a, b);
     dot_words_i16x32(a: I16x32, b: I16x32) -> I32x16 = _mm512_madd_epi16(a, b);
     dot4_u_i8x64(acc: I32x16, unsigned: I8x64, signed: I8x64) -> I32x16 = _mm512_dpbusd_epi32(acc, unsigned, signed);
+    dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 = dot4_s(acc, a, b);
 
     bits_i8x64_i16x32(a: I8x64) -> I16x32 = a;
     bits_i8x64_i32x16(a: I8x64) -> I32x16 = a;
@@ -125,6 +126,18 @@ fn dot2_s(a: __m512i, b: __m512i) -> __m512i {
     let negative = _mm512_movepi8_mask(a);
     let signed = _mm512_mask_sub_epi8(b, negative, _mm512_setzero_si512(), b);
     _mm512_maddubs_epi16(_mm512_abs_epi8(a), signed)
+}
+
+/// Even and odd bytes as words; VNNI multiplies unsigned bytes only.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn dot4_s(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    let even = _mm512_madd_epi16(
+        _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(a)),
+        _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)),
+    );
+    let odd = _mm512_madd_epi16(_mm512_srai_epi16::<8>(a), _mm512_srai_epi16::<8>(b));
+    _mm512_add_epi32(acc, _mm512_add_epi32(even, odd))
 }
 
 level! {

@@ -113,6 +113,7 @@ macro_rules! in_words {
 }
 
 in_words!(
+    crate::backend::JitEngineError,
     gem_runtime::Error,
     CacheError,
     CandidateError,

@@ -41,6 +41,8 @@ enum Computed {
     Reference,
     /// The generated crate, compiled once and cached
     Rust,
+    /// Machine code made in this process, without a Rust toolchain
+    Jit,
     /// The interpreter: slow, and checks every access
     Interp,
 }
@@ -54,6 +56,7 @@ impl Run for Logits {
                 reference::logits(&reference, &self.ids, self.last)?
             }
             Computed::Rust => self.program(Backend::Rust, ui)?,
+            Computed::Jit => self.program(Backend::Jit, ui)?,
             Computed::Interp => self.program(Backend::Interp, ui)?,
         };
         ui.result(self.json, &logits)?;

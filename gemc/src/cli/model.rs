@@ -69,6 +69,8 @@ pub struct Model {
 pub enum Backend {
     /// The generated crate, compiled once and cached
     Rust,
+    /// Machine code made in this process, without a Rust toolchain
+    Jit,
     /// The interpreter: slow, and checks every access
     Interp,
 }
@@ -78,6 +80,7 @@ impl Backend {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::Jit => "jit",
             Self::Interp => "interp",
         }
     }
@@ -97,9 +100,13 @@ impl Model {
         }
     }
 
-    /// The model in this process, run by a backend that needs no other.
-    pub fn interpreted(&self) -> Result<Engine, Failure> {
-        Ok(backend::interpreted(&self.parts())?)
+    /// The model in this process; for [`Backend::Rust`], which is another, as machine code.
+    pub fn engine(&self, backend: Backend, ui: &Ui) -> Result<Engine, Failure> {
+        let parts = self.parts();
+        Ok(match backend {
+            Backend::Interp => backend::interpreted(&parts)?,
+            Backend::Jit | Backend::Rust => backend::jitted(&parts, ui)?,
+        })
     }
 
     /// The model as a program, compiled now or earlier.
@@ -119,9 +126,9 @@ impl Model {
                 let program = self.program(ui)?;
                 ask(&mut Served::start(&program)?.client)
             }
-            Backend::Interp => {
+            Backend::Jit | Backend::Interp => {
                 let began = Instant::now();
-                let engine = self.interpreted()?;
+                let engine = self.engine(backend, ui)?;
                 let load_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 ask(&mut Server::new(&engine, load_ns))
             }

@@ -1,4 +1,4 @@
-//! `gemc run`: text out of a checkpoint at once, through a compiled program or the interpreter.
+//! `gemc run`: text out of a checkpoint at once, through machine code, a compiled program or the interpreter.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,7 +16,7 @@ pub struct Run {
     #[command(flatten)]
     model: ModelArgs,
     /// What runs the kernels
-    #[arg(long, value_enum, default_value_t = Backend::Rust)]
+    #[arg(long, value_enum, default_value_t = Backend::Jit)]
     backend: Backend,
     #[command(flatten)]
     program: ProgramFlags,
@@ -135,10 +135,10 @@ impl Verb for Run {
                     )),
                 }
             }
-            Backend::Interp => {
+            Backend::Jit | Backend::Interp => {
                 let vocabulary = model.loaded.graph.facts().vocab_size as u32;
                 let text = Text::open(&self.model.checkpoint, vocabulary)?;
-                let engine = model.interpreted()?.with_text(text);
+                let engine = model.engine(self.backend, ui)?.with_text(text);
                 ui.finish();
                 gem_runtime::cli::run(&engine, &options, io::stdin().lock(), io::stdout().lock())?;
                 Ok(Outcome::Done)

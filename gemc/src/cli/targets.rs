@@ -24,7 +24,7 @@ struct List(Vec<Target>);
 impl fmt::Display for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for target in &self.0 {
-            let runs = if target.level.supported() {
+            let runs = if target.runs_here() {
                 "runs here"
             } else {
                 "does not run here"

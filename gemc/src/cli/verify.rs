@@ -64,6 +64,8 @@ pub struct Verify {
 enum Compared {
     /// The generated crate, compiled once and cached
     Rust,
+    /// Machine code made in this process, without a Rust toolchain
+    Jit,
     /// The interpreter: slow, and checks every access
     Interp,
     /// The f32 executor with the weights that the codes stand for
@@ -157,6 +159,7 @@ impl Run for Verify {
         };
         let mut report = match self.backend {
             Compared::Rust => program(Backend::Rust)?,
+            Compared::Jit => program(Backend::Jit)?,
             Compared::Interp => program(Backend::Interp)?,
             Compared::Fake => {
                 let mut candidate = faked.clone();

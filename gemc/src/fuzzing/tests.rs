@@ -75,6 +75,22 @@ fn safetensors() -> Vec<u8> {
     bytes
 }
 
+/// A second of random programs through both executions; the seed makes a failure repeatable.
+#[cfg(feature = "jit")]
+#[test]
+fn machine_code_equals_the_interpreter() {
+    let begin = Instant::now();
+    let mut programs = 0;
+    for seed in 0.. {
+        let size = 100 + 40 * (seed as usize % 16);
+        fuzz_machine_code(&crate::kernel::testing::Bytes::random(seed, size));
+        programs += 1;
+        if begin.elapsed() > Duration::from_secs(1) && programs >= 16 {
+            break;
+        }
+    }
+}
+
 #[test]
 fn parsers_return_whatever_they_are_fed() {
     run(fuzz_safetensors, &[&safetensors()]);

@@ -188,7 +188,7 @@ macro_rules! each_operand {
                 $f(a);
                 $f(b);
             }
-            Op::Fma(a, b, c) | Op::Select(a, b, c) | Op::Dot4U(a, b, c) => {
+            Op::Fma(a, b, c) | Op::Select(a, b, c) | Op::Dot4U(a, b, c) | Op::Dot4S(a, b, c) => {
                 $f(a);
                 $f(b);
                 $f(c);
@@ -255,6 +255,7 @@ impl Op {
             Self::ReduceMax(_) => "reduce_max",
             Self::Lookup(..) => "lookup",
             Self::Dot4U(..) => "dot4_u",
+            Self::Dot4S(..) => "dot4_s",
             Self::Dot2U(..) => "dot2_u",
             Self::Dot2S(..) => "dot2_s",
             Self::DotWords(..) => "dot_words",

@@ -7,8 +7,12 @@
 
 use std::collections::HashMap;
 
+use gem_runtime::file::name_hash;
+
+use super::text::kernel_to_string;
 use super::{
-    Block, Elem, Extent, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
+    Block, Elem, Extent, Kernel, KernelId, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId,
+    VarId,
 };
 
 /// Lanes that a mutable local has in the last region.
@@ -25,6 +29,14 @@ pub struct Outlined {
     pub inputs: Vec<ValueId>,
     /// Mutable locals outside: f32x16.
     pub locals: Vec<VarId>,
+}
+
+impl Outlined {
+    /// What copies are found by: the hash of the kernel's text.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        name_hash(&kernel_to_string(KernelId(0), &self.kernel))
+    }
 }
 
 /// The outline by itself; `None` when it does what a copy could not: touch memory other than weights and arena, depend

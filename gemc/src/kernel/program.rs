@@ -1,5 +1,10 @@
 //! A whole model for one target: kernels, call tables and the phase table, before any backend.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use gem_runtime::abi::RoutingTap;
+
 use super::{Function, Kernel, KernelId, TableId};
 pub use gem_runtime::abi::{ProgramShape, Units};
 
@@ -53,6 +58,35 @@ pub struct Tap {
     pub domain: u32,
     /// i32 `[max_rows]`.
     pub cluster: Option<u32>,
+}
+
+impl Tap {
+    /// The tap as the runtime has it, with a name that lives as long as its interface asks.
+    pub(crate) fn to_runtime(&self) -> RoutingTap {
+        RoutingTap {
+            site: intern(&self.site),
+            after: self.after,
+            modules: self.modules,
+            top_k: self.top_k,
+            p: self.p,
+            fired: self.fired,
+            gates: self.gates,
+            domain: self.domain,
+            cluster: self.cluster,
+        }
+    }
+}
+
+/// A copy of a name that is never freed; every name is copied once per process.
+fn intern(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let copy: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.insert(copy);
+    copy
 }
 
 /// A whole model for one target.

@@ -269,7 +269,7 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
             t.one(*table, "i8x16", |ty| ty == Ty::I8x16)?;
             t.one(*index, "i8x64", |ty| ty == Ty::I8x64)
         }
-        Op::Dot4U(acc, a, b) => {
+        Op::Dot4U(acc, a, b) | Op::Dot4S(acc, a, b) => {
             t.same(*a, *b, "i8x64", |ty| ty == Ty::I8x64)?;
             t.one(*acc, "i32x16", |ty| ty == Ty::I32x16)
         }

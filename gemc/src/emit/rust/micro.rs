@@ -1,20 +1,11 @@
 //! Outlines by themselves -> a file of `gem_runtime::micro`: compiled copies for one level, found by the hash of their
 //! text. Whoever holds an outline with that text may call the copy in its place.
 
-use gem_runtime::file::name_hash;
 use gem_runtime::simd::Level;
 use quote::{format_ident, quote};
 
 use super::{kernel, text};
-use crate::kernel::KernelId;
 use crate::kernel::outline::Outlined;
-use crate::kernel::text::kernel_to_string;
-
-/// What a copy is found by.
-#[must_use]
-pub fn key(outlined: &Outlined) -> u64 {
-    name_hash(&kernel_to_string(KernelId(0), &outlined.kernel))
-}
 
 /// The file for a level.
 #[must_use]
@@ -22,7 +13,7 @@ pub fn copies(outlines: &[Outlined], level: Level) -> String {
     let module = format_ident!("{}", level.name());
     let items = outlines.iter().map(|o| kernel::copy(o, level));
     let entries = outlines.iter().map(|o| {
-        let (key, name) = (key(o), format_ident!("{}", o.kernel.name));
+        let (key, name) = (o.key(), format_ident!("{}", o.kernel.name));
         quote!(Copy { key: #key, run: #name })
     });
     let header = format!(

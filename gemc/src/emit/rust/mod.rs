@@ -13,14 +13,14 @@ pub mod micro;
 mod names;
 mod ops;
 mod printer;
-mod reach;
 mod table;
 mod text;
-mod uses;
+pub(super) mod uses;
 
 use gem_runtime::simd::Level;
 use quote::{format_ident, quote};
 
+use super::reach::reachable;
 use crate::kernel::verify::Verified;
 
 /// The sources of a program for one level: (path in the crate, text).
@@ -37,7 +37,7 @@ pub fn program(verified: &Verified, level: Level) -> Vec<(String, String)> {
 
 fn kernels(verified: &Verified, level: Level) -> String {
     let program = verified.program();
-    let used = reach::reachable(program);
+    let used = reachable(program);
     let functions = used
         .functions
         .iter()

@@ -42,7 +42,9 @@ pub(super) fn operation(op: &Op, t: OpTypes, a: &[Code]) -> Code {
         Op::Bits(to, _) => bits(*to, t.operand, a),
         // The second operand is what is looked up, and decides the name.
         Op::Lookup(..) => call(quote!(s::lookup_i8x64), a),
+        // Here the accumulator comes first, and the products decide.
         Op::Dot4U(..) => call(quote!(s::dot4_u_i8x64), a),
+        Op::Dot4S(..) => call(quote!(s::dot4_s_i8x64), a),
         _ if t.operand.is_vector() => vector(op, t, a),
         _ => scalar(op, t, a),
     }

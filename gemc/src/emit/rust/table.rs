@@ -114,7 +114,7 @@ fn table(program: &Program, table: &Table) -> TokenStream {
         let call = call(program, entry);
         quote!(k::entry(#call))
     });
-    quote!(#doc Table { entries: &[#(#entries),*] },)
+    quote!(#doc Table::new(const { &[#(#entries),*] }),)
 }
 
 /// Kernel and arguments.

@@ -11,7 +11,7 @@ use crate::kernel::{Block, Op, Stmt, ValueDef, ValueId, VarId};
 
 /// What the printer needs to know about every value and mutable local.
 #[derive(Debug)]
-pub(super) struct Uses {
+pub(in crate::emit) struct Uses {
     values: Vec<ValueUse>,
     vars: Vec<VarUse>,
     /// By assignment in order of the text; empty as long as all may be read.
@@ -40,7 +40,7 @@ struct VarUse {
 
 impl Uses {
     /// Uses in a kernel's body.
-    pub(super) fn of_block(values: &[ValueDef], vars: usize, block: &Block) -> Self {
+    pub(in crate::emit) fn of_block(values: &[ValueDef], vars: usize, block: &Block) -> Self {
         let mut known = Vec::new();
         // A round drops at least one assignment, or is the last.
         for _ in 0..=values.len() {
@@ -63,14 +63,14 @@ impl Uses {
     }
 
     /// Uses in a function: every value is defined, the result is used.
-    pub(super) fn of_function(values: &[ValueDef], result: ValueId) -> Self {
+    pub(in crate::emit) fn of_function(values: &[ValueDef], result: ValueId) -> Self {
         let mut finder = Finder::new(values, 0, Vec::new());
         finder.roots.push((result, 0));
         finder.finish()
     }
 
     /// Whether the value is needed at all.
-    pub(super) fn needed(&self, v: ValueId) -> bool {
+    pub(in crate::emit) fn needed(&self, v: ValueId) -> bool {
         self.values[v.index()].count > 0
     }
 

@@ -334,6 +334,12 @@ pub trait Ops {
         self.op(Op::Dot4U(acc, unsigned, signed), Ty::I32x16)
     }
 
+    /// [`Op::Dot4S`].
+    #[track_caller]
+    fn dot4_s(&mut self, acc: ValueId, a: ValueId, b: ValueId) -> ValueId {
+        self.op(Op::Dot4S(acc, a, b), Ty::I32x16)
+    }
+
     /// [`Op::Dot2U`].
     #[track_caller]
     fn dot2_u(&mut self, unsigned: ValueId, signed: ValueId) -> ValueId {

@@ -338,6 +338,7 @@ pub(super) enum V3 {
     Fma,
     Select,
     Dot4U,
+    Dot4S,
 }
 
 /// Reductions of a vector to a scalar.

@@ -21,12 +21,10 @@ mod vector;
 pub use fault::{Fault, Trap};
 
 use super::verify::{Range, Verified};
-use super::{KernelId, Program, TableEntry};
+use super::{KernelId, TableEntry, Tap};
 use code::Code;
 use gem_runtime::abi::{self, Ctx, Part, ProgramShape, RoutingTap, Units};
 use race::Races;
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 
 /// A program that the interpreter can run.
 #[derive(Debug)]
@@ -86,7 +84,7 @@ impl InterpProgram {
             tables: program.tables.iter().map(|t| t.entries.clone()).collect(),
             body: Phases::new(&program.body),
             head: Phases::new(&program.head),
-            taps: taps(program),
+            taps: program.taps.iter().map(Tap::to_runtime).collect(),
             races: None,
         };
         this.size_stacks();
@@ -147,37 +145,6 @@ impl InterpProgram {
             .map(|f| self.functions[f.index()].stack())
             .fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)))
     }
-}
-
-/// The taps, with names that live as long as the runtime's interface asks.
-fn taps(program: &Program) -> Vec<RoutingTap> {
-    program
-        .taps
-        .iter()
-        .map(|tap| RoutingTap {
-            site: intern(&tap.site),
-            after: tap.after,
-            modules: tap.modules,
-            top_k: tap.top_k,
-            p: tap.p,
-            fired: tap.fired,
-            gates: tap.gates,
-            domain: tap.domain,
-            cluster: tap.cluster,
-        })
-        .collect()
-}
-
-/// A copy of a name that is never freed; every name is copied once per process.
-fn intern(name: &str) -> &'static str {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(name) {
-        return known;
-    }
-    let copy: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    names.insert(copy);
-    copy
 }
 
 impl abi::Program for InterpProgram {

@@ -8,7 +8,6 @@ use crate::kernel::testing::{
 use crate::kernel::text::{parse, print};
 use crate::kernel::verify::verify;
 use crate::kernel::{Elem, Extent, Kernel, Space, Ty};
-use gem_runtime::abi::Row;
 
 fn sum_of_squares() -> Kernel {
     let mut b = KernelBuilder::new("sum_of_squares", "y[u] = sum x[u][i]^2", 4);
@@ -99,7 +98,7 @@ fn random_valid_programs_run() {
         let image = |program| {
             let verified =
                 verify(program).unwrap_or_else(|e| panic!("seed {seed}: {e:#?}\n{text}"));
-            let mut memory = random_memory(&verified, seed);
+            let mut memory = Memory::random(verified.program().shape, seed);
             interpret(&verified, &mut memory)
                 .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
             memory.image()
@@ -108,23 +107,6 @@ fn random_valid_programs_run() {
         assert_eq!(again, program, "seed {seed}");
         assert_eq!(image(program), image(again), "seed {seed}");
     }
-}
-
-fn random_memory(verified: &crate::kernel::verify::Verified, seed: u64) -> Memory {
-    let shape = verified.program().shape;
-    let mut memory = Memory::new(shape, 5, 2);
-    let weights = Bytes::random(seed ^ 1, memory.weights().len());
-    memory.weights().copy_from_slice(&weights);
-    let arena = Bytes::random(seed ^ 2, memory.arena().len());
-    memory.arena().copy_from_slice(&arena);
-    let row = |token, slot, position| Row {
-        token,
-        slot,
-        position,
-        visible: position + 1,
-    };
-    memory.set_rows(&[row(7, 0, 4), row(9, 1, 0), row(1, 1, 1)], &[2, 0]);
-    memory
 }
 
 /// Nonsense reads back as itself, and the verifier comes to a conclusion.

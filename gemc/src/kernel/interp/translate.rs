@@ -326,11 +326,11 @@ impl<'a> Translator<'a> {
                 a: self.slot(*a),
             },
             Op::Select(c, a, b) => self.select(d, *c, *a, *b),
-            Op::Fma(a, b, c) | Op::Dot4U(a, b, c) => {
-                let op = if matches!(def.op, Op::Fma(..)) {
-                    V3::Fma
-                } else {
-                    V3::Dot4U
+            Op::Fma(a, b, c) | Op::Dot4U(a, b, c) | Op::Dot4S(a, b, c) => {
+                let op = match def.op {
+                    Op::Fma(..) => V3::Fma,
+                    Op::Dot4U(..) => V3::Dot4U,
+                    _ => V3::Dot4S,
                 };
                 let (a, b, c) = (self.slot(*a), self.slot(*b), self.slot(*c));
                 if def.ty.is_vector() {

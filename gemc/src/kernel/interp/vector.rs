@@ -235,6 +235,14 @@ pub(super) fn three(op: V3, a: &Vector, b: &Vector, c: &Vector) -> Result<Vector
                 acc[i].wrapping_add(dot)
             }))
         }
+        V3::Dot4S => {
+            let (acc, x, y) = (a.i32s(), b.i8s(), c.i8s());
+            let product = |i: usize| i32::from(x[i]) * i32::from(y[i]);
+            Vector::of::<[i32; 16]>(from_fn(|i| {
+                let dot: i32 = (4 * i..4 * i + 4).map(product).sum();
+                acc[i].wrapping_add(dot)
+            }))
+        }
     })
 }
 

@@ -199,7 +199,10 @@ fn any_op(b: &mut Bytes) -> Op {
         5 => Op::Get(VarId(b.below(4) as u32)),
         6 => Op::Fma(any_value(b), any_value(b), any_value(b)),
         7 => Op::Select(any_value(b), any_value(b), any_value(b)),
-        8 => Op::Dot4U(any_value(b), any_value(b), any_value(b)),
+        8 => {
+            let make = b.pick(&[Op::Dot4U as fn(_, _, _) -> _, Op::Dot4S]);
+            make(any_value(b), any_value(b), any_value(b))
+        }
         9 => Op::Shl(any_value(b), b.byte().into()),
         10 => Op::ShrU(any_value(b), b.below(34) as u32),
         11 => Op::ShrS(any_value(b), b.below(34) as u32),

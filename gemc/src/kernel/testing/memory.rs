@@ -1,5 +1,6 @@
 //! The buffers of one step, as the runtime would make them.
 
+use super::Bytes;
 use crate::kernel::ProgramShape;
 use gem_runtime::abi::{Ctx, Row};
 use std::ptr;
@@ -48,6 +49,19 @@ pub struct Memory {
     outputs: Vec<u32>,
 }
 
+/// The numbers of a step, for runtimes of another language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Four words a row: token, slot, position, visible.
+    pub rows: Vec<u32>,
+    /// Wanted rows.
+    pub outputs: Vec<u32>,
+    /// Number of slots.
+    pub n_slots: u32,
+    /// Capacity of each.
+    pub context: u32,
+}
+
 /// What a run may have changed, for comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -55,6 +69,56 @@ pub struct Image {
     pub arena: Vec<u8>,
     /// By slot.
     pub kv: Vec<Vec<u8>>,
+}
+
+impl Image {
+    /// Bytes of arena and slots, one after the other, as an image of the same sizes; what is missing is zero.
+    #[must_use]
+    pub fn like(&self, bytes: &[u8]) -> Self {
+        let mut rest = bytes;
+        let mut take = |n: usize| {
+            let (first, after) = rest.split_at(n.min(rest.len()));
+            rest = after;
+            let mut taken = first.to_vec();
+            taken.resize(n, 0);
+            taken
+        };
+        Self {
+            arena: take(self.arena.len()),
+            kv: self.kv.iter().map(|slot| take(slot.len())).collect(),
+        }
+    }
+
+    /// Where two runs of one program differ first, as text; words that are both NaN are the same, for which NaN an
+    /// operation yields is the machine's choice.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let named = |(i, (a, b))| (format!("kv{i}"), a, b);
+        let slots = self.kv.iter().zip(&other.kv).enumerate().map(named);
+        let mut buffers =
+            std::iter::once(("arena".to_owned(), &self.arena, &other.arena)).chain(slots);
+        buffers.find_map(|(name, a, b)| {
+            let (at, a, b) = first_difference(a, b)?;
+            Some(format!("{name} @{at}: {a:#010x} and {b:#010x}"))
+        })
+    }
+}
+
+/// The first 32-bit words that differ.
+fn first_difference(a: &[u8], b: &[u8]) -> Option<(usize, u32, u32)> {
+    let word = |bytes: &[u8]| {
+        let mut word = [0; 4];
+        word[..bytes.len()].copy_from_slice(bytes);
+        u32::from_le_bytes(word)
+    };
+    let nan = |word: u32| f32::from_bits(word).is_nan();
+    let words = a
+        .chunks(4)
+        .zip(b.chunks(4))
+        .map(|(a, b)| (word(a), word(b)));
+    let mut numbered = words.enumerate();
+    let (i, (a, b)) = numbered.find(|(_, (a, b))| a != b && !(nan(*a) && nan(*b)))?;
+    Some((4 * i, a, b))
 }
 
 impl Memory {
@@ -77,6 +141,25 @@ impl Memory {
             }],
             outputs: Vec::new(),
         }
+    }
+
+    /// Memory of random bytes, for programs of [`super::valid_program`]: two slots of five positions, three rows, two
+    /// outputs.
+    #[must_use]
+    pub fn random(shape: ProgramShape, seed: u64) -> Self {
+        let mut memory = Self::new(shape, 5, 2);
+        let weights = Bytes::random(seed ^ 1, memory.weights().len());
+        memory.weights().copy_from_slice(&weights);
+        let arena = Bytes::random(seed ^ 2, memory.arena().len());
+        memory.arena().copy_from_slice(&arena);
+        let row = |token, slot, position| Row {
+            token,
+            slot,
+            position,
+            visible: position + 1,
+        };
+        memory.set_rows(&[row(7, 0, 4), row(9, 1, 0), row(1, 1, 1)], &[2, 0]);
+        memory
     }
 
     /// Replaces the rows and outputs.
@@ -131,6 +214,17 @@ impl Memory {
             n_rows: self.rows.len() as u32,
             n_slots: self.kv.len() as u32,
             n_outputs: self.outputs.len() as u32,
+            context: self.context,
+        }
+    }
+
+    /// The numbers of the step, as plain words.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        Step {
+            rows: bytemuck::cast_slice(&self.rows).to_vec(),
+            outputs: self.outputs.clone(),
+            n_slots: self.kv.len() as u32,
             context: self.context,
         }
     }

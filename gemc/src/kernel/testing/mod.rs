@@ -8,7 +8,7 @@ mod memory;
 
 pub use arbitrary::{any_program, valid_program};
 pub use bytes::Bytes;
-pub use memory::{Image, Memory};
+pub use memory::{Image, Memory, Step};
 
 use super::interp::{InterpProgram, Trap};
 use super::verify::{Verified, VerifyError, verify};

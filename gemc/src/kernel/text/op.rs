@@ -37,7 +37,8 @@ const BINARY: [fn(ValueId, ValueId) -> Op; 15] = [
     Op::Dot2S,
     Op::DotWords,
 ];
-const TERNARY: [fn(ValueId, ValueId, ValueId) -> Op; 3] = [Op::Fma, Op::Select, Op::Dot4U];
+const TERNARY: [fn(ValueId, ValueId, ValueId) -> Op; 4] =
+    [Op::Fma, Op::Select, Op::Dot4U, Op::Dot4S];
 const SHIFTS: [fn(ValueId, u32) -> Op; 3] = [Op::Shl, Op::ShrS, Op::ShrU];
 const NULLARY: [Op; 5] = [
     Op::Unit,

@@ -57,6 +57,10 @@ impl Flow<'_> {
                 let dot = products(4, unsigned(self.range(a)?), signed(self.range(b)?));
                 Some(self.range(acc)?.add(dot))
             }
+            Op::Dot4S(acc, a, b) => {
+                let dot = products(4, signed(self.range(a)?), signed(self.range(b)?));
+                Some(self.range(acc)?.add(dot))
+            }
             Op::Dot2U(a, b) => self.dot2_u(v, a, b),
             Op::Dot2S(a, b) => self.dot2_s(v, a, b),
             Op::DotWords(a, b) => {

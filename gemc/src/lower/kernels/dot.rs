@@ -36,8 +36,13 @@ pub struct Planes {
     row_scales: ParamId,
 }
 
-/// N4's table plus 64, so that it is unsigned.
-const N4_OFFSET: i32 = 64;
+/// What is added to N4's table: 64 makes it unsigned, where products need that.
+const fn n4_offset(dot: DotStrategy) -> i32 {
+    match dot {
+        DotStrategy::Bytes4 | DotStrategy::Pairs => 64,
+        DotStrategy::SignedBytes4 => 0,
+    }
+}
 
 impl Planes {
     /// Declares the regions, in this order of arguments: codes, block scales, row scales.
@@ -166,7 +171,7 @@ impl Planes {
         if self.codec == Codec::B8 {
             let codes = b.load_range(Ty::I8x64, self.codes, index, -127, 127);
             let codes = match dot {
-                DotStrategy::Pairs => codes,
+                DotStrategy::Pairs | DotStrategy::SignedBytes4 => codes,
                 DotStrategy::Bytes4 => {
                     let flip = bytes(b, 0x80);
                     b.xor(codes, flip)
@@ -178,16 +183,15 @@ impl Planes {
         let nibble = bytes(b, 0x0f);
         let low = b.and(packed, nibble);
         let high = b.shr_u(packed, 4);
-        let high = b.and(high, nibble);
         [(chunk, low), (chunk + 4, high)]
-            .map(|(group, codes)| (group, self.value_of_nibble(b, codes)))
+            .map(|(group, codes)| (group, self.value_of_nibble(b, dot, codes)))
             .into()
     }
 
-    fn value_of_nibble(&self, b: &mut KernelBuilder, codes: ValueId) -> ValueId {
+    fn value_of_nibble(&self, b: &mut KernelBuilder, dot: DotStrategy, codes: ValueId) -> ValueId {
         match self.codec {
             Codec::N4 => {
-                let table = n4_table().map(|c| (i32::from(c) + N4_OFFSET) as i8);
+                let table = n4_table().map(|c| (i32::from(c) + n4_offset(dot)) as i8);
                 let table = b.i8_lanes(table);
                 b.lookup(table, codes)
             }
@@ -206,7 +210,7 @@ impl Planes {
         match self.codec {
             Codec::B8 => {
                 let offset = match dot {
-                    DotStrategy::Pairs => Offset::None,
+                    DotStrategy::Pairs | DotStrategy::SignedBytes4 => Offset::None,
                     DotStrategy::Bytes4 => Offset::Fixed(128),
                 };
                 BlockScale {
@@ -224,10 +228,16 @@ impl Planes {
                 let factor = b.or(byte, one);
                 let shift = b.and(byte, one);
                 let doubled = b.shl(shift, 1);
-                let base = lanes(b, N4_OFFSET);
+                let offset = match n4_offset(dot) {
+                    0 => doubled,
+                    offset => {
+                        let base = lanes(b, offset);
+                        b.sub(doubled, base)
+                    }
+                };
                 BlockScale {
                     factor,
-                    offset: Offset::PerRow(b.sub(doubled, base)),
+                    offset: Offset::PerRow(offset),
                 }
             }
         }
@@ -344,6 +354,10 @@ impl Sums {
             (DotStrategy::Bytes4, _) => {
                 let before = self.words[row].unwrap_or_else(|| zero_words(b));
                 self.words[row] = Some(b.dot4_u(before, codes, activations));
+            }
+            (DotStrategy::SignedBytes4, _) => {
+                let before = self.words[row].unwrap_or_else(|| zero_words(b));
+                self.words[row] = Some(b.dot4_s(before, codes, activations));
             }
             // 8 pairs of 15 * 127 twice stay below 2^15: one widening per block.
             (DotStrategy::Pairs, Codec::L4) => {

@@ -238,7 +238,7 @@ impl Pool {
 
     /// Integer lanes from other vectors.
     fn wide_int(&self, k: &mut KernelBuilder, b: &mut Bytes) -> ValueId {
-        match b.below(6) {
+        match b.below(7) {
             0 => {
                 let x = self.pick(b, Ty::F32x16);
                 k.to_int(x)
@@ -260,6 +260,11 @@ impl Pool {
                 let acc = self.pick(b, Ty::I32x16);
                 let (x, y) = (self.pick(b, Ty::I8x64), self.pick(b, Ty::I8x64));
                 k.dot4_u(acc, x, y)
+            }
+            5 => {
+                let acc = self.pick(b, Ty::I32x16);
+                let (x, y) = (self.pick(b, Ty::I8x64), self.pick(b, Ty::I8x64));
+                k.dot4_s(acc, x, y)
             }
             _ => {
                 let (x, y) = (self.pick(b, Ty::I16x32), self.pick(b, Ty::I16x32));

@@ -52,307 +52,297 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                 let v10 = s::splat_f32(0.0);
                 let mut acc = v10;
                 let mut acc_m1 = v10;
-                let block_count = 2;
                 let first_block = unit * 2;
-                let v19 = v6 * 64;
-                let v20 = v6 * 2;
-                let v21 = v8 * 64;
-                let v22 = v8 * 2;
-                for v24 in 0..block_count {
-                    let v25 = first_block + v24;
-                    let v27 = v25 * 256;
-                    let v29 = v24 * 32;
-                    let v30 = v19 + v29;
-                    let v31 = v21 + v29;
-                    let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
-                    let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v36 = s::and_i8x64(codes_v32, v35);
-                    let v37 = s::shr_u_i8x64::<4>(codes_v32);
-                    let v38 = s::and_i8x64(v37, v35);
-                    let v39 = s::lanes_i8x16([
+                let v13 = v6 * 64;
+                let v14 = v6 * 2;
+                let v15 = v8 * 64;
+                let v16 = v8 * 2;
+                for v17 in 0..2 {
+                    let v18 = first_block + v17;
+                    let v20 = v18 * 256;
+                    let v22 = v17 * 32;
+                    let v23 = v13 + v22;
+                    let v24 = v15 + v22;
+                    let codes_v25 = s::load_i8x64(codes.at::<64>(v20));
+                    let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v29 = s::and_i8x64(codes_v25, v28);
+                    let v30 = s::shr_u_i8x64::<4>(codes_v25);
+                    let v31 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v40 = s::lookup_i8x64(v39, v36);
-                    let v41 = s::lookup_i8x64(v39, v38);
-                    let x_codes_v42 = k::load_i32(x_codes.at::<4>(v30));
+                    let v32 = s::lookup_i8x64(v31, v29);
+                    let v33 = s::lookup_i8x64(v31, v30);
+                    let x_codes_v34 = k::load_i32(x_codes.at::<4>(v23));
+                    let v37 = s::dot2_u_i8x64(
+                        v32,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v34)),
+                    );
+                    let v40 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v41 = s::dot_words_i16x32(v37, v40);
+                    let x_codes_v42 = k::load_i32(x_codes.at::<4>(v24));
                     let v45 = s::dot2_u_i8x64(
-                        v40,
+                        v32,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
                     );
-                    let v48 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v49 = s::dot_words_i16x32(v45, v48);
-                    let x_codes_v50 = k::load_i32(x_codes.at::<4>(v31));
-                    let v53 = s::dot2_u_i8x64(
-                        v40,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+                    let v46 = s::dot_words_i16x32(v45, v40);
+                    let x_codes_v49 = k::load_i32(x_codes.at::<4>(v23 + 16));
+                    let v52 = s::dot2_u_i8x64(
+                        v33,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
                     );
-                    let v54 = s::dot_words_i16x32(v53, v48);
-                    let x_codes_v57 = k::load_i32(x_codes.at::<4>(v30 + 16));
-                    let v60 = s::dot2_u_i8x64(
-                        v41,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+                    let v53 = s::dot_words_i16x32(v52, v40);
+                    let v54 = s::add_i32x16(v41, v53);
+                    let x_codes_v56 = k::load_i32(x_codes.at::<4>(v24 + 16));
+                    let v59 = s::dot2_u_i8x64(
+                        v33,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
                     );
-                    let v61 = s::dot_words_i16x32(v60, v48);
-                    let v62 = s::add_i32x16(v49, v61);
-                    let x_codes_v64 = k::load_i32(x_codes.at::<4>(v31 + 16));
-                    let v67 = s::dot2_u_i8x64(
-                        v41,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+                    let v60 = s::dot_words_i16x32(v59, v40);
+                    let v61 = s::add_i32x16(v46, v60);
+                    let codes_v63 = s::load_i8x64(codes.at::<64>(v20 + 64));
+                    let v64 = s::and_i8x64(codes_v63, v28);
+                    let v65 = s::shr_u_i8x64::<4>(codes_v63);
+                    let v66 = s::lookup_i8x64(v31, v64);
+                    let v67 = s::lookup_i8x64(v31, v65);
+                    let x_codes_v70 = k::load_i32(x_codes.at::<4>(v23 + 4));
+                    let v73 = s::dot2_u_i8x64(
+                        v66,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
                     );
-                    let v68 = s::dot_words_i16x32(v67, v48);
-                    let v69 = s::add_i32x16(v54, v68);
-                    let codes_v72 = s::load_i8x64(codes.at::<64>(v27 + 64));
-                    let v73 = s::and_i8x64(codes_v72, v35);
-                    let v74 = s::shr_u_i8x64::<4>(codes_v72);
-                    let v75 = s::and_i8x64(v74, v35);
-                    let v76 = s::lookup_i8x64(v39, v73);
-                    let v77 = s::lookup_i8x64(v39, v75);
-                    let x_codes_v80 = k::load_i32(x_codes.at::<4>(v30 + 4));
-                    let v83 = s::dot2_u_i8x64(
-                        v76,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+                    let v74 = s::dot_words_i16x32(v73, v40);
+                    let v75 = s::add_i32x16(v54, v74);
+                    let x_codes_v77 = k::load_i32(x_codes.at::<4>(v24 + 4));
+                    let v80 = s::dot2_u_i8x64(
+                        v66,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
                     );
-                    let v84 = s::dot_words_i16x32(v83, v48);
-                    let v85 = s::add_i32x16(v62, v84);
-                    let x_codes_v87 = k::load_i32(x_codes.at::<4>(v31 + 4));
-                    let v90 = s::dot2_u_i8x64(
-                        v76,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
+                    let v81 = s::dot_words_i16x32(v80, v40);
+                    let v82 = s::add_i32x16(v61, v81);
+                    let x_codes_v85 = k::load_i32(x_codes.at::<4>(v23 + 20));
+                    let v88 = s::dot2_u_i8x64(
+                        v67,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
                     );
-                    let v91 = s::dot_words_i16x32(v90, v48);
-                    let v92 = s::add_i32x16(v69, v91);
-                    let x_codes_v95 = k::load_i32(x_codes.at::<4>(v30 + 20));
-                    let v98 = s::dot2_u_i8x64(
-                        v77,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+                    let v89 = s::dot_words_i16x32(v88, v40);
+                    let v90 = s::add_i32x16(v75, v89);
+                    let x_codes_v92 = k::load_i32(x_codes.at::<4>(v24 + 20));
+                    let v95 = s::dot2_u_i8x64(
+                        v67,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v92)),
                     );
-                    let v99 = s::dot_words_i16x32(v98, v48);
-                    let v100 = s::add_i32x16(v85, v99);
-                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v31 + 20));
-                    let v105 = s::dot2_u_i8x64(
-                        v77,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+                    let v96 = s::dot_words_i16x32(v95, v40);
+                    let v97 = s::add_i32x16(v82, v96);
+                    let codes_v100 = s::load_i8x64(codes.at::<64>(v20 + 128));
+                    let v101 = s::and_i8x64(codes_v100, v28);
+                    let v102 = s::shr_u_i8x64::<4>(codes_v100);
+                    let v103 = s::lookup_i8x64(v31, v101);
+                    let v104 = s::lookup_i8x64(v31, v102);
+                    let x_codes_v107 = k::load_i32(x_codes.at::<4>(v23 + 8));
+                    let v110 = s::dot2_u_i8x64(
+                        v103,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
                     );
-                    let v106 = s::dot_words_i16x32(v105, v48);
-                    let v107 = s::add_i32x16(v92, v106);
-                    let codes_v110 = s::load_i8x64(codes.at::<64>(v27 + 128));
-                    let v111 = s::and_i8x64(codes_v110, v35);
-                    let v112 = s::shr_u_i8x64::<4>(codes_v110);
-                    let v113 = s::and_i8x64(v112, v35);
-                    let v114 = s::lookup_i8x64(v39, v111);
-                    let v115 = s::lookup_i8x64(v39, v113);
-                    let x_codes_v118 = k::load_i32(x_codes.at::<4>(v30 + 8));
-                    let v121 = s::dot2_u_i8x64(
-                        v114,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
+                    let v111 = s::dot_words_i16x32(v110, v40);
+                    let v112 = s::add_i32x16(v90, v111);
+                    let x_codes_v114 = k::load_i32(x_codes.at::<4>(v24 + 8));
+                    let v117 = s::dot2_u_i8x64(
+                        v103,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
                     );
-                    let v122 = s::dot_words_i16x32(v121, v48);
-                    let v123 = s::add_i32x16(v100, v122);
-                    let x_codes_v125 = k::load_i32(x_codes.at::<4>(v31 + 8));
-                    let v128 = s::dot2_u_i8x64(
-                        v114,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
+                    let v118 = s::dot_words_i16x32(v117, v40);
+                    let v119 = s::add_i32x16(v97, v118);
+                    let x_codes_v122 = k::load_i32(x_codes.at::<4>(v23 + 24));
+                    let v125 = s::dot2_u_i8x64(
+                        v104,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
                     );
-                    let v129 = s::dot_words_i16x32(v128, v48);
-                    let v130 = s::add_i32x16(v107, v129);
-                    let x_codes_v133 = k::load_i32(x_codes.at::<4>(v30 + 24));
-                    let v136 = s::dot2_u_i8x64(
-                        v115,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v133)),
+                    let v126 = s::dot_words_i16x32(v125, v40);
+                    let v127 = s::add_i32x16(v112, v126);
+                    let x_codes_v129 = k::load_i32(x_codes.at::<4>(v24 + 24));
+                    let v132 = s::dot2_u_i8x64(
+                        v104,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
                     );
-                    let v137 = s::dot_words_i16x32(v136, v48);
-                    let v138 = s::add_i32x16(v123, v137);
-                    let x_codes_v140 = k::load_i32(x_codes.at::<4>(v31 + 24));
-                    let v143 = s::dot2_u_i8x64(
-                        v115,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+                    let v133 = s::dot_words_i16x32(v132, v40);
+                    let v134 = s::add_i32x16(v119, v133);
+                    let codes_v137 = s::load_i8x64(codes.at::<64>(v20 + 192));
+                    let v138 = s::and_i8x64(codes_v137, v28);
+                    let v139 = s::shr_u_i8x64::<4>(codes_v137);
+                    let v140 = s::lookup_i8x64(v31, v138);
+                    let v141 = s::lookup_i8x64(v31, v139);
+                    let x_codes_v144 = k::load_i32(x_codes.at::<4>(v23 + 12));
+                    let v147 = s::dot2_u_i8x64(
+                        v140,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
                     );
-                    let v144 = s::dot_words_i16x32(v143, v48);
-                    let v145 = s::add_i32x16(v130, v144);
-                    let codes_v148 = s::load_i8x64(codes.at::<64>(v27 + 192));
-                    let v149 = s::and_i8x64(codes_v148, v35);
-                    let v150 = s::shr_u_i8x64::<4>(codes_v148);
-                    let v151 = s::and_i8x64(v150, v35);
-                    let v152 = s::lookup_i8x64(v39, v149);
-                    let v153 = s::lookup_i8x64(v39, v151);
-                    let x_codes_v156 = k::load_i32(x_codes.at::<4>(v30 + 12));
-                    let v159 = s::dot2_u_i8x64(
-                        v152,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v156)),
+                    let v148 = s::dot_words_i16x32(v147, v40);
+                    let v149 = s::add_i32x16(v127, v148);
+                    let x_codes_v151 = k::load_i32(x_codes.at::<4>(v24 + 12));
+                    let v154 = s::dot2_u_i8x64(
+                        v140,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v151)),
                     );
-                    let v160 = s::dot_words_i16x32(v159, v48);
-                    let v161 = s::add_i32x16(v138, v160);
-                    let x_codes_v163 = k::load_i32(x_codes.at::<4>(v31 + 12));
-                    let v166 = s::dot2_u_i8x64(
-                        v152,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v163)),
+                    let v155 = s::dot_words_i16x32(v154, v40);
+                    let v156 = s::add_i32x16(v134, v155);
+                    let x_codes_v159 = k::load_i32(x_codes.at::<4>(v23 + 28));
+                    let v162 = s::dot2_u_i8x64(
+                        v141,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
                     );
-                    let v167 = s::dot_words_i16x32(v166, v48);
-                    let v168 = s::add_i32x16(v145, v167);
-                    let x_codes_v171 = k::load_i32(x_codes.at::<4>(v30 + 28));
-                    let v174 = s::dot2_u_i8x64(
-                        v153,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v171)),
+                    let v163 = s::dot_words_i16x32(v162, v40);
+                    let v164 = s::add_i32x16(v149, v163);
+                    let x_codes_v166 = k::load_i32(x_codes.at::<4>(v24 + 28));
+                    let v169 = s::dot2_u_i8x64(
+                        v141,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v166)),
                     );
-                    let v175 = s::dot_words_i16x32(v174, v48);
-                    let v176 = s::add_i32x16(v161, v175);
-                    let x_codes_v178 = k::load_i32(x_codes.at::<4>(v31 + 28));
-                    let v181 = s::dot2_u_i8x64(
-                        v153,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v178)),
-                    );
-                    let v182 = s::dot_words_i16x32(v181, v48);
-                    let v183 = s::add_i32x16(v168, v182);
-                    let scales_v185 = s::load_i8x16(scales.at::<16>(v25 * 16));
-                    let v186 = s::widen_s_i8x16(scales_v185);
-                    let v188 = s::splat_i32(1);
-                    let v189 = s::or_i32x16(v186, v188);
-                    let v190 = s::and_i32x16(v186, v188);
-                    let v191 = s::shl_i32x16::<1>(v190);
-                    let v193 = s::sub_i32x16(v191, s::splat_i32(64));
-                    let v194 = v20 + v24;
-                    let x_sums_v195 = k::load_i32(x_sums.at::<4>(v194));
-                    let v197 = s::mul_i32x16(v193, s::splat_i32(x_sums_v195));
-                    let v198 = s::add_i32x16(v176, v197);
-                    let v199 = s::mul_i32x16(v198, v189);
-                    let v200 = s::to_float_i32x16(v199);
-                    let x_scales_v201 = k::load_f32(x_scales.at::<4>(v194));
-                    acc = s::fma_f32x16(v200, s::splat_f32(x_scales_v201), acc);
-                    let v205 = v22 + v24;
-                    let x_sums_v206 = k::load_i32(x_sums.at::<4>(v205));
-                    let v208 = s::mul_i32x16(v193, s::splat_i32(x_sums_v206));
-                    let v209 = s::add_i32x16(v183, v208);
-                    let v210 = s::mul_i32x16(v209, v189);
-                    let v211 = s::to_float_i32x16(v210);
-                    let x_scales_v212 = k::load_f32(x_scales.at::<4>(v205));
-                    acc_m1 = s::fma_f32x16(v211, s::splat_f32(x_scales_v212), acc_m1);
+                    let v170 = s::dot_words_i16x32(v169, v40);
+                    let v171 = s::add_i32x16(v156, v170);
+                    let scales_v173 = s::load_i8x16(scales.at::<16>(v18 * 16));
+                    let v174 = s::widen_s_i8x16(scales_v173);
+                    let v175 = s::splat_i32(1);
+                    let v176 = s::or_i32x16(v174, v175);
+                    let v177 = s::and_i32x16(v174, v175);
+                    let v178 = s::shl_i32x16::<1>(v177);
+                    let v180 = s::sub_i32x16(v178, s::splat_i32(64));
+                    let v181 = v14 + v17;
+                    let x_sums_v182 = k::load_i32(x_sums.at::<4>(v181));
+                    let v184 = s::mul_i32x16(v180, s::splat_i32(x_sums_v182));
+                    let v185 = s::add_i32x16(v164, v184);
+                    let v186 = s::mul_i32x16(v185, v176);
+                    let v187 = s::to_float_i32x16(v186);
+                    let x_scales_v188 = k::load_f32(x_scales.at::<4>(v181));
+                    acc = s::fma_f32x16(v187, s::splat_f32(x_scales_v188), acc);
+                    let v192 = v16 + v17;
+                    let x_sums_v193 = k::load_i32(x_sums.at::<4>(v192));
+                    let v195 = s::mul_i32x16(v180, s::splat_i32(x_sums_v193));
+                    let v196 = s::add_i32x16(v171, v195);
+                    let v197 = s::mul_i32x16(v196, v176);
+                    let v198 = s::to_float_i32x16(v197);
+                    let x_scales_v199 = k::load_f32(x_scales.at::<4>(v192));
+                    acc_m1 = s::fma_f32x16(v198, s::splat_f32(x_scales_v199), acc_m1);
                 }
-                let v217 = unit * 16;
-                let row_scales_v218 = s::load_f32x16(row_scales.at::<64>(v217));
+                let v204 = unit * 16;
+                let row_scales_v205 = s::load_f32x16(row_scales.at::<64>(v204));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v217),
-                    s::mul_f32x16(acc, row_scales_v218),
+                    y.at_mut::<64>(v6 * 32 + v204),
+                    s::mul_f32x16(acc, row_scales_v205),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v217),
-                    s::mul_f32x16(acc_m1, row_scales_v218),
+                    y.at_mut::<64>(v8 * 32 + v204),
+                    s::mul_f32x16(acc_m1, row_scales_v205),
                 );
             }
-            for v229 in v4 * 2..row_count {
+            for v216 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let block_count_v236 = 2;
-                let first_block_v237 = unit * 2;
-                let v238 = v229 * 64;
-                let v239 = v229 * 2;
-                for v241 in 0..block_count_v236 {
-                    let v242 = first_block_v237 + v241;
-                    let v244 = v242 * 256;
-                    let v247 = v238 + v241 * 32;
-                    let codes_v248 = s::load_i8x64(codes.at::<64>(v244));
-                    let v251 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v252 = s::and_i8x64(codes_v248, v251);
-                    let v253 = s::shr_u_i8x64::<4>(codes_v248);
-                    let v254 = s::and_i8x64(v253, v251);
-                    let v255 = s::lanes_i8x16([
+                let first_block_v219 = unit * 2;
+                let v221 = v216 * 64;
+                let v222 = v216 * 2;
+                for v223 in 0..2 {
+                    let v224 = first_block_v219 + v223;
+                    let v226 = v224 * 256;
+                    let v229 = v221 + v223 * 32;
+                    let codes_v230 = s::load_i8x64(codes.at::<64>(v226));
+                    let v233 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v234 = s::and_i8x64(codes_v230, v233);
+                    let v235 = s::shr_u_i8x64::<4>(codes_v230);
+                    let v236 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v256 = s::lookup_i8x64(v255, v252);
-                    let v257 = s::lookup_i8x64(v255, v254);
-                    let x_codes_v258 = k::load_i32(x_codes.at::<4>(v247));
-                    let v261 = s::dot2_u_i8x64(
-                        v256,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v258)),
+                    let v237 = s::lookup_i8x64(v236, v234);
+                    let v238 = s::lookup_i8x64(v236, v235);
+                    let x_codes_v239 = k::load_i32(x_codes.at::<4>(v229));
+                    let v242 = s::dot2_u_i8x64(
+                        v237,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
                     );
-                    let v264 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v265 = s::dot_words_i16x32(v261, v264);
-                    let x_codes_v268 = k::load_i32(x_codes.at::<4>(v247 + 16));
-                    let v271 = s::dot2_u_i8x64(
-                        v257,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v268)),
+                    let v245 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v246 = s::dot_words_i16x32(v242, v245);
+                    let x_codes_v249 = k::load_i32(x_codes.at::<4>(v229 + 16));
+                    let v252 = s::dot2_u_i8x64(
+                        v238,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
                     );
-                    let v272 = s::dot_words_i16x32(v271, v264);
-                    let v273 = s::add_i32x16(v265, v272);
-                    let codes_v276 = s::load_i8x64(codes.at::<64>(v244 + 64));
-                    let v277 = s::and_i8x64(codes_v276, v251);
-                    let v278 = s::shr_u_i8x64::<4>(codes_v276);
-                    let v279 = s::and_i8x64(v278, v251);
-                    let v280 = s::lookup_i8x64(v255, v277);
-                    let v281 = s::lookup_i8x64(v255, v279);
-                    let x_codes_v284 = k::load_i32(x_codes.at::<4>(v247 + 4));
-                    let v287 = s::dot2_u_i8x64(
-                        v280,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v284)),
+                    let v253 = s::dot_words_i16x32(v252, v245);
+                    let v254 = s::add_i32x16(v246, v253);
+                    let codes_v256 = s::load_i8x64(codes.at::<64>(v226 + 64));
+                    let v257 = s::and_i8x64(codes_v256, v233);
+                    let v258 = s::shr_u_i8x64::<4>(codes_v256);
+                    let v259 = s::lookup_i8x64(v236, v257);
+                    let v260 = s::lookup_i8x64(v236, v258);
+                    let x_codes_v263 = k::load_i32(x_codes.at::<4>(v229 + 4));
+                    let v266 = s::dot2_u_i8x64(
+                        v259,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v263)),
                     );
-                    let v288 = s::dot_words_i16x32(v287, v264);
-                    let v289 = s::add_i32x16(v273, v288);
-                    let x_codes_v292 = k::load_i32(x_codes.at::<4>(v247 + 20));
-                    let v295 = s::dot2_u_i8x64(
-                        v281,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v292)),
+                    let v267 = s::dot_words_i16x32(v266, v245);
+                    let v268 = s::add_i32x16(v254, v267);
+                    let x_codes_v271 = k::load_i32(x_codes.at::<4>(v229 + 20));
+                    let v274 = s::dot2_u_i8x64(
+                        v260,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v271)),
                     );
-                    let v296 = s::dot_words_i16x32(v295, v264);
-                    let v297 = s::add_i32x16(v289, v296);
-                    let codes_v300 = s::load_i8x64(codes.at::<64>(v244 + 128));
-                    let v301 = s::and_i8x64(codes_v300, v251);
-                    let v302 = s::shr_u_i8x64::<4>(codes_v300);
-                    let v303 = s::and_i8x64(v302, v251);
-                    let v304 = s::lookup_i8x64(v255, v301);
-                    let v305 = s::lookup_i8x64(v255, v303);
-                    let x_codes_v308 = k::load_i32(x_codes.at::<4>(v247 + 8));
-                    let v311 = s::dot2_u_i8x64(
-                        v304,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v308)),
+                    let v275 = s::dot_words_i16x32(v274, v245);
+                    let v276 = s::add_i32x16(v268, v275);
+                    let codes_v279 = s::load_i8x64(codes.at::<64>(v226 + 128));
+                    let v280 = s::and_i8x64(codes_v279, v233);
+                    let v281 = s::shr_u_i8x64::<4>(codes_v279);
+                    let v282 = s::lookup_i8x64(v236, v280);
+                    let v283 = s::lookup_i8x64(v236, v281);
+                    let x_codes_v286 = k::load_i32(x_codes.at::<4>(v229 + 8));
+                    let v289 = s::dot2_u_i8x64(
+                        v282,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v286)),
                     );
-                    let v312 = s::dot_words_i16x32(v311, v264);
-                    let v313 = s::add_i32x16(v297, v312);
-                    let x_codes_v316 = k::load_i32(x_codes.at::<4>(v247 + 24));
-                    let v319 = s::dot2_u_i8x64(
+                    let v290 = s::dot_words_i16x32(v289, v245);
+                    let v291 = s::add_i32x16(v276, v290);
+                    let x_codes_v294 = k::load_i32(x_codes.at::<4>(v229 + 24));
+                    let v297 = s::dot2_u_i8x64(
+                        v283,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v294)),
+                    );
+                    let v298 = s::dot_words_i16x32(v297, v245);
+                    let v299 = s::add_i32x16(v291, v298);
+                    let codes_v302 = s::load_i8x64(codes.at::<64>(v226 + 192));
+                    let v303 = s::and_i8x64(codes_v302, v233);
+                    let v304 = s::shr_u_i8x64::<4>(codes_v302);
+                    let v305 = s::lookup_i8x64(v236, v303);
+                    let v306 = s::lookup_i8x64(v236, v304);
+                    let x_codes_v309 = k::load_i32(x_codes.at::<4>(v229 + 12));
+                    let v312 = s::dot2_u_i8x64(
                         v305,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v316)),
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v309)),
                     );
-                    let v320 = s::dot_words_i16x32(v319, v264);
-                    let v321 = s::add_i32x16(v313, v320);
-                    let codes_v324 = s::load_i8x64(codes.at::<64>(v244 + 192));
-                    let v325 = s::and_i8x64(codes_v324, v251);
-                    let v326 = s::shr_u_i8x64::<4>(codes_v324);
-                    let v327 = s::and_i8x64(v326, v251);
-                    let v328 = s::lookup_i8x64(v255, v325);
-                    let v329 = s::lookup_i8x64(v255, v327);
-                    let x_codes_v332 = k::load_i32(x_codes.at::<4>(v247 + 12));
-                    let v335 = s::dot2_u_i8x64(
-                        v328,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v332)),
+                    let v313 = s::dot_words_i16x32(v312, v245);
+                    let v314 = s::add_i32x16(v299, v313);
+                    let x_codes_v317 = k::load_i32(x_codes.at::<4>(v229 + 28));
+                    let v320 = s::dot2_u_i8x64(
+                        v306,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v317)),
                     );
-                    let v336 = s::dot_words_i16x32(v335, v264);
-                    let v337 = s::add_i32x16(v321, v336);
-                    let x_codes_v340 = k::load_i32(x_codes.at::<4>(v247 + 28));
-                    let v343 = s::dot2_u_i8x64(
-                        v329,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
-                    );
-                    let v344 = s::dot_words_i16x32(v343, v264);
-                    let v345 = s::add_i32x16(v337, v344);
-                    let scales_v347 = s::load_i8x16(scales.at::<16>(v242 * 16));
-                    let v348 = s::widen_s_i8x16(scales_v347);
-                    let v350 = s::splat_i32(1);
-                    let v351 = s::or_i32x16(v348, v350);
-                    let v352 = s::and_i32x16(v348, v350);
-                    let v353 = s::shl_i32x16::<1>(v352);
-                    let v355 = s::sub_i32x16(v353, s::splat_i32(64));
-                    let v356 = v239 + v241;
-                    let x_sums_v357 = k::load_i32(x_sums.at::<4>(v356));
-                    let v359 = s::mul_i32x16(v355, s::splat_i32(x_sums_v357));
-                    let v360 = s::add_i32x16(v345, v359);
-                    let v361 = s::mul_i32x16(v360, v351);
-                    let v362 = s::to_float_i32x16(v361);
-                    let x_scales_v363 = k::load_f32(x_scales.at::<4>(v356));
-                    acc_m2 = s::fma_f32x16(v362, s::splat_f32(x_scales_v363), acc_m2);
+                    let v321 = s::dot_words_i16x32(v320, v245);
+                    let v322 = s::add_i32x16(v314, v321);
+                    let scales_v324 = s::load_i8x16(scales.at::<16>(v224 * 16));
+                    let v325 = s::widen_s_i8x16(scales_v324);
+                    let v327 = s::splat_i32(1);
+                    let v328 = s::or_i32x16(v325, v327);
+                    let v329 = s::and_i32x16(v325, v327);
+                    let v330 = s::shl_i32x16::<1>(v329);
+                    let v332 = s::sub_i32x16(v330, s::splat_i32(64));
+                    let v333 = v222 + v223;
+                    let x_sums_v334 = k::load_i32(x_sums.at::<4>(v333));
+                    let v336 = s::mul_i32x16(v332, s::splat_i32(x_sums_v334));
+                    let v337 = s::add_i32x16(v322, v336);
+                    let v338 = s::mul_i32x16(v337, v328);
+                    let v339 = s::to_float_i32x16(v338);
+                    let x_scales_v340 = k::load_f32(x_scales.at::<4>(v333));
+                    acc_m2 = s::fma_f32x16(v339, s::splat_f32(x_scales_v340), acc_m2);
                 }
-                let v368 = unit * 16;
-                let row_scales_v369 = s::load_f32x16(row_scales.at::<64>(v368));
+                let v345 = unit * 16;
+                let row_scales_v346 = s::load_f32x16(row_scales.at::<64>(v345));
                 s::store_f32x16(
-                    y.at_mut::<64>(v229 * 32 + v368),
-                    s::mul_f32x16(acc_m2, row_scales_v369),
+                    y.at_mut::<64>(v216 * 32 + v345),
+                    s::mul_f32x16(acc_m2, row_scales_v346),
                 );
             }
         }
@@ -481,6 +471,7 @@ pub unsafe extern "C" fn operations(
                 bytes_v115,
                 s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f)),
             );
+            let v125 = s::splat_i32(1000);
             let v126 = s::dot2_u_i8x64(bytes_v115, bytes_v116);
             let v127 = s::dot2_s_i8x64(v121, bytes_v117);
             let v128 = s::add_i16x32(v126, v127);
@@ -520,75 +511,79 @@ pub unsafe extern "C" fn operations(
             );
             s::store_i32x16(
                 results.at_mut::<64>(832),
-                s::dot4_u_i8x64(s::splat_i32(1000), bytes_v115, bytes_v116),
+                s::dot4_u_i8x64(v125, bytes_v115, bytes_v116),
             );
-            s::store_i16x32(results.at_mut::<64>(848), v126);
+            s::store_i32x16(
+                results.at_mut::<64>(848),
+                s::dot4_s_i8x64(v125, bytes_v116, bytes_v117),
+            );
+            s::store_i16x32(results.at_mut::<64>(864), v126);
             s::store_i16x32(
-                results.at_mut::<64>(864),
+                results.at_mut::<64>(880),
                 s::dot2_s_i8x64(bytes_v116, bytes_v117),
             );
-            s::store_i16x32(results.at_mut::<64>(880), v128);
+            s::store_i16x32(results.at_mut::<64>(896), v128);
             s::store_i32x16(
-                results.at_mut::<64>(896),
+                results.at_mut::<64>(912),
                 s::dot_words_i16x32(
                     v128,
                     s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001)),
                 ),
             );
-            s::store_i32x16(results.at_mut::<64>(912), s::bits_i8x64_i32x16(bytes_v116));
-            s::store_i16x32(results.at_mut::<64>(928), s::bits_i8x64_i16x32(bytes_v116));
+            s::store_i32x16(results.at_mut::<64>(928), s::bits_i8x64_i32x16(bytes_v116));
+            s::store_i16x32(results.at_mut::<64>(944), s::bits_i8x64_i16x32(bytes_v116));
             // Scalars
-            let floats_v155 = k::load_f32(floats.at::<4>(3));
-            let floats_v156 = k::load_f32(floats.at::<4>(17));
-            let floats_v157 = k::load_f32(floats.at::<4>(40));
-            let ints_v158 = k::load_i32(ints.at::<4>(3));
-            let ints_v159 = k::load_i32(ints.at::<4>(17));
-            let v161 = floats_v155 + floats_v156;
-            let v164 = floats_v155 < floats_v156;
-            let v165 = floats_v156 > floats_v157;
-            k::store_f32(results.at_mut::<4>(944), v161 * 0.1);
-            k::store_f32(results.at_mut::<4>(960), floats_v155 - floats_v156);
-            k::store_f32(results.at_mut::<4>(976), floats_v155 / floats_v156);
-            k::store_f32(
-                results.at_mut::<4>(992),
-                s::fma_f32(floats_v155, floats_v156, floats_v157),
-            );
+            let floats_v157 = k::load_f32(floats.at::<4>(3));
+            let floats_v158 = k::load_f32(floats.at::<4>(17));
+            let floats_v159 = k::load_f32(floats.at::<4>(40));
+            let ints_v160 = k::load_i32(ints.at::<4>(3));
+            let ints_v161 = k::load_i32(ints.at::<4>(17));
+            let v163 = floats_v157 + floats_v158;
+            let v166 = floats_v157 < floats_v158;
+            let v167 = floats_v158 > floats_v159;
+            k::store_f32(results.at_mut::<4>(960), v163 * 0.1);
+            k::store_f32(results.at_mut::<4>(976), floats_v157 - floats_v158);
+            k::store_f32(results.at_mut::<4>(992), floats_v157 / floats_v158);
             k::store_f32(
                 results.at_mut::<4>(1008),
-                k::min_f32(floats_v155, floats_v156),
+                s::fma_f32(floats_v157, floats_v158, floats_v159),
             );
             k::store_f32(
                 results.at_mut::<4>(1024),
-                k::max_f32(floats_v155, -f32::INFINITY),
+                k::min_f32(floats_v157, floats_v158),
             );
-            k::store_f32(results.at_mut::<4>(1040), -floats_v155);
-            k::store_f32(results.at_mut::<4>(1056), s::sqrt_f32(f32::abs(floats_v155)));
-            k::store_i32(results.at_mut::<4>(1072), s::to_int_f32(floats_v155));
-            k::store_f32(results.at_mut::<4>(1088), ints_v158 as f32);
-            k::store_i32(results.at_mut::<4>(1104), f32::to_bits(floats_v155) as i32);
-            k::store_f32(results.at_mut::<4>(1120), f32::from_bits(ints_v158 as u32));
             k::store_f32(
-                results.at_mut::<4>(1136),
-                if v164 && v165 { floats_v155 } else { floats_v156 },
+                results.at_mut::<4>(1040),
+                k::max_f32(floats_v157, -f32::INFINITY),
             );
-            k::store_i32(
+            k::store_f32(results.at_mut::<4>(1056), -floats_v157);
+            k::store_f32(results.at_mut::<4>(1072), s::sqrt_f32(f32::abs(floats_v157)));
+            k::store_i32(results.at_mut::<4>(1088), s::to_int_f32(floats_v157));
+            k::store_f32(results.at_mut::<4>(1104), ints_v160 as f32);
+            k::store_i32(results.at_mut::<4>(1120), f32::to_bits(floats_v157) as i32);
+            k::store_f32(results.at_mut::<4>(1136), f32::from_bits(ints_v160 as u32));
+            k::store_f32(
                 results.at_mut::<4>(1152),
-                if !(v164 || v165) { ints_v158 } else { ints_v159 },
+                if v166 && v167 { floats_v157 } else { floats_v158 },
             );
             k::store_i32(
                 results.at_mut::<4>(1168),
-                ints_v158.wrapping_sub(ints_v159).wrapping_mul(ints_v158),
+                if !(v166 || v167) { ints_v160 } else { ints_v161 },
             );
-            k::store_i32(results.at_mut::<4>(1184), ints_v158.wrapping_add(ints_v159));
-            k::store_i32(results.at_mut::<4>(1200), i32::min(ints_v158, ints_v159));
-            k::store_i32(results.at_mut::<4>(1216), i32::max(ints_v158, ints_v159));
-            k::store_i32(results.at_mut::<4>(1232), ints_v158 & ints_v159);
-            k::store_i32(results.at_mut::<4>(1248), ints_v158 | ints_v159);
-            k::store_i32(results.at_mut::<4>(1264), ints_v158 ^ ints_v159);
-            k::store_i32(results.at_mut::<4>(1280), ints_v158 << 3);
-            k::store_i32(results.at_mut::<4>(1296), ints_v158 >> 3);
-            k::store_i32(results.at_mut::<4>(1312), ((ints_v158 as u32) >> 3) as i32);
-            s::store_f32x16(results.at_mut::<64>(1328), s::splat_f32(v161));
+            k::store_i32(
+                results.at_mut::<4>(1184),
+                ints_v160.wrapping_sub(ints_v161).wrapping_mul(ints_v160),
+            );
+            k::store_i32(results.at_mut::<4>(1200), ints_v160.wrapping_add(ints_v161));
+            k::store_i32(results.at_mut::<4>(1216), i32::min(ints_v160, ints_v161));
+            k::store_i32(results.at_mut::<4>(1232), i32::max(ints_v160, ints_v161));
+            k::store_i32(results.at_mut::<4>(1248), ints_v160 & ints_v161);
+            k::store_i32(results.at_mut::<4>(1264), ints_v160 | ints_v161);
+            k::store_i32(results.at_mut::<4>(1280), ints_v160 ^ ints_v161);
+            k::store_i32(results.at_mut::<4>(1296), ints_v160 << 3);
+            k::store_i32(results.at_mut::<4>(1312), ints_v160 >> 3);
+            k::store_i32(results.at_mut::<4>(1328), ((ints_v160 as u32) >> 3) as i32);
+            s::store_f32x16(results.at_mut::<64>(1344), s::splat_f32(v163));
         }
     }
 }

@@ -52,285 +52,275 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                 let v10 = s::splat_f32(0.0);
                 let mut acc = v10;
                 let mut acc_m1 = v10;
-                let block_count = 2;
                 let first_block = unit * 2;
-                let v19 = v6 * 64;
-                let v20 = v6 * 2;
-                let v21 = v8 * 64;
-                let v22 = v8 * 2;
-                for v24 in 0..block_count {
-                    let v25 = first_block + v24;
-                    let v27 = v25 * 256;
-                    let v29 = v24 * 32;
-                    let v30 = v19 + v29;
-                    let v31 = v21 + v29;
-                    let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
-                    let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v36 = s::and_i8x64(codes_v32, v35);
-                    let v37 = s::shr_u_i8x64::<4>(codes_v32);
-                    let v38 = s::and_i8x64(v37, v35);
-                    let v39 = s::lanes_i8x16([
+                let v13 = v6 * 64;
+                let v14 = v6 * 2;
+                let v15 = v8 * 64;
+                let v16 = v8 * 2;
+                for v17 in 0..2 {
+                    let v18 = first_block + v17;
+                    let v20 = v18 * 256;
+                    let v22 = v17 * 32;
+                    let v23 = v13 + v22;
+                    let v24 = v15 + v22;
+                    let codes_v25 = s::load_i8x64(codes.at::<64>(v20));
+                    let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v29 = s::and_i8x64(codes_v25, v28);
+                    let v30 = s::shr_u_i8x64::<4>(codes_v25);
+                    let v31 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v40 = s::lookup_i8x64(v39, v36);
-                    let v41 = s::lookup_i8x64(v39, v38);
-                    let x_codes_v42 = k::load_i32(x_codes.at::<4>(v30));
-                    let v45 = s::splat_i32(0);
-                    let v46 = s::dot4_u_i8x64(
-                        v45,
-                        v40,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
+                    let v32 = s::lookup_i8x64(v31, v29);
+                    let v33 = s::lookup_i8x64(v31, v30);
+                    let x_codes_v34 = k::load_i32(x_codes.at::<4>(v23));
+                    let v37 = s::splat_i32(0);
+                    let v38 = s::dot4_u_i8x64(
+                        v37,
+                        v32,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v34)),
                     );
-                    let x_codes_v47 = k::load_i32(x_codes.at::<4>(v31));
-                    let v50 = s::dot4_u_i8x64(
-                        v45,
-                        v40,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v47)),
+                    let x_codes_v39 = k::load_i32(x_codes.at::<4>(v24));
+                    let v42 = s::dot4_u_i8x64(
+                        v37,
+                        v32,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
                     );
-                    let x_codes_v53 = k::load_i32(x_codes.at::<4>(v30 + 16));
-                    let v56 = s::dot4_u_i8x64(
-                        v46,
-                        v41,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v53)),
+                    let x_codes_v45 = k::load_i32(x_codes.at::<4>(v23 + 16));
+                    let v48 = s::dot4_u_i8x64(
+                        v38,
+                        v33,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
                     );
-                    let x_codes_v58 = k::load_i32(x_codes.at::<4>(v31 + 16));
-                    let v61 = s::dot4_u_i8x64(
-                        v50,
-                        v41,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v58)),
+                    let x_codes_v50 = k::load_i32(x_codes.at::<4>(v24 + 16));
+                    let v53 = s::dot4_u_i8x64(
+                        v42,
+                        v33,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
                     );
-                    let codes_v64 = s::load_i8x64(codes.at::<64>(v27 + 64));
-                    let v65 = s::and_i8x64(codes_v64, v35);
-                    let v66 = s::shr_u_i8x64::<4>(codes_v64);
-                    let v67 = s::and_i8x64(v66, v35);
-                    let v68 = s::lookup_i8x64(v39, v65);
-                    let v69 = s::lookup_i8x64(v39, v67);
-                    let x_codes_v72 = k::load_i32(x_codes.at::<4>(v30 + 4));
-                    let v75 = s::dot4_u_i8x64(
-                        v56,
-                        v68,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+                    let codes_v55 = s::load_i8x64(codes.at::<64>(v20 + 64));
+                    let v56 = s::and_i8x64(codes_v55, v28);
+                    let v57 = s::shr_u_i8x64::<4>(codes_v55);
+                    let v58 = s::lookup_i8x64(v31, v56);
+                    let v59 = s::lookup_i8x64(v31, v57);
+                    let x_codes_v62 = k::load_i32(x_codes.at::<4>(v23 + 4));
+                    let v65 = s::dot4_u_i8x64(
+                        v48,
+                        v58,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
                     );
-                    let x_codes_v77 = k::load_i32(x_codes.at::<4>(v31 + 4));
-                    let v80 = s::dot4_u_i8x64(
-                        v61,
-                        v68,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                    let x_codes_v67 = k::load_i32(x_codes.at::<4>(v24 + 4));
+                    let v70 = s::dot4_u_i8x64(
+                        v53,
+                        v58,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v67)),
                     );
-                    let x_codes_v83 = k::load_i32(x_codes.at::<4>(v30 + 20));
-                    let v86 = s::dot4_u_i8x64(
-                        v75,
-                        v69,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+                    let x_codes_v73 = k::load_i32(x_codes.at::<4>(v23 + 20));
+                    let v76 = s::dot4_u_i8x64(
+                        v65,
+                        v59,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
                     );
-                    let x_codes_v88 = k::load_i32(x_codes.at::<4>(v31 + 20));
-                    let v91 = s::dot4_u_i8x64(
-                        v80,
-                        v69,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
+                    let x_codes_v78 = k::load_i32(x_codes.at::<4>(v24 + 20));
+                    let v81 = s::dot4_u_i8x64(
+                        v70,
+                        v59,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
                     );
-                    let codes_v94 = s::load_i8x64(codes.at::<64>(v27 + 128));
-                    let v95 = s::and_i8x64(codes_v94, v35);
-                    let v96 = s::shr_u_i8x64::<4>(codes_v94);
-                    let v97 = s::and_i8x64(v96, v35);
-                    let v98 = s::lookup_i8x64(v39, v95);
-                    let v99 = s::lookup_i8x64(v39, v97);
-                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v30 + 8));
+                    let codes_v84 = s::load_i8x64(codes.at::<64>(v20 + 128));
+                    let v85 = s::and_i8x64(codes_v84, v28);
+                    let v86 = s::shr_u_i8x64::<4>(codes_v84);
+                    let v87 = s::lookup_i8x64(v31, v85);
+                    let v88 = s::lookup_i8x64(v31, v86);
+                    let x_codes_v91 = k::load_i32(x_codes.at::<4>(v23 + 8));
+                    let v94 = s::dot4_u_i8x64(
+                        v76,
+                        v87,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+                    );
+                    let x_codes_v96 = k::load_i32(x_codes.at::<4>(v24 + 8));
+                    let v99 = s::dot4_u_i8x64(
+                        v81,
+                        v87,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v96)),
+                    );
+                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v23 + 24));
                     let v105 = s::dot4_u_i8x64(
-                        v86,
-                        v98,
+                        v94,
+                        v88,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
                     );
-                    let x_codes_v107 = k::load_i32(x_codes.at::<4>(v31 + 8));
+                    let x_codes_v107 = k::load_i32(x_codes.at::<4>(v24 + 24));
                     let v110 = s::dot4_u_i8x64(
-                        v91,
-                        v98,
+                        v99,
+                        v88,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
                     );
-                    let x_codes_v113 = k::load_i32(x_codes.at::<4>(v30 + 24));
-                    let v116 = s::dot4_u_i8x64(
+                    let codes_v113 = s::load_i8x64(codes.at::<64>(v20 + 192));
+                    let v114 = s::and_i8x64(codes_v113, v28);
+                    let v115 = s::shr_u_i8x64::<4>(codes_v113);
+                    let v116 = s::lookup_i8x64(v31, v114);
+                    let v117 = s::lookup_i8x64(v31, v115);
+                    let x_codes_v120 = k::load_i32(x_codes.at::<4>(v23 + 12));
+                    let v123 = s::dot4_u_i8x64(
                         v105,
-                        v99,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
-                    );
-                    let x_codes_v118 = k::load_i32(x_codes.at::<4>(v31 + 24));
-                    let v121 = s::dot4_u_i8x64(
-                        v110,
-                        v99,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
-                    );
-                    let codes_v124 = s::load_i8x64(codes.at::<64>(v27 + 192));
-                    let v125 = s::and_i8x64(codes_v124, v35);
-                    let v126 = s::shr_u_i8x64::<4>(codes_v124);
-                    let v127 = s::and_i8x64(v126, v35);
-                    let v128 = s::lookup_i8x64(v39, v125);
-                    let v129 = s::lookup_i8x64(v39, v127);
-                    let x_codes_v132 = k::load_i32(x_codes.at::<4>(v30 + 12));
-                    let v135 = s::dot4_u_i8x64(
                         v116,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+                    );
+                    let x_codes_v125 = k::load_i32(x_codes.at::<4>(v24 + 12));
+                    let v128 = s::dot4_u_i8x64(
+                        v110,
+                        v116,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
+                    );
+                    let x_codes_v131 = k::load_i32(x_codes.at::<4>(v23 + 28));
+                    let v134 = s::dot4_u_i8x64(
+                        v123,
+                        v117,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+                    );
+                    let x_codes_v136 = k::load_i32(x_codes.at::<4>(v24 + 28));
+                    let v139 = s::dot4_u_i8x64(
                         v128,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v132)),
+                        v117,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
                     );
-                    let x_codes_v137 = k::load_i32(x_codes.at::<4>(v31 + 12));
-                    let v140 = s::dot4_u_i8x64(
-                        v121,
-                        v128,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v137)),
-                    );
-                    let x_codes_v143 = k::load_i32(x_codes.at::<4>(v30 + 28));
-                    let v146 = s::dot4_u_i8x64(
-                        v135,
-                        v129,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v143)),
-                    );
-                    let x_codes_v148 = k::load_i32(x_codes.at::<4>(v31 + 28));
-                    let v151 = s::dot4_u_i8x64(
-                        v140,
-                        v129,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v148)),
-                    );
-                    let scales_v153 = s::load_i8x16(scales.at::<16>(v25 * 16));
-                    let v154 = s::widen_s_i8x16(scales_v153);
-                    let v156 = s::splat_i32(1);
-                    let v157 = s::or_i32x16(v154, v156);
-                    let v158 = s::and_i32x16(v154, v156);
-                    let v159 = s::shl_i32x16::<1>(v158);
-                    let v161 = s::sub_i32x16(v159, s::splat_i32(64));
-                    let v162 = v20 + v24;
-                    let x_sums_v163 = k::load_i32(x_sums.at::<4>(v162));
-                    let v165 = s::mul_i32x16(v161, s::splat_i32(x_sums_v163));
-                    let v166 = s::add_i32x16(v146, v165);
-                    let v167 = s::mul_i32x16(v166, v157);
-                    let v168 = s::to_float_i32x16(v167);
-                    let x_scales_v169 = k::load_f32(x_scales.at::<4>(v162));
-                    acc = s::fma_f32x16(v168, s::splat_f32(x_scales_v169), acc);
-                    let v173 = v22 + v24;
-                    let x_sums_v174 = k::load_i32(x_sums.at::<4>(v173));
-                    let v176 = s::mul_i32x16(v161, s::splat_i32(x_sums_v174));
-                    let v177 = s::add_i32x16(v151, v176);
-                    let v178 = s::mul_i32x16(v177, v157);
-                    let v179 = s::to_float_i32x16(v178);
-                    let x_scales_v180 = k::load_f32(x_scales.at::<4>(v173));
-                    acc_m1 = s::fma_f32x16(v179, s::splat_f32(x_scales_v180), acc_m1);
+                    let scales_v141 = s::load_i8x16(scales.at::<16>(v18 * 16));
+                    let v142 = s::widen_s_i8x16(scales_v141);
+                    let v143 = s::splat_i32(1);
+                    let v144 = s::or_i32x16(v142, v143);
+                    let v145 = s::and_i32x16(v142, v143);
+                    let v146 = s::shl_i32x16::<1>(v145);
+                    let v148 = s::sub_i32x16(v146, s::splat_i32(64));
+                    let v149 = v14 + v17;
+                    let x_sums_v150 = k::load_i32(x_sums.at::<4>(v149));
+                    let v152 = s::mul_i32x16(v148, s::splat_i32(x_sums_v150));
+                    let v153 = s::add_i32x16(v134, v152);
+                    let v154 = s::mul_i32x16(v153, v144);
+                    let v155 = s::to_float_i32x16(v154);
+                    let x_scales_v156 = k::load_f32(x_scales.at::<4>(v149));
+                    acc = s::fma_f32x16(v155, s::splat_f32(x_scales_v156), acc);
+                    let v160 = v16 + v17;
+                    let x_sums_v161 = k::load_i32(x_sums.at::<4>(v160));
+                    let v163 = s::mul_i32x16(v148, s::splat_i32(x_sums_v161));
+                    let v164 = s::add_i32x16(v139, v163);
+                    let v165 = s::mul_i32x16(v164, v144);
+                    let v166 = s::to_float_i32x16(v165);
+                    let x_scales_v167 = k::load_f32(x_scales.at::<4>(v160));
+                    acc_m1 = s::fma_f32x16(v166, s::splat_f32(x_scales_v167), acc_m1);
                 }
-                let v185 = unit * 16;
-                let row_scales_v186 = s::load_f32x16(row_scales.at::<64>(v185));
+                let v172 = unit * 16;
+                let row_scales_v173 = s::load_f32x16(row_scales.at::<64>(v172));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v185),
-                    s::mul_f32x16(acc, row_scales_v186),
+                    y.at_mut::<64>(v6 * 32 + v172),
+                    s::mul_f32x16(acc, row_scales_v173),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v185),
-                    s::mul_f32x16(acc_m1, row_scales_v186),
+                    y.at_mut::<64>(v8 * 32 + v172),
+                    s::mul_f32x16(acc_m1, row_scales_v173),
                 );
             }
-            for v197 in v4 * 2..row_count {
+            for v184 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let block_count_v204 = 2;
-                let first_block_v205 = unit * 2;
-                let v206 = v197 * 64;
-                let v207 = v197 * 2;
-                for v209 in 0..block_count_v204 {
-                    let v210 = first_block_v205 + v209;
-                    let v212 = v210 * 256;
-                    let v215 = v206 + v209 * 32;
-                    let codes_v216 = s::load_i8x64(codes.at::<64>(v212));
-                    let v219 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v220 = s::and_i8x64(codes_v216, v219);
-                    let v221 = s::shr_u_i8x64::<4>(codes_v216);
-                    let v222 = s::and_i8x64(v221, v219);
-                    let v223 = s::lanes_i8x16([
+                let first_block_v187 = unit * 2;
+                let v189 = v184 * 64;
+                let v190 = v184 * 2;
+                for v191 in 0..2 {
+                    let v192 = first_block_v187 + v191;
+                    let v194 = v192 * 256;
+                    let v197 = v189 + v191 * 32;
+                    let codes_v198 = s::load_i8x64(codes.at::<64>(v194));
+                    let v201 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v202 = s::and_i8x64(codes_v198, v201);
+                    let v203 = s::shr_u_i8x64::<4>(codes_v198);
+                    let v204 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v224 = s::lookup_i8x64(v223, v220);
-                    let v225 = s::lookup_i8x64(v223, v222);
-                    let x_codes_v226 = k::load_i32(x_codes.at::<4>(v215));
-                    let v230 = s::dot4_u_i8x64(
+                    let v205 = s::lookup_i8x64(v204, v202);
+                    let v206 = s::lookup_i8x64(v204, v203);
+                    let x_codes_v207 = k::load_i32(x_codes.at::<4>(v197));
+                    let v211 = s::dot4_u_i8x64(
                         s::splat_i32(0),
-                        v224,
+                        v205,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v207)),
+                    );
+                    let x_codes_v214 = k::load_i32(x_codes.at::<4>(v197 + 16));
+                    let v217 = s::dot4_u_i8x64(
+                        v211,
+                        v206,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v214)),
+                    );
+                    let codes_v219 = s::load_i8x64(codes.at::<64>(v194 + 64));
+                    let v220 = s::and_i8x64(codes_v219, v201);
+                    let v221 = s::shr_u_i8x64::<4>(codes_v219);
+                    let v222 = s::lookup_i8x64(v204, v220);
+                    let v223 = s::lookup_i8x64(v204, v221);
+                    let x_codes_v226 = k::load_i32(x_codes.at::<4>(v197 + 4));
+                    let v229 = s::dot4_u_i8x64(
+                        v217,
+                        v222,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v226)),
                     );
-                    let x_codes_v233 = k::load_i32(x_codes.at::<4>(v215 + 16));
-                    let v236 = s::dot4_u_i8x64(
-                        v230,
-                        v225,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v233)),
+                    let x_codes_v232 = k::load_i32(x_codes.at::<4>(v197 + 20));
+                    let v235 = s::dot4_u_i8x64(
+                        v229,
+                        v223,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v232)),
                     );
-                    let codes_v239 = s::load_i8x64(codes.at::<64>(v212 + 64));
-                    let v240 = s::and_i8x64(codes_v239, v219);
-                    let v241 = s::shr_u_i8x64::<4>(codes_v239);
-                    let v242 = s::and_i8x64(v241, v219);
-                    let v243 = s::lookup_i8x64(v223, v240);
-                    let v244 = s::lookup_i8x64(v223, v242);
-                    let x_codes_v247 = k::load_i32(x_codes.at::<4>(v215 + 4));
-                    let v250 = s::dot4_u_i8x64(
-                        v236,
-                        v243,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v247)),
+                    let codes_v238 = s::load_i8x64(codes.at::<64>(v194 + 128));
+                    let v239 = s::and_i8x64(codes_v238, v201);
+                    let v240 = s::shr_u_i8x64::<4>(codes_v238);
+                    let v241 = s::lookup_i8x64(v204, v239);
+                    let v242 = s::lookup_i8x64(v204, v240);
+                    let x_codes_v245 = k::load_i32(x_codes.at::<4>(v197 + 8));
+                    let v248 = s::dot4_u_i8x64(
+                        v235,
+                        v241,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
                     );
-                    let x_codes_v253 = k::load_i32(x_codes.at::<4>(v215 + 20));
-                    let v256 = s::dot4_u_i8x64(
-                        v250,
-                        v244,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v253)),
+                    let x_codes_v251 = k::load_i32(x_codes.at::<4>(v197 + 24));
+                    let v254 = s::dot4_u_i8x64(
+                        v248,
+                        v242,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v251)),
                     );
-                    let codes_v259 = s::load_i8x64(codes.at::<64>(v212 + 128));
-                    let v260 = s::and_i8x64(codes_v259, v219);
-                    let v261 = s::shr_u_i8x64::<4>(codes_v259);
-                    let v262 = s::and_i8x64(v261, v219);
-                    let v263 = s::lookup_i8x64(v223, v260);
-                    let v264 = s::lookup_i8x64(v223, v262);
-                    let x_codes_v267 = k::load_i32(x_codes.at::<4>(v215 + 8));
-                    let v270 = s::dot4_u_i8x64(
-                        v256,
-                        v263,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v267)),
+                    let codes_v257 = s::load_i8x64(codes.at::<64>(v194 + 192));
+                    let v258 = s::and_i8x64(codes_v257, v201);
+                    let v259 = s::shr_u_i8x64::<4>(codes_v257);
+                    let v260 = s::lookup_i8x64(v204, v258);
+                    let v261 = s::lookup_i8x64(v204, v259);
+                    let x_codes_v264 = k::load_i32(x_codes.at::<4>(v197 + 12));
+                    let v267 = s::dot4_u_i8x64(
+                        v254,
+                        v260,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
                     );
-                    let x_codes_v273 = k::load_i32(x_codes.at::<4>(v215 + 24));
-                    let v276 = s::dot4_u_i8x64(
-                        v270,
-                        v264,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v273)),
+                    let x_codes_v270 = k::load_i32(x_codes.at::<4>(v197 + 28));
+                    let v273 = s::dot4_u_i8x64(
+                        v267,
+                        v261,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
                     );
-                    let codes_v279 = s::load_i8x64(codes.at::<64>(v212 + 192));
-                    let v280 = s::and_i8x64(codes_v279, v219);
-                    let v281 = s::shr_u_i8x64::<4>(codes_v279);
-                    let v282 = s::and_i8x64(v281, v219);
-                    let v283 = s::lookup_i8x64(v223, v280);
-                    let v284 = s::lookup_i8x64(v223, v282);
-                    let x_codes_v287 = k::load_i32(x_codes.at::<4>(v215 + 12));
-                    let v290 = s::dot4_u_i8x64(
-                        v276,
-                        v283,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v287)),
-                    );
-                    let x_codes_v293 = k::load_i32(x_codes.at::<4>(v215 + 28));
-                    let v296 = s::dot4_u_i8x64(
-                        v290,
-                        v284,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
-                    );
-                    let scales_v298 = s::load_i8x16(scales.at::<16>(v210 * 16));
-                    let v299 = s::widen_s_i8x16(scales_v298);
-                    let v301 = s::splat_i32(1);
-                    let v302 = s::or_i32x16(v299, v301);
-                    let v303 = s::and_i32x16(v299, v301);
-                    let v304 = s::shl_i32x16::<1>(v303);
-                    let v306 = s::sub_i32x16(v304, s::splat_i32(64));
-                    let v307 = v207 + v209;
-                    let x_sums_v308 = k::load_i32(x_sums.at::<4>(v307));
-                    let v310 = s::mul_i32x16(v306, s::splat_i32(x_sums_v308));
-                    let v311 = s::add_i32x16(v296, v310);
-                    let v312 = s::mul_i32x16(v311, v302);
-                    let v313 = s::to_float_i32x16(v312);
-                    let x_scales_v314 = k::load_f32(x_scales.at::<4>(v307));
-                    acc_m2 = s::fma_f32x16(v313, s::splat_f32(x_scales_v314), acc_m2);
+                    let scales_v275 = s::load_i8x16(scales.at::<16>(v192 * 16));
+                    let v276 = s::widen_s_i8x16(scales_v275);
+                    let v278 = s::splat_i32(1);
+                    let v279 = s::or_i32x16(v276, v278);
+                    let v280 = s::and_i32x16(v276, v278);
+                    let v281 = s::shl_i32x16::<1>(v280);
+                    let v283 = s::sub_i32x16(v281, s::splat_i32(64));
+                    let v284 = v190 + v191;
+                    let x_sums_v285 = k::load_i32(x_sums.at::<4>(v284));
+                    let v287 = s::mul_i32x16(v283, s::splat_i32(x_sums_v285));
+                    let v288 = s::add_i32x16(v273, v287);
+                    let v289 = s::mul_i32x16(v288, v279);
+                    let v290 = s::to_float_i32x16(v289);
+                    let x_scales_v291 = k::load_f32(x_scales.at::<4>(v284));
+                    acc_m2 = s::fma_f32x16(v290, s::splat_f32(x_scales_v291), acc_m2);
                 }
-                let v319 = unit * 16;
-                let row_scales_v320 = s::load_f32x16(row_scales.at::<64>(v319));
+                let v296 = unit * 16;
+                let row_scales_v297 = s::load_f32x16(row_scales.at::<64>(v296));
                 s::store_f32x16(
-                    y.at_mut::<64>(v197 * 32 + v319),
-                    s::mul_f32x16(acc_m2, row_scales_v320),
+                    y.at_mut::<64>(v184 * 32 + v296),
+                    s::mul_f32x16(acc_m2, row_scales_v297),
                 );
             }
         }
@@ -459,6 +449,7 @@ pub unsafe extern "C" fn operations(
                 bytes_v115,
                 s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f)),
             );
+            let v125 = s::splat_i32(1000);
             let v126 = s::dot2_u_i8x64(bytes_v115, bytes_v116);
             let v127 = s::dot2_s_i8x64(v121, bytes_v117);
             let v128 = s::add_i16x32(v126, v127);
@@ -498,75 +489,79 @@ pub unsafe extern "C" fn operations(
             );
             s::store_i32x16(
                 results.at_mut::<64>(832),
-                s::dot4_u_i8x64(s::splat_i32(1000), bytes_v115, bytes_v116),
+                s::dot4_u_i8x64(v125, bytes_v115, bytes_v116),
             );
-            s::store_i16x32(results.at_mut::<64>(848), v126);
+            s::store_i32x16(
+                results.at_mut::<64>(848),
+                s::dot4_s_i8x64(v125, bytes_v116, bytes_v117),
+            );
+            s::store_i16x32(results.at_mut::<64>(864), v126);
             s::store_i16x32(
-                results.at_mut::<64>(864),
+                results.at_mut::<64>(880),
                 s::dot2_s_i8x64(bytes_v116, bytes_v117),
             );
-            s::store_i16x32(results.at_mut::<64>(880), v128);
+            s::store_i16x32(results.at_mut::<64>(896), v128);
             s::store_i32x16(
-                results.at_mut::<64>(896),
+                results.at_mut::<64>(912),
                 s::dot_words_i16x32(
                     v128,
                     s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001)),
                 ),
             );
-            s::store_i32x16(results.at_mut::<64>(912), s::bits_i8x64_i32x16(bytes_v116));
-            s::store_i16x32(results.at_mut::<64>(928), s::bits_i8x64_i16x32(bytes_v116));
+            s::store_i32x16(results.at_mut::<64>(928), s::bits_i8x64_i32x16(bytes_v116));
+            s::store_i16x32(results.at_mut::<64>(944), s::bits_i8x64_i16x32(bytes_v116));
             // Scalars
-            let floats_v155 = k::load_f32(floats.at::<4>(3));
-            let floats_v156 = k::load_f32(floats.at::<4>(17));
-            let floats_v157 = k::load_f32(floats.at::<4>(40));
-            let ints_v158 = k::load_i32(ints.at::<4>(3));
-            let ints_v159 = k::load_i32(ints.at::<4>(17));
-            let v161 = floats_v155 + floats_v156;
-            let v164 = floats_v155 < floats_v156;
-            let v165 = floats_v156 > floats_v157;
-            k::store_f32(results.at_mut::<4>(944), v161 * 0.1);
-            k::store_f32(results.at_mut::<4>(960), floats_v155 - floats_v156);
-            k::store_f32(results.at_mut::<4>(976), floats_v155 / floats_v156);
-            k::store_f32(
-                results.at_mut::<4>(992),
-                s::fma_f32(floats_v155, floats_v156, floats_v157),
-            );
+            let floats_v157 = k::load_f32(floats.at::<4>(3));
+            let floats_v158 = k::load_f32(floats.at::<4>(17));
+            let floats_v159 = k::load_f32(floats.at::<4>(40));
+            let ints_v160 = k::load_i32(ints.at::<4>(3));
+            let ints_v161 = k::load_i32(ints.at::<4>(17));
+            let v163 = floats_v157 + floats_v158;
+            let v166 = floats_v157 < floats_v158;
+            let v167 = floats_v158 > floats_v159;
+            k::store_f32(results.at_mut::<4>(960), v163 * 0.1);
+            k::store_f32(results.at_mut::<4>(976), floats_v157 - floats_v158);
+            k::store_f32(results.at_mut::<4>(992), floats_v157 / floats_v158);
             k::store_f32(
                 results.at_mut::<4>(1008),
-                k::min_f32(floats_v155, floats_v156),
+                s::fma_f32(floats_v157, floats_v158, floats_v159),
             );
             k::store_f32(
                 results.at_mut::<4>(1024),
-                k::max_f32(floats_v155, -f32::INFINITY),
+                k::min_f32(floats_v157, floats_v158),
             );
-            k::store_f32(results.at_mut::<4>(1040), -floats_v155);
-            k::store_f32(results.at_mut::<4>(1056), s::sqrt_f32(f32::abs(floats_v155)));
-            k::store_i32(results.at_mut::<4>(1072), s::to_int_f32(floats_v155));
-            k::store_f32(results.at_mut::<4>(1088), ints_v158 as f32);
-            k::store_i32(results.at_mut::<4>(1104), f32::to_bits(floats_v155) as i32);
-            k::store_f32(results.at_mut::<4>(1120), f32::from_bits(ints_v158 as u32));
             k::store_f32(
-                results.at_mut::<4>(1136),
-                if v164 && v165 { floats_v155 } else { floats_v156 },
+                results.at_mut::<4>(1040),
+                k::max_f32(floats_v157, -f32::INFINITY),
             );
-            k::store_i32(
+            k::store_f32(results.at_mut::<4>(1056), -floats_v157);
+            k::store_f32(results.at_mut::<4>(1072), s::sqrt_f32(f32::abs(floats_v157)));
+            k::store_i32(results.at_mut::<4>(1088), s::to_int_f32(floats_v157));
+            k::store_f32(results.at_mut::<4>(1104), ints_v160 as f32);
+            k::store_i32(results.at_mut::<4>(1120), f32::to_bits(floats_v157) as i32);
+            k::store_f32(results.at_mut::<4>(1136), f32::from_bits(ints_v160 as u32));
+            k::store_f32(
                 results.at_mut::<4>(1152),
-                if !(v164 || v165) { ints_v158 } else { ints_v159 },
+                if v166 && v167 { floats_v157 } else { floats_v158 },
             );
             k::store_i32(
                 results.at_mut::<4>(1168),
-                ints_v158.wrapping_sub(ints_v159).wrapping_mul(ints_v158),
+                if !(v166 || v167) { ints_v160 } else { ints_v161 },
             );
-            k::store_i32(results.at_mut::<4>(1184), ints_v158.wrapping_add(ints_v159));
-            k::store_i32(results.at_mut::<4>(1200), i32::min(ints_v158, ints_v159));
-            k::store_i32(results.at_mut::<4>(1216), i32::max(ints_v158, ints_v159));
-            k::store_i32(results.at_mut::<4>(1232), ints_v158 & ints_v159);
-            k::store_i32(results.at_mut::<4>(1248), ints_v158 | ints_v159);
-            k::store_i32(results.at_mut::<4>(1264), ints_v158 ^ ints_v159);
-            k::store_i32(results.at_mut::<4>(1280), ints_v158 << 3);
-            k::store_i32(results.at_mut::<4>(1296), ints_v158 >> 3);
-            k::store_i32(results.at_mut::<4>(1312), ((ints_v158 as u32) >> 3) as i32);
-            s::store_f32x16(results.at_mut::<64>(1328), s::splat_f32(v161));
+            k::store_i32(
+                results.at_mut::<4>(1184),
+                ints_v160.wrapping_sub(ints_v161).wrapping_mul(ints_v160),
+            );
+            k::store_i32(results.at_mut::<4>(1200), ints_v160.wrapping_add(ints_v161));
+            k::store_i32(results.at_mut::<4>(1216), i32::min(ints_v160, ints_v161));
+            k::store_i32(results.at_mut::<4>(1232), i32::max(ints_v160, ints_v161));
+            k::store_i32(results.at_mut::<4>(1248), ints_v160 & ints_v161);
+            k::store_i32(results.at_mut::<4>(1264), ints_v160 | ints_v161);
+            k::store_i32(results.at_mut::<4>(1280), ints_v160 ^ ints_v161);
+            k::store_i32(results.at_mut::<4>(1296), ints_v160 << 3);
+            k::store_i32(results.at_mut::<4>(1312), ints_v160 >> 3);
+            k::store_i32(results.at_mut::<4>(1328), ((ints_v160 as u32) >> 3) as i32);
+            s::store_f32x16(results.at_mut::<64>(1344), s::splat_f32(v163));
         }
     }
 }

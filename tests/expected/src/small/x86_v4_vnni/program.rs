@@ -49,12 +49,9 @@ const HEAD_PHASES: [Phase; 1] = [
 /// Indirect calls.
 static TABLES: &[Table] = &[
     // modules of layers.0: [MAX_ROWS] in place
-    Table {
-        entries: &[
-            k::entry(kernels::double_row, &[27]),
-            k::entry(kernels::triple_row, &[27]),
-        ],
-    },
+    Table::new(const {
+        &[k::entry(kernels::double_row, &[27]), k::entry(kernels::triple_row, &[27])]
+    }),
 ];
 
 /// Where routing decisions stand.

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use super::uses::Uses;
+use super::rust::uses::Uses;
 use crate::kernel::{FuncId, KernelId, Op, Program, TableEntry, ValueDef, ValueId};
 
 /// What is used, in the program's order.
 #[derive(Debug, Default)]
-pub(super) struct Reachable {
-    pub(super) kernels: BTreeSet<KernelId>,
-    pub(super) functions: BTreeSet<FuncId>,
+pub(crate) struct Reachable {
+    pub(crate) kernels: BTreeSet<KernelId>,
+    pub(crate) functions: BTreeSet<FuncId>,
 }
 
 /// From phases and call tables to kernels, from those to functions.
-pub(super) fn reachable(program: &Program) -> Reachable {
+pub(crate) fn reachable(program: &Program) -> Reachable {
     let phases = program
         .body
         .iter()

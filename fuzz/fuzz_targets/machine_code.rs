@@ -1,0 +1,4 @@
+//! See `gemc::fuzzing::fuzz_machine_code`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| gemc::fuzzing::fuzz_machine_code(data));

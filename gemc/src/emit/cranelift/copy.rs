@@ -1,0 +1,77 @@
+//! An outline to a call of its compiled copy: regions, inputs and locals go through memory of the caller's frame.
+
+use cranelift_codegen::ir::{
+    AbiParam, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Value, types,
+};
+use cranelift_codegen::isa::CallConv;
+use gem_runtime::micro::Run;
+
+use super::emitter::Emitter;
+
+/// The signature of [`Run`].
+fn signature(convention: CallConv) -> Signature {
+    let mut signature = Signature::new(convention);
+    signature.params.extend([AbiParam::new(types::I64); 3]);
+    signature
+}
+
+/// Memory of the frame, 64-byte aligned.
+struct Frame {
+    address: Value,
+}
+
+impl Frame {
+    fn new(e: &mut Emitter<'_>, bytes: usize) -> Self {
+        const ALIGN_SHIFT: u8 = 6;
+        let bytes = (bytes as u32).max(1);
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, ALIGN_SHIFT);
+        let slot = e.b.create_sized_stack_slot(data);
+        Self {
+            address: e.ins().stack_addr(types::I64, slot, 0),
+        }
+    }
+
+    fn put(&self, e: &mut Emitter<'_>, value: Value, at: usize) {
+        e.ins().store(flags(), value, self.address, at as i32);
+    }
+}
+
+/// Accesses lie in a frame made for them.
+fn flags() -> MemFlagsData {
+    MemFlagsData::new().with_notrap().with_aligned()
+}
+
+/// Calls the copy; gives the locals, four segments each, as it leaves them.
+pub(super) fn call(
+    e: &mut Emitter<'_>,
+    convention: CallConv,
+    run: Run,
+    regions: &[Value],
+    inputs: &[Value],
+    locals: &[[Value; 4]],
+) -> Vec<[Value; 4]> {
+    let frames = [8 * regions.len(), 4 * inputs.len(), 64 * locals.len()];
+    let [bases, words, lanes] = frames.map(|bytes| Frame::new(e, bytes));
+    for (i, &base) in regions.iter().enumerate() {
+        bases.put(e, base, 8 * i);
+    }
+    for (i, &word) in inputs.iter().enumerate() {
+        words.put(e, word, 4 * i);
+    }
+    for (i, segments) in locals.iter().enumerate() {
+        for (j, &segment) in segments.iter().enumerate() {
+            lanes.put(e, segment, 64 * i + 16 * j);
+        }
+    }
+    let called = e.b.import_signature(signature(convention));
+    let code = e.ins().iconst(types::I64, run as usize as i64);
+    let operands = [bases.address, words.address, lanes.address];
+    e.ins().call_indirect(called, code, &operands);
+    let mut load = |at: usize| {
+        e.ins()
+            .load(types::F32X4, flags(), lanes.address, at as i32)
+    };
+    (0..locals.len())
+        .map(|i| [0, 1, 2, 3].map(|j| load(64 * i + 16 * j)))
+        .collect()
+}

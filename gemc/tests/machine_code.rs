@@ -1,0 +1,66 @@
+//! Memory of machine code over many programs. Alone in its process, so that nothing else makes code meanwhile.
+#![cfg(all(feature = "jit", target_os = "linux"))]
+
+use gemc::emit::cranelift::Effort;
+use gemc::jit::JitProgram;
+use gemc::kernel::text::parse;
+use gemc::kernel::verify::verify;
+
+/// Loads and drops, as many as a server that switches models makes in a day.
+const CYCLES: usize = 1000;
+
+const PROGRAM: &str = r#"
+shape arena_bytes 64 kv_bytes_per_position 0 max_rows 1 max_outputs 1 logits 0 logits_stride 0 weight_bytes 0
+
+kernel k0 double units 16 {
+  doc "x[u] = 2 x[u]"
+  p0 = region x arena f32 len 16 mut
+  value v0: i32 = unit
+  v1: f32 = load p0[v0]
+  v2: f32 = add v1, v1
+  store p0[v0] = v2
+}
+
+body {
+  k0(0) fixed 16 ""
+}
+"#;
+
+/// Bytes of this process that are executable and come from no file.
+fn executable() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux tells");
+    let hexadecimal = |text: &str| usize::from_str_radix(text, 16).expect("an address");
+    let mut bytes = 0;
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields[1].contains('x') && fields[4] == "0" && fields.len() == 5 {
+            let (start, end) = fields[0].split_once('-').expect("a range");
+            bytes += hexadecimal(end) - hexadecimal(start);
+        }
+    }
+    bytes
+}
+
+/// Memory of this process, in pages.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells");
+    let resident = statm.split(' ').nth(1).and_then(|n| n.parse().ok());
+    resident.expect("a number of pages")
+}
+
+#[test]
+fn memory_is_given_back() {
+    let verified = verify(parse(PROGRAM).expect("a program")).expect("a good program");
+    let make = || JitProgram::with_effort(&verified, Effort::default()).expect("machine code");
+    let before = executable();
+    let program = make();
+    assert!(executable() > before && program.code_bytes() > 0);
+    drop(program);
+    assert_eq!(executable(), before);
+    (0..50).for_each(|_| drop(make()));
+    let pages = resident();
+    (0..CYCLES).for_each(|_| drop(make()));
+    assert_eq!(executable(), before);
+    let grown = resident().saturating_sub(pages);
+    assert!(grown < 256, "{grown} pages more after {CYCLES} programs");
+}

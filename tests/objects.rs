@@ -1,0 +1,332 @@
+//! Object files linked with a C program and run, natively and under emulation: what kernels leave in memory is what the
+//! interpreter leaves, for filetests and for random programs.
+//!
+//! The program holds the phase table, the call tables and the memory, as a foreign runtime would; it prints the memory.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use gem_tests::filetest::{Setup, files, runnable};
+use gem_tests::needs::skipped;
+use gemc::emit::cranelift::object::{SYMBOL_PREFIX, object};
+use gemc::emit::cranelift::{Effort, Isa, compile};
+use gemc::kernel::testing::{Bytes, Image, Memory, interpret, valid_program};
+use gemc::kernel::verify::{Verified, verify};
+use gemc::kernel::{Phase, Program, TableEntry, Units};
+use gemc::target::Target;
+
+/// Random programs, a second of emulation altogether.
+const PROGRAMS: u64 = 12;
+
+/// Declarations that every program has: the runtime's structures as C sees them.
+const HEADER: &str = r#"
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+typedef struct Ctx Ctx;
+typedef void Kernel(const Ctx *, const uint32_t *, uint32_t, uint32_t);
+typedef struct { Kernel *kernel; const uint32_t *args; } Entry;
+typedef struct { const Entry *entries; uint32_t len; } Table;
+struct Ctx {
+    const uint8_t *weights; uint8_t *arena; uint8_t *const *kv; const uint32_t *rows; const uint32_t *outputs;
+    const Table *tables; uint32_t n_rows, n_slots, n_outputs, context;
+};
+"#;
+
+/// A compiler and, for another machine, what runs its programs.
+struct Machine {
+    target: &'static str,
+    compiler: &'static str,
+    runner: &'static [&'static str],
+}
+
+const NATIVE: Machine = Machine {
+    target: "x86-64-v3",
+    compiler: "cc",
+    runner: &[],
+};
+
+/// The emulated CPUs have exactly the instructions of the targets.
+const ARM: [Machine; 2] = [
+    Machine {
+        target: "aarch64",
+        compiler: "aarch64-linux-gnu-gcc",
+        runner: &["qemu-aarch64-static", "-cpu", "cortex-a72"],
+    },
+    Machine {
+        target: "aarch64-dotprod",
+        compiler: "aarch64-linux-gnu-gcc",
+        runner: &["qemu-aarch64-static", "-cpu", "cortex-a76"],
+    },
+];
+
+/// A program and the memory it starts from.
+struct Case {
+    name: String,
+    verified: Verified,
+    start: Start,
+}
+
+enum Start {
+    Random(u64),
+    Setup(Setup),
+}
+
+impl Case {
+    fn memory(&self) -> Memory {
+        match &self.start {
+            Start::Random(seed) => Memory::random(self.verified.program().shape, *seed),
+            Start::Setup(setup) => setup.memory(&self.verified).expect("settings that fit"),
+        }
+    }
+}
+
+/// Random programs, and the filetests that run.
+fn cases() -> Vec<Case> {
+    let random = (0..PROGRAMS).map(|seed| Case {
+        name: format!("random_{seed}"),
+        verified: verify(valid_program(&Bytes::random(seed, 700))).expect("valid by construction"),
+        start: Start::Random(seed),
+    });
+    let mut cases: Vec<Case> = random.collect();
+    for (name, path) in files().expect("the folder of filetests") {
+        let text = std::fs::read_to_string(path).expect("a filetest");
+        if let Some((verified, setup)) = runnable(&text).expect("settings that are understood") {
+            let name = name.replace(['/', '.'], "_");
+            let start = Start::Setup(setup);
+            cases.push(Case {
+                name,
+                verified,
+                start,
+            });
+        }
+    }
+    cases
+}
+
+#[test]
+fn native_objects_leave_what_the_interpreter_leaves() {
+    if !Target::find(NATIVE.target).is_ok_and(|t| t.runs_here()) {
+        skipped(NATIVE.target).unwrap();
+        return;
+    }
+    check(&NATIVE);
+}
+
+#[test]
+fn arm_objects_leave_what_the_interpreter_leaves() {
+    for machine in &ARM {
+        check(machine);
+    }
+}
+
+fn check(machine: &Machine) {
+    for tool in [Some(&machine.compiler), machine.runner.first()]
+        .into_iter()
+        .flatten()
+    {
+        if Command::new(tool).arg("--version").output().is_err() {
+            skipped(tool).unwrap();
+            return;
+        }
+    }
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("objects")
+        .join(machine.target);
+    std::fs::create_dir_all(&dir).unwrap();
+    let mut compared = 0;
+    for case in cases() {
+        let Some((memory, expected)) = interpreted(&case) else {
+            continue;
+        };
+        let program = build(machine, &dir, &case, memory);
+        let found = run(machine, &program);
+        if let Some(difference) = expected.difference(&expected.like(&found)) {
+            panic!("{}, {}: {difference}", machine.target, case.name);
+        }
+        compared += 1;
+    }
+    assert!(
+        compared >= PROGRAMS as usize,
+        "only {compared} programs ran"
+    );
+    println!("{}: {compared} programs", machine.target);
+}
+
+/// Memory before, and what the interpreter leaves in it; nothing if the program traps.
+fn interpreted(case: &Case) -> Option<(Memory, Image)> {
+    let mut after = case.memory();
+    interpret(&case.verified, &mut after).ok()?;
+    Some((case.memory(), after.image()))
+}
+
+/// Compiles and links a case.
+fn build(machine: &Machine, dir: &Path, case: &Case, memory: Memory) -> PathBuf {
+    let target = Target::find(machine.target).expect("an embedded target");
+    let isa = Isa::of_target(&target, Effort::Low).expect("a target with a backend");
+    let compiled = compile(&case.verified, &isa, false).expect("it compiles");
+    let at = |extension: &str| dir.join(format!("{}.{extension}", case.name));
+    std::fs::write(at("o"), object(&compiled, &isa).expect("an object")).unwrap();
+    std::fs::write(at("c"), source(case.verified.program(), memory)).unwrap();
+    let output = Command::new(machine.compiler)
+        .args(["-O1", "-static", "-o"])
+        .args([at("elf"), at("c"), at("o")])
+        .output()
+        .expect("the compiler starts");
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        case.name,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    at("elf")
+}
+
+fn run(machine: &Machine, program: &Path) -> Vec<u8> {
+    let output = match machine.runner {
+        [] => Command::new(program).output(),
+        [runner, arguments @ ..] => Command::new(runner).args(arguments).arg(program).output(),
+    };
+    let output = output.expect("the program starts");
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        program.display(),
+        output.status
+    );
+    output.stdout
+}
+
+/// The C program of a case.
+fn source(program: &Program, mut memory: Memory) -> String {
+    let mut c = HEADER.to_owned();
+    let used = [&program.body, &program.head]
+        .into_iter()
+        .flatten()
+        .map(|p| p.entry.kernel);
+    let called = program
+        .tables
+        .iter()
+        .flat_map(|t| &t.entries)
+        .map(|e| e.kernel);
+    let mut kernels: Vec<_> = used.chain(called).collect();
+    kernels.sort();
+    kernels.dedup();
+    for id in kernels {
+        let _ = writeln!(
+            c,
+            "extern Kernel {SYMBOL_PREFIX}{};",
+            program.kernel(id).name
+        );
+    }
+    bytes(&mut c, "weights", "const", memory.weights());
+    bytes(&mut c, "arena", "", memory.arena());
+    let step = memory.step();
+    for slot in 0..step.n_slots {
+        bytes(&mut c, &format!("kv{slot}"), "", memory.kv(slot as usize));
+    }
+    let slots: Vec<String> = (0..step.n_slots).map(|i| format!("kv{i}")).collect();
+    let _ = writeln!(c, "static uint8_t *const kv[] = {{{}}};", slots.join(", "));
+    words(&mut c, "rows", &step.rows);
+    words(&mut c, "outputs", &step.outputs);
+    tables(&mut c, program);
+    let _ = writeln!(c, "int main(void) {{");
+    let _ = writeln!(
+        c,
+        "  const Ctx ctx = {{weights, arena, kv, rows, outputs, tables, {}, {}, {}, {}}};",
+        step.rows.len() / 4,
+        step.n_slots,
+        step.outputs.len(),
+        step.context
+    );
+    for phase in program.body.iter().chain(&program.head) {
+        call(
+            &mut c,
+            program,
+            phase,
+            step.rows.len() / 4,
+            step.outputs.len(),
+        );
+    }
+    let _ = writeln!(c, "  fwrite(arena, 1, {}, stdout);", memory.arena().len());
+    for slot in 0..step.n_slots {
+        let _ = writeln!(
+            c,
+            "  fwrite(kv{slot}, 1, {}, stdout);",
+            memory.kv(slot as usize).len()
+        );
+    }
+    let _ = writeln!(c, "  return 0;\n}}");
+    c
+}
+
+fn call(c: &mut String, program: &Program, phase: &Phase, rows: usize, outputs: usize) {
+    let units = match phase.units {
+        Units::Fixed(n) => n.to_string(),
+        Units::PerRow(n) => (n as usize * rows).to_string(),
+        Units::PerOutput(n) => (n as usize * outputs).to_string(),
+        Units::Loaded { offset, max } => {
+            format!("({{ uint32_t n; memcpy(&n, arena + {offset}, 4); n < {max} ? n : {max}; }})")
+        }
+    };
+    let kernel = &program.kernel(phase.entry.kernel).name;
+    let args = arguments(&phase.entry);
+    let _ = writeln!(c, "  {SYMBOL_PREFIX}{kernel}(&ctx, {args}, 0, {units});");
+}
+
+fn arguments(entry: &TableEntry) -> String {
+    let words: Vec<String> = entry.args.iter().map(|word| format!("{word}u")).collect();
+    // An array has one element at least.
+    let words = if words.is_empty() {
+        "0".to_owned()
+    } else {
+        words.join(", ")
+    };
+    format!("(const uint32_t[]){{{words}}}")
+}
+
+fn tables(c: &mut String, program: &Program) {
+    let mut list = Vec::new();
+    for (i, table) in program.tables.iter().enumerate() {
+        let entry = |e: &TableEntry| {
+            format!(
+                "{{{SYMBOL_PREFIX}{}, {}}}",
+                program.kernel(e.kernel).name,
+                arguments(e)
+            )
+        };
+        let entries: Vec<String> = table.entries.iter().map(entry).collect();
+        let _ = writeln!(
+            c,
+            "static const Entry entries{i}[] = {{{}}};",
+            entries.join(", ")
+        );
+        list.push(format!("{{entries{i}, {}}}", entries.len()));
+    }
+    list.push("{0, 0}".to_owned());
+    let _ = writeln!(c, "static const Table tables[] = {{{}}};", list.join(", "));
+}
+
+fn bytes(c: &mut String, name: &str, qualifier: &str, bytes: &[u8]) {
+    let list: Vec<String> = bytes.iter().map(u8::to_string).collect();
+    let list = if list.is_empty() {
+        "0".to_owned()
+    } else {
+        list.join(",")
+    };
+    let _ = writeln!(
+        c,
+        "static {qualifier} uint8_t {name}[] __attribute__((aligned(64))) = {{{list}}};"
+    );
+}
+
+fn words(c: &mut String, name: &str, words: &[u32]) {
+    let mut list: Vec<String> = words.iter().map(u32::to_string).collect();
+    list.push("0".to_owned());
+    let _ = writeln!(
+        c,
+        "static const uint32_t {name}[] = {{{}}};",
+        list.join(",")
+    );
+}
