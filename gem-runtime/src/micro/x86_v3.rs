@@ -14,19 +14,19 @@ pub(super) static COPIES: &[Copy] = &[
         run: dot_b8_1,
     },
     Copy {
-        key: 2313128184013689546u64,
+        key: 2505098621925063757u64,
         run: dot_n4_2,
     },
     Copy {
-        key: 4426334729372495645u64,
+        key: 9184089569511205851u64,
         run: dot_n4_1,
     },
     Copy {
-        key: 459554211016013255u64,
+        key: 15698587726112807053u64,
         run: dot_l4_2,
     },
     Copy {
-        key: 11602036225879261043u64,
+        key: 9443275213394814896u64,
         run: dot_l4_1,
     },
 ];
@@ -327,164 +327,160 @@ unsafe extern "C" fn dot_n4_2(
             let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v24 = s::and_i8x64(codes_v20, v23);
             let v25 = s::shr_u_i8x64::<4>(codes_v20);
-            let v26 = s::and_i8x64(v25, v23);
-            let v27 = s::lanes_i8x16([
+            let v26 = s::lanes_i8x16([
                 1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
             ]);
-            let v28 = s::lookup_i8x64(v27, v24);
-            let v29 = s::lookup_i8x64(v27, v26);
-            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v18));
-            let v33 = s::dot2_u_i8x64(
+            let v27 = s::lookup_i8x64(v26, v24);
+            let v28 = s::lookup_i8x64(v26, v25);
+            let x_codes_v29 = k::load_i32(x_codes.at::<4>(v18));
+            let v32 = s::dot2_u_i8x64(
+                v27,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v29)),
+            );
+            let v35 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v36 = s::dot_words_i16x32(v32, v35);
+            let x_codes_v37 = k::load_i32(x_codes.at::<4>(v19));
+            let v40 = s::dot2_u_i8x64(
+                v27,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v37)),
+            );
+            let v41 = s::dot_words_i16x32(v40, v35);
+            let x_codes_v44 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v47 = s::dot2_u_i8x64(
                 v28,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v44)),
             );
-            let v36 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-            let v37 = s::dot_words_i16x32(v33, v36);
-            let x_codes_v38 = k::load_i32(x_codes.at::<4>(v19));
-            let v41 = s::dot2_u_i8x64(
+            let v48 = s::dot_words_i16x32(v47, v35);
+            let v49 = s::add_i32x16(v36, v48);
+            let x_codes_v51 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v54 = s::dot2_u_i8x64(
                 v28,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v38)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
             );
-            let v42 = s::dot_words_i16x32(v41, v36);
-            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
-            let v48 = s::dot2_u_i8x64(
-                v29,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+            let v55 = s::dot_words_i16x32(v54, v35);
+            let v56 = s::add_i32x16(v41, v55);
+            let codes_v59 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v60 = s::and_i8x64(codes_v59, v23);
+            let v61 = s::shr_u_i8x64::<4>(codes_v59);
+            let v62 = s::lookup_i8x64(v26, v60);
+            let v63 = s::lookup_i8x64(v26, v61);
+            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v69 = s::dot2_u_i8x64(
+                v62,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
             );
-            let v49 = s::dot_words_i16x32(v48, v36);
-            let v50 = s::add_i32x16(v37, v49);
-            let x_codes_v52 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
-            let v55 = s::dot2_u_i8x64(
-                v29,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v52)),
+            let v70 = s::dot_words_i16x32(v69, v35);
+            let v71 = s::add_i32x16(v49, v70);
+            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v76 = s::dot2_u_i8x64(
+                v62,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
             );
-            let v56 = s::dot_words_i16x32(v55, v36);
-            let v57 = s::add_i32x16(v42, v56);
-            let codes_v60 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
-            let v61 = s::and_i8x64(codes_v60, v23);
-            let v62 = s::shr_u_i8x64::<4>(codes_v60);
-            let v63 = s::and_i8x64(v62, v23);
-            let v64 = s::lookup_i8x64(v27, v61);
-            let v65 = s::lookup_i8x64(v27, v63);
-            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
-            let v71 = s::dot2_u_i8x64(
-                v64,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            let v77 = s::dot_words_i16x32(v76, v35);
+            let v78 = s::add_i32x16(v56, v77);
+            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v84 = s::dot2_u_i8x64(
+                v63,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
             );
-            let v72 = s::dot_words_i16x32(v71, v36);
-            let v73 = s::add_i32x16(v50, v72);
-            let x_codes_v75 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
-            let v78 = s::dot2_u_i8x64(
-                v64,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+            let v85 = s::dot_words_i16x32(v84, v35);
+            let v86 = s::add_i32x16(v71, v85);
+            let x_codes_v88 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v91 = s::dot2_u_i8x64(
+                v63,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
             );
-            let v79 = s::dot_words_i16x32(v78, v36);
-            let v80 = s::add_i32x16(v57, v79);
-            let x_codes_v83 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
-            let v86 = s::dot2_u_i8x64(
-                v65,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+            let v92 = s::dot_words_i16x32(v91, v35);
+            let v93 = s::add_i32x16(v78, v92);
+            let codes_v96 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v97 = s::and_i8x64(codes_v96, v23);
+            let v98 = s::shr_u_i8x64::<4>(codes_v96);
+            let v99 = s::lookup_i8x64(v26, v97);
+            let v100 = s::lookup_i8x64(v26, v98);
+            let x_codes_v103 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v106 = s::dot2_u_i8x64(
+                v99,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
             );
-            let v87 = s::dot_words_i16x32(v86, v36);
-            let v88 = s::add_i32x16(v73, v87);
-            let x_codes_v90 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
-            let v93 = s::dot2_u_i8x64(
-                v65,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+            let v107 = s::dot_words_i16x32(v106, v35);
+            let v108 = s::add_i32x16(v86, v107);
+            let x_codes_v110 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v113 = s::dot2_u_i8x64(
+                v99,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
             );
-            let v94 = s::dot_words_i16x32(v93, v36);
-            let v95 = s::add_i32x16(v80, v94);
-            let codes_v98 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
-            let v99 = s::and_i8x64(codes_v98, v23);
-            let v100 = s::shr_u_i8x64::<4>(codes_v98);
-            let v101 = s::and_i8x64(v100, v23);
-            let v102 = s::lookup_i8x64(v27, v99);
-            let v103 = s::lookup_i8x64(v27, v101);
-            let x_codes_v106 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
-            let v109 = s::dot2_u_i8x64(
-                v102,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v106)),
+            let v114 = s::dot_words_i16x32(v113, v35);
+            let v115 = s::add_i32x16(v93, v114);
+            let x_codes_v118 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v121 = s::dot2_u_i8x64(
+                v100,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
             );
-            let v110 = s::dot_words_i16x32(v109, v36);
-            let v111 = s::add_i32x16(v88, v110);
-            let x_codes_v113 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
-            let v116 = s::dot2_u_i8x64(
-                v102,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
+            let v122 = s::dot_words_i16x32(v121, v35);
+            let v123 = s::add_i32x16(v108, v122);
+            let x_codes_v125 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v128 = s::dot2_u_i8x64(
+                v100,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
             );
-            let v117 = s::dot_words_i16x32(v116, v36);
-            let v118 = s::add_i32x16(v95, v117);
-            let x_codes_v121 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
-            let v124 = s::dot2_u_i8x64(
-                v103,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
+            let v129 = s::dot_words_i16x32(v128, v35);
+            let v130 = s::add_i32x16(v115, v129);
+            let codes_v133 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v134 = s::and_i8x64(codes_v133, v23);
+            let v135 = s::shr_u_i8x64::<4>(codes_v133);
+            let v136 = s::lookup_i8x64(v26, v134);
+            let v137 = s::lookup_i8x64(v26, v135);
+            let x_codes_v140 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v143 = s::dot2_u_i8x64(
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
             );
-            let v125 = s::dot_words_i16x32(v124, v36);
-            let v126 = s::add_i32x16(v111, v125);
-            let x_codes_v128 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
-            let v131 = s::dot2_u_i8x64(
-                v103,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v128)),
+            let v144 = s::dot_words_i16x32(v143, v35);
+            let v145 = s::add_i32x16(v123, v144);
+            let x_codes_v147 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v150 = s::dot2_u_i8x64(
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
             );
-            let v132 = s::dot_words_i16x32(v131, v36);
-            let v133 = s::add_i32x16(v118, v132);
-            let codes_v136 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
-            let v137 = s::and_i8x64(codes_v136, v23);
-            let v138 = s::shr_u_i8x64::<4>(codes_v136);
-            let v139 = s::and_i8x64(v138, v23);
-            let v140 = s::lookup_i8x64(v27, v137);
-            let v141 = s::lookup_i8x64(v27, v139);
-            let x_codes_v144 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
-            let v147 = s::dot2_u_i8x64(
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
+            let v151 = s::dot_words_i16x32(v150, v35);
+            let v152 = s::add_i32x16(v130, v151);
+            let x_codes_v155 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v158 = s::dot2_u_i8x64(
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
             );
-            let v148 = s::dot_words_i16x32(v147, v36);
-            let v149 = s::add_i32x16(v126, v148);
-            let x_codes_v151 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
-            let v154 = s::dot2_u_i8x64(
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v151)),
+            let v159 = s::dot_words_i16x32(v158, v35);
+            let v160 = s::add_i32x16(v145, v159);
+            let x_codes_v162 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v165 = s::dot2_u_i8x64(
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
             );
-            let v155 = s::dot_words_i16x32(v154, v36);
-            let v156 = s::add_i32x16(v133, v155);
-            let x_codes_v159 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
-            let v162 = s::dot2_u_i8x64(
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
-            );
-            let v163 = s::dot_words_i16x32(v162, v36);
-            let v164 = s::add_i32x16(v149, v163);
-            let x_codes_v166 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
-            let v169 = s::dot2_u_i8x64(
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v166)),
-            );
-            let v170 = s::dot_words_i16x32(v169, v36);
-            let v171 = s::add_i32x16(v156, v170);
-            let scales_v173 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
-            let v174 = s::widen_s_i8x16(scales_v173);
-            let v176 = s::splat_i32(1);
-            let v177 = s::or_i32x16(v174, v176);
-            let v178 = s::and_i32x16(v174, v176);
-            let v179 = s::shl_i32x16::<1>(v178);
-            let v181 = s::sub_i32x16(v179, s::splat_i32(64));
-            let v182 = input3.wrapping_add(v12);
-            let x_sums_v183 = k::load_i32(x_sums.at::<4>(v182));
-            let v185 = s::mul_i32x16(v181, s::splat_i32(x_sums_v183));
-            let v186 = s::add_i32x16(v164, v185);
-            let v187 = s::mul_i32x16(v186, v177);
-            let v188 = s::to_float_i32x16(v187);
-            let x_scales_v189 = k::load_f32(x_scales.at::<4>(v182));
-            m0 = s::fma_f32x16(v188, s::splat_f32(x_scales_v189), m0);
-            let v193 = input5.wrapping_add(v12);
-            let x_sums_v194 = k::load_i32(x_sums.at::<4>(v193));
-            let v196 = s::mul_i32x16(v181, s::splat_i32(x_sums_v194));
-            let v197 = s::add_i32x16(v171, v196);
-            let v198 = s::mul_i32x16(v197, v177);
-            let v199 = s::to_float_i32x16(v198);
-            let x_scales_v200 = k::load_f32(x_scales.at::<4>(v193));
-            m1 = s::fma_f32x16(v199, s::splat_f32(x_scales_v200), m1);
+            let v166 = s::dot_words_i16x32(v165, v35);
+            let v167 = s::add_i32x16(v152, v166);
+            let scales_v169 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v170 = s::widen_s_i8x16(scales_v169);
+            let v172 = s::splat_i32(1);
+            let v173 = s::or_i32x16(v170, v172);
+            let v174 = s::and_i32x16(v170, v172);
+            let v175 = s::shl_i32x16::<1>(v174);
+            let v177 = s::sub_i32x16(v175, s::splat_i32(64));
+            let v178 = input3.wrapping_add(v12);
+            let x_sums_v179 = k::load_i32(x_sums.at::<4>(v178));
+            let v181 = s::mul_i32x16(v177, s::splat_i32(x_sums_v179));
+            let v182 = s::add_i32x16(v160, v181);
+            let v183 = s::mul_i32x16(v182, v173);
+            let v184 = s::to_float_i32x16(v183);
+            let x_scales_v185 = k::load_f32(x_scales.at::<4>(v178));
+            m0 = s::fma_f32x16(v184, s::splat_f32(x_scales_v185), m0);
+            let v189 = input5.wrapping_add(v12);
+            let x_sums_v190 = k::load_i32(x_sums.at::<4>(v189));
+            let v192 = s::mul_i32x16(v177, s::splat_i32(x_sums_v190));
+            let v193 = s::add_i32x16(v167, v192);
+            let v194 = s::mul_i32x16(v193, v173);
+            let v195 = s::to_float_i32x16(v194);
+            let x_scales_v196 = k::load_f32(x_scales.at::<4>(v189));
+            m1 = s::fma_f32x16(v195, s::splat_f32(x_scales_v196), m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -519,101 +515,97 @@ unsafe extern "C" fn dot_n4_1(
             let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v19 = s::and_i8x64(codes_v15, v18);
             let v20 = s::shr_u_i8x64::<4>(codes_v15);
-            let v21 = s::and_i8x64(v20, v18);
-            let v22 = s::lanes_i8x16([
+            let v21 = s::lanes_i8x16([
                 1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
             ]);
-            let v23 = s::lookup_i8x64(v22, v19);
-            let v24 = s::lookup_i8x64(v22, v21);
-            let x_codes_v25 = k::load_i32(x_codes.at::<4>(v14));
-            let v28 = s::dot2_u_i8x64(
+            let v22 = s::lookup_i8x64(v21, v19);
+            let v23 = s::lookup_i8x64(v21, v20);
+            let x_codes_v24 = k::load_i32(x_codes.at::<4>(v14));
+            let v27 = s::dot2_u_i8x64(
+                v22,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v24)),
+            );
+            let v30 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v31 = s::dot_words_i16x32(v27, v30);
+            let x_codes_v34 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v37 = s::dot2_u_i8x64(
                 v23,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v25)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v34)),
             );
-            let v31 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-            let v32 = s::dot_words_i16x32(v28, v31);
-            let x_codes_v35 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
-            let v38 = s::dot2_u_i8x64(
-                v24,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v35)),
+            let v38 = s::dot_words_i16x32(v37, v30);
+            let v39 = s::add_i32x16(v31, v38);
+            let codes_v42 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v43 = s::and_i8x64(codes_v42, v18);
+            let v44 = s::shr_u_i8x64::<4>(codes_v42);
+            let v45 = s::lookup_i8x64(v21, v43);
+            let v46 = s::lookup_i8x64(v21, v44);
+            let x_codes_v49 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v52 = s::dot2_u_i8x64(
+                v45,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
             );
-            let v39 = s::dot_words_i16x32(v38, v31);
-            let v40 = s::add_i32x16(v32, v39);
-            let codes_v43 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
-            let v44 = s::and_i8x64(codes_v43, v18);
-            let v45 = s::shr_u_i8x64::<4>(codes_v43);
-            let v46 = s::and_i8x64(v45, v18);
-            let v47 = s::lookup_i8x64(v22, v44);
-            let v48 = s::lookup_i8x64(v22, v46);
-            let x_codes_v51 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
-            let v54 = s::dot2_u_i8x64(
-                v47,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
+            let v53 = s::dot_words_i16x32(v52, v30);
+            let v54 = s::add_i32x16(v39, v53);
+            let x_codes_v57 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v60 = s::dot2_u_i8x64(
+                v46,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
             );
-            let v55 = s::dot_words_i16x32(v54, v31);
-            let v56 = s::add_i32x16(v40, v55);
-            let x_codes_v59 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
-            let v62 = s::dot2_u_i8x64(
-                v48,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v59)),
+            let v61 = s::dot_words_i16x32(v60, v30);
+            let v62 = s::add_i32x16(v54, v61);
+            let codes_v65 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v66 = s::and_i8x64(codes_v65, v18);
+            let v67 = s::shr_u_i8x64::<4>(codes_v65);
+            let v68 = s::lookup_i8x64(v21, v66);
+            let v69 = s::lookup_i8x64(v21, v67);
+            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v75 = s::dot2_u_i8x64(
+                v68,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
             );
-            let v63 = s::dot_words_i16x32(v62, v31);
-            let v64 = s::add_i32x16(v56, v63);
-            let codes_v67 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
-            let v68 = s::and_i8x64(codes_v67, v18);
-            let v69 = s::shr_u_i8x64::<4>(codes_v67);
-            let v70 = s::and_i8x64(v69, v18);
-            let v71 = s::lookup_i8x64(v22, v68);
-            let v72 = s::lookup_i8x64(v22, v70);
-            let x_codes_v75 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
-            let v78 = s::dot2_u_i8x64(
-                v71,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+            let v76 = s::dot_words_i16x32(v75, v30);
+            let v77 = s::add_i32x16(v62, v76);
+            let x_codes_v80 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v83 = s::dot2_u_i8x64(
+                v69,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
             );
-            let v79 = s::dot_words_i16x32(v78, v31);
-            let v80 = s::add_i32x16(v64, v79);
-            let x_codes_v83 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
-            let v86 = s::dot2_u_i8x64(
-                v72,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+            let v84 = s::dot_words_i16x32(v83, v30);
+            let v85 = s::add_i32x16(v77, v84);
+            let codes_v88 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
+            let v89 = s::and_i8x64(codes_v88, v18);
+            let v90 = s::shr_u_i8x64::<4>(codes_v88);
+            let v91 = s::lookup_i8x64(v21, v89);
+            let v92 = s::lookup_i8x64(v21, v90);
+            let x_codes_v95 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v98 = s::dot2_u_i8x64(
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
             );
-            let v87 = s::dot_words_i16x32(v86, v31);
-            let v88 = s::add_i32x16(v80, v87);
-            let codes_v91 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
-            let v92 = s::and_i8x64(codes_v91, v18);
-            let v93 = s::shr_u_i8x64::<4>(codes_v91);
-            let v94 = s::and_i8x64(v93, v18);
-            let v95 = s::lookup_i8x64(v22, v92);
-            let v96 = s::lookup_i8x64(v22, v94);
-            let x_codes_v99 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
-            let v102 = s::dot2_u_i8x64(
-                v95,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+            let v99 = s::dot_words_i16x32(v98, v30);
+            let v100 = s::add_i32x16(v85, v99);
+            let x_codes_v103 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v106 = s::dot2_u_i8x64(
+                v92,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
             );
-            let v103 = s::dot_words_i16x32(v102, v31);
-            let v104 = s::add_i32x16(v88, v103);
-            let x_codes_v107 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
-            let v110 = s::dot2_u_i8x64(
-                v96,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
-            );
-            let v111 = s::dot_words_i16x32(v110, v31);
-            let v112 = s::add_i32x16(v104, v111);
-            let scales_v114 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
-            let v115 = s::widen_s_i8x16(scales_v114);
-            let v117 = s::splat_i32(1);
-            let v118 = s::or_i32x16(v115, v117);
-            let v119 = s::and_i32x16(v115, v117);
-            let v120 = s::shl_i32x16::<1>(v119);
-            let v122 = s::sub_i32x16(v120, s::splat_i32(64));
-            let v123 = input3.wrapping_add(v8);
-            let x_sums_v124 = k::load_i32(x_sums.at::<4>(v123));
-            let v126 = s::mul_i32x16(v122, s::splat_i32(x_sums_v124));
-            let v127 = s::add_i32x16(v112, v126);
-            let v128 = s::mul_i32x16(v127, v118);
-            let v129 = s::to_float_i32x16(v128);
-            let x_scales_v130 = k::load_f32(x_scales.at::<4>(v123));
-            m0 = s::fma_f32x16(v129, s::splat_f32(x_scales_v130), m0);
+            let v107 = s::dot_words_i16x32(v106, v30);
+            let v108 = s::add_i32x16(v100, v107);
+            let scales_v110 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v111 = s::widen_s_i8x16(scales_v110);
+            let v113 = s::splat_i32(1);
+            let v114 = s::or_i32x16(v111, v113);
+            let v115 = s::and_i32x16(v111, v113);
+            let v116 = s::shl_i32x16::<1>(v115);
+            let v118 = s::sub_i32x16(v116, s::splat_i32(64));
+            let v119 = input3.wrapping_add(v8);
+            let x_sums_v120 = k::load_i32(x_sums.at::<4>(v119));
+            let v122 = s::mul_i32x16(v118, s::splat_i32(x_sums_v120));
+            let v123 = s::add_i32x16(v108, v122);
+            let v124 = s::mul_i32x16(v123, v114);
+            let v125 = s::to_float_i32x16(v124);
+            let x_scales_v126 = k::load_f32(x_scales.at::<4>(v119));
+            m0 = s::fma_f32x16(v125, s::splat_f32(x_scales_v126), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }
@@ -653,132 +645,128 @@ unsafe extern "C" fn dot_l4_2(
             let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v24 = s::and_i8x64(codes_v20, v23);
             let v25 = s::shr_u_i8x64::<4>(codes_v20);
-            let v26 = s::and_i8x64(v25, v23);
-            let x_codes_v27 = k::load_i32(x_codes.at::<4>(v18));
-            let v30 = s::dot2_u_i8x64(
+            let x_codes_v26 = k::load_i32(x_codes.at::<4>(v18));
+            let v29 = s::dot2_u_i8x64(
                 v24,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v26)),
             );
-            let x_codes_v31 = k::load_i32(x_codes.at::<4>(v19));
-            let v34 = s::dot2_u_i8x64(
+            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v19));
+            let v33 = s::dot2_u_i8x64(
                 v24,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
             );
-            let x_codes_v37 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
-            let v40 = s::dot2_u_i8x64(
-                v26,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v37)),
+            let x_codes_v36 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v39 = s::dot2_u_i8x64(
+                v25,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v36)),
             );
-            let v41 = s::add_i16x32(v30, v40);
-            let x_codes_v43 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
-            let v46 = s::dot2_u_i8x64(
-                v26,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v43)),
+            let v40 = s::add_i16x32(v29, v39);
+            let x_codes_v42 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v45 = s::dot2_u_i8x64(
+                v25,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
             );
-            let v47 = s::add_i16x32(v34, v46);
-            let codes_v50 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
-            let v51 = s::and_i8x64(codes_v50, v23);
-            let v52 = s::shr_u_i8x64::<4>(codes_v50);
-            let v53 = s::and_i8x64(v52, v23);
-            let x_codes_v56 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
-            let v59 = s::dot2_u_i8x64(
+            let v46 = s::add_i16x32(v33, v45);
+            let codes_v49 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v50 = s::and_i8x64(codes_v49, v23);
+            let v51 = s::shr_u_i8x64::<4>(codes_v49);
+            let x_codes_v54 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v57 = s::dot2_u_i8x64(
+                v50,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v54)),
+            );
+            let v58 = s::add_i16x32(v40, v57);
+            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v63 = s::dot2_u_i8x64(
+                v50,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+            );
+            let v64 = s::add_i16x32(v46, v63);
+            let x_codes_v67 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v70 = s::dot2_u_i8x64(
                 v51,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v67)),
             );
-            let v60 = s::add_i16x32(v41, v59);
-            let x_codes_v62 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
-            let v65 = s::dot2_u_i8x64(
+            let v71 = s::add_i16x32(v58, v70);
+            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v76 = s::dot2_u_i8x64(
                 v51,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
             );
-            let v66 = s::add_i16x32(v47, v65);
-            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
-            let v72 = s::dot2_u_i8x64(
-                v53,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+            let v77 = s::add_i16x32(v64, v76);
+            let codes_v80 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v81 = s::and_i8x64(codes_v80, v23);
+            let v82 = s::shr_u_i8x64::<4>(codes_v80);
+            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v88 = s::dot2_u_i8x64(
+                v81,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
             );
-            let v73 = s::add_i16x32(v60, v72);
-            let x_codes_v75 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
-            let v78 = s::dot2_u_i8x64(
-                v53,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+            let v89 = s::add_i16x32(v71, v88);
+            let x_codes_v91 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v94 = s::dot2_u_i8x64(
+                v81,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
             );
-            let v79 = s::add_i16x32(v66, v78);
-            let codes_v82 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
-            let v83 = s::and_i8x64(codes_v82, v23);
-            let v84 = s::shr_u_i8x64::<4>(codes_v82);
-            let v85 = s::and_i8x64(v84, v23);
-            let x_codes_v88 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
-            let v91 = s::dot2_u_i8x64(
-                v83,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
+            let v95 = s::add_i16x32(v77, v94);
+            let x_codes_v98 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v101 = s::dot2_u_i8x64(
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v98)),
             );
-            let v92 = s::add_i16x32(v73, v91);
-            let x_codes_v94 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
-            let v97 = s::dot2_u_i8x64(
-                v83,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+            let v102 = s::add_i16x32(v89, v101);
+            let x_codes_v104 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v107 = s::dot2_u_i8x64(
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
             );
-            let v98 = s::add_i16x32(v79, v97);
-            let x_codes_v101 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
-            let v104 = s::dot2_u_i8x64(
-                v85,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v101)),
+            let v108 = s::add_i16x32(v95, v107);
+            let codes_v111 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v112 = s::and_i8x64(codes_v111, v23);
+            let v113 = s::shr_u_i8x64::<4>(codes_v111);
+            let x_codes_v116 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v119 = s::dot2_u_i8x64(
+                v112,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v116)),
             );
-            let v105 = s::add_i16x32(v92, v104);
-            let x_codes_v107 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
-            let v110 = s::dot2_u_i8x64(
-                v85,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
+            let v120 = s::add_i16x32(v102, v119);
+            let x_codes_v122 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v125 = s::dot2_u_i8x64(
+                v112,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
             );
-            let v111 = s::add_i16x32(v98, v110);
-            let codes_v114 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
-            let v115 = s::and_i8x64(codes_v114, v23);
-            let v116 = s::shr_u_i8x64::<4>(codes_v114);
-            let v117 = s::and_i8x64(v116, v23);
-            let x_codes_v120 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
-            let v123 = s::dot2_u_i8x64(
-                v115,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+            let v126 = s::add_i16x32(v108, v125);
+            let x_codes_v129 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v132 = s::dot2_u_i8x64(
+                v113,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
             );
-            let v124 = s::add_i16x32(v105, v123);
-            let x_codes_v126 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
-            let v129 = s::dot2_u_i8x64(
-                v115,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
+            let v133 = s::add_i16x32(v120, v132);
+            let x_codes_v135 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v138 = s::dot2_u_i8x64(
+                v113,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v135)),
             );
-            let v130 = s::add_i16x32(v111, v129);
-            let x_codes_v133 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
-            let v136 = s::dot2_u_i8x64(
-                v117,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v133)),
-            );
-            let v137 = s::add_i16x32(v124, v136);
-            let x_codes_v139 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
-            let v142 = s::dot2_u_i8x64(
-                v117,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v139)),
-            );
-            let v143 = s::add_i16x32(v130, v142);
-            let v146 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-            let v147 = s::dot_words_i16x32(v137, v146);
-            let v148 = s::dot_words_i16x32(v143, v146);
-            let scales_v150 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
-            let v151 = s::widen_s_i8x16(scales_v150);
-            let v152 = input3.wrapping_add(v12);
-            let x_sums_v153 = k::load_i32(x_sums.at::<4>(v152));
-            let v157 = s::add_i32x16(v147, s::splat_i32(x_sums_v153.wrapping_mul(-8)));
-            let v158 = s::mul_i32x16(v157, v151);
-            let v159 = s::to_float_i32x16(v158);
-            let x_scales_v160 = k::load_f32(x_scales.at::<4>(v152));
-            m0 = s::fma_f32x16(v159, s::splat_f32(x_scales_v160), m0);
-            let v164 = input5.wrapping_add(v12);
-            let x_sums_v165 = k::load_i32(x_sums.at::<4>(v164));
-            let v168 = s::add_i32x16(v148, s::splat_i32(x_sums_v165.wrapping_mul(-8)));
-            let v169 = s::mul_i32x16(v168, v151);
-            let v170 = s::to_float_i32x16(v169);
-            let x_scales_v171 = k::load_f32(x_scales.at::<4>(v164));
-            m1 = s::fma_f32x16(v170, s::splat_f32(x_scales_v171), m1);
+            let v139 = s::add_i16x32(v126, v138);
+            let v142 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v143 = s::dot_words_i16x32(v133, v142);
+            let v144 = s::dot_words_i16x32(v139, v142);
+            let scales_v146 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v147 = s::widen_s_i8x16(scales_v146);
+            let v148 = input3.wrapping_add(v12);
+            let x_sums_v149 = k::load_i32(x_sums.at::<4>(v148));
+            let v153 = s::add_i32x16(v143, s::splat_i32(x_sums_v149.wrapping_mul(-8)));
+            let v154 = s::mul_i32x16(v153, v147);
+            let v155 = s::to_float_i32x16(v154);
+            let x_scales_v156 = k::load_f32(x_scales.at::<4>(v148));
+            m0 = s::fma_f32x16(v155, s::splat_f32(x_scales_v156), m0);
+            let v160 = input5.wrapping_add(v12);
+            let x_sums_v161 = k::load_i32(x_sums.at::<4>(v160));
+            let v164 = s::add_i32x16(v144, s::splat_i32(x_sums_v161.wrapping_mul(-8)));
+            let v165 = s::mul_i32x16(v164, v147);
+            let v166 = s::to_float_i32x16(v165);
+            let x_scales_v167 = k::load_f32(x_scales.at::<4>(v160));
+            m1 = s::fma_f32x16(v166, s::splat_f32(x_scales_v167), m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -813,79 +801,75 @@ unsafe extern "C" fn dot_l4_1(
             let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v19 = s::and_i8x64(codes_v15, v18);
             let v20 = s::shr_u_i8x64::<4>(codes_v15);
-            let v21 = s::and_i8x64(v20, v18);
-            let x_codes_v22 = k::load_i32(x_codes.at::<4>(v14));
-            let v25 = s::dot2_u_i8x64(
+            let x_codes_v21 = k::load_i32(x_codes.at::<4>(v14));
+            let v24 = s::dot2_u_i8x64(
                 v19,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v22)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v21)),
             );
-            let x_codes_v28 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
-            let v31 = s::dot2_u_i8x64(
-                v21,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v28)),
+            let x_codes_v27 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v30 = s::dot2_u_i8x64(
+                v20,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
             );
-            let v32 = s::add_i16x32(v25, v31);
-            let codes_v35 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
-            let v36 = s::and_i8x64(codes_v35, v18);
-            let v37 = s::shr_u_i8x64::<4>(codes_v35);
-            let v38 = s::and_i8x64(v37, v18);
-            let x_codes_v41 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
-            let v44 = s::dot2_u_i8x64(
+            let v31 = s::add_i16x32(v24, v30);
+            let codes_v34 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v35 = s::and_i8x64(codes_v34, v18);
+            let v36 = s::shr_u_i8x64::<4>(codes_v34);
+            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v42 = s::dot2_u_i8x64(
+                v35,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+            );
+            let v43 = s::add_i16x32(v31, v42);
+            let x_codes_v46 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v49 = s::dot2_u_i8x64(
                 v36,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
             );
-            let v45 = s::add_i16x32(v32, v44);
-            let x_codes_v48 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
-            let v51 = s::dot2_u_i8x64(
-                v38,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v48)),
+            let v50 = s::add_i16x32(v43, v49);
+            let codes_v53 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v54 = s::and_i8x64(codes_v53, v18);
+            let v55 = s::shr_u_i8x64::<4>(codes_v53);
+            let x_codes_v58 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v61 = s::dot2_u_i8x64(
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v58)),
             );
-            let v52 = s::add_i16x32(v45, v51);
-            let codes_v55 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
-            let v56 = s::and_i8x64(codes_v55, v18);
-            let v57 = s::shr_u_i8x64::<4>(codes_v55);
-            let v58 = s::and_i8x64(v57, v18);
-            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
-            let v64 = s::dot2_u_i8x64(
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+            let v62 = s::add_i16x32(v50, v61);
+            let x_codes_v65 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v68 = s::dot2_u_i8x64(
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
             );
-            let v65 = s::add_i16x32(v52, v64);
-            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
-            let v71 = s::dot2_u_i8x64(
-                v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            let v69 = s::add_i16x32(v62, v68);
+            let codes_v72 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
+            let v73 = s::and_i8x64(codes_v72, v18);
+            let v74 = s::shr_u_i8x64::<4>(codes_v72);
+            let x_codes_v77 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v80 = s::dot2_u_i8x64(
+                v73,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
             );
-            let v72 = s::add_i16x32(v65, v71);
-            let codes_v75 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
-            let v76 = s::and_i8x64(codes_v75, v18);
-            let v77 = s::shr_u_i8x64::<4>(codes_v75);
-            let v78 = s::and_i8x64(v77, v18);
-            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
-            let v84 = s::dot2_u_i8x64(
-                v76,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+            let v81 = s::add_i16x32(v69, v80);
+            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v87 = s::dot2_u_i8x64(
+                v74,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
             );
-            let v85 = s::add_i16x32(v72, v84);
-            let x_codes_v88 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
-            let v91 = s::dot2_u_i8x64(
-                v78,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
-            );
-            let v92 = s::add_i16x32(v85, v91);
-            let v96 = s::dot_words_i16x32(
-                v92,
+            let v88 = s::add_i16x32(v81, v87);
+            let v92 = s::dot_words_i16x32(
+                v88,
                 s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001)),
             );
-            let scales_v98 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
-            let v99 = s::widen_s_i8x16(scales_v98);
-            let v100 = input3.wrapping_add(v8);
-            let x_sums_v101 = k::load_i32(x_sums.at::<4>(v100));
-            let v105 = s::add_i32x16(v96, s::splat_i32(x_sums_v101.wrapping_mul(-8)));
-            let v106 = s::mul_i32x16(v105, v99);
-            let v107 = s::to_float_i32x16(v106);
-            let x_scales_v108 = k::load_f32(x_scales.at::<4>(v100));
-            m0 = s::fma_f32x16(v107, s::splat_f32(x_scales_v108), m0);
+            let scales_v94 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v95 = s::widen_s_i8x16(scales_v94);
+            let v96 = input3.wrapping_add(v8);
+            let x_sums_v97 = k::load_i32(x_sums.at::<4>(v96));
+            let v101 = s::add_i32x16(v92, s::splat_i32(x_sums_v97.wrapping_mul(-8)));
+            let v102 = s::mul_i32x16(v101, v95);
+            let v103 = s::to_float_i32x16(v102);
+            let x_scales_v104 = k::load_f32(x_scales.at::<4>(v96));
+            m0 = s::fma_f32x16(v103, s::splat_f32(x_scales_v104), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }

@@ -14,19 +14,19 @@ pub(super) static COPIES: &[Copy] = &[
         run: dot_b8_1,
     },
     Copy {
-        key: 3336164970373230698u64,
+        key: 3079959684391113949u64,
         run: dot_n4_8,
     },
     Copy {
-        key: 4311810913246420620u64,
+        key: 2119923592030383830u64,
         run: dot_n4_1,
     },
     Copy {
-        key: 7497855365541886536u64,
+        key: 14983855532287694644u64,
         run: dot_l4_8,
     },
     Copy {
-        key: 5843805742807435949u64,
+        key: 18336063383164751810u64,
         run: dot_l4_1,
     },
 ];
@@ -730,486 +730,482 @@ unsafe extern "C" fn dot_n4_8(
             let v53 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v54 = s::and_i8x64(codes_v50, v53);
             let v55 = s::shr_u_i8x64::<4>(codes_v50);
-            let v56 = s::and_i8x64(v55, v53);
-            let v57 = s::lanes_i8x16([
+            let v56 = s::lanes_i8x16([
                 1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
             ]);
-            let v58 = s::lookup_i8x64(v57, v54);
-            let v59 = s::lookup_i8x64(v57, v56);
-            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v42));
-            let v63 = s::splat_i32(0);
-            let v64 = s::dot4_u_i8x64(
+            let v57 = s::lookup_i8x64(v56, v54);
+            let v58 = s::lookup_i8x64(v56, v55);
+            let x_codes_v59 = k::load_i32(x_codes.at::<4>(v42));
+            let v62 = s::splat_i32(0);
+            let v63 = s::dot4_u_i8x64(
+                v62,
+                v57,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v59)),
+            );
+            let x_codes_v64 = k::load_i32(x_codes.at::<4>(v43));
+            let v67 = s::dot4_u_i8x64(
+                v62,
+                v57,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+            );
+            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v44));
+            let v71 = s::dot4_u_i8x64(
+                v62,
+                v57,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            );
+            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v45));
+            let v75 = s::dot4_u_i8x64(
+                v62,
+                v57,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+            );
+            let x_codes_v76 = k::load_i32(x_codes.at::<4>(v46));
+            let v79 = s::dot4_u_i8x64(
+                v62,
+                v57,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
+            );
+            let x_codes_v80 = k::load_i32(x_codes.at::<4>(v47));
+            let v83 = s::dot4_u_i8x64(
+                v62,
+                v57,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+            );
+            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v48));
+            let v87 = s::dot4_u_i8x64(
+                v62,
+                v57,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
+            );
+            let x_codes_v88 = k::load_i32(x_codes.at::<4>(v49));
+            let v91 = s::dot4_u_i8x64(
+                v62,
+                v57,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
+            );
+            let x_codes_v94 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
+            let v97 = s::dot4_u_i8x64(
                 v63,
                 v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
             );
-            let x_codes_v65 = k::load_i32(x_codes.at::<4>(v43));
-            let v68 = s::dot4_u_i8x64(
-                v63,
+            let x_codes_v99 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
+            let v102 = s::dot4_u_i8x64(
+                v67,
                 v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
             );
-            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v44));
-            let v72 = s::dot4_u_i8x64(
-                v63,
+            let x_codes_v104 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
+            let v107 = s::dot4_u_i8x64(
+                v71,
                 v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
             );
-            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v45));
-            let v76 = s::dot4_u_i8x64(
-                v63,
+            let x_codes_v109 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
+            let v112 = s::dot4_u_i8x64(
+                v75,
                 v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
             );
-            let x_codes_v77 = k::load_i32(x_codes.at::<4>(v46));
-            let v80 = s::dot4_u_i8x64(
-                v63,
+            let x_codes_v114 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
+            let v117 = s::dot4_u_i8x64(
+                v79,
                 v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
             );
-            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v47));
-            let v84 = s::dot4_u_i8x64(
-                v63,
+            let x_codes_v119 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
+            let v122 = s::dot4_u_i8x64(
+                v83,
                 v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
             );
-            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v48));
-            let v88 = s::dot4_u_i8x64(
-                v63,
+            let x_codes_v124 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
+            let v127 = s::dot4_u_i8x64(
+                v87,
                 v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
             );
-            let x_codes_v89 = k::load_i32(x_codes.at::<4>(v49));
-            let v92 = s::dot4_u_i8x64(
-                v63,
+            let x_codes_v129 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
+            let v132 = s::dot4_u_i8x64(
+                v91,
                 v58,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
             );
-            let x_codes_v95 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
-            let v98 = s::dot4_u_i8x64(
-                v64,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+            let codes_v135 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
+            let v136 = s::and_i8x64(codes_v135, v53);
+            let v137 = s::shr_u_i8x64::<4>(codes_v135);
+            let v138 = s::lookup_i8x64(v56, v136);
+            let v139 = s::lookup_i8x64(v56, v137);
+            let x_codes_v142 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
+            let v145 = s::dot4_u_i8x64(
+                v97,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v142)),
             );
-            let x_codes_v100 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
-            let v103 = s::dot4_u_i8x64(
-                v68,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v100)),
+            let x_codes_v147 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
+            let v150 = s::dot4_u_i8x64(
+                v102,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
             );
-            let x_codes_v105 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
-            let v108 = s::dot4_u_i8x64(
-                v72,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+            let x_codes_v152 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
+            let v155 = s::dot4_u_i8x64(
+                v107,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
             );
-            let x_codes_v110 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
-            let v113 = s::dot4_u_i8x64(
-                v76,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+            let x_codes_v157 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
+            let v160 = s::dot4_u_i8x64(
+                v112,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
             );
-            let x_codes_v115 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
-            let v118 = s::dot4_u_i8x64(
-                v80,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
+            let x_codes_v162 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
+            let v165 = s::dot4_u_i8x64(
+                v117,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
             );
-            let x_codes_v120 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
-            let v123 = s::dot4_u_i8x64(
-                v84,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+            let x_codes_v167 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
+            let v170 = s::dot4_u_i8x64(
+                v122,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
             );
-            let x_codes_v125 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
-            let v128 = s::dot4_u_i8x64(
-                v88,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
+            let x_codes_v172 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
+            let v175 = s::dot4_u_i8x64(
+                v127,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v172)),
             );
-            let x_codes_v130 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
-            let v133 = s::dot4_u_i8x64(
-                v92,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v130)),
+            let x_codes_v177 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
+            let v180 = s::dot4_u_i8x64(
+                v132,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v177)),
             );
-            let codes_v136 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
-            let v137 = s::and_i8x64(codes_v136, v53);
-            let v138 = s::shr_u_i8x64::<4>(codes_v136);
-            let v139 = s::and_i8x64(v138, v53);
-            let v140 = s::lookup_i8x64(v57, v137);
-            let v141 = s::lookup_i8x64(v57, v139);
-            let x_codes_v144 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
-            let v147 = s::dot4_u_i8x64(
-                v98,
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
+            let x_codes_v183 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
+            let v186 = s::dot4_u_i8x64(
+                v145,
+                v139,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v183)),
             );
-            let x_codes_v149 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
-            let v152 = s::dot4_u_i8x64(
-                v103,
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v149)),
+            let x_codes_v188 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
+            let v191 = s::dot4_u_i8x64(
+                v150,
+                v139,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v188)),
             );
-            let x_codes_v154 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
-            let v157 = s::dot4_u_i8x64(
-                v108,
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v154)),
+            let x_codes_v193 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
+            let v196 = s::dot4_u_i8x64(
+                v155,
+                v139,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v193)),
             );
-            let x_codes_v159 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
-            let v162 = s::dot4_u_i8x64(
-                v113,
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
+            let x_codes_v198 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
+            let v201 = s::dot4_u_i8x64(
+                v160,
+                v139,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v198)),
             );
-            let x_codes_v164 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
-            let v167 = s::dot4_u_i8x64(
-                v118,
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v164)),
+            let x_codes_v203 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
+            let v206 = s::dot4_u_i8x64(
+                v165,
+                v139,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v203)),
             );
-            let x_codes_v169 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
-            let v172 = s::dot4_u_i8x64(
-                v123,
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v169)),
+            let x_codes_v208 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
+            let v211 = s::dot4_u_i8x64(
+                v170,
+                v139,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v208)),
             );
-            let x_codes_v174 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
-            let v177 = s::dot4_u_i8x64(
-                v128,
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v174)),
+            let x_codes_v213 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
+            let v216 = s::dot4_u_i8x64(
+                v175,
+                v139,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v213)),
             );
-            let x_codes_v179 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
-            let v182 = s::dot4_u_i8x64(
-                v133,
-                v140,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v179)),
+            let x_codes_v218 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
+            let v221 = s::dot4_u_i8x64(
+                v180,
+                v139,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v218)),
             );
-            let x_codes_v185 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
-            let v188 = s::dot4_u_i8x64(
-                v147,
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v185)),
+            let codes_v224 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
+            let v225 = s::and_i8x64(codes_v224, v53);
+            let v226 = s::shr_u_i8x64::<4>(codes_v224);
+            let v227 = s::lookup_i8x64(v56, v225);
+            let v228 = s::lookup_i8x64(v56, v226);
+            let x_codes_v231 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
+            let v234 = s::dot4_u_i8x64(
+                v186,
+                v227,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v231)),
             );
-            let x_codes_v190 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
-            let v193 = s::dot4_u_i8x64(
-                v152,
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v190)),
+            let x_codes_v236 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
+            let v239 = s::dot4_u_i8x64(
+                v191,
+                v227,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v236)),
             );
-            let x_codes_v195 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
-            let v198 = s::dot4_u_i8x64(
-                v157,
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v195)),
+            let x_codes_v241 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
+            let v244 = s::dot4_u_i8x64(
+                v196,
+                v227,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v241)),
             );
-            let x_codes_v200 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
-            let v203 = s::dot4_u_i8x64(
-                v162,
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v200)),
+            let x_codes_v246 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
+            let v249 = s::dot4_u_i8x64(
+                v201,
+                v227,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v246)),
             );
-            let x_codes_v205 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
-            let v208 = s::dot4_u_i8x64(
-                v167,
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v205)),
+            let x_codes_v251 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
+            let v254 = s::dot4_u_i8x64(
+                v206,
+                v227,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v251)),
             );
-            let x_codes_v210 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
-            let v213 = s::dot4_u_i8x64(
-                v172,
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v210)),
+            let x_codes_v256 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
+            let v259 = s::dot4_u_i8x64(
+                v211,
+                v227,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v256)),
             );
-            let x_codes_v215 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
-            let v218 = s::dot4_u_i8x64(
-                v177,
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+            let x_codes_v261 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
+            let v264 = s::dot4_u_i8x64(
+                v216,
+                v227,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v261)),
             );
-            let x_codes_v220 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
-            let v223 = s::dot4_u_i8x64(
-                v182,
-                v141,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v220)),
+            let x_codes_v266 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
+            let v269 = s::dot4_u_i8x64(
+                v221,
+                v227,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v266)),
             );
-            let codes_v226 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
-            let v227 = s::and_i8x64(codes_v226, v53);
-            let v228 = s::shr_u_i8x64::<4>(codes_v226);
-            let v229 = s::and_i8x64(v228, v53);
-            let v230 = s::lookup_i8x64(v57, v227);
-            let v231 = s::lookup_i8x64(v57, v229);
-            let x_codes_v234 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
-            let v237 = s::dot4_u_i8x64(
-                v188,
-                v230,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v234)),
+            let x_codes_v272 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
+            let v275 = s::dot4_u_i8x64(
+                v234,
+                v228,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v272)),
             );
-            let x_codes_v239 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
-            let v242 = s::dot4_u_i8x64(
-                v193,
-                v230,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
+            let x_codes_v277 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
+            let v280 = s::dot4_u_i8x64(
+                v239,
+                v228,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v277)),
             );
-            let x_codes_v244 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
-            let v247 = s::dot4_u_i8x64(
-                v198,
-                v230,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
+            let x_codes_v282 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
+            let v285 = s::dot4_u_i8x64(
+                v244,
+                v228,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v282)),
             );
-            let x_codes_v249 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
-            let v252 = s::dot4_u_i8x64(
-                v203,
-                v230,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
+            let x_codes_v287 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
+            let v290 = s::dot4_u_i8x64(
+                v249,
+                v228,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v287)),
             );
-            let x_codes_v254 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
-            let v257 = s::dot4_u_i8x64(
-                v208,
-                v230,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
+            let x_codes_v292 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
+            let v295 = s::dot4_u_i8x64(
+                v254,
+                v228,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v292)),
             );
-            let x_codes_v259 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
-            let v262 = s::dot4_u_i8x64(
-                v213,
-                v230,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v259)),
+            let x_codes_v297 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
+            let v300 = s::dot4_u_i8x64(
+                v259,
+                v228,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v297)),
             );
-            let x_codes_v264 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
-            let v267 = s::dot4_u_i8x64(
-                v218,
-                v230,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
+            let x_codes_v302 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
+            let v305 = s::dot4_u_i8x64(
+                v264,
+                v228,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v302)),
             );
-            let x_codes_v269 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
-            let v272 = s::dot4_u_i8x64(
-                v223,
-                v230,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v269)),
+            let x_codes_v307 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
+            let v310 = s::dot4_u_i8x64(
+                v269,
+                v228,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v307)),
             );
-            let x_codes_v275 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
-            let v278 = s::dot4_u_i8x64(
-                v237,
-                v231,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v275)),
+            let codes_v313 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(192)));
+            let v314 = s::and_i8x64(codes_v313, v53);
+            let v315 = s::shr_u_i8x64::<4>(codes_v313);
+            let v316 = s::lookup_i8x64(v56, v314);
+            let v317 = s::lookup_i8x64(v56, v315);
+            let x_codes_v320 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
+            let v323 = s::dot4_u_i8x64(
+                v275,
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v320)),
             );
-            let x_codes_v280 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
-            let v283 = s::dot4_u_i8x64(
-                v242,
-                v231,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v280)),
+            let x_codes_v325 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
+            let v328 = s::dot4_u_i8x64(
+                v280,
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
             );
-            let x_codes_v285 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
-            let v288 = s::dot4_u_i8x64(
-                v247,
-                v231,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v285)),
+            let x_codes_v330 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
+            let v333 = s::dot4_u_i8x64(
+                v285,
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v330)),
             );
-            let x_codes_v290 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
-            let v293 = s::dot4_u_i8x64(
-                v252,
-                v231,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v290)),
+            let x_codes_v335 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
+            let v338 = s::dot4_u_i8x64(
+                v290,
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v335)),
             );
-            let x_codes_v295 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
-            let v298 = s::dot4_u_i8x64(
-                v257,
-                v231,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v295)),
+            let x_codes_v340 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
+            let v343 = s::dot4_u_i8x64(
+                v295,
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
             );
-            let x_codes_v300 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
-            let v303 = s::dot4_u_i8x64(
-                v262,
-                v231,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v300)),
+            let x_codes_v345 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
+            let v348 = s::dot4_u_i8x64(
+                v300,
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v345)),
             );
-            let x_codes_v305 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
-            let v308 = s::dot4_u_i8x64(
-                v267,
-                v231,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v305)),
+            let x_codes_v350 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
+            let v353 = s::dot4_u_i8x64(
+                v305,
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v350)),
             );
-            let x_codes_v310 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
-            let v313 = s::dot4_u_i8x64(
-                v272,
-                v231,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v310)),
+            let x_codes_v355 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
+            let v358 = s::dot4_u_i8x64(
+                v310,
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v355)),
             );
-            let codes_v316 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(192)));
-            let v317 = s::and_i8x64(codes_v316, v53);
-            let v318 = s::shr_u_i8x64::<4>(codes_v316);
-            let v319 = s::and_i8x64(v318, v53);
-            let v320 = s::lookup_i8x64(v57, v317);
-            let v321 = s::lookup_i8x64(v57, v319);
-            let x_codes_v324 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
-            let v327 = s::dot4_u_i8x64(
-                v278,
-                v320,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v324)),
+            let x_codes_v361 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
+            let v364 = s::dot4_u_i8x64(
+                v323,
+                v317,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v361)),
             );
-            let x_codes_v329 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
-            let v332 = s::dot4_u_i8x64(
-                v283,
-                v320,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v329)),
+            let x_codes_v366 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
+            let v369 = s::dot4_u_i8x64(
+                v328,
+                v317,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v366)),
             );
-            let x_codes_v334 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
-            let v337 = s::dot4_u_i8x64(
-                v288,
-                v320,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v334)),
+            let x_codes_v371 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
+            let v374 = s::dot4_u_i8x64(
+                v333,
+                v317,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v371)),
             );
-            let x_codes_v339 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
-            let v342 = s::dot4_u_i8x64(
-                v293,
-                v320,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v339)),
+            let x_codes_v376 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
+            let v379 = s::dot4_u_i8x64(
+                v338,
+                v317,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v376)),
             );
-            let x_codes_v344 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
-            let v347 = s::dot4_u_i8x64(
-                v298,
-                v320,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v344)),
+            let x_codes_v381 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
+            let v384 = s::dot4_u_i8x64(
+                v343,
+                v317,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v381)),
             );
-            let x_codes_v349 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
-            let v352 = s::dot4_u_i8x64(
-                v303,
-                v320,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v349)),
+            let x_codes_v386 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
+            let v389 = s::dot4_u_i8x64(
+                v348,
+                v317,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v386)),
             );
-            let x_codes_v354 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
-            let v357 = s::dot4_u_i8x64(
-                v308,
-                v320,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v354)),
+            let x_codes_v391 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
+            let v394 = s::dot4_u_i8x64(
+                v353,
+                v317,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v391)),
             );
-            let x_codes_v359 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
-            let v362 = s::dot4_u_i8x64(
-                v313,
-                v320,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v359)),
+            let x_codes_v396 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
+            let v399 = s::dot4_u_i8x64(
+                v358,
+                v317,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v396)),
             );
-            let x_codes_v365 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
-            let v368 = s::dot4_u_i8x64(
-                v327,
-                v321,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v365)),
-            );
-            let x_codes_v370 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
-            let v373 = s::dot4_u_i8x64(
-                v332,
-                v321,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v370)),
-            );
-            let x_codes_v375 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
-            let v378 = s::dot4_u_i8x64(
-                v337,
-                v321,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v375)),
-            );
-            let x_codes_v380 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
-            let v383 = s::dot4_u_i8x64(
-                v342,
-                v321,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v380)),
-            );
-            let x_codes_v385 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
-            let v388 = s::dot4_u_i8x64(
-                v347,
-                v321,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v385)),
-            );
-            let x_codes_v390 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
-            let v393 = s::dot4_u_i8x64(
-                v352,
-                v321,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v390)),
-            );
-            let x_codes_v395 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
-            let v398 = s::dot4_u_i8x64(
-                v357,
-                v321,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v395)),
-            );
-            let x_codes_v400 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
-            let v403 = s::dot4_u_i8x64(
-                v362,
-                v321,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v400)),
-            );
-            let scales_v405 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
-            let v406 = s::widen_s_i8x16(scales_v405);
-            let v408 = s::splat_i32(1);
-            let v409 = s::or_i32x16(v406, v408);
-            let v410 = s::and_i32x16(v406, v408);
-            let v411 = s::shl_i32x16::<1>(v410);
-            let v413 = s::sub_i32x16(v411, s::splat_i32(64));
-            let v414 = input3.wrapping_add(v36);
-            let x_sums_v415 = k::load_i32(x_sums.at::<4>(v414));
-            let v417 = s::mul_i32x16(v413, s::splat_i32(x_sums_v415));
-            let v418 = s::add_i32x16(v368, v417);
-            let v419 = s::mul_i32x16(v418, v409);
-            let v420 = s::to_float_i32x16(v419);
-            let x_scales_v421 = k::load_f32(x_scales.at::<4>(v414));
-            m0 = s::fma_f32x16(v420, s::splat_f32(x_scales_v421), m0);
-            let v425 = input5.wrapping_add(v36);
-            let x_sums_v426 = k::load_i32(x_sums.at::<4>(v425));
-            let v428 = s::mul_i32x16(v413, s::splat_i32(x_sums_v426));
-            let v429 = s::add_i32x16(v373, v428);
-            let v430 = s::mul_i32x16(v429, v409);
-            let v431 = s::to_float_i32x16(v430);
-            let x_scales_v432 = k::load_f32(x_scales.at::<4>(v425));
-            m1 = s::fma_f32x16(v431, s::splat_f32(x_scales_v432), m1);
-            let v436 = input7.wrapping_add(v36);
-            let x_sums_v437 = k::load_i32(x_sums.at::<4>(v436));
-            let v439 = s::mul_i32x16(v413, s::splat_i32(x_sums_v437));
-            let v440 = s::add_i32x16(v378, v439);
-            let v441 = s::mul_i32x16(v440, v409);
-            let v442 = s::to_float_i32x16(v441);
-            let x_scales_v443 = k::load_f32(x_scales.at::<4>(v436));
-            m2 = s::fma_f32x16(v442, s::splat_f32(x_scales_v443), m2);
-            let v447 = input9.wrapping_add(v36);
-            let x_sums_v448 = k::load_i32(x_sums.at::<4>(v447));
-            let v450 = s::mul_i32x16(v413, s::splat_i32(x_sums_v448));
-            let v451 = s::add_i32x16(v383, v450);
-            let v452 = s::mul_i32x16(v451, v409);
-            let v453 = s::to_float_i32x16(v452);
-            let x_scales_v454 = k::load_f32(x_scales.at::<4>(v447));
-            m3 = s::fma_f32x16(v453, s::splat_f32(x_scales_v454), m3);
-            let v458 = input11.wrapping_add(v36);
-            let x_sums_v459 = k::load_i32(x_sums.at::<4>(v458));
-            let v461 = s::mul_i32x16(v413, s::splat_i32(x_sums_v459));
-            let v462 = s::add_i32x16(v388, v461);
-            let v463 = s::mul_i32x16(v462, v409);
-            let v464 = s::to_float_i32x16(v463);
-            let x_scales_v465 = k::load_f32(x_scales.at::<4>(v458));
-            m4 = s::fma_f32x16(v464, s::splat_f32(x_scales_v465), m4);
-            let v469 = input13.wrapping_add(v36);
-            let x_sums_v470 = k::load_i32(x_sums.at::<4>(v469));
-            let v472 = s::mul_i32x16(v413, s::splat_i32(x_sums_v470));
-            let v473 = s::add_i32x16(v393, v472);
-            let v474 = s::mul_i32x16(v473, v409);
-            let v475 = s::to_float_i32x16(v474);
-            let x_scales_v476 = k::load_f32(x_scales.at::<4>(v469));
-            m5 = s::fma_f32x16(v475, s::splat_f32(x_scales_v476), m5);
-            let v480 = input15.wrapping_add(v36);
-            let x_sums_v481 = k::load_i32(x_sums.at::<4>(v480));
-            let v483 = s::mul_i32x16(v413, s::splat_i32(x_sums_v481));
-            let v484 = s::add_i32x16(v398, v483);
-            let v485 = s::mul_i32x16(v484, v409);
-            let v486 = s::to_float_i32x16(v485);
-            let x_scales_v487 = k::load_f32(x_scales.at::<4>(v480));
-            m6 = s::fma_f32x16(v486, s::splat_f32(x_scales_v487), m6);
-            let v491 = input17.wrapping_add(v36);
-            let x_sums_v492 = k::load_i32(x_sums.at::<4>(v491));
-            let v494 = s::mul_i32x16(v413, s::splat_i32(x_sums_v492));
-            let v495 = s::add_i32x16(v403, v494);
-            let v496 = s::mul_i32x16(v495, v409);
-            let v497 = s::to_float_i32x16(v496);
-            let x_scales_v498 = k::load_f32(x_scales.at::<4>(v491));
-            m7 = s::fma_f32x16(v497, s::splat_f32(x_scales_v498), m7);
+            let scales_v401 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
+            let v402 = s::widen_s_i8x16(scales_v401);
+            let v404 = s::splat_i32(1);
+            let v405 = s::or_i32x16(v402, v404);
+            let v406 = s::and_i32x16(v402, v404);
+            let v407 = s::shl_i32x16::<1>(v406);
+            let v409 = s::sub_i32x16(v407, s::splat_i32(64));
+            let v410 = input3.wrapping_add(v36);
+            let x_sums_v411 = k::load_i32(x_sums.at::<4>(v410));
+            let v413 = s::mul_i32x16(v409, s::splat_i32(x_sums_v411));
+            let v414 = s::add_i32x16(v364, v413);
+            let v415 = s::mul_i32x16(v414, v405);
+            let v416 = s::to_float_i32x16(v415);
+            let x_scales_v417 = k::load_f32(x_scales.at::<4>(v410));
+            m0 = s::fma_f32x16(v416, s::splat_f32(x_scales_v417), m0);
+            let v421 = input5.wrapping_add(v36);
+            let x_sums_v422 = k::load_i32(x_sums.at::<4>(v421));
+            let v424 = s::mul_i32x16(v409, s::splat_i32(x_sums_v422));
+            let v425 = s::add_i32x16(v369, v424);
+            let v426 = s::mul_i32x16(v425, v405);
+            let v427 = s::to_float_i32x16(v426);
+            let x_scales_v428 = k::load_f32(x_scales.at::<4>(v421));
+            m1 = s::fma_f32x16(v427, s::splat_f32(x_scales_v428), m1);
+            let v432 = input7.wrapping_add(v36);
+            let x_sums_v433 = k::load_i32(x_sums.at::<4>(v432));
+            let v435 = s::mul_i32x16(v409, s::splat_i32(x_sums_v433));
+            let v436 = s::add_i32x16(v374, v435);
+            let v437 = s::mul_i32x16(v436, v405);
+            let v438 = s::to_float_i32x16(v437);
+            let x_scales_v439 = k::load_f32(x_scales.at::<4>(v432));
+            m2 = s::fma_f32x16(v438, s::splat_f32(x_scales_v439), m2);
+            let v443 = input9.wrapping_add(v36);
+            let x_sums_v444 = k::load_i32(x_sums.at::<4>(v443));
+            let v446 = s::mul_i32x16(v409, s::splat_i32(x_sums_v444));
+            let v447 = s::add_i32x16(v379, v446);
+            let v448 = s::mul_i32x16(v447, v405);
+            let v449 = s::to_float_i32x16(v448);
+            let x_scales_v450 = k::load_f32(x_scales.at::<4>(v443));
+            m3 = s::fma_f32x16(v449, s::splat_f32(x_scales_v450), m3);
+            let v454 = input11.wrapping_add(v36);
+            let x_sums_v455 = k::load_i32(x_sums.at::<4>(v454));
+            let v457 = s::mul_i32x16(v409, s::splat_i32(x_sums_v455));
+            let v458 = s::add_i32x16(v384, v457);
+            let v459 = s::mul_i32x16(v458, v405);
+            let v460 = s::to_float_i32x16(v459);
+            let x_scales_v461 = k::load_f32(x_scales.at::<4>(v454));
+            m4 = s::fma_f32x16(v460, s::splat_f32(x_scales_v461), m4);
+            let v465 = input13.wrapping_add(v36);
+            let x_sums_v466 = k::load_i32(x_sums.at::<4>(v465));
+            let v468 = s::mul_i32x16(v409, s::splat_i32(x_sums_v466));
+            let v469 = s::add_i32x16(v389, v468);
+            let v470 = s::mul_i32x16(v469, v405);
+            let v471 = s::to_float_i32x16(v470);
+            let x_scales_v472 = k::load_f32(x_scales.at::<4>(v465));
+            m5 = s::fma_f32x16(v471, s::splat_f32(x_scales_v472), m5);
+            let v476 = input15.wrapping_add(v36);
+            let x_sums_v477 = k::load_i32(x_sums.at::<4>(v476));
+            let v479 = s::mul_i32x16(v409, s::splat_i32(x_sums_v477));
+            let v480 = s::add_i32x16(v394, v479);
+            let v481 = s::mul_i32x16(v480, v405);
+            let v482 = s::to_float_i32x16(v481);
+            let x_scales_v483 = k::load_f32(x_scales.at::<4>(v476));
+            m6 = s::fma_f32x16(v482, s::splat_f32(x_scales_v483), m6);
+            let v487 = input17.wrapping_add(v36);
+            let x_sums_v488 = k::load_i32(x_sums.at::<4>(v487));
+            let v490 = s::mul_i32x16(v409, s::splat_i32(x_sums_v488));
+            let v491 = s::add_i32x16(v399, v490);
+            let v492 = s::mul_i32x16(v491, v405);
+            let v493 = s::to_float_i32x16(v492);
+            let x_scales_v494 = k::load_f32(x_scales.at::<4>(v487));
+            m7 = s::fma_f32x16(v493, s::splat_f32(x_scales_v494), m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -1250,93 +1246,89 @@ unsafe extern "C" fn dot_n4_1(
             let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v19 = s::and_i8x64(codes_v15, v18);
             let v20 = s::shr_u_i8x64::<4>(codes_v15);
-            let v21 = s::and_i8x64(v20, v18);
-            let v22 = s::lanes_i8x16([
+            let v21 = s::lanes_i8x16([
                 1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
             ]);
-            let v23 = s::lookup_i8x64(v22, v19);
-            let v24 = s::lookup_i8x64(v22, v21);
-            let x_codes_v25 = k::load_i32(x_codes.at::<4>(v14));
-            let v29 = s::dot4_u_i8x64(
+            let v22 = s::lookup_i8x64(v21, v19);
+            let v23 = s::lookup_i8x64(v21, v20);
+            let x_codes_v24 = k::load_i32(x_codes.at::<4>(v14));
+            let v28 = s::dot4_u_i8x64(
                 s::splat_i32(0),
+                v22,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v24)),
+            );
+            let x_codes_v31 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v34 = s::dot4_u_i8x64(
+                v28,
                 v23,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v25)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
             );
-            let x_codes_v32 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
-            let v35 = s::dot4_u_i8x64(
-                v29,
-                v24,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v32)),
+            let codes_v37 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v38 = s::and_i8x64(codes_v37, v18);
+            let v39 = s::shr_u_i8x64::<4>(codes_v37);
+            let v40 = s::lookup_i8x64(v21, v38);
+            let v41 = s::lookup_i8x64(v21, v39);
+            let x_codes_v44 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v47 = s::dot4_u_i8x64(
+                v34,
+                v40,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v44)),
             );
-            let codes_v38 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
-            let v39 = s::and_i8x64(codes_v38, v18);
-            let v40 = s::shr_u_i8x64::<4>(codes_v38);
-            let v41 = s::and_i8x64(v40, v18);
-            let v42 = s::lookup_i8x64(v22, v39);
-            let v43 = s::lookup_i8x64(v22, v41);
-            let x_codes_v46 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
-            let v49 = s::dot4_u_i8x64(
-                v35,
-                v42,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+            let x_codes_v50 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v53 = s::dot4_u_i8x64(
+                v47,
+                v41,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
             );
-            let x_codes_v52 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
-            let v55 = s::dot4_u_i8x64(
-                v49,
-                v43,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v52)),
+            let codes_v56 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v57 = s::and_i8x64(codes_v56, v18);
+            let v58 = s::shr_u_i8x64::<4>(codes_v56);
+            let v59 = s::lookup_i8x64(v21, v57);
+            let v60 = s::lookup_i8x64(v21, v58);
+            let x_codes_v63 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v66 = s::dot4_u_i8x64(
+                v53,
+                v59,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v63)),
             );
-            let codes_v58 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
-            let v59 = s::and_i8x64(codes_v58, v18);
-            let v60 = s::shr_u_i8x64::<4>(codes_v58);
-            let v61 = s::and_i8x64(v60, v18);
-            let v62 = s::lookup_i8x64(v22, v59);
-            let v63 = s::lookup_i8x64(v22, v61);
-            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
-            let v69 = s::dot4_u_i8x64(
-                v55,
-                v62,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
+            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v72 = s::dot4_u_i8x64(
+                v66,
+                v60,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
             );
-            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
-            let v75 = s::dot4_u_i8x64(
-                v69,
-                v63,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+            let codes_v75 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
+            let v76 = s::and_i8x64(codes_v75, v18);
+            let v77 = s::shr_u_i8x64::<4>(codes_v75);
+            let v78 = s::lookup_i8x64(v21, v76);
+            let v79 = s::lookup_i8x64(v21, v77);
+            let x_codes_v82 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v85 = s::dot4_u_i8x64(
+                v72,
+                v78,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v82)),
             );
-            let codes_v78 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
-            let v79 = s::and_i8x64(codes_v78, v18);
-            let v80 = s::shr_u_i8x64::<4>(codes_v78);
-            let v81 = s::and_i8x64(v80, v18);
-            let v82 = s::lookup_i8x64(v22, v79);
-            let v83 = s::lookup_i8x64(v22, v81);
-            let x_codes_v86 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
-            let v89 = s::dot4_u_i8x64(
-                v75,
-                v82,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+            let x_codes_v88 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v91 = s::dot4_u_i8x64(
+                v85,
+                v79,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
             );
-            let x_codes_v92 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
-            let v95 = s::dot4_u_i8x64(
-                v89,
-                v83,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v92)),
-            );
-            let scales_v97 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
-            let v98 = s::widen_s_i8x16(scales_v97);
-            let v100 = s::splat_i32(1);
-            let v101 = s::or_i32x16(v98, v100);
-            let v102 = s::and_i32x16(v98, v100);
-            let v103 = s::shl_i32x16::<1>(v102);
-            let v105 = s::sub_i32x16(v103, s::splat_i32(64));
-            let v106 = input3.wrapping_add(v8);
-            let x_sums_v107 = k::load_i32(x_sums.at::<4>(v106));
-            let v109 = s::mul_i32x16(v105, s::splat_i32(x_sums_v107));
-            let v110 = s::add_i32x16(v95, v109);
-            let v111 = s::mul_i32x16(v110, v101);
-            let v112 = s::to_float_i32x16(v111);
-            let x_scales_v113 = k::load_f32(x_scales.at::<4>(v106));
-            m0 = s::fma_f32x16(v112, s::splat_f32(x_scales_v113), m0);
+            let scales_v93 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v94 = s::widen_s_i8x16(scales_v93);
+            let v96 = s::splat_i32(1);
+            let v97 = s::or_i32x16(v94, v96);
+            let v98 = s::and_i32x16(v94, v96);
+            let v99 = s::shl_i32x16::<1>(v98);
+            let v101 = s::sub_i32x16(v99, s::splat_i32(64));
+            let v102 = input3.wrapping_add(v8);
+            let x_sums_v103 = k::load_i32(x_sums.at::<4>(v102));
+            let v105 = s::mul_i32x16(v101, s::splat_i32(x_sums_v103));
+            let v106 = s::add_i32x16(v91, v105);
+            let v107 = s::mul_i32x16(v106, v97);
+            let v108 = s::to_float_i32x16(v107);
+            let x_scales_v109 = k::load_f32(x_scales.at::<4>(v102));
+            m0 = s::fma_f32x16(v108, s::splat_f32(x_scales_v109), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }
@@ -1406,462 +1398,458 @@ unsafe extern "C" fn dot_l4_8(
             let v53 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v54 = s::and_i8x64(codes_v50, v53);
             let v55 = s::shr_u_i8x64::<4>(codes_v50);
-            let v56 = s::and_i8x64(v55, v53);
-            let x_codes_v57 = k::load_i32(x_codes.at::<4>(v42));
-            let v60 = s::splat_i32(0);
-            let v61 = s::dot4_u_i8x64(
-                v60,
+            let x_codes_v56 = k::load_i32(x_codes.at::<4>(v42));
+            let v59 = s::splat_i32(0);
+            let v60 = s::dot4_u_i8x64(
+                v59,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
             );
-            let x_codes_v62 = k::load_i32(x_codes.at::<4>(v43));
-            let v65 = s::dot4_u_i8x64(
-                v60,
+            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v43));
+            let v64 = s::dot4_u_i8x64(
+                v59,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
             );
-            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v44));
-            let v69 = s::dot4_u_i8x64(
-                v60,
+            let x_codes_v65 = k::load_i32(x_codes.at::<4>(v44));
+            let v68 = s::dot4_u_i8x64(
+                v59,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
             );
-            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v45));
-            let v73 = s::dot4_u_i8x64(
-                v60,
+            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v45));
+            let v72 = s::dot4_u_i8x64(
+                v59,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
             );
-            let x_codes_v74 = k::load_i32(x_codes.at::<4>(v46));
-            let v77 = s::dot4_u_i8x64(
-                v60,
+            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v46));
+            let v76 = s::dot4_u_i8x64(
+                v59,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v74)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
             );
-            let x_codes_v78 = k::load_i32(x_codes.at::<4>(v47));
-            let v81 = s::dot4_u_i8x64(
-                v60,
+            let x_codes_v77 = k::load_i32(x_codes.at::<4>(v47));
+            let v80 = s::dot4_u_i8x64(
+                v59,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
             );
-            let x_codes_v82 = k::load_i32(x_codes.at::<4>(v48));
-            let v85 = s::dot4_u_i8x64(
-                v60,
+            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v48));
+            let v84 = s::dot4_u_i8x64(
+                v59,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v82)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
             );
-            let x_codes_v86 = k::load_i32(x_codes.at::<4>(v49));
-            let v89 = s::dot4_u_i8x64(
-                v60,
+            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v49));
+            let v88 = s::dot4_u_i8x64(
+                v59,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
             );
-            let x_codes_v92 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
-            let v95 = s::dot4_u_i8x64(
-                v61,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v92)),
+            let x_codes_v91 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
+            let v94 = s::dot4_u_i8x64(
+                v60,
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
             );
-            let x_codes_v97 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
-            let v100 = s::dot4_u_i8x64(
-                v65,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+            let x_codes_v96 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
+            let v99 = s::dot4_u_i8x64(
+                v64,
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v96)),
             );
-            let x_codes_v102 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
-            let v105 = s::dot4_u_i8x64(
-                v69,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+            let x_codes_v101 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
+            let v104 = s::dot4_u_i8x64(
+                v68,
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v101)),
             );
-            let x_codes_v107 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
-            let v110 = s::dot4_u_i8x64(
-                v73,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
+            let x_codes_v106 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
+            let v109 = s::dot4_u_i8x64(
+                v72,
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v106)),
             );
-            let x_codes_v112 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
-            let v115 = s::dot4_u_i8x64(
-                v77,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v112)),
+            let x_codes_v111 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
+            let v114 = s::dot4_u_i8x64(
+                v76,
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
             );
-            let x_codes_v117 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
-            let v120 = s::dot4_u_i8x64(
-                v81,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v117)),
+            let x_codes_v116 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
+            let v119 = s::dot4_u_i8x64(
+                v80,
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v116)),
             );
-            let x_codes_v122 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
-            let v125 = s::dot4_u_i8x64(
-                v85,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
+            let x_codes_v121 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
+            let v124 = s::dot4_u_i8x64(
+                v84,
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
             );
-            let x_codes_v127 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
-            let v130 = s::dot4_u_i8x64(
-                v89,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v127)),
+            let x_codes_v126 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
+            let v129 = s::dot4_u_i8x64(
+                v88,
+                v55,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
             );
-            let codes_v133 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
-            let v134 = s::and_i8x64(codes_v133, v53);
-            let v135 = s::shr_u_i8x64::<4>(codes_v133);
-            let v136 = s::and_i8x64(v135, v53);
-            let x_codes_v139 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
-            let v142 = s::dot4_u_i8x64(
-                v95,
+            let codes_v132 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
+            let v133 = s::and_i8x64(codes_v132, v53);
+            let v134 = s::shr_u_i8x64::<4>(codes_v132);
+            let x_codes_v137 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
+            let v140 = s::dot4_u_i8x64(
+                v94,
+                v133,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v137)),
+            );
+            let x_codes_v142 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
+            let v145 = s::dot4_u_i8x64(
+                v99,
+                v133,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v142)),
+            );
+            let x_codes_v147 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
+            let v150 = s::dot4_u_i8x64(
+                v104,
+                v133,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
+            );
+            let x_codes_v152 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
+            let v155 = s::dot4_u_i8x64(
+                v109,
+                v133,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
+            );
+            let x_codes_v157 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
+            let v160 = s::dot4_u_i8x64(
+                v114,
+                v133,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
+            );
+            let x_codes_v162 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
+            let v165 = s::dot4_u_i8x64(
+                v119,
+                v133,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
+            );
+            let x_codes_v167 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
+            let v170 = s::dot4_u_i8x64(
+                v124,
+                v133,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
+            );
+            let x_codes_v172 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
+            let v175 = s::dot4_u_i8x64(
+                v129,
+                v133,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v172)),
+            );
+            let x_codes_v178 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
+            let v181 = s::dot4_u_i8x64(
+                v140,
                 v134,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v139)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v178)),
             );
-            let x_codes_v144 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
-            let v147 = s::dot4_u_i8x64(
-                v100,
+            let x_codes_v183 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
+            let v186 = s::dot4_u_i8x64(
+                v145,
                 v134,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v183)),
             );
-            let x_codes_v149 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
-            let v152 = s::dot4_u_i8x64(
-                v105,
+            let x_codes_v188 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
+            let v191 = s::dot4_u_i8x64(
+                v150,
                 v134,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v149)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v188)),
             );
-            let x_codes_v154 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
-            let v157 = s::dot4_u_i8x64(
-                v110,
+            let x_codes_v193 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
+            let v196 = s::dot4_u_i8x64(
+                v155,
                 v134,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v154)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v193)),
             );
-            let x_codes_v159 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
-            let v162 = s::dot4_u_i8x64(
-                v115,
+            let x_codes_v198 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
+            let v201 = s::dot4_u_i8x64(
+                v160,
                 v134,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v198)),
             );
-            let x_codes_v164 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
-            let v167 = s::dot4_u_i8x64(
-                v120,
+            let x_codes_v203 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
+            let v206 = s::dot4_u_i8x64(
+                v165,
                 v134,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v164)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v203)),
             );
-            let x_codes_v169 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
-            let v172 = s::dot4_u_i8x64(
-                v125,
+            let x_codes_v208 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
+            let v211 = s::dot4_u_i8x64(
+                v170,
                 v134,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v169)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v208)),
             );
-            let x_codes_v174 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
-            let v177 = s::dot4_u_i8x64(
-                v130,
+            let x_codes_v213 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
+            let v216 = s::dot4_u_i8x64(
+                v175,
                 v134,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v174)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v213)),
             );
-            let x_codes_v180 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
-            let v183 = s::dot4_u_i8x64(
-                v142,
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v180)),
+            let codes_v219 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
+            let v220 = s::and_i8x64(codes_v219, v53);
+            let v221 = s::shr_u_i8x64::<4>(codes_v219);
+            let x_codes_v224 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
+            let v227 = s::dot4_u_i8x64(
+                v181,
+                v220,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v224)),
             );
-            let x_codes_v185 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
-            let v188 = s::dot4_u_i8x64(
-                v147,
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v185)),
+            let x_codes_v229 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
+            let v232 = s::dot4_u_i8x64(
+                v186,
+                v220,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v229)),
             );
-            let x_codes_v190 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
-            let v193 = s::dot4_u_i8x64(
-                v152,
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v190)),
+            let x_codes_v234 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
+            let v237 = s::dot4_u_i8x64(
+                v191,
+                v220,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v234)),
             );
-            let x_codes_v195 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
-            let v198 = s::dot4_u_i8x64(
-                v157,
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v195)),
+            let x_codes_v239 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
+            let v242 = s::dot4_u_i8x64(
+                v196,
+                v220,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
             );
-            let x_codes_v200 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
-            let v203 = s::dot4_u_i8x64(
-                v162,
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v200)),
+            let x_codes_v244 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
+            let v247 = s::dot4_u_i8x64(
+                v201,
+                v220,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
             );
-            let x_codes_v205 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
-            let v208 = s::dot4_u_i8x64(
-                v167,
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v205)),
+            let x_codes_v249 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
+            let v252 = s::dot4_u_i8x64(
+                v206,
+                v220,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
             );
-            let x_codes_v210 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
-            let v213 = s::dot4_u_i8x64(
-                v172,
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v210)),
+            let x_codes_v254 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
+            let v257 = s::dot4_u_i8x64(
+                v211,
+                v220,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
             );
-            let x_codes_v215 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
-            let v218 = s::dot4_u_i8x64(
-                v177,
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+            let x_codes_v259 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
+            let v262 = s::dot4_u_i8x64(
+                v216,
+                v220,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v259)),
             );
-            let codes_v221 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
-            let v222 = s::and_i8x64(codes_v221, v53);
-            let v223 = s::shr_u_i8x64::<4>(codes_v221);
-            let v224 = s::and_i8x64(v223, v53);
-            let x_codes_v227 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
-            let v230 = s::dot4_u_i8x64(
-                v183,
-                v222,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v227)),
+            let x_codes_v265 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
+            let v268 = s::dot4_u_i8x64(
+                v227,
+                v221,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v265)),
             );
-            let x_codes_v232 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
-            let v235 = s::dot4_u_i8x64(
-                v188,
-                v222,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v232)),
+            let x_codes_v270 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
+            let v273 = s::dot4_u_i8x64(
+                v232,
+                v221,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
             );
-            let x_codes_v237 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
-            let v240 = s::dot4_u_i8x64(
-                v193,
-                v222,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v237)),
+            let x_codes_v275 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
+            let v278 = s::dot4_u_i8x64(
+                v237,
+                v221,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v275)),
             );
-            let x_codes_v242 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
-            let v245 = s::dot4_u_i8x64(
-                v198,
-                v222,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v242)),
+            let x_codes_v280 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
+            let v283 = s::dot4_u_i8x64(
+                v242,
+                v221,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v280)),
             );
-            let x_codes_v247 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
-            let v250 = s::dot4_u_i8x64(
-                v203,
-                v222,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v247)),
+            let x_codes_v285 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
+            let v288 = s::dot4_u_i8x64(
+                v247,
+                v221,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v285)),
             );
-            let x_codes_v252 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
-            let v255 = s::dot4_u_i8x64(
-                v208,
-                v222,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v252)),
+            let x_codes_v290 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
+            let v293 = s::dot4_u_i8x64(
+                v252,
+                v221,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v290)),
             );
-            let x_codes_v257 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
-            let v260 = s::dot4_u_i8x64(
-                v213,
-                v222,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v257)),
+            let x_codes_v295 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
+            let v298 = s::dot4_u_i8x64(
+                v257,
+                v221,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v295)),
             );
-            let x_codes_v262 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
-            let v265 = s::dot4_u_i8x64(
-                v218,
-                v222,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v262)),
+            let x_codes_v300 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
+            let v303 = s::dot4_u_i8x64(
+                v262,
+                v221,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v300)),
             );
-            let x_codes_v268 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
-            let v271 = s::dot4_u_i8x64(
-                v230,
-                v224,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v268)),
+            let codes_v306 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(192)));
+            let v307 = s::and_i8x64(codes_v306, v53);
+            let v308 = s::shr_u_i8x64::<4>(codes_v306);
+            let x_codes_v311 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
+            let v314 = s::dot4_u_i8x64(
+                v268,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v311)),
             );
-            let x_codes_v273 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
-            let v276 = s::dot4_u_i8x64(
-                v235,
-                v224,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v273)),
+            let x_codes_v316 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
+            let v319 = s::dot4_u_i8x64(
+                v273,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v316)),
             );
-            let x_codes_v278 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
-            let v281 = s::dot4_u_i8x64(
-                v240,
-                v224,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v278)),
+            let x_codes_v321 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
+            let v324 = s::dot4_u_i8x64(
+                v278,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v321)),
             );
-            let x_codes_v283 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
-            let v286 = s::dot4_u_i8x64(
-                v245,
-                v224,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v283)),
+            let x_codes_v326 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
+            let v329 = s::dot4_u_i8x64(
+                v283,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v326)),
             );
-            let x_codes_v288 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
-            let v291 = s::dot4_u_i8x64(
-                v250,
-                v224,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v288)),
+            let x_codes_v331 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
+            let v334 = s::dot4_u_i8x64(
+                v288,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v331)),
             );
-            let x_codes_v293 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
-            let v296 = s::dot4_u_i8x64(
-                v255,
-                v224,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
+            let x_codes_v336 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
+            let v339 = s::dot4_u_i8x64(
+                v293,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v336)),
             );
-            let x_codes_v298 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
-            let v301 = s::dot4_u_i8x64(
-                v260,
-                v224,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v298)),
+            let x_codes_v341 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
+            let v344 = s::dot4_u_i8x64(
+                v298,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v341)),
             );
-            let x_codes_v303 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
-            let v306 = s::dot4_u_i8x64(
-                v265,
-                v224,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v303)),
+            let x_codes_v346 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
+            let v349 = s::dot4_u_i8x64(
+                v303,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v346)),
             );
-            let codes_v309 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(192)));
-            let v310 = s::and_i8x64(codes_v309, v53);
-            let v311 = s::shr_u_i8x64::<4>(codes_v309);
-            let v312 = s::and_i8x64(v311, v53);
-            let x_codes_v315 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
-            let v318 = s::dot4_u_i8x64(
-                v271,
-                v310,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v315)),
+            let x_codes_v352 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
+            let v355 = s::dot4_u_i8x64(
+                v314,
+                v308,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v352)),
             );
-            let x_codes_v320 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
-            let v323 = s::dot4_u_i8x64(
-                v276,
-                v310,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v320)),
+            let x_codes_v357 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
+            let v360 = s::dot4_u_i8x64(
+                v319,
+                v308,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v357)),
             );
-            let x_codes_v325 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
-            let v328 = s::dot4_u_i8x64(
-                v281,
-                v310,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
+            let x_codes_v362 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
+            let v365 = s::dot4_u_i8x64(
+                v324,
+                v308,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v362)),
             );
-            let x_codes_v330 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
-            let v333 = s::dot4_u_i8x64(
-                v286,
-                v310,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v330)),
+            let x_codes_v367 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
+            let v370 = s::dot4_u_i8x64(
+                v329,
+                v308,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v367)),
             );
-            let x_codes_v335 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
-            let v338 = s::dot4_u_i8x64(
-                v291,
-                v310,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v335)),
+            let x_codes_v372 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
+            let v375 = s::dot4_u_i8x64(
+                v334,
+                v308,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v372)),
             );
-            let x_codes_v340 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
-            let v343 = s::dot4_u_i8x64(
-                v296,
-                v310,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
+            let x_codes_v377 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
+            let v380 = s::dot4_u_i8x64(
+                v339,
+                v308,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v377)),
             );
-            let x_codes_v345 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
-            let v348 = s::dot4_u_i8x64(
-                v301,
-                v310,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v345)),
+            let x_codes_v382 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
+            let v385 = s::dot4_u_i8x64(
+                v344,
+                v308,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v382)),
             );
-            let x_codes_v350 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
-            let v353 = s::dot4_u_i8x64(
-                v306,
-                v310,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v350)),
+            let x_codes_v387 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
+            let v390 = s::dot4_u_i8x64(
+                v349,
+                v308,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v387)),
             );
-            let x_codes_v356 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
-            let v359 = s::dot4_u_i8x64(
-                v318,
-                v312,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v356)),
-            );
-            let x_codes_v361 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
-            let v364 = s::dot4_u_i8x64(
-                v323,
-                v312,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v361)),
-            );
-            let x_codes_v366 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
-            let v369 = s::dot4_u_i8x64(
-                v328,
-                v312,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v366)),
-            );
-            let x_codes_v371 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
-            let v374 = s::dot4_u_i8x64(
-                v333,
-                v312,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v371)),
-            );
-            let x_codes_v376 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
-            let v379 = s::dot4_u_i8x64(
-                v338,
-                v312,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v376)),
-            );
-            let x_codes_v381 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
-            let v384 = s::dot4_u_i8x64(
-                v343,
-                v312,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v381)),
-            );
-            let x_codes_v386 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
-            let v389 = s::dot4_u_i8x64(
-                v348,
-                v312,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v386)),
-            );
-            let x_codes_v391 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
-            let v394 = s::dot4_u_i8x64(
-                v353,
-                v312,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v391)),
-            );
-            let scales_v396 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
-            let v397 = s::widen_s_i8x16(scales_v396);
-            let v398 = input3.wrapping_add(v36);
-            let x_sums_v399 = k::load_i32(x_sums.at::<4>(v398));
-            let v403 = s::add_i32x16(v359, s::splat_i32(x_sums_v399.wrapping_mul(-8)));
-            let v404 = s::mul_i32x16(v403, v397);
-            let v405 = s::to_float_i32x16(v404);
-            let x_scales_v406 = k::load_f32(x_scales.at::<4>(v398));
-            m0 = s::fma_f32x16(v405, s::splat_f32(x_scales_v406), m0);
-            let v410 = input5.wrapping_add(v36);
-            let x_sums_v411 = k::load_i32(x_sums.at::<4>(v410));
-            let v414 = s::add_i32x16(v364, s::splat_i32(x_sums_v411.wrapping_mul(-8)));
-            let v415 = s::mul_i32x16(v414, v397);
-            let v416 = s::to_float_i32x16(v415);
-            let x_scales_v417 = k::load_f32(x_scales.at::<4>(v410));
-            m1 = s::fma_f32x16(v416, s::splat_f32(x_scales_v417), m1);
-            let v421 = input7.wrapping_add(v36);
-            let x_sums_v422 = k::load_i32(x_sums.at::<4>(v421));
-            let v425 = s::add_i32x16(v369, s::splat_i32(x_sums_v422.wrapping_mul(-8)));
-            let v426 = s::mul_i32x16(v425, v397);
-            let v427 = s::to_float_i32x16(v426);
-            let x_scales_v428 = k::load_f32(x_scales.at::<4>(v421));
-            m2 = s::fma_f32x16(v427, s::splat_f32(x_scales_v428), m2);
-            let v432 = input9.wrapping_add(v36);
-            let x_sums_v433 = k::load_i32(x_sums.at::<4>(v432));
-            let v436 = s::add_i32x16(v374, s::splat_i32(x_sums_v433.wrapping_mul(-8)));
-            let v437 = s::mul_i32x16(v436, v397);
-            let v438 = s::to_float_i32x16(v437);
-            let x_scales_v439 = k::load_f32(x_scales.at::<4>(v432));
-            m3 = s::fma_f32x16(v438, s::splat_f32(x_scales_v439), m3);
-            let v443 = input11.wrapping_add(v36);
-            let x_sums_v444 = k::load_i32(x_sums.at::<4>(v443));
-            let v447 = s::add_i32x16(v379, s::splat_i32(x_sums_v444.wrapping_mul(-8)));
-            let v448 = s::mul_i32x16(v447, v397);
-            let v449 = s::to_float_i32x16(v448);
-            let x_scales_v450 = k::load_f32(x_scales.at::<4>(v443));
-            m4 = s::fma_f32x16(v449, s::splat_f32(x_scales_v450), m4);
-            let v454 = input13.wrapping_add(v36);
-            let x_sums_v455 = k::load_i32(x_sums.at::<4>(v454));
-            let v458 = s::add_i32x16(v384, s::splat_i32(x_sums_v455.wrapping_mul(-8)));
-            let v459 = s::mul_i32x16(v458, v397);
-            let v460 = s::to_float_i32x16(v459);
-            let x_scales_v461 = k::load_f32(x_scales.at::<4>(v454));
-            m5 = s::fma_f32x16(v460, s::splat_f32(x_scales_v461), m5);
-            let v465 = input15.wrapping_add(v36);
-            let x_sums_v466 = k::load_i32(x_sums.at::<4>(v465));
-            let v469 = s::add_i32x16(v389, s::splat_i32(x_sums_v466.wrapping_mul(-8)));
-            let v470 = s::mul_i32x16(v469, v397);
-            let v471 = s::to_float_i32x16(v470);
-            let x_scales_v472 = k::load_f32(x_scales.at::<4>(v465));
-            m6 = s::fma_f32x16(v471, s::splat_f32(x_scales_v472), m6);
-            let v476 = input17.wrapping_add(v36);
-            let x_sums_v477 = k::load_i32(x_sums.at::<4>(v476));
-            let v480 = s::add_i32x16(v394, s::splat_i32(x_sums_v477.wrapping_mul(-8)));
-            let v481 = s::mul_i32x16(v480, v397);
-            let v482 = s::to_float_i32x16(v481);
-            let x_scales_v483 = k::load_f32(x_scales.at::<4>(v476));
-            m7 = s::fma_f32x16(v482, s::splat_f32(x_scales_v483), m7);
+            let scales_v392 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
+            let v393 = s::widen_s_i8x16(scales_v392);
+            let v394 = input3.wrapping_add(v36);
+            let x_sums_v395 = k::load_i32(x_sums.at::<4>(v394));
+            let v399 = s::add_i32x16(v355, s::splat_i32(x_sums_v395.wrapping_mul(-8)));
+            let v400 = s::mul_i32x16(v399, v393);
+            let v401 = s::to_float_i32x16(v400);
+            let x_scales_v402 = k::load_f32(x_scales.at::<4>(v394));
+            m0 = s::fma_f32x16(v401, s::splat_f32(x_scales_v402), m0);
+            let v406 = input5.wrapping_add(v36);
+            let x_sums_v407 = k::load_i32(x_sums.at::<4>(v406));
+            let v410 = s::add_i32x16(v360, s::splat_i32(x_sums_v407.wrapping_mul(-8)));
+            let v411 = s::mul_i32x16(v410, v393);
+            let v412 = s::to_float_i32x16(v411);
+            let x_scales_v413 = k::load_f32(x_scales.at::<4>(v406));
+            m1 = s::fma_f32x16(v412, s::splat_f32(x_scales_v413), m1);
+            let v417 = input7.wrapping_add(v36);
+            let x_sums_v418 = k::load_i32(x_sums.at::<4>(v417));
+            let v421 = s::add_i32x16(v365, s::splat_i32(x_sums_v418.wrapping_mul(-8)));
+            let v422 = s::mul_i32x16(v421, v393);
+            let v423 = s::to_float_i32x16(v422);
+            let x_scales_v424 = k::load_f32(x_scales.at::<4>(v417));
+            m2 = s::fma_f32x16(v423, s::splat_f32(x_scales_v424), m2);
+            let v428 = input9.wrapping_add(v36);
+            let x_sums_v429 = k::load_i32(x_sums.at::<4>(v428));
+            let v432 = s::add_i32x16(v370, s::splat_i32(x_sums_v429.wrapping_mul(-8)));
+            let v433 = s::mul_i32x16(v432, v393);
+            let v434 = s::to_float_i32x16(v433);
+            let x_scales_v435 = k::load_f32(x_scales.at::<4>(v428));
+            m3 = s::fma_f32x16(v434, s::splat_f32(x_scales_v435), m3);
+            let v439 = input11.wrapping_add(v36);
+            let x_sums_v440 = k::load_i32(x_sums.at::<4>(v439));
+            let v443 = s::add_i32x16(v375, s::splat_i32(x_sums_v440.wrapping_mul(-8)));
+            let v444 = s::mul_i32x16(v443, v393);
+            let v445 = s::to_float_i32x16(v444);
+            let x_scales_v446 = k::load_f32(x_scales.at::<4>(v439));
+            m4 = s::fma_f32x16(v445, s::splat_f32(x_scales_v446), m4);
+            let v450 = input13.wrapping_add(v36);
+            let x_sums_v451 = k::load_i32(x_sums.at::<4>(v450));
+            let v454 = s::add_i32x16(v380, s::splat_i32(x_sums_v451.wrapping_mul(-8)));
+            let v455 = s::mul_i32x16(v454, v393);
+            let v456 = s::to_float_i32x16(v455);
+            let x_scales_v457 = k::load_f32(x_scales.at::<4>(v450));
+            m5 = s::fma_f32x16(v456, s::splat_f32(x_scales_v457), m5);
+            let v461 = input15.wrapping_add(v36);
+            let x_sums_v462 = k::load_i32(x_sums.at::<4>(v461));
+            let v465 = s::add_i32x16(v385, s::splat_i32(x_sums_v462.wrapping_mul(-8)));
+            let v466 = s::mul_i32x16(v465, v393);
+            let v467 = s::to_float_i32x16(v466);
+            let x_scales_v468 = k::load_f32(x_scales.at::<4>(v461));
+            m6 = s::fma_f32x16(v467, s::splat_f32(x_scales_v468), m6);
+            let v472 = input17.wrapping_add(v36);
+            let x_sums_v473 = k::load_i32(x_sums.at::<4>(v472));
+            let v476 = s::add_i32x16(v390, s::splat_i32(x_sums_v473.wrapping_mul(-8)));
+            let v477 = s::mul_i32x16(v476, v393);
+            let v478 = s::to_float_i32x16(v477);
+            let x_scales_v479 = k::load_f32(x_scales.at::<4>(v472));
+            m7 = s::fma_f32x16(v478, s::splat_f32(x_scales_v479), m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -1902,76 +1890,72 @@ unsafe extern "C" fn dot_l4_1(
             let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v19 = s::and_i8x64(codes_v15, v18);
             let v20 = s::shr_u_i8x64::<4>(codes_v15);
-            let v21 = s::and_i8x64(v20, v18);
-            let x_codes_v22 = k::load_i32(x_codes.at::<4>(v14));
-            let v26 = s::dot4_u_i8x64(
+            let x_codes_v21 = k::load_i32(x_codes.at::<4>(v14));
+            let v25 = s::dot4_u_i8x64(
                 s::splat_i32(0),
                 v19,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v22)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v21)),
             );
-            let x_codes_v29 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
-            let v32 = s::dot4_u_i8x64(
-                v26,
-                v21,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v29)),
+            let x_codes_v28 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v31 = s::dot4_u_i8x64(
+                v25,
+                v20,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v28)),
             );
-            let codes_v35 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
-            let v36 = s::and_i8x64(codes_v35, v18);
-            let v37 = s::shr_u_i8x64::<4>(codes_v35);
-            let v38 = s::and_i8x64(v37, v18);
-            let x_codes_v41 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
-            let v44 = s::dot4_u_i8x64(
-                v32,
+            let codes_v34 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v35 = s::and_i8x64(codes_v34, v18);
+            let v36 = s::shr_u_i8x64::<4>(codes_v34);
+            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v42 = s::dot4_u_i8x64(
+                v31,
+                v35,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+            );
+            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v48 = s::dot4_u_i8x64(
+                v42,
                 v36,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
             );
-            let x_codes_v47 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
-            let v50 = s::dot4_u_i8x64(
-                v44,
-                v38,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v47)),
+            let codes_v51 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v52 = s::and_i8x64(codes_v51, v18);
+            let v53 = s::shr_u_i8x64::<4>(codes_v51);
+            let x_codes_v56 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v59 = s::dot4_u_i8x64(
+                v48,
+                v52,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
             );
-            let codes_v53 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
-            let v54 = s::and_i8x64(codes_v53, v18);
-            let v55 = s::shr_u_i8x64::<4>(codes_v53);
-            let v56 = s::and_i8x64(v55, v18);
-            let x_codes_v59 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
-            let v62 = s::dot4_u_i8x64(
-                v50,
-                v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v59)),
+            let x_codes_v62 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v65 = s::dot4_u_i8x64(
+                v59,
+                v53,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
             );
-            let x_codes_v65 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
-            let v68 = s::dot4_u_i8x64(
-                v62,
-                v56,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
+            let codes_v68 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
+            let v69 = s::and_i8x64(codes_v68, v18);
+            let v70 = s::shr_u_i8x64::<4>(codes_v68);
+            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v76 = s::dot4_u_i8x64(
+                v65,
+                v69,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
             );
-            let codes_v71 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
-            let v72 = s::and_i8x64(codes_v71, v18);
-            let v73 = s::shr_u_i8x64::<4>(codes_v71);
-            let v74 = s::and_i8x64(v73, v18);
-            let x_codes_v77 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
-            let v80 = s::dot4_u_i8x64(
-                v68,
-                v72,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+            let x_codes_v79 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v82 = s::dot4_u_i8x64(
+                v76,
+                v70,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
             );
-            let x_codes_v83 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
-            let v86 = s::dot4_u_i8x64(
-                v80,
-                v74,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
-            );
-            let scales_v88 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
-            let v89 = s::widen_s_i8x16(scales_v88);
-            let v90 = input3.wrapping_add(v8);
-            let x_sums_v91 = k::load_i32(x_sums.at::<4>(v90));
-            let v95 = s::add_i32x16(v86, s::splat_i32(x_sums_v91.wrapping_mul(-8)));
-            let v96 = s::mul_i32x16(v95, v89);
-            let v97 = s::to_float_i32x16(v96);
-            let x_scales_v98 = k::load_f32(x_scales.at::<4>(v90));
-            m0 = s::fma_f32x16(v97, s::splat_f32(x_scales_v98), m0);
+            let scales_v84 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v85 = s::widen_s_i8x16(scales_v84);
+            let v86 = input3.wrapping_add(v8);
+            let x_sums_v87 = k::load_i32(x_sums.at::<4>(v86));
+            let v91 = s::add_i32x16(v82, s::splat_i32(x_sums_v87.wrapping_mul(-8)));
+            let v92 = s::mul_i32x16(v91, v85);
+            let v93 = s::to_float_i32x16(v92);
+            let x_scales_v94 = k::load_f32(x_scales.at::<4>(v86));
+            m0 = s::fma_f32x16(v93, s::splat_f32(x_scales_v94), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }

@@ -52,297 +52,299 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                 let v10 = s::splat_f32(0.0);
                 let mut acc = v10;
                 let mut acc_m1 = v10;
+                let block_count = 2;
                 let first_block = unit * 2;
-                let v13 = v6 * 64;
-                let v14 = v6 * 2;
-                let v15 = v8 * 64;
-                let v16 = v8 * 2;
-                for v17 in 0..2 {
-                    let v18 = first_block + v17;
-                    let v20 = v18 * 256;
-                    let v22 = v17 * 32;
-                    let v23 = v13 + v22;
-                    let v24 = v15 + v22;
-                    let codes_v25 = s::load_i8x64(codes.at::<64>(v20));
-                    let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v29 = s::and_i8x64(codes_v25, v28);
-                    let v30 = s::shr_u_i8x64::<4>(codes_v25);
-                    let v31 = s::lanes_i8x16([
+                let v19 = v6 * 64;
+                let v20 = v6 * 2;
+                let v21 = v8 * 64;
+                let v22 = v8 * 2;
+                for v24 in 0..block_count {
+                    let v25 = first_block + v24;
+                    let v27 = v25 * 256;
+                    let v29 = v24 * 32;
+                    let v30 = v19 + v29;
+                    let v31 = v21 + v29;
+                    let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                    let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v36 = s::and_i8x64(codes_v32, v35);
+                    let v37 = s::shr_u_i8x64::<4>(codes_v32);
+                    let v38 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v32 = s::lookup_i8x64(v31, v29);
-                    let v33 = s::lookup_i8x64(v31, v30);
-                    let x_codes_v34 = k::load_i32(x_codes.at::<4>(v23));
-                    let v37 = s::dot2_u_i8x64(
-                        v32,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v34)),
+                    let v39 = s::lookup_i8x64(v38, v36);
+                    let v40 = s::lookup_i8x64(v38, v37);
+                    let x_codes_v41 = k::load_i32(x_codes.at::<4>(v30));
+                    let v44 = s::dot2_u_i8x64(
+                        v39,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
                     );
-                    let v40 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v41 = s::dot_words_i16x32(v37, v40);
-                    let x_codes_v42 = k::load_i32(x_codes.at::<4>(v24));
-                    let v45 = s::dot2_u_i8x64(
-                        v32,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
-                    );
-                    let v46 = s::dot_words_i16x32(v45, v40);
-                    let x_codes_v49 = k::load_i32(x_codes.at::<4>(v23 + 16));
+                    let v47 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v48 = s::dot_words_i16x32(v44, v47);
+                    let x_codes_v49 = k::load_i32(x_codes.at::<4>(v31));
                     let v52 = s::dot2_u_i8x64(
-                        v33,
+                        v39,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
                     );
-                    let v53 = s::dot_words_i16x32(v52, v40);
-                    let v54 = s::add_i32x16(v41, v53);
-                    let x_codes_v56 = k::load_i32(x_codes.at::<4>(v24 + 16));
+                    let v53 = s::dot_words_i16x32(v52, v47);
+                    let x_codes_v56 = k::load_i32(x_codes.at::<4>(v30 + 16));
                     let v59 = s::dot2_u_i8x64(
-                        v33,
+                        v40,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
                     );
-                    let v60 = s::dot_words_i16x32(v59, v40);
-                    let v61 = s::add_i32x16(v46, v60);
-                    let codes_v63 = s::load_i8x64(codes.at::<64>(v20 + 64));
-                    let v64 = s::and_i8x64(codes_v63, v28);
-                    let v65 = s::shr_u_i8x64::<4>(codes_v63);
-                    let v66 = s::lookup_i8x64(v31, v64);
-                    let v67 = s::lookup_i8x64(v31, v65);
-                    let x_codes_v70 = k::load_i32(x_codes.at::<4>(v23 + 4));
-                    let v73 = s::dot2_u_i8x64(
-                        v66,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+                    let v60 = s::dot_words_i16x32(v59, v47);
+                    let v61 = s::add_i32x16(v48, v60);
+                    let x_codes_v63 = k::load_i32(x_codes.at::<4>(v31 + 16));
+                    let v66 = s::dot2_u_i8x64(
+                        v40,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v63)),
                     );
-                    let v74 = s::dot_words_i16x32(v73, v40);
-                    let v75 = s::add_i32x16(v54, v74);
-                    let x_codes_v77 = k::load_i32(x_codes.at::<4>(v24 + 4));
-                    let v80 = s::dot2_u_i8x64(
-                        v66,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                    let v67 = s::dot_words_i16x32(v66, v47);
+                    let v68 = s::add_i32x16(v53, v67);
+                    let codes_v71 = s::load_i8x64(codes.at::<64>(v27 + 64));
+                    let v72 = s::and_i8x64(codes_v71, v35);
+                    let v73 = s::shr_u_i8x64::<4>(codes_v71);
+                    let v74 = s::lookup_i8x64(v38, v72);
+                    let v75 = s::lookup_i8x64(v38, v73);
+                    let x_codes_v78 = k::load_i32(x_codes.at::<4>(v30 + 4));
+                    let v81 = s::dot2_u_i8x64(
+                        v74,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
                     );
-                    let v81 = s::dot_words_i16x32(v80, v40);
-                    let v82 = s::add_i32x16(v61, v81);
-                    let x_codes_v85 = k::load_i32(x_codes.at::<4>(v23 + 20));
+                    let v82 = s::dot_words_i16x32(v81, v47);
+                    let v83 = s::add_i32x16(v61, v82);
+                    let x_codes_v85 = k::load_i32(x_codes.at::<4>(v31 + 4));
                     let v88 = s::dot2_u_i8x64(
-                        v67,
+                        v74,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
                     );
-                    let v89 = s::dot_words_i16x32(v88, v40);
-                    let v90 = s::add_i32x16(v75, v89);
-                    let x_codes_v92 = k::load_i32(x_codes.at::<4>(v24 + 20));
-                    let v95 = s::dot2_u_i8x64(
-                        v67,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v92)),
+                    let v89 = s::dot_words_i16x32(v88, v47);
+                    let v90 = s::add_i32x16(v68, v89);
+                    let x_codes_v93 = k::load_i32(x_codes.at::<4>(v30 + 20));
+                    let v96 = s::dot2_u_i8x64(
+                        v75,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
                     );
-                    let v96 = s::dot_words_i16x32(v95, v40);
-                    let v97 = s::add_i32x16(v82, v96);
-                    let codes_v100 = s::load_i8x64(codes.at::<64>(v20 + 128));
-                    let v101 = s::and_i8x64(codes_v100, v28);
-                    let v102 = s::shr_u_i8x64::<4>(codes_v100);
-                    let v103 = s::lookup_i8x64(v31, v101);
-                    let v104 = s::lookup_i8x64(v31, v102);
-                    let x_codes_v107 = k::load_i32(x_codes.at::<4>(v23 + 8));
-                    let v110 = s::dot2_u_i8x64(
-                        v103,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
+                    let v97 = s::dot_words_i16x32(v96, v47);
+                    let v98 = s::add_i32x16(v83, v97);
+                    let x_codes_v100 = k::load_i32(x_codes.at::<4>(v31 + 20));
+                    let v103 = s::dot2_u_i8x64(
+                        v75,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v100)),
                     );
-                    let v111 = s::dot_words_i16x32(v110, v40);
-                    let v112 = s::add_i32x16(v90, v111);
-                    let x_codes_v114 = k::load_i32(x_codes.at::<4>(v24 + 8));
-                    let v117 = s::dot2_u_i8x64(
-                        v103,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+                    let v104 = s::dot_words_i16x32(v103, v47);
+                    let v105 = s::add_i32x16(v90, v104);
+                    let codes_v108 = s::load_i8x64(codes.at::<64>(v27 + 128));
+                    let v109 = s::and_i8x64(codes_v108, v35);
+                    let v110 = s::shr_u_i8x64::<4>(codes_v108);
+                    let v111 = s::lookup_i8x64(v38, v109);
+                    let v112 = s::lookup_i8x64(v38, v110);
+                    let x_codes_v115 = k::load_i32(x_codes.at::<4>(v30 + 8));
+                    let v118 = s::dot2_u_i8x64(
+                        v111,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
                     );
-                    let v118 = s::dot_words_i16x32(v117, v40);
-                    let v119 = s::add_i32x16(v97, v118);
-                    let x_codes_v122 = k::load_i32(x_codes.at::<4>(v23 + 24));
+                    let v119 = s::dot_words_i16x32(v118, v47);
+                    let v120 = s::add_i32x16(v98, v119);
+                    let x_codes_v122 = k::load_i32(x_codes.at::<4>(v31 + 8));
                     let v125 = s::dot2_u_i8x64(
-                        v104,
+                        v111,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
                     );
-                    let v126 = s::dot_words_i16x32(v125, v40);
-                    let v127 = s::add_i32x16(v112, v126);
-                    let x_codes_v129 = k::load_i32(x_codes.at::<4>(v24 + 24));
-                    let v132 = s::dot2_u_i8x64(
-                        v104,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+                    let v126 = s::dot_words_i16x32(v125, v47);
+                    let v127 = s::add_i32x16(v105, v126);
+                    let x_codes_v130 = k::load_i32(x_codes.at::<4>(v30 + 24));
+                    let v133 = s::dot2_u_i8x64(
+                        v112,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v130)),
                     );
-                    let v133 = s::dot_words_i16x32(v132, v40);
-                    let v134 = s::add_i32x16(v119, v133);
-                    let codes_v137 = s::load_i8x64(codes.at::<64>(v20 + 192));
-                    let v138 = s::and_i8x64(codes_v137, v28);
-                    let v139 = s::shr_u_i8x64::<4>(codes_v137);
-                    let v140 = s::lookup_i8x64(v31, v138);
-                    let v141 = s::lookup_i8x64(v31, v139);
-                    let x_codes_v144 = k::load_i32(x_codes.at::<4>(v23 + 12));
-                    let v147 = s::dot2_u_i8x64(
-                        v140,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
+                    let v134 = s::dot_words_i16x32(v133, v47);
+                    let v135 = s::add_i32x16(v120, v134);
+                    let x_codes_v137 = k::load_i32(x_codes.at::<4>(v31 + 24));
+                    let v140 = s::dot2_u_i8x64(
+                        v112,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v137)),
                     );
-                    let v148 = s::dot_words_i16x32(v147, v40);
-                    let v149 = s::add_i32x16(v127, v148);
-                    let x_codes_v151 = k::load_i32(x_codes.at::<4>(v24 + 12));
-                    let v154 = s::dot2_u_i8x64(
-                        v140,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v151)),
+                    let v141 = s::dot_words_i16x32(v140, v47);
+                    let v142 = s::add_i32x16(v127, v141);
+                    let codes_v145 = s::load_i8x64(codes.at::<64>(v27 + 192));
+                    let v146 = s::and_i8x64(codes_v145, v35);
+                    let v147 = s::shr_u_i8x64::<4>(codes_v145);
+                    let v148 = s::lookup_i8x64(v38, v146);
+                    let v149 = s::lookup_i8x64(v38, v147);
+                    let x_codes_v152 = k::load_i32(x_codes.at::<4>(v30 + 12));
+                    let v155 = s::dot2_u_i8x64(
+                        v148,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
                     );
-                    let v155 = s::dot_words_i16x32(v154, v40);
-                    let v156 = s::add_i32x16(v134, v155);
-                    let x_codes_v159 = k::load_i32(x_codes.at::<4>(v23 + 28));
+                    let v156 = s::dot_words_i16x32(v155, v47);
+                    let v157 = s::add_i32x16(v135, v156);
+                    let x_codes_v159 = k::load_i32(x_codes.at::<4>(v31 + 12));
                     let v162 = s::dot2_u_i8x64(
-                        v141,
+                        v148,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
                     );
-                    let v163 = s::dot_words_i16x32(v162, v40);
-                    let v164 = s::add_i32x16(v149, v163);
-                    let x_codes_v166 = k::load_i32(x_codes.at::<4>(v24 + 28));
-                    let v169 = s::dot2_u_i8x64(
-                        v141,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v166)),
+                    let v163 = s::dot_words_i16x32(v162, v47);
+                    let v164 = s::add_i32x16(v142, v163);
+                    let x_codes_v167 = k::load_i32(x_codes.at::<4>(v30 + 28));
+                    let v170 = s::dot2_u_i8x64(
+                        v149,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
                     );
-                    let v170 = s::dot_words_i16x32(v169, v40);
-                    let v171 = s::add_i32x16(v156, v170);
-                    let scales_v173 = s::load_i8x16(scales.at::<16>(v18 * 16));
-                    let v174 = s::widen_s_i8x16(scales_v173);
-                    let v175 = s::splat_i32(1);
-                    let v176 = s::or_i32x16(v174, v175);
-                    let v177 = s::and_i32x16(v174, v175);
-                    let v178 = s::shl_i32x16::<1>(v177);
-                    let v180 = s::sub_i32x16(v178, s::splat_i32(64));
-                    let v181 = v14 + v17;
-                    let x_sums_v182 = k::load_i32(x_sums.at::<4>(v181));
-                    let v184 = s::mul_i32x16(v180, s::splat_i32(x_sums_v182));
-                    let v185 = s::add_i32x16(v164, v184);
-                    let v186 = s::mul_i32x16(v185, v176);
-                    let v187 = s::to_float_i32x16(v186);
-                    let x_scales_v188 = k::load_f32(x_scales.at::<4>(v181));
-                    acc = s::fma_f32x16(v187, s::splat_f32(x_scales_v188), acc);
-                    let v192 = v16 + v17;
-                    let x_sums_v193 = k::load_i32(x_sums.at::<4>(v192));
-                    let v195 = s::mul_i32x16(v180, s::splat_i32(x_sums_v193));
-                    let v196 = s::add_i32x16(v171, v195);
-                    let v197 = s::mul_i32x16(v196, v176);
-                    let v198 = s::to_float_i32x16(v197);
-                    let x_scales_v199 = k::load_f32(x_scales.at::<4>(v192));
-                    acc_m1 = s::fma_f32x16(v198, s::splat_f32(x_scales_v199), acc_m1);
+                    let v171 = s::dot_words_i16x32(v170, v47);
+                    let v172 = s::add_i32x16(v157, v171);
+                    let x_codes_v174 = k::load_i32(x_codes.at::<4>(v31 + 28));
+                    let v177 = s::dot2_u_i8x64(
+                        v149,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v174)),
+                    );
+                    let v178 = s::dot_words_i16x32(v177, v47);
+                    let v179 = s::add_i32x16(v164, v178);
+                    let scales_v181 = s::load_i8x16(scales.at::<16>(v25 * 16));
+                    let v182 = s::widen_s_i8x16(scales_v181);
+                    let v184 = s::splat_i32(1);
+                    let v185 = s::or_i32x16(v182, v184);
+                    let v186 = s::and_i32x16(v182, v184);
+                    let v187 = s::shl_i32x16::<1>(v186);
+                    let v189 = s::sub_i32x16(v187, s::splat_i32(64));
+                    let v190 = v20 + v24;
+                    let x_sums_v191 = k::load_i32(x_sums.at::<4>(v190));
+                    let v193 = s::mul_i32x16(v189, s::splat_i32(x_sums_v191));
+                    let v194 = s::add_i32x16(v172, v193);
+                    let v195 = s::mul_i32x16(v194, v185);
+                    let v196 = s::to_float_i32x16(v195);
+                    let x_scales_v197 = k::load_f32(x_scales.at::<4>(v190));
+                    acc = s::fma_f32x16(v196, s::splat_f32(x_scales_v197), acc);
+                    let v201 = v22 + v24;
+                    let x_sums_v202 = k::load_i32(x_sums.at::<4>(v201));
+                    let v204 = s::mul_i32x16(v189, s::splat_i32(x_sums_v202));
+                    let v205 = s::add_i32x16(v179, v204);
+                    let v206 = s::mul_i32x16(v205, v185);
+                    let v207 = s::to_float_i32x16(v206);
+                    let x_scales_v208 = k::load_f32(x_scales.at::<4>(v201));
+                    acc_m1 = s::fma_f32x16(v207, s::splat_f32(x_scales_v208), acc_m1);
                 }
-                let v204 = unit * 16;
-                let row_scales_v205 = s::load_f32x16(row_scales.at::<64>(v204));
+                let v213 = unit * 16;
+                let row_scales_v214 = s::load_f32x16(row_scales.at::<64>(v213));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v204),
-                    s::mul_f32x16(acc, row_scales_v205),
+                    y.at_mut::<64>(v6 * 32 + v213),
+                    s::mul_f32x16(acc, row_scales_v214),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v204),
-                    s::mul_f32x16(acc_m1, row_scales_v205),
+                    y.at_mut::<64>(v8 * 32 + v213),
+                    s::mul_f32x16(acc_m1, row_scales_v214),
                 );
             }
-            for v216 in v4 * 2..row_count {
+            for v225 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let first_block_v219 = unit * 2;
-                let v221 = v216 * 64;
-                let v222 = v216 * 2;
-                for v223 in 0..2 {
-                    let v224 = first_block_v219 + v223;
-                    let v226 = v224 * 256;
-                    let v229 = v221 + v223 * 32;
-                    let codes_v230 = s::load_i8x64(codes.at::<64>(v226));
-                    let v233 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v234 = s::and_i8x64(codes_v230, v233);
-                    let v235 = s::shr_u_i8x64::<4>(codes_v230);
-                    let v236 = s::lanes_i8x16([
+                let block_count_v232 = 2;
+                let first_block_v233 = unit * 2;
+                let v234 = v225 * 64;
+                let v235 = v225 * 2;
+                for v237 in 0..block_count_v232 {
+                    let v238 = first_block_v233 + v237;
+                    let v240 = v238 * 256;
+                    let v243 = v234 + v237 * 32;
+                    let codes_v244 = s::load_i8x64(codes.at::<64>(v240));
+                    let v247 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v248 = s::and_i8x64(codes_v244, v247);
+                    let v249 = s::shr_u_i8x64::<4>(codes_v244);
+                    let v250 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v237 = s::lookup_i8x64(v236, v234);
-                    let v238 = s::lookup_i8x64(v236, v235);
-                    let x_codes_v239 = k::load_i32(x_codes.at::<4>(v229));
-                    let v242 = s::dot2_u_i8x64(
-                        v237,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
+                    let v251 = s::lookup_i8x64(v250, v248);
+                    let v252 = s::lookup_i8x64(v250, v249);
+                    let x_codes_v253 = k::load_i32(x_codes.at::<4>(v243));
+                    let v256 = s::dot2_u_i8x64(
+                        v251,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v253)),
                     );
-                    let v245 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v246 = s::dot_words_i16x32(v242, v245);
-                    let x_codes_v249 = k::load_i32(x_codes.at::<4>(v229 + 16));
-                    let v252 = s::dot2_u_i8x64(
-                        v238,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
-                    );
-                    let v253 = s::dot_words_i16x32(v252, v245);
-                    let v254 = s::add_i32x16(v246, v253);
-                    let codes_v256 = s::load_i8x64(codes.at::<64>(v226 + 64));
-                    let v257 = s::and_i8x64(codes_v256, v233);
-                    let v258 = s::shr_u_i8x64::<4>(codes_v256);
-                    let v259 = s::lookup_i8x64(v236, v257);
-                    let v260 = s::lookup_i8x64(v236, v258);
-                    let x_codes_v263 = k::load_i32(x_codes.at::<4>(v229 + 4));
+                    let v259 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v260 = s::dot_words_i16x32(v256, v259);
+                    let x_codes_v263 = k::load_i32(x_codes.at::<4>(v243 + 16));
                     let v266 = s::dot2_u_i8x64(
-                        v259,
+                        v252,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v263)),
                     );
-                    let v267 = s::dot_words_i16x32(v266, v245);
-                    let v268 = s::add_i32x16(v254, v267);
-                    let x_codes_v271 = k::load_i32(x_codes.at::<4>(v229 + 20));
-                    let v274 = s::dot2_u_i8x64(
-                        v260,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v271)),
+                    let v267 = s::dot_words_i16x32(v266, v259);
+                    let v268 = s::add_i32x16(v260, v267);
+                    let codes_v271 = s::load_i8x64(codes.at::<64>(v240 + 64));
+                    let v272 = s::and_i8x64(codes_v271, v247);
+                    let v273 = s::shr_u_i8x64::<4>(codes_v271);
+                    let v274 = s::lookup_i8x64(v250, v272);
+                    let v275 = s::lookup_i8x64(v250, v273);
+                    let x_codes_v278 = k::load_i32(x_codes.at::<4>(v243 + 4));
+                    let v281 = s::dot2_u_i8x64(
+                        v274,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v278)),
                     );
-                    let v275 = s::dot_words_i16x32(v274, v245);
-                    let v276 = s::add_i32x16(v268, v275);
-                    let codes_v279 = s::load_i8x64(codes.at::<64>(v226 + 128));
-                    let v280 = s::and_i8x64(codes_v279, v233);
-                    let v281 = s::shr_u_i8x64::<4>(codes_v279);
-                    let v282 = s::lookup_i8x64(v236, v280);
-                    let v283 = s::lookup_i8x64(v236, v281);
-                    let x_codes_v286 = k::load_i32(x_codes.at::<4>(v229 + 8));
+                    let v282 = s::dot_words_i16x32(v281, v259);
+                    let v283 = s::add_i32x16(v268, v282);
+                    let x_codes_v286 = k::load_i32(x_codes.at::<4>(v243 + 20));
                     let v289 = s::dot2_u_i8x64(
-                        v282,
+                        v275,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v286)),
                     );
-                    let v290 = s::dot_words_i16x32(v289, v245);
-                    let v291 = s::add_i32x16(v276, v290);
-                    let x_codes_v294 = k::load_i32(x_codes.at::<4>(v229 + 24));
-                    let v297 = s::dot2_u_i8x64(
-                        v283,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v294)),
+                    let v290 = s::dot_words_i16x32(v289, v259);
+                    let v291 = s::add_i32x16(v283, v290);
+                    let codes_v294 = s::load_i8x64(codes.at::<64>(v240 + 128));
+                    let v295 = s::and_i8x64(codes_v294, v247);
+                    let v296 = s::shr_u_i8x64::<4>(codes_v294);
+                    let v297 = s::lookup_i8x64(v250, v295);
+                    let v298 = s::lookup_i8x64(v250, v296);
+                    let x_codes_v301 = k::load_i32(x_codes.at::<4>(v243 + 8));
+                    let v304 = s::dot2_u_i8x64(
+                        v297,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v301)),
                     );
-                    let v298 = s::dot_words_i16x32(v297, v245);
-                    let v299 = s::add_i32x16(v291, v298);
-                    let codes_v302 = s::load_i8x64(codes.at::<64>(v226 + 192));
-                    let v303 = s::and_i8x64(codes_v302, v233);
-                    let v304 = s::shr_u_i8x64::<4>(codes_v302);
-                    let v305 = s::lookup_i8x64(v236, v303);
-                    let v306 = s::lookup_i8x64(v236, v304);
-                    let x_codes_v309 = k::load_i32(x_codes.at::<4>(v229 + 12));
+                    let v305 = s::dot_words_i16x32(v304, v259);
+                    let v306 = s::add_i32x16(v291, v305);
+                    let x_codes_v309 = k::load_i32(x_codes.at::<4>(v243 + 24));
                     let v312 = s::dot2_u_i8x64(
-                        v305,
+                        v298,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v309)),
                     );
-                    let v313 = s::dot_words_i16x32(v312, v245);
-                    let v314 = s::add_i32x16(v299, v313);
-                    let x_codes_v317 = k::load_i32(x_codes.at::<4>(v229 + 28));
-                    let v320 = s::dot2_u_i8x64(
-                        v306,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v317)),
+                    let v313 = s::dot_words_i16x32(v312, v259);
+                    let v314 = s::add_i32x16(v306, v313);
+                    let codes_v317 = s::load_i8x64(codes.at::<64>(v240 + 192));
+                    let v318 = s::and_i8x64(codes_v317, v247);
+                    let v319 = s::shr_u_i8x64::<4>(codes_v317);
+                    let v320 = s::lookup_i8x64(v250, v318);
+                    let v321 = s::lookup_i8x64(v250, v319);
+                    let x_codes_v324 = k::load_i32(x_codes.at::<4>(v243 + 12));
+                    let v327 = s::dot2_u_i8x64(
+                        v320,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v324)),
                     );
-                    let v321 = s::dot_words_i16x32(v320, v245);
-                    let v322 = s::add_i32x16(v314, v321);
-                    let scales_v324 = s::load_i8x16(scales.at::<16>(v224 * 16));
-                    let v325 = s::widen_s_i8x16(scales_v324);
-                    let v327 = s::splat_i32(1);
-                    let v328 = s::or_i32x16(v325, v327);
-                    let v329 = s::and_i32x16(v325, v327);
-                    let v330 = s::shl_i32x16::<1>(v329);
-                    let v332 = s::sub_i32x16(v330, s::splat_i32(64));
-                    let v333 = v222 + v223;
-                    let x_sums_v334 = k::load_i32(x_sums.at::<4>(v333));
-                    let v336 = s::mul_i32x16(v332, s::splat_i32(x_sums_v334));
-                    let v337 = s::add_i32x16(v322, v336);
-                    let v338 = s::mul_i32x16(v337, v328);
-                    let v339 = s::to_float_i32x16(v338);
-                    let x_scales_v340 = k::load_f32(x_scales.at::<4>(v333));
-                    acc_m2 = s::fma_f32x16(v339, s::splat_f32(x_scales_v340), acc_m2);
+                    let v328 = s::dot_words_i16x32(v327, v259);
+                    let v329 = s::add_i32x16(v314, v328);
+                    let x_codes_v332 = k::load_i32(x_codes.at::<4>(v243 + 28));
+                    let v335 = s::dot2_u_i8x64(
+                        v321,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v332)),
+                    );
+                    let v336 = s::dot_words_i16x32(v335, v259);
+                    let v337 = s::add_i32x16(v329, v336);
+                    let scales_v339 = s::load_i8x16(scales.at::<16>(v238 * 16));
+                    let v340 = s::widen_s_i8x16(scales_v339);
+                    let v342 = s::splat_i32(1);
+                    let v343 = s::or_i32x16(v340, v342);
+                    let v344 = s::and_i32x16(v340, v342);
+                    let v345 = s::shl_i32x16::<1>(v344);
+                    let v347 = s::sub_i32x16(v345, s::splat_i32(64));
+                    let v348 = v235 + v237;
+                    let x_sums_v349 = k::load_i32(x_sums.at::<4>(v348));
+                    let v351 = s::mul_i32x16(v347, s::splat_i32(x_sums_v349));
+                    let v352 = s::add_i32x16(v337, v351);
+                    let v353 = s::mul_i32x16(v352, v343);
+                    let v354 = s::to_float_i32x16(v353);
+                    let x_scales_v355 = k::load_f32(x_scales.at::<4>(v348));
+                    acc_m2 = s::fma_f32x16(v354, s::splat_f32(x_scales_v355), acc_m2);
                 }
-                let v345 = unit * 16;
-                let row_scales_v346 = s::load_f32x16(row_scales.at::<64>(v345));
+                let v360 = unit * 16;
+                let row_scales_v361 = s::load_f32x16(row_scales.at::<64>(v360));
                 s::store_f32x16(
-                    y.at_mut::<64>(v216 * 32 + v345),
-                    s::mul_f32x16(acc_m2, row_scales_v346),
+                    y.at_mut::<64>(v225 * 32 + v360),
+                    s::mul_f32x16(acc_m2, row_scales_v361),
                 );
             }
         }

@@ -52,275 +52,277 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                 let v10 = s::splat_f32(0.0);
                 let mut acc = v10;
                 let mut acc_m1 = v10;
+                let block_count = 2;
                 let first_block = unit * 2;
-                let v13 = v6 * 64;
-                let v14 = v6 * 2;
-                let v15 = v8 * 64;
-                let v16 = v8 * 2;
-                for v17 in 0..2 {
-                    let v18 = first_block + v17;
-                    let v20 = v18 * 256;
-                    let v22 = v17 * 32;
-                    let v23 = v13 + v22;
-                    let v24 = v15 + v22;
-                    let codes_v25 = s::load_i8x64(codes.at::<64>(v20));
-                    let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v29 = s::and_i8x64(codes_v25, v28);
-                    let v30 = s::shr_u_i8x64::<4>(codes_v25);
-                    let v31 = s::lanes_i8x16([
+                let v19 = v6 * 64;
+                let v20 = v6 * 2;
+                let v21 = v8 * 64;
+                let v22 = v8 * 2;
+                for v24 in 0..block_count {
+                    let v25 = first_block + v24;
+                    let v27 = v25 * 256;
+                    let v29 = v24 * 32;
+                    let v30 = v19 + v29;
+                    let v31 = v21 + v29;
+                    let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                    let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v36 = s::and_i8x64(codes_v32, v35);
+                    let v37 = s::shr_u_i8x64::<4>(codes_v32);
+                    let v38 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v32 = s::lookup_i8x64(v31, v29);
-                    let v33 = s::lookup_i8x64(v31, v30);
-                    let x_codes_v34 = k::load_i32(x_codes.at::<4>(v23));
-                    let v37 = s::splat_i32(0);
-                    let v38 = s::dot4_u_i8x64(
-                        v37,
-                        v32,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v34)),
+                    let v39 = s::lookup_i8x64(v38, v36);
+                    let v40 = s::lookup_i8x64(v38, v37);
+                    let x_codes_v41 = k::load_i32(x_codes.at::<4>(v30));
+                    let v44 = s::splat_i32(0);
+                    let v45 = s::dot4_u_i8x64(
+                        v44,
+                        v39,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
                     );
-                    let x_codes_v39 = k::load_i32(x_codes.at::<4>(v24));
-                    let v42 = s::dot4_u_i8x64(
-                        v37,
-                        v32,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+                    let x_codes_v46 = k::load_i32(x_codes.at::<4>(v31));
+                    let v49 = s::dot4_u_i8x64(
+                        v44,
+                        v39,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
                     );
-                    let x_codes_v45 = k::load_i32(x_codes.at::<4>(v23 + 16));
-                    let v48 = s::dot4_u_i8x64(
-                        v38,
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+                    let x_codes_v52 = k::load_i32(x_codes.at::<4>(v30 + 16));
+                    let v55 = s::dot4_u_i8x64(
+                        v45,
+                        v40,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v52)),
                     );
-                    let x_codes_v50 = k::load_i32(x_codes.at::<4>(v24 + 16));
-                    let v53 = s::dot4_u_i8x64(
-                        v42,
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+                    let x_codes_v57 = k::load_i32(x_codes.at::<4>(v31 + 16));
+                    let v60 = s::dot4_u_i8x64(
+                        v49,
+                        v40,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
                     );
-                    let codes_v55 = s::load_i8x64(codes.at::<64>(v20 + 64));
-                    let v56 = s::and_i8x64(codes_v55, v28);
-                    let v57 = s::shr_u_i8x64::<4>(codes_v55);
-                    let v58 = s::lookup_i8x64(v31, v56);
-                    let v59 = s::lookup_i8x64(v31, v57);
-                    let x_codes_v62 = k::load_i32(x_codes.at::<4>(v23 + 4));
-                    let v65 = s::dot4_u_i8x64(
-                        v48,
-                        v58,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
+                    let codes_v63 = s::load_i8x64(codes.at::<64>(v27 + 64));
+                    let v64 = s::and_i8x64(codes_v63, v35);
+                    let v65 = s::shr_u_i8x64::<4>(codes_v63);
+                    let v66 = s::lookup_i8x64(v38, v64);
+                    let v67 = s::lookup_i8x64(v38, v65);
+                    let x_codes_v70 = k::load_i32(x_codes.at::<4>(v30 + 4));
+                    let v73 = s::dot4_u_i8x64(
+                        v55,
+                        v66,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
                     );
-                    let x_codes_v67 = k::load_i32(x_codes.at::<4>(v24 + 4));
-                    let v70 = s::dot4_u_i8x64(
-                        v53,
-                        v58,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v67)),
+                    let x_codes_v75 = k::load_i32(x_codes.at::<4>(v31 + 4));
+                    let v78 = s::dot4_u_i8x64(
+                        v60,
+                        v66,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
                     );
-                    let x_codes_v73 = k::load_i32(x_codes.at::<4>(v23 + 20));
-                    let v76 = s::dot4_u_i8x64(
-                        v65,
-                        v59,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                    let x_codes_v81 = k::load_i32(x_codes.at::<4>(v30 + 20));
+                    let v84 = s::dot4_u_i8x64(
+                        v73,
+                        v67,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
                     );
-                    let x_codes_v78 = k::load_i32(x_codes.at::<4>(v24 + 20));
-                    let v81 = s::dot4_u_i8x64(
-                        v70,
-                        v59,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                    let x_codes_v86 = k::load_i32(x_codes.at::<4>(v31 + 20));
+                    let v89 = s::dot4_u_i8x64(
+                        v78,
+                        v67,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
                     );
-                    let codes_v84 = s::load_i8x64(codes.at::<64>(v20 + 128));
-                    let v85 = s::and_i8x64(codes_v84, v28);
-                    let v86 = s::shr_u_i8x64::<4>(codes_v84);
-                    let v87 = s::lookup_i8x64(v31, v85);
-                    let v88 = s::lookup_i8x64(v31, v86);
-                    let x_codes_v91 = k::load_i32(x_codes.at::<4>(v23 + 8));
-                    let v94 = s::dot4_u_i8x64(
-                        v76,
-                        v87,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+                    let codes_v92 = s::load_i8x64(codes.at::<64>(v27 + 128));
+                    let v93 = s::and_i8x64(codes_v92, v35);
+                    let v94 = s::shr_u_i8x64::<4>(codes_v92);
+                    let v95 = s::lookup_i8x64(v38, v93);
+                    let v96 = s::lookup_i8x64(v38, v94);
+                    let x_codes_v99 = k::load_i32(x_codes.at::<4>(v30 + 8));
+                    let v102 = s::dot4_u_i8x64(
+                        v84,
+                        v95,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
                     );
-                    let x_codes_v96 = k::load_i32(x_codes.at::<4>(v24 + 8));
-                    let v99 = s::dot4_u_i8x64(
-                        v81,
-                        v87,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v96)),
+                    let x_codes_v104 = k::load_i32(x_codes.at::<4>(v31 + 8));
+                    let v107 = s::dot4_u_i8x64(
+                        v89,
+                        v95,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
                     );
-                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v23 + 24));
-                    let v105 = s::dot4_u_i8x64(
-                        v94,
-                        v88,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+                    let x_codes_v110 = k::load_i32(x_codes.at::<4>(v30 + 24));
+                    let v113 = s::dot4_u_i8x64(
+                        v102,
+                        v96,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
                     );
-                    let x_codes_v107 = k::load_i32(x_codes.at::<4>(v24 + 24));
-                    let v110 = s::dot4_u_i8x64(
-                        v99,
-                        v88,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
+                    let x_codes_v115 = k::load_i32(x_codes.at::<4>(v31 + 24));
+                    let v118 = s::dot4_u_i8x64(
+                        v107,
+                        v96,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
                     );
-                    let codes_v113 = s::load_i8x64(codes.at::<64>(v20 + 192));
-                    let v114 = s::and_i8x64(codes_v113, v28);
-                    let v115 = s::shr_u_i8x64::<4>(codes_v113);
-                    let v116 = s::lookup_i8x64(v31, v114);
-                    let v117 = s::lookup_i8x64(v31, v115);
-                    let x_codes_v120 = k::load_i32(x_codes.at::<4>(v23 + 12));
-                    let v123 = s::dot4_u_i8x64(
-                        v105,
-                        v116,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+                    let codes_v121 = s::load_i8x64(codes.at::<64>(v27 + 192));
+                    let v122 = s::and_i8x64(codes_v121, v35);
+                    let v123 = s::shr_u_i8x64::<4>(codes_v121);
+                    let v124 = s::lookup_i8x64(v38, v122);
+                    let v125 = s::lookup_i8x64(v38, v123);
+                    let x_codes_v128 = k::load_i32(x_codes.at::<4>(v30 + 12));
+                    let v131 = s::dot4_u_i8x64(
+                        v113,
+                        v124,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v128)),
                     );
-                    let x_codes_v125 = k::load_i32(x_codes.at::<4>(v24 + 12));
-                    let v128 = s::dot4_u_i8x64(
-                        v110,
-                        v116,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
+                    let x_codes_v133 = k::load_i32(x_codes.at::<4>(v31 + 12));
+                    let v136 = s::dot4_u_i8x64(
+                        v118,
+                        v124,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v133)),
                     );
-                    let x_codes_v131 = k::load_i32(x_codes.at::<4>(v23 + 28));
-                    let v134 = s::dot4_u_i8x64(
-                        v123,
-                        v117,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+                    let x_codes_v139 = k::load_i32(x_codes.at::<4>(v30 + 28));
+                    let v142 = s::dot4_u_i8x64(
+                        v131,
+                        v125,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v139)),
                     );
-                    let x_codes_v136 = k::load_i32(x_codes.at::<4>(v24 + 28));
-                    let v139 = s::dot4_u_i8x64(
-                        v128,
-                        v117,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
+                    let x_codes_v144 = k::load_i32(x_codes.at::<4>(v31 + 28));
+                    let v147 = s::dot4_u_i8x64(
+                        v136,
+                        v125,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
                     );
-                    let scales_v141 = s::load_i8x16(scales.at::<16>(v18 * 16));
-                    let v142 = s::widen_s_i8x16(scales_v141);
-                    let v143 = s::splat_i32(1);
-                    let v144 = s::or_i32x16(v142, v143);
-                    let v145 = s::and_i32x16(v142, v143);
-                    let v146 = s::shl_i32x16::<1>(v145);
-                    let v148 = s::sub_i32x16(v146, s::splat_i32(64));
-                    let v149 = v14 + v17;
-                    let x_sums_v150 = k::load_i32(x_sums.at::<4>(v149));
-                    let v152 = s::mul_i32x16(v148, s::splat_i32(x_sums_v150));
-                    let v153 = s::add_i32x16(v134, v152);
-                    let v154 = s::mul_i32x16(v153, v144);
-                    let v155 = s::to_float_i32x16(v154);
-                    let x_scales_v156 = k::load_f32(x_scales.at::<4>(v149));
-                    acc = s::fma_f32x16(v155, s::splat_f32(x_scales_v156), acc);
-                    let v160 = v16 + v17;
-                    let x_sums_v161 = k::load_i32(x_sums.at::<4>(v160));
-                    let v163 = s::mul_i32x16(v148, s::splat_i32(x_sums_v161));
-                    let v164 = s::add_i32x16(v139, v163);
-                    let v165 = s::mul_i32x16(v164, v144);
-                    let v166 = s::to_float_i32x16(v165);
-                    let x_scales_v167 = k::load_f32(x_scales.at::<4>(v160));
-                    acc_m1 = s::fma_f32x16(v166, s::splat_f32(x_scales_v167), acc_m1);
+                    let scales_v149 = s::load_i8x16(scales.at::<16>(v25 * 16));
+                    let v150 = s::widen_s_i8x16(scales_v149);
+                    let v152 = s::splat_i32(1);
+                    let v153 = s::or_i32x16(v150, v152);
+                    let v154 = s::and_i32x16(v150, v152);
+                    let v155 = s::shl_i32x16::<1>(v154);
+                    let v157 = s::sub_i32x16(v155, s::splat_i32(64));
+                    let v158 = v20 + v24;
+                    let x_sums_v159 = k::load_i32(x_sums.at::<4>(v158));
+                    let v161 = s::mul_i32x16(v157, s::splat_i32(x_sums_v159));
+                    let v162 = s::add_i32x16(v142, v161);
+                    let v163 = s::mul_i32x16(v162, v153);
+                    let v164 = s::to_float_i32x16(v163);
+                    let x_scales_v165 = k::load_f32(x_scales.at::<4>(v158));
+                    acc = s::fma_f32x16(v164, s::splat_f32(x_scales_v165), acc);
+                    let v169 = v22 + v24;
+                    let x_sums_v170 = k::load_i32(x_sums.at::<4>(v169));
+                    let v172 = s::mul_i32x16(v157, s::splat_i32(x_sums_v170));
+                    let v173 = s::add_i32x16(v147, v172);
+                    let v174 = s::mul_i32x16(v173, v153);
+                    let v175 = s::to_float_i32x16(v174);
+                    let x_scales_v176 = k::load_f32(x_scales.at::<4>(v169));
+                    acc_m1 = s::fma_f32x16(v175, s::splat_f32(x_scales_v176), acc_m1);
                 }
-                let v172 = unit * 16;
-                let row_scales_v173 = s::load_f32x16(row_scales.at::<64>(v172));
+                let v181 = unit * 16;
+                let row_scales_v182 = s::load_f32x16(row_scales.at::<64>(v181));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v172),
-                    s::mul_f32x16(acc, row_scales_v173),
+                    y.at_mut::<64>(v6 * 32 + v181),
+                    s::mul_f32x16(acc, row_scales_v182),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v172),
-                    s::mul_f32x16(acc_m1, row_scales_v173),
+                    y.at_mut::<64>(v8 * 32 + v181),
+                    s::mul_f32x16(acc_m1, row_scales_v182),
                 );
             }
-            for v184 in v4 * 2..row_count {
+            for v193 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let first_block_v187 = unit * 2;
-                let v189 = v184 * 64;
-                let v190 = v184 * 2;
-                for v191 in 0..2 {
-                    let v192 = first_block_v187 + v191;
-                    let v194 = v192 * 256;
-                    let v197 = v189 + v191 * 32;
-                    let codes_v198 = s::load_i8x64(codes.at::<64>(v194));
-                    let v201 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v202 = s::and_i8x64(codes_v198, v201);
-                    let v203 = s::shr_u_i8x64::<4>(codes_v198);
-                    let v204 = s::lanes_i8x16([
+                let block_count_v200 = 2;
+                let first_block_v201 = unit * 2;
+                let v202 = v193 * 64;
+                let v203 = v193 * 2;
+                for v205 in 0..block_count_v200 {
+                    let v206 = first_block_v201 + v205;
+                    let v208 = v206 * 256;
+                    let v211 = v202 + v205 * 32;
+                    let codes_v212 = s::load_i8x64(codes.at::<64>(v208));
+                    let v215 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v216 = s::and_i8x64(codes_v212, v215);
+                    let v217 = s::shr_u_i8x64::<4>(codes_v212);
+                    let v218 = s::lanes_i8x16([
                         1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
                     ]);
-                    let v205 = s::lookup_i8x64(v204, v202);
-                    let v206 = s::lookup_i8x64(v204, v203);
-                    let x_codes_v207 = k::load_i32(x_codes.at::<4>(v197));
-                    let v211 = s::dot4_u_i8x64(
+                    let v219 = s::lookup_i8x64(v218, v216);
+                    let v220 = s::lookup_i8x64(v218, v217);
+                    let x_codes_v221 = k::load_i32(x_codes.at::<4>(v211));
+                    let v225 = s::dot4_u_i8x64(
                         s::splat_i32(0),
-                        v205,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v207)),
+                        v219,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v221)),
                     );
-                    let x_codes_v214 = k::load_i32(x_codes.at::<4>(v197 + 16));
-                    let v217 = s::dot4_u_i8x64(
-                        v211,
-                        v206,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v214)),
+                    let x_codes_v228 = k::load_i32(x_codes.at::<4>(v211 + 16));
+                    let v231 = s::dot4_u_i8x64(
+                        v225,
+                        v220,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v228)),
                     );
-                    let codes_v219 = s::load_i8x64(codes.at::<64>(v194 + 64));
-                    let v220 = s::and_i8x64(codes_v219, v201);
-                    let v221 = s::shr_u_i8x64::<4>(codes_v219);
-                    let v222 = s::lookup_i8x64(v204, v220);
-                    let v223 = s::lookup_i8x64(v204, v221);
-                    let x_codes_v226 = k::load_i32(x_codes.at::<4>(v197 + 4));
-                    let v229 = s::dot4_u_i8x64(
-                        v217,
-                        v222,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v226)),
+                    let codes_v234 = s::load_i8x64(codes.at::<64>(v208 + 64));
+                    let v235 = s::and_i8x64(codes_v234, v215);
+                    let v236 = s::shr_u_i8x64::<4>(codes_v234);
+                    let v237 = s::lookup_i8x64(v218, v235);
+                    let v238 = s::lookup_i8x64(v218, v236);
+                    let x_codes_v241 = k::load_i32(x_codes.at::<4>(v211 + 4));
+                    let v244 = s::dot4_u_i8x64(
+                        v231,
+                        v237,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v241)),
                     );
-                    let x_codes_v232 = k::load_i32(x_codes.at::<4>(v197 + 20));
-                    let v235 = s::dot4_u_i8x64(
-                        v229,
-                        v223,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v232)),
+                    let x_codes_v247 = k::load_i32(x_codes.at::<4>(v211 + 20));
+                    let v250 = s::dot4_u_i8x64(
+                        v244,
+                        v238,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v247)),
                     );
-                    let codes_v238 = s::load_i8x64(codes.at::<64>(v194 + 128));
-                    let v239 = s::and_i8x64(codes_v238, v201);
-                    let v240 = s::shr_u_i8x64::<4>(codes_v238);
-                    let v241 = s::lookup_i8x64(v204, v239);
-                    let v242 = s::lookup_i8x64(v204, v240);
-                    let x_codes_v245 = k::load_i32(x_codes.at::<4>(v197 + 8));
-                    let v248 = s::dot4_u_i8x64(
-                        v235,
-                        v241,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
+                    let codes_v253 = s::load_i8x64(codes.at::<64>(v208 + 128));
+                    let v254 = s::and_i8x64(codes_v253, v215);
+                    let v255 = s::shr_u_i8x64::<4>(codes_v253);
+                    let v256 = s::lookup_i8x64(v218, v254);
+                    let v257 = s::lookup_i8x64(v218, v255);
+                    let x_codes_v260 = k::load_i32(x_codes.at::<4>(v211 + 8));
+                    let v263 = s::dot4_u_i8x64(
+                        v250,
+                        v256,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v260)),
                     );
-                    let x_codes_v251 = k::load_i32(x_codes.at::<4>(v197 + 24));
-                    let v254 = s::dot4_u_i8x64(
-                        v248,
-                        v242,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v251)),
+                    let x_codes_v266 = k::load_i32(x_codes.at::<4>(v211 + 24));
+                    let v269 = s::dot4_u_i8x64(
+                        v263,
+                        v257,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v266)),
                     );
-                    let codes_v257 = s::load_i8x64(codes.at::<64>(v194 + 192));
-                    let v258 = s::and_i8x64(codes_v257, v201);
-                    let v259 = s::shr_u_i8x64::<4>(codes_v257);
-                    let v260 = s::lookup_i8x64(v204, v258);
-                    let v261 = s::lookup_i8x64(v204, v259);
-                    let x_codes_v264 = k::load_i32(x_codes.at::<4>(v197 + 12));
-                    let v267 = s::dot4_u_i8x64(
-                        v254,
-                        v260,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
+                    let codes_v272 = s::load_i8x64(codes.at::<64>(v208 + 192));
+                    let v273 = s::and_i8x64(codes_v272, v215);
+                    let v274 = s::shr_u_i8x64::<4>(codes_v272);
+                    let v275 = s::lookup_i8x64(v218, v273);
+                    let v276 = s::lookup_i8x64(v218, v274);
+                    let x_codes_v279 = k::load_i32(x_codes.at::<4>(v211 + 12));
+                    let v282 = s::dot4_u_i8x64(
+                        v269,
+                        v275,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v279)),
                     );
-                    let x_codes_v270 = k::load_i32(x_codes.at::<4>(v197 + 28));
-                    let v273 = s::dot4_u_i8x64(
-                        v267,
-                        v261,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
+                    let x_codes_v285 = k::load_i32(x_codes.at::<4>(v211 + 28));
+                    let v288 = s::dot4_u_i8x64(
+                        v282,
+                        v276,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v285)),
                     );
-                    let scales_v275 = s::load_i8x16(scales.at::<16>(v192 * 16));
-                    let v276 = s::widen_s_i8x16(scales_v275);
-                    let v278 = s::splat_i32(1);
-                    let v279 = s::or_i32x16(v276, v278);
-                    let v280 = s::and_i32x16(v276, v278);
-                    let v281 = s::shl_i32x16::<1>(v280);
-                    let v283 = s::sub_i32x16(v281, s::splat_i32(64));
-                    let v284 = v190 + v191;
-                    let x_sums_v285 = k::load_i32(x_sums.at::<4>(v284));
-                    let v287 = s::mul_i32x16(v283, s::splat_i32(x_sums_v285));
-                    let v288 = s::add_i32x16(v273, v287);
-                    let v289 = s::mul_i32x16(v288, v279);
-                    let v290 = s::to_float_i32x16(v289);
-                    let x_scales_v291 = k::load_f32(x_scales.at::<4>(v284));
-                    acc_m2 = s::fma_f32x16(v290, s::splat_f32(x_scales_v291), acc_m2);
+                    let scales_v290 = s::load_i8x16(scales.at::<16>(v206 * 16));
+                    let v291 = s::widen_s_i8x16(scales_v290);
+                    let v293 = s::splat_i32(1);
+                    let v294 = s::or_i32x16(v291, v293);
+                    let v295 = s::and_i32x16(v291, v293);
+                    let v296 = s::shl_i32x16::<1>(v295);
+                    let v298 = s::sub_i32x16(v296, s::splat_i32(64));
+                    let v299 = v203 + v205;
+                    let x_sums_v300 = k::load_i32(x_sums.at::<4>(v299));
+                    let v302 = s::mul_i32x16(v298, s::splat_i32(x_sums_v300));
+                    let v303 = s::add_i32x16(v288, v302);
+                    let v304 = s::mul_i32x16(v303, v294);
+                    let v305 = s::to_float_i32x16(v304);
+                    let x_scales_v306 = k::load_f32(x_scales.at::<4>(v299));
+                    acc_m2 = s::fma_f32x16(v305, s::splat_f32(x_scales_v306), acc_m2);
                 }
-                let v296 = unit * 16;
-                let row_scales_v297 = s::load_f32x16(row_scales.at::<64>(v296));
+                let v311 = unit * 16;
+                let row_scales_v312 = s::load_f32x16(row_scales.at::<64>(v311));
                 s::store_f32x16(
-                    y.at_mut::<64>(v184 * 32 + v296),
-                    s::mul_f32x16(acc_m2, row_scales_v297),
+                    y.at_mut::<64>(v193 * 32 + v311),
+                    s::mul_f32x16(acc_m2, row_scales_v312),
                 );
             }
         }
