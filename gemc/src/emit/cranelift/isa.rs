@@ -9,7 +9,8 @@ use cranelift_codegen::settings::{self, Configurable, Flags};
 use super::error::IsaError;
 use crate::target::Target;
 
-/// How hard Cranelift tries. `cargo bench -p gemc --bench machine_code` says what each costs and gains.
+/// How hard Cranelift tries. `cargo bench -p gemc --bench machine_code` says what each costs and gains; see
+/// `docs/results/performance.md`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effort {
     /// Code as it is written by the translation, registers allocated: the translation shares and places what matters.
