@@ -30,8 +30,8 @@ const HEAVY_TAILS: &[(Codec, f64, f64)] = &[
     (Codec::B8, 6e-5, 1e-5),
     (Codec::L6, 8e-4, 2e-4),
     (Codec::N5, 1.9e-3, 8e-4),
-    (Codec::L4, 1.1e-2, 4e-3),
-    (Codec::N4, 7.2e-3, 3e-3),
+    (Codec::L4, 1.15e-2, 4e-3),
+    (Codec::N4, 7.8e-3, 3e-3),
     (Codec::N3, 3.1e-2, 1e-2),
     (Codec::N2, 1.3e-1, 5e-2),
 ];

@@ -86,11 +86,7 @@ fn flow(steps: &[Step], live: &mut BTreeSet<VarId>, fates: &mut [Fate]) {
                 live.insert(*m);
             }
             Step::Declare(m, number) | Step::Write(m, number) => {
-                fates[*number] = if live.remove(m) {
-                    Fate::Read
-                } else {
-                    Fate::Dropped
-                };
+                fates[*number] = if live.remove(m) { Fate::Read } else { Fate::Dropped };
             }
             Step::Branch(then, otherwise) => {
                 let mut other = live.clone();
@@ -136,10 +132,9 @@ fn writes(step: &Step, m: VarId, fates: &[Fate]) -> bool {
     match step {
         Step::Write(var, number) => *var == m && fates[*number] == Fate::Read,
         Step::Loop(body) => body.iter().any(|step| writes(step, m, fates)),
-        Step::Branch(then, otherwise) => then
-            .iter()
-            .chain(otherwise)
-            .any(|step| writes(step, m, fates)),
+        Step::Branch(then, otherwise) => {
+            then.iter().chain(otherwise).any(|step| writes(step, m, fates))
+        }
         Step::Read(_) | Step::Declare(..) => false,
     }
 }
@@ -200,11 +195,7 @@ mod tests {
                 b.if_(
                     cond,
                     |b| set(b, m, 1),
-                    |b| {
-                        if both {
-                            set(b, m, 2)
-                        }
-                    },
+                    |b| if both { set(b, m, 2) },
                 );
             })
         };
