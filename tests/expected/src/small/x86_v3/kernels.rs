@@ -66,291 +66,283 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                     let codes_v25 = s::load_i8x64(codes.at::<64>(v20));
                     let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
                     let v29 = s::and_i8x64(codes_v25, v28);
-                    let v30 = s::shr_u_i8x64::<4>(codes_v25);
-                    let v31 = s::and_i8x64(v30, v28);
-                    let v32 = s::lanes_i8x16([
-                        1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+                    let v30 = s::lanes_i8x16([
+                        0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
                     ]);
-                    let v33 = s::lookup_i8x64(v32, v29);
-                    let v34 = s::lookup_i8x64(v32, v31);
-                    let x_codes_v35 = k::load_i32(x_codes.at::<4>(v23));
-                    let v38 = s::dot2_u_i8x64(
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v35)),
+                    let v31 = s::lookup_i8x64(v30, v29);
+                    let x_codes_v32 = k::load_i32(x_codes.at::<4>(v23));
+                    let v35 = s::dot2_u_i8x64(
+                        v31,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v32)),
                     );
-                    let v41 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v42 = s::dot_words_i16x32(v38, v41);
-                    let x_codes_v43 = k::load_i32(x_codes.at::<4>(v24));
-                    let v46 = s::dot2_u_i8x64(
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v43)),
+                    let v38 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v39 = s::dot_words_i16x32(v35, v38);
+                    let x_codes_v40 = k::load_i32(x_codes.at::<4>(v24));
+                    let v43 = s::dot2_u_i8x64(
+                        v31,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
                     );
-                    let v47 = s::dot_words_i16x32(v46, v41);
-                    let x_codes_v50 = k::load_i32(x_codes.at::<4>(v23 + 16));
-                    let v53 = s::dot2_u_i8x64(
-                        v34,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+                    let v44 = s::dot_words_i16x32(v43, v38);
+                    let v45 = s::shr_u_i8x64::<4>(codes_v25);
+                    let v46 = s::lookup_i8x64(v30, v45);
+                    let x_codes_v49 = k::load_i32(x_codes.at::<4>(v23 + 16));
+                    let v52 = s::dot2_u_i8x64(
+                        v46,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
                     );
-                    let v54 = s::dot_words_i16x32(v53, v41);
-                    let v55 = s::add_i32x16(v42, v54);
-                    let x_codes_v57 = k::load_i32(x_codes.at::<4>(v24 + 16));
-                    let v60 = s::dot2_u_i8x64(
-                        v34,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+                    let v53 = s::dot_words_i16x32(v52, v38);
+                    let v54 = s::add_i32x16(v39, v53);
+                    let x_codes_v56 = k::load_i32(x_codes.at::<4>(v24 + 16));
+                    let v59 = s::dot2_u_i8x64(
+                        v46,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
                     );
-                    let v61 = s::dot_words_i16x32(v60, v41);
-                    let v62 = s::add_i32x16(v47, v61);
-                    let codes_v64 = s::load_i8x64(codes.at::<64>(v20 + 64));
-                    let v65 = s::and_i8x64(codes_v64, v28);
-                    let v66 = s::shr_u_i8x64::<4>(codes_v64);
-                    let v67 = s::and_i8x64(v66, v28);
-                    let v68 = s::lookup_i8x64(v32, v65);
-                    let v69 = s::lookup_i8x64(v32, v67);
-                    let x_codes_v72 = k::load_i32(x_codes.at::<4>(v23 + 4));
-                    let v75 = s::dot2_u_i8x64(
-                        v68,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+                    let v60 = s::dot_words_i16x32(v59, v38);
+                    let v61 = s::add_i32x16(v44, v60);
+                    let codes_v63 = s::load_i8x64(codes.at::<64>(v20 + 64));
+                    let v64 = s::and_i8x64(codes_v63, v28);
+                    let v65 = s::lookup_i8x64(v30, v64);
+                    let x_codes_v68 = k::load_i32(x_codes.at::<4>(v23 + 4));
+                    let v71 = s::dot2_u_i8x64(
+                        v65,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
                     );
-                    let v76 = s::dot_words_i16x32(v75, v41);
-                    let v77 = s::add_i32x16(v55, v76);
-                    let x_codes_v79 = k::load_i32(x_codes.at::<4>(v24 + 4));
-                    let v82 = s::dot2_u_i8x64(
-                        v68,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+                    let v72 = s::dot_words_i16x32(v71, v38);
+                    let v73 = s::add_i32x16(v54, v72);
+                    let x_codes_v75 = k::load_i32(x_codes.at::<4>(v24 + 4));
+                    let v78 = s::dot2_u_i8x64(
+                        v65,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
                     );
-                    let v83 = s::dot_words_i16x32(v82, v41);
-                    let v84 = s::add_i32x16(v62, v83);
-                    let x_codes_v87 = k::load_i32(x_codes.at::<4>(v23 + 20));
-                    let v90 = s::dot2_u_i8x64(
-                        v69,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
+                    let v79 = s::dot_words_i16x32(v78, v38);
+                    let v80 = s::add_i32x16(v61, v79);
+                    let v81 = s::shr_u_i8x64::<4>(codes_v63);
+                    let v82 = s::lookup_i8x64(v30, v81);
+                    let x_codes_v85 = k::load_i32(x_codes.at::<4>(v23 + 20));
+                    let v88 = s::dot2_u_i8x64(
+                        v82,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
                     );
-                    let v91 = s::dot_words_i16x32(v90, v41);
-                    let v92 = s::add_i32x16(v77, v91);
-                    let x_codes_v94 = k::load_i32(x_codes.at::<4>(v24 + 20));
-                    let v97 = s::dot2_u_i8x64(
-                        v69,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+                    let v89 = s::dot_words_i16x32(v88, v38);
+                    let v90 = s::add_i32x16(v73, v89);
+                    let x_codes_v92 = k::load_i32(x_codes.at::<4>(v24 + 20));
+                    let v95 = s::dot2_u_i8x64(
+                        v82,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v92)),
                     );
-                    let v98 = s::dot_words_i16x32(v97, v41);
-                    let v99 = s::add_i32x16(v84, v98);
-                    let codes_v102 = s::load_i8x64(codes.at::<64>(v20 + 128));
-                    let v103 = s::and_i8x64(codes_v102, v28);
-                    let v104 = s::shr_u_i8x64::<4>(codes_v102);
-                    let v105 = s::and_i8x64(v104, v28);
-                    let v106 = s::lookup_i8x64(v32, v103);
-                    let v107 = s::lookup_i8x64(v32, v105);
-                    let x_codes_v110 = k::load_i32(x_codes.at::<4>(v23 + 8));
-                    let v113 = s::dot2_u_i8x64(
-                        v106,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+                    let v96 = s::dot_words_i16x32(v95, v38);
+                    let v97 = s::add_i32x16(v80, v96);
+                    let codes_v100 = s::load_i8x64(codes.at::<64>(v20 + 128));
+                    let v101 = s::and_i8x64(codes_v100, v28);
+                    let v102 = s::lookup_i8x64(v30, v101);
+                    let x_codes_v105 = k::load_i32(x_codes.at::<4>(v23 + 8));
+                    let v108 = s::dot2_u_i8x64(
+                        v102,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
                     );
-                    let v114 = s::dot_words_i16x32(v113, v41);
-                    let v115 = s::add_i32x16(v92, v114);
-                    let x_codes_v117 = k::load_i32(x_codes.at::<4>(v24 + 8));
-                    let v120 = s::dot2_u_i8x64(
-                        v106,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v117)),
+                    let v109 = s::dot_words_i16x32(v108, v38);
+                    let v110 = s::add_i32x16(v90, v109);
+                    let x_codes_v112 = k::load_i32(x_codes.at::<4>(v24 + 8));
+                    let v115 = s::dot2_u_i8x64(
+                        v102,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v112)),
                     );
-                    let v121 = s::dot_words_i16x32(v120, v41);
-                    let v122 = s::add_i32x16(v99, v121);
-                    let x_codes_v125 = k::load_i32(x_codes.at::<4>(v23 + 24));
-                    let v128 = s::dot2_u_i8x64(
-                        v107,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
+                    let v116 = s::dot_words_i16x32(v115, v38);
+                    let v117 = s::add_i32x16(v97, v116);
+                    let v118 = s::shr_u_i8x64::<4>(codes_v100);
+                    let v119 = s::lookup_i8x64(v30, v118);
+                    let x_codes_v122 = k::load_i32(x_codes.at::<4>(v23 + 24));
+                    let v125 = s::dot2_u_i8x64(
+                        v119,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
                     );
-                    let v129 = s::dot_words_i16x32(v128, v41);
-                    let v130 = s::add_i32x16(v115, v129);
-                    let x_codes_v132 = k::load_i32(x_codes.at::<4>(v24 + 24));
-                    let v135 = s::dot2_u_i8x64(
-                        v107,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v132)),
+                    let v126 = s::dot_words_i16x32(v125, v38);
+                    let v127 = s::add_i32x16(v110, v126);
+                    let x_codes_v129 = k::load_i32(x_codes.at::<4>(v24 + 24));
+                    let v132 = s::dot2_u_i8x64(
+                        v119,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
                     );
-                    let v136 = s::dot_words_i16x32(v135, v41);
-                    let v137 = s::add_i32x16(v122, v136);
-                    let codes_v140 = s::load_i8x64(codes.at::<64>(v20 + 192));
-                    let v141 = s::and_i8x64(codes_v140, v28);
-                    let v142 = s::shr_u_i8x64::<4>(codes_v140);
-                    let v143 = s::and_i8x64(v142, v28);
-                    let v144 = s::lookup_i8x64(v32, v141);
-                    let v145 = s::lookup_i8x64(v32, v143);
-                    let x_codes_v148 = k::load_i32(x_codes.at::<4>(v23 + 12));
-                    let v151 = s::dot2_u_i8x64(
-                        v144,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v148)),
+                    let v133 = s::dot_words_i16x32(v132, v38);
+                    let v134 = s::add_i32x16(v117, v133);
+                    let codes_v137 = s::load_i8x64(codes.at::<64>(v20 + 192));
+                    let v138 = s::and_i8x64(codes_v137, v28);
+                    let v139 = s::lookup_i8x64(v30, v138);
+                    let x_codes_v142 = k::load_i32(x_codes.at::<4>(v23 + 12));
+                    let v145 = s::dot2_u_i8x64(
+                        v139,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v142)),
                     );
-                    let v152 = s::dot_words_i16x32(v151, v41);
-                    let v153 = s::add_i32x16(v130, v152);
-                    let x_codes_v155 = k::load_i32(x_codes.at::<4>(v24 + 12));
-                    let v158 = s::dot2_u_i8x64(
-                        v144,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
+                    let v146 = s::dot_words_i16x32(v145, v38);
+                    let v147 = s::add_i32x16(v127, v146);
+                    let x_codes_v149 = k::load_i32(x_codes.at::<4>(v24 + 12));
+                    let v152 = s::dot2_u_i8x64(
+                        v139,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v149)),
                     );
-                    let v159 = s::dot_words_i16x32(v158, v41);
-                    let v160 = s::add_i32x16(v137, v159);
-                    let x_codes_v163 = k::load_i32(x_codes.at::<4>(v23 + 28));
-                    let v166 = s::dot2_u_i8x64(
-                        v145,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v163)),
+                    let v153 = s::dot_words_i16x32(v152, v38);
+                    let v154 = s::add_i32x16(v134, v153);
+                    let v155 = s::shr_u_i8x64::<4>(codes_v137);
+                    let v156 = s::lookup_i8x64(v30, v155);
+                    let x_codes_v159 = k::load_i32(x_codes.at::<4>(v23 + 28));
+                    let v162 = s::dot2_u_i8x64(
+                        v156,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
                     );
-                    let v167 = s::dot_words_i16x32(v166, v41);
-                    let v168 = s::add_i32x16(v153, v167);
-                    let x_codes_v170 = k::load_i32(x_codes.at::<4>(v24 + 28));
-                    let v173 = s::dot2_u_i8x64(
-                        v145,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v170)),
+                    let v163 = s::dot_words_i16x32(v162, v38);
+                    let v164 = s::add_i32x16(v147, v163);
+                    let x_codes_v166 = k::load_i32(x_codes.at::<4>(v24 + 28));
+                    let v169 = s::dot2_u_i8x64(
+                        v156,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v166)),
                     );
-                    let v174 = s::dot_words_i16x32(v173, v41);
-                    let v175 = s::add_i32x16(v160, v174);
-                    let scales_v177 = s::load_i8x16(scales.at::<16>(v18 * 16));
-                    let v178 = s::widen_s_i8x16(scales_v177);
-                    let v179 = s::splat_i32(1);
-                    let v180 = s::or_i32x16(v178, v179);
-                    let v181 = s::and_i32x16(v178, v179);
-                    let v182 = s::shl_i32x16::<1>(v181);
-                    let v184 = s::sub_i32x16(v182, s::splat_i32(64));
-                    let v185 = v14 + v17;
-                    let x_sums_v186 = k::load_i32(x_sums.at::<4>(v185));
-                    let v188 = s::mul_i32x16(v184, s::splat_i32(x_sums_v186));
-                    let v189 = s::add_i32x16(v168, v188);
-                    let v190 = s::mul_i32x16(v189, v180);
-                    let v191 = s::to_float_i32x16(v190);
-                    let x_scales_v192 = k::load_f32(x_scales.at::<4>(v185));
-                    acc = s::fma_f32x16(v191, s::splat_f32(x_scales_v192), acc);
-                    let v196 = v16 + v17;
-                    let x_sums_v197 = k::load_i32(x_sums.at::<4>(v196));
-                    let v199 = s::mul_i32x16(v184, s::splat_i32(x_sums_v197));
-                    let v200 = s::add_i32x16(v175, v199);
-                    let v201 = s::mul_i32x16(v200, v180);
-                    let v202 = s::to_float_i32x16(v201);
-                    let x_scales_v203 = k::load_f32(x_scales.at::<4>(v196));
-                    acc_m1 = s::fma_f32x16(v202, s::splat_f32(x_scales_v203), acc_m1);
+                    let v170 = s::dot_words_i16x32(v169, v38);
+                    let v171 = s::add_i32x16(v154, v170);
+                    let scales_v173 = s::load_i8x16(scales.at::<16>(v18 * 16));
+                    let v174 = s::widen_s_i8x16(scales_v173);
+                    let v175 = s::splat_i32(1);
+                    let v176 = s::or_i32x16(v174, v175);
+                    let v177 = s::and_i32x16(v174, v175);
+                    let v179 = s::mul_i32x16(v177, s::splat_i32(2));
+                    let v182 = s::sub_i32x16(v179, s::splat_i32(63));
+                    let v183 = v14 + v17;
+                    let x_sums_v184 = k::load_i32(x_sums.at::<4>(v183));
+                    let v186 = s::mul_i32x16(v182, s::splat_i32(x_sums_v184));
+                    let v187 = s::add_i32x16(v164, v186);
+                    let v188 = s::mul_i32x16(v187, v176);
+                    let v189 = s::to_float_i32x16(v188);
+                    let x_scales_v190 = k::load_f32(x_scales.at::<4>(v183));
+                    acc = s::fma_f32x16(v189, s::splat_f32(x_scales_v190), acc);
+                    let v194 = v16 + v17;
+                    let x_sums_v195 = k::load_i32(x_sums.at::<4>(v194));
+                    let v197 = s::mul_i32x16(v182, s::splat_i32(x_sums_v195));
+                    let v198 = s::add_i32x16(v171, v197);
+                    let v199 = s::mul_i32x16(v198, v176);
+                    let v200 = s::to_float_i32x16(v199);
+                    let x_scales_v201 = k::load_f32(x_scales.at::<4>(v194));
+                    acc_m1 = s::fma_f32x16(v200, s::splat_f32(x_scales_v201), acc_m1);
                 }
-                let v208 = unit * 16;
-                let row_scales_v209 = s::load_f32x16(row_scales.at::<64>(v208));
+                let v206 = unit * 16;
+                let row_scales_v207 = s::load_f32x16(row_scales.at::<64>(v206));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v208),
-                    s::mul_f32x16(acc, row_scales_v209),
+                    y.at_mut::<64>(v6 * 32 + v206),
+                    s::mul_f32x16(acc, row_scales_v207),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v208),
-                    s::mul_f32x16(acc_m1, row_scales_v209),
+                    y.at_mut::<64>(v8 * 32 + v206),
+                    s::mul_f32x16(acc_m1, row_scales_v207),
                 );
             }
-            for v220 in v4 * 2..row_count {
+            for v218 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let first_block_v223 = unit * 2;
-                let v225 = v220 * 64;
-                let v226 = v220 * 2;
-                for v227 in 0..2 {
-                    let v228 = first_block_v223 + v227;
-                    let v230 = v228 * 256;
-                    let v233 = v225 + v227 * 32;
-                    let codes_v234 = s::load_i8x64(codes.at::<64>(v230));
-                    let v237 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v238 = s::and_i8x64(codes_v234, v237);
-                    let v239 = s::shr_u_i8x64::<4>(codes_v234);
-                    let v240 = s::and_i8x64(v239, v237);
-                    let v241 = s::lanes_i8x16([
-                        1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+                let first_block_v221 = unit * 2;
+                let v223 = v218 * 64;
+                let v224 = v218 * 2;
+                for v225 in 0..2 {
+                    let v226 = first_block_v221 + v225;
+                    let v228 = v226 * 256;
+                    let v231 = v223 + v225 * 32;
+                    let codes_v232 = s::load_i8x64(codes.at::<64>(v228));
+                    let v235 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v236 = s::and_i8x64(codes_v232, v235);
+                    let v237 = s::lanes_i8x16([
+                        0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
                     ]);
-                    let v242 = s::lookup_i8x64(v241, v238);
-                    let v243 = s::lookup_i8x64(v241, v240);
-                    let x_codes_v244 = k::load_i32(x_codes.at::<4>(v233));
-                    let v247 = s::dot2_u_i8x64(
-                        v242,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
+                    let v238 = s::lookup_i8x64(v237, v236);
+                    let x_codes_v239 = k::load_i32(x_codes.at::<4>(v231));
+                    let v242 = s::dot2_u_i8x64(
+                        v238,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
                     );
-                    let v250 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v251 = s::dot_words_i16x32(v247, v250);
-                    let x_codes_v254 = k::load_i32(x_codes.at::<4>(v233 + 16));
-                    let v257 = s::dot2_u_i8x64(
-                        v243,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
+                    let v245 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v246 = s::dot_words_i16x32(v242, v245);
+                    let v247 = s::shr_u_i8x64::<4>(codes_v232);
+                    let v248 = s::lookup_i8x64(v237, v247);
+                    let x_codes_v251 = k::load_i32(x_codes.at::<4>(v231 + 16));
+                    let v254 = s::dot2_u_i8x64(
+                        v248,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v251)),
                     );
-                    let v258 = s::dot_words_i16x32(v257, v250);
-                    let v259 = s::add_i32x16(v251, v258);
-                    let codes_v261 = s::load_i8x64(codes.at::<64>(v230 + 64));
-                    let v262 = s::and_i8x64(codes_v261, v237);
-                    let v263 = s::shr_u_i8x64::<4>(codes_v261);
-                    let v264 = s::and_i8x64(v263, v237);
-                    let v265 = s::lookup_i8x64(v241, v262);
-                    let v266 = s::lookup_i8x64(v241, v264);
-                    let x_codes_v269 = k::load_i32(x_codes.at::<4>(v233 + 4));
-                    let v272 = s::dot2_u_i8x64(
-                        v265,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v269)),
+                    let v255 = s::dot_words_i16x32(v254, v245);
+                    let v256 = s::add_i32x16(v246, v255);
+                    let codes_v258 = s::load_i8x64(codes.at::<64>(v228 + 64));
+                    let v259 = s::and_i8x64(codes_v258, v235);
+                    let v260 = s::lookup_i8x64(v237, v259);
+                    let x_codes_v263 = k::load_i32(x_codes.at::<4>(v231 + 4));
+                    let v266 = s::dot2_u_i8x64(
+                        v260,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v263)),
                     );
-                    let v273 = s::dot_words_i16x32(v272, v250);
-                    let v274 = s::add_i32x16(v259, v273);
-                    let x_codes_v277 = k::load_i32(x_codes.at::<4>(v233 + 20));
-                    let v280 = s::dot2_u_i8x64(
-                        v266,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v277)),
+                    let v267 = s::dot_words_i16x32(v266, v245);
+                    let v268 = s::add_i32x16(v256, v267);
+                    let v269 = s::shr_u_i8x64::<4>(codes_v258);
+                    let v270 = s::lookup_i8x64(v237, v269);
+                    let x_codes_v273 = k::load_i32(x_codes.at::<4>(v231 + 20));
+                    let v276 = s::dot2_u_i8x64(
+                        v270,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v273)),
                     );
-                    let v281 = s::dot_words_i16x32(v280, v250);
-                    let v282 = s::add_i32x16(v274, v281);
-                    let codes_v285 = s::load_i8x64(codes.at::<64>(v230 + 128));
-                    let v286 = s::and_i8x64(codes_v285, v237);
-                    let v287 = s::shr_u_i8x64::<4>(codes_v285);
-                    let v288 = s::and_i8x64(v287, v237);
-                    let v289 = s::lookup_i8x64(v241, v286);
-                    let v290 = s::lookup_i8x64(v241, v288);
-                    let x_codes_v293 = k::load_i32(x_codes.at::<4>(v233 + 8));
-                    let v296 = s::dot2_u_i8x64(
-                        v289,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
+                    let v277 = s::dot_words_i16x32(v276, v245);
+                    let v278 = s::add_i32x16(v268, v277);
+                    let codes_v281 = s::load_i8x64(codes.at::<64>(v228 + 128));
+                    let v282 = s::and_i8x64(codes_v281, v235);
+                    let v283 = s::lookup_i8x64(v237, v282);
+                    let x_codes_v286 = k::load_i32(x_codes.at::<4>(v231 + 8));
+                    let v289 = s::dot2_u_i8x64(
+                        v283,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v286)),
                     );
-                    let v297 = s::dot_words_i16x32(v296, v250);
-                    let v298 = s::add_i32x16(v282, v297);
-                    let x_codes_v301 = k::load_i32(x_codes.at::<4>(v233 + 24));
-                    let v304 = s::dot2_u_i8x64(
-                        v290,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v301)),
+                    let v290 = s::dot_words_i16x32(v289, v245);
+                    let v291 = s::add_i32x16(v278, v290);
+                    let v292 = s::shr_u_i8x64::<4>(codes_v281);
+                    let v293 = s::lookup_i8x64(v237, v292);
+                    let x_codes_v296 = k::load_i32(x_codes.at::<4>(v231 + 24));
+                    let v299 = s::dot2_u_i8x64(
+                        v293,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v296)),
                     );
-                    let v305 = s::dot_words_i16x32(v304, v250);
-                    let v306 = s::add_i32x16(v298, v305);
-                    let codes_v309 = s::load_i8x64(codes.at::<64>(v230 + 192));
-                    let v310 = s::and_i8x64(codes_v309, v237);
-                    let v311 = s::shr_u_i8x64::<4>(codes_v309);
-                    let v312 = s::and_i8x64(v311, v237);
-                    let v313 = s::lookup_i8x64(v241, v310);
-                    let v314 = s::lookup_i8x64(v241, v312);
-                    let x_codes_v317 = k::load_i32(x_codes.at::<4>(v233 + 12));
-                    let v320 = s::dot2_u_i8x64(
-                        v313,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v317)),
+                    let v300 = s::dot_words_i16x32(v299, v245);
+                    let v301 = s::add_i32x16(v291, v300);
+                    let codes_v304 = s::load_i8x64(codes.at::<64>(v228 + 192));
+                    let v305 = s::and_i8x64(codes_v304, v235);
+                    let v306 = s::lookup_i8x64(v237, v305);
+                    let x_codes_v309 = k::load_i32(x_codes.at::<4>(v231 + 12));
+                    let v312 = s::dot2_u_i8x64(
+                        v306,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v309)),
                     );
-                    let v321 = s::dot_words_i16x32(v320, v250);
-                    let v322 = s::add_i32x16(v306, v321);
-                    let x_codes_v325 = k::load_i32(x_codes.at::<4>(v233 + 28));
-                    let v328 = s::dot2_u_i8x64(
-                        v314,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
+                    let v313 = s::dot_words_i16x32(v312, v245);
+                    let v314 = s::add_i32x16(v301, v313);
+                    let v315 = s::shr_u_i8x64::<4>(codes_v304);
+                    let v316 = s::lookup_i8x64(v237, v315);
+                    let x_codes_v319 = k::load_i32(x_codes.at::<4>(v231 + 28));
+                    let v322 = s::dot2_u_i8x64(
+                        v316,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v319)),
                     );
-                    let v329 = s::dot_words_i16x32(v328, v250);
-                    let v330 = s::add_i32x16(v322, v329);
-                    let scales_v332 = s::load_i8x16(scales.at::<16>(v228 * 16));
-                    let v333 = s::widen_s_i8x16(scales_v332);
-                    let v335 = s::splat_i32(1);
-                    let v336 = s::or_i32x16(v333, v335);
-                    let v337 = s::and_i32x16(v333, v335);
-                    let v338 = s::shl_i32x16::<1>(v337);
-                    let v340 = s::sub_i32x16(v338, s::splat_i32(64));
-                    let v341 = v226 + v227;
-                    let x_sums_v342 = k::load_i32(x_sums.at::<4>(v341));
-                    let v344 = s::mul_i32x16(v340, s::splat_i32(x_sums_v342));
-                    let v345 = s::add_i32x16(v330, v344);
-                    let v346 = s::mul_i32x16(v345, v336);
-                    let v347 = s::to_float_i32x16(v346);
-                    let x_scales_v348 = k::load_f32(x_scales.at::<4>(v341));
-                    acc_m2 = s::fma_f32x16(v347, s::splat_f32(x_scales_v348), acc_m2);
+                    let v323 = s::dot_words_i16x32(v322, v245);
+                    let v324 = s::add_i32x16(v314, v323);
+                    let scales_v326 = s::load_i8x16(scales.at::<16>(v226 * 16));
+                    let v327 = s::widen_s_i8x16(scales_v326);
+                    let v329 = s::splat_i32(1);
+                    let v330 = s::or_i32x16(v327, v329);
+                    let v331 = s::and_i32x16(v327, v329);
+                    let v333 = s::mul_i32x16(v331, s::splat_i32(2));
+                    let v336 = s::sub_i32x16(v333, s::splat_i32(63));
+                    let v337 = v224 + v225;
+                    let x_sums_v338 = k::load_i32(x_sums.at::<4>(v337));
+                    let v340 = s::mul_i32x16(v336, s::splat_i32(x_sums_v338));
+                    let v341 = s::add_i32x16(v324, v340);
+                    let v342 = s::mul_i32x16(v341, v330);
+                    let v343 = s::to_float_i32x16(v342);
+                    let x_scales_v344 = k::load_f32(x_scales.at::<4>(v337));
+                    acc_m2 = s::fma_f32x16(v343, s::splat_f32(x_scales_v344), acc_m2);
                 }
-                let v353 = unit * 16;
-                let row_scales_v354 = s::load_f32x16(row_scales.at::<64>(v353));
+                let v349 = unit * 16;
+                let row_scales_v350 = s::load_f32x16(row_scales.at::<64>(v349));
                 s::store_f32x16(
-                    y.at_mut::<64>(v220 * 32 + v353),
-                    s::mul_f32x16(acc_m2, row_scales_v354),
+                    y.at_mut::<64>(v218 * 32 + v349),
+                    s::mul_f32x16(acc_m2, row_scales_v350),
                 );
             }
         }

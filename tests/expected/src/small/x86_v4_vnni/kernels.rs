@@ -66,269 +66,261 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                     let codes_v25 = s::load_i8x64(codes.at::<64>(v20));
                     let v28 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
                     let v29 = s::and_i8x64(codes_v25, v28);
-                    let v30 = s::shr_u_i8x64::<4>(codes_v25);
-                    let v31 = s::and_i8x64(v30, v28);
-                    let v32 = s::lanes_i8x16([
-                        1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+                    let v30 = s::lanes_i8x16([
+                        0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
                     ]);
-                    let v33 = s::lookup_i8x64(v32, v29);
-                    let v34 = s::lookup_i8x64(v32, v31);
-                    let x_codes_v35 = k::load_i32(x_codes.at::<4>(v23));
-                    let v38 = s::splat_i32(0);
-                    let v39 = s::dot4_u_i8x64(
-                        v38,
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v35)),
+                    let v31 = s::lookup_i8x64(v30, v29);
+                    let x_codes_v32 = k::load_i32(x_codes.at::<4>(v23));
+                    let v35 = s::splat_i32(0);
+                    let v36 = s::dot4_u_i8x64(
+                        v35,
+                        v31,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v32)),
                     );
-                    let x_codes_v40 = k::load_i32(x_codes.at::<4>(v24));
-                    let v43 = s::dot4_u_i8x64(
-                        v38,
-                        v33,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+                    let x_codes_v37 = k::load_i32(x_codes.at::<4>(v24));
+                    let v40 = s::dot4_u_i8x64(
+                        v35,
+                        v31,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v37)),
                     );
-                    let x_codes_v46 = k::load_i32(x_codes.at::<4>(v23 + 16));
-                    let v49 = s::dot4_u_i8x64(
-                        v39,
-                        v34,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+                    let v41 = s::shr_u_i8x64::<4>(codes_v25);
+                    let v42 = s::lookup_i8x64(v30, v41);
+                    let x_codes_v45 = k::load_i32(x_codes.at::<4>(v23 + 16));
+                    let v48 = s::dot4_u_i8x64(
+                        v36,
+                        v42,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
                     );
-                    let x_codes_v51 = k::load_i32(x_codes.at::<4>(v24 + 16));
-                    let v54 = s::dot4_u_i8x64(
-                        v43,
-                        v34,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
+                    let x_codes_v50 = k::load_i32(x_codes.at::<4>(v24 + 16));
+                    let v53 = s::dot4_u_i8x64(
+                        v40,
+                        v42,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
                     );
-                    let codes_v56 = s::load_i8x64(codes.at::<64>(v20 + 64));
-                    let v57 = s::and_i8x64(codes_v56, v28);
-                    let v58 = s::shr_u_i8x64::<4>(codes_v56);
-                    let v59 = s::and_i8x64(v58, v28);
-                    let v60 = s::lookup_i8x64(v32, v57);
-                    let v61 = s::lookup_i8x64(v32, v59);
-                    let x_codes_v64 = k::load_i32(x_codes.at::<4>(v23 + 4));
-                    let v67 = s::dot4_u_i8x64(
-                        v49,
-                        v60,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+                    let codes_v55 = s::load_i8x64(codes.at::<64>(v20 + 64));
+                    let v56 = s::and_i8x64(codes_v55, v28);
+                    let v57 = s::lookup_i8x64(v30, v56);
+                    let x_codes_v60 = k::load_i32(x_codes.at::<4>(v23 + 4));
+                    let v63 = s::dot4_u_i8x64(
+                        v48,
+                        v57,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
                     );
-                    let x_codes_v69 = k::load_i32(x_codes.at::<4>(v24 + 4));
-                    let v72 = s::dot4_u_i8x64(
-                        v54,
-                        v60,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+                    let x_codes_v65 = k::load_i32(x_codes.at::<4>(v24 + 4));
+                    let v68 = s::dot4_u_i8x64(
+                        v53,
+                        v57,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
                     );
-                    let x_codes_v75 = k::load_i32(x_codes.at::<4>(v23 + 20));
-                    let v78 = s::dot4_u_i8x64(
-                        v67,
-                        v61,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                    let v69 = s::shr_u_i8x64::<4>(codes_v55);
+                    let v70 = s::lookup_i8x64(v30, v69);
+                    let x_codes_v73 = k::load_i32(x_codes.at::<4>(v23 + 20));
+                    let v76 = s::dot4_u_i8x64(
+                        v63,
+                        v70,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
                     );
-                    let x_codes_v80 = k::load_i32(x_codes.at::<4>(v24 + 20));
-                    let v83 = s::dot4_u_i8x64(
-                        v72,
-                        v61,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+                    let x_codes_v78 = k::load_i32(x_codes.at::<4>(v24 + 20));
+                    let v81 = s::dot4_u_i8x64(
+                        v68,
+                        v70,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
                     );
-                    let codes_v86 = s::load_i8x64(codes.at::<64>(v20 + 128));
-                    let v87 = s::and_i8x64(codes_v86, v28);
-                    let v88 = s::shr_u_i8x64::<4>(codes_v86);
-                    let v89 = s::and_i8x64(v88, v28);
-                    let v90 = s::lookup_i8x64(v32, v87);
-                    let v91 = s::lookup_i8x64(v32, v89);
-                    let x_codes_v94 = k::load_i32(x_codes.at::<4>(v23 + 8));
+                    let codes_v84 = s::load_i8x64(codes.at::<64>(v20 + 128));
+                    let v85 = s::and_i8x64(codes_v84, v28);
+                    let v86 = s::lookup_i8x64(v30, v85);
+                    let x_codes_v89 = k::load_i32(x_codes.at::<4>(v23 + 8));
+                    let v92 = s::dot4_u_i8x64(
+                        v76,
+                        v86,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+                    );
+                    let x_codes_v94 = k::load_i32(x_codes.at::<4>(v24 + 8));
                     let v97 = s::dot4_u_i8x64(
-                        v78,
-                        v90,
+                        v81,
+                        v86,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
                     );
-                    let x_codes_v99 = k::load_i32(x_codes.at::<4>(v24 + 8));
-                    let v102 = s::dot4_u_i8x64(
-                        v83,
-                        v90,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+                    let v98 = s::shr_u_i8x64::<4>(codes_v84);
+                    let v99 = s::lookup_i8x64(v30, v98);
+                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v23 + 24));
+                    let v105 = s::dot4_u_i8x64(
+                        v92,
+                        v99,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
                     );
-                    let x_codes_v105 = k::load_i32(x_codes.at::<4>(v23 + 24));
-                    let v108 = s::dot4_u_i8x64(
+                    let x_codes_v107 = k::load_i32(x_codes.at::<4>(v24 + 24));
+                    let v110 = s::dot4_u_i8x64(
                         v97,
-                        v91,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+                        v99,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
                     );
-                    let x_codes_v110 = k::load_i32(x_codes.at::<4>(v24 + 24));
-                    let v113 = s::dot4_u_i8x64(
-                        v102,
-                        v91,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+                    let codes_v113 = s::load_i8x64(codes.at::<64>(v20 + 192));
+                    let v114 = s::and_i8x64(codes_v113, v28);
+                    let v115 = s::lookup_i8x64(v30, v114);
+                    let x_codes_v118 = k::load_i32(x_codes.at::<4>(v23 + 12));
+                    let v121 = s::dot4_u_i8x64(
+                        v105,
+                        v115,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
                     );
-                    let codes_v116 = s::load_i8x64(codes.at::<64>(v20 + 192));
-                    let v117 = s::and_i8x64(codes_v116, v28);
-                    let v118 = s::shr_u_i8x64::<4>(codes_v116);
-                    let v119 = s::and_i8x64(v118, v28);
-                    let v120 = s::lookup_i8x64(v32, v117);
-                    let v121 = s::lookup_i8x64(v32, v119);
-                    let x_codes_v124 = k::load_i32(x_codes.at::<4>(v23 + 12));
-                    let v127 = s::dot4_u_i8x64(
-                        v108,
-                        v120,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+                    let x_codes_v123 = k::load_i32(x_codes.at::<4>(v24 + 12));
+                    let v126 = s::dot4_u_i8x64(
+                        v110,
+                        v115,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v123)),
                     );
-                    let x_codes_v129 = k::load_i32(x_codes.at::<4>(v24 + 12));
-                    let v132 = s::dot4_u_i8x64(
-                        v113,
-                        v120,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
-                    );
-                    let x_codes_v135 = k::load_i32(x_codes.at::<4>(v23 + 28));
-                    let v138 = s::dot4_u_i8x64(
-                        v127,
+                    let v127 = s::shr_u_i8x64::<4>(codes_v113);
+                    let v128 = s::lookup_i8x64(v30, v127);
+                    let x_codes_v131 = k::load_i32(x_codes.at::<4>(v23 + 28));
+                    let v134 = s::dot4_u_i8x64(
                         v121,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v135)),
+                        v128,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
                     );
-                    let x_codes_v140 = k::load_i32(x_codes.at::<4>(v24 + 28));
-                    let v143 = s::dot4_u_i8x64(
-                        v132,
-                        v121,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+                    let x_codes_v136 = k::load_i32(x_codes.at::<4>(v24 + 28));
+                    let v139 = s::dot4_u_i8x64(
+                        v126,
+                        v128,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
                     );
-                    let scales_v145 = s::load_i8x16(scales.at::<16>(v18 * 16));
-                    let v146 = s::widen_s_i8x16(scales_v145);
-                    let v147 = s::splat_i32(1);
-                    let v148 = s::or_i32x16(v146, v147);
-                    let v149 = s::and_i32x16(v146, v147);
-                    let v150 = s::shl_i32x16::<1>(v149);
-                    let v152 = s::sub_i32x16(v150, s::splat_i32(64));
-                    let v153 = v14 + v17;
-                    let x_sums_v154 = k::load_i32(x_sums.at::<4>(v153));
-                    let v156 = s::mul_i32x16(v152, s::splat_i32(x_sums_v154));
-                    let v157 = s::add_i32x16(v138, v156);
-                    let v158 = s::mul_i32x16(v157, v148);
-                    let v159 = s::to_float_i32x16(v158);
-                    let x_scales_v160 = k::load_f32(x_scales.at::<4>(v153));
-                    acc = s::fma_f32x16(v159, s::splat_f32(x_scales_v160), acc);
-                    let v164 = v16 + v17;
-                    let x_sums_v165 = k::load_i32(x_sums.at::<4>(v164));
-                    let v167 = s::mul_i32x16(v152, s::splat_i32(x_sums_v165));
-                    let v168 = s::add_i32x16(v143, v167);
-                    let v169 = s::mul_i32x16(v168, v148);
-                    let v170 = s::to_float_i32x16(v169);
-                    let x_scales_v171 = k::load_f32(x_scales.at::<4>(v164));
-                    acc_m1 = s::fma_f32x16(v170, s::splat_f32(x_scales_v171), acc_m1);
+                    let scales_v141 = s::load_i8x16(scales.at::<16>(v18 * 16));
+                    let v142 = s::widen_s_i8x16(scales_v141);
+                    let v143 = s::splat_i32(1);
+                    let v144 = s::or_i32x16(v142, v143);
+                    let v145 = s::and_i32x16(v142, v143);
+                    let v147 = s::mul_i32x16(v145, s::splat_i32(2));
+                    let v150 = s::sub_i32x16(v147, s::splat_i32(63));
+                    let v151 = v14 + v17;
+                    let x_sums_v152 = k::load_i32(x_sums.at::<4>(v151));
+                    let v154 = s::mul_i32x16(v150, s::splat_i32(x_sums_v152));
+                    let v155 = s::add_i32x16(v134, v154);
+                    let v156 = s::mul_i32x16(v155, v144);
+                    let v157 = s::to_float_i32x16(v156);
+                    let x_scales_v158 = k::load_f32(x_scales.at::<4>(v151));
+                    acc = s::fma_f32x16(v157, s::splat_f32(x_scales_v158), acc);
+                    let v162 = v16 + v17;
+                    let x_sums_v163 = k::load_i32(x_sums.at::<4>(v162));
+                    let v165 = s::mul_i32x16(v150, s::splat_i32(x_sums_v163));
+                    let v166 = s::add_i32x16(v139, v165);
+                    let v167 = s::mul_i32x16(v166, v144);
+                    let v168 = s::to_float_i32x16(v167);
+                    let x_scales_v169 = k::load_f32(x_scales.at::<4>(v162));
+                    acc_m1 = s::fma_f32x16(v168, s::splat_f32(x_scales_v169), acc_m1);
                 }
-                let v176 = unit * 16;
-                let row_scales_v177 = s::load_f32x16(row_scales.at::<64>(v176));
+                let v174 = unit * 16;
+                let row_scales_v175 = s::load_f32x16(row_scales.at::<64>(v174));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v176),
-                    s::mul_f32x16(acc, row_scales_v177),
+                    y.at_mut::<64>(v6 * 32 + v174),
+                    s::mul_f32x16(acc, row_scales_v175),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v176),
-                    s::mul_f32x16(acc_m1, row_scales_v177),
+                    y.at_mut::<64>(v8 * 32 + v174),
+                    s::mul_f32x16(acc_m1, row_scales_v175),
                 );
             }
-            for v188 in v4 * 2..row_count {
+            for v186 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let first_block_v191 = unit * 2;
-                let v193 = v188 * 64;
-                let v194 = v188 * 2;
-                for v195 in 0..2 {
-                    let v196 = first_block_v191 + v195;
-                    let v198 = v196 * 256;
-                    let v201 = v193 + v195 * 32;
-                    let codes_v202 = s::load_i8x64(codes.at::<64>(v198));
-                    let v205 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v206 = s::and_i8x64(codes_v202, v205);
-                    let v207 = s::shr_u_i8x64::<4>(codes_v202);
-                    let v208 = s::and_i8x64(v207, v205);
-                    let v209 = s::lanes_i8x16([
-                        1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+                let first_block_v189 = unit * 2;
+                let v191 = v186 * 64;
+                let v192 = v186 * 2;
+                for v193 in 0..2 {
+                    let v194 = first_block_v189 + v193;
+                    let v196 = v194 * 256;
+                    let v199 = v191 + v193 * 32;
+                    let codes_v200 = s::load_i8x64(codes.at::<64>(v196));
+                    let v203 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v204 = s::and_i8x64(codes_v200, v203);
+                    let v205 = s::lanes_i8x16([
+                        0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
                     ]);
-                    let v210 = s::lookup_i8x64(v209, v206);
-                    let v211 = s::lookup_i8x64(v209, v208);
-                    let x_codes_v212 = k::load_i32(x_codes.at::<4>(v201));
-                    let v216 = s::dot4_u_i8x64(
+                    let v206 = s::lookup_i8x64(v205, v204);
+                    let x_codes_v207 = k::load_i32(x_codes.at::<4>(v199));
+                    let v211 = s::dot4_u_i8x64(
                         s::splat_i32(0),
-                        v210,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v212)),
+                        v206,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v207)),
                     );
-                    let x_codes_v219 = k::load_i32(x_codes.at::<4>(v201 + 16));
-                    let v222 = s::dot4_u_i8x64(
-                        v216,
+                    let v212 = s::shr_u_i8x64::<4>(codes_v200);
+                    let v213 = s::lookup_i8x64(v205, v212);
+                    let x_codes_v216 = k::load_i32(x_codes.at::<4>(v199 + 16));
+                    let v219 = s::dot4_u_i8x64(
                         v211,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v219)),
+                        v213,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v216)),
                     );
-                    let codes_v224 = s::load_i8x64(codes.at::<64>(v198 + 64));
-                    let v225 = s::and_i8x64(codes_v224, v205);
-                    let v226 = s::shr_u_i8x64::<4>(codes_v224);
-                    let v227 = s::and_i8x64(v226, v205);
-                    let v228 = s::lookup_i8x64(v209, v225);
-                    let v229 = s::lookup_i8x64(v209, v227);
-                    let x_codes_v232 = k::load_i32(x_codes.at::<4>(v201 + 4));
-                    let v235 = s::dot4_u_i8x64(
-                        v222,
-                        v228,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v232)),
+                    let codes_v221 = s::load_i8x64(codes.at::<64>(v196 + 64));
+                    let v222 = s::and_i8x64(codes_v221, v203);
+                    let v223 = s::lookup_i8x64(v205, v222);
+                    let x_codes_v226 = k::load_i32(x_codes.at::<4>(v199 + 4));
+                    let v229 = s::dot4_u_i8x64(
+                        v219,
+                        v223,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v226)),
                     );
-                    let x_codes_v238 = k::load_i32(x_codes.at::<4>(v201 + 20));
-                    let v241 = s::dot4_u_i8x64(
-                        v235,
+                    let v230 = s::shr_u_i8x64::<4>(codes_v221);
+                    let v231 = s::lookup_i8x64(v205, v230);
+                    let x_codes_v234 = k::load_i32(x_codes.at::<4>(v199 + 20));
+                    let v237 = s::dot4_u_i8x64(
                         v229,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v238)),
+                        v231,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v234)),
                     );
-                    let codes_v244 = s::load_i8x64(codes.at::<64>(v198 + 128));
-                    let v245 = s::and_i8x64(codes_v244, v205);
-                    let v246 = s::shr_u_i8x64::<4>(codes_v244);
-                    let v247 = s::and_i8x64(v246, v205);
-                    let v248 = s::lookup_i8x64(v209, v245);
-                    let v249 = s::lookup_i8x64(v209, v247);
-                    let x_codes_v252 = k::load_i32(x_codes.at::<4>(v201 + 8));
-                    let v255 = s::dot4_u_i8x64(
-                        v241,
+                    let codes_v240 = s::load_i8x64(codes.at::<64>(v196 + 128));
+                    let v241 = s::and_i8x64(codes_v240, v203);
+                    let v242 = s::lookup_i8x64(v205, v241);
+                    let x_codes_v245 = k::load_i32(x_codes.at::<4>(v199 + 8));
+                    let v248 = s::dot4_u_i8x64(
+                        v237,
+                        v242,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
+                    );
+                    let v249 = s::shr_u_i8x64::<4>(codes_v240);
+                    let v250 = s::lookup_i8x64(v205, v249);
+                    let x_codes_v253 = k::load_i32(x_codes.at::<4>(v199 + 24));
+                    let v256 = s::dot4_u_i8x64(
                         v248,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v252)),
+                        v250,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v253)),
                     );
-                    let x_codes_v258 = k::load_i32(x_codes.at::<4>(v201 + 24));
-                    let v261 = s::dot4_u_i8x64(
-                        v255,
-                        v249,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v258)),
-                    );
-                    let codes_v264 = s::load_i8x64(codes.at::<64>(v198 + 192));
-                    let v265 = s::and_i8x64(codes_v264, v205);
-                    let v266 = s::shr_u_i8x64::<4>(codes_v264);
-                    let v267 = s::and_i8x64(v266, v205);
-                    let v268 = s::lookup_i8x64(v209, v265);
-                    let v269 = s::lookup_i8x64(v209, v267);
-                    let x_codes_v272 = k::load_i32(x_codes.at::<4>(v201 + 12));
-                    let v275 = s::dot4_u_i8x64(
+                    let codes_v259 = s::load_i8x64(codes.at::<64>(v196 + 192));
+                    let v260 = s::and_i8x64(codes_v259, v203);
+                    let v261 = s::lookup_i8x64(v205, v260);
+                    let x_codes_v264 = k::load_i32(x_codes.at::<4>(v199 + 12));
+                    let v267 = s::dot4_u_i8x64(
+                        v256,
                         v261,
-                        v268,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
+                    );
+                    let v268 = s::shr_u_i8x64::<4>(codes_v259);
+                    let v269 = s::lookup_i8x64(v205, v268);
+                    let x_codes_v272 = k::load_i32(x_codes.at::<4>(v199 + 28));
+                    let v275 = s::dot4_u_i8x64(
+                        v267,
+                        v269,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v272)),
                     );
-                    let x_codes_v278 = k::load_i32(x_codes.at::<4>(v201 + 28));
-                    let v281 = s::dot4_u_i8x64(
-                        v275,
-                        v269,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v278)),
-                    );
-                    let scales_v283 = s::load_i8x16(scales.at::<16>(v196 * 16));
-                    let v284 = s::widen_s_i8x16(scales_v283);
-                    let v286 = s::splat_i32(1);
-                    let v287 = s::or_i32x16(v284, v286);
-                    let v288 = s::and_i32x16(v284, v286);
-                    let v289 = s::shl_i32x16::<1>(v288);
-                    let v291 = s::sub_i32x16(v289, s::splat_i32(64));
-                    let v292 = v194 + v195;
-                    let x_sums_v293 = k::load_i32(x_sums.at::<4>(v292));
-                    let v295 = s::mul_i32x16(v291, s::splat_i32(x_sums_v293));
-                    let v296 = s::add_i32x16(v281, v295);
-                    let v297 = s::mul_i32x16(v296, v287);
-                    let v298 = s::to_float_i32x16(v297);
-                    let x_scales_v299 = k::load_f32(x_scales.at::<4>(v292));
-                    acc_m2 = s::fma_f32x16(v298, s::splat_f32(x_scales_v299), acc_m2);
+                    let scales_v277 = s::load_i8x16(scales.at::<16>(v194 * 16));
+                    let v278 = s::widen_s_i8x16(scales_v277);
+                    let v280 = s::splat_i32(1);
+                    let v281 = s::or_i32x16(v278, v280);
+                    let v282 = s::and_i32x16(v278, v280);
+                    let v284 = s::mul_i32x16(v282, s::splat_i32(2));
+                    let v287 = s::sub_i32x16(v284, s::splat_i32(63));
+                    let v288 = v192 + v193;
+                    let x_sums_v289 = k::load_i32(x_sums.at::<4>(v288));
+                    let v291 = s::mul_i32x16(v287, s::splat_i32(x_sums_v289));
+                    let v292 = s::add_i32x16(v275, v291);
+                    let v293 = s::mul_i32x16(v292, v281);
+                    let v294 = s::to_float_i32x16(v293);
+                    let x_scales_v295 = k::load_f32(x_scales.at::<4>(v288));
+                    acc_m2 = s::fma_f32x16(v294, s::splat_f32(x_scales_v295), acc_m2);
                 }
-                let v304 = unit * 16;
-                let row_scales_v305 = s::load_f32x16(row_scales.at::<64>(v304));
+                let v300 = unit * 16;
+                let row_scales_v301 = s::load_f32x16(row_scales.at::<64>(v300));
                 s::store_f32x16(
-                    y.at_mut::<64>(v188 * 32 + v304),
-                    s::mul_f32x16(acc_m2, row_scales_v305),
+                    y.at_mut::<64>(v186 * 32 + v300),
+                    s::mul_f32x16(acc_m2, row_scales_v301),
                 );
             }
         }
