@@ -76,7 +76,8 @@ fn report(search: &Search, distributions: &[Samples; 2]) {
         search.span,
     );
     let names = ["normal", "student5"];
-    println!("{}: {:?}, shift {}", search.name, table.values, table.shift);
+    let values: Vec<i32> = table.values.iter().map(|v| *v as i32).collect();
+    println!("{}: {values:?}, shift {}", search.name, table.shift);
     let (held, free) = (
         errors(&table, distributions, Half::Judge),
         errors(&real, distributions, Half::Judge),
@@ -281,7 +282,7 @@ fn lloyd(start: &Table, distributions: &[Samples; 2]) -> Table {
     table
 }
 
-/// Scaled so that the ends are `span` apart, with the value nearest to zero moved least.
+/// Scaled so that the ends are `span` apart, then rounded.
 fn rounded(real: &Table, span: i32) -> Table {
     let factor = f64::from(span) / (real.values[real.values.len() - 1] - real.values[0]);
     let mut values: Vec<f64> = real.values.iter().map(|v| (v * factor).round()).collect();
@@ -322,7 +323,7 @@ fn descend(mut table: Table, distributions: &[Samples; 2], unit: &[f64; 2], span
     }
 }
 
-/// Ascending, within the span, and zero within the table, with a shift.
+/// Ascending, within the span, with a shift.
 fn allowed(table: &Table, span: i32) -> bool {
     let ends = (table.values[0], table.values[table.values.len() - 1]);
     table.values.windows(2).all(|v| v[0] < v[1])
