@@ -19,14 +19,15 @@ use gemc::plan::BitPlan;
 use gemc::target::Target;
 use gemc::{backend, package};
 
-/// Checkpoints with a format each; every kind of module, mask and norm is among them.
+/// Checkpoints with a format each; every format, kind of module, mask and norm is among them.
 const MODELS: &[(&str, Codec)] = &[
     ("cls-all-5domains-top2-fallback-flagscar", Codec::N4),
     ("cls-some-5lora-top3-fallback-domainscar", Codec::B8),
     ("lm-all-8mlp-top3-always-domainscar", Codec::L4),
-    ("lm-all-2lora-top1-none-flagscar", Codec::B8),
-    ("lm-dense-post-rope-layernorm", Codec::N4),
-    ("lm-dense-pre-learned", Codec::L4),
+    ("lm-all-2lora-top1-none-flagscar", Codec::N3),
+    ("lm-dense-post-rope-layernorm", Codec::N5),
+    ("lm-dense-pre-learned", Codec::L6),
+    ("lm-some-5lora-top2-fallback-domainscar", Codec::N2),
 ];
 
 /// How the driver runs a model: tokens of each call (the last number counts for all that follow), threads.

@@ -18,8 +18,12 @@ pub struct UnknownBits {
 /// Names of uniform formats as `--bits` takes them.
 const UNIFORM: &[(&str, Codec)] = &[
     ("8.25", Codec::B8),
+    ("6.25", Codec::L6),
+    ("5.25", Codec::N5),
     ("4.25", Codec::N4),
     ("4.25l", Codec::L4),
+    ("3.25", Codec::N3),
+    ("2.25", Codec::N2),
 ];
 
 /// Format by unit.

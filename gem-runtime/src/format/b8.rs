@@ -1,12 +1,13 @@
 //! B8: signed bytes with an unsigned 8-bit block scale.
 
 use super::grid::{self, Grid};
+use super::planes::{Plane, planes};
 
 /// The grid of [`super::Codec::B8`].
 pub(super) struct B8;
 
 impl Grid for B8 {
-    const CODE_BITS: u32 = 8;
+    const PLANES: &'static [Plane] = planes(8);
     const CODES: (i8, i8) = (-127, 127);
     const VALUES: (i32, i32) = (-127, 127);
     const PADDING: i8 = 0;

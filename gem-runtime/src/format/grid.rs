@@ -1,9 +1,12 @@
 //! What a codec file provides: its set of values and the way between reals, codes and scale bytes.
 
+use super::BLOCK;
+use super::planes::Plane;
+
 /// A codec's values and scales. `d`, a real block scale, is what `s` stands for before it is rounded to the byte.
 pub(super) trait Grid {
-    /// Bits of a stored code.
-    const CODE_BITS: u32;
+    /// Where the bits of a code are stored.
+    const PLANES: &'static [Plane];
     /// Smallest and largest code.
     const CODES: (i8, i8);
     /// Smallest and largest value, shifts included.
@@ -13,7 +16,7 @@ pub(super) trait Grid {
     /// Largest magnitude of `s`.
     const SCALE_MAX: i32;
     /// Values by code before any shift, for codecs that look them up.
-    const TABLE: Option<&'static [i8; 16]> = None;
+    const TABLE: Option<&'static [i8]> = None;
     /// What bit 0 of the scale byte adds to every value; 0 when there is no such bit.
     const SHIFT: i32 = 0;
     /// Values that the largest magnitude of a block may stand at; the first serves plain rounding.
@@ -33,6 +36,12 @@ pub(super) trait Grid {
 
     /// Nearest value to `v` before any shift. NaN gives some value.
     fn nearest_value(v: f32) -> f32;
+
+    /// [`nearest_value`](Self::nearest_value) of a block: the inner loop of the search.
+    #[inline(always)]
+    fn nearest_values(v: &[f32; BLOCK]) -> [f32; BLOCK] {
+        v.map(|v| Self::nearest_value(v))
+    }
 
     /// Code of the nearest value to `v` before any shift. NaN gives some code.
     fn nearest(v: f32) -> i8;

@@ -1,12 +1,13 @@
 //! L4: 16 evenly spaced values -8..=7 with a signed 8-bit block scale, so that either side may be the longer one.
 
 use super::grid::{self, Grid};
+use super::planes::{Plane, planes};
 
 /// The grid of [`super::Codec::L4`].
 pub(super) struct L4;
 
 impl Grid for L4 {
-    const CODE_BITS: u32 = 4;
+    const PLANES: &'static [Plane] = planes(4);
     const CODES: (i8, i8) = (0, 15);
     const VALUES: (i32, i32) = (-8, 7);
     const PADDING: i8 = 8;

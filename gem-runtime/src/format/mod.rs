@@ -13,14 +13,21 @@ pub mod activation;
 mod b8;
 mod grid;
 mod l4;
+mod l6;
+mod n2;
+mod n3;
 mod n4;
+mod n5;
+pub mod planes;
 mod quantise;
 mod search;
 mod size;
 #[cfg(all(test, feature = "std"))]
 mod tests;
 mod tile16;
+mod uneven;
 
+pub use planes::{GROUPS, Plane, Spill};
 pub use quantise::{QuantisedRow, Rounding, quantise_row};
 pub use size::PackedSize;
 pub use tile16::{PackedTile, dequantise_row, pack, pack_tile, unpack_row};
@@ -85,6 +92,14 @@ codecs! {
     N4 = 2, n4;
     /// 4.25 bits: 16 evenly spaced values, `v = c - 8`; scale `s` the byte as i8, -127..=127.
     L4 = 3, l4;
+    /// 6.25 bits: 64 evenly spaced values, `v = c - 32`; scale as L4.
+    L6 = 4, l6;
+    /// 5.25 bits: 32 unevenly spaced values, `v = TABLE[c] + 1 * (byte & 1)`; scale as N4.
+    N5 = 5, n5;
+    /// 3.25 bits: 8 unevenly spaced values, `v = TABLE[c] + 3 * (byte & 1)`; scale as N4.
+    N3 = 6, n3;
+    /// 2.25 bits: 4 unevenly spaced values, `v = TABLE[c] + 3 * (byte & 1)`; scale as N4.
+    N2 = 7, n2;
 }
 
 impl Codec {
@@ -127,6 +142,8 @@ impl Codec {
 pub struct CodecSpec {
     /// Bits of a stored code.
     pub code_bits: u32,
+    /// Where these bits lie, in the order of their chunks.
+    pub planes: &'static [Plane],
     /// Smallest and largest code.
     pub codes: (i8, i8),
     /// Smallest and largest code value, shifts included.
@@ -135,20 +152,24 @@ pub struct CodecSpec {
     pub padding: i8,
     /// Largest magnitude of an integer block scale.
     pub scale_max: i32,
-    /// Values of codes before any shift, for codecs that look them up.
-    pub table: Option<&'static [i8; 16]>,
-    /// What bit 0 of a scale byte adds to every value of its block; 0 for codecs without shift.
+    /// Whether scale bytes are read without a sign.
+    pub unsigned_scale: bool,
+    /// Values of codes before any shift, for codecs that look them up; without a table, values are codes plus a constant.
+    pub table: Option<&'static [i8]>,
+    /// What bit 0 of a scale byte adds to every value of its block, the scale being odd; 0 for codecs without shift.
     pub shift: i32,
 }
 
 impl CodecSpec {
     fn of<G: grid::Grid>() -> Self {
         Self {
-            code_bits: G::CODE_BITS,
+            code_bits: G::PLANES.iter().map(|plane| plane.bits).sum(),
+            planes: G::PLANES,
             codes: G::CODES,
             values: G::VALUES,
             padding: G::PADDING,
             scale_max: G::SCALE_MAX,
+            unsigned_scale: G::UNSIGNED,
             table: G::TABLE,
             shift: G::SHIFT,
         }
@@ -159,7 +180,7 @@ impl CodecSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Layout {
-    /// Tiles of 16 rows; in each block, 4 consecutive codes of each row side by side: one 64-byte vector of byte codes.
+    /// Tiles of 16 rows; in each block, 4 consecutive codes of each row side by side, in chunks of 64 bytes ([`Plane`]).
     #[default]
     Tile16 = 1,
 }

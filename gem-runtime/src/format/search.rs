@@ -170,10 +170,12 @@ fn best_byte<G: Grid>(x: &Lanes, w: &Lanes, fit: f32, row_scale: f32, sums: &mut
 /// `sum(w x v)` and `sum(w v v)` over the values nearest to `x * inverse`; eight partial sums and a fixed tree.
 #[inline(always)]
 fn moments<G: Grid>(x: &Lanes, w: &Lanes, inverse: f32, shift: f32) -> (f32, f32) {
+    let values = G::nearest_values(&x.map(|x| x * inverse - shift));
     let (mut xv, mut vv) = ([0.0f32; 8], [0.0f32; 8]);
-    for (x, w) in x.as_chunks::<8>().0.iter().zip(w.as_chunks::<8>().0) {
+    let blocks = x.as_chunks::<8>().0.iter().zip(w.as_chunks::<8>().0);
+    for ((x, w), v) in blocks.zip(values.as_chunks::<8>().0) {
         for lane in 0..8 {
-            let v = G::nearest_value(x[lane] * inverse - shift) + shift;
+            let v = v[lane] + shift;
             let wv = w[lane] * v;
             xv[lane] += wv * x[lane];
             vv[lane] += wv * v;

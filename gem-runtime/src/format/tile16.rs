@@ -1,12 +1,12 @@
 //! Layout Tile16: quantised rows to the three planes of a packed matrix and back.
 //!
-//! In a (tile, block) the 32 columns are 8 groups of 4. Byte codes: group `g` is 64 bytes, row `r`'s four codes at
-//! `4 r`. Nibbles: groups `g` and `g + 4` share the 64 bytes `g`, in the low and the high nibble.
+//! The codes of a (tile, block) are chunks of 64 bytes, as [`super::planes`] says.
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use super::{BLOCK, PackedSize, QuantisedRow, Rounding, TILE_ROWS, quantise_row};
+use super::{BLOCK, GROUPS, PackedSize, Plane, QuantisedRow, Rounding, TILE_ROWS, quantise_row};
 
 /// One tile of each plane, ready to be written at [`PackedSize::codes`], [`PackedSize::scales`] and
 /// [`PackedSize::row_scales`].
@@ -37,9 +37,10 @@ impl PackedTile {
 
     /// Writes row `row` (0..16) of the tile.
     pub fn set_row(&mut self, size: &PackedSize, row: usize, quantised: &QuantisedRow) {
+        let planes = size.codec.spec().planes;
         for block in 0..size.blocks {
             let codes = &mut self.codes[block * size.block_bytes..][..size.block_bytes];
-            put_row(codes, row, &quantised.codes[block * BLOCK..][..BLOCK]);
+            put_row(planes, codes, row, &quantised.codes[block * BLOCK..][..BLOCK]);
             self.scales[block * TILE_ROWS + row] = quantised.scales[block];
         }
         self.row_scales[row * 4..][..4].copy_from_slice(&quantised.row_scale.to_le_bytes());
@@ -47,9 +48,10 @@ impl PackedTile {
 
     /// Makes row `row` (0..16) of the tile padding.
     pub fn clear_row(&mut self, size: &PackedSize, row: usize) {
-        let padding = [size.codec.spec().padding; BLOCK];
+        let spec = size.codec.spec();
+        let padding = [spec.padding; BLOCK];
         for codes in self.codes.chunks_exact_mut(size.block_bytes) {
-            put_row(codes, row, &padding);
+            put_row(spec.planes, codes, row, &padding);
         }
         for scales in self.scales.chunks_exact_mut(TILE_ROWS) {
             scales[row] = 0;
@@ -59,31 +61,37 @@ impl PackedTile {
 }
 
 /// Writes a row's 32 codes into the codes of a (tile, block).
-fn put_row(block: &mut [u8], row: usize, codes: &[i8]) {
-    let groups = codes.as_chunks::<4>().0;
-    if block.len() == TILE_ROWS * BLOCK {
-        for (chunk, codes) in block.chunks_exact_mut(64).zip(groups) {
-            chunk[row * 4..][..4].copy_from_slice(&codes.map(|code| code as u8));
-        }
-    } else {
-        let (lower, upper) = groups.split_at(4);
-        for (chunk, (low, high)) in block.chunks_exact_mut(64).zip(lower.iter().zip(upper)) {
-            for (byte, (low, high)) in chunk[row * 4..][..4].iter_mut().zip(low.iter().zip(high)) {
-                *byte = *low as u8 & 15 | (*high as u8) << 4;
-            }
+fn put_row(planes: &[Plane], block: &mut [u8], row: usize, codes: &[i8]) {
+    let mut words = [0; GROUPS];
+    for (word, codes) in words.iter_mut().zip(codes.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes(codes.map(|code| code as u8));
+    }
+    for plane in planes {
+        let chunks = plane.put(&words);
+        for (chunk, word) in chunks.iter().take(plane.stored()).enumerate() {
+            block[word_at(plane, chunk, row)].copy_from_slice(&word.to_le_bytes());
         }
     }
 }
 
-/// Code `k` of a row in the codes of a (tile, block).
-fn get_code(block: &[u8], row: usize, k: usize) -> i8 {
-    let (group, lane) = (k / 4, k % 4);
-    if block.len() == TILE_ROWS * BLOCK {
-        block[group * 64 + row * 4 + lane] as i8
-    } else {
-        let byte = block[group % 4 * 64 + row * 4 + lane];
-        (if group < 4 { byte & 15 } else { byte >> 4 }) as i8
+/// A row's 32 codes out of the codes of a (tile, block), one word of four per group.
+fn get_row(planes: &[Plane], block: &[u8], row: usize) -> [u32; GROUPS] {
+    let mut words = [0; GROUPS];
+    for plane in planes {
+        let mut chunks = [0; GROUPS];
+        for (chunk, word) in chunks.iter_mut().take(plane.stored()).enumerate() {
+            let bytes = block[word_at(plane, chunk, row)].as_chunks::<4>().0[0];
+            *word = u32::from_le_bytes(bytes);
+        }
+        plane.get(&chunks, &mut words);
     }
+    words
+}
+
+/// Bytes of a row in a stored chunk of a plane.
+fn word_at(plane: &Plane, chunk: usize, row: usize) -> Range<usize> {
+    let start = (plane.chunk + chunk) * 64 + row * 4;
+    start..start + 4
 }
 
 /// Quantises up to 16 rows, `weights` being `[n, cols]`, into a tile; the rows that are missing become padding.
@@ -150,11 +158,14 @@ pub fn unpack_row(size: &PackedSize, unit: &[u8], row: usize, out: &mut Quantise
     let (tile, r) = (row / TILE_ROWS, row % TILE_ROWS);
     let codes = &unit[size.codes(tile)];
     let scales = &unit[size.scales(tile)];
+    let planes = size.codec.spec().planes;
     out.codes.clear();
     out.scales.clear();
     for block in 0..size.blocks {
         let codes = &codes[block * size.block_bytes..][..size.block_bytes];
-        out.codes.extend((0..BLOCK).map(|k| get_code(codes, r, k)));
+        let words = get_row(planes, codes, r);
+        out.codes
+            .extend(words.iter().flat_map(|word| word.to_le_bytes().map(|code| code as i8)));
         out.scales.push(scales[block * TILE_ROWS + r]);
     }
     let bytes = &unit[size.row_scales(tile)][r * 4..][..4];

@@ -14,20 +14,52 @@ pub(super) static COPIES: &[Copy] = &[
         run: dot_b8_1,
     },
     Copy {
-        key: 2505098621925063757u64,
+        key: 18172299565074916801u64,
         run: dot_n4_2,
     },
     Copy {
-        key: 9184089569511205851u64,
+        key: 12526186377727588024u64,
         run: dot_n4_1,
     },
     Copy {
-        key: 15698587726112807053u64,
+        key: 7187441819930011232u64,
         run: dot_l4_2,
     },
     Copy {
-        key: 9443275213394814896u64,
+        key: 5813106904177742134u64,
         run: dot_l4_1,
+    },
+    Copy {
+        key: 392651723449125629u64,
+        run: dot_l6_2,
+    },
+    Copy {
+        key: 13862362136217178737u64,
+        run: dot_l6_1,
+    },
+    Copy {
+        key: 17949857784501945972u64,
+        run: dot_n5_2,
+    },
+    Copy {
+        key: 11276090260142022217u64,
+        run: dot_n5_1,
+    },
+    Copy {
+        key: 1576808708063024817u64,
+        run: dot_n3_2,
+    },
+    Copy {
+        key: 9865934937435824844u64,
+        run: dot_n3_1,
+    },
+    Copy {
+        key: 13686665411666580545u64,
+        run: dot_n2_2,
+    },
+    Copy {
+        key: 4079541257841774093u64,
+        run: dot_n2_1,
     },
 ];
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -326,161 +358,161 @@ unsafe extern "C" fn dot_n4_2(
             let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
             let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v24 = s::and_i8x64(codes_v20, v23);
-            let v25 = s::shr_u_i8x64::<4>(codes_v20);
-            let v26 = s::lanes_i8x16([
-                1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+            let v25 = s::lanes_i8x16([
+                0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
             ]);
-            let v27 = s::lookup_i8x64(v26, v24);
-            let v28 = s::lookup_i8x64(v26, v25);
-            let x_codes_v29 = k::load_i32(x_codes.at::<4>(v18));
-            let v32 = s::dot2_u_i8x64(
-                v27,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v29)),
+            let v26 = s::lookup_i8x64(v25, v24);
+            let x_codes_v27 = k::load_i32(x_codes.at::<4>(v18));
+            let v30 = s::dot2_u_i8x64(
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
             );
-            let v35 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-            let v36 = s::dot_words_i16x32(v32, v35);
-            let x_codes_v37 = k::load_i32(x_codes.at::<4>(v19));
-            let v40 = s::dot2_u_i8x64(
-                v27,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v37)),
+            let v33 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v34 = s::dot_words_i16x32(v30, v33);
+            let x_codes_v35 = k::load_i32(x_codes.at::<4>(v19));
+            let v38 = s::dot2_u_i8x64(
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v35)),
             );
-            let v41 = s::dot_words_i16x32(v40, v35);
+            let v39 = s::dot_words_i16x32(v38, v33);
+            let v40 = s::shr_u_i8x64::<4>(codes_v20);
+            let v41 = s::lookup_i8x64(v25, v40);
             let x_codes_v44 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
             let v47 = s::dot2_u_i8x64(
-                v28,
+                v41,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v44)),
             );
-            let v48 = s::dot_words_i16x32(v47, v35);
-            let v49 = s::add_i32x16(v36, v48);
+            let v48 = s::dot_words_i16x32(v47, v33);
+            let v49 = s::add_i32x16(v34, v48);
             let x_codes_v51 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
             let v54 = s::dot2_u_i8x64(
-                v28,
+                v41,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
             );
-            let v55 = s::dot_words_i16x32(v54, v35);
-            let v56 = s::add_i32x16(v41, v55);
+            let v55 = s::dot_words_i16x32(v54, v33);
+            let v56 = s::add_i32x16(v39, v55);
             let codes_v59 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
             let v60 = s::and_i8x64(codes_v59, v23);
-            let v61 = s::shr_u_i8x64::<4>(codes_v59);
-            let v62 = s::lookup_i8x64(v26, v60);
-            let v63 = s::lookup_i8x64(v26, v61);
-            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
-            let v69 = s::dot2_u_i8x64(
-                v62,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
+            let v61 = s::lookup_i8x64(v25, v60);
+            let x_codes_v64 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v67 = s::dot2_u_i8x64(
+                v61,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
             );
-            let v70 = s::dot_words_i16x32(v69, v35);
-            let v71 = s::add_i32x16(v49, v70);
-            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
-            let v76 = s::dot2_u_i8x64(
-                v62,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+            let v68 = s::dot_words_i16x32(v67, v33);
+            let v69 = s::add_i32x16(v49, v68);
+            let x_codes_v71 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v74 = s::dot2_u_i8x64(
+                v61,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v71)),
             );
-            let v77 = s::dot_words_i16x32(v76, v35);
-            let v78 = s::add_i32x16(v56, v77);
+            let v75 = s::dot_words_i16x32(v74, v33);
+            let v76 = s::add_i32x16(v56, v75);
+            let v77 = s::shr_u_i8x64::<4>(codes_v59);
+            let v78 = s::lookup_i8x64(v25, v77);
             let x_codes_v81 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
             let v84 = s::dot2_u_i8x64(
-                v63,
+                v78,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
             );
-            let v85 = s::dot_words_i16x32(v84, v35);
-            let v86 = s::add_i32x16(v71, v85);
+            let v85 = s::dot_words_i16x32(v84, v33);
+            let v86 = s::add_i32x16(v69, v85);
             let x_codes_v88 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
             let v91 = s::dot2_u_i8x64(
-                v63,
+                v78,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
             );
-            let v92 = s::dot_words_i16x32(v91, v35);
-            let v93 = s::add_i32x16(v78, v92);
+            let v92 = s::dot_words_i16x32(v91, v33);
+            let v93 = s::add_i32x16(v76, v92);
             let codes_v96 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
             let v97 = s::and_i8x64(codes_v96, v23);
-            let v98 = s::shr_u_i8x64::<4>(codes_v96);
-            let v99 = s::lookup_i8x64(v26, v97);
-            let v100 = s::lookup_i8x64(v26, v98);
-            let x_codes_v103 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
-            let v106 = s::dot2_u_i8x64(
-                v99,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+            let v98 = s::lookup_i8x64(v25, v97);
+            let x_codes_v101 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v104 = s::dot2_u_i8x64(
+                v98,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v101)),
             );
-            let v107 = s::dot_words_i16x32(v106, v35);
-            let v108 = s::add_i32x16(v86, v107);
-            let x_codes_v110 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
-            let v113 = s::dot2_u_i8x64(
-                v99,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+            let v105 = s::dot_words_i16x32(v104, v33);
+            let v106 = s::add_i32x16(v86, v105);
+            let x_codes_v108 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v111 = s::dot2_u_i8x64(
+                v98,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v108)),
             );
-            let v114 = s::dot_words_i16x32(v113, v35);
-            let v115 = s::add_i32x16(v93, v114);
+            let v112 = s::dot_words_i16x32(v111, v33);
+            let v113 = s::add_i32x16(v93, v112);
+            let v114 = s::shr_u_i8x64::<4>(codes_v96);
+            let v115 = s::lookup_i8x64(v25, v114);
             let x_codes_v118 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
             let v121 = s::dot2_u_i8x64(
-                v100,
+                v115,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
             );
-            let v122 = s::dot_words_i16x32(v121, v35);
-            let v123 = s::add_i32x16(v108, v122);
+            let v122 = s::dot_words_i16x32(v121, v33);
+            let v123 = s::add_i32x16(v106, v122);
             let x_codes_v125 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
             let v128 = s::dot2_u_i8x64(
-                v100,
+                v115,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
             );
-            let v129 = s::dot_words_i16x32(v128, v35);
-            let v130 = s::add_i32x16(v115, v129);
+            let v129 = s::dot_words_i16x32(v128, v33);
+            let v130 = s::add_i32x16(v113, v129);
             let codes_v133 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
             let v134 = s::and_i8x64(codes_v133, v23);
-            let v135 = s::shr_u_i8x64::<4>(codes_v133);
-            let v136 = s::lookup_i8x64(v26, v134);
-            let v137 = s::lookup_i8x64(v26, v135);
-            let x_codes_v140 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
-            let v143 = s::dot2_u_i8x64(
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+            let v135 = s::lookup_i8x64(v25, v134);
+            let x_codes_v138 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v141 = s::dot2_u_i8x64(
+                v135,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v138)),
             );
-            let v144 = s::dot_words_i16x32(v143, v35);
-            let v145 = s::add_i32x16(v123, v144);
-            let x_codes_v147 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
-            let v150 = s::dot2_u_i8x64(
-                v136,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
+            let v142 = s::dot_words_i16x32(v141, v33);
+            let v143 = s::add_i32x16(v123, v142);
+            let x_codes_v145 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v148 = s::dot2_u_i8x64(
+                v135,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v145)),
             );
-            let v151 = s::dot_words_i16x32(v150, v35);
-            let v152 = s::add_i32x16(v130, v151);
+            let v149 = s::dot_words_i16x32(v148, v33);
+            let v150 = s::add_i32x16(v130, v149);
+            let v151 = s::shr_u_i8x64::<4>(codes_v133);
+            let v152 = s::lookup_i8x64(v25, v151);
             let x_codes_v155 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
             let v158 = s::dot2_u_i8x64(
-                v137,
+                v152,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
             );
-            let v159 = s::dot_words_i16x32(v158, v35);
-            let v160 = s::add_i32x16(v145, v159);
+            let v159 = s::dot_words_i16x32(v158, v33);
+            let v160 = s::add_i32x16(v143, v159);
             let x_codes_v162 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
             let v165 = s::dot2_u_i8x64(
-                v137,
+                v152,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
             );
-            let v166 = s::dot_words_i16x32(v165, v35);
-            let v167 = s::add_i32x16(v152, v166);
+            let v166 = s::dot_words_i16x32(v165, v33);
+            let v167 = s::add_i32x16(v150, v166);
             let scales_v169 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
             let v170 = s::widen_s_i8x16(scales_v169);
             let v172 = s::splat_i32(1);
             let v173 = s::or_i32x16(v170, v172);
             let v174 = s::and_i32x16(v170, v172);
-            let v175 = s::shl_i32x16::<1>(v174);
-            let v177 = s::sub_i32x16(v175, s::splat_i32(64));
-            let v178 = input3.wrapping_add(v12);
-            let x_sums_v179 = k::load_i32(x_sums.at::<4>(v178));
-            let v181 = s::mul_i32x16(v177, s::splat_i32(x_sums_v179));
-            let v182 = s::add_i32x16(v160, v181);
-            let v183 = s::mul_i32x16(v182, v173);
-            let v184 = s::to_float_i32x16(v183);
-            let x_scales_v185 = k::load_f32(x_scales.at::<4>(v178));
-            m0 = s::fma_f32x16(v184, s::splat_f32(x_scales_v185), m0);
-            let v189 = input5.wrapping_add(v12);
-            let x_sums_v190 = k::load_i32(x_sums.at::<4>(v189));
-            let v192 = s::mul_i32x16(v177, s::splat_i32(x_sums_v190));
-            let v193 = s::add_i32x16(v167, v192);
-            let v194 = s::mul_i32x16(v193, v173);
-            let v195 = s::to_float_i32x16(v194);
-            let x_scales_v196 = k::load_f32(x_scales.at::<4>(v189));
-            m1 = s::fma_f32x16(v195, s::splat_f32(x_scales_v196), m1);
+            let v177 = s::mul_i32x16(v174, s::splat_i32(2));
+            let v180 = s::sub_i32x16(v177, s::splat_i32(63));
+            let v181 = input3.wrapping_add(v12);
+            let x_sums_v182 = k::load_i32(x_sums.at::<4>(v181));
+            let v184 = s::mul_i32x16(v180, s::splat_i32(x_sums_v182));
+            let v185 = s::add_i32x16(v160, v184);
+            let v186 = s::mul_i32x16(v185, v173);
+            let v187 = s::to_float_i32x16(v186);
+            let x_scales_v188 = k::load_f32(x_scales.at::<4>(v181));
+            m0 = s::fma_f32x16(v187, s::splat_f32(x_scales_v188), m0);
+            let v192 = input5.wrapping_add(v12);
+            let x_sums_v193 = k::load_i32(x_sums.at::<4>(v192));
+            let v195 = s::mul_i32x16(v180, s::splat_i32(x_sums_v193));
+            let v196 = s::add_i32x16(v167, v195);
+            let v197 = s::mul_i32x16(v196, v173);
+            let v198 = s::to_float_i32x16(v197);
+            let x_scales_v199 = k::load_f32(x_scales.at::<4>(v192));
+            m1 = s::fma_f32x16(v198, s::splat_f32(x_scales_v199), m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -514,98 +546,98 @@ unsafe extern "C" fn dot_n4_1(
             let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
             let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v19 = s::and_i8x64(codes_v15, v18);
-            let v20 = s::shr_u_i8x64::<4>(codes_v15);
-            let v21 = s::lanes_i8x16([
-                1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+            let v20 = s::lanes_i8x16([
+                0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
             ]);
-            let v22 = s::lookup_i8x64(v21, v19);
-            let v23 = s::lookup_i8x64(v21, v20);
-            let x_codes_v24 = k::load_i32(x_codes.at::<4>(v14));
-            let v27 = s::dot2_u_i8x64(
-                v22,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v24)),
+            let v21 = s::lookup_i8x64(v20, v19);
+            let x_codes_v22 = k::load_i32(x_codes.at::<4>(v14));
+            let v25 = s::dot2_u_i8x64(
+                v21,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v22)),
             );
-            let v30 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-            let v31 = s::dot_words_i16x32(v27, v30);
+            let v28 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v29 = s::dot_words_i16x32(v25, v28);
+            let v30 = s::shr_u_i8x64::<4>(codes_v15);
+            let v31 = s::lookup_i8x64(v20, v30);
             let x_codes_v34 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
             let v37 = s::dot2_u_i8x64(
-                v23,
+                v31,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v34)),
             );
-            let v38 = s::dot_words_i16x32(v37, v30);
-            let v39 = s::add_i32x16(v31, v38);
+            let v38 = s::dot_words_i16x32(v37, v28);
+            let v39 = s::add_i32x16(v29, v38);
             let codes_v42 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
             let v43 = s::and_i8x64(codes_v42, v18);
-            let v44 = s::shr_u_i8x64::<4>(codes_v42);
-            let v45 = s::lookup_i8x64(v21, v43);
-            let v46 = s::lookup_i8x64(v21, v44);
-            let x_codes_v49 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
-            let v52 = s::dot2_u_i8x64(
-                v45,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
+            let v44 = s::lookup_i8x64(v20, v43);
+            let x_codes_v47 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v50 = s::dot2_u_i8x64(
+                v44,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v47)),
             );
-            let v53 = s::dot_words_i16x32(v52, v30);
-            let v54 = s::add_i32x16(v39, v53);
+            let v51 = s::dot_words_i16x32(v50, v28);
+            let v52 = s::add_i32x16(v39, v51);
+            let v53 = s::shr_u_i8x64::<4>(codes_v42);
+            let v54 = s::lookup_i8x64(v20, v53);
             let x_codes_v57 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
             let v60 = s::dot2_u_i8x64(
-                v46,
+                v54,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
             );
-            let v61 = s::dot_words_i16x32(v60, v30);
-            let v62 = s::add_i32x16(v54, v61);
+            let v61 = s::dot_words_i16x32(v60, v28);
+            let v62 = s::add_i32x16(v52, v61);
             let codes_v65 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
             let v66 = s::and_i8x64(codes_v65, v18);
-            let v67 = s::shr_u_i8x64::<4>(codes_v65);
-            let v68 = s::lookup_i8x64(v21, v66);
-            let v69 = s::lookup_i8x64(v21, v67);
-            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
-            let v75 = s::dot2_u_i8x64(
-                v68,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+            let v67 = s::lookup_i8x64(v20, v66);
+            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v73 = s::dot2_u_i8x64(
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
             );
-            let v76 = s::dot_words_i16x32(v75, v30);
-            let v77 = s::add_i32x16(v62, v76);
+            let v74 = s::dot_words_i16x32(v73, v28);
+            let v75 = s::add_i32x16(v62, v74);
+            let v76 = s::shr_u_i8x64::<4>(codes_v65);
+            let v77 = s::lookup_i8x64(v20, v76);
             let x_codes_v80 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
             let v83 = s::dot2_u_i8x64(
-                v69,
+                v77,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
             );
-            let v84 = s::dot_words_i16x32(v83, v30);
-            let v85 = s::add_i32x16(v77, v84);
+            let v84 = s::dot_words_i16x32(v83, v28);
+            let v85 = s::add_i32x16(v75, v84);
             let codes_v88 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
             let v89 = s::and_i8x64(codes_v88, v18);
-            let v90 = s::shr_u_i8x64::<4>(codes_v88);
-            let v91 = s::lookup_i8x64(v21, v89);
-            let v92 = s::lookup_i8x64(v21, v90);
-            let x_codes_v95 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
-            let v98 = s::dot2_u_i8x64(
-                v91,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+            let v90 = s::lookup_i8x64(v20, v89);
+            let x_codes_v93 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v96 = s::dot2_u_i8x64(
+                v90,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
             );
-            let v99 = s::dot_words_i16x32(v98, v30);
-            let v100 = s::add_i32x16(v85, v99);
+            let v97 = s::dot_words_i16x32(v96, v28);
+            let v98 = s::add_i32x16(v85, v97);
+            let v99 = s::shr_u_i8x64::<4>(codes_v88);
+            let v100 = s::lookup_i8x64(v20, v99);
             let x_codes_v103 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
             let v106 = s::dot2_u_i8x64(
-                v92,
+                v100,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
             );
-            let v107 = s::dot_words_i16x32(v106, v30);
-            let v108 = s::add_i32x16(v100, v107);
+            let v107 = s::dot_words_i16x32(v106, v28);
+            let v108 = s::add_i32x16(v98, v107);
             let scales_v110 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
             let v111 = s::widen_s_i8x16(scales_v110);
             let v113 = s::splat_i32(1);
             let v114 = s::or_i32x16(v111, v113);
             let v115 = s::and_i32x16(v111, v113);
-            let v116 = s::shl_i32x16::<1>(v115);
-            let v118 = s::sub_i32x16(v116, s::splat_i32(64));
-            let v119 = input3.wrapping_add(v8);
-            let x_sums_v120 = k::load_i32(x_sums.at::<4>(v119));
-            let v122 = s::mul_i32x16(v118, s::splat_i32(x_sums_v120));
-            let v123 = s::add_i32x16(v108, v122);
-            let v124 = s::mul_i32x16(v123, v114);
-            let v125 = s::to_float_i32x16(v124);
-            let x_scales_v126 = k::load_f32(x_scales.at::<4>(v119));
-            m0 = s::fma_f32x16(v125, s::splat_f32(x_scales_v126), m0);
+            let v118 = s::mul_i32x16(v115, s::splat_i32(2));
+            let v121 = s::sub_i32x16(v118, s::splat_i32(63));
+            let v122 = input3.wrapping_add(v8);
+            let x_sums_v123 = k::load_i32(x_sums.at::<4>(v122));
+            let v125 = s::mul_i32x16(v121, s::splat_i32(x_sums_v123));
+            let v126 = s::add_i32x16(v108, v125);
+            let v127 = s::mul_i32x16(v126, v114);
+            let v128 = s::to_float_i32x16(v127);
+            let x_scales_v129 = k::load_f32(x_scales.at::<4>(v122));
+            m0 = s::fma_f32x16(v128, s::splat_f32(x_scales_v129), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }
@@ -644,118 +676,118 @@ unsafe extern "C" fn dot_l4_2(
             let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
             let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v24 = s::and_i8x64(codes_v20, v23);
-            let v25 = s::shr_u_i8x64::<4>(codes_v20);
-            let x_codes_v26 = k::load_i32(x_codes.at::<4>(v18));
-            let v29 = s::dot2_u_i8x64(
+            let x_codes_v25 = k::load_i32(x_codes.at::<4>(v18));
+            let v28 = s::dot2_u_i8x64(
                 v24,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v26)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v25)),
             );
-            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v19));
-            let v33 = s::dot2_u_i8x64(
+            let x_codes_v29 = k::load_i32(x_codes.at::<4>(v19));
+            let v32 = s::dot2_u_i8x64(
                 v24,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v29)),
             );
+            let v33 = s::shr_u_i8x64::<4>(codes_v20);
             let x_codes_v36 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
             let v39 = s::dot2_u_i8x64(
-                v25,
+                v33,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v36)),
             );
-            let v40 = s::add_i16x32(v29, v39);
+            let v40 = s::add_i16x32(v28, v39);
             let x_codes_v42 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
             let v45 = s::dot2_u_i8x64(
-                v25,
+                v33,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
             );
-            let v46 = s::add_i16x32(v33, v45);
+            let v46 = s::add_i16x32(v32, v45);
             let codes_v49 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
             let v50 = s::and_i8x64(codes_v49, v23);
-            let v51 = s::shr_u_i8x64::<4>(codes_v49);
-            let x_codes_v54 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
-            let v57 = s::dot2_u_i8x64(
+            let x_codes_v53 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v56 = s::dot2_u_i8x64(
                 v50,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v54)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v53)),
             );
-            let v58 = s::add_i16x32(v40, v57);
-            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
-            let v63 = s::dot2_u_i8x64(
+            let v57 = s::add_i16x32(v40, v56);
+            let x_codes_v59 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v62 = s::dot2_u_i8x64(
                 v50,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v59)),
             );
-            let v64 = s::add_i16x32(v46, v63);
+            let v63 = s::add_i16x32(v46, v62);
+            let v64 = s::shr_u_i8x64::<4>(codes_v49);
             let x_codes_v67 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
             let v70 = s::dot2_u_i8x64(
-                v51,
+                v64,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v67)),
             );
-            let v71 = s::add_i16x32(v58, v70);
+            let v71 = s::add_i16x32(v57, v70);
             let x_codes_v73 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
             let v76 = s::dot2_u_i8x64(
-                v51,
+                v64,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
             );
-            let v77 = s::add_i16x32(v64, v76);
+            let v77 = s::add_i16x32(v63, v76);
             let codes_v80 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
             let v81 = s::and_i8x64(codes_v80, v23);
-            let v82 = s::shr_u_i8x64::<4>(codes_v80);
-            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
-            let v88 = s::dot2_u_i8x64(
+            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v87 = s::dot2_u_i8x64(
                 v81,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
             );
-            let v89 = s::add_i16x32(v71, v88);
-            let x_codes_v91 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
-            let v94 = s::dot2_u_i8x64(
+            let v88 = s::add_i16x32(v71, v87);
+            let x_codes_v90 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v93 = s::dot2_u_i8x64(
                 v81,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
             );
-            let v95 = s::add_i16x32(v77, v94);
+            let v94 = s::add_i16x32(v77, v93);
+            let v95 = s::shr_u_i8x64::<4>(codes_v80);
             let x_codes_v98 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
             let v101 = s::dot2_u_i8x64(
-                v82,
+                v95,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v98)),
             );
-            let v102 = s::add_i16x32(v89, v101);
+            let v102 = s::add_i16x32(v88, v101);
             let x_codes_v104 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
             let v107 = s::dot2_u_i8x64(
-                v82,
+                v95,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
             );
-            let v108 = s::add_i16x32(v95, v107);
+            let v108 = s::add_i16x32(v94, v107);
             let codes_v111 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
             let v112 = s::and_i8x64(codes_v111, v23);
-            let v113 = s::shr_u_i8x64::<4>(codes_v111);
-            let x_codes_v116 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
-            let v119 = s::dot2_u_i8x64(
+            let x_codes_v115 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v118 = s::dot2_u_i8x64(
                 v112,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v116)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
             );
-            let v120 = s::add_i16x32(v102, v119);
-            let x_codes_v122 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
-            let v125 = s::dot2_u_i8x64(
+            let v119 = s::add_i16x32(v102, v118);
+            let x_codes_v121 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v124 = s::dot2_u_i8x64(
                 v112,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
             );
-            let v126 = s::add_i16x32(v108, v125);
+            let v125 = s::add_i16x32(v108, v124);
+            let v126 = s::shr_u_i8x64::<4>(codes_v111);
             let x_codes_v129 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
             let v132 = s::dot2_u_i8x64(
-                v113,
+                v126,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
             );
-            let v133 = s::add_i16x32(v120, v132);
-            let x_codes_v135 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
-            let v138 = s::dot2_u_i8x64(
-                v113,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v135)),
+            let v133 = s::add_i16x32(v119, v132);
+            let v136 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v137 = s::dot_words_i16x32(v133, v136);
+            let x_codes_v139 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v142 = s::dot2_u_i8x64(
+                v126,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v139)),
             );
-            let v139 = s::add_i16x32(v126, v138);
-            let v142 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-            let v143 = s::dot_words_i16x32(v133, v142);
-            let v144 = s::dot_words_i16x32(v139, v142);
+            let v143 = s::add_i16x32(v125, v142);
+            let v144 = s::dot_words_i16x32(v143, v136);
             let scales_v146 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
             let v147 = s::widen_s_i8x16(scales_v146);
             let v148 = input3.wrapping_add(v12);
             let x_sums_v149 = k::load_i32(x_sums.at::<4>(v148));
-            let v153 = s::add_i32x16(v143, s::splat_i32(x_sums_v149.wrapping_mul(-8)));
+            let v153 = s::add_i32x16(v137, s::splat_i32(x_sums_v149.wrapping_mul(-8)));
             let v154 = s::mul_i32x16(v153, v147);
             let v155 = s::to_float_i32x16(v154);
             let x_scales_v156 = k::load_f32(x_scales.at::<4>(v148));
@@ -800,63 +832,63 @@ unsafe extern "C" fn dot_l4_1(
             let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
             let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v19 = s::and_i8x64(codes_v15, v18);
-            let v20 = s::shr_u_i8x64::<4>(codes_v15);
-            let x_codes_v21 = k::load_i32(x_codes.at::<4>(v14));
-            let v24 = s::dot2_u_i8x64(
+            let x_codes_v20 = k::load_i32(x_codes.at::<4>(v14));
+            let v23 = s::dot2_u_i8x64(
                 v19,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v21)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v20)),
             );
+            let v24 = s::shr_u_i8x64::<4>(codes_v15);
             let x_codes_v27 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
             let v30 = s::dot2_u_i8x64(
-                v20,
+                v24,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
             );
-            let v31 = s::add_i16x32(v24, v30);
+            let v31 = s::add_i16x32(v23, v30);
             let codes_v34 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
             let v35 = s::and_i8x64(codes_v34, v18);
-            let v36 = s::shr_u_i8x64::<4>(codes_v34);
-            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
-            let v42 = s::dot2_u_i8x64(
+            let x_codes_v38 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v41 = s::dot2_u_i8x64(
                 v35,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v38)),
             );
-            let v43 = s::add_i16x32(v31, v42);
+            let v42 = s::add_i16x32(v31, v41);
+            let v43 = s::shr_u_i8x64::<4>(codes_v34);
             let x_codes_v46 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
             let v49 = s::dot2_u_i8x64(
-                v36,
+                v43,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
             );
-            let v50 = s::add_i16x32(v43, v49);
+            let v50 = s::add_i16x32(v42, v49);
             let codes_v53 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
             let v54 = s::and_i8x64(codes_v53, v18);
-            let v55 = s::shr_u_i8x64::<4>(codes_v53);
-            let x_codes_v58 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
-            let v61 = s::dot2_u_i8x64(
+            let x_codes_v57 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v60 = s::dot2_u_i8x64(
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v58)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
             );
-            let v62 = s::add_i16x32(v50, v61);
+            let v61 = s::add_i16x32(v50, v60);
+            let v62 = s::shr_u_i8x64::<4>(codes_v53);
             let x_codes_v65 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
             let v68 = s::dot2_u_i8x64(
-                v55,
+                v62,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
             );
-            let v69 = s::add_i16x32(v62, v68);
+            let v69 = s::add_i16x32(v61, v68);
             let codes_v72 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
             let v73 = s::and_i8x64(codes_v72, v18);
-            let v74 = s::shr_u_i8x64::<4>(codes_v72);
-            let x_codes_v77 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
-            let v80 = s::dot2_u_i8x64(
+            let x_codes_v76 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v79 = s::dot2_u_i8x64(
                 v73,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
             );
-            let v81 = s::add_i16x32(v69, v80);
+            let v80 = s::add_i16x32(v69, v79);
+            let v81 = s::shr_u_i8x64::<4>(codes_v72);
             let x_codes_v84 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
             let v87 = s::dot2_u_i8x64(
-                v74,
+                v81,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
             );
-            let v88 = s::add_i16x32(v81, v87);
+            let v88 = s::add_i16x32(v80, v87);
             let v92 = s::dot_words_i16x32(
                 v88,
                 s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001)),
@@ -870,6 +902,1480 @@ unsafe extern "C" fn dot_l4_1(
             let v103 = s::to_float_i32x16(v102);
             let x_scales_v104 = k::load_f32(x_scales.at::<4>(v96));
             m0 = s::fma_f32x16(v103, s::splat_f32(x_scales_v104), m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_l6_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(384);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+            let v24 = s::and_i8x64(codes_v20, v23);
+            let x_codes_v25 = k::load_i32(x_codes.at::<4>(v18));
+            let v28 = s::dot2_u_i8x64(
+                v24,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v25)),
+            );
+            let x_codes_v29 = k::load_i32(x_codes.at::<4>(v19));
+            let v32 = s::dot2_u_i8x64(
+                v24,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v29)),
+            );
+            let codes_v35 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v36 = s::and_i8x64(codes_v35, v23);
+            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v42 = s::dot2_u_i8x64(
+                v36,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+            );
+            let v43 = s::add_i16x32(v28, v42);
+            let v46 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v47 = s::dot_words_i16x32(v43, v46);
+            let x_codes_v49 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v52 = s::dot2_u_i8x64(
+                v36,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
+            );
+            let v53 = s::add_i16x32(v32, v52);
+            let v54 = s::dot_words_i16x32(v53, v46);
+            let codes_v57 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v58 = s::and_i8x64(codes_v57, v23);
+            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v64 = s::dot2_u_i8x64(
+                v58,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+            );
+            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v69 = s::dot2_u_i8x64(
+                v58,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
+            );
+            let codes_v72 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v73 = s::and_i8x64(codes_v72, v23);
+            let x_codes_v76 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v79 = s::dot2_u_i8x64(
+                v73,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
+            );
+            let v80 = s::add_i16x32(v64, v79);
+            let v81 = s::dot_words_i16x32(v80, v46);
+            let v82 = s::add_i32x16(v47, v81);
+            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v87 = s::dot2_u_i8x64(
+                v73,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
+            );
+            let v88 = s::add_i16x32(v69, v87);
+            let v89 = s::dot_words_i16x32(v88, v46);
+            let v90 = s::add_i32x16(v54, v89);
+            let codes_v93 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(256)));
+            let v94 = s::and_i8x64(codes_v93, v23);
+            let x_codes_v97 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v100 = s::dot2_u_i8x64(
+                v94,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+            );
+            let x_codes_v102 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v105 = s::dot2_u_i8x64(
+                v94,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+            );
+            let codes_v108 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(320)));
+            let v109 = s::and_i8x64(codes_v108, v23);
+            let x_codes_v112 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v115 = s::dot2_u_i8x64(
+                v109,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v112)),
+            );
+            let v116 = s::add_i16x32(v100, v115);
+            let v117 = s::dot_words_i16x32(v116, v46);
+            let v118 = s::add_i32x16(v82, v117);
+            let x_codes_v120 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v123 = s::dot2_u_i8x64(
+                v109,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+            );
+            let v124 = s::add_i16x32(v105, v123);
+            let v125 = s::dot_words_i16x32(v124, v46);
+            let v126 = s::add_i32x16(v90, v125);
+            let v127 = s::shr_u_i8x64::<6>(codes_v20);
+            let v130 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+            let v131 = s::and_i8x64(v127, v130);
+            let v132 = s::shr_u_i8x64::<4>(codes_v35);
+            let v135 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+            let v136 = s::and_i8x64(v132, v135);
+            let v137 = s::or_i8x64(v131, v136);
+            let v138 = s::shr_u_i8x64::<2>(codes_v57);
+            let v141 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+            let v142 = s::and_i8x64(v138, v141);
+            let v143 = s::or_i8x64(v137, v142);
+            let v144 = s::and_i8x64(v143, v23);
+            let x_codes_v147 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v150 = s::dot2_u_i8x64(
+                v144,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
+            );
+            let x_codes_v152 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v155 = s::dot2_u_i8x64(
+                v144,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
+            );
+            let v156 = s::shr_u_i8x64::<6>(codes_v72);
+            let v157 = s::and_i8x64(v156, v130);
+            let v158 = s::shr_u_i8x64::<4>(codes_v93);
+            let v159 = s::and_i8x64(v158, v135);
+            let v160 = s::or_i8x64(v157, v159);
+            let v161 = s::shr_u_i8x64::<2>(codes_v108);
+            let v162 = s::and_i8x64(v161, v141);
+            let v163 = s::or_i8x64(v160, v162);
+            let v164 = s::and_i8x64(v163, v23);
+            let x_codes_v167 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v170 = s::dot2_u_i8x64(
+                v164,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
+            );
+            let v171 = s::add_i16x32(v150, v170);
+            let v172 = s::dot_words_i16x32(v171, v46);
+            let v173 = s::add_i32x16(v118, v172);
+            let x_codes_v175 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v178 = s::dot2_u_i8x64(
+                v164,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v175)),
+            );
+            let v179 = s::add_i16x32(v155, v178);
+            let v180 = s::dot_words_i16x32(v179, v46);
+            let v181 = s::add_i32x16(v126, v180);
+            let scales_v183 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v184 = s::widen_s_i8x16(scales_v183);
+            let v185 = input3.wrapping_add(v12);
+            let x_sums_v186 = k::load_i32(x_sums.at::<4>(v185));
+            let v190 = s::add_i32x16(v173, s::splat_i32(x_sums_v186.wrapping_mul(-32)));
+            let v191 = s::mul_i32x16(v190, v184);
+            let v192 = s::to_float_i32x16(v191);
+            let x_scales_v193 = k::load_f32(x_scales.at::<4>(v185));
+            m0 = s::fma_f32x16(v192, s::splat_f32(x_scales_v193), m0);
+            let v197 = input5.wrapping_add(v12);
+            let x_sums_v198 = k::load_i32(x_sums.at::<4>(v197));
+            let v201 = s::add_i32x16(v181, s::splat_i32(x_sums_v198.wrapping_mul(-32)));
+            let v202 = s::mul_i32x16(v201, v184);
+            let v203 = s::to_float_i32x16(v202);
+            let x_scales_v204 = k::load_f32(x_scales.at::<4>(v197));
+            m1 = s::fma_f32x16(v203, s::splat_f32(x_scales_v204), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_l6_1(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let v9 = input1.wrapping_add(v8);
+            let v11 = v9.wrapping_mul(384);
+            let v14 = input2.wrapping_add(v8.wrapping_mul(32));
+            let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
+            let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+            let v19 = s::and_i8x64(codes_v15, v18);
+            let x_codes_v20 = k::load_i32(x_codes.at::<4>(v14));
+            let v23 = s::dot2_u_i8x64(
+                v19,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v20)),
+            );
+            let codes_v26 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v27 = s::and_i8x64(codes_v26, v18);
+            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v33 = s::dot2_u_i8x64(
+                v27,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
+            );
+            let v34 = s::add_i16x32(v23, v33);
+            let v37 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v38 = s::dot_words_i16x32(v34, v37);
+            let codes_v41 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v42 = s::and_i8x64(codes_v41, v18);
+            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v48 = s::dot2_u_i8x64(
+                v42,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+            );
+            let codes_v51 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
+            let v52 = s::and_i8x64(codes_v51, v18);
+            let x_codes_v55 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v58 = s::dot2_u_i8x64(
+                v52,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
+            );
+            let v59 = s::add_i16x32(v48, v58);
+            let v60 = s::dot_words_i16x32(v59, v37);
+            let v61 = s::add_i32x16(v38, v60);
+            let codes_v64 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(256)));
+            let v65 = s::and_i8x64(codes_v64, v18);
+            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v71 = s::dot2_u_i8x64(
+                v65,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            );
+            let codes_v74 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(320)));
+            let v75 = s::and_i8x64(codes_v74, v18);
+            let x_codes_v78 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v81 = s::dot2_u_i8x64(
+                v75,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+            );
+            let v82 = s::add_i16x32(v71, v81);
+            let v83 = s::dot_words_i16x32(v82, v37);
+            let v84 = s::add_i32x16(v61, v83);
+            let v85 = s::shr_u_i8x64::<6>(codes_v15);
+            let v88 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+            let v89 = s::and_i8x64(v85, v88);
+            let v90 = s::shr_u_i8x64::<4>(codes_v26);
+            let v93 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+            let v94 = s::and_i8x64(v90, v93);
+            let v95 = s::or_i8x64(v89, v94);
+            let v96 = s::shr_u_i8x64::<2>(codes_v41);
+            let v99 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+            let v100 = s::and_i8x64(v96, v99);
+            let v101 = s::or_i8x64(v95, v100);
+            let v102 = s::and_i8x64(v101, v18);
+            let x_codes_v105 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v108 = s::dot2_u_i8x64(
+                v102,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+            );
+            let v109 = s::shr_u_i8x64::<6>(codes_v51);
+            let v110 = s::and_i8x64(v109, v88);
+            let v111 = s::shr_u_i8x64::<4>(codes_v64);
+            let v112 = s::and_i8x64(v111, v93);
+            let v113 = s::or_i8x64(v110, v112);
+            let v114 = s::shr_u_i8x64::<2>(codes_v74);
+            let v115 = s::and_i8x64(v114, v99);
+            let v116 = s::or_i8x64(v113, v115);
+            let v117 = s::and_i8x64(v116, v18);
+            let x_codes_v120 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v123 = s::dot2_u_i8x64(
+                v117,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+            );
+            let v124 = s::add_i16x32(v108, v123);
+            let v125 = s::dot_words_i16x32(v124, v37);
+            let v126 = s::add_i32x16(v84, v125);
+            let scales_v128 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v129 = s::widen_s_i8x16(scales_v128);
+            let v130 = input3.wrapping_add(v8);
+            let x_sums_v131 = k::load_i32(x_sums.at::<4>(v130));
+            let v135 = s::add_i32x16(v126, s::splat_i32(x_sums_v131.wrapping_mul(-32)));
+            let v136 = s::mul_i32x16(v135, v129);
+            let v137 = s::to_float_i32x16(v136);
+            let x_scales_v138 = k::load_f32(x_scales.at::<4>(v130));
+            m0 = s::fma_f32x16(v137, s::splat_f32(x_scales_v138), m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n5_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(320);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v22 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(256)));
+            let v25 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v26 = s::and_i8x64(codes_v22, v25);
+            let v27 = s::shr_u_i8x64::<4>(codes_v22);
+            let codes_v28 = s::load_i8x64(codes.at::<64>(v15));
+            let v29 = s::and_i8x64(codes_v28, v25);
+            let v30 = s::lanes_i8x16([
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+            ]);
+            let v31 = s::lookup_i8x64(v30, v26);
+            let v32 = s::lanes_i8x16([
+                0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+            ]);
+            let v33 = s::lanes_i8x16([
+                65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+            ]);
+            let v34 = s::lookup_i8x64(v32, v29);
+            let v35 = s::lookup_i8x64(v33, v29);
+            let v36 = s::and_i8x64(v35, v31);
+            let v37 = s::xor_i8x64(v34, v36);
+            let x_codes_v38 = k::load_i32(x_codes.at::<4>(v18));
+            let v41 = s::dot2_u_i8x64(
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v38)),
+            );
+            let v44 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v45 = s::dot_words_i16x32(v41, v44);
+            let x_codes_v46 = k::load_i32(x_codes.at::<4>(v19));
+            let v49 = s::dot2_u_i8x64(
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+            );
+            let v50 = s::dot_words_i16x32(v49, v44);
+            let v51 = s::shr_u_i8x64::<4>(codes_v28);
+            let v52 = s::lookup_i8x64(v30, v27);
+            let v53 = s::lookup_i8x64(v32, v51);
+            let v54 = s::lookup_i8x64(v33, v51);
+            let v55 = s::and_i8x64(v54, v52);
+            let v56 = s::xor_i8x64(v53, v55);
+            let x_codes_v59 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v62 = s::dot2_u_i8x64(
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v59)),
+            );
+            let v63 = s::dot_words_i16x32(v62, v44);
+            let v64 = s::add_i32x16(v45, v63);
+            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v69 = s::dot2_u_i8x64(
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
+            );
+            let v70 = s::dot_words_i16x32(v69, v44);
+            let v71 = s::add_i32x16(v50, v70);
+            let codes_v74 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v75 = s::and_i8x64(codes_v74, v25);
+            let v76 = s::lanes_i8x16([
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+            ]);
+            let v77 = s::lookup_i8x64(v76, v26);
+            let v78 = s::lookup_i8x64(v32, v75);
+            let v79 = s::lookup_i8x64(v33, v75);
+            let v80 = s::and_i8x64(v79, v77);
+            let v81 = s::xor_i8x64(v78, v80);
+            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v87 = s::dot2_u_i8x64(
+                v81,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
+            );
+            let v88 = s::dot_words_i16x32(v87, v44);
+            let v89 = s::add_i32x16(v64, v88);
+            let x_codes_v91 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v94 = s::dot2_u_i8x64(
+                v81,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+            );
+            let v95 = s::dot_words_i16x32(v94, v44);
+            let v96 = s::add_i32x16(v71, v95);
+            let v97 = s::shr_u_i8x64::<4>(codes_v74);
+            let v98 = s::lookup_i8x64(v76, v27);
+            let v99 = s::lookup_i8x64(v32, v97);
+            let v100 = s::lookup_i8x64(v33, v97);
+            let v101 = s::and_i8x64(v100, v98);
+            let v102 = s::xor_i8x64(v99, v101);
+            let x_codes_v105 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v108 = s::dot2_u_i8x64(
+                v102,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+            );
+            let v109 = s::dot_words_i16x32(v108, v44);
+            let v110 = s::add_i32x16(v89, v109);
+            let x_codes_v112 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v115 = s::dot2_u_i8x64(
+                v102,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v112)),
+            );
+            let v116 = s::dot_words_i16x32(v115, v44);
+            let v117 = s::add_i32x16(v96, v116);
+            let codes_v120 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v121 = s::and_i8x64(codes_v120, v25);
+            let v122 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v123 = s::lookup_i8x64(v122, v26);
+            let v124 = s::lookup_i8x64(v32, v121);
+            let v125 = s::lookup_i8x64(v33, v121);
+            let v126 = s::and_i8x64(v125, v123);
+            let v127 = s::xor_i8x64(v124, v126);
+            let x_codes_v130 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v133 = s::dot2_u_i8x64(
+                v127,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v130)),
+            );
+            let v134 = s::dot_words_i16x32(v133, v44);
+            let v135 = s::add_i32x16(v110, v134);
+            let x_codes_v137 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v140 = s::dot2_u_i8x64(
+                v127,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v137)),
+            );
+            let v141 = s::dot_words_i16x32(v140, v44);
+            let v142 = s::add_i32x16(v117, v141);
+            let v143 = s::shr_u_i8x64::<4>(codes_v120);
+            let v144 = s::lookup_i8x64(v122, v27);
+            let v145 = s::lookup_i8x64(v32, v143);
+            let v146 = s::lookup_i8x64(v33, v143);
+            let v147 = s::and_i8x64(v146, v144);
+            let v148 = s::xor_i8x64(v145, v147);
+            let x_codes_v151 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v154 = s::dot2_u_i8x64(
+                v148,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v151)),
+            );
+            let v155 = s::dot_words_i16x32(v154, v44);
+            let v156 = s::add_i32x16(v135, v155);
+            let x_codes_v158 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v161 = s::dot2_u_i8x64(
+                v148,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v158)),
+            );
+            let v162 = s::dot_words_i16x32(v161, v44);
+            let v163 = s::add_i32x16(v142, v162);
+            let codes_v166 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v167 = s::and_i8x64(codes_v166, v25);
+            let v168 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v169 = s::lookup_i8x64(v168, v26);
+            let v170 = s::lookup_i8x64(v32, v167);
+            let v171 = s::lookup_i8x64(v33, v167);
+            let v172 = s::and_i8x64(v171, v169);
+            let v173 = s::xor_i8x64(v170, v172);
+            let x_codes_v176 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v179 = s::dot2_u_i8x64(
+                v173,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v176)),
+            );
+            let v180 = s::dot_words_i16x32(v179, v44);
+            let v181 = s::add_i32x16(v156, v180);
+            let x_codes_v183 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v186 = s::dot2_u_i8x64(
+                v173,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v183)),
+            );
+            let v187 = s::dot_words_i16x32(v186, v44);
+            let v188 = s::add_i32x16(v163, v187);
+            let v189 = s::shr_u_i8x64::<4>(codes_v166);
+            let v190 = s::lookup_i8x64(v168, v27);
+            let v191 = s::lookup_i8x64(v32, v189);
+            let v192 = s::lookup_i8x64(v33, v189);
+            let v193 = s::and_i8x64(v192, v190);
+            let v194 = s::xor_i8x64(v191, v193);
+            let x_codes_v197 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v200 = s::dot2_u_i8x64(
+                v194,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v197)),
+            );
+            let v201 = s::dot_words_i16x32(v200, v44);
+            let v202 = s::add_i32x16(v181, v201);
+            let x_codes_v204 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v207 = s::dot2_u_i8x64(
+                v194,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v204)),
+            );
+            let v208 = s::dot_words_i16x32(v207, v44);
+            let v209 = s::add_i32x16(v188, v208);
+            let scales_v211 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v212 = s::widen_s_i8x16(scales_v211);
+            let v214 = s::splat_i32(1);
+            let v215 = s::or_i32x16(v212, v214);
+            let v216 = s::and_i32x16(v212, v214);
+            let v217 = s::mul_i32x16(v216, v214);
+            let v220 = s::sub_i32x16(v217, s::splat_i32(65));
+            let v221 = input3.wrapping_add(v12);
+            let x_sums_v222 = k::load_i32(x_sums.at::<4>(v221));
+            let v224 = s::mul_i32x16(v220, s::splat_i32(x_sums_v222));
+            let v225 = s::add_i32x16(v202, v224);
+            let v226 = s::mul_i32x16(v225, v215);
+            let v227 = s::to_float_i32x16(v226);
+            let x_scales_v228 = k::load_f32(x_scales.at::<4>(v221));
+            m0 = s::fma_f32x16(v227, s::splat_f32(x_scales_v228), m0);
+            let v232 = input5.wrapping_add(v12);
+            let x_sums_v233 = k::load_i32(x_sums.at::<4>(v232));
+            let v235 = s::mul_i32x16(v220, s::splat_i32(x_sums_v233));
+            let v236 = s::add_i32x16(v209, v235);
+            let v237 = s::mul_i32x16(v236, v215);
+            let v238 = s::to_float_i32x16(v237);
+            let x_scales_v239 = k::load_f32(x_scales.at::<4>(v232));
+            m1 = s::fma_f32x16(v238, s::splat_f32(x_scales_v239), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n5_1(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let v9 = input1.wrapping_add(v8);
+            let v11 = v9.wrapping_mul(320);
+            let v14 = input2.wrapping_add(v8.wrapping_mul(32));
+            let codes_v17 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(256)));
+            let v20 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v21 = s::and_i8x64(codes_v17, v20);
+            let v22 = s::shr_u_i8x64::<4>(codes_v17);
+            let codes_v23 = s::load_i8x64(codes.at::<64>(v11));
+            let v24 = s::and_i8x64(codes_v23, v20);
+            let v25 = s::lanes_i8x16([
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+            ]);
+            let v26 = s::lookup_i8x64(v25, v21);
+            let v27 = s::lanes_i8x16([
+                0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+            ]);
+            let v28 = s::lanes_i8x16([
+                65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+            ]);
+            let v29 = s::lookup_i8x64(v27, v24);
+            let v30 = s::lookup_i8x64(v28, v24);
+            let v31 = s::and_i8x64(v30, v26);
+            let v32 = s::xor_i8x64(v29, v31);
+            let x_codes_v33 = k::load_i32(x_codes.at::<4>(v14));
+            let v36 = s::dot2_u_i8x64(
+                v32,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+            );
+            let v39 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v40 = s::dot_words_i16x32(v36, v39);
+            let v41 = s::shr_u_i8x64::<4>(codes_v23);
+            let v42 = s::lookup_i8x64(v25, v22);
+            let v43 = s::lookup_i8x64(v27, v41);
+            let v44 = s::lookup_i8x64(v28, v41);
+            let v45 = s::and_i8x64(v44, v42);
+            let v46 = s::xor_i8x64(v43, v45);
+            let x_codes_v49 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v52 = s::dot2_u_i8x64(
+                v46,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
+            );
+            let v53 = s::dot_words_i16x32(v52, v39);
+            let v54 = s::add_i32x16(v40, v53);
+            let codes_v57 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v58 = s::and_i8x64(codes_v57, v20);
+            let v59 = s::lanes_i8x16([
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+            ]);
+            let v60 = s::lookup_i8x64(v59, v21);
+            let v61 = s::lookup_i8x64(v27, v58);
+            let v62 = s::lookup_i8x64(v28, v58);
+            let v63 = s::and_i8x64(v62, v60);
+            let v64 = s::xor_i8x64(v61, v63);
+            let x_codes_v67 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v70 = s::dot2_u_i8x64(
+                v64,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v67)),
+            );
+            let v71 = s::dot_words_i16x32(v70, v39);
+            let v72 = s::add_i32x16(v54, v71);
+            let v73 = s::shr_u_i8x64::<4>(codes_v57);
+            let v74 = s::lookup_i8x64(v59, v22);
+            let v75 = s::lookup_i8x64(v27, v73);
+            let v76 = s::lookup_i8x64(v28, v73);
+            let v77 = s::and_i8x64(v76, v74);
+            let v78 = s::xor_i8x64(v75, v77);
+            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v84 = s::dot2_u_i8x64(
+                v78,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+            );
+            let v85 = s::dot_words_i16x32(v84, v39);
+            let v86 = s::add_i32x16(v72, v85);
+            let codes_v89 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v90 = s::and_i8x64(codes_v89, v20);
+            let v91 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v92 = s::lookup_i8x64(v91, v21);
+            let v93 = s::lookup_i8x64(v27, v90);
+            let v94 = s::lookup_i8x64(v28, v90);
+            let v95 = s::and_i8x64(v94, v92);
+            let v96 = s::xor_i8x64(v93, v95);
+            let x_codes_v99 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v102 = s::dot2_u_i8x64(
+                v96,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+            );
+            let v103 = s::dot_words_i16x32(v102, v39);
+            let v104 = s::add_i32x16(v86, v103);
+            let v105 = s::shr_u_i8x64::<4>(codes_v89);
+            let v106 = s::lookup_i8x64(v91, v22);
+            let v107 = s::lookup_i8x64(v27, v105);
+            let v108 = s::lookup_i8x64(v28, v105);
+            let v109 = s::and_i8x64(v108, v106);
+            let v110 = s::xor_i8x64(v107, v109);
+            let x_codes_v113 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v116 = s::dot2_u_i8x64(
+                v110,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
+            );
+            let v117 = s::dot_words_i16x32(v116, v39);
+            let v118 = s::add_i32x16(v104, v117);
+            let codes_v121 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
+            let v122 = s::and_i8x64(codes_v121, v20);
+            let v123 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v124 = s::lookup_i8x64(v123, v21);
+            let v125 = s::lookup_i8x64(v27, v122);
+            let v126 = s::lookup_i8x64(v28, v122);
+            let v127 = s::and_i8x64(v126, v124);
+            let v128 = s::xor_i8x64(v125, v127);
+            let x_codes_v131 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v134 = s::dot2_u_i8x64(
+                v128,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+            );
+            let v135 = s::dot_words_i16x32(v134, v39);
+            let v136 = s::add_i32x16(v118, v135);
+            let v137 = s::shr_u_i8x64::<4>(codes_v121);
+            let v138 = s::lookup_i8x64(v123, v22);
+            let v139 = s::lookup_i8x64(v27, v137);
+            let v140 = s::lookup_i8x64(v28, v137);
+            let v141 = s::and_i8x64(v140, v138);
+            let v142 = s::xor_i8x64(v139, v141);
+            let x_codes_v145 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v148 = s::dot2_u_i8x64(
+                v142,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v145)),
+            );
+            let v149 = s::dot_words_i16x32(v148, v39);
+            let v150 = s::add_i32x16(v136, v149);
+            let scales_v152 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v153 = s::widen_s_i8x16(scales_v152);
+            let v155 = s::splat_i32(1);
+            let v156 = s::or_i32x16(v153, v155);
+            let v157 = s::and_i32x16(v153, v155);
+            let v158 = s::mul_i32x16(v157, v155);
+            let v161 = s::sub_i32x16(v158, s::splat_i32(65));
+            let v162 = input3.wrapping_add(v8);
+            let x_sums_v163 = k::load_i32(x_sums.at::<4>(v162));
+            let v165 = s::mul_i32x16(v161, s::splat_i32(x_sums_v163));
+            let v166 = s::add_i32x16(v150, v165);
+            let v167 = s::mul_i32x16(v166, v156);
+            let v168 = s::to_float_i32x16(v167);
+            let x_scales_v169 = k::load_f32(x_scales.at::<4>(v162));
+            m0 = s::fma_f32x16(v168, s::splat_f32(x_scales_v169), m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n3_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(192);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v24 = s::and_i8x64(codes_v20, v23);
+            let v25 = s::lanes_i8x16([
+                0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+            ]);
+            let v26 = s::lookup_i8x64(v25, v24);
+            let x_codes_v27 = k::load_i32(x_codes.at::<4>(v18));
+            let v30 = s::dot2_u_i8x64(
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
+            );
+            let x_codes_v31 = k::load_i32(x_codes.at::<4>(v19));
+            let v34 = s::dot2_u_i8x64(
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+            );
+            let v35 = s::shr_u_i8x64::<4>(codes_v20);
+            let v36 = s::lookup_i8x64(v25, v35);
+            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v42 = s::dot2_u_i8x64(
+                v36,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+            );
+            let v43 = s::add_i16x32(v30, v42);
+            let v46 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v47 = s::dot_words_i16x32(v43, v46);
+            let x_codes_v49 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v52 = s::dot2_u_i8x64(
+                v36,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
+            );
+            let v53 = s::add_i16x32(v34, v52);
+            let v54 = s::dot_words_i16x32(v53, v46);
+            let codes_v57 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v58 = s::and_i8x64(codes_v57, v23);
+            let v59 = s::lookup_i8x64(v25, v58);
+            let x_codes_v62 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v65 = s::dot2_u_i8x64(
+                v59,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
+            );
+            let x_codes_v67 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v70 = s::dot2_u_i8x64(
+                v59,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v67)),
+            );
+            let v71 = s::shr_u_i8x64::<4>(codes_v57);
+            let v72 = s::lookup_i8x64(v25, v71);
+            let x_codes_v75 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v78 = s::dot2_u_i8x64(
+                v72,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+            );
+            let v79 = s::add_i16x32(v65, v78);
+            let v80 = s::dot_words_i16x32(v79, v46);
+            let v81 = s::add_i32x16(v47, v80);
+            let x_codes_v83 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v86 = s::dot2_u_i8x64(
+                v72,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+            );
+            let v87 = s::add_i16x32(v70, v86);
+            let v88 = s::dot_words_i16x32(v87, v46);
+            let v89 = s::add_i32x16(v54, v88);
+            let codes_v92 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v93 = s::and_i8x64(codes_v92, v23);
+            let v94 = s::lookup_i8x64(v25, v93);
+            let x_codes_v97 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v100 = s::dot2_u_i8x64(
+                v94,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+            );
+            let x_codes_v102 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v105 = s::dot2_u_i8x64(
+                v94,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+            );
+            let v106 = s::shr_u_i8x64::<4>(codes_v92);
+            let v107 = s::lookup_i8x64(v25, v106);
+            let x_codes_v110 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v113 = s::dot2_u_i8x64(
+                v107,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+            );
+            let v114 = s::add_i16x32(v100, v113);
+            let v115 = s::dot_words_i16x32(v114, v46);
+            let v116 = s::add_i32x16(v81, v115);
+            let x_codes_v118 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v121 = s::dot2_u_i8x64(
+                v107,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
+            );
+            let v122 = s::add_i16x32(v105, v121);
+            let v123 = s::dot_words_i16x32(v122, v46);
+            let v124 = s::add_i32x16(v89, v123);
+            let v125 = s::shr_u_i8x64::<3>(codes_v20);
+            let v129 = s::and_i8x64(
+                v125,
+                s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)),
+            );
+            let v130 = s::shr_u_i8x64::<2>(codes_v57);
+            let v134 = s::and_i8x64(
+                v130,
+                s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)),
+            );
+            let v135 = s::or_i8x64(v129, v134);
+            let v136 = s::shr_u_i8x64::<1>(codes_v92);
+            let v140 = s::and_i8x64(
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)),
+            );
+            let v141 = s::or_i8x64(v135, v140);
+            let v142 = s::and_i8x64(v141, v23);
+            let v143 = s::lookup_i8x64(v25, v142);
+            let x_codes_v146 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v149 = s::dot2_u_i8x64(
+                v143,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v146)),
+            );
+            let x_codes_v151 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v154 = s::dot2_u_i8x64(
+                v143,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v151)),
+            );
+            let v155 = s::shr_u_i8x64::<4>(v141);
+            let v156 = s::lookup_i8x64(v25, v155);
+            let x_codes_v159 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v162 = s::dot2_u_i8x64(
+                v156,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
+            );
+            let v163 = s::add_i16x32(v149, v162);
+            let v164 = s::dot_words_i16x32(v163, v46);
+            let v165 = s::add_i32x16(v116, v164);
+            let x_codes_v167 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v170 = s::dot2_u_i8x64(
+                v156,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
+            );
+            let v171 = s::add_i16x32(v154, v170);
+            let v172 = s::dot_words_i16x32(v171, v46);
+            let v173 = s::add_i32x16(v124, v172);
+            let scales_v175 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v176 = s::widen_s_i8x16(scales_v175);
+            let v178 = s::splat_i32(1);
+            let v179 = s::or_i32x16(v176, v178);
+            let v180 = s::and_i32x16(v176, v178);
+            let v183 = s::mul_i32x16(v180, s::splat_i32(3));
+            let v186 = s::sub_i32x16(v183, s::splat_i32(37));
+            let v187 = input3.wrapping_add(v12);
+            let x_sums_v188 = k::load_i32(x_sums.at::<4>(v187));
+            let v190 = s::mul_i32x16(v186, s::splat_i32(x_sums_v188));
+            let v191 = s::add_i32x16(v165, v190);
+            let v192 = s::mul_i32x16(v191, v179);
+            let v193 = s::to_float_i32x16(v192);
+            let x_scales_v194 = k::load_f32(x_scales.at::<4>(v187));
+            m0 = s::fma_f32x16(v193, s::splat_f32(x_scales_v194), m0);
+            let v198 = input5.wrapping_add(v12);
+            let x_sums_v199 = k::load_i32(x_sums.at::<4>(v198));
+            let v201 = s::mul_i32x16(v186, s::splat_i32(x_sums_v199));
+            let v202 = s::add_i32x16(v173, v201);
+            let v203 = s::mul_i32x16(v202, v179);
+            let v204 = s::to_float_i32x16(v203);
+            let x_scales_v205 = k::load_f32(x_scales.at::<4>(v198));
+            m1 = s::fma_f32x16(v204, s::splat_f32(x_scales_v205), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n3_1(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let v9 = input1.wrapping_add(v8);
+            let v11 = v9.wrapping_mul(192);
+            let v14 = input2.wrapping_add(v8.wrapping_mul(32));
+            let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
+            let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v19 = s::and_i8x64(codes_v15, v18);
+            let v20 = s::lanes_i8x16([
+                0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+            ]);
+            let v21 = s::lookup_i8x64(v20, v19);
+            let x_codes_v22 = k::load_i32(x_codes.at::<4>(v14));
+            let v25 = s::dot2_u_i8x64(
+                v21,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v22)),
+            );
+            let v26 = s::shr_u_i8x64::<4>(codes_v15);
+            let v27 = s::lookup_i8x64(v20, v26);
+            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v33 = s::dot2_u_i8x64(
+                v27,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
+            );
+            let v34 = s::add_i16x32(v25, v33);
+            let v37 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v38 = s::dot_words_i16x32(v34, v37);
+            let codes_v41 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v42 = s::and_i8x64(codes_v41, v18);
+            let v43 = s::lookup_i8x64(v20, v42);
+            let x_codes_v46 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v49 = s::dot2_u_i8x64(
+                v43,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+            );
+            let v50 = s::shr_u_i8x64::<4>(codes_v41);
+            let v51 = s::lookup_i8x64(v20, v50);
+            let x_codes_v54 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v57 = s::dot2_u_i8x64(
+                v51,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v54)),
+            );
+            let v58 = s::add_i16x32(v49, v57);
+            let v59 = s::dot_words_i16x32(v58, v37);
+            let v60 = s::add_i32x16(v38, v59);
+            let codes_v63 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v64 = s::and_i8x64(codes_v63, v18);
+            let v65 = s::lookup_i8x64(v20, v64);
+            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v71 = s::dot2_u_i8x64(
+                v65,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            );
+            let v72 = s::shr_u_i8x64::<4>(codes_v63);
+            let v73 = s::lookup_i8x64(v20, v72);
+            let x_codes_v76 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v79 = s::dot2_u_i8x64(
+                v73,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
+            );
+            let v80 = s::add_i16x32(v71, v79);
+            let v81 = s::dot_words_i16x32(v80, v37);
+            let v82 = s::add_i32x16(v60, v81);
+            let v83 = s::shr_u_i8x64::<3>(codes_v15);
+            let v87 = s::and_i8x64(v83, s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)));
+            let v88 = s::shr_u_i8x64::<2>(codes_v41);
+            let v92 = s::and_i8x64(v88, s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)));
+            let v93 = s::or_i8x64(v87, v92);
+            let v94 = s::shr_u_i8x64::<1>(codes_v63);
+            let v98 = s::and_i8x64(v94, s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)));
+            let v99 = s::or_i8x64(v93, v98);
+            let v100 = s::and_i8x64(v99, v18);
+            let v101 = s::lookup_i8x64(v20, v100);
+            let x_codes_v104 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v107 = s::dot2_u_i8x64(
+                v101,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
+            );
+            let v108 = s::shr_u_i8x64::<4>(v99);
+            let v109 = s::lookup_i8x64(v20, v108);
+            let x_codes_v112 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v115 = s::dot2_u_i8x64(
+                v109,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v112)),
+            );
+            let v116 = s::add_i16x32(v107, v115);
+            let v117 = s::dot_words_i16x32(v116, v37);
+            let v118 = s::add_i32x16(v82, v117);
+            let scales_v120 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v121 = s::widen_s_i8x16(scales_v120);
+            let v123 = s::splat_i32(1);
+            let v124 = s::or_i32x16(v121, v123);
+            let v125 = s::and_i32x16(v121, v123);
+            let v128 = s::mul_i32x16(v125, s::splat_i32(3));
+            let v131 = s::sub_i32x16(v128, s::splat_i32(37));
+            let v132 = input3.wrapping_add(v8);
+            let x_sums_v133 = k::load_i32(x_sums.at::<4>(v132));
+            let v135 = s::mul_i32x16(v131, s::splat_i32(x_sums_v133));
+            let v136 = s::add_i32x16(v118, v135);
+            let v137 = s::mul_i32x16(v136, v124);
+            let v138 = s::to_float_i32x16(v137);
+            let x_scales_v139 = k::load_f32(x_scales.at::<4>(v132));
+            m0 = s::fma_f32x16(v138, s::splat_f32(x_scales_v139), m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n2_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(128);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v24 = s::and_i8x64(codes_v20, v23);
+            let v25 = s::lanes_i8x16([
+                0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+            ]);
+            let v26 = s::lookup_i8x64(v25, v24);
+            let x_codes_v27 = k::load_i32(x_codes.at::<4>(v18));
+            let v30 = s::dot2_u_i8x64(
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
+            );
+            let x_codes_v31 = k::load_i32(x_codes.at::<4>(v19));
+            let v34 = s::dot2_u_i8x64(
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+            );
+            let v35 = s::lanes_i8x16([
+                0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+            ]);
+            let v36 = s::lookup_i8x64(v35, v24);
+            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v42 = s::dot2_u_i8x64(
+                v36,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+            );
+            let v43 = s::add_i16x32(v30, v42);
+            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v48 = s::dot2_u_i8x64(
+                v36,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+            );
+            let v49 = s::add_i16x32(v34, v48);
+            let v50 = s::shr_u_i8x64::<4>(codes_v20);
+            let v51 = s::lookup_i8x64(v25, v50);
+            let x_codes_v54 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v57 = s::dot2_u_i8x64(
+                v51,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v54)),
+            );
+            let v58 = s::add_i16x32(v43, v57);
+            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v63 = s::dot2_u_i8x64(
+                v51,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+            );
+            let v64 = s::add_i16x32(v49, v63);
+            let v65 = s::lookup_i8x64(v35, v50);
+            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v71 = s::dot2_u_i8x64(
+                v65,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            );
+            let v72 = s::add_i16x32(v58, v71);
+            let v75 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v76 = s::dot_words_i16x32(v72, v75);
+            let x_codes_v78 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v81 = s::dot2_u_i8x64(
+                v65,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+            );
+            let v82 = s::add_i16x32(v64, v81);
+            let v83 = s::dot_words_i16x32(v82, v75);
+            let codes_v86 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v87 = s::and_i8x64(codes_v86, v23);
+            let v88 = s::lookup_i8x64(v25, v87);
+            let x_codes_v91 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v94 = s::dot2_u_i8x64(
+                v88,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+            );
+            let x_codes_v96 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v99 = s::dot2_u_i8x64(
+                v88,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v96)),
+            );
+            let v100 = s::lookup_i8x64(v35, v87);
+            let x_codes_v103 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v106 = s::dot2_u_i8x64(
+                v100,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+            );
+            let v107 = s::add_i16x32(v94, v106);
+            let x_codes_v109 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v112 = s::dot2_u_i8x64(
+                v100,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
+            );
+            let v113 = s::add_i16x32(v99, v112);
+            let v114 = s::shr_u_i8x64::<4>(codes_v86);
+            let v115 = s::lookup_i8x64(v25, v114);
+            let x_codes_v118 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v121 = s::dot2_u_i8x64(
+                v115,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
+            );
+            let v122 = s::add_i16x32(v107, v121);
+            let x_codes_v124 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v127 = s::dot2_u_i8x64(
+                v115,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+            );
+            let v128 = s::add_i16x32(v113, v127);
+            let v129 = s::lookup_i8x64(v35, v114);
+            let x_codes_v132 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v135 = s::dot2_u_i8x64(
+                v129,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v132)),
+            );
+            let v136 = s::add_i16x32(v122, v135);
+            let v137 = s::dot_words_i16x32(v136, v75);
+            let v138 = s::add_i32x16(v76, v137);
+            let x_codes_v140 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v143 = s::dot2_u_i8x64(
+                v129,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+            );
+            let v144 = s::add_i16x32(v128, v143);
+            let v145 = s::dot_words_i16x32(v144, v75);
+            let v146 = s::add_i32x16(v83, v145);
+            let scales_v148 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v149 = s::widen_s_i8x16(scales_v148);
+            let v151 = s::splat_i32(1);
+            let v152 = s::or_i32x16(v149, v151);
+            let v153 = s::and_i32x16(v149, v151);
+            let v156 = s::mul_i32x16(v153, s::splat_i32(3));
+            let v159 = s::sub_i32x16(v156, s::splat_i32(21));
+            let v160 = input3.wrapping_add(v12);
+            let x_sums_v161 = k::load_i32(x_sums.at::<4>(v160));
+            let v163 = s::mul_i32x16(v159, s::splat_i32(x_sums_v161));
+            let v164 = s::add_i32x16(v138, v163);
+            let v165 = s::mul_i32x16(v164, v152);
+            let v166 = s::to_float_i32x16(v165);
+            let x_scales_v167 = k::load_f32(x_scales.at::<4>(v160));
+            m0 = s::fma_f32x16(v166, s::splat_f32(x_scales_v167), m0);
+            let v171 = input5.wrapping_add(v12);
+            let x_sums_v172 = k::load_i32(x_sums.at::<4>(v171));
+            let v174 = s::mul_i32x16(v159, s::splat_i32(x_sums_v172));
+            let v175 = s::add_i32x16(v146, v174);
+            let v176 = s::mul_i32x16(v175, v152);
+            let v177 = s::to_float_i32x16(v176);
+            let x_scales_v178 = k::load_f32(x_scales.at::<4>(v171));
+            m1 = s::fma_f32x16(v177, s::splat_f32(x_scales_v178), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n2_1(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let v9 = input1.wrapping_add(v8);
+            let v11 = v9.wrapping_mul(128);
+            let v14 = input2.wrapping_add(v8.wrapping_mul(32));
+            let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
+            let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v19 = s::and_i8x64(codes_v15, v18);
+            let v20 = s::lanes_i8x16([
+                0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+            ]);
+            let v21 = s::lookup_i8x64(v20, v19);
+            let x_codes_v22 = k::load_i32(x_codes.at::<4>(v14));
+            let v25 = s::dot2_u_i8x64(
+                v21,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v22)),
+            );
+            let v26 = s::lanes_i8x16([
+                0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+            ]);
+            let v27 = s::lookup_i8x64(v26, v19);
+            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v33 = s::dot2_u_i8x64(
+                v27,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
+            );
+            let v34 = s::add_i16x32(v25, v33);
+            let v35 = s::shr_u_i8x64::<4>(codes_v15);
+            let v36 = s::lookup_i8x64(v20, v35);
+            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v42 = s::dot2_u_i8x64(
+                v36,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+            );
+            let v43 = s::add_i16x32(v34, v42);
+            let v44 = s::lookup_i8x64(v26, v35);
+            let x_codes_v47 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v50 = s::dot2_u_i8x64(
+                v44,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v47)),
+            );
+            let v51 = s::add_i16x32(v43, v50);
+            let v54 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+            let v55 = s::dot_words_i16x32(v51, v54);
+            let codes_v58 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v59 = s::and_i8x64(codes_v58, v18);
+            let v60 = s::lookup_i8x64(v20, v59);
+            let x_codes_v63 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v66 = s::dot2_u_i8x64(
+                v60,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v63)),
+            );
+            let v67 = s::lookup_i8x64(v26, v59);
+            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v73 = s::dot2_u_i8x64(
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+            );
+            let v74 = s::add_i16x32(v66, v73);
+            let v75 = s::shr_u_i8x64::<4>(codes_v58);
+            let v76 = s::lookup_i8x64(v20, v75);
+            let x_codes_v79 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v82 = s::dot2_u_i8x64(
+                v76,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+            );
+            let v83 = s::add_i16x32(v74, v82);
+            let v84 = s::lookup_i8x64(v26, v75);
+            let x_codes_v87 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v90 = s::dot2_u_i8x64(
+                v84,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
+            );
+            let v91 = s::add_i16x32(v83, v90);
+            let v92 = s::dot_words_i16x32(v91, v54);
+            let v93 = s::add_i32x16(v55, v92);
+            let scales_v95 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v96 = s::widen_s_i8x16(scales_v95);
+            let v98 = s::splat_i32(1);
+            let v99 = s::or_i32x16(v96, v98);
+            let v100 = s::and_i32x16(v96, v98);
+            let v103 = s::mul_i32x16(v100, s::splat_i32(3));
+            let v106 = s::sub_i32x16(v103, s::splat_i32(21));
+            let v107 = input3.wrapping_add(v8);
+            let x_sums_v108 = k::load_i32(x_sums.at::<4>(v107));
+            let v110 = s::mul_i32x16(v106, s::splat_i32(x_sums_v108));
+            let v111 = s::add_i32x16(v93, v110);
+            let v112 = s::mul_i32x16(v111, v99);
+            let v113 = s::to_float_i32x16(v112);
+            let x_scales_v114 = k::load_f32(x_scales.at::<4>(v107));
+            m0 = s::fma_f32x16(v113, s::splat_f32(x_scales_v114), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }

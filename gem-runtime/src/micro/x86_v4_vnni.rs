@@ -14,20 +14,52 @@ pub(super) static COPIES: &[Copy] = &[
         run: dot_b8_1,
     },
     Copy {
-        key: 3079959684391113949u64,
+        key: 12401952259781069739u64,
         run: dot_n4_8,
     },
     Copy {
-        key: 2119923592030383830u64,
+        key: 8687070877798623597u64,
         run: dot_n4_1,
     },
     Copy {
-        key: 14983855532287694644u64,
+        key: 14554066757811598723u64,
         run: dot_l4_8,
     },
     Copy {
-        key: 18336063383164751810u64,
+        key: 10431993798605484434u64,
         run: dot_l4_1,
+    },
+    Copy {
+        key: 5198475603725546675u64,
+        run: dot_l6_8,
+    },
+    Copy {
+        key: 16537496538798703228u64,
+        run: dot_l6_1,
+    },
+    Copy {
+        key: 15898640032076176758u64,
+        run: dot_n5_8,
+    },
+    Copy {
+        key: 1494393458826300099u64,
+        run: dot_n5_1,
+    },
+    Copy {
+        key: 9964953026838519435u64,
+        run: dot_n3_8,
+    },
+    Copy {
+        key: 4890193497533723586u64,
+        run: dot_n3_1,
+    },
+    Copy {
+        key: 13920182445494270606u64,
+        run: dot_n2_8,
+    },
+    Copy {
+        key: 17206359831135182718u64,
+        run: dot_n2_1,
     },
 ];
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -729,410 +761,410 @@ unsafe extern "C" fn dot_n4_8(
             let codes_v50 = s::load_i8x64(codes.at::<64>(v39));
             let v53 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v54 = s::and_i8x64(codes_v50, v53);
-            let v55 = s::shr_u_i8x64::<4>(codes_v50);
-            let v56 = s::lanes_i8x16([
-                1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+            let v55 = s::lanes_i8x16([
+                0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
             ]);
-            let v57 = s::lookup_i8x64(v56, v54);
-            let v58 = s::lookup_i8x64(v56, v55);
-            let x_codes_v59 = k::load_i32(x_codes.at::<4>(v42));
-            let v62 = s::splat_i32(0);
-            let v63 = s::dot4_u_i8x64(
-                v62,
-                v57,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v59)),
+            let v56 = s::lookup_i8x64(v55, v54);
+            let x_codes_v57 = k::load_i32(x_codes.at::<4>(v42));
+            let v60 = s::splat_i32(0);
+            let v61 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
             );
-            let x_codes_v64 = k::load_i32(x_codes.at::<4>(v43));
-            let v67 = s::dot4_u_i8x64(
-                v62,
-                v57,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+            let x_codes_v62 = k::load_i32(x_codes.at::<4>(v43));
+            let v65 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
             );
-            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v44));
-            let v71 = s::dot4_u_i8x64(
-                v62,
-                v57,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v44));
+            let v69 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
             );
-            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v45));
-            let v75 = s::dot4_u_i8x64(
-                v62,
-                v57,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v45));
+            let v73 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
             );
-            let x_codes_v76 = k::load_i32(x_codes.at::<4>(v46));
-            let v79 = s::dot4_u_i8x64(
-                v62,
-                v57,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
+            let x_codes_v74 = k::load_i32(x_codes.at::<4>(v46));
+            let v77 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v74)),
             );
-            let x_codes_v80 = k::load_i32(x_codes.at::<4>(v47));
-            let v83 = s::dot4_u_i8x64(
-                v62,
-                v57,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+            let x_codes_v78 = k::load_i32(x_codes.at::<4>(v47));
+            let v81 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
             );
-            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v48));
-            let v87 = s::dot4_u_i8x64(
-                v62,
-                v57,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
+            let x_codes_v82 = k::load_i32(x_codes.at::<4>(v48));
+            let v85 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v82)),
             );
-            let x_codes_v88 = k::load_i32(x_codes.at::<4>(v49));
-            let v91 = s::dot4_u_i8x64(
-                v62,
-                v57,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
+            let x_codes_v86 = k::load_i32(x_codes.at::<4>(v49));
+            let v89 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
             );
+            let v90 = s::shr_u_i8x64::<4>(codes_v50);
+            let v91 = s::lookup_i8x64(v55, v90);
             let x_codes_v94 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
             let v97 = s::dot4_u_i8x64(
-                v63,
-                v58,
+                v61,
+                v91,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
             );
             let x_codes_v99 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
             let v102 = s::dot4_u_i8x64(
-                v67,
-                v58,
+                v65,
+                v91,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
             );
             let x_codes_v104 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
             let v107 = s::dot4_u_i8x64(
-                v71,
-                v58,
+                v69,
+                v91,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
             );
             let x_codes_v109 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
             let v112 = s::dot4_u_i8x64(
-                v75,
-                v58,
+                v73,
+                v91,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
             );
             let x_codes_v114 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
             let v117 = s::dot4_u_i8x64(
-                v79,
-                v58,
+                v77,
+                v91,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
             );
             let x_codes_v119 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
             let v122 = s::dot4_u_i8x64(
-                v83,
-                v58,
+                v81,
+                v91,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
             );
             let x_codes_v124 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
             let v127 = s::dot4_u_i8x64(
-                v87,
-                v58,
+                v85,
+                v91,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
             );
             let x_codes_v129 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
             let v132 = s::dot4_u_i8x64(
+                v89,
                 v91,
-                v58,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
             );
             let codes_v135 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
             let v136 = s::and_i8x64(codes_v135, v53);
-            let v137 = s::shr_u_i8x64::<4>(codes_v135);
-            let v138 = s::lookup_i8x64(v56, v136);
-            let v139 = s::lookup_i8x64(v56, v137);
-            let x_codes_v142 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
-            let v145 = s::dot4_u_i8x64(
+            let v137 = s::lookup_i8x64(v55, v136);
+            let x_codes_v140 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
+            let v143 = s::dot4_u_i8x64(
                 v97,
-                v138,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v142)),
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
             );
-            let x_codes_v147 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
-            let v150 = s::dot4_u_i8x64(
+            let x_codes_v145 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
+            let v148 = s::dot4_u_i8x64(
                 v102,
-                v138,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v145)),
             );
-            let x_codes_v152 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
-            let v155 = s::dot4_u_i8x64(
+            let x_codes_v150 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
+            let v153 = s::dot4_u_i8x64(
                 v107,
-                v138,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v150)),
             );
-            let x_codes_v157 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
-            let v160 = s::dot4_u_i8x64(
+            let x_codes_v155 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
+            let v158 = s::dot4_u_i8x64(
                 v112,
-                v138,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
             );
-            let x_codes_v162 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
-            let v165 = s::dot4_u_i8x64(
+            let x_codes_v160 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
+            let v163 = s::dot4_u_i8x64(
                 v117,
-                v138,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v160)),
             );
-            let x_codes_v167 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
-            let v170 = s::dot4_u_i8x64(
+            let x_codes_v165 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
+            let v168 = s::dot4_u_i8x64(
                 v122,
-                v138,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v165)),
             );
-            let x_codes_v172 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
-            let v175 = s::dot4_u_i8x64(
+            let x_codes_v170 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
+            let v173 = s::dot4_u_i8x64(
                 v127,
-                v138,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v172)),
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v170)),
             );
-            let x_codes_v177 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
-            let v180 = s::dot4_u_i8x64(
+            let x_codes_v175 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
+            let v178 = s::dot4_u_i8x64(
                 v132,
-                v138,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v177)),
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v175)),
             );
+            let v179 = s::shr_u_i8x64::<4>(codes_v135);
+            let v180 = s::lookup_i8x64(v55, v179);
             let x_codes_v183 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
             let v186 = s::dot4_u_i8x64(
-                v145,
-                v139,
+                v143,
+                v180,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v183)),
             );
             let x_codes_v188 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
             let v191 = s::dot4_u_i8x64(
-                v150,
-                v139,
+                v148,
+                v180,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v188)),
             );
             let x_codes_v193 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
             let v196 = s::dot4_u_i8x64(
-                v155,
-                v139,
+                v153,
+                v180,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v193)),
             );
             let x_codes_v198 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
             let v201 = s::dot4_u_i8x64(
-                v160,
-                v139,
+                v158,
+                v180,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v198)),
             );
             let x_codes_v203 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
             let v206 = s::dot4_u_i8x64(
-                v165,
-                v139,
+                v163,
+                v180,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v203)),
             );
             let x_codes_v208 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
             let v211 = s::dot4_u_i8x64(
-                v170,
-                v139,
+                v168,
+                v180,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v208)),
             );
             let x_codes_v213 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
             let v216 = s::dot4_u_i8x64(
-                v175,
-                v139,
+                v173,
+                v180,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v213)),
             );
             let x_codes_v218 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
             let v221 = s::dot4_u_i8x64(
+                v178,
                 v180,
-                v139,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v218)),
             );
             let codes_v224 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
             let v225 = s::and_i8x64(codes_v224, v53);
-            let v226 = s::shr_u_i8x64::<4>(codes_v224);
-            let v227 = s::lookup_i8x64(v56, v225);
-            let v228 = s::lookup_i8x64(v56, v226);
-            let x_codes_v231 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
-            let v234 = s::dot4_u_i8x64(
+            let v226 = s::lookup_i8x64(v55, v225);
+            let x_codes_v229 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
+            let v232 = s::dot4_u_i8x64(
                 v186,
-                v227,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v231)),
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v229)),
             );
-            let x_codes_v236 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
-            let v239 = s::dot4_u_i8x64(
+            let x_codes_v234 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
+            let v237 = s::dot4_u_i8x64(
                 v191,
-                v227,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v236)),
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v234)),
             );
-            let x_codes_v241 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
-            let v244 = s::dot4_u_i8x64(
+            let x_codes_v239 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
+            let v242 = s::dot4_u_i8x64(
                 v196,
-                v227,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v241)),
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
             );
-            let x_codes_v246 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
-            let v249 = s::dot4_u_i8x64(
+            let x_codes_v244 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
+            let v247 = s::dot4_u_i8x64(
                 v201,
-                v227,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v246)),
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
             );
-            let x_codes_v251 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
-            let v254 = s::dot4_u_i8x64(
+            let x_codes_v249 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
+            let v252 = s::dot4_u_i8x64(
                 v206,
-                v227,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v251)),
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
             );
-            let x_codes_v256 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
-            let v259 = s::dot4_u_i8x64(
+            let x_codes_v254 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
+            let v257 = s::dot4_u_i8x64(
                 v211,
-                v227,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v256)),
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
             );
-            let x_codes_v261 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
-            let v264 = s::dot4_u_i8x64(
+            let x_codes_v259 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
+            let v262 = s::dot4_u_i8x64(
                 v216,
-                v227,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v261)),
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v259)),
             );
-            let x_codes_v266 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
-            let v269 = s::dot4_u_i8x64(
+            let x_codes_v264 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
+            let v267 = s::dot4_u_i8x64(
                 v221,
-                v227,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v266)),
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
             );
+            let v268 = s::shr_u_i8x64::<4>(codes_v224);
+            let v269 = s::lookup_i8x64(v55, v268);
             let x_codes_v272 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
             let v275 = s::dot4_u_i8x64(
-                v234,
-                v228,
+                v232,
+                v269,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v272)),
             );
             let x_codes_v277 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
             let v280 = s::dot4_u_i8x64(
-                v239,
-                v228,
+                v237,
+                v269,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v277)),
             );
             let x_codes_v282 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
             let v285 = s::dot4_u_i8x64(
-                v244,
-                v228,
+                v242,
+                v269,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v282)),
             );
             let x_codes_v287 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
             let v290 = s::dot4_u_i8x64(
-                v249,
-                v228,
+                v247,
+                v269,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v287)),
             );
             let x_codes_v292 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
             let v295 = s::dot4_u_i8x64(
-                v254,
-                v228,
+                v252,
+                v269,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v292)),
             );
             let x_codes_v297 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
             let v300 = s::dot4_u_i8x64(
-                v259,
-                v228,
+                v257,
+                v269,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v297)),
             );
             let x_codes_v302 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
             let v305 = s::dot4_u_i8x64(
-                v264,
-                v228,
+                v262,
+                v269,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v302)),
             );
             let x_codes_v307 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
             let v310 = s::dot4_u_i8x64(
+                v267,
                 v269,
-                v228,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v307)),
             );
             let codes_v313 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(192)));
             let v314 = s::and_i8x64(codes_v313, v53);
-            let v315 = s::shr_u_i8x64::<4>(codes_v313);
-            let v316 = s::lookup_i8x64(v56, v314);
-            let v317 = s::lookup_i8x64(v56, v315);
-            let x_codes_v320 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
-            let v323 = s::dot4_u_i8x64(
+            let v315 = s::lookup_i8x64(v55, v314);
+            let x_codes_v318 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
+            let v321 = s::dot4_u_i8x64(
                 v275,
-                v316,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v320)),
+                v315,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v318)),
             );
-            let x_codes_v325 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
-            let v328 = s::dot4_u_i8x64(
+            let x_codes_v323 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
+            let v326 = s::dot4_u_i8x64(
                 v280,
-                v316,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
+                v315,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v323)),
             );
-            let x_codes_v330 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
-            let v333 = s::dot4_u_i8x64(
+            let x_codes_v328 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
+            let v331 = s::dot4_u_i8x64(
                 v285,
-                v316,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v330)),
+                v315,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v328)),
             );
-            let x_codes_v335 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
-            let v338 = s::dot4_u_i8x64(
+            let x_codes_v333 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
+            let v336 = s::dot4_u_i8x64(
                 v290,
-                v316,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v335)),
+                v315,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v333)),
             );
-            let x_codes_v340 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
-            let v343 = s::dot4_u_i8x64(
+            let x_codes_v338 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
+            let v341 = s::dot4_u_i8x64(
                 v295,
-                v316,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
+                v315,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v338)),
             );
-            let x_codes_v345 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
-            let v348 = s::dot4_u_i8x64(
+            let x_codes_v343 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
+            let v346 = s::dot4_u_i8x64(
                 v300,
-                v316,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v345)),
+                v315,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v343)),
             );
-            let x_codes_v350 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
-            let v353 = s::dot4_u_i8x64(
+            let x_codes_v348 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
+            let v351 = s::dot4_u_i8x64(
                 v305,
-                v316,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v350)),
+                v315,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v348)),
             );
-            let x_codes_v355 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
-            let v358 = s::dot4_u_i8x64(
+            let x_codes_v353 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
+            let v356 = s::dot4_u_i8x64(
                 v310,
-                v316,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v355)),
+                v315,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v353)),
             );
+            let v357 = s::shr_u_i8x64::<4>(codes_v313);
+            let v358 = s::lookup_i8x64(v55, v357);
             let x_codes_v361 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
             let v364 = s::dot4_u_i8x64(
-                v323,
-                v317,
+                v321,
+                v358,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v361)),
             );
             let x_codes_v366 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
             let v369 = s::dot4_u_i8x64(
-                v328,
-                v317,
+                v326,
+                v358,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v366)),
             );
             let x_codes_v371 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
             let v374 = s::dot4_u_i8x64(
-                v333,
-                v317,
+                v331,
+                v358,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v371)),
             );
             let x_codes_v376 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
             let v379 = s::dot4_u_i8x64(
-                v338,
-                v317,
+                v336,
+                v358,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v376)),
             );
             let x_codes_v381 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
             let v384 = s::dot4_u_i8x64(
-                v343,
-                v317,
+                v341,
+                v358,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v381)),
             );
             let x_codes_v386 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
             let v389 = s::dot4_u_i8x64(
-                v348,
-                v317,
+                v346,
+                v358,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v386)),
             );
             let x_codes_v391 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
             let v394 = s::dot4_u_i8x64(
-                v353,
-                v317,
+                v351,
+                v358,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v391)),
             );
             let x_codes_v396 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
             let v399 = s::dot4_u_i8x64(
+                v356,
                 v358,
-                v317,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v396)),
             );
             let scales_v401 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
@@ -1140,72 +1172,72 @@ unsafe extern "C" fn dot_n4_8(
             let v404 = s::splat_i32(1);
             let v405 = s::or_i32x16(v402, v404);
             let v406 = s::and_i32x16(v402, v404);
-            let v407 = s::shl_i32x16::<1>(v406);
-            let v409 = s::sub_i32x16(v407, s::splat_i32(64));
-            let v410 = input3.wrapping_add(v36);
-            let x_sums_v411 = k::load_i32(x_sums.at::<4>(v410));
-            let v413 = s::mul_i32x16(v409, s::splat_i32(x_sums_v411));
-            let v414 = s::add_i32x16(v364, v413);
-            let v415 = s::mul_i32x16(v414, v405);
-            let v416 = s::to_float_i32x16(v415);
-            let x_scales_v417 = k::load_f32(x_scales.at::<4>(v410));
-            m0 = s::fma_f32x16(v416, s::splat_f32(x_scales_v417), m0);
-            let v421 = input5.wrapping_add(v36);
-            let x_sums_v422 = k::load_i32(x_sums.at::<4>(v421));
-            let v424 = s::mul_i32x16(v409, s::splat_i32(x_sums_v422));
-            let v425 = s::add_i32x16(v369, v424);
-            let v426 = s::mul_i32x16(v425, v405);
-            let v427 = s::to_float_i32x16(v426);
-            let x_scales_v428 = k::load_f32(x_scales.at::<4>(v421));
-            m1 = s::fma_f32x16(v427, s::splat_f32(x_scales_v428), m1);
-            let v432 = input7.wrapping_add(v36);
-            let x_sums_v433 = k::load_i32(x_sums.at::<4>(v432));
-            let v435 = s::mul_i32x16(v409, s::splat_i32(x_sums_v433));
-            let v436 = s::add_i32x16(v374, v435);
-            let v437 = s::mul_i32x16(v436, v405);
-            let v438 = s::to_float_i32x16(v437);
-            let x_scales_v439 = k::load_f32(x_scales.at::<4>(v432));
-            m2 = s::fma_f32x16(v438, s::splat_f32(x_scales_v439), m2);
-            let v443 = input9.wrapping_add(v36);
-            let x_sums_v444 = k::load_i32(x_sums.at::<4>(v443));
-            let v446 = s::mul_i32x16(v409, s::splat_i32(x_sums_v444));
-            let v447 = s::add_i32x16(v379, v446);
-            let v448 = s::mul_i32x16(v447, v405);
-            let v449 = s::to_float_i32x16(v448);
-            let x_scales_v450 = k::load_f32(x_scales.at::<4>(v443));
-            m3 = s::fma_f32x16(v449, s::splat_f32(x_scales_v450), m3);
-            let v454 = input11.wrapping_add(v36);
-            let x_sums_v455 = k::load_i32(x_sums.at::<4>(v454));
-            let v457 = s::mul_i32x16(v409, s::splat_i32(x_sums_v455));
-            let v458 = s::add_i32x16(v384, v457);
-            let v459 = s::mul_i32x16(v458, v405);
-            let v460 = s::to_float_i32x16(v459);
-            let x_scales_v461 = k::load_f32(x_scales.at::<4>(v454));
-            m4 = s::fma_f32x16(v460, s::splat_f32(x_scales_v461), m4);
-            let v465 = input13.wrapping_add(v36);
-            let x_sums_v466 = k::load_i32(x_sums.at::<4>(v465));
-            let v468 = s::mul_i32x16(v409, s::splat_i32(x_sums_v466));
-            let v469 = s::add_i32x16(v389, v468);
-            let v470 = s::mul_i32x16(v469, v405);
-            let v471 = s::to_float_i32x16(v470);
-            let x_scales_v472 = k::load_f32(x_scales.at::<4>(v465));
-            m5 = s::fma_f32x16(v471, s::splat_f32(x_scales_v472), m5);
-            let v476 = input15.wrapping_add(v36);
-            let x_sums_v477 = k::load_i32(x_sums.at::<4>(v476));
-            let v479 = s::mul_i32x16(v409, s::splat_i32(x_sums_v477));
-            let v480 = s::add_i32x16(v394, v479);
-            let v481 = s::mul_i32x16(v480, v405);
-            let v482 = s::to_float_i32x16(v481);
-            let x_scales_v483 = k::load_f32(x_scales.at::<4>(v476));
-            m6 = s::fma_f32x16(v482, s::splat_f32(x_scales_v483), m6);
-            let v487 = input17.wrapping_add(v36);
-            let x_sums_v488 = k::load_i32(x_sums.at::<4>(v487));
-            let v490 = s::mul_i32x16(v409, s::splat_i32(x_sums_v488));
-            let v491 = s::add_i32x16(v399, v490);
-            let v492 = s::mul_i32x16(v491, v405);
-            let v493 = s::to_float_i32x16(v492);
-            let x_scales_v494 = k::load_f32(x_scales.at::<4>(v487));
-            m7 = s::fma_f32x16(v493, s::splat_f32(x_scales_v494), m7);
+            let v409 = s::mul_i32x16(v406, s::splat_i32(2));
+            let v412 = s::sub_i32x16(v409, s::splat_i32(63));
+            let v413 = input3.wrapping_add(v36);
+            let x_sums_v414 = k::load_i32(x_sums.at::<4>(v413));
+            let v416 = s::mul_i32x16(v412, s::splat_i32(x_sums_v414));
+            let v417 = s::add_i32x16(v364, v416);
+            let v418 = s::mul_i32x16(v417, v405);
+            let v419 = s::to_float_i32x16(v418);
+            let x_scales_v420 = k::load_f32(x_scales.at::<4>(v413));
+            m0 = s::fma_f32x16(v419, s::splat_f32(x_scales_v420), m0);
+            let v424 = input5.wrapping_add(v36);
+            let x_sums_v425 = k::load_i32(x_sums.at::<4>(v424));
+            let v427 = s::mul_i32x16(v412, s::splat_i32(x_sums_v425));
+            let v428 = s::add_i32x16(v369, v427);
+            let v429 = s::mul_i32x16(v428, v405);
+            let v430 = s::to_float_i32x16(v429);
+            let x_scales_v431 = k::load_f32(x_scales.at::<4>(v424));
+            m1 = s::fma_f32x16(v430, s::splat_f32(x_scales_v431), m1);
+            let v435 = input7.wrapping_add(v36);
+            let x_sums_v436 = k::load_i32(x_sums.at::<4>(v435));
+            let v438 = s::mul_i32x16(v412, s::splat_i32(x_sums_v436));
+            let v439 = s::add_i32x16(v374, v438);
+            let v440 = s::mul_i32x16(v439, v405);
+            let v441 = s::to_float_i32x16(v440);
+            let x_scales_v442 = k::load_f32(x_scales.at::<4>(v435));
+            m2 = s::fma_f32x16(v441, s::splat_f32(x_scales_v442), m2);
+            let v446 = input9.wrapping_add(v36);
+            let x_sums_v447 = k::load_i32(x_sums.at::<4>(v446));
+            let v449 = s::mul_i32x16(v412, s::splat_i32(x_sums_v447));
+            let v450 = s::add_i32x16(v379, v449);
+            let v451 = s::mul_i32x16(v450, v405);
+            let v452 = s::to_float_i32x16(v451);
+            let x_scales_v453 = k::load_f32(x_scales.at::<4>(v446));
+            m3 = s::fma_f32x16(v452, s::splat_f32(x_scales_v453), m3);
+            let v457 = input11.wrapping_add(v36);
+            let x_sums_v458 = k::load_i32(x_sums.at::<4>(v457));
+            let v460 = s::mul_i32x16(v412, s::splat_i32(x_sums_v458));
+            let v461 = s::add_i32x16(v384, v460);
+            let v462 = s::mul_i32x16(v461, v405);
+            let v463 = s::to_float_i32x16(v462);
+            let x_scales_v464 = k::load_f32(x_scales.at::<4>(v457));
+            m4 = s::fma_f32x16(v463, s::splat_f32(x_scales_v464), m4);
+            let v468 = input13.wrapping_add(v36);
+            let x_sums_v469 = k::load_i32(x_sums.at::<4>(v468));
+            let v471 = s::mul_i32x16(v412, s::splat_i32(x_sums_v469));
+            let v472 = s::add_i32x16(v389, v471);
+            let v473 = s::mul_i32x16(v472, v405);
+            let v474 = s::to_float_i32x16(v473);
+            let x_scales_v475 = k::load_f32(x_scales.at::<4>(v468));
+            m5 = s::fma_f32x16(v474, s::splat_f32(x_scales_v475), m5);
+            let v479 = input15.wrapping_add(v36);
+            let x_sums_v480 = k::load_i32(x_sums.at::<4>(v479));
+            let v482 = s::mul_i32x16(v412, s::splat_i32(x_sums_v480));
+            let v483 = s::add_i32x16(v394, v482);
+            let v484 = s::mul_i32x16(v483, v405);
+            let v485 = s::to_float_i32x16(v484);
+            let x_scales_v486 = k::load_f32(x_scales.at::<4>(v479));
+            m6 = s::fma_f32x16(v485, s::splat_f32(x_scales_v486), m6);
+            let v490 = input17.wrapping_add(v36);
+            let x_sums_v491 = k::load_i32(x_sums.at::<4>(v490));
+            let v493 = s::mul_i32x16(v412, s::splat_i32(x_sums_v491));
+            let v494 = s::add_i32x16(v399, v493);
+            let v495 = s::mul_i32x16(v494, v405);
+            let v496 = s::to_float_i32x16(v495);
+            let x_scales_v497 = k::load_f32(x_scales.at::<4>(v490));
+            m7 = s::fma_f32x16(v496, s::splat_f32(x_scales_v497), m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -1245,73 +1277,73 @@ unsafe extern "C" fn dot_n4_1(
             let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
             let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v19 = s::and_i8x64(codes_v15, v18);
-            let v20 = s::shr_u_i8x64::<4>(codes_v15);
-            let v21 = s::lanes_i8x16([
-                1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+            let v20 = s::lanes_i8x16([
+                0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
             ]);
-            let v22 = s::lookup_i8x64(v21, v19);
-            let v23 = s::lookup_i8x64(v21, v20);
-            let x_codes_v24 = k::load_i32(x_codes.at::<4>(v14));
-            let v28 = s::dot4_u_i8x64(
+            let v21 = s::lookup_i8x64(v20, v19);
+            let x_codes_v22 = k::load_i32(x_codes.at::<4>(v14));
+            let v26 = s::dot4_u_i8x64(
                 s::splat_i32(0),
-                v22,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v24)),
+                v21,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v22)),
             );
+            let v27 = s::shr_u_i8x64::<4>(codes_v15);
+            let v28 = s::lookup_i8x64(v20, v27);
             let x_codes_v31 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
             let v34 = s::dot4_u_i8x64(
+                v26,
                 v28,
-                v23,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
             );
             let codes_v37 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
             let v38 = s::and_i8x64(codes_v37, v18);
-            let v39 = s::shr_u_i8x64::<4>(codes_v37);
-            let v40 = s::lookup_i8x64(v21, v38);
-            let v41 = s::lookup_i8x64(v21, v39);
-            let x_codes_v44 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
-            let v47 = s::dot4_u_i8x64(
+            let v39 = s::lookup_i8x64(v20, v38);
+            let x_codes_v42 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v45 = s::dot4_u_i8x64(
                 v34,
-                v40,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v44)),
+                v39,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
             );
+            let v46 = s::shr_u_i8x64::<4>(codes_v37);
+            let v47 = s::lookup_i8x64(v20, v46);
             let x_codes_v50 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
             let v53 = s::dot4_u_i8x64(
+                v45,
                 v47,
-                v41,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
             );
             let codes_v56 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
             let v57 = s::and_i8x64(codes_v56, v18);
-            let v58 = s::shr_u_i8x64::<4>(codes_v56);
-            let v59 = s::lookup_i8x64(v21, v57);
-            let v60 = s::lookup_i8x64(v21, v58);
-            let x_codes_v63 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
-            let v66 = s::dot4_u_i8x64(
+            let v58 = s::lookup_i8x64(v20, v57);
+            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v64 = s::dot4_u_i8x64(
                 v53,
-                v59,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v63)),
+                v58,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
             );
+            let v65 = s::shr_u_i8x64::<4>(codes_v56);
+            let v66 = s::lookup_i8x64(v20, v65);
             let x_codes_v69 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
             let v72 = s::dot4_u_i8x64(
+                v64,
                 v66,
-                v60,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
             );
             let codes_v75 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
             let v76 = s::and_i8x64(codes_v75, v18);
-            let v77 = s::shr_u_i8x64::<4>(codes_v75);
-            let v78 = s::lookup_i8x64(v21, v76);
-            let v79 = s::lookup_i8x64(v21, v77);
-            let x_codes_v82 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
-            let v85 = s::dot4_u_i8x64(
+            let v77 = s::lookup_i8x64(v20, v76);
+            let x_codes_v80 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v83 = s::dot4_u_i8x64(
                 v72,
-                v78,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v82)),
+                v77,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
             );
+            let v84 = s::shr_u_i8x64::<4>(codes_v75);
+            let v85 = s::lookup_i8x64(v20, v84);
             let x_codes_v88 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
             let v91 = s::dot4_u_i8x64(
+                v83,
                 v85,
-                v79,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
             );
             let scales_v93 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
@@ -1319,16 +1351,16 @@ unsafe extern "C" fn dot_n4_1(
             let v96 = s::splat_i32(1);
             let v97 = s::or_i32x16(v94, v96);
             let v98 = s::and_i32x16(v94, v96);
-            let v99 = s::shl_i32x16::<1>(v98);
-            let v101 = s::sub_i32x16(v99, s::splat_i32(64));
-            let v102 = input3.wrapping_add(v8);
-            let x_sums_v103 = k::load_i32(x_sums.at::<4>(v102));
-            let v105 = s::mul_i32x16(v101, s::splat_i32(x_sums_v103));
-            let v106 = s::add_i32x16(v91, v105);
-            let v107 = s::mul_i32x16(v106, v97);
-            let v108 = s::to_float_i32x16(v107);
-            let x_scales_v109 = k::load_f32(x_scales.at::<4>(v102));
-            m0 = s::fma_f32x16(v108, s::splat_f32(x_scales_v109), m0);
+            let v101 = s::mul_i32x16(v98, s::splat_i32(2));
+            let v104 = s::sub_i32x16(v101, s::splat_i32(63));
+            let v105 = input3.wrapping_add(v8);
+            let x_sums_v106 = k::load_i32(x_sums.at::<4>(v105));
+            let v108 = s::mul_i32x16(v104, s::splat_i32(x_sums_v106));
+            let v109 = s::add_i32x16(v91, v108);
+            let v110 = s::mul_i32x16(v109, v97);
+            let v111 = s::to_float_i32x16(v110);
+            let x_scales_v112 = k::load_f32(x_scales.at::<4>(v105));
+            m0 = s::fma_f32x16(v111, s::splat_f32(x_scales_v112), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }
@@ -1397,399 +1429,399 @@ unsafe extern "C" fn dot_l4_8(
             let codes_v50 = s::load_i8x64(codes.at::<64>(v39));
             let v53 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v54 = s::and_i8x64(codes_v50, v53);
-            let v55 = s::shr_u_i8x64::<4>(codes_v50);
-            let x_codes_v56 = k::load_i32(x_codes.at::<4>(v42));
-            let v59 = s::splat_i32(0);
-            let v60 = s::dot4_u_i8x64(
-                v59,
+            let x_codes_v55 = k::load_i32(x_codes.at::<4>(v42));
+            let v58 = s::splat_i32(0);
+            let v59 = s::dot4_u_i8x64(
+                v58,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
             );
-            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v43));
-            let v64 = s::dot4_u_i8x64(
-                v59,
+            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v43));
+            let v63 = s::dot4_u_i8x64(
+                v58,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
             );
-            let x_codes_v65 = k::load_i32(x_codes.at::<4>(v44));
-            let v68 = s::dot4_u_i8x64(
-                v59,
+            let x_codes_v64 = k::load_i32(x_codes.at::<4>(v44));
+            let v67 = s::dot4_u_i8x64(
+                v58,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
             );
-            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v45));
-            let v72 = s::dot4_u_i8x64(
-                v59,
+            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v45));
+            let v71 = s::dot4_u_i8x64(
+                v58,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
             );
-            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v46));
-            let v76 = s::dot4_u_i8x64(
-                v59,
+            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v46));
+            let v75 = s::dot4_u_i8x64(
+                v58,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
             );
-            let x_codes_v77 = k::load_i32(x_codes.at::<4>(v47));
-            let v80 = s::dot4_u_i8x64(
-                v59,
+            let x_codes_v76 = k::load_i32(x_codes.at::<4>(v47));
+            let v79 = s::dot4_u_i8x64(
+                v58,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
             );
-            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v48));
-            let v84 = s::dot4_u_i8x64(
-                v59,
+            let x_codes_v80 = k::load_i32(x_codes.at::<4>(v48));
+            let v83 = s::dot4_u_i8x64(
+                v58,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
             );
-            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v49));
-            let v88 = s::dot4_u_i8x64(
-                v59,
+            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v49));
+            let v87 = s::dot4_u_i8x64(
+                v58,
                 v54,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
             );
+            let v88 = s::shr_u_i8x64::<4>(codes_v50);
             let x_codes_v91 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
             let v94 = s::dot4_u_i8x64(
-                v60,
-                v55,
+                v59,
+                v88,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
             );
             let x_codes_v96 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
             let v99 = s::dot4_u_i8x64(
-                v64,
-                v55,
+                v63,
+                v88,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v96)),
             );
             let x_codes_v101 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
             let v104 = s::dot4_u_i8x64(
-                v68,
-                v55,
+                v67,
+                v88,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v101)),
             );
             let x_codes_v106 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
             let v109 = s::dot4_u_i8x64(
-                v72,
-                v55,
+                v71,
+                v88,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v106)),
             );
             let x_codes_v111 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
             let v114 = s::dot4_u_i8x64(
-                v76,
-                v55,
+                v75,
+                v88,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
             );
             let x_codes_v116 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
             let v119 = s::dot4_u_i8x64(
-                v80,
-                v55,
+                v79,
+                v88,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v116)),
             );
             let x_codes_v121 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
             let v124 = s::dot4_u_i8x64(
-                v84,
-                v55,
+                v83,
+                v88,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
             );
             let x_codes_v126 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
             let v129 = s::dot4_u_i8x64(
+                v87,
                 v88,
-                v55,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
             );
             let codes_v132 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
             let v133 = s::and_i8x64(codes_v132, v53);
-            let v134 = s::shr_u_i8x64::<4>(codes_v132);
-            let x_codes_v137 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
-            let v140 = s::dot4_u_i8x64(
+            let x_codes_v136 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
+            let v139 = s::dot4_u_i8x64(
                 v94,
                 v133,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v137)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
             );
-            let x_codes_v142 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
-            let v145 = s::dot4_u_i8x64(
+            let x_codes_v141 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
+            let v144 = s::dot4_u_i8x64(
                 v99,
                 v133,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v142)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
             );
-            let x_codes_v147 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
-            let v150 = s::dot4_u_i8x64(
+            let x_codes_v146 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
+            let v149 = s::dot4_u_i8x64(
                 v104,
                 v133,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v146)),
             );
-            let x_codes_v152 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
-            let v155 = s::dot4_u_i8x64(
+            let x_codes_v151 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
+            let v154 = s::dot4_u_i8x64(
                 v109,
                 v133,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v151)),
             );
-            let x_codes_v157 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
-            let v160 = s::dot4_u_i8x64(
+            let x_codes_v156 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
+            let v159 = s::dot4_u_i8x64(
                 v114,
                 v133,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v156)),
             );
-            let x_codes_v162 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
-            let v165 = s::dot4_u_i8x64(
+            let x_codes_v161 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
+            let v164 = s::dot4_u_i8x64(
                 v119,
                 v133,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v161)),
             );
-            let x_codes_v167 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
-            let v170 = s::dot4_u_i8x64(
+            let x_codes_v166 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
+            let v169 = s::dot4_u_i8x64(
                 v124,
                 v133,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v166)),
             );
-            let x_codes_v172 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
-            let v175 = s::dot4_u_i8x64(
+            let x_codes_v171 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
+            let v174 = s::dot4_u_i8x64(
                 v129,
                 v133,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v172)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v171)),
             );
+            let v175 = s::shr_u_i8x64::<4>(codes_v132);
             let x_codes_v178 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
             let v181 = s::dot4_u_i8x64(
-                v140,
-                v134,
+                v139,
+                v175,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v178)),
             );
             let x_codes_v183 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
             let v186 = s::dot4_u_i8x64(
-                v145,
-                v134,
+                v144,
+                v175,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v183)),
             );
             let x_codes_v188 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
             let v191 = s::dot4_u_i8x64(
-                v150,
-                v134,
+                v149,
+                v175,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v188)),
             );
             let x_codes_v193 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
             let v196 = s::dot4_u_i8x64(
-                v155,
-                v134,
+                v154,
+                v175,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v193)),
             );
             let x_codes_v198 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
             let v201 = s::dot4_u_i8x64(
-                v160,
-                v134,
+                v159,
+                v175,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v198)),
             );
             let x_codes_v203 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
             let v206 = s::dot4_u_i8x64(
-                v165,
-                v134,
+                v164,
+                v175,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v203)),
             );
             let x_codes_v208 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
             let v211 = s::dot4_u_i8x64(
-                v170,
-                v134,
+                v169,
+                v175,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v208)),
             );
             let x_codes_v213 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
             let v216 = s::dot4_u_i8x64(
+                v174,
                 v175,
-                v134,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v213)),
             );
             let codes_v219 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
             let v220 = s::and_i8x64(codes_v219, v53);
-            let v221 = s::shr_u_i8x64::<4>(codes_v219);
-            let x_codes_v224 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
-            let v227 = s::dot4_u_i8x64(
+            let x_codes_v223 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
+            let v226 = s::dot4_u_i8x64(
                 v181,
                 v220,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v224)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v223)),
             );
-            let x_codes_v229 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
-            let v232 = s::dot4_u_i8x64(
+            let x_codes_v228 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
+            let v231 = s::dot4_u_i8x64(
                 v186,
                 v220,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v229)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v228)),
             );
-            let x_codes_v234 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
-            let v237 = s::dot4_u_i8x64(
+            let x_codes_v233 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
+            let v236 = s::dot4_u_i8x64(
                 v191,
                 v220,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v234)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v233)),
             );
-            let x_codes_v239 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
-            let v242 = s::dot4_u_i8x64(
+            let x_codes_v238 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
+            let v241 = s::dot4_u_i8x64(
                 v196,
                 v220,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v238)),
             );
-            let x_codes_v244 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
-            let v247 = s::dot4_u_i8x64(
+            let x_codes_v243 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
+            let v246 = s::dot4_u_i8x64(
                 v201,
                 v220,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v243)),
             );
-            let x_codes_v249 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
-            let v252 = s::dot4_u_i8x64(
+            let x_codes_v248 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
+            let v251 = s::dot4_u_i8x64(
                 v206,
                 v220,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v248)),
             );
-            let x_codes_v254 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
-            let v257 = s::dot4_u_i8x64(
+            let x_codes_v253 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
+            let v256 = s::dot4_u_i8x64(
                 v211,
                 v220,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v253)),
             );
-            let x_codes_v259 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
-            let v262 = s::dot4_u_i8x64(
+            let x_codes_v258 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
+            let v261 = s::dot4_u_i8x64(
                 v216,
                 v220,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v259)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v258)),
             );
+            let v262 = s::shr_u_i8x64::<4>(codes_v219);
             let x_codes_v265 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
             let v268 = s::dot4_u_i8x64(
-                v227,
-                v221,
+                v226,
+                v262,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v265)),
             );
             let x_codes_v270 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
             let v273 = s::dot4_u_i8x64(
-                v232,
-                v221,
+                v231,
+                v262,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
             );
             let x_codes_v275 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
             let v278 = s::dot4_u_i8x64(
-                v237,
-                v221,
+                v236,
+                v262,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v275)),
             );
             let x_codes_v280 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
             let v283 = s::dot4_u_i8x64(
-                v242,
-                v221,
+                v241,
+                v262,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v280)),
             );
             let x_codes_v285 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
             let v288 = s::dot4_u_i8x64(
-                v247,
-                v221,
+                v246,
+                v262,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v285)),
             );
             let x_codes_v290 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
             let v293 = s::dot4_u_i8x64(
-                v252,
-                v221,
+                v251,
+                v262,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v290)),
             );
             let x_codes_v295 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
             let v298 = s::dot4_u_i8x64(
-                v257,
-                v221,
+                v256,
+                v262,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v295)),
             );
             let x_codes_v300 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
             let v303 = s::dot4_u_i8x64(
+                v261,
                 v262,
-                v221,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v300)),
             );
             let codes_v306 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(192)));
             let v307 = s::and_i8x64(codes_v306, v53);
-            let v308 = s::shr_u_i8x64::<4>(codes_v306);
-            let x_codes_v311 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
-            let v314 = s::dot4_u_i8x64(
+            let x_codes_v310 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
+            let v313 = s::dot4_u_i8x64(
                 v268,
                 v307,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v311)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v310)),
             );
-            let x_codes_v316 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
-            let v319 = s::dot4_u_i8x64(
+            let x_codes_v315 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
+            let v318 = s::dot4_u_i8x64(
                 v273,
                 v307,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v316)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v315)),
             );
-            let x_codes_v321 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
-            let v324 = s::dot4_u_i8x64(
+            let x_codes_v320 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
+            let v323 = s::dot4_u_i8x64(
                 v278,
                 v307,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v321)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v320)),
             );
-            let x_codes_v326 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
-            let v329 = s::dot4_u_i8x64(
+            let x_codes_v325 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
+            let v328 = s::dot4_u_i8x64(
                 v283,
                 v307,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v326)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
             );
-            let x_codes_v331 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
-            let v334 = s::dot4_u_i8x64(
+            let x_codes_v330 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
+            let v333 = s::dot4_u_i8x64(
                 v288,
                 v307,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v331)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v330)),
             );
-            let x_codes_v336 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
-            let v339 = s::dot4_u_i8x64(
+            let x_codes_v335 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
+            let v338 = s::dot4_u_i8x64(
                 v293,
                 v307,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v336)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v335)),
             );
-            let x_codes_v341 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
-            let v344 = s::dot4_u_i8x64(
+            let x_codes_v340 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
+            let v343 = s::dot4_u_i8x64(
                 v298,
                 v307,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v341)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
             );
-            let x_codes_v346 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
-            let v349 = s::dot4_u_i8x64(
+            let x_codes_v345 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
+            let v348 = s::dot4_u_i8x64(
                 v303,
                 v307,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v346)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v345)),
             );
+            let v349 = s::shr_u_i8x64::<4>(codes_v306);
             let x_codes_v352 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
             let v355 = s::dot4_u_i8x64(
-                v314,
-                v308,
+                v313,
+                v349,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v352)),
             );
             let x_codes_v357 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
             let v360 = s::dot4_u_i8x64(
-                v319,
-                v308,
+                v318,
+                v349,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v357)),
             );
             let x_codes_v362 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
             let v365 = s::dot4_u_i8x64(
-                v324,
-                v308,
+                v323,
+                v349,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v362)),
             );
             let x_codes_v367 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
             let v370 = s::dot4_u_i8x64(
-                v329,
-                v308,
+                v328,
+                v349,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v367)),
             );
             let x_codes_v372 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
             let v375 = s::dot4_u_i8x64(
-                v334,
-                v308,
+                v333,
+                v349,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v372)),
             );
             let x_codes_v377 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
             let v380 = s::dot4_u_i8x64(
-                v339,
-                v308,
+                v338,
+                v349,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v377)),
             );
             let x_codes_v382 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
             let v385 = s::dot4_u_i8x64(
-                v344,
-                v308,
+                v343,
+                v349,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v382)),
             );
             let x_codes_v387 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
             let v390 = s::dot4_u_i8x64(
+                v348,
                 v349,
-                v308,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v387)),
             );
             let scales_v392 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
@@ -1889,62 +1921,62 @@ unsafe extern "C" fn dot_l4_1(
             let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
             let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
             let v19 = s::and_i8x64(codes_v15, v18);
-            let v20 = s::shr_u_i8x64::<4>(codes_v15);
-            let x_codes_v21 = k::load_i32(x_codes.at::<4>(v14));
-            let v25 = s::dot4_u_i8x64(
+            let x_codes_v20 = k::load_i32(x_codes.at::<4>(v14));
+            let v24 = s::dot4_u_i8x64(
                 s::splat_i32(0),
                 v19,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v21)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v20)),
             );
+            let v25 = s::shr_u_i8x64::<4>(codes_v15);
             let x_codes_v28 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
             let v31 = s::dot4_u_i8x64(
+                v24,
                 v25,
-                v20,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v28)),
             );
             let codes_v34 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
             let v35 = s::and_i8x64(codes_v34, v18);
-            let v36 = s::shr_u_i8x64::<4>(codes_v34);
-            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
-            let v42 = s::dot4_u_i8x64(
+            let x_codes_v38 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v41 = s::dot4_u_i8x64(
                 v31,
                 v35,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v38)),
             );
+            let v42 = s::shr_u_i8x64::<4>(codes_v34);
             let x_codes_v45 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
             let v48 = s::dot4_u_i8x64(
+                v41,
                 v42,
-                v36,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
             );
             let codes_v51 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
             let v52 = s::and_i8x64(codes_v51, v18);
-            let v53 = s::shr_u_i8x64::<4>(codes_v51);
-            let x_codes_v56 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
-            let v59 = s::dot4_u_i8x64(
+            let x_codes_v55 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v58 = s::dot4_u_i8x64(
                 v48,
                 v52,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
             );
+            let v59 = s::shr_u_i8x64::<4>(codes_v51);
             let x_codes_v62 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
             let v65 = s::dot4_u_i8x64(
+                v58,
                 v59,
-                v53,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
             );
             let codes_v68 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
             let v69 = s::and_i8x64(codes_v68, v18);
-            let v70 = s::shr_u_i8x64::<4>(codes_v68);
-            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
-            let v76 = s::dot4_u_i8x64(
+            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v75 = s::dot4_u_i8x64(
                 v65,
                 v69,
-                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
             );
+            let v76 = s::shr_u_i8x64::<4>(codes_v68);
             let x_codes_v79 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
             let v82 = s::dot4_u_i8x64(
+                v75,
                 v76,
-                v70,
                 s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
             );
             let scales_v84 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
@@ -1956,6 +1988,2916 @@ unsafe extern "C" fn dot_l4_1(
             let v93 = s::to_float_i32x16(v92);
             let x_scales_v94 = k::load_f32(x_scales.at::<4>(v86));
             m0 = s::fma_f32x16(v93, s::splat_f32(x_scales_v94), m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_l6_8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v20 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v20;
+        let locals_v22 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v22;
+        let locals_v24 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v24;
+        let locals_v26 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v26;
+        let locals_v28 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v34;
+        for v36 in 0..input0 {
+            let v37 = input1.wrapping_add(v36);
+            let v39 = v37.wrapping_mul(384);
+            let v41 = v36.wrapping_mul(32);
+            let v42 = input2.wrapping_add(v41);
+            let v43 = input4.wrapping_add(v41);
+            let v44 = input6.wrapping_add(v41);
+            let v45 = input8.wrapping_add(v41);
+            let v46 = input10.wrapping_add(v41);
+            let v47 = input12.wrapping_add(v41);
+            let v48 = input14.wrapping_add(v41);
+            let v49 = input16.wrapping_add(v41);
+            let codes_v50 = s::load_i8x64(codes.at::<64>(v39));
+            let v53 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+            let v54 = s::and_i8x64(codes_v50, v53);
+            let x_codes_v55 = k::load_i32(x_codes.at::<4>(v42));
+            let v58 = s::splat_i32(0);
+            let v59 = s::dot4_u_i8x64(
+                v58,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
+            );
+            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v43));
+            let v63 = s::dot4_u_i8x64(
+                v58,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+            );
+            let x_codes_v64 = k::load_i32(x_codes.at::<4>(v44));
+            let v67 = s::dot4_u_i8x64(
+                v58,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+            );
+            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v45));
+            let v71 = s::dot4_u_i8x64(
+                v58,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            );
+            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v46));
+            let v75 = s::dot4_u_i8x64(
+                v58,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+            );
+            let x_codes_v76 = k::load_i32(x_codes.at::<4>(v47));
+            let v79 = s::dot4_u_i8x64(
+                v58,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
+            );
+            let x_codes_v80 = k::load_i32(x_codes.at::<4>(v48));
+            let v83 = s::dot4_u_i8x64(
+                v58,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+            );
+            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v49));
+            let v87 = s::dot4_u_i8x64(
+                v58,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
+            );
+            let codes_v90 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
+            let v91 = s::and_i8x64(codes_v90, v53);
+            let x_codes_v94 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
+            let v97 = s::dot4_u_i8x64(
+                v59,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+            );
+            let x_codes_v99 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
+            let v102 = s::dot4_u_i8x64(
+                v63,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+            );
+            let x_codes_v104 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
+            let v107 = s::dot4_u_i8x64(
+                v67,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
+            );
+            let x_codes_v109 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
+            let v112 = s::dot4_u_i8x64(
+                v71,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
+            );
+            let x_codes_v114 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
+            let v117 = s::dot4_u_i8x64(
+                v75,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+            );
+            let x_codes_v119 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
+            let v122 = s::dot4_u_i8x64(
+                v79,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
+            );
+            let x_codes_v124 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
+            let v127 = s::dot4_u_i8x64(
+                v83,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+            );
+            let x_codes_v129 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
+            let v132 = s::dot4_u_i8x64(
+                v87,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+            );
+            let codes_v135 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
+            let v136 = s::and_i8x64(codes_v135, v53);
+            let x_codes_v139 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
+            let v142 = s::dot4_u_i8x64(
+                v97,
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v139)),
+            );
+            let x_codes_v144 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
+            let v147 = s::dot4_u_i8x64(
+                v102,
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
+            );
+            let x_codes_v149 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
+            let v152 = s::dot4_u_i8x64(
+                v107,
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v149)),
+            );
+            let x_codes_v154 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
+            let v157 = s::dot4_u_i8x64(
+                v112,
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v154)),
+            );
+            let x_codes_v159 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
+            let v162 = s::dot4_u_i8x64(
+                v117,
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
+            );
+            let x_codes_v164 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
+            let v167 = s::dot4_u_i8x64(
+                v122,
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v164)),
+            );
+            let x_codes_v169 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
+            let v172 = s::dot4_u_i8x64(
+                v127,
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v169)),
+            );
+            let x_codes_v174 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
+            let v177 = s::dot4_u_i8x64(
+                v132,
+                v136,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v174)),
+            );
+            let codes_v180 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(192)));
+            let v181 = s::and_i8x64(codes_v180, v53);
+            let x_codes_v184 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
+            let v187 = s::dot4_u_i8x64(
+                v142,
+                v181,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v184)),
+            );
+            let x_codes_v189 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
+            let v192 = s::dot4_u_i8x64(
+                v147,
+                v181,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v189)),
+            );
+            let x_codes_v194 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
+            let v197 = s::dot4_u_i8x64(
+                v152,
+                v181,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v194)),
+            );
+            let x_codes_v199 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
+            let v202 = s::dot4_u_i8x64(
+                v157,
+                v181,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v199)),
+            );
+            let x_codes_v204 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
+            let v207 = s::dot4_u_i8x64(
+                v162,
+                v181,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v204)),
+            );
+            let x_codes_v209 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
+            let v212 = s::dot4_u_i8x64(
+                v167,
+                v181,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v209)),
+            );
+            let x_codes_v214 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
+            let v217 = s::dot4_u_i8x64(
+                v172,
+                v181,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v214)),
+            );
+            let x_codes_v219 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
+            let v222 = s::dot4_u_i8x64(
+                v177,
+                v181,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v219)),
+            );
+            let codes_v225 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(256)));
+            let v226 = s::and_i8x64(codes_v225, v53);
+            let x_codes_v229 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
+            let v232 = s::dot4_u_i8x64(
+                v187,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v229)),
+            );
+            let x_codes_v234 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
+            let v237 = s::dot4_u_i8x64(
+                v192,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v234)),
+            );
+            let x_codes_v239 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
+            let v242 = s::dot4_u_i8x64(
+                v197,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
+            );
+            let x_codes_v244 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
+            let v247 = s::dot4_u_i8x64(
+                v202,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
+            );
+            let x_codes_v249 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
+            let v252 = s::dot4_u_i8x64(
+                v207,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
+            );
+            let x_codes_v254 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
+            let v257 = s::dot4_u_i8x64(
+                v212,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
+            );
+            let x_codes_v259 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
+            let v262 = s::dot4_u_i8x64(
+                v217,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v259)),
+            );
+            let x_codes_v264 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
+            let v267 = s::dot4_u_i8x64(
+                v222,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
+            );
+            let codes_v270 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(320)));
+            let v271 = s::and_i8x64(codes_v270, v53);
+            let x_codes_v274 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
+            let v277 = s::dot4_u_i8x64(
+                v232,
+                v271,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v274)),
+            );
+            let x_codes_v279 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
+            let v282 = s::dot4_u_i8x64(
+                v237,
+                v271,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v279)),
+            );
+            let x_codes_v284 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
+            let v287 = s::dot4_u_i8x64(
+                v242,
+                v271,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v284)),
+            );
+            let x_codes_v289 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
+            let v292 = s::dot4_u_i8x64(
+                v247,
+                v271,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v289)),
+            );
+            let x_codes_v294 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
+            let v297 = s::dot4_u_i8x64(
+                v252,
+                v271,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v294)),
+            );
+            let x_codes_v299 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
+            let v302 = s::dot4_u_i8x64(
+                v257,
+                v271,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v299)),
+            );
+            let x_codes_v304 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
+            let v307 = s::dot4_u_i8x64(
+                v262,
+                v271,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v304)),
+            );
+            let x_codes_v309 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
+            let v312 = s::dot4_u_i8x64(
+                v267,
+                v271,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v309)),
+            );
+            let v313 = s::shr_u_i8x64::<6>(codes_v50);
+            let v316 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+            let v317 = s::and_i8x64(v313, v316);
+            let v318 = s::shr_u_i8x64::<4>(codes_v90);
+            let v321 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+            let v322 = s::and_i8x64(v318, v321);
+            let v323 = s::or_i8x64(v317, v322);
+            let v324 = s::shr_u_i8x64::<2>(codes_v135);
+            let v327 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+            let v328 = s::and_i8x64(v324, v327);
+            let v329 = s::or_i8x64(v323, v328);
+            let v330 = s::and_i8x64(v329, v53);
+            let x_codes_v333 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
+            let v336 = s::dot4_u_i8x64(
+                v277,
+                v330,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v333)),
+            );
+            let x_codes_v338 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
+            let v341 = s::dot4_u_i8x64(
+                v282,
+                v330,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v338)),
+            );
+            let x_codes_v343 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
+            let v346 = s::dot4_u_i8x64(
+                v287,
+                v330,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v343)),
+            );
+            let x_codes_v348 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
+            let v351 = s::dot4_u_i8x64(
+                v292,
+                v330,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v348)),
+            );
+            let x_codes_v353 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
+            let v356 = s::dot4_u_i8x64(
+                v297,
+                v330,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v353)),
+            );
+            let x_codes_v358 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
+            let v361 = s::dot4_u_i8x64(
+                v302,
+                v330,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v358)),
+            );
+            let x_codes_v363 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
+            let v366 = s::dot4_u_i8x64(
+                v307,
+                v330,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v363)),
+            );
+            let x_codes_v368 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
+            let v371 = s::dot4_u_i8x64(
+                v312,
+                v330,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v368)),
+            );
+            let v372 = s::shr_u_i8x64::<6>(codes_v180);
+            let v373 = s::and_i8x64(v372, v316);
+            let v374 = s::shr_u_i8x64::<4>(codes_v225);
+            let v375 = s::and_i8x64(v374, v321);
+            let v376 = s::or_i8x64(v373, v375);
+            let v377 = s::shr_u_i8x64::<2>(codes_v270);
+            let v378 = s::and_i8x64(v377, v327);
+            let v379 = s::or_i8x64(v376, v378);
+            let v380 = s::and_i8x64(v379, v53);
+            let x_codes_v383 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
+            let v386 = s::dot4_u_i8x64(
+                v336,
+                v380,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v383)),
+            );
+            let x_codes_v388 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
+            let v391 = s::dot4_u_i8x64(
+                v341,
+                v380,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v388)),
+            );
+            let x_codes_v393 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
+            let v396 = s::dot4_u_i8x64(
+                v346,
+                v380,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v393)),
+            );
+            let x_codes_v398 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
+            let v401 = s::dot4_u_i8x64(
+                v351,
+                v380,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v398)),
+            );
+            let x_codes_v403 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
+            let v406 = s::dot4_u_i8x64(
+                v356,
+                v380,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v403)),
+            );
+            let x_codes_v408 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
+            let v411 = s::dot4_u_i8x64(
+                v361,
+                v380,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v408)),
+            );
+            let x_codes_v413 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
+            let v416 = s::dot4_u_i8x64(
+                v366,
+                v380,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v413)),
+            );
+            let x_codes_v418 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
+            let v421 = s::dot4_u_i8x64(
+                v371,
+                v380,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v418)),
+            );
+            let scales_v423 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
+            let v424 = s::widen_s_i8x16(scales_v423);
+            let v425 = input3.wrapping_add(v36);
+            let x_sums_v426 = k::load_i32(x_sums.at::<4>(v425));
+            let v430 = s::add_i32x16(v386, s::splat_i32(x_sums_v426.wrapping_mul(-32)));
+            let v431 = s::mul_i32x16(v430, v424);
+            let v432 = s::to_float_i32x16(v431);
+            let x_scales_v433 = k::load_f32(x_scales.at::<4>(v425));
+            m0 = s::fma_f32x16(v432, s::splat_f32(x_scales_v433), m0);
+            let v437 = input5.wrapping_add(v36);
+            let x_sums_v438 = k::load_i32(x_sums.at::<4>(v437));
+            let v441 = s::add_i32x16(v391, s::splat_i32(x_sums_v438.wrapping_mul(-32)));
+            let v442 = s::mul_i32x16(v441, v424);
+            let v443 = s::to_float_i32x16(v442);
+            let x_scales_v444 = k::load_f32(x_scales.at::<4>(v437));
+            m1 = s::fma_f32x16(v443, s::splat_f32(x_scales_v444), m1);
+            let v448 = input7.wrapping_add(v36);
+            let x_sums_v449 = k::load_i32(x_sums.at::<4>(v448));
+            let v452 = s::add_i32x16(v396, s::splat_i32(x_sums_v449.wrapping_mul(-32)));
+            let v453 = s::mul_i32x16(v452, v424);
+            let v454 = s::to_float_i32x16(v453);
+            let x_scales_v455 = k::load_f32(x_scales.at::<4>(v448));
+            m2 = s::fma_f32x16(v454, s::splat_f32(x_scales_v455), m2);
+            let v459 = input9.wrapping_add(v36);
+            let x_sums_v460 = k::load_i32(x_sums.at::<4>(v459));
+            let v463 = s::add_i32x16(v401, s::splat_i32(x_sums_v460.wrapping_mul(-32)));
+            let v464 = s::mul_i32x16(v463, v424);
+            let v465 = s::to_float_i32x16(v464);
+            let x_scales_v466 = k::load_f32(x_scales.at::<4>(v459));
+            m3 = s::fma_f32x16(v465, s::splat_f32(x_scales_v466), m3);
+            let v470 = input11.wrapping_add(v36);
+            let x_sums_v471 = k::load_i32(x_sums.at::<4>(v470));
+            let v474 = s::add_i32x16(v406, s::splat_i32(x_sums_v471.wrapping_mul(-32)));
+            let v475 = s::mul_i32x16(v474, v424);
+            let v476 = s::to_float_i32x16(v475);
+            let x_scales_v477 = k::load_f32(x_scales.at::<4>(v470));
+            m4 = s::fma_f32x16(v476, s::splat_f32(x_scales_v477), m4);
+            let v481 = input13.wrapping_add(v36);
+            let x_sums_v482 = k::load_i32(x_sums.at::<4>(v481));
+            let v485 = s::add_i32x16(v411, s::splat_i32(x_sums_v482.wrapping_mul(-32)));
+            let v486 = s::mul_i32x16(v485, v424);
+            let v487 = s::to_float_i32x16(v486);
+            let x_scales_v488 = k::load_f32(x_scales.at::<4>(v481));
+            m5 = s::fma_f32x16(v487, s::splat_f32(x_scales_v488), m5);
+            let v492 = input15.wrapping_add(v36);
+            let x_sums_v493 = k::load_i32(x_sums.at::<4>(v492));
+            let v496 = s::add_i32x16(v416, s::splat_i32(x_sums_v493.wrapping_mul(-32)));
+            let v497 = s::mul_i32x16(v496, v424);
+            let v498 = s::to_float_i32x16(v497);
+            let x_scales_v499 = k::load_f32(x_scales.at::<4>(v492));
+            m6 = s::fma_f32x16(v498, s::splat_f32(x_scales_v499), m6);
+            let v503 = input17.wrapping_add(v36);
+            let x_sums_v504 = k::load_i32(x_sums.at::<4>(v503));
+            let v507 = s::add_i32x16(v421, s::splat_i32(x_sums_v504.wrapping_mul(-32)));
+            let v508 = s::mul_i32x16(v507, v424);
+            let v509 = s::to_float_i32x16(v508);
+            let x_scales_v510 = k::load_f32(x_scales.at::<4>(v503));
+            m7 = s::fma_f32x16(v509, s::splat_f32(x_scales_v510), m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_l6_1(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let v9 = input1.wrapping_add(v8);
+            let v11 = v9.wrapping_mul(384);
+            let v14 = input2.wrapping_add(v8.wrapping_mul(32));
+            let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
+            let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+            let v19 = s::and_i8x64(codes_v15, v18);
+            let x_codes_v20 = k::load_i32(x_codes.at::<4>(v14));
+            let v24 = s::dot4_u_i8x64(
+                s::splat_i32(0),
+                v19,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v20)),
+            );
+            let codes_v27 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v28 = s::and_i8x64(codes_v27, v18);
+            let x_codes_v31 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v34 = s::dot4_u_i8x64(
+                v24,
+                v28,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+            );
+            let codes_v37 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v38 = s::and_i8x64(codes_v37, v18);
+            let x_codes_v41 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v44 = s::dot4_u_i8x64(
+                v34,
+                v38,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+            );
+            let codes_v47 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
+            let v48 = s::and_i8x64(codes_v47, v18);
+            let x_codes_v51 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v54 = s::dot4_u_i8x64(
+                v44,
+                v48,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
+            );
+            let codes_v57 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(256)));
+            let v58 = s::and_i8x64(codes_v57, v18);
+            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v64 = s::dot4_u_i8x64(
+                v54,
+                v58,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+            );
+            let codes_v67 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(320)));
+            let v68 = s::and_i8x64(codes_v67, v18);
+            let x_codes_v71 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v74 = s::dot4_u_i8x64(
+                v64,
+                v68,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v71)),
+            );
+            let v75 = s::shr_u_i8x64::<6>(codes_v15);
+            let v78 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+            let v79 = s::and_i8x64(v75, v78);
+            let v80 = s::shr_u_i8x64::<4>(codes_v27);
+            let v83 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+            let v84 = s::and_i8x64(v80, v83);
+            let v85 = s::or_i8x64(v79, v84);
+            let v86 = s::shr_u_i8x64::<2>(codes_v37);
+            let v89 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+            let v90 = s::and_i8x64(v86, v89);
+            let v91 = s::or_i8x64(v85, v90);
+            let v92 = s::and_i8x64(v91, v18);
+            let x_codes_v95 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v98 = s::dot4_u_i8x64(
+                v74,
+                v92,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+            );
+            let v99 = s::shr_u_i8x64::<6>(codes_v47);
+            let v100 = s::and_i8x64(v99, v78);
+            let v101 = s::shr_u_i8x64::<4>(codes_v57);
+            let v102 = s::and_i8x64(v101, v83);
+            let v103 = s::or_i8x64(v100, v102);
+            let v104 = s::shr_u_i8x64::<2>(codes_v67);
+            let v105 = s::and_i8x64(v104, v89);
+            let v106 = s::or_i8x64(v103, v105);
+            let v107 = s::and_i8x64(v106, v18);
+            let x_codes_v110 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v113 = s::dot4_u_i8x64(
+                v98,
+                v107,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+            );
+            let scales_v115 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v116 = s::widen_s_i8x16(scales_v115);
+            let v117 = input3.wrapping_add(v8);
+            let x_sums_v118 = k::load_i32(x_sums.at::<4>(v117));
+            let v122 = s::add_i32x16(v113, s::splat_i32(x_sums_v118.wrapping_mul(-32)));
+            let v123 = s::mul_i32x16(v122, v116);
+            let v124 = s::to_float_i32x16(v123);
+            let x_scales_v125 = k::load_f32(x_scales.at::<4>(v117));
+            m0 = s::fma_f32x16(v124, s::splat_f32(x_scales_v125), m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n5_8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v20 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v20;
+        let locals_v22 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v22;
+        let locals_v24 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v24;
+        let locals_v26 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v26;
+        let locals_v28 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v34;
+        for v36 in 0..input0 {
+            let v37 = input1.wrapping_add(v36);
+            let v39 = v37.wrapping_mul(320);
+            let v41 = v36.wrapping_mul(32);
+            let v42 = input2.wrapping_add(v41);
+            let v43 = input4.wrapping_add(v41);
+            let v44 = input6.wrapping_add(v41);
+            let v45 = input8.wrapping_add(v41);
+            let v46 = input10.wrapping_add(v41);
+            let v47 = input12.wrapping_add(v41);
+            let v48 = input14.wrapping_add(v41);
+            let v49 = input16.wrapping_add(v41);
+            let codes_v52 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(256)));
+            let v55 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v56 = s::and_i8x64(codes_v52, v55);
+            let v57 = s::shr_u_i8x64::<4>(codes_v52);
+            let codes_v58 = s::load_i8x64(codes.at::<64>(v39));
+            let v59 = s::and_i8x64(codes_v58, v55);
+            let v60 = s::lanes_i8x16([
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+            ]);
+            let v61 = s::lookup_i8x64(v60, v56);
+            let v62 = s::lanes_i8x16([
+                0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+            ]);
+            let v63 = s::lanes_i8x16([
+                65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+            ]);
+            let v64 = s::lookup_i8x64(v62, v59);
+            let v65 = s::lookup_i8x64(v63, v59);
+            let v66 = s::and_i8x64(v65, v61);
+            let v67 = s::xor_i8x64(v64, v66);
+            let x_codes_v68 = k::load_i32(x_codes.at::<4>(v42));
+            let v71 = s::splat_i32(0);
+            let v72 = s::dot4_u_i8x64(
+                v71,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+            );
+            let x_codes_v73 = k::load_i32(x_codes.at::<4>(v43));
+            let v76 = s::dot4_u_i8x64(
+                v71,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+            );
+            let x_codes_v77 = k::load_i32(x_codes.at::<4>(v44));
+            let v80 = s::dot4_u_i8x64(
+                v71,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+            );
+            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v45));
+            let v84 = s::dot4_u_i8x64(
+                v71,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+            );
+            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v46));
+            let v88 = s::dot4_u_i8x64(
+                v71,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+            );
+            let x_codes_v89 = k::load_i32(x_codes.at::<4>(v47));
+            let v92 = s::dot4_u_i8x64(
+                v71,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+            );
+            let x_codes_v93 = k::load_i32(x_codes.at::<4>(v48));
+            let v96 = s::dot4_u_i8x64(
+                v71,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
+            );
+            let x_codes_v97 = k::load_i32(x_codes.at::<4>(v49));
+            let v100 = s::dot4_u_i8x64(
+                v71,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+            );
+            let v101 = s::shr_u_i8x64::<4>(codes_v58);
+            let v102 = s::lookup_i8x64(v60, v57);
+            let v103 = s::lookup_i8x64(v62, v101);
+            let v104 = s::lookup_i8x64(v63, v101);
+            let v105 = s::and_i8x64(v104, v102);
+            let v106 = s::xor_i8x64(v103, v105);
+            let x_codes_v109 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
+            let v112 = s::dot4_u_i8x64(
+                v72,
+                v106,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
+            );
+            let x_codes_v114 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
+            let v117 = s::dot4_u_i8x64(
+                v76,
+                v106,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+            );
+            let x_codes_v119 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
+            let v122 = s::dot4_u_i8x64(
+                v80,
+                v106,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
+            );
+            let x_codes_v124 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
+            let v127 = s::dot4_u_i8x64(
+                v84,
+                v106,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+            );
+            let x_codes_v129 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
+            let v132 = s::dot4_u_i8x64(
+                v88,
+                v106,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+            );
+            let x_codes_v134 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
+            let v137 = s::dot4_u_i8x64(
+                v92,
+                v106,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v134)),
+            );
+            let x_codes_v139 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
+            let v142 = s::dot4_u_i8x64(
+                v96,
+                v106,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v139)),
+            );
+            let x_codes_v144 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
+            let v147 = s::dot4_u_i8x64(
+                v100,
+                v106,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
+            );
+            let codes_v150 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
+            let v151 = s::and_i8x64(codes_v150, v55);
+            let v152 = s::lanes_i8x16([
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+            ]);
+            let v153 = s::lookup_i8x64(v152, v56);
+            let v154 = s::lookup_i8x64(v62, v151);
+            let v155 = s::lookup_i8x64(v63, v151);
+            let v156 = s::and_i8x64(v155, v153);
+            let v157 = s::xor_i8x64(v154, v156);
+            let x_codes_v160 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
+            let v163 = s::dot4_u_i8x64(
+                v112,
+                v157,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v160)),
+            );
+            let x_codes_v165 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
+            let v168 = s::dot4_u_i8x64(
+                v117,
+                v157,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v165)),
+            );
+            let x_codes_v170 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
+            let v173 = s::dot4_u_i8x64(
+                v122,
+                v157,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v170)),
+            );
+            let x_codes_v175 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
+            let v178 = s::dot4_u_i8x64(
+                v127,
+                v157,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v175)),
+            );
+            let x_codes_v180 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
+            let v183 = s::dot4_u_i8x64(
+                v132,
+                v157,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v180)),
+            );
+            let x_codes_v185 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
+            let v188 = s::dot4_u_i8x64(
+                v137,
+                v157,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v185)),
+            );
+            let x_codes_v190 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
+            let v193 = s::dot4_u_i8x64(
+                v142,
+                v157,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v190)),
+            );
+            let x_codes_v195 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
+            let v198 = s::dot4_u_i8x64(
+                v147,
+                v157,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v195)),
+            );
+            let v199 = s::shr_u_i8x64::<4>(codes_v150);
+            let v200 = s::lookup_i8x64(v152, v57);
+            let v201 = s::lookup_i8x64(v62, v199);
+            let v202 = s::lookup_i8x64(v63, v199);
+            let v203 = s::and_i8x64(v202, v200);
+            let v204 = s::xor_i8x64(v201, v203);
+            let x_codes_v207 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
+            let v210 = s::dot4_u_i8x64(
+                v163,
+                v204,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v207)),
+            );
+            let x_codes_v212 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
+            let v215 = s::dot4_u_i8x64(
+                v168,
+                v204,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v212)),
+            );
+            let x_codes_v217 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
+            let v220 = s::dot4_u_i8x64(
+                v173,
+                v204,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v217)),
+            );
+            let x_codes_v222 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
+            let v225 = s::dot4_u_i8x64(
+                v178,
+                v204,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v222)),
+            );
+            let x_codes_v227 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
+            let v230 = s::dot4_u_i8x64(
+                v183,
+                v204,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v227)),
+            );
+            let x_codes_v232 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
+            let v235 = s::dot4_u_i8x64(
+                v188,
+                v204,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v232)),
+            );
+            let x_codes_v237 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
+            let v240 = s::dot4_u_i8x64(
+                v193,
+                v204,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v237)),
+            );
+            let x_codes_v242 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
+            let v245 = s::dot4_u_i8x64(
+                v198,
+                v204,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v242)),
+            );
+            let codes_v248 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
+            let v249 = s::and_i8x64(codes_v248, v55);
+            let v250 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v251 = s::lookup_i8x64(v250, v56);
+            let v252 = s::lookup_i8x64(v62, v249);
+            let v253 = s::lookup_i8x64(v63, v249);
+            let v254 = s::and_i8x64(v253, v251);
+            let v255 = s::xor_i8x64(v252, v254);
+            let x_codes_v258 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
+            let v261 = s::dot4_u_i8x64(
+                v210,
+                v255,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v258)),
+            );
+            let x_codes_v263 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
+            let v266 = s::dot4_u_i8x64(
+                v215,
+                v255,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v263)),
+            );
+            let x_codes_v268 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
+            let v271 = s::dot4_u_i8x64(
+                v220,
+                v255,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v268)),
+            );
+            let x_codes_v273 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
+            let v276 = s::dot4_u_i8x64(
+                v225,
+                v255,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v273)),
+            );
+            let x_codes_v278 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
+            let v281 = s::dot4_u_i8x64(
+                v230,
+                v255,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v278)),
+            );
+            let x_codes_v283 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
+            let v286 = s::dot4_u_i8x64(
+                v235,
+                v255,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v283)),
+            );
+            let x_codes_v288 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
+            let v291 = s::dot4_u_i8x64(
+                v240,
+                v255,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v288)),
+            );
+            let x_codes_v293 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
+            let v296 = s::dot4_u_i8x64(
+                v245,
+                v255,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
+            );
+            let v297 = s::shr_u_i8x64::<4>(codes_v248);
+            let v298 = s::lookup_i8x64(v250, v57);
+            let v299 = s::lookup_i8x64(v62, v297);
+            let v300 = s::lookup_i8x64(v63, v297);
+            let v301 = s::and_i8x64(v300, v298);
+            let v302 = s::xor_i8x64(v299, v301);
+            let x_codes_v305 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
+            let v308 = s::dot4_u_i8x64(
+                v261,
+                v302,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v305)),
+            );
+            let x_codes_v310 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
+            let v313 = s::dot4_u_i8x64(
+                v266,
+                v302,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v310)),
+            );
+            let x_codes_v315 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
+            let v318 = s::dot4_u_i8x64(
+                v271,
+                v302,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v315)),
+            );
+            let x_codes_v320 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
+            let v323 = s::dot4_u_i8x64(
+                v276,
+                v302,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v320)),
+            );
+            let x_codes_v325 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
+            let v328 = s::dot4_u_i8x64(
+                v281,
+                v302,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
+            );
+            let x_codes_v330 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
+            let v333 = s::dot4_u_i8x64(
+                v286,
+                v302,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v330)),
+            );
+            let x_codes_v335 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
+            let v338 = s::dot4_u_i8x64(
+                v291,
+                v302,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v335)),
+            );
+            let x_codes_v340 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
+            let v343 = s::dot4_u_i8x64(
+                v296,
+                v302,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
+            );
+            let codes_v346 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(192)));
+            let v347 = s::and_i8x64(codes_v346, v55);
+            let v348 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v349 = s::lookup_i8x64(v348, v56);
+            let v350 = s::lookup_i8x64(v62, v347);
+            let v351 = s::lookup_i8x64(v63, v347);
+            let v352 = s::and_i8x64(v351, v349);
+            let v353 = s::xor_i8x64(v350, v352);
+            let x_codes_v356 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
+            let v359 = s::dot4_u_i8x64(
+                v308,
+                v353,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v356)),
+            );
+            let x_codes_v361 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
+            let v364 = s::dot4_u_i8x64(
+                v313,
+                v353,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v361)),
+            );
+            let x_codes_v366 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
+            let v369 = s::dot4_u_i8x64(
+                v318,
+                v353,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v366)),
+            );
+            let x_codes_v371 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
+            let v374 = s::dot4_u_i8x64(
+                v323,
+                v353,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v371)),
+            );
+            let x_codes_v376 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
+            let v379 = s::dot4_u_i8x64(
+                v328,
+                v353,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v376)),
+            );
+            let x_codes_v381 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
+            let v384 = s::dot4_u_i8x64(
+                v333,
+                v353,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v381)),
+            );
+            let x_codes_v386 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
+            let v389 = s::dot4_u_i8x64(
+                v338,
+                v353,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v386)),
+            );
+            let x_codes_v391 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
+            let v394 = s::dot4_u_i8x64(
+                v343,
+                v353,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v391)),
+            );
+            let v395 = s::shr_u_i8x64::<4>(codes_v346);
+            let v396 = s::lookup_i8x64(v348, v57);
+            let v397 = s::lookup_i8x64(v62, v395);
+            let v398 = s::lookup_i8x64(v63, v395);
+            let v399 = s::and_i8x64(v398, v396);
+            let v400 = s::xor_i8x64(v397, v399);
+            let x_codes_v403 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
+            let v406 = s::dot4_u_i8x64(
+                v359,
+                v400,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v403)),
+            );
+            let x_codes_v408 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
+            let v411 = s::dot4_u_i8x64(
+                v364,
+                v400,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v408)),
+            );
+            let x_codes_v413 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
+            let v416 = s::dot4_u_i8x64(
+                v369,
+                v400,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v413)),
+            );
+            let x_codes_v418 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
+            let v421 = s::dot4_u_i8x64(
+                v374,
+                v400,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v418)),
+            );
+            let x_codes_v423 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
+            let v426 = s::dot4_u_i8x64(
+                v379,
+                v400,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v423)),
+            );
+            let x_codes_v428 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
+            let v431 = s::dot4_u_i8x64(
+                v384,
+                v400,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v428)),
+            );
+            let x_codes_v433 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
+            let v436 = s::dot4_u_i8x64(
+                v389,
+                v400,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v433)),
+            );
+            let x_codes_v438 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
+            let v441 = s::dot4_u_i8x64(
+                v394,
+                v400,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v438)),
+            );
+            let scales_v443 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
+            let v444 = s::widen_s_i8x16(scales_v443);
+            let v446 = s::splat_i32(1);
+            let v447 = s::or_i32x16(v444, v446);
+            let v448 = s::and_i32x16(v444, v446);
+            let v449 = s::mul_i32x16(v448, v446);
+            let v452 = s::sub_i32x16(v449, s::splat_i32(65));
+            let v453 = input3.wrapping_add(v36);
+            let x_sums_v454 = k::load_i32(x_sums.at::<4>(v453));
+            let v456 = s::mul_i32x16(v452, s::splat_i32(x_sums_v454));
+            let v457 = s::add_i32x16(v406, v456);
+            let v458 = s::mul_i32x16(v457, v447);
+            let v459 = s::to_float_i32x16(v458);
+            let x_scales_v460 = k::load_f32(x_scales.at::<4>(v453));
+            m0 = s::fma_f32x16(v459, s::splat_f32(x_scales_v460), m0);
+            let v464 = input5.wrapping_add(v36);
+            let x_sums_v465 = k::load_i32(x_sums.at::<4>(v464));
+            let v467 = s::mul_i32x16(v452, s::splat_i32(x_sums_v465));
+            let v468 = s::add_i32x16(v411, v467);
+            let v469 = s::mul_i32x16(v468, v447);
+            let v470 = s::to_float_i32x16(v469);
+            let x_scales_v471 = k::load_f32(x_scales.at::<4>(v464));
+            m1 = s::fma_f32x16(v470, s::splat_f32(x_scales_v471), m1);
+            let v475 = input7.wrapping_add(v36);
+            let x_sums_v476 = k::load_i32(x_sums.at::<4>(v475));
+            let v478 = s::mul_i32x16(v452, s::splat_i32(x_sums_v476));
+            let v479 = s::add_i32x16(v416, v478);
+            let v480 = s::mul_i32x16(v479, v447);
+            let v481 = s::to_float_i32x16(v480);
+            let x_scales_v482 = k::load_f32(x_scales.at::<4>(v475));
+            m2 = s::fma_f32x16(v481, s::splat_f32(x_scales_v482), m2);
+            let v486 = input9.wrapping_add(v36);
+            let x_sums_v487 = k::load_i32(x_sums.at::<4>(v486));
+            let v489 = s::mul_i32x16(v452, s::splat_i32(x_sums_v487));
+            let v490 = s::add_i32x16(v421, v489);
+            let v491 = s::mul_i32x16(v490, v447);
+            let v492 = s::to_float_i32x16(v491);
+            let x_scales_v493 = k::load_f32(x_scales.at::<4>(v486));
+            m3 = s::fma_f32x16(v492, s::splat_f32(x_scales_v493), m3);
+            let v497 = input11.wrapping_add(v36);
+            let x_sums_v498 = k::load_i32(x_sums.at::<4>(v497));
+            let v500 = s::mul_i32x16(v452, s::splat_i32(x_sums_v498));
+            let v501 = s::add_i32x16(v426, v500);
+            let v502 = s::mul_i32x16(v501, v447);
+            let v503 = s::to_float_i32x16(v502);
+            let x_scales_v504 = k::load_f32(x_scales.at::<4>(v497));
+            m4 = s::fma_f32x16(v503, s::splat_f32(x_scales_v504), m4);
+            let v508 = input13.wrapping_add(v36);
+            let x_sums_v509 = k::load_i32(x_sums.at::<4>(v508));
+            let v511 = s::mul_i32x16(v452, s::splat_i32(x_sums_v509));
+            let v512 = s::add_i32x16(v431, v511);
+            let v513 = s::mul_i32x16(v512, v447);
+            let v514 = s::to_float_i32x16(v513);
+            let x_scales_v515 = k::load_f32(x_scales.at::<4>(v508));
+            m5 = s::fma_f32x16(v514, s::splat_f32(x_scales_v515), m5);
+            let v519 = input15.wrapping_add(v36);
+            let x_sums_v520 = k::load_i32(x_sums.at::<4>(v519));
+            let v522 = s::mul_i32x16(v452, s::splat_i32(x_sums_v520));
+            let v523 = s::add_i32x16(v436, v522);
+            let v524 = s::mul_i32x16(v523, v447);
+            let v525 = s::to_float_i32x16(v524);
+            let x_scales_v526 = k::load_f32(x_scales.at::<4>(v519));
+            m6 = s::fma_f32x16(v525, s::splat_f32(x_scales_v526), m6);
+            let v530 = input17.wrapping_add(v36);
+            let x_sums_v531 = k::load_i32(x_sums.at::<4>(v530));
+            let v533 = s::mul_i32x16(v452, s::splat_i32(x_sums_v531));
+            let v534 = s::add_i32x16(v441, v533);
+            let v535 = s::mul_i32x16(v534, v447);
+            let v536 = s::to_float_i32x16(v535);
+            let x_scales_v537 = k::load_f32(x_scales.at::<4>(v530));
+            m7 = s::fma_f32x16(v536, s::splat_f32(x_scales_v537), m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n5_1(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let v9 = input1.wrapping_add(v8);
+            let v11 = v9.wrapping_mul(320);
+            let v14 = input2.wrapping_add(v8.wrapping_mul(32));
+            let codes_v17 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(256)));
+            let v20 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v21 = s::and_i8x64(codes_v17, v20);
+            let v22 = s::shr_u_i8x64::<4>(codes_v17);
+            let codes_v23 = s::load_i8x64(codes.at::<64>(v11));
+            let v24 = s::and_i8x64(codes_v23, v20);
+            let v25 = s::lanes_i8x16([
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+            ]);
+            let v26 = s::lookup_i8x64(v25, v21);
+            let v27 = s::lanes_i8x16([
+                0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+            ]);
+            let v28 = s::lanes_i8x16([
+                65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+            ]);
+            let v29 = s::lookup_i8x64(v27, v24);
+            let v30 = s::lookup_i8x64(v28, v24);
+            let v31 = s::and_i8x64(v30, v26);
+            let v32 = s::xor_i8x64(v29, v31);
+            let x_codes_v33 = k::load_i32(x_codes.at::<4>(v14));
+            let v37 = s::dot4_u_i8x64(
+                s::splat_i32(0),
+                v32,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+            );
+            let v38 = s::shr_u_i8x64::<4>(codes_v23);
+            let v39 = s::lookup_i8x64(v25, v22);
+            let v40 = s::lookup_i8x64(v27, v38);
+            let v41 = s::lookup_i8x64(v28, v38);
+            let v42 = s::and_i8x64(v41, v39);
+            let v43 = s::xor_i8x64(v40, v42);
+            let x_codes_v46 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v49 = s::dot4_u_i8x64(
+                v37,
+                v43,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+            );
+            let codes_v52 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v53 = s::and_i8x64(codes_v52, v20);
+            let v54 = s::lanes_i8x16([
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+            ]);
+            let v55 = s::lookup_i8x64(v54, v21);
+            let v56 = s::lookup_i8x64(v27, v53);
+            let v57 = s::lookup_i8x64(v28, v53);
+            let v58 = s::and_i8x64(v57, v55);
+            let v59 = s::xor_i8x64(v56, v58);
+            let x_codes_v62 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v65 = s::dot4_u_i8x64(
+                v49,
+                v59,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
+            );
+            let v66 = s::shr_u_i8x64::<4>(codes_v52);
+            let v67 = s::lookup_i8x64(v54, v22);
+            let v68 = s::lookup_i8x64(v27, v66);
+            let v69 = s::lookup_i8x64(v28, v66);
+            let v70 = s::and_i8x64(v69, v67);
+            let v71 = s::xor_i8x64(v68, v70);
+            let x_codes_v74 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v77 = s::dot4_u_i8x64(
+                v65,
+                v71,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v74)),
+            );
+            let codes_v80 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v81 = s::and_i8x64(codes_v80, v20);
+            let v82 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v83 = s::lookup_i8x64(v82, v21);
+            let v84 = s::lookup_i8x64(v27, v81);
+            let v85 = s::lookup_i8x64(v28, v81);
+            let v86 = s::and_i8x64(v85, v83);
+            let v87 = s::xor_i8x64(v84, v86);
+            let x_codes_v90 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v93 = s::dot4_u_i8x64(
+                v77,
+                v87,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+            );
+            let v94 = s::shr_u_i8x64::<4>(codes_v80);
+            let v95 = s::lookup_i8x64(v82, v22);
+            let v96 = s::lookup_i8x64(v27, v94);
+            let v97 = s::lookup_i8x64(v28, v94);
+            let v98 = s::and_i8x64(v97, v95);
+            let v99 = s::xor_i8x64(v96, v98);
+            let x_codes_v102 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v105 = s::dot4_u_i8x64(
+                v93,
+                v99,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+            );
+            let codes_v108 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(192)));
+            let v109 = s::and_i8x64(codes_v108, v20);
+            let v110 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v111 = s::lookup_i8x64(v110, v21);
+            let v112 = s::lookup_i8x64(v27, v109);
+            let v113 = s::lookup_i8x64(v28, v109);
+            let v114 = s::and_i8x64(v113, v111);
+            let v115 = s::xor_i8x64(v112, v114);
+            let x_codes_v118 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v121 = s::dot4_u_i8x64(
+                v105,
+                v115,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
+            );
+            let v122 = s::shr_u_i8x64::<4>(codes_v108);
+            let v123 = s::lookup_i8x64(v110, v22);
+            let v124 = s::lookup_i8x64(v27, v122);
+            let v125 = s::lookup_i8x64(v28, v122);
+            let v126 = s::and_i8x64(v125, v123);
+            let v127 = s::xor_i8x64(v124, v126);
+            let x_codes_v130 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v133 = s::dot4_u_i8x64(
+                v121,
+                v127,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v130)),
+            );
+            let scales_v135 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v136 = s::widen_s_i8x16(scales_v135);
+            let v138 = s::splat_i32(1);
+            let v139 = s::or_i32x16(v136, v138);
+            let v140 = s::and_i32x16(v136, v138);
+            let v141 = s::mul_i32x16(v140, v138);
+            let v144 = s::sub_i32x16(v141, s::splat_i32(65));
+            let v145 = input3.wrapping_add(v8);
+            let x_sums_v146 = k::load_i32(x_sums.at::<4>(v145));
+            let v148 = s::mul_i32x16(v144, s::splat_i32(x_sums_v146));
+            let v149 = s::add_i32x16(v133, v148);
+            let v150 = s::mul_i32x16(v149, v139);
+            let v151 = s::to_float_i32x16(v150);
+            let x_scales_v152 = k::load_f32(x_scales.at::<4>(v145));
+            m0 = s::fma_f32x16(v151, s::splat_f32(x_scales_v152), m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n3_8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v20 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v20;
+        let locals_v22 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v22;
+        let locals_v24 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v24;
+        let locals_v26 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v26;
+        let locals_v28 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v34;
+        for v36 in 0..input0 {
+            let v37 = input1.wrapping_add(v36);
+            let v39 = v37.wrapping_mul(192);
+            let v41 = v36.wrapping_mul(32);
+            let v42 = input2.wrapping_add(v41);
+            let v43 = input4.wrapping_add(v41);
+            let v44 = input6.wrapping_add(v41);
+            let v45 = input8.wrapping_add(v41);
+            let v46 = input10.wrapping_add(v41);
+            let v47 = input12.wrapping_add(v41);
+            let v48 = input14.wrapping_add(v41);
+            let v49 = input16.wrapping_add(v41);
+            let codes_v50 = s::load_i8x64(codes.at::<64>(v39));
+            let v53 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v54 = s::and_i8x64(codes_v50, v53);
+            let v55 = s::lanes_i8x16([
+                0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+            ]);
+            let v56 = s::lookup_i8x64(v55, v54);
+            let x_codes_v57 = k::load_i32(x_codes.at::<4>(v42));
+            let v60 = s::splat_i32(0);
+            let v61 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+            );
+            let x_codes_v62 = k::load_i32(x_codes.at::<4>(v43));
+            let v65 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
+            );
+            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v44));
+            let v69 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
+            );
+            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v45));
+            let v73 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+            );
+            let x_codes_v74 = k::load_i32(x_codes.at::<4>(v46));
+            let v77 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v74)),
+            );
+            let x_codes_v78 = k::load_i32(x_codes.at::<4>(v47));
+            let v81 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+            );
+            let x_codes_v82 = k::load_i32(x_codes.at::<4>(v48));
+            let v85 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v82)),
+            );
+            let x_codes_v86 = k::load_i32(x_codes.at::<4>(v49));
+            let v89 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+            );
+            let v90 = s::shr_u_i8x64::<4>(codes_v50);
+            let v91 = s::lookup_i8x64(v55, v90);
+            let x_codes_v94 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
+            let v97 = s::dot4_u_i8x64(
+                v61,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+            );
+            let x_codes_v99 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
+            let v102 = s::dot4_u_i8x64(
+                v65,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+            );
+            let x_codes_v104 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
+            let v107 = s::dot4_u_i8x64(
+                v69,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
+            );
+            let x_codes_v109 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
+            let v112 = s::dot4_u_i8x64(
+                v73,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
+            );
+            let x_codes_v114 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
+            let v117 = s::dot4_u_i8x64(
+                v77,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+            );
+            let x_codes_v119 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
+            let v122 = s::dot4_u_i8x64(
+                v81,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
+            );
+            let x_codes_v124 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
+            let v127 = s::dot4_u_i8x64(
+                v85,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+            );
+            let x_codes_v129 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
+            let v132 = s::dot4_u_i8x64(
+                v89,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+            );
+            let codes_v135 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
+            let v136 = s::and_i8x64(codes_v135, v53);
+            let v137 = s::lookup_i8x64(v55, v136);
+            let x_codes_v140 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
+            let v143 = s::dot4_u_i8x64(
+                v97,
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+            );
+            let x_codes_v145 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
+            let v148 = s::dot4_u_i8x64(
+                v102,
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v145)),
+            );
+            let x_codes_v150 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
+            let v153 = s::dot4_u_i8x64(
+                v107,
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v150)),
+            );
+            let x_codes_v155 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
+            let v158 = s::dot4_u_i8x64(
+                v112,
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
+            );
+            let x_codes_v160 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
+            let v163 = s::dot4_u_i8x64(
+                v117,
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v160)),
+            );
+            let x_codes_v165 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
+            let v168 = s::dot4_u_i8x64(
+                v122,
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v165)),
+            );
+            let x_codes_v170 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
+            let v173 = s::dot4_u_i8x64(
+                v127,
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v170)),
+            );
+            let x_codes_v175 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
+            let v178 = s::dot4_u_i8x64(
+                v132,
+                v137,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v175)),
+            );
+            let v179 = s::shr_u_i8x64::<4>(codes_v135);
+            let v180 = s::lookup_i8x64(v55, v179);
+            let x_codes_v183 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
+            let v186 = s::dot4_u_i8x64(
+                v143,
+                v180,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v183)),
+            );
+            let x_codes_v188 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
+            let v191 = s::dot4_u_i8x64(
+                v148,
+                v180,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v188)),
+            );
+            let x_codes_v193 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
+            let v196 = s::dot4_u_i8x64(
+                v153,
+                v180,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v193)),
+            );
+            let x_codes_v198 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
+            let v201 = s::dot4_u_i8x64(
+                v158,
+                v180,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v198)),
+            );
+            let x_codes_v203 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
+            let v206 = s::dot4_u_i8x64(
+                v163,
+                v180,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v203)),
+            );
+            let x_codes_v208 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
+            let v211 = s::dot4_u_i8x64(
+                v168,
+                v180,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v208)),
+            );
+            let x_codes_v213 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
+            let v216 = s::dot4_u_i8x64(
+                v173,
+                v180,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v213)),
+            );
+            let x_codes_v218 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
+            let v221 = s::dot4_u_i8x64(
+                v178,
+                v180,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v218)),
+            );
+            let codes_v224 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(128)));
+            let v225 = s::and_i8x64(codes_v224, v53);
+            let v226 = s::lookup_i8x64(v55, v225);
+            let x_codes_v229 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
+            let v232 = s::dot4_u_i8x64(
+                v186,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v229)),
+            );
+            let x_codes_v234 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
+            let v237 = s::dot4_u_i8x64(
+                v191,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v234)),
+            );
+            let x_codes_v239 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
+            let v242 = s::dot4_u_i8x64(
+                v196,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
+            );
+            let x_codes_v244 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
+            let v247 = s::dot4_u_i8x64(
+                v201,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
+            );
+            let x_codes_v249 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
+            let v252 = s::dot4_u_i8x64(
+                v206,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
+            );
+            let x_codes_v254 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
+            let v257 = s::dot4_u_i8x64(
+                v211,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
+            );
+            let x_codes_v259 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
+            let v262 = s::dot4_u_i8x64(
+                v216,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v259)),
+            );
+            let x_codes_v264 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
+            let v267 = s::dot4_u_i8x64(
+                v221,
+                v226,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
+            );
+            let v268 = s::shr_u_i8x64::<4>(codes_v224);
+            let v269 = s::lookup_i8x64(v55, v268);
+            let x_codes_v272 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
+            let v275 = s::dot4_u_i8x64(
+                v232,
+                v269,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v272)),
+            );
+            let x_codes_v277 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
+            let v280 = s::dot4_u_i8x64(
+                v237,
+                v269,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v277)),
+            );
+            let x_codes_v282 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
+            let v285 = s::dot4_u_i8x64(
+                v242,
+                v269,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v282)),
+            );
+            let x_codes_v287 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
+            let v290 = s::dot4_u_i8x64(
+                v247,
+                v269,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v287)),
+            );
+            let x_codes_v292 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
+            let v295 = s::dot4_u_i8x64(
+                v252,
+                v269,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v292)),
+            );
+            let x_codes_v297 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
+            let v300 = s::dot4_u_i8x64(
+                v257,
+                v269,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v297)),
+            );
+            let x_codes_v302 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
+            let v305 = s::dot4_u_i8x64(
+                v262,
+                v269,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v302)),
+            );
+            let x_codes_v307 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
+            let v310 = s::dot4_u_i8x64(
+                v267,
+                v269,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v307)),
+            );
+            let v311 = s::shr_u_i8x64::<3>(codes_v50);
+            let v315 = s::and_i8x64(
+                v311,
+                s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)),
+            );
+            let v316 = s::shr_u_i8x64::<2>(codes_v135);
+            let v320 = s::and_i8x64(
+                v316,
+                s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)),
+            );
+            let v321 = s::or_i8x64(v315, v320);
+            let v322 = s::shr_u_i8x64::<1>(codes_v224);
+            let v326 = s::and_i8x64(
+                v322,
+                s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)),
+            );
+            let v327 = s::or_i8x64(v321, v326);
+            let v328 = s::and_i8x64(v327, v53);
+            let v329 = s::lookup_i8x64(v55, v328);
+            let x_codes_v332 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
+            let v335 = s::dot4_u_i8x64(
+                v275,
+                v329,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v332)),
+            );
+            let x_codes_v337 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
+            let v340 = s::dot4_u_i8x64(
+                v280,
+                v329,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v337)),
+            );
+            let x_codes_v342 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
+            let v345 = s::dot4_u_i8x64(
+                v285,
+                v329,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v342)),
+            );
+            let x_codes_v347 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
+            let v350 = s::dot4_u_i8x64(
+                v290,
+                v329,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v347)),
+            );
+            let x_codes_v352 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
+            let v355 = s::dot4_u_i8x64(
+                v295,
+                v329,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v352)),
+            );
+            let x_codes_v357 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
+            let v360 = s::dot4_u_i8x64(
+                v300,
+                v329,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v357)),
+            );
+            let x_codes_v362 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
+            let v365 = s::dot4_u_i8x64(
+                v305,
+                v329,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v362)),
+            );
+            let x_codes_v367 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
+            let v370 = s::dot4_u_i8x64(
+                v310,
+                v329,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v367)),
+            );
+            let v371 = s::shr_u_i8x64::<4>(v327);
+            let v372 = s::lookup_i8x64(v55, v371);
+            let x_codes_v375 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
+            let v378 = s::dot4_u_i8x64(
+                v335,
+                v372,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v375)),
+            );
+            let x_codes_v380 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
+            let v383 = s::dot4_u_i8x64(
+                v340,
+                v372,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v380)),
+            );
+            let x_codes_v385 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
+            let v388 = s::dot4_u_i8x64(
+                v345,
+                v372,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v385)),
+            );
+            let x_codes_v390 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
+            let v393 = s::dot4_u_i8x64(
+                v350,
+                v372,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v390)),
+            );
+            let x_codes_v395 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
+            let v398 = s::dot4_u_i8x64(
+                v355,
+                v372,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v395)),
+            );
+            let x_codes_v400 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
+            let v403 = s::dot4_u_i8x64(
+                v360,
+                v372,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v400)),
+            );
+            let x_codes_v405 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
+            let v408 = s::dot4_u_i8x64(
+                v365,
+                v372,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v405)),
+            );
+            let x_codes_v410 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
+            let v413 = s::dot4_u_i8x64(
+                v370,
+                v372,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v410)),
+            );
+            let scales_v415 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
+            let v416 = s::widen_s_i8x16(scales_v415);
+            let v418 = s::splat_i32(1);
+            let v419 = s::or_i32x16(v416, v418);
+            let v420 = s::and_i32x16(v416, v418);
+            let v423 = s::mul_i32x16(v420, s::splat_i32(3));
+            let v426 = s::sub_i32x16(v423, s::splat_i32(37));
+            let v427 = input3.wrapping_add(v36);
+            let x_sums_v428 = k::load_i32(x_sums.at::<4>(v427));
+            let v430 = s::mul_i32x16(v426, s::splat_i32(x_sums_v428));
+            let v431 = s::add_i32x16(v378, v430);
+            let v432 = s::mul_i32x16(v431, v419);
+            let v433 = s::to_float_i32x16(v432);
+            let x_scales_v434 = k::load_f32(x_scales.at::<4>(v427));
+            m0 = s::fma_f32x16(v433, s::splat_f32(x_scales_v434), m0);
+            let v438 = input5.wrapping_add(v36);
+            let x_sums_v439 = k::load_i32(x_sums.at::<4>(v438));
+            let v441 = s::mul_i32x16(v426, s::splat_i32(x_sums_v439));
+            let v442 = s::add_i32x16(v383, v441);
+            let v443 = s::mul_i32x16(v442, v419);
+            let v444 = s::to_float_i32x16(v443);
+            let x_scales_v445 = k::load_f32(x_scales.at::<4>(v438));
+            m1 = s::fma_f32x16(v444, s::splat_f32(x_scales_v445), m1);
+            let v449 = input7.wrapping_add(v36);
+            let x_sums_v450 = k::load_i32(x_sums.at::<4>(v449));
+            let v452 = s::mul_i32x16(v426, s::splat_i32(x_sums_v450));
+            let v453 = s::add_i32x16(v388, v452);
+            let v454 = s::mul_i32x16(v453, v419);
+            let v455 = s::to_float_i32x16(v454);
+            let x_scales_v456 = k::load_f32(x_scales.at::<4>(v449));
+            m2 = s::fma_f32x16(v455, s::splat_f32(x_scales_v456), m2);
+            let v460 = input9.wrapping_add(v36);
+            let x_sums_v461 = k::load_i32(x_sums.at::<4>(v460));
+            let v463 = s::mul_i32x16(v426, s::splat_i32(x_sums_v461));
+            let v464 = s::add_i32x16(v393, v463);
+            let v465 = s::mul_i32x16(v464, v419);
+            let v466 = s::to_float_i32x16(v465);
+            let x_scales_v467 = k::load_f32(x_scales.at::<4>(v460));
+            m3 = s::fma_f32x16(v466, s::splat_f32(x_scales_v467), m3);
+            let v471 = input11.wrapping_add(v36);
+            let x_sums_v472 = k::load_i32(x_sums.at::<4>(v471));
+            let v474 = s::mul_i32x16(v426, s::splat_i32(x_sums_v472));
+            let v475 = s::add_i32x16(v398, v474);
+            let v476 = s::mul_i32x16(v475, v419);
+            let v477 = s::to_float_i32x16(v476);
+            let x_scales_v478 = k::load_f32(x_scales.at::<4>(v471));
+            m4 = s::fma_f32x16(v477, s::splat_f32(x_scales_v478), m4);
+            let v482 = input13.wrapping_add(v36);
+            let x_sums_v483 = k::load_i32(x_sums.at::<4>(v482));
+            let v485 = s::mul_i32x16(v426, s::splat_i32(x_sums_v483));
+            let v486 = s::add_i32x16(v403, v485);
+            let v487 = s::mul_i32x16(v486, v419);
+            let v488 = s::to_float_i32x16(v487);
+            let x_scales_v489 = k::load_f32(x_scales.at::<4>(v482));
+            m5 = s::fma_f32x16(v488, s::splat_f32(x_scales_v489), m5);
+            let v493 = input15.wrapping_add(v36);
+            let x_sums_v494 = k::load_i32(x_sums.at::<4>(v493));
+            let v496 = s::mul_i32x16(v426, s::splat_i32(x_sums_v494));
+            let v497 = s::add_i32x16(v408, v496);
+            let v498 = s::mul_i32x16(v497, v419);
+            let v499 = s::to_float_i32x16(v498);
+            let x_scales_v500 = k::load_f32(x_scales.at::<4>(v493));
+            m6 = s::fma_f32x16(v499, s::splat_f32(x_scales_v500), m6);
+            let v504 = input17.wrapping_add(v36);
+            let x_sums_v505 = k::load_i32(x_sums.at::<4>(v504));
+            let v507 = s::mul_i32x16(v426, s::splat_i32(x_sums_v505));
+            let v508 = s::add_i32x16(v413, v507);
+            let v509 = s::mul_i32x16(v508, v419);
+            let v510 = s::to_float_i32x16(v509);
+            let x_scales_v511 = k::load_f32(x_scales.at::<4>(v504));
+            m7 = s::fma_f32x16(v510, s::splat_f32(x_scales_v511), m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n3_1(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let v9 = input1.wrapping_add(v8);
+            let v11 = v9.wrapping_mul(192);
+            let v14 = input2.wrapping_add(v8.wrapping_mul(32));
+            let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
+            let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v19 = s::and_i8x64(codes_v15, v18);
+            let v20 = s::lanes_i8x16([
+                0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+            ]);
+            let v21 = s::lookup_i8x64(v20, v19);
+            let x_codes_v22 = k::load_i32(x_codes.at::<4>(v14));
+            let v26 = s::dot4_u_i8x64(
+                s::splat_i32(0),
+                v21,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v22)),
+            );
+            let v27 = s::shr_u_i8x64::<4>(codes_v15);
+            let v28 = s::lookup_i8x64(v20, v27);
+            let x_codes_v31 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v34 = s::dot4_u_i8x64(
+                v26,
+                v28,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+            );
+            let codes_v37 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v38 = s::and_i8x64(codes_v37, v18);
+            let v39 = s::lookup_i8x64(v20, v38);
+            let x_codes_v42 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v45 = s::dot4_u_i8x64(
+                v34,
+                v39,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
+            );
+            let v46 = s::shr_u_i8x64::<4>(codes_v37);
+            let v47 = s::lookup_i8x64(v20, v46);
+            let x_codes_v50 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v53 = s::dot4_u_i8x64(
+                v45,
+                v47,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+            );
+            let codes_v56 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(128)));
+            let v57 = s::and_i8x64(codes_v56, v18);
+            let v58 = s::lookup_i8x64(v20, v57);
+            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v64 = s::dot4_u_i8x64(
+                v53,
+                v58,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+            );
+            let v65 = s::shr_u_i8x64::<4>(codes_v56);
+            let v66 = s::lookup_i8x64(v20, v65);
+            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v72 = s::dot4_u_i8x64(
+                v64,
+                v66,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+            );
+            let v73 = s::shr_u_i8x64::<3>(codes_v15);
+            let v77 = s::and_i8x64(v73, s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)));
+            let v78 = s::shr_u_i8x64::<2>(codes_v37);
+            let v82 = s::and_i8x64(v78, s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)));
+            let v83 = s::or_i8x64(v77, v82);
+            let v84 = s::shr_u_i8x64::<1>(codes_v56);
+            let v88 = s::and_i8x64(v84, s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)));
+            let v89 = s::or_i8x64(v83, v88);
+            let v90 = s::and_i8x64(v89, v18);
+            let v91 = s::lookup_i8x64(v20, v90);
+            let x_codes_v94 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v97 = s::dot4_u_i8x64(
+                v72,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+            );
+            let v98 = s::shr_u_i8x64::<4>(v89);
+            let v99 = s::lookup_i8x64(v20, v98);
+            let x_codes_v102 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v105 = s::dot4_u_i8x64(
+                v97,
+                v99,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+            );
+            let scales_v107 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v108 = s::widen_s_i8x16(scales_v107);
+            let v110 = s::splat_i32(1);
+            let v111 = s::or_i32x16(v108, v110);
+            let v112 = s::and_i32x16(v108, v110);
+            let v115 = s::mul_i32x16(v112, s::splat_i32(3));
+            let v118 = s::sub_i32x16(v115, s::splat_i32(37));
+            let v119 = input3.wrapping_add(v8);
+            let x_sums_v120 = k::load_i32(x_sums.at::<4>(v119));
+            let v122 = s::mul_i32x16(v118, s::splat_i32(x_sums_v120));
+            let v123 = s::add_i32x16(v105, v122);
+            let v124 = s::mul_i32x16(v123, v111);
+            let v125 = s::to_float_i32x16(v124);
+            let x_scales_v126 = k::load_f32(x_scales.at::<4>(v119));
+            m0 = s::fma_f32x16(v125, s::splat_f32(x_scales_v126), m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n2_8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v20 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v20;
+        let locals_v22 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v22;
+        let locals_v24 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v24;
+        let locals_v26 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v26;
+        let locals_v28 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v34;
+        for v36 in 0..input0 {
+            let v37 = input1.wrapping_add(v36);
+            let v39 = v37.wrapping_mul(128);
+            let v41 = v36.wrapping_mul(32);
+            let v42 = input2.wrapping_add(v41);
+            let v43 = input4.wrapping_add(v41);
+            let v44 = input6.wrapping_add(v41);
+            let v45 = input8.wrapping_add(v41);
+            let v46 = input10.wrapping_add(v41);
+            let v47 = input12.wrapping_add(v41);
+            let v48 = input14.wrapping_add(v41);
+            let v49 = input16.wrapping_add(v41);
+            let codes_v50 = s::load_i8x64(codes.at::<64>(v39));
+            let v53 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v54 = s::and_i8x64(codes_v50, v53);
+            let v55 = s::lanes_i8x16([
+                0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+            ]);
+            let v56 = s::lookup_i8x64(v55, v54);
+            let x_codes_v57 = k::load_i32(x_codes.at::<4>(v42));
+            let v60 = s::splat_i32(0);
+            let v61 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+            );
+            let x_codes_v62 = k::load_i32(x_codes.at::<4>(v43));
+            let v65 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v62)),
+            );
+            let x_codes_v66 = k::load_i32(x_codes.at::<4>(v44));
+            let v69 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
+            );
+            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v45));
+            let v73 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+            );
+            let x_codes_v74 = k::load_i32(x_codes.at::<4>(v46));
+            let v77 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v74)),
+            );
+            let x_codes_v78 = k::load_i32(x_codes.at::<4>(v47));
+            let v81 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+            );
+            let x_codes_v82 = k::load_i32(x_codes.at::<4>(v48));
+            let v85 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v82)),
+            );
+            let x_codes_v86 = k::load_i32(x_codes.at::<4>(v49));
+            let v89 = s::dot4_u_i8x64(
+                v60,
+                v56,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+            );
+            let v90 = s::lanes_i8x16([
+                0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+            ]);
+            let v91 = s::lookup_i8x64(v90, v54);
+            let x_codes_v94 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(8)));
+            let v97 = s::dot4_u_i8x64(
+                v61,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+            );
+            let x_codes_v99 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(8)));
+            let v102 = s::dot4_u_i8x64(
+                v65,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+            );
+            let x_codes_v104 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(8)));
+            let v107 = s::dot4_u_i8x64(
+                v69,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
+            );
+            let x_codes_v109 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(8)));
+            let v112 = s::dot4_u_i8x64(
+                v73,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
+            );
+            let x_codes_v114 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(8)));
+            let v117 = s::dot4_u_i8x64(
+                v77,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+            );
+            let x_codes_v119 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(8)));
+            let v122 = s::dot4_u_i8x64(
+                v81,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
+            );
+            let x_codes_v124 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(8)));
+            let v127 = s::dot4_u_i8x64(
+                v85,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+            );
+            let x_codes_v129 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(8)));
+            let v132 = s::dot4_u_i8x64(
+                v89,
+                v91,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+            );
+            let v133 = s::shr_u_i8x64::<4>(codes_v50);
+            let v134 = s::lookup_i8x64(v55, v133);
+            let x_codes_v137 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(16)));
+            let v140 = s::dot4_u_i8x64(
+                v97,
+                v134,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v137)),
+            );
+            let x_codes_v142 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(16)));
+            let v145 = s::dot4_u_i8x64(
+                v102,
+                v134,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v142)),
+            );
+            let x_codes_v147 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(16)));
+            let v150 = s::dot4_u_i8x64(
+                v107,
+                v134,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
+            );
+            let x_codes_v152 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(16)));
+            let v155 = s::dot4_u_i8x64(
+                v112,
+                v134,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
+            );
+            let x_codes_v157 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(16)));
+            let v160 = s::dot4_u_i8x64(
+                v117,
+                v134,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
+            );
+            let x_codes_v162 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(16)));
+            let v165 = s::dot4_u_i8x64(
+                v122,
+                v134,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
+            );
+            let x_codes_v167 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(16)));
+            let v170 = s::dot4_u_i8x64(
+                v127,
+                v134,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
+            );
+            let x_codes_v172 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(16)));
+            let v175 = s::dot4_u_i8x64(
+                v132,
+                v134,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v172)),
+            );
+            let v176 = s::lookup_i8x64(v90, v133);
+            let x_codes_v179 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(24)));
+            let v182 = s::dot4_u_i8x64(
+                v140,
+                v176,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v179)),
+            );
+            let x_codes_v184 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(24)));
+            let v187 = s::dot4_u_i8x64(
+                v145,
+                v176,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v184)),
+            );
+            let x_codes_v189 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(24)));
+            let v192 = s::dot4_u_i8x64(
+                v150,
+                v176,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v189)),
+            );
+            let x_codes_v194 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(24)));
+            let v197 = s::dot4_u_i8x64(
+                v155,
+                v176,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v194)),
+            );
+            let x_codes_v199 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(24)));
+            let v202 = s::dot4_u_i8x64(
+                v160,
+                v176,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v199)),
+            );
+            let x_codes_v204 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(24)));
+            let v207 = s::dot4_u_i8x64(
+                v165,
+                v176,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v204)),
+            );
+            let x_codes_v209 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(24)));
+            let v212 = s::dot4_u_i8x64(
+                v170,
+                v176,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v209)),
+            );
+            let x_codes_v214 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(24)));
+            let v217 = s::dot4_u_i8x64(
+                v175,
+                v176,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v214)),
+            );
+            let codes_v220 = s::load_i8x64(codes.at::<64>(v39.wrapping_add(64)));
+            let v221 = s::and_i8x64(codes_v220, v53);
+            let v222 = s::lookup_i8x64(v55, v221);
+            let x_codes_v225 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(4)));
+            let v228 = s::dot4_u_i8x64(
+                v182,
+                v222,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v225)),
+            );
+            let x_codes_v230 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(4)));
+            let v233 = s::dot4_u_i8x64(
+                v187,
+                v222,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v230)),
+            );
+            let x_codes_v235 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(4)));
+            let v238 = s::dot4_u_i8x64(
+                v192,
+                v222,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v235)),
+            );
+            let x_codes_v240 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(4)));
+            let v243 = s::dot4_u_i8x64(
+                v197,
+                v222,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v240)),
+            );
+            let x_codes_v245 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(4)));
+            let v248 = s::dot4_u_i8x64(
+                v202,
+                v222,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
+            );
+            let x_codes_v250 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(4)));
+            let v253 = s::dot4_u_i8x64(
+                v207,
+                v222,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v250)),
+            );
+            let x_codes_v255 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(4)));
+            let v258 = s::dot4_u_i8x64(
+                v212,
+                v222,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v255)),
+            );
+            let x_codes_v260 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(4)));
+            let v263 = s::dot4_u_i8x64(
+                v217,
+                v222,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v260)),
+            );
+            let v264 = s::lookup_i8x64(v90, v221);
+            let x_codes_v267 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(12)));
+            let v270 = s::dot4_u_i8x64(
+                v228,
+                v264,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v267)),
+            );
+            let x_codes_v272 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(12)));
+            let v275 = s::dot4_u_i8x64(
+                v233,
+                v264,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v272)),
+            );
+            let x_codes_v277 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(12)));
+            let v280 = s::dot4_u_i8x64(
+                v238,
+                v264,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v277)),
+            );
+            let x_codes_v282 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(12)));
+            let v285 = s::dot4_u_i8x64(
+                v243,
+                v264,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v282)),
+            );
+            let x_codes_v287 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(12)));
+            let v290 = s::dot4_u_i8x64(
+                v248,
+                v264,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v287)),
+            );
+            let x_codes_v292 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(12)));
+            let v295 = s::dot4_u_i8x64(
+                v253,
+                v264,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v292)),
+            );
+            let x_codes_v297 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(12)));
+            let v300 = s::dot4_u_i8x64(
+                v258,
+                v264,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v297)),
+            );
+            let x_codes_v302 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(12)));
+            let v305 = s::dot4_u_i8x64(
+                v263,
+                v264,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v302)),
+            );
+            let v306 = s::shr_u_i8x64::<4>(codes_v220);
+            let v307 = s::lookup_i8x64(v55, v306);
+            let x_codes_v310 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(20)));
+            let v313 = s::dot4_u_i8x64(
+                v270,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v310)),
+            );
+            let x_codes_v315 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(20)));
+            let v318 = s::dot4_u_i8x64(
+                v275,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v315)),
+            );
+            let x_codes_v320 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(20)));
+            let v323 = s::dot4_u_i8x64(
+                v280,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v320)),
+            );
+            let x_codes_v325 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(20)));
+            let v328 = s::dot4_u_i8x64(
+                v285,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
+            );
+            let x_codes_v330 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(20)));
+            let v333 = s::dot4_u_i8x64(
+                v290,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v330)),
+            );
+            let x_codes_v335 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(20)));
+            let v338 = s::dot4_u_i8x64(
+                v295,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v335)),
+            );
+            let x_codes_v340 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(20)));
+            let v343 = s::dot4_u_i8x64(
+                v300,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
+            );
+            let x_codes_v345 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(20)));
+            let v348 = s::dot4_u_i8x64(
+                v305,
+                v307,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v345)),
+            );
+            let v349 = s::lookup_i8x64(v90, v306);
+            let x_codes_v352 = k::load_i32(x_codes.at::<4>(v42.wrapping_add(28)));
+            let v355 = s::dot4_u_i8x64(
+                v313,
+                v349,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v352)),
+            );
+            let x_codes_v357 = k::load_i32(x_codes.at::<4>(v43.wrapping_add(28)));
+            let v360 = s::dot4_u_i8x64(
+                v318,
+                v349,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v357)),
+            );
+            let x_codes_v362 = k::load_i32(x_codes.at::<4>(v44.wrapping_add(28)));
+            let v365 = s::dot4_u_i8x64(
+                v323,
+                v349,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v362)),
+            );
+            let x_codes_v367 = k::load_i32(x_codes.at::<4>(v45.wrapping_add(28)));
+            let v370 = s::dot4_u_i8x64(
+                v328,
+                v349,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v367)),
+            );
+            let x_codes_v372 = k::load_i32(x_codes.at::<4>(v46.wrapping_add(28)));
+            let v375 = s::dot4_u_i8x64(
+                v333,
+                v349,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v372)),
+            );
+            let x_codes_v377 = k::load_i32(x_codes.at::<4>(v47.wrapping_add(28)));
+            let v380 = s::dot4_u_i8x64(
+                v338,
+                v349,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v377)),
+            );
+            let x_codes_v382 = k::load_i32(x_codes.at::<4>(v48.wrapping_add(28)));
+            let v385 = s::dot4_u_i8x64(
+                v343,
+                v349,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v382)),
+            );
+            let x_codes_v387 = k::load_i32(x_codes.at::<4>(v49.wrapping_add(28)));
+            let v390 = s::dot4_u_i8x64(
+                v348,
+                v349,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v387)),
+            );
+            let scales_v392 = s::load_i8x16(scales.at::<16>(v37.wrapping_mul(16)));
+            let v393 = s::widen_s_i8x16(scales_v392);
+            let v395 = s::splat_i32(1);
+            let v396 = s::or_i32x16(v393, v395);
+            let v397 = s::and_i32x16(v393, v395);
+            let v400 = s::mul_i32x16(v397, s::splat_i32(3));
+            let v403 = s::sub_i32x16(v400, s::splat_i32(21));
+            let v404 = input3.wrapping_add(v36);
+            let x_sums_v405 = k::load_i32(x_sums.at::<4>(v404));
+            let v407 = s::mul_i32x16(v403, s::splat_i32(x_sums_v405));
+            let v408 = s::add_i32x16(v355, v407);
+            let v409 = s::mul_i32x16(v408, v396);
+            let v410 = s::to_float_i32x16(v409);
+            let x_scales_v411 = k::load_f32(x_scales.at::<4>(v404));
+            m0 = s::fma_f32x16(v410, s::splat_f32(x_scales_v411), m0);
+            let v415 = input5.wrapping_add(v36);
+            let x_sums_v416 = k::load_i32(x_sums.at::<4>(v415));
+            let v418 = s::mul_i32x16(v403, s::splat_i32(x_sums_v416));
+            let v419 = s::add_i32x16(v360, v418);
+            let v420 = s::mul_i32x16(v419, v396);
+            let v421 = s::to_float_i32x16(v420);
+            let x_scales_v422 = k::load_f32(x_scales.at::<4>(v415));
+            m1 = s::fma_f32x16(v421, s::splat_f32(x_scales_v422), m1);
+            let v426 = input7.wrapping_add(v36);
+            let x_sums_v427 = k::load_i32(x_sums.at::<4>(v426));
+            let v429 = s::mul_i32x16(v403, s::splat_i32(x_sums_v427));
+            let v430 = s::add_i32x16(v365, v429);
+            let v431 = s::mul_i32x16(v430, v396);
+            let v432 = s::to_float_i32x16(v431);
+            let x_scales_v433 = k::load_f32(x_scales.at::<4>(v426));
+            m2 = s::fma_f32x16(v432, s::splat_f32(x_scales_v433), m2);
+            let v437 = input9.wrapping_add(v36);
+            let x_sums_v438 = k::load_i32(x_sums.at::<4>(v437));
+            let v440 = s::mul_i32x16(v403, s::splat_i32(x_sums_v438));
+            let v441 = s::add_i32x16(v370, v440);
+            let v442 = s::mul_i32x16(v441, v396);
+            let v443 = s::to_float_i32x16(v442);
+            let x_scales_v444 = k::load_f32(x_scales.at::<4>(v437));
+            m3 = s::fma_f32x16(v443, s::splat_f32(x_scales_v444), m3);
+            let v448 = input11.wrapping_add(v36);
+            let x_sums_v449 = k::load_i32(x_sums.at::<4>(v448));
+            let v451 = s::mul_i32x16(v403, s::splat_i32(x_sums_v449));
+            let v452 = s::add_i32x16(v375, v451);
+            let v453 = s::mul_i32x16(v452, v396);
+            let v454 = s::to_float_i32x16(v453);
+            let x_scales_v455 = k::load_f32(x_scales.at::<4>(v448));
+            m4 = s::fma_f32x16(v454, s::splat_f32(x_scales_v455), m4);
+            let v459 = input13.wrapping_add(v36);
+            let x_sums_v460 = k::load_i32(x_sums.at::<4>(v459));
+            let v462 = s::mul_i32x16(v403, s::splat_i32(x_sums_v460));
+            let v463 = s::add_i32x16(v380, v462);
+            let v464 = s::mul_i32x16(v463, v396);
+            let v465 = s::to_float_i32x16(v464);
+            let x_scales_v466 = k::load_f32(x_scales.at::<4>(v459));
+            m5 = s::fma_f32x16(v465, s::splat_f32(x_scales_v466), m5);
+            let v470 = input15.wrapping_add(v36);
+            let x_sums_v471 = k::load_i32(x_sums.at::<4>(v470));
+            let v473 = s::mul_i32x16(v403, s::splat_i32(x_sums_v471));
+            let v474 = s::add_i32x16(v385, v473);
+            let v475 = s::mul_i32x16(v474, v396);
+            let v476 = s::to_float_i32x16(v475);
+            let x_scales_v477 = k::load_f32(x_scales.at::<4>(v470));
+            m6 = s::fma_f32x16(v476, s::splat_f32(x_scales_v477), m6);
+            let v481 = input17.wrapping_add(v36);
+            let x_sums_v482 = k::load_i32(x_sums.at::<4>(v481));
+            let v484 = s::mul_i32x16(v403, s::splat_i32(x_sums_v482));
+            let v485 = s::add_i32x16(v390, v484);
+            let v486 = s::mul_i32x16(v485, v396);
+            let v487 = s::to_float_i32x16(v486);
+            let x_scales_v488 = k::load_f32(x_scales.at::<4>(v481));
+            m7 = s::fma_f32x16(v487, s::splat_f32(x_scales_v488), m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n2_1(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let v9 = input1.wrapping_add(v8);
+            let v11 = v9.wrapping_mul(128);
+            let v14 = input2.wrapping_add(v8.wrapping_mul(32));
+            let codes_v15 = s::load_i8x64(codes.at::<64>(v11));
+            let v18 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v19 = s::and_i8x64(codes_v15, v18);
+            let v20 = s::lanes_i8x16([
+                0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+            ]);
+            let v21 = s::lookup_i8x64(v20, v19);
+            let x_codes_v22 = k::load_i32(x_codes.at::<4>(v14));
+            let v26 = s::dot4_u_i8x64(
+                s::splat_i32(0),
+                v21,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v22)),
+            );
+            let v27 = s::lanes_i8x16([
+                0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+            ]);
+            let v28 = s::lookup_i8x64(v27, v19);
+            let x_codes_v31 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(8)));
+            let v34 = s::dot4_u_i8x64(
+                v26,
+                v28,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+            );
+            let v35 = s::shr_u_i8x64::<4>(codes_v15);
+            let v36 = s::lookup_i8x64(v20, v35);
+            let x_codes_v39 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(16)));
+            let v42 = s::dot4_u_i8x64(
+                v34,
+                v36,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+            );
+            let v43 = s::lookup_i8x64(v27, v35);
+            let x_codes_v46 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(24)));
+            let v49 = s::dot4_u_i8x64(
+                v42,
+                v43,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+            );
+            let codes_v52 = s::load_i8x64(codes.at::<64>(v11.wrapping_add(64)));
+            let v53 = s::and_i8x64(codes_v52, v18);
+            let v54 = s::lookup_i8x64(v20, v53);
+            let x_codes_v57 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(4)));
+            let v60 = s::dot4_u_i8x64(
+                v49,
+                v54,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+            );
+            let v61 = s::lookup_i8x64(v27, v53);
+            let x_codes_v64 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(12)));
+            let v67 = s::dot4_u_i8x64(
+                v60,
+                v61,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+            );
+            let v68 = s::shr_u_i8x64::<4>(codes_v52);
+            let v69 = s::lookup_i8x64(v20, v68);
+            let x_codes_v72 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(20)));
+            let v75 = s::dot4_u_i8x64(
+                v67,
+                v69,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+            );
+            let v76 = s::lookup_i8x64(v27, v68);
+            let x_codes_v79 = k::load_i32(x_codes.at::<4>(v14.wrapping_add(28)));
+            let v82 = s::dot4_u_i8x64(
+                v75,
+                v76,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+            );
+            let scales_v84 = s::load_i8x16(scales.at::<16>(v9.wrapping_mul(16)));
+            let v85 = s::widen_s_i8x16(scales_v84);
+            let v87 = s::splat_i32(1);
+            let v88 = s::or_i32x16(v85, v87);
+            let v89 = s::and_i32x16(v85, v87);
+            let v92 = s::mul_i32x16(v89, s::splat_i32(3));
+            let v95 = s::sub_i32x16(v92, s::splat_i32(21));
+            let v96 = input3.wrapping_add(v8);
+            let x_sums_v97 = k::load_i32(x_sums.at::<4>(v96));
+            let v99 = s::mul_i32x16(v95, s::splat_i32(x_sums_v97));
+            let v100 = s::add_i32x16(v82, v99);
+            let v101 = s::mul_i32x16(v100, v88);
+            let v102 = s::to_float_i32x16(v101);
+            let x_scales_v103 = k::load_f32(x_scales.at::<4>(v96));
+            m0 = s::fma_f32x16(v102, s::splat_f32(x_scales_v103), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }

@@ -10,7 +10,7 @@ use crate::target::Target;
 /// Formats of the weights.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Formats {
-    /// Uniform format of every quantised tensor: 8.25, 4.25 (non-linear) or 4.25l (linear)
+    /// Uniform format of every quantised tensor: 8.25, 6.25, 5.25, 4.25 (non-linear), 4.25l (linear), 3.25 or 2.25
     #[arg(long, value_name = "B", default_value = "4.25")]
     pub bits: String,
     /// How weights are rounded

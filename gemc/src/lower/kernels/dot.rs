@@ -4,8 +4,9 @@
 //! `acc = fma(float(scale * isum), activation_scale, acc)`, at the end `acc * row_scale`. So all strategies, row
 //! blocks and thread counts give the same bits.
 
-use gem_runtime::format::Codec;
+use gem_runtime::format::{Codec, CodecSpec};
 
+use super::codes::{self, Block, Form};
 use super::quantise::Quantised;
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, ParamId, Space, Ty, ValueId, VarId};
@@ -20,10 +21,14 @@ pub fn block_bytes(codec: Codec) -> usize {
     TILE * 32 / 8 * codec.spec().code_bits as usize
 }
 
-/// Code values of N4.
-#[must_use]
-pub fn n4_table() -> [i8; 16] {
-    *Codec::N4.spec().table.expect("N4 is a table format")
+/// The form of codes that a strategy multiplies: products of signed bytes cost AVX2 more than an offset does, but for codes
+/// that are signed bytes already.
+fn form(dot: DotStrategy, spec: &CodecSpec) -> Form {
+    match dot {
+        DotStrategy::SignedBytes4 => Form::Signed,
+        DotStrategy::Pairs if spec.codes.0 < 0 => Form::Signed,
+        DotStrategy::Pairs | DotStrategy::Bytes4 => Form::Unsigned,
+    }
 }
 
 /// Planes of a packed matrix as kernel parameters.
@@ -34,14 +39,6 @@ pub struct Planes {
     codes: ParamId,
     scales: ParamId,
     row_scales: ParamId,
-}
-
-/// What is added to N4's table: 64 makes it unsigned, where products need that.
-const fn n4_offset(dot: DotStrategy) -> i32 {
-    match dot {
-        DotStrategy::Bytes4 | DotStrategy::Pairs => 64,
-        DotStrategy::SignedBytes4 => 0,
-    }
 }
 
 impl Planes {
@@ -146,100 +143,53 @@ impl Planes {
         let width = b.i32(32);
         let column = b.mul(block, width);
         let columns: Vec<ValueId> = bases.iter().map(|base| b.add(base.code, column)).collect();
-        let mut sums = Sums::new(dot, self.codec, bases.len());
-        for chunk in 0..block_bytes(self.codec) / 64 {
-            let offset = b.i32(64 * chunk as i32);
-            let index = b.add(start, offset);
-            for (group, codes) in self.unpack(b, dot, index, chunk) {
-                for (row, &column) in columns.iter().enumerate() {
-                    let activations = broadcast(b, x, column, group);
-                    sums.add(b, row, codes, activations);
-                }
+        let spec = self.codec.spec();
+        let form = form(dot, &spec);
+        let mut sums = Sums::new(dot, form, &spec, bases.len());
+        let codes = Block {
+            spec: &spec,
+            region: self.codes,
+            start,
+        };
+        codes.unpack(b, form, |b, group, codes| {
+            for (row, &column) in columns.iter().enumerate() {
+                let activations = broadcast(b, x, column, group);
+                sums.add(b, row, codes, activations);
             }
-        }
+        });
         sums.finish(b)
-    }
-
-    /// The codes of a 64-byte chunk as (k-group, 16 rows x 4 bytes), in the form the strategy multiplies.
-    fn unpack(
-        &self,
-        b: &mut KernelBuilder,
-        dot: DotStrategy,
-        index: ValueId,
-        chunk: usize,
-    ) -> Vec<(usize, ValueId)> {
-        if self.codec == Codec::B8 {
-            let codes = b.load_range(Ty::I8x64, self.codes, index, -127, 127);
-            let codes = match dot {
-                DotStrategy::Pairs | DotStrategy::SignedBytes4 => codes,
-                DotStrategy::Bytes4 => {
-                    let flip = bytes(b, 0x80);
-                    b.xor(codes, flip)
-                }
-            };
-            return vec![(chunk, codes)];
-        }
-        let packed = b.load(Ty::I8x64, self.codes, index);
-        let nibble = bytes(b, 0x0f);
-        let low = b.and(packed, nibble);
-        let high = b.shr_u(packed, 4);
-        [(chunk, low), (chunk + 4, high)]
-            .map(|(group, codes)| (group, self.value_of_nibble(b, dot, codes)))
-            .into()
-    }
-
-    fn value_of_nibble(&self, b: &mut KernelBuilder, dot: DotStrategy, codes: ValueId) -> ValueId {
-        match self.codec {
-            Codec::N4 => {
-                let table = n4_table().map(|c| (i32::from(c) + n4_offset(dot)) as i8);
-                let table = b.i8_lanes(table);
-                b.lookup(table, codes)
-            }
-            _ => codes,
-        }
     }
 
     fn block_scale(&self, b: &mut KernelBuilder, dot: DotStrategy, at: ValueId) -> BlockScale {
         let width = b.i32(TILE as i32);
         let index = b.mul(at, width);
         let bytes = b.load(Ty::I8x16, self.scales, index);
+        let spec = self.codec.spec();
+        let offset = codes::offset(&spec, form(dot, &spec));
+        let byte = if spec.unsigned_scale {
+            b.widen_u(bytes)
+        } else {
+            b.widen_s(bytes)
+        };
+        if spec.shift == 0 {
+            return BlockScale {
+                factor: byte,
+                offset: Offset::Fixed(offset),
+            };
+        }
         let lanes = |b: &mut KernelBuilder, value: i32| {
             let value = b.i32(value);
             b.splat(value)
         };
-        match self.codec {
-            Codec::B8 => {
-                let offset = match dot {
-                    DotStrategy::Pairs | DotStrategy::SignedBytes4 => Offset::None,
-                    DotStrategy::Bytes4 => Offset::Fixed(128),
-                };
-                BlockScale {
-                    factor: b.widen_u(bytes),
-                    offset,
-                }
-            }
-            Codec::L4 => BlockScale {
-                factor: b.widen_s(bytes),
-                offset: Offset::Fixed(8),
-            },
-            Codec::N4 => {
-                let byte = b.widen_s(bytes);
-                let one = lanes(b, 1);
-                let factor = b.or(byte, one);
-                let shift = b.and(byte, one);
-                let doubled = b.shl(shift, 1);
-                let offset = match n4_offset(dot) {
-                    0 => doubled,
-                    offset => {
-                        let base = lanes(b, offset);
-                        b.sub(doubled, base)
-                    }
-                };
-                BlockScale {
-                    factor,
-                    offset: Offset::PerRow(offset),
-                }
-            }
+        let one = lanes(b, 1);
+        let factor = b.or(byte, one);
+        let shifted = b.and(byte, one);
+        let shift = lanes(b, spec.shift);
+        let shift = b.mul(shifted, shift);
+        let offset = lanes(b, offset);
+        BlockScale {
+            factor,
+            offset: Offset::PerRow(b.sub(shift, offset)),
         }
     }
 }
@@ -251,8 +201,6 @@ struct BlockScale {
 }
 
 enum Offset {
-    /// Codes are exact.
-    None,
     /// Codes are this much too large.
     Fixed(i32),
     /// This vector times the sum of activation codes is to be added.
@@ -269,13 +217,12 @@ impl BlockScale {
         block: ValueId,
         x: &Quantised,
     ) -> ValueId {
-        if matches!(self.offset, Offset::None) {
+        if matches!(self.offset, Offset::Fixed(0)) {
             return isum;
         }
         let index = b.add(base.block, block);
         let sum = b.load(Ty::I32, x.sums, index);
         match self.offset {
-            Offset::None => isum,
             Offset::Fixed(offset) => {
                 let offset = b.i32(-offset);
                 let product = b.mul(sum, offset);
@@ -315,13 +262,6 @@ impl RowBase {
     }
 }
 
-/// The same byte 64 times.
-fn bytes(b: &mut KernelBuilder, byte: u8) -> ValueId {
-    let word = b.i32(i32::from_le_bytes([byte; 4]));
-    let words = b.splat(word);
-    b.bits(Ty::I8x64, words)
-}
-
 /// Four activation codes of k-group `group`, once per weight row.
 fn broadcast(b: &mut KernelBuilder, x: &Quantised, column: ValueId, group: usize) -> ValueId {
     let offset = b.i32(4 * group as i32);
@@ -334,47 +274,52 @@ fn broadcast(b: &mut KernelBuilder, x: &Quantised, column: ValueId, group: usize
 /// Accumulators of a block by strategy and row.
 struct Sums {
     dot: DotStrategy,
-    codec: Codec,
+    form: Form,
+    /// Sums of pairs that are added in 16 bits before they are widened.
+    chain: usize,
     words: Vec<Option<ValueId>>,
-    pairs: Vec<Option<ValueId>>,
+    /// Of each row: a sum of pairs, and of how many.
+    pairs: Vec<Option<(ValueId, usize)>>,
 }
 
 impl Sums {
-    fn new(dot: DotStrategy, codec: Codec, rows: usize) -> Self {
+    fn new(dot: DotStrategy, form: Form, spec: &CodecSpec, rows: usize) -> Self {
+        let chain = match form {
+            Form::Unsigned => i32::from(i16::MAX) / (2 * codes::largest(spec) * 127),
+            Form::Signed => 1,
+        };
         Self {
             dot,
-            codec,
+            form,
+            chain: chain.max(1) as usize,
             words: vec![None; rows],
             pairs: vec![None; rows],
         }
     }
 
     fn add(&mut self, b: &mut KernelBuilder, row: usize, codes: ValueId, activations: ValueId) {
-        match (self.dot, self.codec) {
+        let pair = match (self.dot, self.form) {
             (DotStrategy::Bytes4, _) => {
                 let before = self.words[row].unwrap_or_else(|| zero_words(b));
                 self.words[row] = Some(b.dot4_u(before, codes, activations));
+                return;
             }
             (DotStrategy::SignedBytes4, _) => {
                 let before = self.words[row].unwrap_or_else(|| zero_words(b));
                 self.words[row] = Some(b.dot4_s(before, codes, activations));
+                return;
             }
-            // 8 pairs of 15 * 127 twice stay below 2^15: one widening per block.
-            (DotStrategy::Pairs, Codec::L4) => {
-                let pair = b.dot2_u(codes, activations);
-                self.pairs[row] = Some(match self.pairs[row] {
-                    Some(before) => b.add(before, pair),
-                    None => pair,
-                });
-            }
-            (DotStrategy::Pairs, Codec::B8) => {
-                let pair = b.dot2_s(codes, activations);
-                self.add_words(b, row, pair);
-            }
-            (DotStrategy::Pairs, Codec::N4) => {
-                let pair = b.dot2_u(codes, activations);
-                self.add_words(b, row, pair);
-            }
+            (DotStrategy::Pairs, Form::Unsigned) => b.dot2_u(codes, activations),
+            (DotStrategy::Pairs, Form::Signed) => b.dot2_s(codes, activations),
+        };
+        let (sum, pairs) = match self.pairs[row].take() {
+            Some((before, pairs)) => (b.add(before, pair), pairs + 1),
+            None => (pair, 1),
+        };
+        if pairs == self.chain {
+            self.add_words(b, row, sum);
+        } else {
+            self.pairs[row] = Some((sum, pairs));
         }
     }
 
@@ -386,16 +331,15 @@ impl Sums {
         });
     }
 
-    fn finish(self, b: &mut KernelBuilder) -> Vec<ValueId> {
-        let Self { words, pairs, .. } = self;
+    fn finish(mut self, b: &mut KernelBuilder) -> Vec<ValueId> {
+        for row in 0..self.pairs.len() {
+            if let Some((rest, _)) = self.pairs[row].take() {
+                self.add_words(b, row, rest);
+            }
+        }
+        let words = self.words.into_iter();
         words
-            .into_iter()
-            .zip(pairs)
-            .map(|(word, pair)| match (word, pair) {
-                (Some(word), _) => word,
-                (None, Some(pair)) => widen_pairs(b, pair),
-                (None, None) => zero_words(b),
-            })
+            .map(|word| word.unwrap_or_else(|| zero_words(b)))
             .collect()
     }
 }

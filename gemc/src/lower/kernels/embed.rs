@@ -1,8 +1,9 @@
 //! Token ids to the first hidden state: a row of the packed embedding, plus position and type rows.
 
-use gem_runtime::format::Codec;
+use gem_runtime::format::{Codec, CodecSpec, GROUPS, Plane};
 
-use super::dot::{TILE, block_bytes, n4_table};
+use super::codes::{self, Form, bytes, halves, table16, value, whole};
+use super::dot::{TILE, block_bytes};
 use super::vector::{LANES, affine};
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
@@ -171,7 +172,7 @@ impl Embed {
         })
     }
 
-    /// The block's 32 codes in the first 32 bytes: word g holds k-group g.
+    /// The block's 32 values, shifts and constants not yet added, in the first 32 bytes: word g holds k-group g.
     fn codes(
         &self,
         b: &mut KernelBuilder,
@@ -179,42 +180,19 @@ impl Embed {
         chunk: ValueId,
         lane: ValueId,
     ) -> ValueId {
-        let groups = block_bytes(self.codec) / 64;
-        let zero = b.i32(0);
-        let mut words = b.splat(zero);
-        for group in 0..groups {
-            let start = affine(b, lane, 4, 64 * group);
-            let index = b.add(chunk, start);
-            let word = b.load(Ty::I32, table.codes, index);
-            let word = b.splat(word);
-            // The high nibbles of a 4-bit chunk are k-group g + 4.
-            let lanes: [i32; 16] =
-                std::array::from_fn(|l| if l % groups == group && l < 8 { -1 } else { 0 });
-            let lanes = b.i32_lanes(lanes);
-            let word = b.and(word, lanes);
-            words = b.or(words, word);
-        }
-        let bytes = b.bits(Ty::I8x64, words);
-        if self.codec == Codec::B8 {
-            return bytes;
-        }
-        let nibble = b.i32(0x0f0f_0f0f);
-        let nibble = b.splat(nibble);
-        let nibble = b.bits(Ty::I8x64, nibble);
-        let high = b.shr_u(bytes, 4);
-        let high = b.bits(Ty::I32x16, high);
-        let low = b.bits(Ty::I32x16, bytes);
-        let in_low = b.i32_lanes(std::array::from_fn(|l| if l < 4 { -1 } else { 0 }));
-        let both = b.select(in_low, low, high);
-        let both = b.bits(Ty::I8x64, both);
-        let indices = b.and(both, nibble);
-        match self.codec {
-            Codec::N4 => {
-                let grid = b.i8_lanes(n4_table());
-                b.lookup(grid, indices)
-            }
-            _ => indices,
-        }
+        let spec = self.codec.spec();
+        let planes: Vec<ValueId> = spec
+            .planes
+            .iter()
+            .map(|plane| {
+                row_plane(b, plane, |b, stored| {
+                    let start = affine(b, lane, 4, 64 * stored);
+                    let index = b.add(chunk, start);
+                    b.load(Ty::I32, table.codes, index)
+                })
+            })
+            .collect();
+        values(b, &spec, &planes)
     }
 
     /// Block scale of one row in every lane, and what is added to each code.
@@ -232,22 +210,82 @@ impl Embed {
         let index = b.add(start, word);
         let word = b.load(Ty::I32, table.scales, index);
         let position = b.rem(lane, four);
-        let byte = byte_of(b, word, position, self.codec == Codec::B8);
+        let spec = self.codec.spec();
+        let byte = byte_of(b, word, position, spec.unsigned_scale);
         let lanes = b.splat(byte);
         let constant = |b: &mut KernelBuilder, value: i32| {
             let value = b.i32(value);
             b.splat(value)
         };
-        match self.codec {
-            Codec::B8 => (lanes, constant(b, 0)),
-            Codec::L4 => (lanes, constant(b, -8)),
-            Codec::N4 => {
-                let one = constant(b, 1);
-                let factor = b.or(lanes, one);
-                let shift = b.and(lanes, one);
-                (factor, b.shl(shift, 1))
-            }
+        if spec.shift == 0 {
+            return (lanes, constant(b, -codes::offset(&spec, Form::Signed)));
         }
+        let one = constant(b, 1);
+        let factor = b.or(lanes, one);
+        let shifted = b.and(lanes, one);
+        let shift = constant(b, spec.shift);
+        (factor, b.mul(shifted, shift))
+    }
+}
+
+/// A plane's bits of one row's codes, a byte each: word g holds k-group g. `load` gives the row's word of a chunk of the
+/// block.
+fn row_plane(
+    b: &mut KernelBuilder,
+    plane: &Plane,
+    load: impl Fn(&mut KernelBuilder, usize) -> ValueId,
+) -> ValueId {
+    let zero = b.i32(0);
+    let mut words = b.splat(zero);
+    for chunk in 0..plane.chunks() {
+        let word = whole(b, plane, chunk, repeated, |b, stored| {
+            load(b, plane.chunk + stored)
+        });
+        let word = b.splat(word);
+        let here = group_lanes(b, |group| plane.place(group).0 == chunk);
+        let word = b.and(word, here);
+        words = b.or(words, word);
+    }
+    let mut cells = words;
+    for bit in (plane.cell..8).step_by(plane.cell as usize) {
+        let shifted = b.shr_u(words, bit);
+        let here = group_lanes(b, |group| plane.place(group).1 == bit);
+        cells = b.select(here, shifted, cells);
+    }
+    let cells = b.bits(Ty::I8x64, cells);
+    if plane.bits == 8 {
+        return cells;
+    }
+    let mask = bytes(b, ((1u32 << plane.bits) - 1) as u8);
+    b.and(cells, mask)
+}
+
+/// A mask of the lanes of k-groups.
+fn group_lanes(b: &mut KernelBuilder, of: impl Fn(usize) -> bool) -> ValueId {
+    b.i32_lanes(std::array::from_fn(|lane| {
+        if lane < GROUPS && of(lane) { -1 } else { 0 }
+    }))
+}
+
+/// A byte four times.
+fn repeated(b: &mut KernelBuilder, byte: u8) -> ValueId {
+    b.i32(i32::from_le_bytes([byte; 4]))
+}
+
+/// Signed values of the codes that planes hold the bits of; codes without a table stay codes.
+fn values(b: &mut KernelBuilder, spec: &CodecSpec, planes: &[ValueId]) -> ValueId {
+    match (planes, spec.table) {
+        ([codes, ..], None) => *codes,
+        ([codes], Some(table)) => {
+            let grid = b.i8_lanes(table16(|i| value(table, i, 0)));
+            b.lookup(grid, *codes)
+        }
+        ([low, top, ..], Some(table)) => {
+            let masks = b.i8_lanes(table16(|i| -((i & 1) as i8)));
+            let mask = b.lookup(masks, *top);
+            halves(b, table, 0, *low, mask)
+        }
+        ([], _) => unreachable!("a codec has planes"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A kernel's name says operation, shape and format, and is its key: equal kernels are shared by all layers.
 
 pub mod attention;
+pub mod codes;
 pub mod dispatch;
 pub mod dot;
 pub mod embed;
@@ -11,6 +12,8 @@ pub mod norm;
 pub mod quantise;
 pub mod rope;
 pub mod route;
+#[cfg(test)]
+mod tests;
 pub mod vector;
 
 use gem_runtime::format::Codec;

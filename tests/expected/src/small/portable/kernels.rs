@@ -64,122 +64,122 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                     let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
                     let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
                     let v36 = s::and_i8x64(codes_v32, v35);
-                    let v37 = s::shr_u_i8x64::<4>(codes_v32);
-                    let v38 = s::lanes_i8x16([
-                        1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+                    let v37 = s::lanes_i8x16([
+                        0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
                     ]);
-                    let v39 = s::lookup_i8x64(v38, v36);
-                    let v40 = s::lookup_i8x64(v38, v37);
-                    let x_codes_v41 = k::load_i32(x_codes.at::<4>(v30));
-                    let v44 = s::splat_i32(0);
-                    let v45 = s::dot4_u_i8x64(
-                        v44,
-                        v39,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                    let v38 = s::lookup_i8x64(v37, v36);
+                    let x_codes_v39 = k::load_i32(x_codes.at::<4>(v30));
+                    let v42 = s::splat_i32(0);
+                    let v43 = s::dot4_u_i8x64(
+                        v42,
+                        v38,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
                     );
-                    let x_codes_v46 = k::load_i32(x_codes.at::<4>(v31));
-                    let v49 = s::dot4_u_i8x64(
-                        v44,
-                        v39,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v46)),
+                    let x_codes_v44 = k::load_i32(x_codes.at::<4>(v31));
+                    let v47 = s::dot4_u_i8x64(
+                        v42,
+                        v38,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v44)),
                     );
+                    let v48 = s::shr_u_i8x64::<4>(codes_v32);
+                    let v49 = s::lookup_i8x64(v37, v48);
                     let x_codes_v52 = k::load_i32(x_codes.at::<4>(v30 + 16));
                     let v55 = s::dot4_u_i8x64(
-                        v45,
-                        v40,
+                        v43,
+                        v49,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v52)),
                     );
                     let x_codes_v57 = k::load_i32(x_codes.at::<4>(v31 + 16));
                     let v60 = s::dot4_u_i8x64(
+                        v47,
                         v49,
-                        v40,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
                     );
                     let codes_v63 = s::load_i8x64(codes.at::<64>(v27 + 64));
                     let v64 = s::and_i8x64(codes_v63, v35);
-                    let v65 = s::shr_u_i8x64::<4>(codes_v63);
-                    let v66 = s::lookup_i8x64(v38, v64);
-                    let v67 = s::lookup_i8x64(v38, v65);
-                    let x_codes_v70 = k::load_i32(x_codes.at::<4>(v30 + 4));
-                    let v73 = s::dot4_u_i8x64(
+                    let v65 = s::lookup_i8x64(v37, v64);
+                    let x_codes_v68 = k::load_i32(x_codes.at::<4>(v30 + 4));
+                    let v71 = s::dot4_u_i8x64(
                         v55,
-                        v66,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+                        v65,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
                     );
-                    let x_codes_v75 = k::load_i32(x_codes.at::<4>(v31 + 4));
-                    let v78 = s::dot4_u_i8x64(
+                    let x_codes_v73 = k::load_i32(x_codes.at::<4>(v31 + 4));
+                    let v76 = s::dot4_u_i8x64(
                         v60,
-                        v66,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                        v65,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
                     );
+                    let v77 = s::shr_u_i8x64::<4>(codes_v63);
+                    let v78 = s::lookup_i8x64(v37, v77);
                     let x_codes_v81 = k::load_i32(x_codes.at::<4>(v30 + 20));
                     let v84 = s::dot4_u_i8x64(
-                        v73,
-                        v67,
+                        v71,
+                        v78,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
                     );
                     let x_codes_v86 = k::load_i32(x_codes.at::<4>(v31 + 20));
                     let v89 = s::dot4_u_i8x64(
+                        v76,
                         v78,
-                        v67,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
                     );
                     let codes_v92 = s::load_i8x64(codes.at::<64>(v27 + 128));
                     let v93 = s::and_i8x64(codes_v92, v35);
-                    let v94 = s::shr_u_i8x64::<4>(codes_v92);
-                    let v95 = s::lookup_i8x64(v38, v93);
-                    let v96 = s::lookup_i8x64(v38, v94);
-                    let x_codes_v99 = k::load_i32(x_codes.at::<4>(v30 + 8));
-                    let v102 = s::dot4_u_i8x64(
+                    let v94 = s::lookup_i8x64(v37, v93);
+                    let x_codes_v97 = k::load_i32(x_codes.at::<4>(v30 + 8));
+                    let v100 = s::dot4_u_i8x64(
                         v84,
-                        v95,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+                        v94,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
                     );
-                    let x_codes_v104 = k::load_i32(x_codes.at::<4>(v31 + 8));
-                    let v107 = s::dot4_u_i8x64(
+                    let x_codes_v102 = k::load_i32(x_codes.at::<4>(v31 + 8));
+                    let v105 = s::dot4_u_i8x64(
                         v89,
-                        v95,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
+                        v94,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
                     );
+                    let v106 = s::shr_u_i8x64::<4>(codes_v92);
+                    let v107 = s::lookup_i8x64(v37, v106);
                     let x_codes_v110 = k::load_i32(x_codes.at::<4>(v30 + 24));
                     let v113 = s::dot4_u_i8x64(
-                        v102,
-                        v96,
+                        v100,
+                        v107,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
                     );
                     let x_codes_v115 = k::load_i32(x_codes.at::<4>(v31 + 24));
                     let v118 = s::dot4_u_i8x64(
+                        v105,
                         v107,
-                        v96,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
                     );
                     let codes_v121 = s::load_i8x64(codes.at::<64>(v27 + 192));
                     let v122 = s::and_i8x64(codes_v121, v35);
-                    let v123 = s::shr_u_i8x64::<4>(codes_v121);
-                    let v124 = s::lookup_i8x64(v38, v122);
-                    let v125 = s::lookup_i8x64(v38, v123);
-                    let x_codes_v128 = k::load_i32(x_codes.at::<4>(v30 + 12));
-                    let v131 = s::dot4_u_i8x64(
+                    let v123 = s::lookup_i8x64(v37, v122);
+                    let x_codes_v126 = k::load_i32(x_codes.at::<4>(v30 + 12));
+                    let v129 = s::dot4_u_i8x64(
                         v113,
-                        v124,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v128)),
+                        v123,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
                     );
-                    let x_codes_v133 = k::load_i32(x_codes.at::<4>(v31 + 12));
-                    let v136 = s::dot4_u_i8x64(
+                    let x_codes_v131 = k::load_i32(x_codes.at::<4>(v31 + 12));
+                    let v134 = s::dot4_u_i8x64(
                         v118,
-                        v124,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v133)),
+                        v123,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
                     );
+                    let v135 = s::shr_u_i8x64::<4>(codes_v121);
+                    let v136 = s::lookup_i8x64(v37, v135);
                     let x_codes_v139 = k::load_i32(x_codes.at::<4>(v30 + 28));
                     let v142 = s::dot4_u_i8x64(
-                        v131,
-                        v125,
+                        v129,
+                        v136,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v139)),
                     );
                     let x_codes_v144 = k::load_i32(x_codes.at::<4>(v31 + 28));
                     let v147 = s::dot4_u_i8x64(
+                        v134,
                         v136,
-                        v125,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v144)),
                     );
                     let scales_v149 = s::load_i8x16(scales.at::<16>(v25 * 16));
@@ -187,139 +187,139 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                     let v152 = s::splat_i32(1);
                     let v153 = s::or_i32x16(v150, v152);
                     let v154 = s::and_i32x16(v150, v152);
-                    let v155 = s::shl_i32x16::<1>(v154);
-                    let v157 = s::sub_i32x16(v155, s::splat_i32(64));
-                    let v158 = v20 + v24;
-                    let x_sums_v159 = k::load_i32(x_sums.at::<4>(v158));
-                    let v161 = s::mul_i32x16(v157, s::splat_i32(x_sums_v159));
-                    let v162 = s::add_i32x16(v142, v161);
-                    let v163 = s::mul_i32x16(v162, v153);
-                    let v164 = s::to_float_i32x16(v163);
-                    let x_scales_v165 = k::load_f32(x_scales.at::<4>(v158));
-                    acc = s::fma_f32x16(v164, s::splat_f32(x_scales_v165), acc);
-                    let v169 = v22 + v24;
-                    let x_sums_v170 = k::load_i32(x_sums.at::<4>(v169));
-                    let v172 = s::mul_i32x16(v157, s::splat_i32(x_sums_v170));
-                    let v173 = s::add_i32x16(v147, v172);
-                    let v174 = s::mul_i32x16(v173, v153);
-                    let v175 = s::to_float_i32x16(v174);
-                    let x_scales_v176 = k::load_f32(x_scales.at::<4>(v169));
-                    acc_m1 = s::fma_f32x16(v175, s::splat_f32(x_scales_v176), acc_m1);
+                    let v157 = s::mul_i32x16(v154, s::splat_i32(2));
+                    let v160 = s::sub_i32x16(v157, s::splat_i32(63));
+                    let v161 = v20 + v24;
+                    let x_sums_v162 = k::load_i32(x_sums.at::<4>(v161));
+                    let v164 = s::mul_i32x16(v160, s::splat_i32(x_sums_v162));
+                    let v165 = s::add_i32x16(v142, v164);
+                    let v166 = s::mul_i32x16(v165, v153);
+                    let v167 = s::to_float_i32x16(v166);
+                    let x_scales_v168 = k::load_f32(x_scales.at::<4>(v161));
+                    acc = s::fma_f32x16(v167, s::splat_f32(x_scales_v168), acc);
+                    let v172 = v22 + v24;
+                    let x_sums_v173 = k::load_i32(x_sums.at::<4>(v172));
+                    let v175 = s::mul_i32x16(v160, s::splat_i32(x_sums_v173));
+                    let v176 = s::add_i32x16(v147, v175);
+                    let v177 = s::mul_i32x16(v176, v153);
+                    let v178 = s::to_float_i32x16(v177);
+                    let x_scales_v179 = k::load_f32(x_scales.at::<4>(v172));
+                    acc_m1 = s::fma_f32x16(v178, s::splat_f32(x_scales_v179), acc_m1);
                 }
-                let v181 = unit * 16;
-                let row_scales_v182 = s::load_f32x16(row_scales.at::<64>(v181));
+                let v184 = unit * 16;
+                let row_scales_v185 = s::load_f32x16(row_scales.at::<64>(v184));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v181),
-                    s::mul_f32x16(acc, row_scales_v182),
+                    y.at_mut::<64>(v6 * 32 + v184),
+                    s::mul_f32x16(acc, row_scales_v185),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v181),
-                    s::mul_f32x16(acc_m1, row_scales_v182),
+                    y.at_mut::<64>(v8 * 32 + v184),
+                    s::mul_f32x16(acc_m1, row_scales_v185),
                 );
             }
-            for v193 in v4 * 2..row_count {
+            for v196 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let block_count_v200 = 2;
-                let first_block_v201 = unit * 2;
-                let v202 = v193 * 64;
-                let v203 = v193 * 2;
-                for v205 in 0..block_count_v200 {
-                    let v206 = first_block_v201 + v205;
-                    let v208 = v206 * 256;
-                    let v211 = v202 + v205 * 32;
-                    let codes_v212 = s::load_i8x64(codes.at::<64>(v208));
-                    let v215 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v216 = s::and_i8x64(codes_v212, v215);
-                    let v217 = s::shr_u_i8x64::<4>(codes_v212);
-                    let v218 = s::lanes_i8x16([
-                        1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+                let block_count_v203 = 2;
+                let first_block_v204 = unit * 2;
+                let v205 = v196 * 64;
+                let v206 = v196 * 2;
+                for v208 in 0..block_count_v203 {
+                    let v209 = first_block_v204 + v208;
+                    let v211 = v209 * 256;
+                    let v214 = v205 + v208 * 32;
+                    let codes_v215 = s::load_i8x64(codes.at::<64>(v211));
+                    let v218 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v219 = s::and_i8x64(codes_v215, v218);
+                    let v220 = s::lanes_i8x16([
+                        0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
                     ]);
-                    let v219 = s::lookup_i8x64(v218, v216);
-                    let v220 = s::lookup_i8x64(v218, v217);
-                    let x_codes_v221 = k::load_i32(x_codes.at::<4>(v211));
-                    let v225 = s::dot4_u_i8x64(
+                    let v221 = s::lookup_i8x64(v220, v219);
+                    let x_codes_v222 = k::load_i32(x_codes.at::<4>(v214));
+                    let v226 = s::dot4_u_i8x64(
                         s::splat_i32(0),
-                        v219,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v221)),
+                        v221,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v222)),
                     );
-                    let x_codes_v228 = k::load_i32(x_codes.at::<4>(v211 + 16));
-                    let v231 = s::dot4_u_i8x64(
-                        v225,
-                        v220,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v228)),
+                    let v227 = s::shr_u_i8x64::<4>(codes_v215);
+                    let v228 = s::lookup_i8x64(v220, v227);
+                    let x_codes_v231 = k::load_i32(x_codes.at::<4>(v214 + 16));
+                    let v234 = s::dot4_u_i8x64(
+                        v226,
+                        v228,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v231)),
                     );
-                    let codes_v234 = s::load_i8x64(codes.at::<64>(v208 + 64));
-                    let v235 = s::and_i8x64(codes_v234, v215);
-                    let v236 = s::shr_u_i8x64::<4>(codes_v234);
-                    let v237 = s::lookup_i8x64(v218, v235);
-                    let v238 = s::lookup_i8x64(v218, v236);
-                    let x_codes_v241 = k::load_i32(x_codes.at::<4>(v211 + 4));
-                    let v244 = s::dot4_u_i8x64(
-                        v231,
-                        v237,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v241)),
+                    let codes_v237 = s::load_i8x64(codes.at::<64>(v211 + 64));
+                    let v238 = s::and_i8x64(codes_v237, v218);
+                    let v239 = s::lookup_i8x64(v220, v238);
+                    let x_codes_v242 = k::load_i32(x_codes.at::<4>(v214 + 4));
+                    let v245 = s::dot4_u_i8x64(
+                        v234,
+                        v239,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v242)),
                     );
-                    let x_codes_v247 = k::load_i32(x_codes.at::<4>(v211 + 20));
-                    let v250 = s::dot4_u_i8x64(
-                        v244,
-                        v238,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v247)),
+                    let v246 = s::shr_u_i8x64::<4>(codes_v237);
+                    let v247 = s::lookup_i8x64(v220, v246);
+                    let x_codes_v250 = k::load_i32(x_codes.at::<4>(v214 + 20));
+                    let v253 = s::dot4_u_i8x64(
+                        v245,
+                        v247,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v250)),
                     );
-                    let codes_v253 = s::load_i8x64(codes.at::<64>(v208 + 128));
-                    let v254 = s::and_i8x64(codes_v253, v215);
-                    let v255 = s::shr_u_i8x64::<4>(codes_v253);
-                    let v256 = s::lookup_i8x64(v218, v254);
-                    let v257 = s::lookup_i8x64(v218, v255);
-                    let x_codes_v260 = k::load_i32(x_codes.at::<4>(v211 + 8));
-                    let v263 = s::dot4_u_i8x64(
-                        v250,
-                        v256,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v260)),
+                    let codes_v256 = s::load_i8x64(codes.at::<64>(v211 + 128));
+                    let v257 = s::and_i8x64(codes_v256, v218);
+                    let v258 = s::lookup_i8x64(v220, v257);
+                    let x_codes_v261 = k::load_i32(x_codes.at::<4>(v214 + 8));
+                    let v264 = s::dot4_u_i8x64(
+                        v253,
+                        v258,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v261)),
                     );
-                    let x_codes_v266 = k::load_i32(x_codes.at::<4>(v211 + 24));
-                    let v269 = s::dot4_u_i8x64(
-                        v263,
-                        v257,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v266)),
+                    let v265 = s::shr_u_i8x64::<4>(codes_v256);
+                    let v266 = s::lookup_i8x64(v220, v265);
+                    let x_codes_v269 = k::load_i32(x_codes.at::<4>(v214 + 24));
+                    let v272 = s::dot4_u_i8x64(
+                        v264,
+                        v266,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v269)),
                     );
-                    let codes_v272 = s::load_i8x64(codes.at::<64>(v208 + 192));
-                    let v273 = s::and_i8x64(codes_v272, v215);
-                    let v274 = s::shr_u_i8x64::<4>(codes_v272);
-                    let v275 = s::lookup_i8x64(v218, v273);
-                    let v276 = s::lookup_i8x64(v218, v274);
-                    let x_codes_v279 = k::load_i32(x_codes.at::<4>(v211 + 12));
-                    let v282 = s::dot4_u_i8x64(
-                        v269,
-                        v275,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v279)),
+                    let codes_v275 = s::load_i8x64(codes.at::<64>(v211 + 192));
+                    let v276 = s::and_i8x64(codes_v275, v218);
+                    let v277 = s::lookup_i8x64(v220, v276);
+                    let x_codes_v280 = k::load_i32(x_codes.at::<4>(v214 + 12));
+                    let v283 = s::dot4_u_i8x64(
+                        v272,
+                        v277,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v280)),
                     );
-                    let x_codes_v285 = k::load_i32(x_codes.at::<4>(v211 + 28));
-                    let v288 = s::dot4_u_i8x64(
-                        v282,
-                        v276,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v285)),
+                    let v284 = s::shr_u_i8x64::<4>(codes_v275);
+                    let v285 = s::lookup_i8x64(v220, v284);
+                    let x_codes_v288 = k::load_i32(x_codes.at::<4>(v214 + 28));
+                    let v291 = s::dot4_u_i8x64(
+                        v283,
+                        v285,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v288)),
                     );
-                    let scales_v290 = s::load_i8x16(scales.at::<16>(v206 * 16));
-                    let v291 = s::widen_s_i8x16(scales_v290);
-                    let v293 = s::splat_i32(1);
-                    let v294 = s::or_i32x16(v291, v293);
-                    let v295 = s::and_i32x16(v291, v293);
-                    let v296 = s::shl_i32x16::<1>(v295);
-                    let v298 = s::sub_i32x16(v296, s::splat_i32(64));
-                    let v299 = v203 + v205;
-                    let x_sums_v300 = k::load_i32(x_sums.at::<4>(v299));
-                    let v302 = s::mul_i32x16(v298, s::splat_i32(x_sums_v300));
-                    let v303 = s::add_i32x16(v288, v302);
-                    let v304 = s::mul_i32x16(v303, v294);
-                    let v305 = s::to_float_i32x16(v304);
-                    let x_scales_v306 = k::load_f32(x_scales.at::<4>(v299));
-                    acc_m2 = s::fma_f32x16(v305, s::splat_f32(x_scales_v306), acc_m2);
+                    let scales_v293 = s::load_i8x16(scales.at::<16>(v209 * 16));
+                    let v294 = s::widen_s_i8x16(scales_v293);
+                    let v296 = s::splat_i32(1);
+                    let v297 = s::or_i32x16(v294, v296);
+                    let v298 = s::and_i32x16(v294, v296);
+                    let v301 = s::mul_i32x16(v298, s::splat_i32(2));
+                    let v304 = s::sub_i32x16(v301, s::splat_i32(63));
+                    let v305 = v206 + v208;
+                    let x_sums_v306 = k::load_i32(x_sums.at::<4>(v305));
+                    let v308 = s::mul_i32x16(v304, s::splat_i32(x_sums_v306));
+                    let v309 = s::add_i32x16(v291, v308);
+                    let v310 = s::mul_i32x16(v309, v297);
+                    let v311 = s::to_float_i32x16(v310);
+                    let x_scales_v312 = k::load_f32(x_scales.at::<4>(v305));
+                    acc_m2 = s::fma_f32x16(v311, s::splat_f32(x_scales_v312), acc_m2);
                 }
-                let v311 = unit * 16;
-                let row_scales_v312 = s::load_f32x16(row_scales.at::<64>(v311));
+                let v317 = unit * 16;
+                let row_scales_v318 = s::load_f32x16(row_scales.at::<64>(v317));
                 s::store_f32x16(
-                    y.at_mut::<64>(v193 * 32 + v311),
-                    s::mul_f32x16(acc_m2, row_scales_v312),
+                    y.at_mut::<64>(v196 * 32 + v317),
+                    s::mul_f32x16(acc_m2, row_scales_v318),
                 );
             }
         }

@@ -67,284 +67,284 @@ pub unsafe extern "C" fn matmul_n4_32x64(
                     let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
                     let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
                     let v36 = s::and_i8x64(codes_v32, v35);
-                    let v37 = s::shr_u_i8x64::<4>(codes_v32);
-                    let v38 = s::lanes_i8x16([
-                        1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+                    let v37 = s::lanes_i8x16([
+                        0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
                     ]);
-                    let v39 = s::lookup_i8x64(v38, v36);
-                    let v40 = s::lookup_i8x64(v38, v37);
-                    let x_codes_v41 = k::load_i32(x_codes.at::<4>(v30));
-                    let v44 = s::dot2_u_i8x64(
-                        v39,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                    let v38 = s::lookup_i8x64(v37, v36);
+                    let x_codes_v39 = k::load_i32(x_codes.at::<4>(v30));
+                    let v42 = s::dot2_u_i8x64(
+                        v38,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
                     );
-                    let v47 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v48 = s::dot_words_i16x32(v44, v47);
-                    let x_codes_v49 = k::load_i32(x_codes.at::<4>(v31));
-                    let v52 = s::dot2_u_i8x64(
-                        v39,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
+                    let v45 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v46 = s::dot_words_i16x32(v42, v45);
+                    let x_codes_v47 = k::load_i32(x_codes.at::<4>(v31));
+                    let v50 = s::dot2_u_i8x64(
+                        v38,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v47)),
                     );
-                    let v53 = s::dot_words_i16x32(v52, v47);
+                    let v51 = s::dot_words_i16x32(v50, v45);
+                    let v52 = s::shr_u_i8x64::<4>(codes_v32);
+                    let v53 = s::lookup_i8x64(v37, v52);
                     let x_codes_v56 = k::load_i32(x_codes.at::<4>(v30 + 16));
                     let v59 = s::dot2_u_i8x64(
-                        v40,
+                        v53,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
                     );
-                    let v60 = s::dot_words_i16x32(v59, v47);
-                    let v61 = s::add_i32x16(v48, v60);
+                    let v60 = s::dot_words_i16x32(v59, v45);
+                    let v61 = s::add_i32x16(v46, v60);
                     let x_codes_v63 = k::load_i32(x_codes.at::<4>(v31 + 16));
                     let v66 = s::dot2_u_i8x64(
-                        v40,
+                        v53,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v63)),
                     );
-                    let v67 = s::dot_words_i16x32(v66, v47);
-                    let v68 = s::add_i32x16(v53, v67);
+                    let v67 = s::dot_words_i16x32(v66, v45);
+                    let v68 = s::add_i32x16(v51, v67);
                     let codes_v71 = s::load_i8x64(codes.at::<64>(v27 + 64));
                     let v72 = s::and_i8x64(codes_v71, v35);
-                    let v73 = s::shr_u_i8x64::<4>(codes_v71);
-                    let v74 = s::lookup_i8x64(v38, v72);
-                    let v75 = s::lookup_i8x64(v38, v73);
-                    let x_codes_v78 = k::load_i32(x_codes.at::<4>(v30 + 4));
-                    let v81 = s::dot2_u_i8x64(
-                        v74,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                    let v73 = s::lookup_i8x64(v37, v72);
+                    let x_codes_v76 = k::load_i32(x_codes.at::<4>(v30 + 4));
+                    let v79 = s::dot2_u_i8x64(
+                        v73,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
                     );
-                    let v82 = s::dot_words_i16x32(v81, v47);
-                    let v83 = s::add_i32x16(v61, v82);
-                    let x_codes_v85 = k::load_i32(x_codes.at::<4>(v31 + 4));
-                    let v88 = s::dot2_u_i8x64(
-                        v74,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+                    let v80 = s::dot_words_i16x32(v79, v45);
+                    let v81 = s::add_i32x16(v61, v80);
+                    let x_codes_v83 = k::load_i32(x_codes.at::<4>(v31 + 4));
+                    let v86 = s::dot2_u_i8x64(
+                        v73,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
                     );
-                    let v89 = s::dot_words_i16x32(v88, v47);
-                    let v90 = s::add_i32x16(v68, v89);
+                    let v87 = s::dot_words_i16x32(v86, v45);
+                    let v88 = s::add_i32x16(v68, v87);
+                    let v89 = s::shr_u_i8x64::<4>(codes_v71);
+                    let v90 = s::lookup_i8x64(v37, v89);
                     let x_codes_v93 = k::load_i32(x_codes.at::<4>(v30 + 20));
                     let v96 = s::dot2_u_i8x64(
-                        v75,
+                        v90,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
                     );
-                    let v97 = s::dot_words_i16x32(v96, v47);
-                    let v98 = s::add_i32x16(v83, v97);
+                    let v97 = s::dot_words_i16x32(v96, v45);
+                    let v98 = s::add_i32x16(v81, v97);
                     let x_codes_v100 = k::load_i32(x_codes.at::<4>(v31 + 20));
                     let v103 = s::dot2_u_i8x64(
-                        v75,
+                        v90,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v100)),
                     );
-                    let v104 = s::dot_words_i16x32(v103, v47);
-                    let v105 = s::add_i32x16(v90, v104);
+                    let v104 = s::dot_words_i16x32(v103, v45);
+                    let v105 = s::add_i32x16(v88, v104);
                     let codes_v108 = s::load_i8x64(codes.at::<64>(v27 + 128));
                     let v109 = s::and_i8x64(codes_v108, v35);
-                    let v110 = s::shr_u_i8x64::<4>(codes_v108);
-                    let v111 = s::lookup_i8x64(v38, v109);
-                    let v112 = s::lookup_i8x64(v38, v110);
-                    let x_codes_v115 = k::load_i32(x_codes.at::<4>(v30 + 8));
-                    let v118 = s::dot2_u_i8x64(
-                        v111,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
+                    let v110 = s::lookup_i8x64(v37, v109);
+                    let x_codes_v113 = k::load_i32(x_codes.at::<4>(v30 + 8));
+                    let v116 = s::dot2_u_i8x64(
+                        v110,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
                     );
-                    let v119 = s::dot_words_i16x32(v118, v47);
-                    let v120 = s::add_i32x16(v98, v119);
-                    let x_codes_v122 = k::load_i32(x_codes.at::<4>(v31 + 8));
-                    let v125 = s::dot2_u_i8x64(
-                        v111,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
+                    let v117 = s::dot_words_i16x32(v116, v45);
+                    let v118 = s::add_i32x16(v98, v117);
+                    let x_codes_v120 = k::load_i32(x_codes.at::<4>(v31 + 8));
+                    let v123 = s::dot2_u_i8x64(
+                        v110,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
                     );
-                    let v126 = s::dot_words_i16x32(v125, v47);
-                    let v127 = s::add_i32x16(v105, v126);
+                    let v124 = s::dot_words_i16x32(v123, v45);
+                    let v125 = s::add_i32x16(v105, v124);
+                    let v126 = s::shr_u_i8x64::<4>(codes_v108);
+                    let v127 = s::lookup_i8x64(v37, v126);
                     let x_codes_v130 = k::load_i32(x_codes.at::<4>(v30 + 24));
                     let v133 = s::dot2_u_i8x64(
-                        v112,
+                        v127,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v130)),
                     );
-                    let v134 = s::dot_words_i16x32(v133, v47);
-                    let v135 = s::add_i32x16(v120, v134);
+                    let v134 = s::dot_words_i16x32(v133, v45);
+                    let v135 = s::add_i32x16(v118, v134);
                     let x_codes_v137 = k::load_i32(x_codes.at::<4>(v31 + 24));
                     let v140 = s::dot2_u_i8x64(
-                        v112,
+                        v127,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v137)),
                     );
-                    let v141 = s::dot_words_i16x32(v140, v47);
-                    let v142 = s::add_i32x16(v127, v141);
+                    let v141 = s::dot_words_i16x32(v140, v45);
+                    let v142 = s::add_i32x16(v125, v141);
                     let codes_v145 = s::load_i8x64(codes.at::<64>(v27 + 192));
                     let v146 = s::and_i8x64(codes_v145, v35);
-                    let v147 = s::shr_u_i8x64::<4>(codes_v145);
-                    let v148 = s::lookup_i8x64(v38, v146);
-                    let v149 = s::lookup_i8x64(v38, v147);
-                    let x_codes_v152 = k::load_i32(x_codes.at::<4>(v30 + 12));
-                    let v155 = s::dot2_u_i8x64(
-                        v148,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
+                    let v147 = s::lookup_i8x64(v37, v146);
+                    let x_codes_v150 = k::load_i32(x_codes.at::<4>(v30 + 12));
+                    let v153 = s::dot2_u_i8x64(
+                        v147,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v150)),
                     );
-                    let v156 = s::dot_words_i16x32(v155, v47);
-                    let v157 = s::add_i32x16(v135, v156);
-                    let x_codes_v159 = k::load_i32(x_codes.at::<4>(v31 + 12));
-                    let v162 = s::dot2_u_i8x64(
-                        v148,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v159)),
+                    let v154 = s::dot_words_i16x32(v153, v45);
+                    let v155 = s::add_i32x16(v135, v154);
+                    let x_codes_v157 = k::load_i32(x_codes.at::<4>(v31 + 12));
+                    let v160 = s::dot2_u_i8x64(
+                        v147,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
                     );
-                    let v163 = s::dot_words_i16x32(v162, v47);
-                    let v164 = s::add_i32x16(v142, v163);
+                    let v161 = s::dot_words_i16x32(v160, v45);
+                    let v162 = s::add_i32x16(v142, v161);
+                    let v163 = s::shr_u_i8x64::<4>(codes_v145);
+                    let v164 = s::lookup_i8x64(v37, v163);
                     let x_codes_v167 = k::load_i32(x_codes.at::<4>(v30 + 28));
                     let v170 = s::dot2_u_i8x64(
-                        v149,
+                        v164,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
                     );
-                    let v171 = s::dot_words_i16x32(v170, v47);
-                    let v172 = s::add_i32x16(v157, v171);
+                    let v171 = s::dot_words_i16x32(v170, v45);
+                    let v172 = s::add_i32x16(v155, v171);
                     let x_codes_v174 = k::load_i32(x_codes.at::<4>(v31 + 28));
                     let v177 = s::dot2_u_i8x64(
-                        v149,
+                        v164,
                         s::bits_i32x16_i8x64(s::splat_i32(x_codes_v174)),
                     );
-                    let v178 = s::dot_words_i16x32(v177, v47);
-                    let v179 = s::add_i32x16(v164, v178);
+                    let v178 = s::dot_words_i16x32(v177, v45);
+                    let v179 = s::add_i32x16(v162, v178);
                     let scales_v181 = s::load_i8x16(scales.at::<16>(v25 * 16));
                     let v182 = s::widen_s_i8x16(scales_v181);
                     let v184 = s::splat_i32(1);
                     let v185 = s::or_i32x16(v182, v184);
                     let v186 = s::and_i32x16(v182, v184);
-                    let v187 = s::shl_i32x16::<1>(v186);
-                    let v189 = s::sub_i32x16(v187, s::splat_i32(64));
-                    let v190 = v20 + v24;
-                    let x_sums_v191 = k::load_i32(x_sums.at::<4>(v190));
-                    let v193 = s::mul_i32x16(v189, s::splat_i32(x_sums_v191));
-                    let v194 = s::add_i32x16(v172, v193);
-                    let v195 = s::mul_i32x16(v194, v185);
-                    let v196 = s::to_float_i32x16(v195);
-                    let x_scales_v197 = k::load_f32(x_scales.at::<4>(v190));
-                    acc = s::fma_f32x16(v196, s::splat_f32(x_scales_v197), acc);
-                    let v201 = v22 + v24;
-                    let x_sums_v202 = k::load_i32(x_sums.at::<4>(v201));
-                    let v204 = s::mul_i32x16(v189, s::splat_i32(x_sums_v202));
-                    let v205 = s::add_i32x16(v179, v204);
-                    let v206 = s::mul_i32x16(v205, v185);
-                    let v207 = s::to_float_i32x16(v206);
-                    let x_scales_v208 = k::load_f32(x_scales.at::<4>(v201));
-                    acc_m1 = s::fma_f32x16(v207, s::splat_f32(x_scales_v208), acc_m1);
+                    let v189 = s::mul_i32x16(v186, s::splat_i32(2));
+                    let v192 = s::sub_i32x16(v189, s::splat_i32(63));
+                    let v193 = v20 + v24;
+                    let x_sums_v194 = k::load_i32(x_sums.at::<4>(v193));
+                    let v196 = s::mul_i32x16(v192, s::splat_i32(x_sums_v194));
+                    let v197 = s::add_i32x16(v172, v196);
+                    let v198 = s::mul_i32x16(v197, v185);
+                    let v199 = s::to_float_i32x16(v198);
+                    let x_scales_v200 = k::load_f32(x_scales.at::<4>(v193));
+                    acc = s::fma_f32x16(v199, s::splat_f32(x_scales_v200), acc);
+                    let v204 = v22 + v24;
+                    let x_sums_v205 = k::load_i32(x_sums.at::<4>(v204));
+                    let v207 = s::mul_i32x16(v192, s::splat_i32(x_sums_v205));
+                    let v208 = s::add_i32x16(v179, v207);
+                    let v209 = s::mul_i32x16(v208, v185);
+                    let v210 = s::to_float_i32x16(v209);
+                    let x_scales_v211 = k::load_f32(x_scales.at::<4>(v204));
+                    acc_m1 = s::fma_f32x16(v210, s::splat_f32(x_scales_v211), acc_m1);
                 }
-                let v213 = unit * 16;
-                let row_scales_v214 = s::load_f32x16(row_scales.at::<64>(v213));
+                let v216 = unit * 16;
+                let row_scales_v217 = s::load_f32x16(row_scales.at::<64>(v216));
                 s::store_f32x16(
-                    y.at_mut::<64>(v6 * 32 + v213),
-                    s::mul_f32x16(acc, row_scales_v214),
+                    y.at_mut::<64>(v6 * 32 + v216),
+                    s::mul_f32x16(acc, row_scales_v217),
                 );
                 s::store_f32x16(
-                    y.at_mut::<64>(v8 * 32 + v213),
-                    s::mul_f32x16(acc_m1, row_scales_v214),
+                    y.at_mut::<64>(v8 * 32 + v216),
+                    s::mul_f32x16(acc_m1, row_scales_v217),
                 );
             }
-            for v225 in v4 * 2..row_count {
+            for v228 in v4 * 2..row_count {
                 let mut acc_m2 = s::splat_f32(0.0);
-                let block_count_v232 = 2;
-                let first_block_v233 = unit * 2;
-                let v234 = v225 * 64;
-                let v235 = v225 * 2;
-                for v237 in 0..block_count_v232 {
-                    let v238 = first_block_v233 + v237;
-                    let v240 = v238 * 256;
-                    let v243 = v234 + v237 * 32;
-                    let codes_v244 = s::load_i8x64(codes.at::<64>(v240));
-                    let v247 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
-                    let v248 = s::and_i8x64(codes_v244, v247);
-                    let v249 = s::shr_u_i8x64::<4>(codes_v244);
-                    let v250 = s::lanes_i8x16([
-                        1, 12, 22, 31, 39, 46, 53, 59, 65, 71, 77, 83, 91, 99, 109, 121,
+                let block_count_v235 = 2;
+                let first_block_v236 = unit * 2;
+                let v237 = v228 * 64;
+                let v238 = v228 * 2;
+                for v240 in 0..block_count_v235 {
+                    let v241 = first_block_v236 + v240;
+                    let v243 = v241 * 256;
+                    let v246 = v237 + v240 * 32;
+                    let codes_v247 = s::load_i8x64(codes.at::<64>(v243));
+                    let v250 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                    let v251 = s::and_i8x64(codes_v247, v250);
+                    let v252 = s::lanes_i8x16([
+                        0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
                     ]);
-                    let v251 = s::lookup_i8x64(v250, v248);
-                    let v252 = s::lookup_i8x64(v250, v249);
-                    let x_codes_v253 = k::load_i32(x_codes.at::<4>(v243));
-                    let v256 = s::dot2_u_i8x64(
-                        v251,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v253)),
+                    let v253 = s::lookup_i8x64(v252, v251);
+                    let x_codes_v254 = k::load_i32(x_codes.at::<4>(v246));
+                    let v257 = s::dot2_u_i8x64(
+                        v253,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
                     );
-                    let v259 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
-                    let v260 = s::dot_words_i16x32(v256, v259);
-                    let x_codes_v263 = k::load_i32(x_codes.at::<4>(v243 + 16));
-                    let v266 = s::dot2_u_i8x64(
-                        v252,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v263)),
+                    let v260 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                    let v261 = s::dot_words_i16x32(v257, v260);
+                    let v262 = s::shr_u_i8x64::<4>(codes_v247);
+                    let v263 = s::lookup_i8x64(v252, v262);
+                    let x_codes_v266 = k::load_i32(x_codes.at::<4>(v246 + 16));
+                    let v269 = s::dot2_u_i8x64(
+                        v263,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v266)),
                     );
-                    let v267 = s::dot_words_i16x32(v266, v259);
-                    let v268 = s::add_i32x16(v260, v267);
-                    let codes_v271 = s::load_i8x64(codes.at::<64>(v240 + 64));
-                    let v272 = s::and_i8x64(codes_v271, v247);
-                    let v273 = s::shr_u_i8x64::<4>(codes_v271);
-                    let v274 = s::lookup_i8x64(v250, v272);
-                    let v275 = s::lookup_i8x64(v250, v273);
-                    let x_codes_v278 = k::load_i32(x_codes.at::<4>(v243 + 4));
-                    let v281 = s::dot2_u_i8x64(
-                        v274,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v278)),
+                    let v270 = s::dot_words_i16x32(v269, v260);
+                    let v271 = s::add_i32x16(v261, v270);
+                    let codes_v274 = s::load_i8x64(codes.at::<64>(v243 + 64));
+                    let v275 = s::and_i8x64(codes_v274, v250);
+                    let v276 = s::lookup_i8x64(v252, v275);
+                    let x_codes_v279 = k::load_i32(x_codes.at::<4>(v246 + 4));
+                    let v282 = s::dot2_u_i8x64(
+                        v276,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v279)),
                     );
-                    let v282 = s::dot_words_i16x32(v281, v259);
-                    let v283 = s::add_i32x16(v268, v282);
-                    let x_codes_v286 = k::load_i32(x_codes.at::<4>(v243 + 20));
-                    let v289 = s::dot2_u_i8x64(
-                        v275,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v286)),
+                    let v283 = s::dot_words_i16x32(v282, v260);
+                    let v284 = s::add_i32x16(v271, v283);
+                    let v285 = s::shr_u_i8x64::<4>(codes_v274);
+                    let v286 = s::lookup_i8x64(v252, v285);
+                    let x_codes_v289 = k::load_i32(x_codes.at::<4>(v246 + 20));
+                    let v292 = s::dot2_u_i8x64(
+                        v286,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v289)),
                     );
-                    let v290 = s::dot_words_i16x32(v289, v259);
-                    let v291 = s::add_i32x16(v283, v290);
-                    let codes_v294 = s::load_i8x64(codes.at::<64>(v240 + 128));
-                    let v295 = s::and_i8x64(codes_v294, v247);
-                    let v296 = s::shr_u_i8x64::<4>(codes_v294);
-                    let v297 = s::lookup_i8x64(v250, v295);
-                    let v298 = s::lookup_i8x64(v250, v296);
-                    let x_codes_v301 = k::load_i32(x_codes.at::<4>(v243 + 8));
-                    let v304 = s::dot2_u_i8x64(
-                        v297,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v301)),
+                    let v293 = s::dot_words_i16x32(v292, v260);
+                    let v294 = s::add_i32x16(v284, v293);
+                    let codes_v297 = s::load_i8x64(codes.at::<64>(v243 + 128));
+                    let v298 = s::and_i8x64(codes_v297, v250);
+                    let v299 = s::lookup_i8x64(v252, v298);
+                    let x_codes_v302 = k::load_i32(x_codes.at::<4>(v246 + 8));
+                    let v305 = s::dot2_u_i8x64(
+                        v299,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v302)),
                     );
-                    let v305 = s::dot_words_i16x32(v304, v259);
-                    let v306 = s::add_i32x16(v291, v305);
-                    let x_codes_v309 = k::load_i32(x_codes.at::<4>(v243 + 24));
-                    let v312 = s::dot2_u_i8x64(
-                        v298,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v309)),
+                    let v306 = s::dot_words_i16x32(v305, v260);
+                    let v307 = s::add_i32x16(v294, v306);
+                    let v308 = s::shr_u_i8x64::<4>(codes_v297);
+                    let v309 = s::lookup_i8x64(v252, v308);
+                    let x_codes_v312 = k::load_i32(x_codes.at::<4>(v246 + 24));
+                    let v315 = s::dot2_u_i8x64(
+                        v309,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v312)),
                     );
-                    let v313 = s::dot_words_i16x32(v312, v259);
-                    let v314 = s::add_i32x16(v306, v313);
-                    let codes_v317 = s::load_i8x64(codes.at::<64>(v240 + 192));
-                    let v318 = s::and_i8x64(codes_v317, v247);
-                    let v319 = s::shr_u_i8x64::<4>(codes_v317);
-                    let v320 = s::lookup_i8x64(v250, v318);
-                    let v321 = s::lookup_i8x64(v250, v319);
-                    let x_codes_v324 = k::load_i32(x_codes.at::<4>(v243 + 12));
-                    let v327 = s::dot2_u_i8x64(
-                        v320,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v324)),
+                    let v316 = s::dot_words_i16x32(v315, v260);
+                    let v317 = s::add_i32x16(v307, v316);
+                    let codes_v320 = s::load_i8x64(codes.at::<64>(v243 + 192));
+                    let v321 = s::and_i8x64(codes_v320, v250);
+                    let v322 = s::lookup_i8x64(v252, v321);
+                    let x_codes_v325 = k::load_i32(x_codes.at::<4>(v246 + 12));
+                    let v328 = s::dot2_u_i8x64(
+                        v322,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
                     );
-                    let v328 = s::dot_words_i16x32(v327, v259);
-                    let v329 = s::add_i32x16(v314, v328);
-                    let x_codes_v332 = k::load_i32(x_codes.at::<4>(v243 + 28));
-                    let v335 = s::dot2_u_i8x64(
-                        v321,
-                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v332)),
+                    let v329 = s::dot_words_i16x32(v328, v260);
+                    let v330 = s::add_i32x16(v317, v329);
+                    let v331 = s::shr_u_i8x64::<4>(codes_v320);
+                    let v332 = s::lookup_i8x64(v252, v331);
+                    let x_codes_v335 = k::load_i32(x_codes.at::<4>(v246 + 28));
+                    let v338 = s::dot2_u_i8x64(
+                        v332,
+                        s::bits_i32x16_i8x64(s::splat_i32(x_codes_v335)),
                     );
-                    let v336 = s::dot_words_i16x32(v335, v259);
-                    let v337 = s::add_i32x16(v329, v336);
-                    let scales_v339 = s::load_i8x16(scales.at::<16>(v238 * 16));
-                    let v340 = s::widen_s_i8x16(scales_v339);
-                    let v342 = s::splat_i32(1);
-                    let v343 = s::or_i32x16(v340, v342);
-                    let v344 = s::and_i32x16(v340, v342);
-                    let v345 = s::shl_i32x16::<1>(v344);
-                    let v347 = s::sub_i32x16(v345, s::splat_i32(64));
-                    let v348 = v235 + v237;
-                    let x_sums_v349 = k::load_i32(x_sums.at::<4>(v348));
-                    let v351 = s::mul_i32x16(v347, s::splat_i32(x_sums_v349));
-                    let v352 = s::add_i32x16(v337, v351);
-                    let v353 = s::mul_i32x16(v352, v343);
-                    let v354 = s::to_float_i32x16(v353);
-                    let x_scales_v355 = k::load_f32(x_scales.at::<4>(v348));
-                    acc_m2 = s::fma_f32x16(v354, s::splat_f32(x_scales_v355), acc_m2);
+                    let v339 = s::dot_words_i16x32(v338, v260);
+                    let v340 = s::add_i32x16(v330, v339);
+                    let scales_v342 = s::load_i8x16(scales.at::<16>(v241 * 16));
+                    let v343 = s::widen_s_i8x16(scales_v342);
+                    let v345 = s::splat_i32(1);
+                    let v346 = s::or_i32x16(v343, v345);
+                    let v347 = s::and_i32x16(v343, v345);
+                    let v350 = s::mul_i32x16(v347, s::splat_i32(2));
+                    let v353 = s::sub_i32x16(v350, s::splat_i32(63));
+                    let v354 = v238 + v240;
+                    let x_sums_v355 = k::load_i32(x_sums.at::<4>(v354));
+                    let v357 = s::mul_i32x16(v353, s::splat_i32(x_sums_v355));
+                    let v358 = s::add_i32x16(v340, v357);
+                    let v359 = s::mul_i32x16(v358, v346);
+                    let v360 = s::to_float_i32x16(v359);
+                    let x_scales_v361 = k::load_f32(x_scales.at::<4>(v354));
+                    acc_m2 = s::fma_f32x16(v360, s::splat_f32(x_scales_v361), acc_m2);
                 }
-                let v360 = unit * 16;
-                let row_scales_v361 = s::load_f32x16(row_scales.at::<64>(v360));
+                let v366 = unit * 16;
+                let row_scales_v367 = s::load_f32x16(row_scales.at::<64>(v366));
                 s::store_f32x16(
-                    y.at_mut::<64>(v225 * 32 + v360),
-                    s::mul_f32x16(acc_m2, row_scales_v361),
+                    y.at_mut::<64>(v228 * 32 + v366),
+                    s::mul_f32x16(acc_m2, row_scales_v367),
                 );
             }
         }
