@@ -5,10 +5,12 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use gem_runtime::format::{Codec, Rounding};
+use gem_runtime::{Model as _, SessionOptions};
 use gem_tests::needs::repository;
 use gemc::backend;
-use gemc::cache::Cache;
-use gemc::package::Parts;
+use gemc::cache::{Cache, SEAL};
+use gemc::jit::Model;
+use gemc::package::{Parts, WEIGHTS};
 use gemc::pipeline::{self, Compiled, Loaded};
 use gemc::plan::BitPlan;
 use gemc::progress::Silent;
@@ -100,6 +102,71 @@ fn matrices_from_the_cache_are_those_made_anew() {
         made(Codec::N4, Rounding::Plain, Some(&cache)) == fresh,
         "damaged"
     );
+}
+
+/// Every file of a folder and what it holds.
+fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).expect("a file");
+        (path, bytes)
+    };
+    files(dir).into_iter().map(read).collect()
+}
+
+/// Another version, another plan, another key, damage: a run takes none of it, and puts it right.
+#[test]
+fn machine_code_runs_on_no_damaged_or_foreign_weights() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cache = Cache::at(dir.path()).expect("made");
+    let checkpoint = repository("examples/checkpoints/lm-all-8mlp-top3-always-domainscar");
+    let logits = |bits: &str| -> Vec<u32> {
+        let options = Model::options().rounding(Rounding::Plain).bits(bits);
+        let model = options
+            .cache(cache.clone())
+            .open(&checkpoint)
+            .expect("it runs");
+        let mut session = model.session(SessionOptions::default()).expect("small");
+        let logits = session.forward(&[1, 5, 9]).expect("ids of the model");
+        logits.iter().map(|x| x.to_bits()).collect()
+    };
+    let expected = logits("4.25l");
+    let folder = files(&dir.path().join("weights")).remove(0);
+    let sound = contents(&folder);
+    let file = folder.join(WEIGHTS);
+    assert_ne!(logits("8.25"), expected);
+    let all = files(&dir.path().join("weights"));
+    let other = all.into_iter().find(|path| *path != folder).expect("two");
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fs::read(&file).expect("there");
+        change(&mut bytes);
+        fs::write(&file, bytes).expect("space");
+    };
+    let copied = |names: &[&str]| {
+        for name in names {
+            fs::copy(other.join(name), folder.join(name)).expect("space");
+        }
+    };
+    let strangers: [(&str, &dyn Fn()); 7] = [
+        ("a damaged weight", &|| {
+            changed(&|b| *b.last_mut().expect("not empty") ^= 1)
+        }),
+        ("another version of the file", &|| changed(&|b| b[4] += 1)),
+        ("a cut file", &|| changed(&|b| b.truncate(1000))),
+        ("the file of another plan", &|| copied(&[WEIGHTS])),
+        ("the folder of another key", &|| copied(&[WEIGHTS, SEAL])),
+        ("another tokenizer", &|| {
+            fs::write(folder.join("tokenizer.json"), "{}").expect("space")
+        }),
+        ("no seal, as of earlier versions", &|| {
+            fs::remove_file(folder.join(SEAL)).expect("there")
+        }),
+    ];
+    for (what, change) in strangers {
+        change();
+        assert!(contents(&folder) != sound, "{what}");
+        assert_eq!(logits("4.25l"), expected, "{what}");
+        assert!(contents(&folder) == sound, "{what} is put right");
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
     };
     // Kernels of targets that this machine does not run compute the same bits in its own instructions.
     let machine_code = if target.runs_here() {
-        backend::jitted(&parts, &Silent)?
+        backend::jitted(&parts, Effort::default(), &Silent)?
     } else {
         backend::jitted_with(&parts, Effort::default())?
     };

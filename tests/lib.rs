@@ -2,6 +2,7 @@
 
 pub mod filetest;
 pub mod goldens;
+pub mod machine;
 pub mod needs;
 
 use std::path::PathBuf;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gem_tests::filetest::{Setup, files, runnable};
-use gem_tests::needs::skipped;
-use gemc::emit::cranelift::object::{SYMBOL_PREFIX, object};
+use gem_tests::machine::{ARM, Machine, NATIVE};
+use gemc::emit::cranelift::object::{KERNEL_PREFIX, kernels};
 use gemc::emit::cranelift::{Effort, Isa, compile};
 use gemc::kernel::testing::{Bytes, Image, Memory, interpret, valid_program};
 use gemc::kernel::verify::{Verified, verify};
@@ -33,33 +33,6 @@ struct Ctx {
     const Table *tables; uint32_t n_rows, n_slots, n_outputs, context;
 };
 "#;
-
-/// A compiler and, for another machine, what runs its programs.
-struct Machine {
-    target: &'static str,
-    compiler: &'static str,
-    runner: &'static [&'static str],
-}
-
-const NATIVE: Machine = Machine {
-    target: "x86-64-v3",
-    compiler: "cc",
-    runner: &[],
-};
-
-/// The emulated CPUs have exactly the instructions of the targets.
-const ARM: [Machine; 2] = [
-    Machine {
-        target: "aarch64",
-        compiler: "aarch64-linux-gnu-gcc",
-        runner: &["qemu-aarch64-static", "-cpu", "cortex-a72"],
-    },
-    Machine {
-        target: "aarch64-dotprod",
-        compiler: "aarch64-linux-gnu-gcc",
-        runner: &["qemu-aarch64-static", "-cpu", "cortex-a76"],
-    },
-];
 
 /// A program and the memory it starts from.
 struct Case {
@@ -107,10 +80,6 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn native_objects_leave_what_the_interpreter_leaves() {
-    if !Target::find(NATIVE.target).is_ok_and(|t| t.runs_here()) {
-        skipped(NATIVE.target).unwrap();
-        return;
-    }
     check(&NATIVE);
 }
 
@@ -122,19 +91,13 @@ fn arm_objects_leave_what_the_interpreter_leaves() {
 }
 
 fn check(machine: &Machine) {
-    for tool in [Some(&machine.compiler), machine.runner.first()]
-        .into_iter()
-        .flatten()
-    {
-        if Command::new(tool).arg("--version").output().is_err() {
-            skipped(tool).unwrap();
-            return;
-        }
+    if !machine.is_there() {
+        return;
     }
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("objects")
         .join(machine.target);
-    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::create_dir_all(&dir).expect("space");
     let mut compared = 0;
     for case in cases() {
         let Some((memory, expected)) = interpreted(&case) else {
@@ -142,9 +105,8 @@ fn check(machine: &Machine) {
         };
         let program = build(machine, &dir, &case, memory);
         let found = run(machine, &program);
-        if let Some(difference) = expected.difference(&expected.like(&found)) {
-            panic!("{}, {}: {difference}", machine.target, case.name);
-        }
+        let difference = expected.difference(&expected.like(&found));
+        assert_eq!(difference, None, "{}, {}", machine.target, case.name);
         compared += 1;
     }
     assert!(
@@ -167,8 +129,8 @@ fn build(machine: &Machine, dir: &Path, case: &Case, memory: Memory) -> PathBuf 
     let isa = Isa::of_target(&target, Effort::Low).expect("a target with a backend");
     let compiled = compile(&case.verified, &isa, false).expect("it compiles");
     let at = |extension: &str| dir.join(format!("{}.{extension}", case.name));
-    std::fs::write(at("o"), object(&compiled, &isa).expect("an object")).unwrap();
-    std::fs::write(at("c"), source(case.verified.program(), memory)).unwrap();
+    std::fs::write(at("o"), kernels(&compiled, &isa).expect("an object")).expect("space");
+    std::fs::write(at("c"), source(case.verified.program(), memory)).expect("space");
     let output = Command::new(machine.compiler)
         .args(["-O1", "-static", "-o"])
         .args([at("elf"), at("c"), at("o")])
@@ -184,10 +146,7 @@ fn build(machine: &Machine, dir: &Path, case: &Case, memory: Memory) -> PathBuf 
 }
 
 fn run(machine: &Machine, program: &Path) -> Vec<u8> {
-    let output = match machine.runner {
-        [] => Command::new(program).output(),
-        [runner, arguments @ ..] => Command::new(runner).args(arguments).arg(program).output(),
-    };
+    let output = machine.command(program).output();
     let output = output.expect("the program starts");
     assert!(
         output.status.success(),
@@ -216,7 +175,7 @@ fn source(program: &Program, mut memory: Memory) -> String {
     for id in kernels {
         let _ = writeln!(
             c,
-            "extern Kernel {SYMBOL_PREFIX}{};",
+            "extern Kernel {KERNEL_PREFIX}{};",
             program.kernel(id).name
         );
     }
@@ -272,7 +231,7 @@ fn call(c: &mut String, program: &Program, phase: &Phase, rows: usize, outputs: 
     };
     let kernel = &program.kernel(phase.entry.kernel).name;
     let args = arguments(&phase.entry);
-    let _ = writeln!(c, "  {SYMBOL_PREFIX}{kernel}(&ctx, {args}, 0, {units});");
+    let _ = writeln!(c, "  {KERNEL_PREFIX}{kernel}(&ctx, {args}, 0, {units});");
 }
 
 fn arguments(entry: &TableEntry) -> String {
@@ -291,7 +250,7 @@ fn tables(c: &mut String, program: &Program) {
     for (i, table) in program.tables.iter().enumerate() {
         let entry = |e: &TableEntry| {
             format!(
-                "{{{SYMBOL_PREFIX}{}, {}}}",
+                "{{{KERNEL_PREFIX}{}, {}}}",
                 program.kernel(e.kernel).name,
                 arguments(e)
             )

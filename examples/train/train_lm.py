@@ -7,6 +7,9 @@ and 4 keep p near a target load within each text and certain per token, so that 
 way. A controller per layer steers certainty so that about 85 % of tokens pass the shipped threshold.
 Centroids are fitted once p has settled, follow with reseeding, are refitted at 80 % on >= 50,000
 activations, and are frozen then. Domains are drawn by the square root of their size.
+Muon's updates all have the same size, so nothing stops queries and keys from growing: without a bound
+attention logits reached 380, attention became an argmax, and an int8 rounding of its input, or of one
+unit in the last place anywhere, changed the output. Each head's query and key maps are kept at HEAD_NORM.
 
 Everything scheduled is a function of progress, which is elapsed over budgeted time (`--minutes`) or,
 to repeat a run exactly, step over steps (`--steps`). The state (weights, optimisers, controllers,
@@ -39,6 +42,8 @@ DOMAIN_WEIGHT, LOAD_WEIGHT, FIRED_TARGET = 0.02, 0.05, 0.85
 RARE_SHARE = 0.02  # one module of each unsupervised layer is meant to be rare: sparse loads are a test case
 RAMP, STREAM_FROM, REFIT_AT, DECAY_FROM, WARMUP = (0.20, 0.60), 0.05, 0.80, 0.45, 0.03
 REFIT_ROWS = 60_000
+HEAD_NORM = 10.0  # of W diag(norm weight), about the mean length of a query or key; logits of about 10 * 10 / sqrt(64)
+SHARPNESS = 4.0  # softmax(4 logits): the load of choices, which a thin layer of probability over all tokens does not feed
 SAVE_EVERY = 240  # seconds
 
 CONFIG = {
@@ -210,10 +215,24 @@ def router_losses(routing, domains, weights):
             labels = domains[:, None].expand(r.p.shape[:2]).reshape(-1)
             total = total + DOMAIN_WEIGHT * F.nll_loss(logp.flatten(0, 1), labels)
         else:
-            for mean in (r.p.mean(1), r.p.mean((0, 1))[None]):  # within each text, and over the batch
-                gap = (mean * (mean / target_load(layer)).clamp(min=1e-6).log()).sum(-1)
-                total = total + LOAD_WEIGHT * gap.mean()
+            target, within = target_load(layer), r.p.mean(1)
+            gap = (within * (within / target).clamp(min=1e-6).log()).sum(-1).mean()  # within each text
+            chosen = (SHARPNESS * r.logits).softmax(-1).mean((0, 1))  # over the batch; this direction revives what died
+            total = total + LOAD_WEIGHT * (gap + (target * (target / chosen.clamp(min=1e-6)).log()).sum())
     return total
+
+
+@torch.no_grad()
+def bound_attention(layers, width):
+    """Scales each head of the query and key maps, norm weight included, down to HEAD_NORM where it is longer."""
+    for layer in layers:
+        maps = [(p.weight.data, layer.input_norm) for p in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
+        if layer.has_scar:
+            maps.append((layer.scar.qkv.weight.data[:2 * layer.scar.out.in_features], layer.post_attention_norm))
+        for weight, norm in maps:
+            heads = weight.view(-1, width, weight.shape[1])
+            lengths = (heads * norm.weight).norm(dim=(1, 2), keepdim=True)
+            heads.mul_((HEAD_NORM / lengths).clamp(max=1.0))
 
 
 @torch.no_grad()
@@ -433,6 +452,8 @@ def work(rank, run, barrier):
     stable = run.progress() >= DECAY_FROM
     while True:
         begin, progress, step = time.monotonic(), run.progress(), run.step
+        if rank == 0:
+            bound_attention(run.model.model.layers, run.config.head_dim)
         barrier.wait()  # nobody moves the clock before everybody has read it
         if progress >= 1.0 or run.stopped:
             break

@@ -114,7 +114,8 @@ unsafe impl Send for Table {}
 // SAFETY: as above.
 unsafe impl Sync for Table {}
 
-/// How many units a phase has.
+/// How many units a phase has. In memory: a tag (0 for the first variant, and so on), then its fields.
+#[repr(C, u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Units {
     /// Always so many.
@@ -152,6 +153,7 @@ impl Units {
 }
 
 /// A phase of a compiled program.
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Phase {
     /// What runs.
@@ -196,6 +198,7 @@ pub struct RoutingTap {
 }
 
 /// Sizes of a program, fixed at build time.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramShape {
     /// Bytes of scratch memory.
@@ -325,5 +328,25 @@ mod layout {
         let sizes = [size_of::<Ctx>(), size_of::<Table>(), size_of::<Entry>()];
         assert_eq!(sizes, [64, 16, 16]);
         assert_eq!((size_of::<Row>(), align_of::<Row>()), (16, 4));
+    }
+
+    #[test]
+    fn a_phase_is_an_entry_a_tag_and_two_words() {
+        assert_eq!(
+            [offset_of!(Phase, entry), offset_of!(Phase, units)],
+            [0, 16]
+        );
+        assert_eq!([size_of::<Phase>(), size_of::<Units>()], [32, 12]);
+        let words = |units: Units| {
+            // SAFETY: the tag and the first field are initialised in every variant, and plain numbers.
+            unsafe { ptr::from_ref(&units).cast::<[u32; 2]>().read() }
+        };
+        assert_eq!(words(Units::Fixed(7)), [0, 7]);
+        assert_eq!(words(Units::PerRow(7)), [1, 7]);
+        assert_eq!(words(Units::PerOutput(7)), [2, 7]);
+        let loaded = Units::Loaded { offset: 8, max: 9 };
+        assert_eq!(words(loaded), [3, 8]);
+        assert_eq!(size_of::<ProgramShape>(), 32);
+        assert_eq!(offset_of!(ProgramShape, weight_bytes), 24);
     }
 }

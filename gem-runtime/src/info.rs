@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 
+use crate::abi::MAX_CONTEXT;
 use crate::simd::Level;
 
 /// A name: a literal in generated code.
@@ -71,5 +72,16 @@ impl ModelInfo {
             Task::CausalLm => u64::from(self.vocab_size),
             Task::SequenceClassification => self.labels.len() as u64,
         }
+    }
+
+    /// The most positions a sequence can have room for, when a step has at most `max_rows` rows.
+    #[must_use]
+    pub fn most_positions(&self, max_rows: u32) -> u32 {
+        let most = match self.task {
+            Task::CausalLm => self.max_positions,
+            // A text is one step, so that more room would never be used.
+            Task::SequenceClassification => self.max_positions.min(max_rows),
+        };
+        most.min(MAX_CONTEXT)
     }
 }

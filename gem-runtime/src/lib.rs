@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod abi;
+pub mod c;
 #[cfg(feature = "tokenizer")]
 mod classify;
 #[cfg(feature = "cli")]

@@ -300,14 +300,8 @@ impl<'m> Session<'m> {
 
 /// The positions a session gets.
 fn context(engine: &Engine, asked: Option<u32>) -> Result<u32> {
-    let most = match engine.info().task {
-        Task::CausalLm => engine.info().max_positions,
-        // A text is one step, so that more room would never be used.
-        Task::SequenceClassification => engine
-            .info()
-            .max_positions
-            .min(engine.program().shape().max_rows),
-    };
+    let shape = engine.program().shape();
+    let most = engine.info().most_positions(shape.max_rows);
     match asked {
         None => Ok(most.min(DEFAULT_CONTEXT)),
         Some(n) if (1..=most).contains(&n) => Ok(n),

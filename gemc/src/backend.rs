@@ -12,9 +12,8 @@ use gem_runtime::simd::Level;
 use gem_runtime::storage::Weights;
 use gem_runtime::{Engine, Error, ModelInfo, hex};
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::emit::cranelift::Effort;
-use crate::facts;
 use crate::jit::{JitError, JitProgram};
 use crate::kernel::interp::InterpProgram;
 use crate::output::{OutputError, OutputFolder};
@@ -45,17 +44,39 @@ pub enum JitEngineError {
 }
 
 /// An engine that runs the kernels as machine code of this process, on a weight file of the cache; in memory where there
-/// is none.
+/// is none, or where it cannot be written.
 ///
 /// # Errors
 /// When this machine does not run the target or forbids executable memory; when memory or the runtime's checks refuse.
-pub fn jitted(parts: &Parts<'_>, progress: &dyn Progress) -> Result<Engine, JitEngineError> {
-    let program = JitProgram::new(&parts.compiled.program, parts.target)?;
+pub fn jitted(
+    parts: &Parts<'_>,
+    effort: Effort,
+    progress: &dyn Progress,
+) -> Result<Engine, JitEngineError> {
+    let program = JitProgram::for_target(&parts.compiled.program, parts.target, effort)?;
     let weights = match parts.cache {
-        Some(cache) => Weights::open(&weights(parts, cache, progress)?)?,
+        Some(cache) => kept(parts, cache, progress)?,
         None => in_memory(parts)?,
     };
     Ok(engine(parts, Box::new(program), weights)?)
+}
+
+/// Weights of the cache; where it cannot be written, made in memory.
+fn kept(
+    parts: &Parts<'_>,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<Weights, JitEngineError> {
+    match weights(parts, cache, progress) {
+        Ok(file) => Ok(Weights::open(&file)?),
+        // What fails so was being written to the cache.
+        Err(error @ (PackageError::Output(_) | PackageError::Weights(Error::Io { .. }))) => {
+            progress.note(&format!("weights are made anew each time: {error}"));
+            progress.start("quantising and packing weights", 0);
+            Ok(in_memory(parts)?)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// As [`jitted`], for any target's kernels and with a chosen effort: for comparisons.
@@ -78,12 +99,10 @@ fn engine(
     program: Box<dyn abi::Program + Send>,
     weights: Weights,
 ) -> Result<Engine, Error> {
-    let layout = &parts.compiled.layout;
-    let info = facts::model_info(parts.name, parts.loaded, parts.plan, parts.target, layout);
     // Programs made here check for themselves what they need of the CPU.
     let info = ModelInfo {
         level: Level::Portable,
-        ..info
+        ..parts.info()
     };
     Engine::new(info, program, weights)
 }
@@ -128,13 +147,11 @@ pub fn weights(
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<PathBuf, PackageError> {
-    let folder = cache
-        .root()
-        .join("weights")
-        .join(hex(&parts.weights_key()?));
+    let key = hex(&parts.weights_key()?);
+    let folder = cache.root().join("weights").join(&key);
     let file = folder.join(WEIGHTS);
-    let sound = Weights::open(&file).is_ok_and(|weights| weights.verify().is_ok());
-    if sound {
+    if cache::is_sealed(&folder, &key) {
+        cache::used(&file);
         return Ok(file);
     }
     let whatever_is_there = |_: &Path| Ok::<(), OutputError>(());
@@ -151,7 +168,10 @@ pub fn weights(
         progress.advance(done - before);
         before = done;
     })?;
+    let sealed = cache::seal(making.path(), &key);
+    sealed.map_err(|e| making.error(cache::SEAL, e))?;
     making.commit()?;
+    cache.trim();
     Ok(file)
 }
 

@@ -1,27 +1,54 @@
 //! The fake-quantised model: the reference executor with the weights that a plan's codes stand for. Together with
 //! int8 activations it is what kernels compute, up to the rounding of f32 sums.
 
-use gem_runtime::format::{Codec, QuantisedRow, Rounding, quantise_row};
-use rayon::prelude::*;
+use std::sync::Arc;
 
-use crate::graph::{NodeId, Op};
+use gem_runtime::format::Rounding;
+
+use crate::graph::NodeId;
+use crate::plan::codes::CodesError;
 use crate::plan::{self, BitPlan};
+use crate::quantise::{Inputs, Shape, dequantise, quantise as quantise_unit};
 use crate::reference::{Reference, ReferenceError};
+
+/// Why there is no fake-quantised model.
+#[derive(Debug, thiserror::Error)]
+pub enum FakeError {
+    /// The plan's codes.
+    #[error(transparent)]
+    Codes(#[from] CodesError),
+    /// The model.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+}
 
 /// Replaces every quantised unit by what its codes stand for.
 ///
 /// # Errors
-/// Never for a plan of this graph.
+/// When codes of the plan are gone.
 pub fn quantise(
     reference: &mut Reference,
     plan: &BitPlan,
     rounding: Rounding,
-) -> Result<(), ReferenceError> {
+) -> Result<(), FakeError> {
     let graph = reference.graph().clone();
     for unit in plan::units(&graph) {
         let codec = plan.codec(&unit.name);
+        let shape = Shape::of(&graph, &unit);
+        let weights: Arc<[f32]> = match plan.planes(&unit.name)? {
+            Some(bytes) => dequantise(bytes, &shape, codec).into(),
+            None => {
+                let Some(weights) = unit.nodes.first().and_then(|node| reference.unit(*node))
+                else {
+                    continue;
+                };
+                quantise_unit(weights, &shape, codec, Inputs::Unknown(rounding))
+                    .weights()
+                    .into()
+            }
+        };
         for node in unit.nodes {
-            replace(reference, node, codec, rounding)?;
+            reference.replace(node, weights.clone())?;
         }
     }
     Ok(())
@@ -51,34 +78,6 @@ pub fn disturb(reference: &mut Reference, size: f32) -> Result<(), ReferenceErro
 /// A coin for each index: the top bit of Knuth's multiplicative hash.
 const fn up(index: u32) -> bool {
     index.wrapping_mul(2_654_435_761) >> 31 == 1
-}
-
-fn replace(
-    reference: &mut Reference,
-    node: NodeId,
-    codec: Codec,
-    rounding: Rounding,
-) -> Result<(), ReferenceError> {
-    let graph = reference.graph();
-    let cols = match &graph.node(node).op {
-        Op::Embed { token, .. } => graph.tensor(*token).shape[1],
-        Op::Linear { parts } => graph.tensor(parts[0].weight).shape[1],
-        _ => return Ok(()),
-    };
-    let Some(values) = reference.unit(node) else {
-        return Ok(());
-    };
-    let mut values = values.to_vec();
-    values
-        .par_chunks_mut(cols)
-        .for_each_init(QuantisedRow::default, |scratch, row| {
-            quantise_row(codec, row, None, rounding, scratch);
-            for (col, value) in row.iter_mut().enumerate() {
-                *value = scratch.weight(codec, col);
-            }
-        });
-    reference.replace(node, values)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,9 +2,13 @@
 //!
 //! The pipeline is [`pipeline`]; each stage is one module that turns one value into the next (see `ARCHITECTURE.md`).
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "calibrate")]
+pub mod assign;
+#[cfg(feature = "jit")]
 pub mod backend;
 pub mod cache;
+#[cfg(feature = "calibrate")]
+pub mod calibrate;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod emit;
@@ -29,13 +33,25 @@ pub mod pack;
 pub mod package;
 pub mod pipeline;
 pub mod plan;
+#[cfg(feature = "calibrate")]
+pub mod planner;
+pub mod prepared;
 pub mod progress;
+pub mod quantise;
 #[cfg(feature = "calibrate")]
 pub mod reference;
+#[cfg(feature = "report")]
+pub mod report;
+#[cfg(feature = "calibrate")]
+pub mod routing;
+#[cfg(feature = "calibrate")]
+pub mod sensitivity;
 #[cfg(any(test, feature = "report"))]
 pub mod synth;
 pub mod target;
 pub mod tensors;
+#[cfg(feature = "cli")]
+pub mod texts;
 pub mod typing;
 #[cfg(feature = "calibrate")]
 pub mod verify;

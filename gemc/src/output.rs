@@ -8,6 +8,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// End of the name under which a folder is written.
+const PARTIAL: &str = ".gemc-partial";
+
 /// Why a folder could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
@@ -65,6 +68,43 @@ impl OutputFolder {
         target: &Path,
         check: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<Self, E> {
+        let folder = Self::locked(target)?;
+        folder.repair()?;
+        check(&folder.target)?;
+        fs::create_dir(&folder.partial).map_err(failed(&folder.target))?;
+        Ok(folder)
+    }
+
+    /// Removes the folder at `target`, unless somebody is at it. Killed on the way, the rest goes the next time somebody
+    /// begins this folder; it is never taken for the whole.
+    ///
+    /// # Errors
+    /// [`OutputError::Busy`], or from the system.
+    pub fn remove(target: &Path) -> Result<(), OutputError> {
+        let taken = Self::locked(target)?;
+        remove_tree(&taken.partial)?;
+        // What is at `partial` goes when `taken` is dropped.
+        fs::rename(&taken.target, &taken.partial).map_err(failed(target))
+    }
+
+    /// Removes what a killed run left of the folder at `target`, unless somebody is at it.
+    ///
+    /// # Errors
+    /// [`OutputError::Busy`], or from the system.
+    pub fn clean(target: &Path) -> Result<(), OutputError> {
+        Self::locked(target)?.repair()
+    }
+
+    /// The folder that this one would have become, if it is a partial one.
+    #[must_use]
+    pub fn target_of_partial(path: &Path) -> Option<PathBuf> {
+        let name = path.file_name()?.to_str()?;
+        let target = name.strip_prefix('.')?.strip_suffix(PARTIAL)?;
+        Some(path.with_file_name(target))
+    }
+
+    /// Locks a folder's place.
+    fn locked(target: &Path) -> Result<Self, OutputError> {
         let target = resolved(target)?;
         let beside = |what: &str| {
             let mut name = OsString::from(".");
@@ -73,17 +113,13 @@ impl OutputFolder {
             target.with_file_name(name)
         };
         let lock_path = beside(".gemc-lock");
-        let folder = Self {
+        Ok(Self {
             _lock: lock(&lock_path, &target)?,
-            partial: beside(".gemc-partial"),
+            partial: beside(PARTIAL),
             old: beside(".gemc-old"),
             lock_path,
             target,
-        };
-        folder.repair()?;
-        check(&folder.target)?;
-        fs::create_dir(&folder.partial).map_err(failed(&folder.target))?;
-        Ok(folder)
+        })
     }
 
     /// Puts right what a killed run left.
@@ -136,6 +172,26 @@ impl Drop for OutputFolder {
         let _ = remove_tree(&self.partial);
         let _ = fs::remove_file(&self.lock_path);
     }
+}
+
+/// Writes one file so that a reader finds the old content or the new, never a part.
+///
+/// # Errors
+/// When the file cannot be written; the old one then stands.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    use std::io::Write as _;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(everybody)?;
+        file.persist(path).map_err(|e| e.error)
+    };
+    write().map(drop).map_err(failed(path))
 }
 
 /// The path without links and relative parts; its parent exists then.
@@ -242,6 +298,20 @@ mod tests {
         drop(OutputFolder::replacing(&target, ours).expect("ours"));
         assert!(target.join("x").exists(), "what was moved aside is back");
         assert_eq!(beside(root.path()), 1);
+    }
+
+    #[test]
+    fn a_folder_is_removed_unless_somebody_is_at_it() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let target = root.path().join("out");
+        let making = OutputFolder::create(&target).expect("a new folder");
+        making.commit().expect("renamed");
+        let making = OutputFolder::create(&target).expect("it is empty");
+        let busy = OutputFolder::remove(&target);
+        assert!(matches!(busy, Err(OutputError::Busy(_))));
+        drop(making);
+        OutputFolder::remove(&target).expect("nobody is");
+        assert_eq!(beside(root.path()), 0);
     }
 
     #[test]

@@ -7,6 +7,9 @@ pub trait Progress: Sync {
 
     /// So many more units are done.
     fn advance(&self, units: u64);
+
+    /// Something that is no error but costs time, which whoever waits may want to change.
+    fn note(&self, _line: &str) {}
 }
 
 /// Tells nobody.

@@ -134,6 +134,12 @@ impl Target {
         Ok(target)
     }
 
+    /// Everything its CPUs must have, by Rust's names: the level's features, then those beyond it.
+    pub fn all_features(&self) -> impl Iterator<Item = &str> {
+        let level = self.level.features().split(',').filter(|f| !f.is_empty());
+        level.chain(self.features.iter().map(String::as_str))
+    }
+
     /// The triple for cargo; `None` for the host's own.
     #[must_use]
     pub fn rust_triple(&self) -> Option<String> {

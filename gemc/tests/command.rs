@@ -128,13 +128,99 @@ fn stages_can_be_looked_at() {
         "-o",
         output,
         "--emit",
-        "kernel,graph,kernel",
+        "kernel,disasm,graph,kernel,clif",
+        "--target",
+        "x86-64-v3",
     ];
     assert!(gemc(&build).status().expect("it starts").success());
-    assert_eq!(names(&out.join("emit")), ["graph.dot", "program.gemk"]);
+    let files = ["graph.dot", "program.asm", "program.clif", "program.gemk"];
+    assert_eq!(names(&out.join("emit")), files);
+    let read = |file: &str| fs::read_to_string(out.join("emit").join(file)).expect("a text");
+    let (clif, assembly) = (read("program.clif"), read("program.asm"));
+    let kernels = |text: &str| -> Vec<String> {
+        let heads = text.lines().filter(|line| line.starts_with("; k"));
+        heads.map(str::to_owned).collect()
+    };
+    assert!(kernels(&clif).len() > 5);
+    assert_eq!(kernels(&clif), kernels(&assembly));
+    assert_eq!(clif.matches("function u0:").count(), kernels(&clif).len());
+    assert!(clif.contains("x86_pmaddubsw"), "dot products of the target");
+    assert!(assembly.contains("vpmaddubsw"), "and their instruction");
+    assert!(!assembly.contains("vpdpbusd"), "which it has not");
     let kernels = fs::read_to_string(out.join("emit/program.gemk")).expect("a text");
     gemc::kernel::text::parse(&kernels).expect("its own text");
     let graph = fs::read_to_string(out.join("emit/graph.dot")).expect("a text");
     assert!(graph.contains("linear 64 -> "), "{graph}");
     assert!(gemc(&build).status().expect("it starts").success(), "again");
+}
+
+#[test]
+fn objects_come_in_folders_of_their_own() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let out = root.path().join("out");
+    let output = out.to_str().expect("a plain path");
+    let build = |more: &[&str]| {
+        let arguments = ["build", CHECKPOINT, "-o", output, "--name", "Toy 1"];
+        gemc(&[&arguments, more].concat())
+            .output()
+            .expect("it starts")
+    };
+    let arm = ["--target", "aarch64", "--format"];
+    let made = build(&[&arm[..], &["obj"]].concat());
+    assert!(made.status.success(), "{}", told(&made));
+    let expected = |code: &str| {
+        let mut names = [
+            "gem.h",
+            "generation_config.json",
+            "manifest.json",
+            "model.gemw",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            code,
+        ];
+        names.sort_unstable();
+        names.map(str::to_owned)
+    };
+    assert_eq!(names(&out), expected("toy-1.o"));
+    let before = files(&out);
+    assert!(build(&[&arm[..], &["obj"]].concat()).status.success());
+    assert!(files(&out) == before, "the same bytes");
+    assert!(build(&[&arm[..], &["staticlib"]].concat()).status.success());
+    assert_eq!(names(&out), expected("libtoy-1.a"), "the object is gone");
+    let library = fs::read(out.join("libtoy-1.a")).expect("a file");
+    assert!(library.starts_with(b"!<arch>\n"));
+
+    let before = files(&out);
+    for (more, code, what) in [
+        (&["--target", "portable", "--format", "obj"][..], 1, "FMA"),
+        (&["--format", "obj", "--bin"], 2, "--format crate"),
+        (&["--prefix", "toy"], 2, "--format obj"),
+        (&["--format", "obj", "--prefix", "1toy"], 2, "digit"),
+        (&["--format", "dll"], 2, "staticlib"),
+    ] {
+        let refused = build(more);
+        let told = told(&refused);
+        assert_eq!(refused.status.code(), Some(code), "{more:?}: {told}");
+        assert!(told.contains(what), "{more:?}: {told}");
+    }
+    assert!(files(&out) == before, "what was there is untouched");
+}
+
+#[test]
+fn a_runtime_needs_a_toolchain_and_says_so() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let out = root.path().join("out");
+    let refused = gemc(&["runtime", "-o", out.to_str().expect("a plain path")])
+        .env("CARGO", "no-such-cargo")
+        .env("RUSTC", "no-such-rustc")
+        .env("GEMC_CACHE", root.path().join("cache"))
+        .output()
+        .expect("it starts");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        told(&refused).contains("Rust toolchain"),
+        "{}",
+        told(&refused)
+    );
+    assert!(!out.exists());
 }

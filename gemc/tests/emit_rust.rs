@@ -25,7 +25,7 @@ fn emit(level: Level) -> Vec<(String, String)> {
     };
     let verified = verify(programs::small(dot)).unwrap_or_else(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        panic!("{}", lines.join("\n"))
+        unreachable!("{}", lines.join("\n"))
     });
     rust::program(&verified, level)
 }

@@ -1,13 +1,18 @@
 //! Memory of machine code over many programs. Alone in its process, so that nothing else makes code meanwhile.
 #![cfg(all(feature = "jit", target_os = "linux"))]
 
+use gem_runtime::format::Rounding;
+use gem_runtime::{Model as _, SessionOptions};
 use gemc::emit::cranelift::Effort;
-use gemc::jit::JitProgram;
+use gemc::jit::{JitProgram, Model};
 use gemc::kernel::text::parse;
 use gemc::kernel::verify::verify;
 
 /// Loads and drops, as many as a server that switches models makes in a day.
 const CYCLES: usize = 1000;
+
+/// Loads and drops of whole models, which take longer.
+const MODELS: usize = 20;
 
 const PROGRAM: &str = r#"
 shape arena_bytes 64 kv_bytes_per_position 0 max_rows 1 max_outputs 1 logits 0 logits_stride 0 weight_bytes 0
@@ -63,4 +68,26 @@ fn memory_is_given_back() {
     assert_eq!(executable(), before);
     let grown = resident().saturating_sub(pages);
     assert!(grown < 256, "{grown} pages more after {CYCLES} programs");
+    models();
+}
+
+/// Whole models, with weights, threads and tokenizer.
+fn models() {
+    let checkpoint = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/checkpoints/lm-dense-pre-rope"
+    );
+    let cycle = || {
+        let options = Model::options().rounding(Rounding::Plain).without_cache();
+        let model = options.open(checkpoint).expect("a good checkpoint");
+        let mut session = model.session(SessionOptions::default()).expect("small");
+        session.forward(&[1, 5, 9]).expect("ids of the model");
+    };
+    let before = executable();
+    (0..3).for_each(|_| cycle());
+    let pages = resident();
+    (0..MODELS).for_each(|_| cycle());
+    assert_eq!(executable(), before);
+    let grown = resident().saturating_sub(pages);
+    assert!(grown < 512, "{grown} pages more after {MODELS} models");
 }

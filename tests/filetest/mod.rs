@@ -71,10 +71,7 @@ pub fn outcome(text: &str) -> Result<Outcome, String> {
             old.push(expected.strip_prefix(' ').unwrap_or(expected).to_owned());
             lines.next();
         }
-        let program = parsed
-            .as_ref()
-            .map(Clone::clone)
-            .map_err(ToString::to_string);
+        let program = parsed.clone().map_err(|e| e.to_string());
         let output: Vec<String> = run(command, program, &setup)?
             .lines()
             .map(|l| l.trim_end().to_owned())

@@ -3,8 +3,10 @@
 //! Each step (exclusive or, multiplication by an odd number) is a bijection of the state, so that two contents which
 //! differ in one word never collide. It finds damage, not malice.
 
-const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0000_0100_0000_01b3;
+/// What a hash is of nothing.
+pub const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+/// The factor of a step.
+pub const PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// FNV-1a of a record's name.
 #[must_use]

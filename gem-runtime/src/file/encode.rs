@@ -2,7 +2,7 @@
 
 use super::header::{Header, damaged, head_checksum, target_name};
 use super::{
-    BODY_ALIGN, CHECKSUM_AT, FIXED_BYTES, MAGIC, RECORD_BYTES, Record, TARGET_BYTES, VERSION,
+    BODY_ALIGN, FIXED_BYTES, MAGIC, RECORD_BYTES, Record, TARGET_BYTES, VERSION, at,
 };
 use crate::error::Result;
 
@@ -20,15 +20,16 @@ pub(super) fn encode(header: &Header, records: &[Record], body_checksum: u64) ->
         )));
     }
     let offset = head.len() as u64;
-    head[..4].copy_from_slice(&MAGIC);
-    head[4..8].copy_from_slice(&VERSION.to_le_bytes());
-    head[8..12].copy_from_slice(&count.to_le_bytes());
-    head[16..24].copy_from_slice(&offset.to_le_bytes());
-    head[24..32].copy_from_slice(&header.body_bytes.to_le_bytes());
-    head[32..64].copy_from_slice(&header.plan_hash);
-    head[64..72].copy_from_slice(&body_checksum.to_le_bytes());
-    head[72..72 + header.target.len()].copy_from_slice(header.target.as_bytes());
-    target_name(&head[72..72 + TARGET_BYTES])?;
+    let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &MAGIC);
+    put(at::VERSION, &VERSION.to_le_bytes());
+    put(at::RECORDS, &count.to_le_bytes());
+    put(at::BODY_OFFSET, &offset.to_le_bytes());
+    put(at::BODY_BYTES, &header.body_bytes.to_le_bytes());
+    put(at::PLAN_HASH, &header.plan_hash);
+    put(at::BODY_CHECKSUM, &body_checksum.to_le_bytes());
+    put(at::TARGET, header.target.as_bytes());
+    target_name(&head[at::TARGET..at::TARGET + TARGET_BYTES])?;
     for (bytes, record) in head[FIXED_BYTES..]
         .as_chunks_mut::<RECORD_BYTES>()
         .0
@@ -38,7 +39,7 @@ pub(super) fn encode(header: &Header, records: &[Record], body_checksum: u64) ->
         *bytes = encode_record(record);
     }
     let sum = head_checksum(&head);
-    head[CHECKSUM_AT..FIXED_BYTES].copy_from_slice(&sum.to_le_bytes());
+    head[at::CHECKSUM..FIXED_BYTES].copy_from_slice(&sum.to_le_bytes());
     Ok(head)
 }
 

@@ -5,8 +5,8 @@ use alloc::string::{String, ToString as _};
 use core::ops::Range;
 
 use super::{
-    BODY_ALIGN, CHECKSUM_AT, Checksum, FIXED_BYTES, MAGIC, RECORD_BYTES, Record, TARGET_BYTES,
-    VERSION, record_align,
+    BODY_ALIGN, Checksum, FIXED_BYTES, MAGIC, RECORD_BYTES, Record, TARGET_BYTES,
+    VERSION, at, record_align,
 };
 use crate::error::{Error, Result};
 
@@ -63,25 +63,25 @@ impl<'a> WeightFile<'a> {
         if fixed[..4] != MAGIC {
             return Err(damaged("does not start with GEMW"));
         }
-        let version = u32_at(fixed, 4);
+        let version = u32_at(fixed, at::VERSION);
         if version != VERSION {
             return Err(damaged(format!(
                 "has version {version}; this program reads version {VERSION}"
             )));
         }
         let (head, body) = split_body(bytes, fixed)?;
-        let table_end = FIXED_BYTES as u64 + u64::from(u32_at(fixed, 8)) * RECORD_BYTES as u64;
+        let table_end = FIXED_BYTES as u64 + u64::from(u32_at(fixed, at::RECORDS)) * RECORD_BYTES as u64;
         let table = usize::try_from(table_end)
             .ok()
             .and_then(|end| head.get(FIXED_BYTES..end))
             .ok_or_else(|| damaged("has a record table longer than its header"))?;
-        if head_checksum(head) != u64_at(fixed, CHECKSUM_AT) {
+        if head_checksum(head) != u64_at(fixed, at::CHECKSUM) {
             return Err(damaged("has a damaged header (checksum differs)"));
         }
         let file = Self {
-            target: target_name(&fixed[72..72 + TARGET_BYTES])?,
+            target: target_name(&fixed[at::TARGET..at::TARGET + TARGET_BYTES])?,
             plan_hash: plan_hash(fixed),
-            body_checksum: u64_at(fixed, 64),
+            body_checksum: u64_at(fixed, at::BODY_CHECKSUM),
             table: table.as_chunks().0,
             body_offset: head.len(),
             body,
@@ -155,7 +155,10 @@ impl<'a> WeightFile<'a> {
 
 /// Splits a file into everything before the body, and the body.
 fn split_body<'a>(bytes: &'a [u8], fixed: &[u8; FIXED_BYTES]) -> Result<(&'a [u8], &'a [u8])> {
-    let (offset, length) = (u64_at(fixed, 16), u64_at(fixed, 24));
+    let (offset, length) = (
+        u64_at(fixed, at::BODY_OFFSET),
+        u64_at(fixed, at::BODY_BYTES),
+    );
     if offset == 0 || offset % BODY_ALIGN != 0 {
         return Err(damaged(format!(
             "has its body at {offset}, which is no multiple of {BODY_ALIGN}"
@@ -175,7 +178,7 @@ fn split_body<'a>(bytes: &'a [u8], fixed: &[u8; FIXED_BYTES]) -> Result<(&'a [u8
 
 fn plan_hash(fixed: &[u8; FIXED_BYTES]) -> [u8; 32] {
     let mut hash = [0; 32];
-    hash.copy_from_slice(&fixed[32..64]);
+    hash.copy_from_slice(&fixed[at::PLAN_HASH..at::PLAN_HASH + 32]);
     hash
 }
 
@@ -192,7 +195,7 @@ pub(super) fn target_name(field: &[u8]) -> Result<&str> {
 /// Checksum of everything before the body but the checksum itself.
 pub(super) fn head_checksum(head: &[u8]) -> u64 {
     let mut sum = Checksum::default();
-    sum.update(&head[..CHECKSUM_AT]);
+    sum.update(&head[..at::CHECKSUM]);
     sum.update(&head[FIXED_BYTES..]);
     sum.finish()
 }

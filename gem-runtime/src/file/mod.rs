@@ -30,7 +30,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use checksum::{Checksum, name_hash};
+pub use checksum::{BASIS, Checksum, PRIME, name_hash};
 pub use header::{Header, WeightFile};
 #[cfg(feature = "std")]
 pub use write::Writer;
@@ -56,9 +56,30 @@ pub const SMALL_RECORD_ALIGN: u64 = 64;
 /// Longest target name, in bytes.
 pub const TARGET_BYTES: usize = 48;
 
-const FIXED_BYTES: usize = 128;
-const CHECKSUM_AT: usize = 120;
+/// Bytes before the record table.
+pub const FIXED_BYTES: usize = 128;
+
 const RECORD_BYTES: usize = 32;
+
+/// Where fields of the fixed part stand.
+pub mod at {
+    /// u32.
+    pub const VERSION: usize = 4;
+    /// Number of records, u32.
+    pub const RECORDS: usize = 8;
+    /// Offset of the body in the file, u64.
+    pub const BODY_OFFSET: usize = 16;
+    /// Bytes of the body, u64.
+    pub const BODY_BYTES: usize = 24;
+    /// 32 bytes.
+    pub const PLAN_HASH: usize = 32;
+    /// u64.
+    pub const BODY_CHECKSUM: usize = 64;
+    /// [`super::TARGET_BYTES`] bytes.
+    pub const TARGET: usize = 72;
+    /// Checksum of everything before the body without this field, u64.
+    pub const CHECKSUM: usize = 120;
+}
 
 /// Alignment in the body of a record with so many bytes.
 #[must_use]

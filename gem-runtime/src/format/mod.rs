@@ -11,6 +11,7 @@
 
 pub mod activation;
 mod b8;
+mod feedback;
 mod grid;
 mod l4;
 mod l6;
@@ -27,6 +28,7 @@ mod tests;
 mod tile16;
 mod uneven;
 
+pub use feedback::{Factor, FeedbackScratch, panels_len, quantise_row_with_feedback};
 pub use planes::{GROUPS, Plane, Spill};
 pub use quantise::{QuantisedRow, Rounding, quantise_row};
 pub use size::PackedSize;

@@ -190,6 +190,11 @@ impl<'a> NormalisedRow<'a> {
         x
     }
 
+    /// A row scale as it is for the normalised row.
+    pub(super) fn normalised(&self, row_scale: f32) -> f32 {
+        row_scale * self.factor
+    }
+
     /// Mean square of the normalised row.
     pub(super) fn mean_square(&self) -> f32 {
         let sum = self.weights.iter().fold(0.0f64, |sum, w| {

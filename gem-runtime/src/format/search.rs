@@ -12,7 +12,7 @@ const ROUNDS: usize = 2;
 /// Share of the mean importance that every column gets: columns that calibration never saw still count a little.
 const DAMPING: f32 = 0.01;
 
-type Lanes = [f32; BLOCK];
+pub(super) type Lanes = [f32; BLOCK];
 
 /// Quantises a row for the least weighted squared error.
 #[inline(always)]
@@ -91,7 +91,7 @@ impl<'a> Weighing<'a> {
 
 /// The real scale whose nearest codes explain most of the block; 0 for a block of zeros.
 #[inline(always)]
-fn best_fit<G: Grid>(x: &Lanes, w: &Lanes) -> f32 {
+pub(super) fn best_fit<G: Grid>(x: &Lanes, w: &Lanes) -> f32 {
     let extreme = extreme(x);
     let extreme = if G::UNSIGNED { extreme.abs() } else { extreme };
     if extreme == 0.0 {
@@ -144,7 +144,13 @@ fn shifts<G: Grid>() -> impl Iterator<Item = f32> {
 
 /// The scale byte, among the neighbours of `fit`, with the least weighted error; adds its moments to `sums`.
 #[inline(always)]
-fn best_byte<G: Grid>(x: &Lanes, w: &Lanes, fit: f32, row_scale: f32, sums: &mut Sums) -> u8 {
+pub(super) fn best_byte<G: Grid>(
+    x: &Lanes,
+    w: &Lanes,
+    fit: f32,
+    row_scale: f32,
+    sums: &mut Sums,
+) -> u8 {
     if fit == 0.0 {
         return G::zero_byte();
     }
@@ -191,7 +197,7 @@ fn sum(a: [f32; 8]) -> f32 {
 
 /// Moments of a whole row in units of the row scale.
 #[derive(Default)]
-struct Sums {
+pub(super) struct Sums {
     xv: f64,
     vv: f64,
 }

@@ -35,6 +35,9 @@ macro_rules! level {
     ($(fn $name:ident $(<const $N:ident: $NT:ty>)? ($($a:ident: $A:ty),*) -> $R:ty $body:block)*) => {
         $(
             #[doc = concat!("See [`", stringify!($name), "`](super::portable::", stringify!($name), ").")]
+            ///
+            /// # Safety
+            /// The CPU has the features of this level, see [`super::Level::supported`].
             #[must_use]
             #[inline]
             #[target_feature(enable = "avx2,fma,f16c")]

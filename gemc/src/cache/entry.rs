@@ -18,7 +18,7 @@ use gem_runtime::hex;
 use memmap2::Mmap;
 use tempfile::NamedTempFile;
 
-use super::{Cache, Key};
+use super::{Cache, Key, used};
 
 const MAGIC: &[u8; 8] = b"gemcache";
 const HEADER: usize = 64;
@@ -45,6 +45,7 @@ impl Cache {
         // are never written again; were one changed all the same, bytes would differ and nothing else.
         let entry = Entry(unsafe { Mmap::map(&file) }.ok()?);
         if is_sound(&entry.0, key) {
+            used(&path);
             return Some(entry);
         }
         drop(entry);

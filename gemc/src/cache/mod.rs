@@ -5,19 +5,27 @@
 //! the whole folder, or being unable to write it, costs time and nothing else.
 //!
 //! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `weights/KEY/` (weight file and
-//! texts, see `backend`), `programs`, `crates`, `runtime`, `target` (see `package::Builder`).
+//! texts, sealed, see `backend`), `programs`, `crates`, `runtime`, `target` (see `package::Builder`). Whatever nobody
+//! used for 30 days goes; with `$GEMC_CACHE_LIMIT`, also what is beyond that size (see [`trim`]).
 
 mod digest;
 mod entry;
+mod seal;
+mod trim;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use digest::digest_of;
 pub use entry::{Entry, Sink};
+pub use seal::{SEAL, is_sealed, seal};
+pub use trim::{Bounds, used};
 
 /// SHA-256 of what an entry was made from.
 pub type Key = [u8; 32];
+
+/// File that is locked while programs are built.
+pub(crate) const BUILD_LOCK: &str = "lock";
 
 /// Why there is no cache.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +41,26 @@ pub enum CacheError {
         /// Why not.
         source: io::Error,
     },
+    /// The size is none.
+    #[error(
+        "GEMC_CACHE_LIMIT is `{0}`; allowed: bytes as a number, or with K, M or G behind it, such as 20G"
+    )]
+    Limit(String),
 }
 
 /// The folder of everything that was made before.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
+    bounds: Bounds,
 }
 
 impl Cache {
-    /// The user's: `$GEMC_CACHE`, else `gemc` in `$XDG_CACHE_HOME`, else `~/.cache/gemc`.
+    /// The user's: `$GEMC_CACHE`, else `gemc` in `$XDG_CACHE_HOME`, else `~/.cache/gemc`; of at most
+    /// `$GEMC_CACHE_LIMIT` bytes, if that is set.
     ///
     /// # Errors
-    /// When none of the variables is set, or the folder cannot be made.
+    /// When none of the variables is set, the folder cannot be made, or the size is none.
     pub fn open() -> Result<Self, CacheError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let root = set("GEMC_CACHE")
@@ -53,7 +68,22 @@ impl Cache {
             .or_else(|| set("XDG_CACHE_HOME").map(|dir| PathBuf::from(dir).join("gemc")))
             .or_else(|| set("HOME").map(|dir| PathBuf::from(dir).join(".cache/gemc")))
             .ok_or(CacheError::NoFolder)?;
-        Self::at(&root)
+        let limit = set("GEMC_CACHE_LIMIT");
+        let limit = limit.as_ref().map(|limit| limit.to_string_lossy());
+        let bounds = Bounds::parse(limit.as_deref())?;
+        Ok(Self::at(&root)?.with_bounds(bounds))
+    }
+
+    /// The user's, or none where there can be none.
+    ///
+    /// # Errors
+    /// [`CacheError::Limit`].
+    pub fn if_possible() -> Result<Option<Self>, CacheError> {
+        match Self::open() {
+            Ok(cache) => Ok(Some(cache)),
+            Err(CacheError::NoFolder | CacheError::Io { .. }) => Ok(None),
+            Err(error @ CacheError::Limit(_)) => Err(error),
+        }
     }
 
     /// The one in this folder, which is made if need be.
@@ -66,7 +96,16 @@ impl Cache {
             path: root.to_owned(),
             source,
         })?;
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            bounds: Bounds::default(),
+        })
+    }
+
+    /// With other bounds.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// The folder.

@@ -1,3 +1,5 @@
+//! What is kept is found again, what is damaged is not, and what is old or too much goes.
+
 use std::fs;
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
@@ -98,4 +100,133 @@ fn a_digest_follows_the_contents() {
     write("two", 60);
     assert_ne!(cache.digest(&path).expect("readable"), one);
     assert!(cache.digest(&dir.path().join("absent")).is_err());
+}
+
+/// Makes a file or folder look unused for so many days.
+fn age(path: &Path, days: u64) {
+    if path.is_dir() {
+        for item in fs::read_dir(path).expect("listed") {
+            age(&item.expect("listed").path(), days);
+        }
+    }
+    let then = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+    let file = fs::File::open(path).expect("ours");
+    file.set_modified(then).expect("ours");
+}
+
+fn folder(cache: &Cache, name: &str, days: u64) -> PathBuf {
+    let path = cache.root().join(name);
+    fs::create_dir_all(&path).expect("space");
+    fs::write(path.join("file"), [0; 1000]).expect("space");
+    age(&path, days);
+    path
+}
+
+#[test]
+fn what_nobody_used_for_long_goes() {
+    let (_dir, cache) = cache();
+    store(&cache, [1; 32], b"old");
+    // Only what is known to be an entry is ever removed.
+    fs::rename(cache.root().join("kind"), cache.root().join("matrices")).expect("renamed");
+    let old = cache
+        .root()
+        .join("matrices")
+        .join(gem_runtime::hex(&[1; 32]));
+    age(&old, 31);
+    let foreign = folder(&cache, "letters", 99);
+    let gone = ["weights/a", "programs/a", "crates/a", "target"].map(|f| folder(&cache, f, 31));
+    let kept = ["weights/b", "programs/b", "runtime/b"].map(|f| folder(&cache, f, 29));
+    let partial = folder(&cache, "weights/.c.gemc-partial", 2);
+    let begun = folder(&cache, "weights/.d.gemc-partial", 0);
+    cache.trim();
+    assert!(gone.iter().all(|path| !path.exists()));
+    assert!(kept.iter().all(|path| path.exists()));
+    assert!(!old.exists() && !partial.exists() && begun.exists() && foreign.exists());
+}
+
+#[test]
+fn what_is_used_stays() {
+    let (_dir, cache) = cache();
+    store(&cache, [1; 32], b"payload");
+    fs::rename(cache.root().join("kind"), cache.root().join("matrices")).expect("renamed");
+    let old = cache
+        .root()
+        .join("matrices")
+        .join(gem_runtime::hex(&[1; 32]));
+    age(&old, 31);
+    assert!(cache.find("matrices", &[1; 32]).is_some());
+    cache.trim();
+    assert!(old.exists(), "it was found, hence used");
+}
+
+#[test]
+fn the_least_recently_used_go_beyond_the_size() {
+    let (_dir, cache) = cache();
+    let [a, b, c, d] = [("a", 4), ("b", 3), ("c", 2), ("d", 0)]
+        .map(|(name, days)| folder(&cache, &format!("weights/{name}"), days));
+    let bounds = |bytes| Bounds {
+        bytes: Some(bytes),
+        ..Bounds::default()
+    };
+    cache.clone().with_bounds(bounds(4000)).trim();
+    assert!(a.exists());
+    cache.clone().with_bounds(bounds(2999)).trim();
+    assert!(!a.exists() && !b.exists() && c.exists() && d.exists());
+    cache.with_bounds(bounds(0)).trim();
+    assert!(!c.exists() && d.exists(), "what was just used stays");
+}
+
+#[test]
+fn what_is_locked_stays() {
+    let (_dir, cache) = cache();
+    let weights = folder(&cache, "weights/a", 40);
+    let program = folder(&cache, "programs/a", 40);
+    let lock = |name: &str| {
+        let file = fs::File::create(cache.root().join(name)).expect("space");
+        file.try_lock().expect("nobody has it");
+        file
+    };
+    let locks = [lock("weights/.a.gemc-lock"), lock(BUILD_LOCK)];
+    cache.trim();
+    assert!(weights.exists() && program.exists());
+    drop(locks);
+    cache.trim();
+    assert!(!weights.exists() && !program.exists());
+}
+
+#[test]
+fn sizes_are_read_with_their_units() {
+    let bytes = |text| Bounds::parse(Some(text)).ok().and_then(|b| b.bytes);
+    assert_eq!(bytes("20G"), Some(20 << 30));
+    assert_eq!(bytes("500m"), Some(500 << 20));
+    assert_eq!(bytes("1000"), Some(1000));
+    for wrong in ["", "G", "-1", "1.5G", "many", "99999999999G"] {
+        let error = Bounds::parse(Some(wrong)).expect_err(wrong).to_string();
+        assert!(error.contains("20G"), "{error}");
+    }
+    assert_eq!(Bounds::parse(None).expect("nothing").bytes, None);
+}
+
+#[test]
+fn a_seal_holds_for_its_key_and_exactly_its_files() {
+    let (_dir, cache) = cache();
+    let dir = folder(&cache, "weights/a", 0);
+    assert!(!is_sealed(&dir, "a"));
+    seal(&dir, "a").expect("space");
+    assert!(is_sealed(&dir, "a") && !is_sealed(&dir, "b"));
+    let file = dir.join("file");
+    let sound = fs::read(&file).expect("there");
+    let changes: [&dyn Fn(); 4] = [
+        &|| fs::write(&file, [1; 1000]).expect("space"),
+        &|| fs::write(&file, [0; 999]).expect("space"),
+        &|| fs::write(dir.join("more"), "").expect("space"),
+        &|| fs::remove_file(&file).expect("there"),
+    ];
+    for change in changes {
+        change();
+        assert!(!is_sealed(&dir, "a"));
+        let _ = fs::remove_file(dir.join("more"));
+        fs::write(&file, &sound).expect("space");
+        assert!(is_sealed(&dir, "a"));
+    }
 }

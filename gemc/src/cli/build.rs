@@ -1,27 +1,33 @@
-//! `gemc build`: a checkpoint -> a crate folder for one target, and its program where asked.
+//! `gemc build`: a checkpoint -> a folder for one target: a crate, and its program where asked; or an object for C.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::emit::{self, Stage};
 use super::model::{Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
-use crate::graph;
-use crate::kernel;
-use crate::package::{Builder, Runtime};
+use crate::emit::cranelift::object::{DEFAULT_PREFIX, is_prefix};
+use crate::package::{Builder, Form, Runtime};
 use crate::progress::Progress as _;
 
-/// Compile a checkpoint into a crate for one target
+/// Compile a checkpoint into a crate, or an object for C, for one target
 #[derive(clap::Args, Debug)]
 pub struct Build {
     #[command(flatten)]
     model: ModelArgs,
-    /// Folder of the crate; an earlier one is replaced once the new one is complete
+    /// Folder to write; an earlier one is replaced once the new one is complete
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Name of the crate and its program; the checkpoint folder's name unless given
+    /// What the folder holds
+    #[arg(long, value_enum, default_value_t = Format::Crate)]
+    format: Format,
+    /// Beginning of exported symbols, with obj and staticlib, so that several models link into one program [default: gem]
+    #[arg(long, value_name = "NAME", value_parser = prefix)]
+    prefix: Option<String>,
+    /// Name of the crate and its program, or of the object; the checkpoint folder's name unless given
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Also compile the program, to DIR/bin/NAME
@@ -35,26 +41,32 @@ pub struct Build {
     json: bool,
 }
 
-/// A stage whose result can be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-enum Stage {
-    /// The typed graph, for Graphviz: graph.dot
-    Graph,
-    /// The kernels and the phase table: program.gemk
-    Kernel,
+/// What a build gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A Rust crate
+    Crate,
+    /// An object file with gem.h; needs no Rust toolchain
+    Obj,
+    /// The same as a static library
+    Staticlib,
 }
 
-impl Stage {
-    /// Path in the package, and text.
-    fn dump(self, model: &Model) -> (String, Vec<u8>) {
-        let (file, text) = match self {
-            Self::Graph => ("graph.dot", graph::dot(&model.loaded.graph)),
-            Self::Kernel => {
-                let program = model.compiled.program.program();
-                ("program.gemk", kernel::text::print(program))
-            }
-        };
-        (format!("emit/{file}"), text.into_bytes())
+impl Format {
+    /// How an object is wrapped; nothing for a crate.
+    const fn form(self) -> Option<Form> {
+        match self {
+            Self::Crate => None,
+            Self::Obj => Some(Form::Object),
+            Self::Staticlib => Some(Form::Library),
+        }
+    }
+}
+
+fn prefix(text: &str) -> Result<String, &'static str> {
+    match is_prefix(text) {
+        true => Ok(text.to_owned()),
+        false => Err("allowed are up to 64 letters, digits and `_`, not beginning with a digit"),
     }
 }
 
@@ -98,44 +110,68 @@ impl fmt::Display for Built {
     }
 }
 
-impl Run for Build {
-    fn run(mut self, ui: &Ui) -> Result<Outcome, Failure> {
-        let mut model = self.model.compile()?;
-        if let Some(name) = self.name {
-            model.name = name;
-        }
+impl Build {
+    /// Flags that contradict each other.
+    fn check(&self) -> Result<(), Failure> {
+        let wrong = match self.format.form() {
+            Some(_) if self.bin => "--bin needs --format crate: an object is no program",
+            None if self.prefix.is_some() => "--prefix needs --format obj or staticlib",
+            _ => return Ok(()),
+        };
+        Err(Failure::Words {
+            words: wrong.to_owned(),
+            code: 2,
+        })
+    }
+
+    /// Writes the folder; gives the name of what is in it, and the program's path.
+    fn write(&self, model: &Model, ui: &Ui) -> Result<(String, Option<PathBuf>), Failure> {
         let parts = model.parts();
-        let compiled = &model.compiled;
-        let mut package = parts.package(Runtime::Embedded)?;
-        self.emit.sort_unstable();
-        self.emit.dedup();
-        package
-            .texts
-            .extend(self.emit.iter().map(|stage| stage.dump(&model)));
-        ui.start(
-            "quantising and packing weights",
-            compiled.layout.body_bytes(),
-        );
+        let dumps = emit::texts(self.emit.clone(), model)?;
+        let total = model.compiled.layout.body_bytes();
         let mut before = 0;
-        parts.write(&self.output, &package, &mut |done| {
+        let mut progress = |done| {
             ui.advance(done - before);
             before = done;
-        })?;
-        let program = if self.bin {
-            ui.start("compiling the program", 0);
-            let triple = model.target.rust_triple();
-            let builder = Builder::new(&Cache::open()?, triple);
-            Some(builder.build_into(&package, &self.output)?)
-        } else {
-            None
         };
-        let program_ir = compiled.program.program();
+        if let Some(form) = self.format.form() {
+            let object = parts.object(self.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?;
+            let mut linkable = parts.linkable(form, object)?;
+            linkable.texts.extend(dumps);
+            ui.start("quantising and packing weights", total);
+            parts.write_linkable(&self.output, &linkable, &mut progress)?;
+            return Ok((linkable.file_name(), None));
+        }
+        let mut package = parts.package(Runtime::Embedded)?;
+        package.texts.extend(dumps);
+        ui.start("quantising and packing weights", total);
+        parts.write(&self.output, &package, &mut progress)?;
+        let mut program = None;
+        if self.bin {
+            ui.start("compiling the program", 0);
+            let builder = Builder::new(&Cache::open()?, model.target.rust_triple());
+            program = Some(builder.build_into(&package, &self.output)?);
+        }
+        Ok((package.crate_name(), program))
+    }
+}
+
+impl Run for Build {
+    fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        self.check()?;
+        let mut model = self.model.compile()?;
+        if let Some(name) = &self.name {
+            model.name.clone_from(name);
+        }
+        let (name, program) = self.write(&model, ui)?;
+        let layout = &model.compiled.layout;
+        let program_ir = model.compiled.program.program();
         let built = Built {
-            name: package.crate_name(),
+            name,
             target: model.target.name.clone(),
             output: self.output.display().to_string(),
-            bits_per_weight: compiled.layout.bits_per_weight(),
-            weight_bytes: compiled.layout.weight_bytes(),
+            bits_per_weight: layout.bits_per_weight(),
+            weight_bytes: layout.weight_bytes(),
             arena_bytes: program_ir.shape.arena_bytes,
             kv_bytes_per_position: program_ir.shape.kv_bytes_per_position,
             kernels: program_ir.kernels.len(),

@@ -1,18 +1,24 @@
 //! Arguments that several verbs share: target, formats, rounding.
 
+use std::path::PathBuf;
+
 use gem_runtime::format::Rounding;
 
 use super::Failure;
-use crate::graph::{Graph, Typed};
-use crate::plan::BitPlan;
+use crate::pipeline::Loaded;
+use crate::plan::{BitPlan, DEFAULT_BITS};
+use crate::prepared;
 use crate::target::Target;
 
 /// Formats of the weights.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Formats {
     /// Uniform format of every quantised tensor: 8.25, 6.25, 5.25, 4.25 (non-linear), 4.25l (linear), 3.25 or 2.25
-    #[arg(long, value_name = "B", default_value = "4.25")]
+    #[arg(long, value_name = "B", default_value = DEFAULT_BITS, conflicts_with = "plan")]
     pub bits: String,
+    /// A plan made by `gemc plan`; its codes stand beside it
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
     /// How weights are rounded
     #[arg(long, value_enum, default_value_t = RoundingName::Search)]
     pub rounding: RoundingName,
@@ -28,12 +34,25 @@ pub enum RoundingName {
 }
 
 impl Formats {
-    /// The plan for a graph.
+    /// The plan for a checkpoint.
     ///
     /// # Errors
-    /// Naming the known formats.
-    pub fn plan(&self, graph: &Graph<Typed>) -> Result<BitPlan, Failure> {
-        Ok(BitPlan::parse_bits(graph, &self.bits)?)
+    /// Naming the known formats; for a plan that is damaged or of another checkpoint.
+    pub fn plan(&self, loaded: &Loaded) -> Result<BitPlan, Failure> {
+        let formats = match &self.plan {
+            None => prepared::Formats::Bits(self.bits.clone()),
+            Some(path) => prepared::Formats::File(path.clone()),
+        };
+        Ok(formats.plan(loaded)?)
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match &self.plan {
+            None => format!("uniform {} bits", self.bits),
+            Some(path) => format!("plan {}", path.display()),
+        }
     }
 
     /// The rounding.

@@ -9,14 +9,19 @@ use miette::{Diagnostic, GraphicalReportHandler};
 
 use super::Ui;
 use crate::cache::CacheError;
+use crate::fake::FakeError;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
 use crate::package::PackageError;
 use crate::pipeline::CompileError;
 use crate::plan::UnknownBits;
+use crate::plan::file::PlanError;
+use crate::planner::PlannerError;
+use crate::prepared::FormatsError;
 use crate::reference::ReferenceError;
 use crate::synth::SynthError;
 use crate::target::TargetError;
+use crate::texts::TextsError;
 use crate::verify::candidate::CandidateError;
 
 /// Why a verb ended early.
@@ -114,11 +119,18 @@ macro_rules! in_words {
 
 in_words!(
     crate::backend::JitEngineError,
+    crate::emit::cranelift::EmitError,
+    crate::emit::cranelift::IsaError,
+    crate::emit::cranelift::object::ObjectError,
     gem_runtime::Error,
     CacheError,
     CandidateError,
+    FakeError,
     OutputError,
     PackageError,
+    PlanError,
+    PlannerError,
+    FormatsError,
     ReferenceError,
     TargetError,
     UnknownBits,
@@ -130,6 +142,15 @@ impl From<gem_runtime::cli::Failure> for Failure {
             gem_runtime::cli::Failure::Unread => Self::Output(io::ErrorKind::BrokenPipe.into()),
             gem_runtime::cli::Failure::Output(error) => Self::Output(error),
             gem_runtime::cli::Failure::Error(error) => error.into(),
+        }
+    }
+}
+
+impl From<TextsError> for Failure {
+    fn from(error: TextsError) -> Self {
+        match error {
+            TextsError::Import(error) => error.into(),
+            other => Self::Input(Box::new(other)),
         }
     }
 }

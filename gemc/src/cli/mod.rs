@@ -6,11 +6,15 @@
 mod bench;
 mod build;
 mod choices;
+mod emit;
+mod explain;
 mod failure;
 mod inspect;
 mod logits;
 mod model;
+mod plan;
 mod run;
+mod runtime;
 mod synth;
 mod targets;
 mod ui;
@@ -69,9 +73,12 @@ impl Verb {
 const VERBS: &[Verb] = &[
     Verb::new::<bench::Bench>("bench"),
     Verb::new::<build::Build>("build"),
+    Verb::new::<explain::Explain>("explain"),
     Verb::new::<inspect::Inspect>("inspect"),
     Verb::new::<logits::Logits>("logits"),
+    Verb::new::<plan::Plan>("plan"),
     Verb::new::<run::Run>("run"),
+    Verb::new::<runtime::Runtime>("runtime"),
     Verb::new::<synth::Synth>("synth"),
     Verb::new::<targets::Targets>("targets"),
     Verb::new::<verify::Verify>("verify"),

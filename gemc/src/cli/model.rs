@@ -1,21 +1,19 @@
 //! The arguments that name a checkpoint, a device and formats -> the compiled model, and somebody who answers for it.
 //! Every verb that compiles takes this way.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use gem_runtime::Engine;
-use gem_runtime::format::Rounding;
 use gem_runtime::protocol::{Peer, Server};
 
 use super::choices::{Device, Formats};
 use super::{Failure, Ui};
 use crate::backend::{self, Program, Served};
 use crate::cache::Cache;
-use crate::package::Parts;
-use crate::pipeline::{self, Compiled, Loaded};
-use crate::plan::BitPlan;
-use crate::target::Target;
+use crate::emit::cranelift::Effort;
+use crate::pipeline;
+pub use crate::prepared::Prepared as Model;
 
 /// What is compiled, for which device, in which formats.
 #[derive(clap::Args, Debug)]
@@ -37,31 +35,10 @@ impl ModelArgs {
     pub fn compile(&self) -> Result<Model, Failure> {
         let target = self.device.find()?;
         let loaded = pipeline::load(&self.checkpoint)?;
-        let plan = self.formats.plan(&loaded.graph)?;
-        let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
-        Ok(Model {
-            name: folder_name(&self.checkpoint),
-            loaded,
-            compiled,
-            plan,
-            target,
-            rounding: self.formats.rounding(),
-            cache: Cache::open().ok(),
-        })
+        let plan = self.formats.plan(&loaded)?;
+        let (rounding, cache) = (self.formats.rounding(), Cache::if_possible()?);
+        Ok(Model::new(loaded, plan, target, rounding, cache)?)
     }
-}
-
-/// A compiled model with all it was made from.
-#[derive(Debug)]
-pub struct Model {
-    pub name: String,
-    pub loaded: Loaded,
-    pub compiled: Compiled,
-    pub plan: BitPlan,
-    pub target: Target,
-    pub rounding: Rounding,
-    /// Nothing but programs needs one.
-    pub cache: Option<Cache>,
 }
 
 /// What runs the kernels.
@@ -87,35 +64,22 @@ impl Backend {
 }
 
 impl Model {
-    /// What packages and programs are made from.
-    pub fn parts(&self) -> Parts<'_> {
-        Parts {
-            name: &self.name,
-            loaded: &self.loaded,
-            compiled: &self.compiled,
-            plan: &self.plan,
-            target: &self.target,
-            rounding: self.rounding,
-            cache: self.cache.as_ref(),
-        }
-    }
-
     /// The model in this process; for [`Backend::Rust`], which is another, as machine code.
-    pub fn engine(&self, backend: Backend, ui: &Ui) -> Result<Engine, Failure> {
+    pub(super) fn engine(&self, backend: Backend, ui: &Ui) -> Result<Engine, Failure> {
         let parts = self.parts();
         Ok(match backend {
             Backend::Interp => backend::interpreted(&parts)?,
-            Backend::Jit | Backend::Rust => backend::jitted(&parts, ui)?,
+            Backend::Jit | Backend::Rust => backend::jitted(&parts, Effort::default(), ui)?,
         })
     }
 
     /// The model as a program, compiled now or earlier.
-    pub fn program(&self, ui: &Ui) -> Result<Program, Failure> {
+    pub(super) fn program(&self, ui: &Ui) -> Result<Program, Failure> {
         Ok(backend::program(&self.parts(), &Cache::open()?, ui)?)
     }
 
     /// Asks the model, newly started.
-    pub fn answer<T>(
+    pub(super) fn answer<T>(
         &self,
         backend: Backend,
         ui: &Ui,
@@ -134,13 +98,4 @@ impl Model {
             }
         }
     }
-}
-
-/// The name a model gets from its folder.
-fn folder_name(dir: &Path) -> String {
-    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    real.file_name().map_or_else(
-        || "model".to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
 }

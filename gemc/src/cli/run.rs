@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io;
 
 use gem_runtime::cli::{Options, Parsed};
-use gem_runtime::text::Text;
 
 use super::model::{Backend, ModelArgs};
 use super::{Failure, Outcome, Run as Verb, Ui};
@@ -117,8 +116,9 @@ impl Verb for Run {
         };
         let model = self.model.compile()?;
         ui.note(&format!(
-            "uniform {} bits for {}",
-            self.model.formats.bits, model.target.name
+            "{} for {}",
+            self.model.formats.shown(),
+            model.target.name
         ));
         match self.backend {
             Backend::Rust => {
@@ -136,8 +136,7 @@ impl Verb for Run {
                 }
             }
             Backend::Jit | Backend::Interp => {
-                let vocabulary = model.loaded.graph.facts().vocab_size as u32;
-                let text = Text::open(&self.model.checkpoint, vocabulary)?;
+                let text = model.text()?;
                 let engine = model.engine(self.backend, ui)?.with_text(text);
                 ui.finish();
                 gem_runtime::cli::run(&engine, &options, io::stdin().lock(), io::stdout().lock())?;

@@ -125,6 +125,10 @@ impl Progress for Ui {
             None => {}
         }
     }
+
+    fn note(&self, line: &str) {
+        Self::note(self, line);
+    }
 }
 
 fn bar(what: &str, total: u64) -> ProgressBar {

@@ -3,18 +3,17 @@
 use std::fmt;
 
 use gem_runtime::protocol::Setup;
-use gem_runtime::text::Text;
 use serde::Serialize;
 
 use super::model::{Backend, Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::fake;
 use crate::import::Split;
-use crate::pipeline::Loaded;
 use crate::reference::{Activations, Reference};
+use crate::texts;
+use crate::verify;
 use crate::verify::candidate::{Candidate, Executor, Program};
 use crate::verify::report::{Figures, Report};
-use crate::verify::{self, Sequence, WINDOW};
 
 /// Compare a compiled model with the f32 reference
 #[derive(clap::Args, Debug)]
@@ -123,7 +122,8 @@ impl Run for Verify {
             rounding,
             ..
         } = &model;
-        let sequences = sequences(loaded, self.tokens)?;
+        let documents = texts::documents(loaded, Split::Evaluation, None, "to compare on")?;
+        let sequences = verify::windows(&documents, texts::window(loaded), self.tokens);
         let original = Reference::new(&loaded.graph, loaded.checkpoint.weights());
         let mut faked = original.clone();
         if self.weights == Weights::Quantised {
@@ -208,47 +208,6 @@ impl Verify {
         let f1 = above("macro-F1", self.min_f1, report.all.f1, -1.0);
         kl && top1 && f1
     }
-}
-
-/// The checkpoint's evaluation texts as sequences of ids: windows of running text, or whole texts with labels.
-fn sequences(loaded: &Loaded, tokens: usize) -> Result<Vec<Sequence>, Failure> {
-    let facts = loaded.graph.facts();
-    let dir = loaded.checkpoint.dir();
-    let classifies = facts.task == crate::graph::Task::SequenceClassification;
-    let text = Text::open(dir, facts.vocab_size as u32)?
-        .ok_or_else(|| Failure::Input(format!("{}: no tokenizer.json", dir.display()).into()))?;
-    let mut documents = Vec::new();
-    for (domain, records) in loaded.checkpoint.texts(Split::Evaluation)? {
-        for record in records {
-            let ids = if classifies {
-                text.tokenizer()
-                    .encode_cut(&record.text, facts.max_positions)?
-            } else {
-                text.tokenizer().encode_plain(&record.text)?
-            };
-            let label = record.label.map(|label| label as usize);
-            if !ids.is_empty() {
-                documents.push(Sequence {
-                    domain: domain.clone(),
-                    ids,
-                    label,
-                });
-            }
-        }
-    }
-    if documents.is_empty() {
-        let what = format!(
-            "{}: no text to compare on; allowed: evaluation/<domain>.jsonl",
-            dir.display()
-        );
-        return Err(Failure::Input(what.into()));
-    }
-    let window = if classifies {
-        facts.max_positions
-    } else {
-        WINDOW.min(facts.max_positions)
-    };
-    Ok(verify::windows(&documents, window, tokens))
 }
 
 /// The report for people.

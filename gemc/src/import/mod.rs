@@ -23,7 +23,7 @@ use safetensors::{StoredType, TensorFiles, first_not_finite};
 
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, nearest, shown};
-pub use texts::{Split, TextRecord, parse_record};
+pub use texts::{Split, TextRecord, parse_record, read as read_texts};
 pub use tokenizer::{GenerationConfig, TokenizerConfig, highest_id};
 
 const CONFIG: &str = "config.json";

@@ -12,7 +12,7 @@ pub enum JitError {
     /// A target of another architecture.
     #[error(
         "target `{target}` ({triple}) cannot run in this process, which is {host}; \
-         build for it instead, or choose `host`"
+         build a crate for it instead (`gemc build`), or choose `host`"
     )]
     Foreign {
         /// Name of the target.
@@ -31,7 +31,10 @@ pub enum JitError {
         missing: String,
     },
     /// The system does not let a process make memory executable.
-    #[error("this system forbids executable memory, so kernels cannot be compiled here: {0}")]
+    #[error(
+        "this system forbids executable memory, so kernels cannot be compiled in this process: {0}; \
+         a program built ahead (`--backend rust`) and the interpreter (`--backend interp`) need none"
+    )]
     Forbidden(#[source] io::Error),
     /// No address space.
     #[error("no memory for {bytes} bytes of machine code: {reason}")]

@@ -1,14 +1,17 @@
-//! A verified program to machine code in this process: the same sessions run it as a compiled or interpreted one.
+//! A verified program to machine code in this process: the same sessions run it as a compiled or interpreted one. And a
+//! checkpoint to a [`Model`] at run time.
 //!
 //! The code is made for the CPU at hand, whatever the target leaves unused, and computes the interpreter's bits. Its
 //! memory lives exactly as long as the program.
 
 mod code;
 mod error;
+mod model;
 #[cfg(test)]
 mod tests;
 
 pub use error::JitError;
+pub use model::{Model, OpenError, Options};
 
 use gem_runtime::abi::{self, Ctx, Entry, Part, ProgramShape, RoutingTap, Table, Units};
 
@@ -46,9 +49,13 @@ impl JitProgram {
     ///
     /// # Errors
     /// When the target is none of this machine, or the machine does not let code be made.
-    pub fn new(verified: &Verified, target: &Target) -> Result<Self, JitError> {
+    pub fn for_target(
+        verified: &Verified,
+        target: &Target,
+        effort: Effort,
+    ) -> Result<Self, JitError> {
         runs_here(target)?;
-        Self::with_effort(verified, Effort::default())
+        Self::with_effort(verified, effort)
     }
 
     /// Compiles a program for this machine, whatever it was lowered for.

@@ -33,12 +33,12 @@ fn targets_of_other_machines_are_refused() {
     let verified = program(2);
     let mut target = Target::host();
     target.triple = "riscv64gc-unknown-linux-gnu".to_owned();
-    let error = JitProgram::new(&verified, &target).unwrap_err();
+    let error = JitProgram::for_target(&verified, &target, Effort::Low).unwrap_err();
     assert!(matches!(error, JitError::Foreign { .. }), "{error}");
     assert!(error.to_string().contains("riscv64gc"), "{error}");
     for target in Target::all().into_iter().filter(|t| !t.runs_here()) {
         assert!(
-            JitProgram::new(&verified, &target).is_err(),
+            JitProgram::for_target(&verified, &target, Effort::Low).is_err(),
             "{}",
             target.name
         );
@@ -51,7 +51,7 @@ fn missing_features_are_named() {
     let mut target = Target::host();
     // No machine has both.
     target.features = vec!["avxvnni".to_owned(), "dotprod".to_owned()];
-    let error = JitProgram::new(&verified, &target).unwrap_err();
+    let error = JitProgram::for_target(&verified, &target, Effort::Low).unwrap_err();
     assert!(
         matches!(&error, JitError::Features { missing, .. } if !missing.is_empty()),
         "{error}"

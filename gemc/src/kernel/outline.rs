@@ -160,11 +160,7 @@ impl<'a> Writer<'a> {
                 Stmt::Let(v) => match &self.of.values.get(v.index())?.op {
                     Op::Load {
                         region, slot: None, ..
-                    } => {
-                        if !self.regions.contains(region) {
-                            self.regions.push(*region);
-                        }
-                    }
+                    } => self.reach(*region),
                     Op::Get(m) => self.share(*m)?,
                     Op::Load { .. }
                     | Op::Call(..)
@@ -188,6 +184,13 @@ impl<'a> Writer<'a> {
             }
         }
         Some(())
+    }
+
+    /// A region that the body reads.
+    fn reach(&mut self, region: ParamId) {
+        if !self.regions.contains(&region) {
+            self.regions.push(region);
+        }
     }
 
     /// A local that the body uses: one from outside, unless the body declared it.

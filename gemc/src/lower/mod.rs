@@ -446,11 +446,11 @@ impl<'a> Lowering<'a> {
     /// A sum that nothing fused: both inputs as rows.
     fn add(&mut self, id: NodeId, node: &Node) {
         let [a, b] = [node.inputs[0], node.inputs[1]].map(|n| self.values[&n]);
-        let spec = kernels::route::Combine {
+        let spec = kernels::combine::Combine {
             stride: a.stride,
             top_k: 1,
             modules: false,
-            base: kernels::route::Base::Always,
+            base: kernels::combine::Base::Always,
             residual: true,
             max_rows: self.max_rows,
         };

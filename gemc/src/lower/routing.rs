@@ -2,9 +2,11 @@
 
 use super::arena::Buffer;
 use super::kernels::attention::{Attention, Mask};
+use super::kernels::clusters::clusters;
+use super::kernels::combine::{Base, Combine};
 use super::kernels::dispatch::{self, Dispatch};
 use super::kernels::rope::Heads;
-use super::kernels::route::{self, Base, Combine, Router};
+use super::kernels::route::Router;
 use super::phases::{Arg, TapSpec, UnitCount};
 use super::{Lowering, VectorSource};
 use crate::graph::{Guard, Node, NodeId, Op, ScarMask, TensorId};
@@ -116,7 +118,7 @@ impl Lowering<'_> {
         let name = format!("clusters_{count}_x{}", x.stride);
         let kernel = self
             .phases
-            .kernel(&name, |_| route::clusters(count, x.stride, max_rows));
+            .kernel(&name, |_| clusters(count, x.stride, max_rows));
         let norms = VectorSource::SquaredNorms {
             tensor: centroids,
             rows: count,

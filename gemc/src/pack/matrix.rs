@@ -27,13 +27,17 @@ struct Job {
 /// In the cache: the three planes as they are in a file.
 const KIND: &str = "matrices";
 
-/// Writes record `index`: from the cache, or quantised now and kept there.
+/// Writes record `index`: as planned, from the cache, or quantised now and kept there.
 pub fn write<W: Write + Seek>(
     writer: &mut Writer<W>,
     index: usize,
     source: &MatrixSource,
     packer: &Packer<'_>,
 ) -> Result<(), Error> {
+    let planned = packer.plan.planes(&source.unit);
+    if let Some(planes) = planned.map_err(|e| Error::WeightFile(e.to_string()))? {
+        return writer.write(index, planes);
+    }
     let Some(cache) = packer.cache else {
         return quantise(source, packer, &mut |bytes| writer.write(index, bytes));
     };

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Cache, Key};
 use crate::graph::{Graph, Typed};
+use crate::plan::BitPlan;
 use crate::tensors::TensorSource;
 use layout::{Layout, Record, Source, VectorSource, vector_len};
 
@@ -41,6 +42,8 @@ pub struct Packer<'a> {
     pub weights: &'a dyn TensorSource,
     /// How they are rounded.
     pub rounding: Rounding,
+    /// Codes that were made before.
+    pub plan: &'a BitPlan,
     /// Where quantised matrices are kept.
     pub cache: Option<&'a Cache>,
 }

@@ -6,11 +6,16 @@ use std::io::{Seek, Write};
 use std::path::Path;
 
 use gem_runtime::format::Rounding;
-use gem_runtime::hex;
+use gem_runtime::{ModelInfo, hex};
 
-use super::{Manifest, Package, PackageError, Runtime, write};
+use super::{Form, Linkable, Manifest, Package, PackageError, Runtime, write, write_linkable};
 use crate::cache::{self, Cache, Key};
 use crate::emit;
+#[cfg(feature = "object")]
+use crate::emit::cranelift::{
+    Effort, Isa, compile,
+    object::{self, Contents, ObjectError},
+};
 use crate::facts;
 use crate::pack::{self, Origin, Packer};
 use crate::pipeline::{Compiled, Loaded};
@@ -50,20 +55,50 @@ impl Parts<'_> {
     /// # Errors
     /// [`PackageError::Io`] when a file of the checkpoint went away meanwhile.
     pub fn package(&self, runtime: Runtime) -> Result<Package, PackageError> {
-        let Self {
-            name,
-            loaded,
-            compiled,
-            plan,
-            target,
-            ..
-        } = *self;
         Ok(Package {
-            info: facts::model_info(name, loaded, plan, target, &compiled.layout),
-            sources: emit::rust::program(&compiled.program, target.level),
+            info: self.info(),
+            sources: emit::rust::program(&self.compiled.program, self.target.level),
             inputs: self.inputs()?,
             texts: self.texts()?,
             runtime,
+        })
+    }
+
+    /// Facts about the model.
+    #[must_use]
+    pub fn info(&self) -> ModelInfo {
+        let layout = &self.compiled.layout;
+        facts::model_info(self.name, self.loaded, self.plan, self.target, layout)
+    }
+
+    /// The model as an object file whose symbols begin with `prefix`.
+    ///
+    /// # Errors
+    /// When there is no machine code for the target.
+    #[cfg(feature = "object")]
+    pub fn object(&self, prefix: &str) -> Result<Vec<u8>, ObjectError> {
+        let isa = Isa::of_target(self.target, Effort::default())?;
+        let machine_code = compile(&self.compiled.program, &isa, false)?;
+        let contents = Contents {
+            program: self.compiled.program.program(),
+            info: &self.info(),
+            target: self.target,
+            prefix,
+        };
+        object::object(&machine_code, &isa, &contents)
+    }
+
+    /// What a folder for C programs is made from, with an object file of this model. Reads as [`Parts::package`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn linkable(&self, form: Form, object: Vec<u8>) -> Result<Linkable, PackageError> {
+        Ok(Linkable {
+            info: self.info(),
+            form,
+            object,
+            inputs: self.inputs()?,
+            texts: self.texts()?,
         })
     }
 
@@ -144,6 +179,7 @@ impl Parts<'_> {
             graph: &self.loaded.graph,
             weights: self.loaded.checkpoint.weights(),
             rounding: self.rounding,
+            plan: self.plan,
             cache: self.cache,
         };
         packer.write(to, self.origin(), &self.compiled.layout, progress)
@@ -159,7 +195,27 @@ impl Parts<'_> {
         package: &Package,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Manifest, PackageError> {
-        write(dir, package, |file| {
+        let manifest = write(dir, package, |file| {
+            self.write_weights(file, progress)?;
+            Ok::<(), PackageError>(())
+        })?;
+        if let Some(cache) = self.cache {
+            cache.trim();
+        }
+        Ok(manifest)
+    }
+
+    /// Writes a folder for C programs, weights included; `progress` as in [`Parts::write_weights`].
+    ///
+    /// # Errors
+    /// As of [`write`].
+    pub fn write_linkable(
+        &self,
+        dir: &Path,
+        linkable: &Linkable,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Manifest, PackageError> {
+        write_linkable(dir, linkable, |file| {
             self.write_weights(file, progress)?;
             Ok(())
         })

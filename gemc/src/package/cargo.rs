@@ -85,7 +85,8 @@ strip = true
     )
 }
 
-fn dependency(runtime: &Runtime) -> String {
+/// Where the runtime is, as fields of a dependency.
+pub fn dependency(runtime: &Runtime) -> String {
     match runtime {
         Runtime::Embedded => r#"path = "gem-runtime""#.to_owned(),
         Runtime::Version(version) => format!("version = {}", quoted(version)),

@@ -65,6 +65,17 @@ pub enum PackageError {
         /// Why it did not start.
         source: std::io::Error,
     },
+    /// The toolchain is for other machines only.
+    #[error(
+        "the Rust toolchain has no standard library for {triple}; `rustup target add {triple}` installs it; cargo says:\n\
+         {output}"
+    )]
+    NoStd {
+        /// The Rust target.
+        triple: String,
+        /// The last lines cargo wrote.
+        output: String,
+    },
     /// Cargo ran and failed.
     #[error("building the program failed; cargo says:\n{output}")]
     Cargo {

@@ -9,7 +9,7 @@ use gem_runtime::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Files, Package, PackageError, WEIGHTS};
+use super::{About, Files, PackageError, WEIGHTS};
 use crate::cache::digest_of;
 
 /// The value of [`Manifest::tool`].
@@ -26,7 +26,7 @@ pub struct Manifest {
     pub name: String,
     /// The device it was compiled for.
     pub target: String,
-    /// Hash of the plan, as in the weight file.
+    /// Hash of the plan, as in the weight file; empty without one.
     pub plan_hash: String,
     /// SHA-256 of the input files, by name.
     pub inputs: BTreeMap<String, String>,
@@ -36,24 +36,36 @@ pub struct Manifest {
 
 impl Manifest {
     pub(super) fn new(
-        package: &Package,
+        about: About<'_>,
         files: &Files,
         weights: &Path,
     ) -> Result<Self, PackageError> {
-        let mut outputs: BTreeMap<String, String> = files
-            .iter()
-            .map(|(path, bytes)| (path.clone(), hash_bytes(bytes)))
-            .collect();
-        outputs.insert(WEIGHTS.to_owned(), hash_file(weights)?);
-        Ok(Self {
+        let (name, target) = (&about.info.name, &about.info.target);
+        let plan_hash = hex(&about.info.plan_hash);
+        let mut manifest = Self::of_files(files, about.inputs.clone(), name, target, plan_hash);
+        manifest
+            .outputs
+            .insert(WEIGHTS.to_owned(), hash_file(weights)?);
+        Ok(manifest)
+    }
+
+    pub(super) fn of_files(
+        files: &Files,
+        inputs: BTreeMap<String, String>,
+        name: &str,
+        target: &str,
+        plan_hash: String,
+    ) -> Self {
+        let hash = |(path, bytes): (&String, &Vec<u8>)| (path.clone(), hash_bytes(bytes));
+        Self {
             tool: TOOL.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            name: package.info.name.to_string(),
-            target: package.info.target.to_string(),
-            plan_hash: hex(&package.info.plan_hash),
-            inputs: package.inputs.clone(),
-            outputs,
-        })
+            name: name.to_owned(),
+            target: target.to_owned(),
+            plan_hash,
+            inputs,
+            outputs: files.iter().map(hash).collect(),
+        }
     }
 
     /// Reads the manifest of a folder; `None` when there is none that gemc wrote.

@@ -7,6 +7,7 @@ mod assemble;
 mod cargo;
 mod error;
 mod folder;
+mod linkable;
 mod lock;
 mod manifest;
 mod program;
@@ -14,6 +15,7 @@ mod runtime;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod text_runtime;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,8 +25,10 @@ use gem_runtime::ModelInfo;
 
 pub use assemble::Parts;
 pub use error::PackageError;
+pub use linkable::{Form, HEADER, HEADER_NAME, Linkable};
 pub use manifest::{Manifest, hash_bytes, hash_file};
 pub use program::Builder;
+pub use text_runtime::{LIBRARY, write_runtime};
 
 /// Name of the weight file in a package.
 pub const WEIGHTS: &str = "model.gemw";
@@ -79,31 +83,46 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// # Errors
 /// When two parts claim one path, or a generated source does not parse.
 pub fn render(package: &Package) -> Result<Files, PackageError> {
-    let mut files = Files::new();
-    let mut add = |path: String, bytes: Vec<u8>| match files.insert(path.clone(), bytes) {
-        None => Ok(()),
-        Some(_) => Err(PackageError::Clash { path }),
-    };
     let name = package.crate_name();
-    add("Cargo.toml".to_owned(), cargo::manifest(package).into())?;
-    add(
-        "Cargo.lock".to_owned(),
-        lock::lock(&name, &package.runtime).into(),
-    )?;
-    add("src/lib.rs".to_owned(), sources::lib(package)?.into())?;
-    add("src/main.rs".to_owned(), sources::main(&name).into())?;
-    for (path, text) in &package.sources {
-        add(path.clone(), text.clone().into())?;
-    }
-    for (path, bytes) in &package.texts {
-        add(path.clone(), bytes.clone())?;
-    }
-    if package.runtime == Runtime::Embedded {
-        for (path, text) in runtime::files()? {
-            add(format!("gem-runtime/{path}"), text.into())?;
+    let own = [
+        ("Cargo.toml", cargo::manifest(package)),
+        ("Cargo.lock", lock::lock(&name, &package.runtime)),
+        ("src/lib.rs", sources::lib(package)?),
+        ("src/main.rs", sources::main(&name)),
+    ];
+    let own = own.map(|(path, text)| (path.to_owned(), text));
+    let runtime = match package.runtime {
+        Runtime::Embedded => runtime::files()?,
+        Runtime::Version(_) | Runtime::Path(_) => Vec::new(),
+    };
+    let runtime = runtime
+        .into_iter()
+        .map(|(path, text)| (format!("gem-runtime/{path}"), text));
+    let sources = package.sources.iter().cloned();
+    let texts = own.into_iter().chain(sources).chain(runtime);
+    let texts = texts.map(|(path, text)| (path, text.into_bytes()));
+    files(texts.chain(package.texts.iter().cloned()))
+}
+
+/// Files of different paths.
+///
+/// # Errors
+/// [`PackageError::Clash`].
+fn files(all: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Files, PackageError> {
+    let mut files = Files::new();
+    for (path, bytes) in all {
+        if files.insert(path.clone(), bytes).is_some() {
+            return Err(PackageError::Clash { path });
         }
     }
     Ok(files)
+}
+
+/// What the manifest says of a folder beside its files.
+#[derive(Clone, Copy, Debug)]
+struct About<'a> {
+    info: &'a ModelInfo,
+    inputs: &'a BTreeMap<String, String>,
 }
 
 /// Writes a package to a folder. `weights` writes the weight file.
@@ -120,13 +139,43 @@ pub fn write<E>(
 where
     E: From<PackageError>,
 {
-    let files = render(package)?;
+    let about = About {
+        info: &package.info,
+        inputs: &package.inputs,
+    };
+    write_files(dir, about, &render(package)?, weights)
+}
+
+/// Writes a folder for C programs, as [`write`] writes a crate.
+///
+/// # Errors
+/// As there.
+pub fn write_linkable<E>(
+    dir: &Path,
+    linkable: &Linkable,
+    weights: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<Manifest, E>
+where
+    E: From<PackageError>,
+{
+    write_files(dir, linkable.about(), &linkable.render()?, weights)
+}
+
+fn write_files<E>(
+    dir: &Path,
+    about: About<'_>,
+    files: &Files,
+    weights: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<Manifest, E>
+where
+    E: From<PackageError>,
+{
     let staging = folder::Staging::new(dir)?;
-    for (path, bytes) in &files {
+    for (path, bytes) in files {
         staging.write(path, bytes)?;
     }
     weights(&mut staging.create(WEIGHTS)?)?;
-    let manifest = Manifest::new(package, &files, &staging.path(WEIGHTS))?;
+    let manifest = Manifest::new(about, files, &staging.path(WEIGHTS))?;
     staging.write(MANIFEST, manifest.to_json().as_bytes())?;
     staging.commit()?;
     Ok(manifest)

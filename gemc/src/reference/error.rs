@@ -50,6 +50,14 @@ pub enum ReferenceError {
         /// Its path.
         origin: String,
     },
+    /// A bias was to be replaced of a node that has none.
+    #[error("{node} ({origin}) has no bias")]
+    NoBias {
+        /// The node.
+        node: NodeId,
+        /// Its path.
+        origin: String,
+    },
     /// Replacement weights of the wrong size.
     #[error("weights of {node} ({origin}): expected {expected} values, found {found}")]
     WeightCount {

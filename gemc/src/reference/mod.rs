@@ -9,12 +9,14 @@
 
 mod attention;
 mod batch;
+mod bias;
 mod error;
 mod exec;
 mod linear;
 mod logits;
 mod math;
 mod matmul;
+mod moments;
 mod ops;
 mod options;
 mod records;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 pub use batch::Batch;
 pub use error::ReferenceError;
 pub use logits::{Logits, logits};
+pub use moments::add_second_moments;
 pub use options::{Activations, OutputRows, RoutingSource, RunOptions};
 pub use records::{ClusterIds, Decisions, NEAR_TIE, RouterRule, RoutingRecords, SiteRouting};
 pub use router::Dispatch;

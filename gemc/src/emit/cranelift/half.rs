@@ -24,18 +24,18 @@ impl Emitter<'_> {
             self.ins().uwiden_low(b),
             self.ins().uwiden_high(b),
         ];
-        Segments::of(words.map(|word| self.to_float(word)))
+        Segments::of(words.map(|word| self.single_of(word)))
     }
 
     /// To nearest, ties to even.
     pub(super) fn float_to_half(&mut self, floats: Segments) -> Segments {
-        let words = self.zip([floats], |e, [x]| e.to_half(x));
+        let words = self.zip([floats], |e, [x]| e.half_of(x));
         let low = self.ins().unarrow(words.at(0), words.at(1));
         Segments::of([low, self.ins().unarrow(words.at(2), words.at(3))])
     }
 
     /// Lanes of 32 bits that hold halves.
-    fn to_float(&mut self, half: Value) -> Value {
+    fn single_of(&mut self, half: Value) -> Value {
         let (magnitude_bits, sign_bit) = (self.words(0x7fff), self.words(0x8000));
         let (thirteen, sixteen) = (self.int(13), self.int(16));
         let magnitude = self.ins().band(half, magnitude_bits);
@@ -74,7 +74,7 @@ impl Emitter<'_> {
     }
 
     /// The half in the low bits of each lane.
-    fn to_half(&mut self, float: Value) -> Value {
+    fn half_of(&mut self, float: Value) -> Value {
         let bits = self.cast(types::I32X4, float);
         let sign_bit = self.words(0x8000_0000);
         let sign = self.ins().band(bits, sign_bit);

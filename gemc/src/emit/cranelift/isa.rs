@@ -116,8 +116,7 @@ impl Isa {
         };
         let triple = triple.ok_or_else(architecture)?;
         let mut builder = isa::lookup(triple).map_err(|_| architecture())?;
-        let named = target.level.features().split(',');
-        for feature in named.chain(target.features.iter().map(String::as_str)) {
+        for feature in target.all_features() {
             let settings = SETTINGS.iter().find(|(name, _)| *name == feature);
             for setting in settings.map_or(&[][..], |(_, settings)| settings) {
                 builder.enable(setting).map_err(setting_fault)?;
@@ -148,6 +147,12 @@ impl Isa {
     #[cfg(any(feature = "jit", feature = "object"))]
     pub(crate) fn shared(&self) -> OwnedTargetIsa {
         self.inner.clone()
+    }
+
+    /// The system it is for.
+    #[cfg(feature = "object")]
+    pub(super) fn triple(&self) -> &target_lexicon::Triple {
+        self.inner.triple()
     }
 
     /// Name of the architecture, as in triples.

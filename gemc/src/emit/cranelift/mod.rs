@@ -49,11 +49,15 @@ pub fn define<M: Module>(
     let mut functions = BTreeMap::new();
     for (&id, code) in &compiled.kernels {
         let place = |module: &mut M| {
-            let function = module.declare_function(&name(id, code), linkage, &signature)?;
-            module.define_function_bytes(function, code.alignment, &code.bytes, &[])?;
-            Ok(function)
+            let function = module
+                .declare_function(&name(id, code), linkage, &signature)
+                .map_err(Box::new)?;
+            module
+                .define_function_bytes(function, code.alignment, &code.bytes, &[])
+                .map_err(Box::new)?;
+            Ok::<FuncId, EmitError>(function)
         };
-        functions.insert(id, place(module).map_err(Box::new)?);
+        functions.insert(id, place(module)?);
     }
     Ok(functions)
 }

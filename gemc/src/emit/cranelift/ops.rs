@@ -65,7 +65,7 @@ impl Emitter<'_> {
         let (segment, count) = shape(ty);
         match op {
             Op::ToFloat(_) => self.zip([a[0]], |e, [x]| e.ins().fcvt_from_sint(segment, x)),
-            Op::ToInt(_) => self.zip([a[0]], |e, [x]| e.to_int(x)),
+            Op::ToInt(_) => self.zip([a[0]], |e, [x]| e.int_of(x)),
             Op::Bits(..) if !ty.is_vector() => {
                 let bits = |e: &mut Self, [x]: [Value; 1]| {
                     e.ins().bitcast(segment, MemFlagsData::new(), x)
@@ -148,7 +148,7 @@ impl Emitter<'_> {
     }
 
     /// To nearest, ties to even; operands beyond ±2^30 are excluded, so how conversions saturate does not matter.
-    fn to_int(&mut self, x: Value) -> Value {
+    fn int_of(&mut self, x: Value) -> Value {
         let vector = self.b.func.dfg.value_type(x).is_vector();
         match self.features {
             Features::X86 { .. } if vector => {
@@ -158,7 +158,7 @@ impl Emitter<'_> {
             // The scalar conversion checks its operand; that of a vector does not.
             Features::X86 { .. } => {
                 let lanes = self.ins().scalar_to_vector(types::F32X4, x);
-                let lanes = self.to_int(lanes);
+                let lanes = self.int_of(lanes);
                 self.ins().extractlane(lanes, 0)
             }
             Features::Arm { .. } => {

@@ -214,10 +214,10 @@ fn objects_need_no_symbol() {
     for target in ["x86-64-v3", "x86-64-v4-vnni", "aarch64", "aarch64-dotprod"] {
         let isa = isa(target, &[], Effort::Low);
         let compiled = compile(&verified, &isa, false).unwrap();
-        let bytes = object::object(&compiled, &isa).unwrap();
-        assert_eq!(bytes, object::object(&compiled, &isa).unwrap());
+        let bytes = object::kernels(&compiled, &isa).unwrap();
+        assert_eq!(bytes, object::kernels(&compiled, &isa).unwrap());
         let symbols = elf_symbols(&bytes);
-        let exported = |name: &String| name.starts_with(object::SYMBOL_PREFIX);
+        let exported = |name: &String| name.starts_with(object::KERNEL_PREFIX);
         let defined: Vec<_> = symbols
             .iter()
             .filter(|(name, defined)| *defined && exported(name))

@@ -7,15 +7,15 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::code::Code;
+use super::env::{Env, memory_function};
 use super::liveness::Fate;
-use super::printer::{Leaves, Printer};
+use super::printer::Printer;
 use super::text;
 use super::uses::Uses;
 use crate::kernel::outline::Outlined;
 use crate::kernel::verify::KernelInfo;
 use crate::kernel::{
-    Block, Elem, Extent, Kernel, KernelId, Op, Param, ParamId, Program, Space, Stmt, Ty, ValueId,
-    VarId,
+    Block, Elem, Extent, Kernel, KernelId, Param, ParamId, Program, Space, Stmt, ValueId, VarId,
 };
 
 /// Why the kernel's one unsafe block is sound.
@@ -114,109 +114,6 @@ fn used(used: bool, name: &str) -> Ident {
         format_ident!("{name}")
     } else {
         format_ident!("_{name}")
-    }
-}
-
-/// What a body needs bound, found out while it is printed.
-#[derive(Debug, Default)]
-struct Env {
-    /// Names of parameters, and whether the body refers to them.
-    params: Vec<(Option<Ident>, bool)>,
-    row_count: Option<Ident>,
-    output_count: Option<Ident>,
-    context: Option<Ident>,
-    unit: bool,
-    ctx: bool,
-    args: bool,
-    /// Names for sizes, fixed before the body so that nothing else takes them.
-    sizes: Option<[Ident; 3]>,
-}
-
-impl Env {
-    fn param(&mut self, p: ParamId) -> Ident {
-        let (name, used) = &mut self.params[p.index()];
-        *used = true;
-        name.clone()
-            .unwrap_or_else(|| format_ident!("{}", p.to_string()))
-    }
-
-    fn size(&mut self, which: usize) -> Ident {
-        let names = self.sizes.clone();
-        let name = names.map_or_else(
-            || format_ident!("size{which}"),
-            |names| names[which].clone(),
-        );
-        let slot = [
-            &mut self.row_count,
-            &mut self.output_count,
-            &mut self.context,
-        ];
-        if let Some(slot) = slot.into_iter().nth(which) {
-            *slot = Some(name.clone());
-        }
-        name
-    }
-
-    /// `region.at::<bytes>(index)`, of a slot where there are slots.
-    fn place(
-        &mut self,
-        region: ParamId,
-        slot: Option<Code>,
-        index: &Code,
-        ty: Ty,
-        method: &str,
-    ) -> TokenStream {
-        let name = self.param(region);
-        let method = format_ident!("{method}");
-        let bytes = Literal::u32_unsuffixed(ty.bytes());
-        let index = index.alone();
-        let slot = slot.map(|slot| {
-            let slot = slot.alone();
-            quote!(.slot(#slot))
-        });
-        quote!(#name #slot.#method::<#bytes>(#index))
-    }
-}
-
-/// Where loads and stores of a type live: `k` for scalars, the level for vectors.
-fn memory_function(verb: &str, ty: Ty) -> TokenStream {
-    let name = format_ident!("{verb}_{}", ty.name());
-    if ty.is_vector() {
-        quote!(s::#name)
-    } else {
-        quote!(k::#name)
-    }
-}
-
-impl Leaves for Env {
-    fn hint(&self, op: &Op) -> Option<String> {
-        match op {
-            Op::Load { region, .. } => Some(self.params[region.index()].0.as_ref()?.to_string()),
-            _ => None,
-        }
-    }
-
-    fn leaf(&mut self, op: &Op, ty: Ty, operand: &mut dyn FnMut(ValueId) -> Code) -> Option<Code> {
-        let name = match op {
-            Op::Scalar(p) => self.param(*p),
-            Op::RowCount => self.size(0),
-            Op::OutputCount => self.size(1),
-            Op::Context => self.size(2),
-            Op::Load {
-                region,
-                slot,
-                index,
-                ..
-            } => {
-                let slot = slot.map(&mut *operand);
-                let index = operand(*index);
-                let place = self.place(*region, slot, &index, ty, "at");
-                let load = memory_function("load", ty);
-                return Some(Code::atom(quote!(#load(#place))));
-            }
-            _ => return None,
-        };
-        Some(Code::atom(quote!(#name)))
     }
 }
 

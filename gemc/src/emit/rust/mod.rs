@@ -6,6 +6,7 @@
 //! ranges exclude wrapping, so that a build with overflow checks tests those proofs, and as a wrapping method elsewhere.
 
 mod code;
+mod env;
 mod function;
 mod kernel;
 mod liveness;

@@ -3,6 +3,8 @@
 //! Positions are taken in fixed chunks of 256. Each chunk gives its maximum, its sum of exponentials and its weighted
 //! values; chunks are merged in order. The result so depends on the row alone, not on how a step was cut.
 
+mod output;
+
 use super::vector::{LANES, affine, chunk_index};
 use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
@@ -48,6 +50,13 @@ struct Regions {
     scores: ParamId,
     visible: Option<ParamId>,
     head: Option<ParamId>,
+}
+
+/// Positions that are attended to together.
+#[derive(Clone, Copy)]
+struct Span {
+    base: ValueId,
+    count: ValueId,
 }
 
 /// The row's running result.
@@ -140,7 +149,8 @@ impl Attention {
             let none = b.i32(0);
             let rest = b.max(rest, none);
             let count = b.min(rest, chunk_size);
-            self.chunk(b, &r, &u, exp, base, count, &running);
+            let span = Span { base, count };
+            self.chunk(b, &r, &u, exp, span, &running);
         });
         self.store(&mut b, &r, row, head, &running);
         b.finish()
@@ -183,7 +193,8 @@ impl Attention {
         );
         let scores = b.local("scores", Elem::F32, CHUNK as i64);
         let visible = self.mask.map(|_| b.local("seen", Elem::I32, CHUNK as i64));
-        let head = (self.head_dim % LANES != 0).then(|| b.local("head", Elem::F32, padded as i64));
+        let head = (!self.head_dim.is_multiple_of(LANES))
+            .then(|| b.local("head", Elem::F32, padded as i64));
         Regions {
             q,
             k,
@@ -204,15 +215,15 @@ impl Attention {
         r: &Regions,
         u: &Unit,
         exp: &FunctionRef,
-        base: ValueId,
-        count: ValueId,
+        span: Span,
         running: &Running,
     ) {
+        let Span { base, count } = span;
         let Some(seen) = r.visible else {
             self.attend(b, r, u, exp, count, running, |b, j| b.add(base, j));
             return;
         };
-        let n = self.collect(b, r, u, seen, base, count);
+        let n = self.collect(b, r, u, seen, span);
         let zero = b.i32(0);
         let any = b.cmp(Cmp::Gt, n, zero);
         b.if_(
@@ -231,9 +242,9 @@ impl Attention {
         r: &Regions,
         u: &Unit,
         seen: ParamId,
-        base: ValueId,
-        count: ValueId,
+        span: Span,
     ) -> ValueId {
+        let Span { base, count } = span;
         let zero = b.i32(0);
         let n = b.named_var("n", zero);
         let own: Vec<(ParamId, ValueId)> = [r.tags, r.clusters]
@@ -436,59 +447,5 @@ impl Attention {
             }
         });
         sums.into_iter().map(|sum| b.get(sum)).collect()
-    }
-
-    /// Divides by the sum and writes the head's real columns; the last head zeroes the row's padding.
-    fn store(
-        &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        row: ValueId,
-        head: ValueId,
-        running: &Running,
-    ) {
-        let total = b.get(running.sum);
-        let total = b.splat(total);
-        let start = affine(b, row, self.stride, 0);
-        let column = affine(b, head, self.head_dim, 0);
-        let to = b.add(start, column);
-        for (chunk, &out) in running.values.iter().enumerate() {
-            let value = b.get(out);
-            let value = b.div(value, total);
-            match r.head {
-                None => {
-                    let index = affine(b, to, 1, chunk * LANES);
-                    b.store(r.y, index, value);
-                }
-                Some(local) => {
-                    let index = b.i32((chunk * LANES) as i32);
-                    b.store(local, index, value);
-                }
-            }
-        }
-        if let Some(local) = r.head {
-            b.for_n(self.head_dim as i32, |b, i| {
-                let value = b.load(Ty::F32, local, i);
-                let index = b.add(to, i);
-                b.store(r.y, index, value);
-            });
-        }
-        let end = self.heads * self.head_dim;
-        if end < self.stride {
-            let last = b.i32(self.heads as i32 - 1);
-            let is_last = b.cmp(Cmp::Eq, head, last);
-            b.if_(
-                is_last,
-                |b| {
-                    let zero = b.f32(0.0);
-                    b.for_n((self.stride - end) as i32, |b, i| {
-                        let index = affine(b, i, 1, end);
-                        let index = b.add(start, index);
-                        b.store(r.y, index, zero);
-                    });
-                },
-                |_| {},
-            );
-        }
     }
 }

@@ -3,7 +3,9 @@
 //! A kernel's name says operation, shape and format, and is its key: equal kernels are shared by all layers.
 
 pub mod attention;
+pub mod clusters;
 pub mod codes;
+pub mod combine;
 pub mod dispatch;
 pub mod dot;
 pub mod embed;

@@ -163,7 +163,7 @@ impl Norm {
             b.set(acc, after);
         };
         b.for_(first, chunks, |b, chunk| step(b, chunk, None));
-        if self.cols % LANES > 0 {
+        if !self.cols.is_multiple_of(LANES) {
             let mask = b.i32_lanes(std::array::from_fn(|lane| {
                 if lane < self.cols % LANES { -1 } else { 0 }
             }));

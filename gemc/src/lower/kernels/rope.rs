@@ -273,7 +273,7 @@ impl Heads {
         len: usize,
         body: impl Fn(&mut KernelBuilder, ValueId, Ty),
     ) {
-        if len % LANES == 0 {
+        if len.is_multiple_of(LANES) {
             b.for_n((len / LANES) as i32, |b, chunk| {
                 let index = affine(b, chunk, LANES, 0);
                 body(b, index, Ty::F32x16);

@@ -55,7 +55,7 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
     let flag = pool.pick(b, Ty::Bool);
     let at = k.i32(b.below(49) as i32);
     let kept = k.load(Ty::I32x16, scratch, at);
-    pool.add(&mut k, kept);
+    pool.add(&k, kept);
     k.if_(
         flag,
         |k| {
@@ -69,7 +69,7 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
         },
     );
     let last = k.get(acc);
-    pool.add(&mut k, last);
+    pool.add(&k, last);
     let unit = k.unit();
     let base = k.mul_const(unit, UNIT_WORDS);
     k.comment("what every unit leaves");

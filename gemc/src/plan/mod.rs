@@ -1,11 +1,18 @@
-//! Which format each quantised unit gets. A uniform format is a plan too.
+//! Which format each quantised unit gets, and its codes where they were made before. A uniform format is a plan too.
 
-use std::collections::BTreeMap;
+pub mod codes;
+pub mod file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use gem_runtime::format::Codec;
 use sha2::{Digest, Sha256};
 
 use crate::graph::{Graph, NodeId, Op};
+use codes::{Codes, CodesError, Digest as CodesDigest};
 
 /// What can be wrong with a bit-width.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +33,25 @@ const UNIFORM: &[(&str, Codec)] = &[
     ("2.25", Codec::N2),
 ];
 
+/// The uniform format unless another is asked for, as [`BitPlan::parse_bits`] takes it.
+pub const DEFAULT_BITS: &str = "4.25";
+
+/// A plan that was made for another graph.
+#[derive(Debug, thiserror::Error)]
+#[error("the plan is for another checkpoint: it {what} `{unit}`")]
+pub struct OtherGraph {
+    what: &'static str,
+    unit: String,
+}
+
 /// Format by unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct BitPlan {
     formats: BTreeMap<String, Codec>,
+    /// Of units that are not rounded when the model is built.
+    codes: BTreeMap<String, CodesDigest>,
+    /// Where those are.
+    store: Option<Arc<Codes>>,
 }
 
 impl BitPlan {
@@ -37,7 +59,22 @@ impl BitPlan {
     #[must_use]
     pub fn uniform<S>(graph: &Graph<S>, codec: Codec) -> Self {
         let formats = units(graph).into_iter().map(|u| (u.name, codec)).collect();
-        Self { formats }
+        Self {
+            formats,
+            codes: BTreeMap::new(),
+            store: None,
+        }
+    }
+
+    /// The planes of a unit that were made before; `None` when it is to be rounded now.
+    ///
+    /// # Errors
+    /// When the plan has codes of the unit and its file does not.
+    pub fn planes(&self, unit: &str) -> Result<Option<&[u8]>, CodesError> {
+        match (self.codes.get(unit), &self.store) {
+            (Some(digest), Some(store)) => store.planes(unit, digest).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The uniform plan that `--bits` names.
@@ -60,10 +97,29 @@ impl BitPlan {
         Ok(Self::uniform(graph, codec))
     }
 
+    /// Whether the plan has a format for every quantised unit of the graph, and for nothing else.
+    ///
+    /// # Errors
+    /// Naming the first unit that one of them lacks.
+    pub fn check<S>(&self, graph: &Graph<S>) -> Result<(), OtherGraph> {
+        let units: BTreeSet<String> = units(graph).into_iter().map(|u| u.name).collect();
+        let other = |what, unit: &String| {
+            let unit = unit.clone();
+            Err(OtherGraph { what, unit })
+        };
+        if let Some(unit) = units.iter().find(|unit| !self.formats.contains_key(*unit)) {
+            return other("lacks", unit);
+        }
+        match self.formats.keys().find(|unit| !units.contains(*unit)) {
+            Some(unit) => other("names", unit),
+            None => Ok(()),
+        }
+    }
+
     /// The format of a unit.
     ///
     /// # Panics
-    /// When the unit is not of the graph that the plan was made for; `gemc` checks a plan's hash before.
+    /// When the unit is not of the graph that the plan was made for; see [`BitPlan::check`].
     #[must_use]
     pub fn codec(&self, unit: &str) -> Codec {
         *self
@@ -78,6 +134,9 @@ impl BitPlan {
         let mut hasher = Sha256::new();
         for (unit, codec) in &self.formats {
             hasher.update(format!("{unit}={codec:?}\n"));
+            if let Some(digest) = self.codes.get(unit) {
+                hasher.update(digest);
+            }
         }
         hasher.finalize().into()
     }

@@ -1,0 +1,123 @@
+//! A program with its weights and tokenizer, and sessions of it.
+
+use std::ffi::{c_char, c_int};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::failure::{exclusive, report, shared, string};
+use crate::c::{Linked, Program};
+use crate::model::{Engine, Model as _};
+use crate::session::{Session, SessionOptions};
+
+/// A program with weights and tokenizer.
+#[derive(Debug)]
+pub struct Text(pub(super) Arc<Engine>);
+
+/// A sequence with its threads.
+#[derive(Debug)]
+pub struct TextSession {
+    // Dropped before the engine it borrows.
+    pub(super) session: Session<'static>,
+    _engine: Arc<Engine>,
+}
+
+/// Joins a program with the weights at a path, and with the tokenizer beside them.
+///
+/// # Safety
+/// As `gem_text.h` says: `program` is an object's table, `path` a string, `text` takes a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_text_open(
+    text: *mut *mut Text,
+    program: *const Program,
+    path: *const c_char,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let open = || unsafe {
+        let out = exclusive(text)?;
+        let program = Linked::new(shared(program)?)?;
+        let info = program.info().clone();
+        let path = Path::new(string(path)?);
+        let engine = Engine::open(info, Box::new(program), path)?;
+        *out = Box::into_raw(Box::new(Text(Arc::new(engine))));
+        Ok(())
+    };
+    report(open())
+}
+
+/// Lets a model go; sessions keep what they use of it.
+///
+/// # Safety
+/// `text` is null, or came from [`gem_text_open`] and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_text_close(text: *mut Text) {
+    if !text.is_null() {
+        // SAFETY: it was a box, and the caller gives it back.
+        drop(unsafe { Box::from_raw(text) });
+    }
+}
+
+/// Starts a session; 0 stands for the default context and for all threads.
+///
+/// # Safety
+/// `session` takes a pointer; `text` is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_session_open(
+    session: *mut *mut TextSession,
+    text: *const Text,
+    context: u32,
+    threads: u32,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let open = || unsafe {
+        let out = exclusive(session)?;
+        let engine = Arc::clone(&shared(text)?.0);
+        let options = SessionOptions {
+            context: (context > 0).then_some(context),
+            threads: (threads > 0).then_some(threads as usize),
+        };
+        let borrowed: *const Engine = &*engine;
+        // SAFETY: the engine stays where it is as long as `engine` lives, which is dropped after the session.
+        let session = (*borrowed).session(options)?;
+        let session = TextSession {
+            session,
+            _engine: engine,
+        };
+        *out = Box::into_raw(Box::new(session));
+        Ok(())
+    };
+    report(open())
+}
+
+/// Ends a session.
+///
+/// # Safety
+/// `session` is null, or came from [`gem_session_open`] and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_session_close(session: *mut TextSession) {
+    if !session.is_null() {
+        // SAFETY: it was a box, and the caller gives it back.
+        drop(unsafe { Box::from_raw(session) });
+    }
+}
+
+/// Forgets all tokens.
+///
+/// # Safety
+/// `session` is null or open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_session_reset(session: *mut TextSession) {
+    // SAFETY: the caller's promise.
+    if let Some(session) = unsafe { session.as_mut() } {
+        session.session.reset();
+    }
+}
+
+/// Tokens a session holds.
+///
+/// # Safety
+/// `session` is null or open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_session_position(session: *const TextSession) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { session.as_ref() }.map_or(0, |session| session.session.position())
+}

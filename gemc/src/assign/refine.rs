@@ -1,0 +1,176 @@
+//! A plan -> a better one by measured KL.
+//!
+//! Slopes of single groups in an otherwise perfect model miss how errors of one layer meet those of others. Here every
+//! group of the plan is moved by one format, all else as planned, and what that does to the KL of the whole is its slope
+//! from then on.
+
+use std::collections::BTreeMap;
+
+use gem_runtime::format::Codec;
+
+use super::Formats;
+use super::predict::Predictor;
+use crate::progress::Progress;
+use crate::reference::{Reference, ReferenceError};
+use crate::sensitivity::{Judge, Ladder, UnitInfo};
+
+/// How much of a new slope is believed at once: measured differences of small KLs are noisy, and slopes move with the plan.
+const TRUST: f64 = 0.7;
+
+/// A plan that was measured.
+#[derive(Clone, Debug)]
+pub struct Refined {
+    /// Formats by unit.
+    pub formats: Formats,
+    /// Measured KL, routing forced.
+    pub kl: f64,
+    /// Measured KL of the plan it started from.
+    pub start_kl: f64,
+    /// Rounds that lowered it.
+    pub gains: usize,
+    /// Every plan that was tried: name, KL predicted before it was measured, and measured.
+    pub trials: Vec<(String, f64, f64)>,
+}
+
+/// Measures a selection.
+///
+/// # Errors
+/// Never for units of the ladder's reference.
+pub fn measured(
+    reference: &Reference,
+    units: &[UnitInfo],
+    ladder: &Ladder<'_>,
+    formats: &[Codec],
+    judge: &Judge,
+) -> Result<(Reference, f64), ReferenceError> {
+    let mut candidate = reference.clone();
+    for (unit, codec) in units.iter().zip(formats) {
+        ladder.apply(&mut candidate, unit, *codec)?;
+    }
+    let kl = judge
+        .judge(&candidate, crate::graph::NodeId(0), true)?
+        .mean();
+    Ok((candidate, kl))
+}
+
+/// Lowers the measured KL of a plan under its budget in at most so many rounds.
+///
+/// # Errors
+/// Never for units of the ladder's reference.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call site; each is a stage's own result"
+)]
+pub fn refine(
+    reference: &Reference,
+    units: &[UnitInfo],
+    ladder: &Ladder<'_>,
+    judge: &Judge,
+    predictor: &mut Predictor,
+    budget: u64,
+    rounds: usize,
+    progress: &dyn Progress,
+) -> Result<Option<Refined>, ReferenceError> {
+    let Some(formats) = predictor.best(budget) else {
+        return Ok(None);
+    };
+    let (mut model, kl) = measured(reference, units, ladder, &formats, judge)?;
+    let mut best = Refined {
+        formats,
+        kl,
+        start_kl: kl,
+        gains: 0,
+        trials: Vec::new(),
+    };
+    best.trials.push((
+        "by single groups".to_owned(),
+        predictor.kl(&best.formats),
+        kl,
+    ));
+    let groups = groups(units);
+    progress.start("refining the plan", (rounds * groups.len()) as u64);
+    for round in 1..=rounds {
+        let mut trial = predictor.clone();
+        for members in groups.values() {
+            let slope = in_place(&mut model, units, ladder, judge, predictor, &best, members)?;
+            if let Some(slope) = slope {
+                for &unit in members {
+                    let error = predictor
+                        .error(unit, best.formats[unit])
+                        .max(f64::MIN_POSITIVE);
+                    let old = predictor.cost(unit, best.formats[unit]) / error;
+                    trial.straighten(unit, TRUST * slope + (1.0 - TRUST) * old);
+                }
+            }
+            progress.advance(1);
+        }
+        let Some(formats) = trial.best(budget) else {
+            break;
+        };
+        if formats == best.formats {
+            *predictor = trial;
+            break;
+        }
+        let (candidate, kl) = measured(reference, units, ladder, &formats, judge)?;
+        best.trials
+            .push((format!("round {round}"), trial.kl(&formats), kl));
+        if kl >= best.kl {
+            break;
+        }
+        *predictor = trial;
+        model = candidate;
+        best = Refined {
+            formats,
+            kl,
+            gains: best.gains + 1,
+            ..best
+        };
+    }
+    predictor.calibrate(&best.formats, best.kl);
+    Ok(Some(best))
+}
+
+/// Units of each group, by index.
+fn groups(units: &[UnitInfo]) -> BTreeMap<&str, Vec<usize>> {
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, unit) in units.iter().enumerate() {
+        groups.entry(&unit.group).or_default().push(index);
+    }
+    groups
+}
+
+/// KL per error of a group in the plan's surroundings: all its units one format up, or down where none is above.
+fn in_place(
+    model: &mut Reference,
+    units: &[UnitInfo],
+    ladder: &Ladder<'_>,
+    judge: &Judge,
+    predictor: &Predictor,
+    best: &Refined,
+    members: &[usize],
+) -> Result<Option<f64>, ReferenceError> {
+    let mut change = 0.0;
+    let mut moved = Vec::new();
+    for &unit in members {
+        let current = best.formats[unit];
+        let above = predictor.allowed(unit).skip_while(|c| *c != current).nth(1);
+        let below = predictor.allowed(unit).take_while(|c| *c != current).last();
+        if let Some(codec) = above.or(below) {
+            change += predictor.error(unit, codec) - predictor.error(unit, current);
+            moved.push((unit, codec));
+        }
+    }
+    if change == 0.0 {
+        return Ok(None);
+    }
+    for (unit, codec) in &moved {
+        ladder.apply(model, &units[*unit], *codec)?;
+    }
+    // The texts' wires are those of the original, so that only a run of the whole sees the plan.
+    let kl = judge.judge(model, crate::graph::NodeId(0), true)?.mean();
+    for (unit, _) in &moved {
+        ladder.apply(model, &units[*unit], best.formats[*unit])?;
+    }
+    let slope = (kl - best.kl) / change;
+    Ok((slope > 0.0).then_some(slope))
+}

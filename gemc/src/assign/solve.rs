@@ -1,0 +1,111 @@
+//! Options of every unit and a budget of bytes -> one option each, of the least total cost: a knapsack with choices,
+//! solved by dynamic programming over the bytes.
+
+/// A format of a unit: what it takes and what it costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Bytes.
+    pub bytes: u64,
+    /// KL it is predicted to add, nats per token.
+    pub cost: f64,
+}
+
+/// Steps the budget is divided into; an option's bytes are rounded up to whole steps.
+const STEPS: u64 = 1 << 16;
+
+/// The cheapest selection that fits: index of each unit's choice. `None` when even the smallest do not fit.
+#[must_use]
+pub fn solve(units: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
+    let smallest: Vec<u64> = units
+        .iter()
+        .map(|choices| choices.iter().map(|c| c.bytes).min())
+        .collect::<Option<_>>()?;
+    let room = budget.checked_sub(smallest.iter().sum())?;
+    // Bytes beyond the smallest choice are what is shared out.
+    let step = room.div_ceil(STEPS).max(1);
+    let steps = (room / step) as usize;
+    let mut best = vec![0.0f64; steps + 1];
+    let mut picks: Vec<Vec<u8>> = Vec::with_capacity(units.len());
+    for (choices, least) in units.iter().zip(&smallest) {
+        let mut next = vec![f64::INFINITY; steps + 1];
+        let mut pick = vec![0u8; steps + 1];
+        for (index, choice) in choices.iter().enumerate() {
+            let extra = (choice.bytes - least).div_ceil(step) as usize;
+            for at in extra..=steps {
+                let cost = best[at - extra] + choice.cost;
+                if cost < next[at] {
+                    next[at] = cost;
+                    pick[at] = index as u8;
+                }
+            }
+        }
+        best = next;
+        picks.push(pick);
+    }
+    let mut at = (0..=steps).min_by(|a, b| best[*a].total_cmp(&best[*b]))?;
+    let mut chosen = vec![0; units.len()];
+    for (unit, choices) in units.iter().enumerate().rev() {
+        let index = usize::from(picks[unit][at]);
+        chosen[unit] = index;
+        at -= (choices[index].bytes - smallest[unit]).div_ceil(step) as usize;
+    }
+    Some(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(bytes: u64, cost: f64) -> Choice {
+        Choice { bytes, cost }
+    }
+
+    fn bytes(units: &[Vec<Choice>], chosen: &[usize]) -> u64 {
+        units.iter().zip(chosen).map(|(u, c)| u[*c].bytes).sum()
+    }
+
+    #[test]
+    fn is_the_best_of_all() {
+        let units = vec![
+            vec![choice(10, 9.0), choice(20, 3.0), choice(40, 0.0)],
+            vec![choice(7, 5.0), choice(9, 1.0)],
+            vec![choice(100, 2.0), choice(130, 1.5), choice(150, 0.1)],
+        ];
+        for budget in 110..230 {
+            let best = (0..18)
+                .map(|i| [i % 3, i / 3 % 2, i / 6])
+                .filter(|chosen| bytes(&units, chosen) <= budget)
+                .map(|chosen| {
+                    units
+                        .iter()
+                        .zip(chosen)
+                        .map(|(u, c)| u[c].cost)
+                        .sum::<f64>()
+                })
+                .min_by(f64::total_cmp);
+            let found = solve(&units, budget);
+            assert_eq!(found.is_none(), best.is_none(), "{budget}");
+            if let (Some(found), Some(best)) = (found, best) {
+                assert!(bytes(&units, &found) <= budget);
+                let cost: f64 = units.iter().zip(&found).map(|(u, c)| u[*c].cost).sum();
+                assert!((cost - best).abs() < 1e-12, "{budget}: {cost} {best}");
+            }
+        }
+    }
+
+    #[test]
+    fn edges() {
+        assert_eq!(solve(&[], 0), Some(vec![]));
+        assert_eq!(solve(&[vec![]], 10), None);
+        assert_eq!(solve(&[vec![choice(5, 1.0)]], 4), None);
+        assert_eq!(solve(&[vec![choice(5, 1.0)]], 5), Some(vec![0]));
+        // A worse and larger choice is never taken.
+        assert_eq!(
+            solve(&[vec![choice(5, 1.0), choice(6, 2.0)]], 100),
+            Some(vec![0])
+        );
+        // Sizes beyond the number of steps.
+        let large = vec![vec![choice(1 << 30, 3.0), choice(1 << 31, 1.0)]; 3];
+        assert_eq!(solve(&large, 5 << 30), Some(vec![1, 1, 0]).filter(|_| true));
+    }
+}

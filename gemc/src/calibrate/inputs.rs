@@ -1,0 +1,178 @@
+//! The inputs of one unit, summed up row by row.
+
+use crate::quantise::factor::Moments;
+use crate::reference::{Matrix, add_second_moments};
+
+/// A module's own moments count against those of its site as its gate-weighted tokens against so many times its width:
+/// what few tokens showed is not trusted.
+pub const PRIOR: f64 = 0.25;
+
+/// Sums over the rows that a unit multiplied, each weighted by its squared gate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inputs {
+    width: usize,
+    /// Σ g² x xᵀ, `[width, width]`; empty when only squares are gathered.
+    moments: Vec<f32>,
+    /// Σ g² x².
+    squares: Vec<f64>,
+    /// Σ g².
+    weight: f64,
+    /// Rows.
+    rows: u64,
+}
+
+impl Inputs {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(width: usize, moments: bool) -> Self {
+        Self {
+            width,
+            moments: vec![0.0; if moments { width * width } else { 0 }],
+            squares: vec![0.0; width],
+            weight: 0.0,
+            rows: 0,
+        }
+    }
+
+    /// Adds rows with their gates; without gates each counts 1.
+    pub fn add(&mut self, x: Matrix, gates: Option<&[f32]>) {
+        if x.rows() == 0 {
+            return;
+        }
+        self.rows += x.rows() as u64;
+        let width = self.width;
+        let mut values = x.into_values();
+        match gates {
+            None => self.weight += (values.len() / width) as f64,
+            Some(gates) => {
+                for (row, gate) in values.chunks_exact_mut(width).zip(gates) {
+                    self.weight += f64::from(*gate) * f64::from(*gate);
+                    row.iter_mut().for_each(|x| *x *= gate);
+                }
+            }
+        }
+        for row in values.chunks_exact(width) {
+            for (sum, x) in self.squares.iter_mut().zip(row) {
+                *sum += f64::from(*x) * f64::from(*x);
+            }
+        }
+        if !self.moments.is_empty() {
+            add_second_moments(&Matrix::new(values, width), &mut self.moments);
+        }
+    }
+
+    /// Columns.
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Σ g²: tokens, gate-weighted.
+    #[must_use]
+    pub const fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// Rows seen.
+    #[must_use]
+    pub const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Second moments Σ g² x xᵀ, `[width, width]`, when they were gathered.
+    #[must_use]
+    pub fn moments(&self) -> Option<&[f32]> {
+        (!self.moments.is_empty()).then_some(&self.moments[..])
+    }
+
+    /// Adds another's sums: the site's, from those of its modules.
+    pub fn merge(&mut self, other: &Self) {
+        self.weight += other.weight;
+        self.rows += other.rows;
+        let squares = self.squares.iter_mut().zip(&other.squares);
+        squares.for_each(|(a, b)| *a += b);
+        let moments = self.moments.iter_mut().zip(&other.moments);
+        moments.for_each(|(a, b)| *a += b);
+    }
+
+    /// Its own sums and as many of the prior's, per token, as [`PRIOR`] says.
+    #[must_use]
+    pub fn with_prior(&self, prior: &Self) -> Self {
+        let mut mixed = self.clone();
+        if prior.weight > 0.0 {
+            let share = PRIOR * self.width as f64 / prior.weight;
+            for (a, b) in mixed.squares.iter_mut().zip(&prior.squares) {
+                *a += share * b;
+            }
+            for (a, b) in mixed.moments.iter_mut().zip(&prior.moments) {
+                *a += (share * f64::from(*b)) as f32;
+            }
+            mixed.weight += share * prior.weight;
+        }
+        mixed
+    }
+
+    /// The same mean square in every column and no correlation: all that inputs of other modules say about a basis of
+    /// their own.
+    #[must_use]
+    pub fn flattened(&self) -> Self {
+        let mean = self.squares.iter().sum::<f64>() / self.width.max(1) as f64;
+        let mut flat = Self::new(self.width, !self.moments.is_empty());
+        flat.squares.fill(mean);
+        for i in 0..self.width {
+            if let Some(diagonal) = flat.moments.get_mut(i * self.width + i) {
+                *diagonal = mean as f32;
+            }
+        }
+        flat.weight = self.weight;
+        flat
+    }
+
+    /// Mean squares of the columns.
+    #[must_use]
+    pub fn importance(&self) -> Vec<f32> {
+        let weight = self.weight.max(f64::MIN_POSITIVE);
+        self.squares.iter().map(|s| (s / weight) as f32).collect()
+    }
+
+    /// What error feedback needs, when moments were gathered.
+    #[must_use]
+    pub fn factorised(&self) -> Option<Moments> {
+        self.moments().map(|h| Moments::new(h, self.width))
+    }
+
+    /// `tr(ΔW H ΔWᵀ)` with H = Σ g² x xᵀ; `delta` is `[rows, width]`. Without moments H is taken for diagonal.
+    #[must_use]
+    pub fn error(&self, delta: &[f32]) -> f64 {
+        use rayon::prelude::*;
+        let rows = delta.par_chunks(self.width.max(1));
+        let each = rows.map(|row| match self.moments() {
+            Some(h) => (0..self.width)
+                .map(|i| f64::from(row[i]) * product(row, &h[i * self.width..][..self.width]))
+                .sum::<f64>(),
+            None => row
+                .iter()
+                .zip(&self.squares)
+                .map(|(d, s)| f64::from(*d) * f64::from(*d) * s)
+                .sum(),
+        });
+        // Collected before it is added up: a parallel sum would depend on how the rows were shared out.
+        each.collect::<Vec<f64>>().iter().sum()
+    }
+}
+
+/// Sum of products in sixteen partial sums.
+fn product(a: &[f32], b: &[f32]) -> f64 {
+    let mut sums = [0.0f32; 16];
+    let (whole_a, rest_a) = a.as_chunks::<16>();
+    let (whole_b, rest_b) = b.as_chunks::<16>();
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        for lane in 0..16 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    for (lane, (a, b)) in rest_a.iter().zip(rest_b).enumerate() {
+        sums[lane] += a * b;
+    }
+    sums.iter().map(|s| f64::from(*s)).sum()
+}

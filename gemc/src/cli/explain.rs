@@ -1,0 +1,92 @@
+//! `gemc explain`: a plan -> what each unit got, and why.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Failure, Outcome, Run, Ui};
+use crate::plan::file::{PlanFile, PlanUnit};
+
+/// Tell why a plan gives its formats
+#[derive(clap::Args, Debug)]
+pub struct Explain {
+    /// The plan
+    #[arg(value_name = "PLAN")]
+    plan: PathBuf,
+    /// Only units whose name contains this
+    #[arg(value_name = "UNIT")]
+    unit: Option<String>,
+    /// Write one JSON value
+    #[arg(long)]
+    json: bool,
+}
+
+/// Units with their reasons, the costliest first.
+#[derive(Debug, Serialize)]
+struct Explained {
+    bits_per_weight: f64,
+    unit_bytes: u64,
+    predicted_kl: f64,
+    measured_kl: Option<f64>,
+    units: Vec<PlanUnit>,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.4} bits per weight, {} bytes, predicted KL {:.6}",
+            self.bits_per_weight, self.unit_bytes, self.predicted_kl
+        )?;
+        match self.measured_kl {
+            Some(kl) => writeln!(f, ", measured {kl:.6}")?,
+            None => writeln!(f)?,
+        }
+        let width = self.units.iter().map(|u| u.name.len()).max().unwrap_or(0);
+        for unit in &self.units {
+            let PlanUnit {
+                name,
+                format,
+                bytes,
+                predicted_kl,
+                reason,
+                ..
+            } = unit;
+            writeln!(
+                f,
+                "{name:width$}  {format:3} {bytes:>10} bytes  {predicted_kl:.1e} nats  {reason}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for Explain {
+    fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        let plan = PlanFile::read(&self.plan)?;
+        let mut units = plan.units;
+        if let Some(part) = &self.unit {
+            let names: Vec<String> = units.iter().map(|unit| unit.name.clone()).collect();
+            units.retain(|unit| unit.name.contains(part.as_str()));
+            if units.is_empty() {
+                let words = format!(
+                    "{}: no unit with {part:?} in its name; units: {}",
+                    self.plan.display(),
+                    names.join(", ")
+                );
+                return Err(Failure::Input(words.into()));
+            }
+        }
+        units.sort_by(|a, b| b.predicted_kl.total_cmp(&a.predicted_kl));
+        let explained = Explained {
+            bits_per_weight: plan.bits_per_weight,
+            unit_bytes: plan.unit_bytes,
+            predicted_kl: plan.predicted_kl,
+            measured_kl: plan.measured_kl,
+            units,
+        };
+        ui.result(self.json, &explained)?;
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,298 @@
+//! `gemc plan`: a checkpoint, calibration text and a budget -> plan.toml and plan.codes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::choices::Device;
+use super::{Failure, Outcome, Run, Ui};
+use crate::graph::Task;
+use crate::import::Split;
+use crate::output;
+use crate::pipeline::{self, Loaded};
+use crate::plan::codes;
+use crate::plan::file::{Override, codes_path};
+use crate::planner::{self, Budget, Effort, Made, PlannerError, Settings, Texts};
+use crate::prepared::folder_name;
+use crate::reference::{Reference, RoutingRecords};
+use crate::report;
+use crate::routing::{self, CausalOptions, Collector, Routes};
+use crate::sensitivity::Method;
+use crate::texts;
+use crate::verify::{self, Sequence};
+
+/// Tokens that modules are switched off on, for the report.
+const CAUSAL_TOKENS: usize = 2_048;
+
+/// Decide how many bits every piece of a model gets
+#[derive(clap::Args, Debug)]
+pub struct Plan {
+    /// Folder with config.json and model.safetensors
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    #[command(flatten)]
+    device: Device,
+    /// Mean bits per quantised weight
+    #[arg(
+        long,
+        value_name = "B",
+        conflicts_with = "size",
+        default_value = "4.25"
+    )]
+    bits: f64,
+    /// Bytes of everything that kernels read; K, M and G are taken for thousands
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    size: Option<u64>,
+    /// Folder of calibration text, <domain>.jsonl; the checkpoint's own unless given
+    #[arg(long, value_name = "DIR")]
+    calib: Option<PathBuf>,
+    /// How weights are rounded
+    #[arg(long, value_enum, default_value_t = Rounding::Feedback)]
+    rounding: Rounding,
+    /// Plan for these domains only: what the others use gets few bits
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    domains: Vec<String>,
+    /// Give units whose name matches a regular expression this format; may be repeated, the last counts
+    #[arg(long = "override", value_name = "REGEX=FORMAT", value_parser = exception)]
+    overrides: Vec<Override>,
+    /// No allocation: one format, or two adjacent ones by layer, for all units without an override
+    #[arg(long)]
+    uniform_body: bool,
+    /// How long it may take
+    #[arg(long, value_enum, default_value_t = EffortName::Default)]
+    effort: EffortName,
+    /// The plan's file; its codes are written beside it
+    #[arg(short, long, value_name = "FILE", default_value = "plan.toml")]
+    output: PathBuf,
+    /// Also write a page to look at: routing, bits per unit, sensitivity, predictions, size against KL
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Write one JSON value
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Rounding {
+    /// From the largest magnitude of each block
+    Plain,
+    /// A search over scales for the smallest error, columns weighted by their inputs
+    Search,
+    /// Each rounding error passed on to the columns after it
+    Feedback,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum EffortName {
+    /// Few tokens and no refinement: for large models
+    Low,
+    /// Minutes for a small model
+    Default,
+    /// Many tokens, refined until nothing is gained
+    High,
+}
+
+/// A number of bytes, with or without a suffix.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.to_ascii_uppercase().strip_suffix(['K', 'M', 'G']) {
+        None => (text.to_owned(), 1.0),
+        Some(digits) => {
+            let unit = match text.as_bytes()[text.len() - 1].to_ascii_uppercase() {
+                b'K' => 1e3,
+                b'M' => 1e6,
+                _ => 1e9,
+            };
+            (digits.to_owned(), unit)
+        }
+    };
+    match digits.trim().parse::<f64>() {
+        Ok(n) if n > 0.0 && n * unit < 1e18 => Ok((n * unit) as u64),
+        _ => Err("allowed: a number of bytes, 7.5M for instance".to_owned()),
+    }
+}
+
+/// REGEX=FORMAT; the format is behind the last `=`.
+fn exception(text: &str) -> Result<Override, String> {
+    let (units, format) = text.rsplit_once('=').ok_or("allowed: REGEX=FORMAT")?;
+    let entry = Override {
+        units: units.to_owned(),
+        format: format.to_owned(),
+    };
+    crate::plan::file::overrides(std::slice::from_ref(&entry))?;
+    Ok(entry)
+}
+
+/// What was planned.
+#[derive(Debug, Serialize)]
+struct Planned {
+    plan: String,
+    bits_per_weight: f64,
+    unit_bytes: u64,
+    predicted_kl: f64,
+    measured_kl: Option<f64>,
+    formats: Vec<(&'static str, u64)>,
+    domains: Vec<(String, f64)>,
+    starved: Vec<String>,
+    /// What the calibration text visited; too long for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<Routes>,
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: {:.4} bits per weight, {} bytes",
+            self.plan, self.bits_per_weight, self.unit_bytes
+        )?;
+        for (format, bytes) in &self.formats {
+            let share = 100.0 * *bytes as f64 / self.unit_bytes.max(1) as f64;
+            writeln!(f, "  {format}: {share:.1} % of the bytes")?;
+        }
+        if let Some(kl) = self.measured_kl {
+            writeln!(f, "  KL {kl:.6} on texts set aside, routing forced")?;
+        }
+        let worst = self.domains.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((domain, kl)) = worst {
+            writeln!(f, "  worst domain: {domain}, KL {kl:.6}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for Plan {
+    fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        let settings = self.settings()?;
+        let loaded = pipeline::load(&self.checkpoint)?;
+        let texts = self.texts(&loaded, ui)?;
+        let mut collector = Collector::new(&loaded.graph);
+        let mut refused = None;
+        let mut seen = |sequences: &[Sequence], records: &RoutingRecords| {
+            refused = collector
+                .push_batch(sequences, records)
+                .err()
+                .or(refused.take());
+        };
+        let made = planner::make(&loaded, &settings, &texts, &mut seen, ui)?;
+        if let Some(error) = refused {
+            return Err(Failure::Input(Box::new(error)));
+        }
+        let routes = collector.finish();
+        for module in &made.starved {
+            ui.note(&format!(
+                "warning: {module} saw fewer than 32 tokens of the calibration text; it gets few bits"
+            ));
+        }
+        self.write(&made)?;
+        if let Some(path) = &self.report {
+            self.report(path, &loaded, &texts, &made, &routes, ui)?;
+        }
+        let planned = Planned {
+            plan: self.output.display().to_string(),
+            bits_per_weight: made.file.bits_per_weight,
+            unit_bytes: made.file.unit_bytes,
+            predicted_kl: made.file.predicted_kl,
+            measured_kl: made.file.measured_kl,
+            formats: planner::shares(&made.file),
+            domains: made.domains,
+            starved: made.starved,
+            routes: self.json.then_some(routes),
+        };
+        ui.result(self.json, &planned)?;
+        Ok(Outcome::Done)
+    }
+}
+
+impl Plan {
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings {
+            target: self.device.find()?,
+            budget: self.size.map_or(Budget::Bits(self.bits), Budget::Size),
+            method: match self.rounding {
+                Rounding::Plain => Method::Plain,
+                Rounding::Search => Method::Search,
+                Rounding::Feedback => Method::Feedback,
+            },
+            effort: match self.effort {
+                EffortName::Low => Effort::Low,
+                EffortName::Default => Effort::Default,
+                EffortName::High => Effort::High,
+            },
+            overrides: self.overrides.clone(),
+            uniform_body: self.uniform_body,
+        })
+    }
+
+    fn texts(&self, loaded: &Loaded, ui: &Ui) -> Result<Texts, Failure> {
+        let folder = self.calib.as_deref();
+        let mut documents =
+            texts::documents(loaded, Split::Calibration, folder, "to calibrate with")?;
+        let known: BTreeSet<String> = documents.iter().map(|d| d.domain.clone()).collect();
+        if let Some(unknown) = self.domains.iter().find(|name| !known.contains(*name)) {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let words = format!(
+                "--domains {unknown}: no such text; there are {}",
+                known.join(", ")
+            );
+            return Err(Failure::Input(words.into()));
+        }
+        if !self.domains.is_empty() {
+            documents.retain(|document| self.domains.contains(&document.domain));
+        } else if known.len() == 1 && loaded.graph.facts().domains.len() > 1 {
+            ui.note(
+                "warning: the calibration text has one domain: modules of the others get few bits, and the model will be \
+                 worse on them than the plan says",
+            );
+        }
+        let window = texts::window(loaded);
+        let texts = match loaded.graph.facts().task {
+            Task::CausalLm => Texts::divide(&documents, window),
+            Task::SequenceClassification => Texts::divide(&documents, usize::MAX),
+        };
+        if texts.fit.is_empty() || texts.search.is_empty() {
+            let words = format!(
+                "{} document(s) per domain are too few: some are for moments and others to judge by",
+                documents.len()
+            );
+            return Err(PlannerError::NoText(words).into());
+        }
+        Ok(texts)
+    }
+
+    /// The page, with what each module is worth.
+    fn report(
+        &self,
+        path: &Path,
+        loaded: &Loaded,
+        texts: &Texts,
+        made: &Made,
+        routes: &Routes,
+        ui: &Ui,
+    ) -> Result<(), Failure> {
+        let mut reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+        let judged = verify::windows(&texts.search, texts::window(loaded), CAUSAL_TOKENS);
+        let causal = routing::causal(&mut reference, &judged, CausalOptions::default(), ui)?;
+        let bits = made.file.bits_per_weight;
+        let title = format!(
+            "{} at {bits:.2} bits for {}",
+            folder_name(&self.checkpoint),
+            made.file.target
+        );
+        let page = planner::page(&title, made, routes, Some(&causal));
+        let html = report::render(&page).map_err(|e| Failure::Input(Box::new(e)))?;
+        output::replace_file(path, html.as_bytes())?;
+        Ok(())
+    }
+
+    /// Both files, the codes first: a plan without codes would look whole.
+    fn write(&self, made: &Made) -> Result<(), Failure> {
+        let mut bytes = Vec::new();
+        codes::write(&mut bytes, &made.codes).map_err(Failure::Output)?;
+        output::replace_file(&codes_path(&self.output), &bytes)?;
+        let text = made.file.text().map_err(|e| Failure::Input(Box::new(e)))?;
+        output::replace_file(&self.output, text.as_bytes())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,279 @@
+//! `plan.toml` <-> a plan: what each unit gets and why; a person may read, edit, commit and compare it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gem_runtime::format::Codec;
+use gem_runtime::hex;
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::codes::{Codes, CodesError, Digest};
+use super::{BitPlan, units};
+use crate::graph::{Graph, Typed};
+use crate::quantise::Shape;
+
+/// Digest of the codes of units.
+type CodesByUnit = BTreeMap<String, Digest>;
+
+/// Version of the file's form.
+pub const VERSION: u32 = 1;
+
+/// What is wrong with a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no plan.
+    #[error("{}: {what}", path.display())]
+    Form {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        what: String,
+    },
+    /// It was made for another checkpoint.
+    #[error("{}: made for another checkpoint ({planned:.12}…, this one is {found:.12}…); make a plan for this one with `gemc plan`", path.display())]
+    Checkpoint {
+        /// Which file.
+        path: PathBuf,
+        /// Its checkpoint.
+        planned: String,
+        /// The one at hand.
+        found: String,
+    },
+    /// Its codes.
+    #[error(transparent)]
+    Codes(#[from] CodesError),
+}
+
+/// The file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Identifies the checkpoint.
+    pub checkpoint: String,
+    /// Identifies the text it was made from; empty when none was needed.
+    pub calibration: String,
+    /// The target it was made for.
+    pub target: String,
+    /// How weights were rounded: plain, search or feedback.
+    pub rounding: String,
+    /// Code bits and block scales per quantised weight.
+    pub bits_per_weight: f64,
+    /// What kernels read of quantised units.
+    pub unit_bytes: u64,
+    /// Predicted KL in nats per token, the reference's routing forced.
+    pub predicted_kl: f64,
+    /// The same, measured on the texts set aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_kl: Option<f64>,
+    /// Exceptions, applied in order on top of the units: their codes are rounded when the model is built.
+    #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
+    /// In evaluation order.
+    #[serde(rename = "unit")]
+    pub units: Vec<PlanUnit>,
+}
+
+/// An exception.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    /// Regular expression, found anywhere in a unit's name.
+    pub units: String,
+    /// Format of those units.
+    pub format: String,
+}
+
+/// What a unit gets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanUnit {
+    /// Its name.
+    pub name: String,
+    /// Name of the format.
+    pub format: String,
+    /// What kernels read of it.
+    pub bytes: u64,
+    /// KL it is predicted to add, nats per token.
+    pub predicted_kl: f64,
+    /// Why this format.
+    pub reason: String,
+    /// `FORMAT:SHA-256` of its planes in `plan.codes`; they are used as long as the unit's format is that one.
+    pub codes: String,
+}
+
+impl PlanFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no plan.
+    pub fn read(path: &Path) -> Result<Self, PlanError> {
+        let text = std::fs::read_to_string(path).map_err(|source| PlanError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|what| PlanError::Form {
+            path: path.to_owned(),
+            what,
+        })
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let plan: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        if plan.version != VERSION {
+            return Err(format!(
+                "version {}; this gemc reads version {VERSION}",
+                plan.version
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// Never for a plan that gemc made.
+    pub fn text(&self) -> Result<String, toml::ser::Error> {
+        let head = "# Formats of a model's weights, by `gemc plan`. Formats may be edited: a unit whose format is not the\n\
+                    # planned one is rounded anew when the model is built. `gemc explain FILE` says more.\n";
+        Ok(format!("{head}{}", toml::to_string(self)?))
+    }
+
+    /// The plan for a graph, with its codes; `checkpoint` identifies the one at hand.
+    ///
+    /// # Errors
+    /// When it is of another checkpoint, or names formats or units that do not exist.
+    pub fn plan(
+        &self,
+        path: &Path,
+        graph: &Graph<Typed>,
+        checkpoint: &str,
+    ) -> Result<BitPlan, PlanError> {
+        if self.checkpoint != checkpoint {
+            return Err(PlanError::Checkpoint {
+                path: path.to_owned(),
+                planned: self.checkpoint.clone(),
+                found: checkpoint.to_owned(),
+            });
+        }
+        let form = |what| PlanError::Form {
+            path: path.to_owned(),
+            what,
+        };
+        let (formats, codes) = self.assigned(graph).map_err(form)?;
+        let file = codes_path(path);
+        let store = match codes.is_empty() {
+            true => None,
+            false => Some(Arc::new(Codes::open(&file)?)),
+        };
+        let plan = BitPlan {
+            formats,
+            codes,
+            store,
+        };
+        for unit in units(graph) {
+            let expected = Shape::of(graph, &unit).size(plan.codec(&unit.name)).bytes;
+            if plan
+                .planes(&unit.name)?
+                .is_some_and(|planes| planes.len() != expected)
+            {
+                return Err(form(format!("codes of {} are not of its shape", unit.name)));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Format of every unit, and digest of the codes of those that have the planned one.
+    fn assigned(
+        &self,
+        graph: &Graph<Typed>,
+    ) -> Result<(BTreeMap<String, Codec>, CodesByUnit), String> {
+        let mut planned: BTreeMap<&str, &PlanUnit> = BTreeMap::new();
+        for unit in &self.units {
+            if planned.insert(&unit.name, unit).is_some() {
+                return Err(format!("unit {} stands twice", unit.name));
+            }
+        }
+        let overrides = overrides(&self.overrides)?;
+        let (mut formats, mut codes) = (BTreeMap::new(), BTreeMap::new());
+        for unit in units(graph) {
+            let Some(entry) = planned.remove(unit.name.as_str()) else {
+                return Err(format!("unit {} is missing", unit.name));
+            };
+            let own = codec(&entry.format)?;
+            let last = overrides
+                .iter()
+                .rfind(|(units, _)| units.is_match(&unit.name));
+            let format = last.map_or(own, |(_, codec)| *codec);
+            let (made, digits) = entry.codes.split_once(':').unwrap_or((&entry.codes, ""));
+            let made = (codec(made)?, digest(digits)?);
+            if format == made.0 {
+                codes.insert(unit.name.clone(), made.1);
+            }
+            formats.insert(unit.name, format);
+        }
+        match planned.keys().next() {
+            Some(unit) => Err(format!("unit {unit} is not in the model")),
+            None => Ok((formats, codes)),
+        }
+    }
+}
+
+/// The file of codes that belongs to a plan.
+#[must_use]
+pub fn codes_path(plan: &Path) -> PathBuf {
+    plan.with_extension("codes")
+}
+
+/// Compiled exceptions.
+///
+/// # Errors
+/// In words.
+pub fn overrides(list: &[Override]) -> Result<Vec<(Regex, Codec)>, String> {
+    list.iter()
+        .map(|entry| {
+            let regex = Regex::new(&entry.units).map_err(|e| format!("override: {e}"))?;
+            Ok((regex, codec(&entry.format)?))
+        })
+        .collect()
+}
+
+/// A format by name.
+fn codec(name: &str) -> Result<Codec, String> {
+    Codec::from_name(name).ok_or_else(|| {
+        let known: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
+        format!("no format {name:?}; known: {}", known.join(", "))
+    })
+}
+
+/// 64 hexadecimal digits.
+fn digest(digits: &str) -> Result<Digest, String> {
+    let mut bytes = [0; 32];
+    let valid = digits.len() == 64 && digits.is_ascii();
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        let pair = if valid {
+            &digits[2 * index..2 * index + 2]
+        } else {
+            ""
+        };
+        *byte = u8::from_str_radix(pair, 16)
+            .map_err(|_| format!("{digits:?} is no digest of codes: 64 hexadecimal digits"))?;
+    }
+    debug_assert_eq!(hex(&bytes), digits.to_ascii_lowercase());
+    Ok(bytes)
+}

@@ -1,0 +1,54 @@
+//! Why there is no plan.
+
+use crate::pipeline::CompileError;
+use crate::reference::ReferenceError;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlannerError {
+    /// No number of bits.
+    #[error("--bits {0}: allowed are numbers above 0; formats have 2.25 to 8.25")]
+    Bits(f64),
+    /// Too few bits.
+    #[error("--bits {bits}: no plan is that small; the smallest has {smallest:.4} bits per weight")]
+    FewBits {
+        /// Asked for.
+        bits: f64,
+        /// The nearest that can be had.
+        smallest: f64,
+    },
+    /// Too few bytes.
+    #[error("{budget} bytes: no plan is that small; the smallest takes {smallest}")]
+    Budget {
+        /// Asked for.
+        budget: u64,
+        /// The nearest that can be had.
+        smallest: u64,
+    },
+    /// An exception.
+    #[error("--override: {0}")]
+    Override(String),
+    /// Nothing to calibrate with.
+    #[error(
+        "no calibration text: {0}; allowed: a folder of <domain>.jsonl files, each line {{\"text\": …}}"
+    )]
+    NoText(String),
+    /// Too little of it.
+    #[error(
+        "the calibration text is too short: {tokens} tokens for moments, and these modules saw fewer than {least}: {modules}"
+    )]
+    Short {
+        /// How much there is.
+        tokens: u64,
+        /// How many rows a module needs.
+        least: u64,
+        /// Which starve.
+        modules: String,
+    },
+    /// The model.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// Laying it out.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+}

@@ -1,0 +1,148 @@
+//! A plan with what it was made from -> the data of its report page.
+
+use super::Made;
+use crate::assign::{LADDER, budget_of_bits, bytes};
+use crate::report::{DomainRow, FrontierPoint, Page, Prediction, SlopeRow, UnitRow};
+use crate::routing::{Causal, Routes};
+
+/// Budgets of the frontier, in quarters of a bit.
+const QUARTERS: std::ops::RangeInclusive<u32> = 9..=33;
+
+/// The page of a plan.
+#[must_use]
+pub fn page(title: &str, made: &Made, routes: &Routes, causal: Option<&Causal>) -> Page {
+    let file = &made.file;
+    let mut page = Page {
+        title: title.to_owned(),
+        facts: vec![
+            ("target".to_owned(), file.target.clone()),
+            ("rounding".to_owned(), file.rounding.clone()),
+            (
+                "bits per weight".to_owned(),
+                format!("{:.4}", file.bits_per_weight),
+            ),
+            (
+                "bytes of quantised units".to_owned(),
+                file.unit_bytes.to_string(),
+            ),
+            (
+                "predicted KL".to_owned(),
+                format!("{:.3e} nats", file.predicted_kl),
+            ),
+            ("checkpoint".to_owned(), file.checkpoint.clone()),
+            ("calibration".to_owned(), file.calibration.clone()),
+        ],
+        units: units(made),
+        sensitivity: slopes(made),
+        frontier: frontier(made),
+        domains: made
+            .domains
+            .iter()
+            .map(|(domain, kl)| DomainRow {
+                domain: domain.clone(),
+                kl: *kl,
+                uniform: None,
+            })
+            .collect(),
+        ..Page::default()
+    };
+    if let Some(kl) = file.measured_kl {
+        page.facts
+            .insert(5, ("measured KL".to_owned(), format!("{kl:.3e} nats")));
+        page.predictions = made
+            .trials
+            .iter()
+            .map(|(label, predicted, measured)| Prediction {
+                label: label.clone(),
+                predicted: *predicted,
+                measured: *measured,
+            })
+            .collect();
+    }
+    page.set_routes(routes);
+    if let Some(causal) = causal {
+        page.set_causal(causal);
+    }
+    page
+}
+
+fn units(made: &Made) -> Vec<UnitRow> {
+    let lines = made.file.units.iter().zip(&made.units);
+    lines
+        .map(|(line, unit)| {
+            let parts: Vec<&str> = unit.group.split('.').collect();
+            let kind = match unit.module {
+                Some(_) => format!("module {}", parts.last().unwrap_or(&"")),
+                None => parts.iter().skip(3).copied().collect::<Vec<_>>().join("."),
+            };
+            let layer = match parts[..] {
+                ["model", "layers", index, ..] => format!("layers.{index}"),
+                _ => parts.last().copied().unwrap_or_default().to_owned(),
+            };
+            let codec = gem_runtime::format::Codec::from_name(&line.format);
+            UnitRow {
+                unit: line.name.clone(),
+                layer,
+                kind,
+                format: line.format.clone(),
+                bits: codec.map_or(0.0, |codec| codec.bits_per_weight()),
+                bytes: line.bytes,
+                predicted_kl: Some(line.predicted_kl),
+                reason: line.reason.clone(),
+            }
+        })
+        .collect()
+}
+
+fn slopes(made: &Made) -> Vec<SlopeRow> {
+    made.slopes
+        .iter()
+        .map(|(group, slope)| SlopeRow {
+            group: group.clone(),
+            slope: slope.secant(0.0),
+            curvature: None,
+            measured_kl: None,
+        })
+        .collect()
+}
+
+/// Predicted KL of the best plan at many sizes, and of uniform formats.
+fn frontier(made: &Made) -> Vec<FrontierPoint> {
+    let point =
+        |series: &str, label: String, formats: &[gem_runtime::format::Codec]| FrontierPoint {
+            series: series.to_owned(),
+            label,
+            bytes: bytes(&made.units, formats),
+            kl: made.predictor.kl(formats),
+            latency_ms: None,
+            chosen: false,
+        };
+    let mut points = Vec::new();
+    for bits in QUARTERS.map(|quarters| f64::from(quarters) / 4.0) {
+        if let Some(formats) = made.predictor.best(budget_of_bits(&made.units, bits)) {
+            points.push(point(
+                "plan, predicted",
+                format!("{bits:.2} bits"),
+                &formats,
+            ));
+        }
+    }
+    for codec in LADDER {
+        let formats = vec![codec; made.units.len()];
+        points.push(point(
+            "uniform, predicted",
+            codec.name().to_owned(),
+            &formats,
+        ));
+    }
+    points.retain(|point| point.kl.is_finite());
+    points.push(FrontierPoint {
+        series: "this plan".to_owned(),
+        label: "this plan".to_owned(),
+        bytes: made.file.unit_bytes,
+        kl: made.file.measured_kl.unwrap_or(made.file.predicted_kl),
+        latency_ms: None,
+        chosen: true,
+    });
+    points
+}

@@ -1,0 +1,186 @@
+//! What a plan is to keep to, how long it may take, and the texts it is made from.
+
+use super::{PlannerError, digest};
+use crate::assign::{LADDER, Options, budget_of_bits, bytes};
+use crate::pipeline::{self, Loaded};
+use crate::plan::BitPlan;
+use crate::plan::file::Override;
+use crate::sensitivity::{Method, UnitInfo};
+use crate::target::Target;
+use crate::verify::{Sequence, windows};
+
+/// What a plan is to keep to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    /// Mean code bits and block scales per quantised weight.
+    Bits(f64),
+    /// Everything that kernels read.
+    Size(u64),
+}
+
+/// How long planning may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Few tokens, no refinement: for large models.
+    Low,
+    /// Minutes for a small model.
+    Default,
+    /// Many tokens, refined until nothing is gained.
+    High,
+}
+
+/// Everything that is decided before.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// For which device.
+    pub target: Target,
+    /// How small.
+    pub budget: Budget,
+    /// How weights are rounded.
+    pub method: Method,
+    /// How long it may take.
+    pub effort: Effort,
+    /// Units whose format is given.
+    pub overrides: Vec<Override>,
+    /// One format, or two adjacent ones by layer, for all units without an override.
+    pub uniform_body: bool,
+}
+
+/// Texts for moments, and others, of other documents, to judge by.
+#[derive(Clone, Debug, Default)]
+pub struct Texts {
+    /// For moments.
+    pub fit: Vec<Sequence>,
+    /// To judge by.
+    pub search: Vec<Sequence>,
+}
+
+/// Every so manieth document is one to judge by.
+const JUDGED: usize = 4;
+
+impl Texts {
+    /// Divides documents: of each domain every fourth is for judging, cut to windows.
+    #[must_use]
+    pub fn divide(documents: &[Sequence], window: usize) -> Self {
+        let mut texts = Self::default();
+        let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+        for document in documents {
+            let count = counts.entry(&document.domain).or_default();
+            *count += 1;
+            let part = if *count % JUDGED == 2 {
+                &mut texts.search
+            } else {
+                &mut texts.fit
+            };
+            part.extend(document.ids.chunks(window.max(1)).map(|ids| Sequence {
+                ids: ids.to_vec(),
+                ..document.clone()
+            }));
+        }
+        texts
+    }
+
+    pub(super) fn fit(&self, effort: Effort) -> Vec<Sequence> {
+        windows(&self.fit, usize::MAX, effort.fit_tokens())
+    }
+
+    pub(super) fn search(&self, effort: Effort) -> Vec<Sequence> {
+        windows(&self.search, usize::MAX, effort.search_tokens())
+    }
+
+    /// Identifies them.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        digest(&[&self.fit, &self.search])
+    }
+}
+
+impl Effort {
+    /// Tokens that moments are gathered on, at most.
+    const fn fit_tokens(self) -> usize {
+        match self {
+            Self::Low => 2_048,
+            Self::Default => 49_152,
+            Self::High => 131_072,
+        }
+    }
+
+    /// Tokens that KL is measured on, at most.
+    const fn search_tokens(self) -> usize {
+        match self {
+            Self::Low => 512,
+            Self::Default => 6_144,
+            Self::High => 24_576,
+        }
+    }
+
+    /// Rounds of refinement, at most.
+    pub(super) const fn rounds(self) -> usize {
+        match self {
+            Self::Low => 0,
+            Self::Default => 1,
+            Self::High => 4,
+        }
+    }
+}
+
+impl Budget {
+    /// Bytes of the quantised units.
+    pub(super) fn bytes(
+        self,
+        loaded: &Loaded,
+        units: &[UnitInfo],
+        target: &Target,
+    ) -> Result<u64, PlannerError> {
+        match self {
+            Self::Bits(bits) if bits.is_finite() && bits > 0.0 => Ok(budget_of_bits(units, bits)),
+            Self::Bits(bits) => Err(PlannerError::Bits(bits)),
+            Self::Size(size) => {
+                let plan = BitPlan::uniform(&loaded.graph, LADDER[0]);
+                let layout = pipeline::compile(&loaded.graph, &plan, target)?.layout;
+                let rest = layout.weight_bytes() - bytes(units, &vec![LADDER[0]; units.len()]);
+                size.checked_sub(rest).ok_or(PlannerError::Budget {
+                    budget: size,
+                    smallest: layout.weight_bytes(),
+                })
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// Whether any selection of formats keeps to the budget.
+    pub(super) fn check(
+        &self,
+        units: &[UnitInfo],
+        options: &Options,
+        budget: u64,
+    ) -> Result<(), PlannerError> {
+        let least = |unit: &UnitInfo| {
+            let allowed = options.get(unit.name()).map_or(&LADDER[..], Vec::as_slice);
+            allowed
+                .iter()
+                .map(|codec| unit.shape.bytes(*codec))
+                .min()
+                .unwrap_or(0)
+        };
+        let smallest: u64 = units.iter().map(least).sum();
+        if smallest <= budget {
+            return Ok(());
+        }
+        Err(match self.budget {
+            Budget::Bits(bits) => {
+                let weights: usize = units.iter().map(|unit| unit.shape.weights()).sum();
+                let beyond = (smallest - budget) as f64 * 8.0 / weights.max(1) as f64;
+                PlannerError::FewBits {
+                    bits,
+                    smallest: bits.max(0.25) + beyond,
+                }
+            }
+            Budget::Size(size) => PlannerError::Budget {
+                budget: size,
+                smallest: size + (smallest - budget),
+            },
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! Modules that the calibration text hardly reached: named, and an error when the text itself is to blame.
+//!
+//! A module that was never reached is rounded by the moments of its site (its last map by the site's mean square), and
+//! counts as if one token in a thousand had visited it, so that it gets few bits and not none.
+
+use super::PlannerError;
+use crate::calibrate::Stats;
+use crate::sensitivity::UnitInfo;
+
+/// Rows below which a module's own moments say next to nothing.
+const LEAST: u64 = 32;
+
+/// A text of fewer tokens than this for every module of a layer is too short to starve one.
+const TOKENS_PER_MODULE: u64 = 256;
+
+/// Names of starved modules.
+///
+/// # Errors
+/// When the text is so short that it had to be so.
+pub(super) fn check(units: &[UnitInfo], stats: &Stats) -> Result<Vec<String>, PlannerError> {
+    let modules = units.iter().filter(|unit| unit.module.is_some());
+    let mut starved: Vec<String> = modules
+        .filter(|unit| {
+            stats
+                .unit(unit.name())
+                .is_none_or(|inputs| inputs.rows() < LEAST)
+        })
+        .map(|unit| {
+            unit.name()
+                .rsplit_once('.')
+                .map_or(unit.name(), |(module, _)| module)
+                .to_owned()
+        })
+        .collect();
+    starved.dedup();
+    let most = units
+        .iter()
+        .filter_map(|unit| unit.module)
+        .max()
+        .map_or(0, |m| u64::from(m) + 1);
+    let short = stats.tokens < TOKENS_PER_MODULE * most;
+    if short && !starved.is_empty() || stats.tokens == 0 {
+        return Err(PlannerError::Short {
+            tokens: stats.tokens,
+            least: LEAST,
+            modules: starved.join(", "),
+        });
+    }
+    Ok(starved)
+}

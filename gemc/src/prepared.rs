@@ -1,0 +1,138 @@
+//! A loaded checkpoint, a plan and a device -> a compiled model with all it was made from. Every way to something that
+//! runs starts here: the verbs of the command, and `jit::Model`.
+//!
+//! Invariant: program and layout are those of this checkpoint, plan and target.
+
+use std::path::{Path, PathBuf};
+
+use gem_runtime::format::Rounding;
+
+use crate::cache::Cache;
+use crate::package::Parts;
+use crate::pipeline::{self, CompileError, Compiled, Loaded};
+use crate::plan::file::{PlanError, PlanFile};
+use crate::plan::{BitPlan, OtherGraph, UnknownBits};
+use crate::target::Target;
+
+/// Formats of the weights, as they are asked for.
+#[derive(Clone, Debug)]
+pub enum Formats {
+    /// The same for all, by its name for `--bits`.
+    Bits(String),
+    /// The plan in this file, with its codes beside it.
+    File(PathBuf),
+    /// This plan.
+    Plan(BitPlan),
+}
+
+/// Why there is no plan for a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatsError {
+    /// No such format.
+    #[error(transparent)]
+    Bits(#[from] UnknownBits),
+    /// The file.
+    #[error(transparent)]
+    File(#[from] PlanError),
+    /// The plan is for another graph.
+    #[error(transparent)]
+    Plan(#[from] OtherGraph),
+}
+
+impl Formats {
+    /// The plan for a checkpoint.
+    ///
+    /// # Errors
+    /// Naming the known formats; for a plan that is damaged or of another checkpoint.
+    pub fn plan(&self, loaded: &Loaded) -> Result<BitPlan, FormatsError> {
+        let Loaded { checkpoint, graph } = loaded;
+        match self {
+            Self::Bits(bits) => Ok(BitPlan::parse_bits(graph, bits)?),
+            Self::File(path) => {
+                let file = PlanFile::read(path)?;
+                Ok(file.plan(path, graph, &checkpoint.content_hash())?)
+            }
+            Self::Plan(plan) => {
+                plan.check(graph)?;
+                Ok(plan.clone())
+            }
+        }
+    }
+}
+
+/// A compiled model with all it was made from.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its name: that of the checkpoint's folder, unless changed.
+    pub name: String,
+    /// The checkpoint.
+    pub loaded: Loaded,
+    /// Program and layout.
+    pub compiled: Compiled,
+    /// Formats of the weights.
+    pub plan: BitPlan,
+    /// The device.
+    pub target: Target,
+    /// How weights are rounded.
+    pub rounding: Rounding,
+    /// What was made before; without it everything is made anew.
+    pub cache: Option<Cache>,
+}
+
+impl Prepared {
+    /// Lowers and verifies. The plan is for this checkpoint, see [`BitPlan::check`].
+    ///
+    /// # Errors
+    /// Only for faults of gemc itself.
+    pub fn new(
+        loaded: Loaded,
+        plan: BitPlan,
+        target: Target,
+        rounding: Rounding,
+        cache: Option<Cache>,
+    ) -> Result<Self, CompileError> {
+        let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
+        Ok(Self {
+            name: folder_name(loaded.checkpoint.dir()),
+            loaded,
+            compiled,
+            plan,
+            target,
+            rounding,
+            cache,
+        })
+    }
+
+    /// What packages and programs are made from.
+    #[must_use]
+    pub fn parts(&self) -> Parts<'_> {
+        Parts {
+            name: &self.name,
+            loaded: &self.loaded,
+            compiled: &self.compiled,
+            plan: &self.plan,
+            target: &self.target,
+            rounding: self.rounding,
+            cache: self.cache.as_ref(),
+        }
+    }
+
+    /// What the model needs to read and write text; `None` when the checkpoint has no tokenizer.
+    ///
+    /// # Errors
+    /// When it is broken.
+    #[cfg(feature = "jit")]
+    pub fn text(&self) -> Result<Option<gem_runtime::text::Text>, gem_runtime::Error> {
+        let vocabulary = self.loaded.graph.facts().vocab_size as u32;
+        gem_runtime::text::Text::open(self.loaded.checkpoint.dir(), vocabulary)
+    }
+}
+
+/// The name a model gets from its folder.
+pub(crate) fn folder_name(dir: &Path) -> String {
+    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    real.file_name().map_or_else(
+        || "model".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}

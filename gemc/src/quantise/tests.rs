@@ -1,0 +1,185 @@
+//! Planes stand for what the row functions give; feedback pays under the moments it was given.
+
+use gem_runtime::format::{BLOCK, Codec, QuantisedRow, Rounding, panels_len, quantise_row};
+
+use super::factor::Moments;
+use super::*;
+
+/// Numbers in -1..1 that a linear congruence gives.
+fn numbers(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed
+        .wrapping_mul(2_862_933_555_777_941_757)
+        .wrapping_add(3_037_000_493);
+    (0..n)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) as f32 / (1u64 << 30) as f32) - 1.0
+        })
+        .collect()
+}
+
+/// Moments of inputs whose columns depend on each other.
+fn moments(n: usize, rows: usize) -> Vec<f32> {
+    let mut h = vec![0.0; n * n];
+    for row in 0..rows {
+        let raw = numbers(n, 7 + row as u64);
+        let mut x = raw.clone();
+        for i in 1..n {
+            x[i] = 0.8 * x[i - 1] + 0.6 * raw[i];
+        }
+        for i in 0..n {
+            for j in 0..n {
+                h[i * n + j] += x[i] * x[j];
+            }
+        }
+    }
+    h
+}
+
+/// `tr(dW H dWᵀ)`.
+fn cost(delta: &[f32], h: &[f32], n: usize) -> f64 {
+    let mut sum = 0.0;
+    for row in delta.chunks_exact(n) {
+        for i in 0..n {
+            for j in 0..n {
+                sum += f64::from(row[i]) * f64::from(h[i * n + j]) * f64::from(row[j]);
+            }
+        }
+    }
+    sum
+}
+
+fn difference(planes: &Planes, weights: &[f32]) -> Vec<f32> {
+    let found = planes.weights();
+    found.iter().zip(weights).map(|(a, b)| a - b).collect()
+}
+
+#[test]
+fn planes_stand_for_the_rows() {
+    for cols in [1, 31, 32, 33, 70] {
+        let shape = Shape {
+            parts: vec![3, 16, 33],
+            cols,
+        };
+        let weights = numbers(shape.weights(), 1);
+        for &codec in Codec::ALL {
+            let inputs = Inputs::Unknown(Rounding::Search);
+            let planes = quantise(&weights, &shape, codec, inputs);
+            assert_eq!(planes.bytes.len(), shape.size(codec).bytes);
+            let mut row = QuantisedRow::default();
+            let found = planes.weights();
+            for (weights, found) in weights.chunks_exact(cols).zip(found.chunks_exact(cols)) {
+                quantise_row(codec, weights, None, Rounding::Search, &mut row);
+                let expected: Vec<f32> = (0..cols).map(|k| row.weight(codec, k)).collect();
+                assert_eq!(found, expected, "{codec:?} {cols}");
+            }
+        }
+    }
+}
+
+#[test]
+fn factors_multiply_to_the_moments() {
+    for n in [1, 2, 9, 40] {
+        let h = moments(n, 3 * n);
+        let moments = Moments::new(&h, n);
+        let factor = moments.factor();
+        let m = |j: usize, k: usize| match j.cmp(&k) {
+            std::cmp::Ordering::Less => {
+                let panel = panels_len(k / BLOCK * BLOCK);
+                f64::from(factor.panels[panel + j * BLOCK + k % BLOCK])
+            }
+            std::cmp::Ordering::Equal => 1.0,
+            std::cmp::Ordering::Greater => 0.0,
+        };
+        let mean = (0..n).map(|i| h[i * n + i]).sum::<f32>() / n as f32;
+        for i in 0..n {
+            for j in 0..n {
+                let product: f64 = (0..n)
+                    .map(|k| m(i, k) * f64::from(factor.diagonal[k]) * m(j, k))
+                    .sum();
+                let damped =
+                    f64::from(h[i * n + j] / mean) + if i == j { factor::DAMPING } else { 0.0 };
+                assert!(
+                    (product - damped).abs() < 1e-4,
+                    "{n} {i} {j}: {product} {damped}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn feedback_lowers_the_error_of_the_products() {
+    let n = 96;
+    let h = moments(n, 400);
+    let shape = Shape {
+        parts: vec![48],
+        cols: n,
+    };
+    let weights = numbers(shape.weights(), 5);
+    let known = Moments::new(&h, n);
+    for codec in [
+        Codec::L6,
+        Codec::N5,
+        Codec::N4,
+        Codec::L4,
+        Codec::N3,
+        Codec::N2,
+    ] {
+        let search = quantise(
+            &weights,
+            &shape,
+            codec,
+            Inputs::Importance(known.importance()),
+        );
+        let feedback = quantise(&weights, &shape, codec, Inputs::Factor(known.factor()));
+        let before = cost(&difference(&search, &weights), &h, n);
+        let after = cost(&difference(&feedback, &weights), &h, n);
+        assert!(after < 0.6 * before, "{codec:?}: {after} of {before}");
+    }
+}
+
+#[test]
+fn nothing_is_carried_without_moments() {
+    let n = 40;
+    let known = Moments::new(&vec![0.0; n * n], n);
+    assert!(known.factor().panels.iter().all(|m| *m == 0.0));
+    let weights = numbers(n * 4, 2);
+    let shape = Shape {
+        parts: vec![4],
+        cols: n,
+    };
+    let planes = quantise(&weights, &shape, Codec::N3, Inputs::Factor(known.factor()));
+    let error = difference(&planes, &weights)
+        .iter()
+        .map(|d| d * d)
+        .sum::<f32>();
+    assert!(error < 0.1 * weights.iter().map(|w| w * w).sum::<f32>());
+}
+
+#[test]
+fn odd_rows_survive() {
+    let n = 33;
+    let known = Moments::new(&moments(n, 60), n);
+    let mut weights = vec![0.0; 4 * n];
+    weights[n] = 1.0;
+    weights[2 * n..3 * n].fill(1e30);
+    weights[3 * n..].fill(1e-39);
+    let shape = Shape {
+        parts: vec![4],
+        cols: n,
+    };
+    for &codec in Codec::ALL {
+        let planes = quantise(&weights, &shape, codec, Inputs::Factor(known.factor()));
+        let found = planes.weights();
+        assert!(found.iter().all(|w| w.is_finite()), "{codec:?}");
+        assert!(found[..n].iter().all(|w| *w == 0.0), "{codec:?}");
+        assert!(
+            (found[2 * n] / 1e30 - 1.0).abs() < 0.4,
+            "{codec:?}: {}",
+            found[2 * n]
+        );
+    }
+}

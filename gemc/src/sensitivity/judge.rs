@@ -1,0 +1,238 @@
+//! A changed model -> KL per token against the original, on texts whose original outputs and wires are kept.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::calibrate::{batch_of, batches};
+use crate::graph::NodeId;
+use crate::progress::Progress;
+use crate::reference::{
+    Activations, Batch, Matrix, Reference, ReferenceError, RoutingRecords, RoutingSource,
+    RunOptions, Wires,
+};
+use crate::verify::Sequence;
+
+/// Bytes of the original's probabilities that planning keeps.
+pub const KEPT_BYTES: usize = 176 << 20;
+
+/// Keeps what the original gives.
+#[derive(Debug)]
+pub struct Judge {
+    texts: Vec<Text>,
+    activations: Activations,
+    tokens: usize,
+}
+
+#[derive(Debug)]
+struct Text {
+    batch: Batch,
+    /// Domain of each output.
+    domains: Vec<usize>,
+    /// `[outputs, vocab]`: the original's probabilities.
+    p: Matrix,
+    /// Σ p log p of each output.
+    certainty: Vec<f64>,
+    routing: RoutingRecords,
+    /// Wires at the start of every layer.
+    wires: Wires,
+}
+
+/// KL of each output, and where its text comes from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judged {
+    /// Nats.
+    pub kl: Vec<f64>,
+    /// Index into the sorted names of the domains.
+    pub domains: Vec<usize>,
+}
+
+impl Judged {
+    /// Mean KL; 0 of nothing.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.kl.iter().sum::<f64>() / self.kl.len().max(1) as f64
+    }
+
+    /// Mean KL by domain.
+    #[must_use]
+    pub fn by_domain(&self) -> Vec<f64> {
+        let count = self.domains.iter().max().map_or(0, |d| d + 1);
+        let mut sums = vec![(0.0, 0usize); count];
+        for (kl, domain) in self.kl.iter().zip(&self.domains) {
+            sums[*domain].0 += kl;
+            sums[*domain].1 += 1;
+        }
+        sums.iter()
+            .map(|(sum, n)| sum / (*n).max(1) as f64)
+            .collect()
+    }
+}
+
+/// Names of the domains of texts, sorted.
+fn names(sequences: &[Sequence]) -> Vec<&str> {
+    let mut names: Vec<&str> = sequences.iter().map(|s| s.domain.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+impl Judge {
+    /// Runs the original over the texts, as many as fit `memory` bytes of probabilities.
+    ///
+    /// # Errors
+    /// When a sequence does not fit the model.
+    pub fn new(
+        reference: &Reference,
+        sequences: &[Sequence],
+        activations: Activations,
+        memory: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self, ReferenceError> {
+        let names = names(sequences);
+        let starts = reference.starts();
+        let cuts: Vec<NodeId> = starts
+            .iter()
+            .flat_map(|(_, id)| reference.cut(*id))
+            .collect();
+        let rows: u64 = sequences.iter().map(|s| s.ids.len() as u64).sum();
+        progress.start("running the texts to judge by", rows);
+        let mut judge = Self {
+            texts: Vec::new(),
+            activations,
+            tokens: 0,
+        };
+        let mut kept = 0;
+        for group in batches(sequences) {
+            let batch = batch_of(group);
+            let options = RunOptions {
+                capture: &cuts,
+                ..RunOptions::default()
+            };
+            let run = reference.run(&batch, &options)?;
+            let domain = |row: usize| {
+                let at = batch.sequences().position(|rows| rows.contains(&row));
+                let name = at.map_or("", |at| group[at].domain.as_str());
+                names.binary_search(&name).unwrap_or_default()
+            };
+            let domains: Vec<usize> = run.output_rows.iter().map(|row| domain(*row)).collect();
+            let (p, certainty) = probabilities(run.logits);
+            kept += 4 * p.values().len();
+            judge.tokens += domains.len();
+            progress.advance(batch.rows() as u64);
+            judge.texts.push(Text {
+                domains,
+                p,
+                certainty,
+                routing: run.routing,
+                wires: run.captured,
+                batch,
+            });
+            if kept >= memory {
+                break;
+            }
+        }
+        Ok(judge)
+    }
+
+    /// Outputs that are judged.
+    #[must_use]
+    pub const fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// What the original decided, text by text.
+    pub fn routing(&self) -> impl Iterator<Item = &RoutingRecords> {
+        self.texts.iter().map(|text| &text.routing)
+    }
+
+    /// KL of a candidate whose weights differ from the original's in nodes from `from` on only, a layer's first one.
+    ///
+    /// # Errors
+    /// Never for a candidate of the same graph.
+    pub fn judge(
+        &self,
+        candidate: &Reference,
+        from: NodeId,
+        forced: bool,
+    ) -> Result<Judged, ReferenceError> {
+        let mut judged = Judged::default();
+        for text in &self.texts {
+            let options = RunOptions {
+                routing: if forced {
+                    RoutingSource::Forced(&text.routing)
+                } else {
+                    RoutingSource::Own
+                },
+                activations: self.activations,
+                ..RunOptions::default()
+            };
+            let run = match self.activations {
+                Activations::F32 => candidate.run_from(&text.batch, from, &text.wires, &options)?,
+                // The wires kept are those of f32 activations.
+                Activations::Int8 => candidate.run(&text.batch, &options)?,
+            };
+            judged.kl.par_extend(divergences(text, &run.logits));
+            judged.domains.extend(&text.domains);
+        }
+        Ok(judged)
+    }
+
+    /// Outputs by domain.
+    #[must_use]
+    pub fn tokens_by_domain(&self) -> BTreeMap<usize, usize> {
+        let mut counts = BTreeMap::new();
+        for domain in self.texts.iter().flat_map(|text| &text.domains) {
+            *counts.entry(*domain).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// Rows of logits to rows of probabilities, and Σ p log p of each.
+fn probabilities(logits: Matrix) -> (Matrix, Vec<f64>) {
+    let width = logits.width();
+    let mut values = logits.into_values();
+    let certainty = values
+        .par_chunks_mut(width.max(1))
+        .map(|row| {
+            let normaliser = log_sum_exp(row);
+            let mut sum = 0.0;
+            for x in row.iter_mut() {
+                let log = f64::from(*x) - normaliser;
+                let p = log.exp();
+                sum += p * log;
+                *x = p as f32;
+            }
+            sum
+        })
+        .collect();
+    (Matrix::new(values, width), certainty)
+}
+
+/// KL(original || candidate) of every output.
+fn divergences<'t>(
+    text: &'t Text,
+    logits: &'t Matrix,
+) -> impl IndexedParallelIterator<Item = f64> + 't {
+    (0..logits.rows()).into_par_iter().map(|row| {
+        let z = logits.row(row);
+        let expected: f64 = text
+            .p
+            .row(row)
+            .iter()
+            .zip(z)
+            .map(|(p, z)| f64::from(*p) * f64::from(*z))
+            .sum();
+        (text.certainty[row] - expected + log_sum_exp(z)).max(0.0)
+    })
+}
+
+fn log_sum_exp(row: &[f32]) -> f64 {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0f64; 4];
+    for (i, x) in row.iter().enumerate() {
+        sums[i % 4] += f64::from((x - max).exp());
+    }
+    f64::from(max) + (sums.iter().sum::<f64>()).ln()
+}

@@ -1,0 +1,224 @@
+//! Every unit in every format: its planes, made when asked for, and its error.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gem_runtime::format::{Codec, Rounding};
+
+use super::UnitInfo;
+use crate::calibrate::{Inputs as Seen, Stats};
+use crate::quantise::factor::Moments;
+use crate::quantise::{Inputs, Planes, quantise};
+use crate::reference::{Reference, ReferenceError};
+
+/// Planes kept in memory; beyond that they are made again.
+const KEPT_BYTES: usize = 96 << 20;
+
+/// A unit that calibration saw less often than every so many tokens counts as if it had been seen that often.
+const LEAST_SHARE: f64 = 1e-3;
+
+/// How units are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// From the largest magnitude of each block.
+    Plain,
+    /// By a search over scales, weighted by the inputs' mean squares.
+    Search,
+    /// By error feedback.
+    Feedback,
+}
+
+impl Method {
+    /// Its name on the command line and in plans.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Search => "search",
+            Self::Feedback => "feedback",
+        }
+    }
+}
+
+/// Makes planes of units.
+#[derive(Debug)]
+pub struct Ladder<'a> {
+    reference: &'a Reference,
+    method: Method,
+    tokens: f64,
+    known: BTreeMap<String, Known>,
+    made: Mutex<Made>,
+}
+
+/// What is known of a unit's inputs.
+#[derive(Debug)]
+struct Known {
+    seen: Seen,
+    moments: Option<Moments>,
+    importance: Vec<f32>,
+    /// What errors are multiplied with, so that they are per token of the text.
+    scale: f64,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    planes: HashMap<(String, Codec), Arc<Planes>>,
+    errors: HashMap<(String, Codec), f64>,
+    bytes: usize,
+}
+
+impl<'a> Ladder<'a> {
+    /// For the units of a model, with what calibration saw of them.
+    #[must_use]
+    pub fn new(
+        reference: &'a Reference,
+        units: &[UnitInfo],
+        stats: &Stats,
+        method: Method,
+    ) -> Self {
+        let sites = sites(units, stats);
+        let mut known = BTreeMap::new();
+        for unit in units {
+            let own = stats.unit(unit.name());
+            let site = sites.get(&unit.group);
+            let seen = match (own, site) {
+                (None, None) => continue,
+                (Some(own), None) => own.clone(),
+                // Of a module's last map the site knows only how large its inputs are: their basis is the module's own.
+                (own, Some(site)) => {
+                    let unseen = Seen::new(site.width(), site.moments().is_some());
+                    let own = own.unwrap_or(&unseen);
+                    if unit.shares_inputs {
+                        own.with_prior(site)
+                    } else {
+                        own.with_prior(&site.flattened())
+                    }
+                }
+            };
+            let weight = own.map_or(0.0, Seen::weight);
+            let counted = weight.max(LEAST_SHARE * stats.tokens as f64);
+            let scale =
+                counted / (seen.weight().max(f64::MIN_POSITIVE) * stats.tokens.max(1) as f64);
+            let moments = match method {
+                Method::Feedback => seen.factorised(),
+                _ => None,
+            };
+            let importance = seen.importance();
+            let entry = Known {
+                seen,
+                moments,
+                importance,
+                scale,
+            };
+            known.insert(unit.name().to_owned(), entry);
+        }
+        Self {
+            reference,
+            method,
+            tokens: stats.tokens.max(1) as f64,
+            known,
+            made: Mutex::default(),
+        }
+    }
+
+    /// How units are rounded.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The planes of a unit.
+    ///
+    /// # Panics
+    /// When the unit is of another graph.
+    #[must_use]
+    pub fn planes(&self, unit: &UnitInfo, codec: Codec) -> Arc<Planes> {
+        let key = (unit.name().to_owned(), codec);
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(planes) = made.planes.get(&key) {
+            return planes.clone();
+        }
+        drop(made);
+        let weights = self.original(unit);
+        let known = self.known.get(unit.name());
+        let inputs = match (self.method, known) {
+            (Method::Plain, _) => Inputs::Unknown(Rounding::Plain),
+            (_, None) => Inputs::Unknown(Rounding::Search),
+            (Method::Search, Some(known)) => Inputs::Importance(&known.importance),
+            (Method::Feedback, Some(known)) => match &known.moments {
+                Some(moments) => Inputs::Factor(moments.factor()),
+                None => Inputs::Importance(&known.importance),
+            },
+        };
+        let planes = Arc::new(quantise(weights, &unit.shape, codec, inputs));
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.bytes + planes.bytes.len() <= KEPT_BYTES {
+            made.bytes += planes.bytes.len();
+            made.planes.insert(key, planes.clone());
+        }
+        planes
+    }
+
+    /// Error of a unit in a format, per token of the text: `tr(ΔW H ΔWᵀ)`.
+    #[must_use]
+    pub fn error(&self, unit: &UnitInfo, codec: Codec) -> f64 {
+        let key = (unit.name().to_owned(), codec);
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = made.errors.get(&key) {
+            return *error;
+        }
+        drop(made);
+        let mut delta = self.planes(unit, codec).weights();
+        let original = self.original(unit);
+        delta.iter_mut().zip(original).for_each(|(a, b)| *a -= b);
+        let error = match self.known.get(unit.name()) {
+            Some(known) => known.seen.error(&delta) * known.scale,
+            // Rows of an embedding are read, not multiplied: each row's squared error, all rows alike.
+            None => delta.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>() / self.tokens,
+        };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.errors.insert(key, error);
+        error
+    }
+
+    /// Gives the candidate the weights that the unit's codes stand for.
+    ///
+    /// # Errors
+    /// Never for a clone of the ladder's reference.
+    pub fn apply(
+        &self,
+        candidate: &mut Reference,
+        unit: &UnitInfo,
+        codec: Codec,
+    ) -> Result<(), ReferenceError> {
+        let weights: Arc<[f32]> = self.planes(unit, codec).weights().into();
+        for node in &unit.unit.nodes {
+            candidate.replace(*node, weights.clone())?;
+        }
+        Ok(())
+    }
+
+    fn original(&self, unit: &UnitInfo) -> &[f32] {
+        let node = unit.unit.nodes[0];
+        self.reference
+            .unit(node)
+            .map_or(&[], |weights| &weights[..])
+    }
+}
+
+/// Inputs of all modules of each group together.
+fn sites(units: &[UnitInfo], stats: &Stats) -> BTreeMap<String, Seen> {
+    let mut sites: BTreeMap<String, Seen> = BTreeMap::new();
+    for unit in units.iter().filter(|unit| unit.module.is_some()) {
+        let Some(own) = stats.unit(unit.name()) else {
+            continue;
+        };
+        match sites.get_mut(&unit.group) {
+            Some(site) => site.merge(own),
+            None => {
+                sites.insert(unit.group.clone(), own.clone());
+            }
+        }
+    }
+    sites
+}

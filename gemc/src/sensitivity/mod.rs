@@ -1,0 +1,73 @@
+//! What rounding does to the output: the error of every unit in every format, and KL per error, measured by group.
+//!
+//! All of it is forward-only. Units of one place and kind form a group (the modules of a layer, say): they share the
+//! factor from error to KL, and their errors say how they differ; a module's error already holds how often it is visited
+//! and with which gate.
+
+mod judge;
+mod ladder;
+mod slope;
+mod unit;
+
+pub use judge::{Judge, Judged, KEPT_BYTES};
+pub use ladder::{Ladder, Method};
+pub use slope::Slope;
+pub use unit::{UnitInfo, infos};
+
+use std::collections::BTreeMap;
+
+use gem_runtime::format::Codec;
+
+use crate::progress::Progress;
+use crate::reference::{Reference, ReferenceError};
+
+/// Formats that groups are tried in, most bits first: near to and far from the original.
+const PROBES: [Codec; 2] = [Codec::N4, Codec::N2];
+
+/// The factor from error to KL of every group.
+pub type Slopes = BTreeMap<String, Slope>;
+
+/// Measures every group by itself, all else in f32, with the original's routing.
+///
+/// # Errors
+/// Never for units of this reference.
+pub fn measure(
+    reference: &Reference,
+    units: &[UnitInfo],
+    ladder: &Ladder<'_>,
+    judge: &Judge,
+    progress: &dyn Progress,
+) -> Result<Slopes, ReferenceError> {
+    let groups = by_group(units);
+    let steps = groups.len() * PROBES.len();
+    progress.start("measuring sensitivity", steps as u64);
+    let mut slopes = Slopes::new();
+    for (group, members) in groups {
+        let mut points = Vec::new();
+        // A group has at least one member.
+        let from = members[0].start;
+        for codec in PROBES {
+            let mut candidate = reference.clone();
+            let mut error = 0.0;
+            for unit in &members {
+                error += ladder.error(unit, codec);
+                ladder.apply(&mut candidate, unit, codec)?;
+            }
+            let kl = judge.judge(&candidate, from, true)?.mean();
+            points.push((error, kl));
+            progress.advance(1);
+        }
+        slopes.insert(group.to_owned(), Slope::through(&points));
+    }
+    Ok(slopes)
+}
+
+/// Units by group, both in evaluation order within.
+#[must_use]
+pub fn by_group(units: &[UnitInfo]) -> BTreeMap<&str, Vec<&UnitInfo>> {
+    let mut groups: BTreeMap<&str, Vec<&UnitInfo>> = BTreeMap::new();
+    for unit in units {
+        groups.entry(&unit.group).or_default().push(unit);
+    }
+    groups
+}

@@ -1,0 +1,136 @@
+//! `jit::Model`: a checkpoint's path at run time to a model that threads share; and everything that is refused.
+
+use std::path::PathBuf;
+
+use gem_runtime::format::{Codec, Rounding};
+use gem_runtime::{Finish, Model as _, Sampling, SessionOptions};
+use gem_tests::needs::repository;
+use gemc::cache::Cache;
+use gemc::jit::{Model, OpenError, Options};
+use gemc::pipeline;
+use gemc::plan::BitPlan;
+use gemc::prepared::{FormatsError, Prepared};
+use gemc::target::Target;
+
+fn checkpoint() -> PathBuf {
+    repository("examples/checkpoints/lm-all-8mlp-top3-always-domainscar")
+}
+
+fn options() -> Options {
+    let options = Model::options().rounding(Rounding::Plain);
+    options.bits("8.25").without_cache()
+}
+
+/// Bits of the logits of every position.
+fn logits(model: &impl gem_runtime::Model, ids: &[u32]) -> Vec<u32> {
+    let options = SessionOptions {
+        threads: Some(2),
+        ..SessionOptions::default()
+    };
+    let mut session = model.session(options).expect("small");
+    let mut bits = Vec::new();
+    let each = |_, row: &[f32]| bits.extend(row.iter().map(|x| x.to_bits()));
+    session.forward_all(ids, each).expect("ids of the model");
+    bits
+}
+
+/// Works for any model: what is compiled ahead, and what is compiled here.
+fn answer(model: &dyn gem_runtime::Model) -> (String, Option<Finish>) {
+    let mut session = model.session(SessionOptions::default()).expect("small");
+    let sampling = Sampling {
+        max_tokens: 5,
+        ..Sampling::default()
+    };
+    let mut pieces = session.generate("ab", sampling);
+    let text = pieces
+        .by_ref()
+        .map(|piece| piece.expect("a tokenizer").text)
+        .collect();
+    (text, pieces.finish())
+}
+
+#[test]
+fn threads_share_one_model() {
+    let model = options().open(checkpoint()).expect("a good checkpoint");
+    let prepared = Prepared::new(
+        pipeline::load(&checkpoint()).expect("a good checkpoint"),
+        BitPlan::uniform(model_graph().graph(), Codec::B8),
+        Target::host(),
+        Rounding::Plain,
+        None,
+    );
+    let prepared = prepared.expect("it compiles");
+    let interpreted = gemc::backend::interpreted(&prepared.parts()).expect("its own weights");
+    assert_eq!(model.info(), interpreted.info());
+    let sequences: [&[u32]; 2] = [&[1, 5, 9, 3, 3, 7], &[2, 4, 6]];
+    std::thread::scope(|scope| {
+        for ids in sequences {
+            let (model, interpreted) = (&model, &interpreted);
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    assert_eq!(logits(model, ids), logits(interpreted, ids));
+                }
+            });
+        }
+    });
+    let (text, finish) = answer(&model);
+    assert!(finish.is_some());
+    assert_eq!(answer(&model), (text, finish), "greedy");
+}
+
+fn model_graph() -> gemc::import::Checkpoint {
+    gemc::import::checkpoint(&checkpoint()).expect("a good checkpoint")
+}
+
+#[test]
+fn a_plan_is_as_good_as_its_name() {
+    let plan = BitPlan::uniform(model_graph().graph(), Codec::B8);
+    let ids = [3, 1, 4, 1, 5];
+    let named = options().open(checkpoint()).expect("a good checkpoint");
+    let planned = options().plan(plan).open(checkpoint()).expect("its plan");
+    let other = options().bits("4.25").open(checkpoint()).expect("a format");
+    assert_eq!(logits(&named, &ids), logits(&planned, &ids));
+    assert_ne!(logits(&named, &ids), logits(&other, &ids));
+}
+
+#[test]
+fn what_cannot_be_opened_is_told() {
+    let error = |options: Options| options.open(checkpoint()).expect_err("refused");
+    let bits = error(options().bits("7"));
+    assert!(
+        matches!(bits, OpenError::Formats(FormatsError::Bits(_))),
+        "{bits}"
+    );
+    assert!(bits.to_string().contains("4.25l"), "{bits}");
+    let other = repository("examples/checkpoints/lm-dense-pre-rope");
+    let other = gemc::import::checkpoint(&other).expect("a good checkpoint");
+    let plan = error(options().plan(BitPlan::uniform(other.graph(), Codec::N4)));
+    assert!(
+        matches!(plan, OpenError::Formats(FormatsError::Plan(_))),
+        "{plan}"
+    );
+    assert!(plan.to_string().contains("another checkpoint"), "{plan}");
+    let foreign = Target::all().into_iter().find(|t| !t.is_native());
+    let foreign = error(options().target(foreign.expect("one of another architecture")));
+    assert!(foreign.to_string().contains("cannot run"), "{foreign}");
+    let nowhere = options().open("no/such/folder").expect_err("refused");
+    assert!(matches!(nowhere, OpenError::Compile(_)), "{nowhere}");
+    assert!(nowhere.to_string().contains("no/such/folder"), "{nowhere}");
+}
+
+#[test]
+fn a_second_opening_uses_the_cache() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cache = Cache::at(dir.path()).expect("made");
+    let open = || {
+        let options = options().cache(cache.clone());
+        options.open(checkpoint()).expect("a good checkpoint")
+    };
+    let ids = [2, 7, 1, 8];
+    let fresh = options().open(checkpoint()).expect("a good checkpoint");
+    let expected = logits(&fresh, &ids);
+    assert_eq!(logits(&open(), &ids), expected);
+    std::fs::remove_dir_all(dir.path().join("matrices")).expect("there");
+    assert_eq!(logits(&open(), &ids), expected);
+    assert!(!dir.path().join("matrices").exists(), "nothing was made");
+}

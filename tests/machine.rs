@@ -1,0 +1,81 @@
+//! C compilers for this machine and others, and what runs their programs here.
+
+use std::path::Path;
+use std::process::Command;
+
+use gemc::target::Target;
+
+use crate::needs::skipped;
+
+/// A compiler and, for another machine, what runs its programs.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Name of the target that its code is for.
+    pub target: &'static str,
+    /// C compiler.
+    pub compiler: &'static str,
+    /// Flags of the linker.
+    pub link: &'static [&'static str],
+    /// Program and arguments before the program's; nothing where it runs by itself.
+    pub runner: &'static [&'static str],
+}
+
+/// This machine, where it has AVX2.
+pub const NATIVE: Machine = Machine {
+    target: "x86-64-v3",
+    compiler: "cc",
+    link: &[],
+    runner: &[],
+};
+
+/// The emulated CPUs have exactly the instructions of the targets.
+pub const ARM: [Machine; 2] = [
+    Machine {
+        target: "aarch64",
+        compiler: "aarch64-linux-gnu-gcc",
+        link: &["-static"],
+        runner: &["qemu-aarch64-static", "-cpu", "cortex-a72"],
+    },
+    Machine {
+        target: "aarch64-dotprod",
+        compiler: "aarch64-linux-gnu-gcc",
+        link: &["-static"],
+        runner: &["qemu-aarch64-static", "-cpu", "cortex-a76"],
+    },
+];
+
+impl Machine {
+    /// Whether programs can be made and run; says what is missing, which fails a test that must run.
+    ///
+    /// # Panics
+    /// When something is missing and `GEM_REQUIRE=all`.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let emulated = !self.runner.is_empty();
+        if !emulated && !Target::find(self.target).is_ok_and(|t| t.runs_here()) {
+            skipped(self.target).expect("GEM_REQUIRE is not set");
+            return false;
+        }
+        let tools = [Some(&self.compiler), self.runner.first()];
+        for tool in tools.into_iter().flatten() {
+            if Command::new(tool).arg("--version").output().is_err() {
+                skipped(tool).expect("GEM_REQUIRE is not set");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Runs a program.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        match self.runner {
+            [] => Command::new(program),
+            [runner, arguments @ ..] => {
+                let mut command = Command::new(runner);
+                command.args(arguments).arg(program);
+                command
+            }
+        }
+    }
+}
