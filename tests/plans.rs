@@ -10,7 +10,7 @@ use gemc::pipeline::{self, Loaded};
 use gemc::plan::codes;
 use gemc::plan::file::{Override, PlanFile, codes_path};
 use gemc::plan::{BitPlan, units};
-use gemc::planner::{self, Budget, Effort, Made, Settings, Texts};
+use gemc::planner::{self, Budget, Effort, Made, Settings, Texts, Without};
 use gemc::prepared::Prepared;
 use gemc::progress::Silent;
 use gemc::quantise::Shape;
@@ -57,6 +57,7 @@ fn settings(bits: f64) -> Settings {
         effort: Effort::Default,
         overrides: Vec::new(),
         uniform_body: false,
+        without: Without::default(),
     }
 }
 

@@ -229,6 +229,8 @@ def bars(figures):
             ratio = mean("model") / mean(name)
             out.append(check(f"perplexity <= 1.0 x {name} (aim 0.8)", ratio <= 1.0,
                              f"{mean('model'):.2f} / {mean(name):.2f} = {ratio:.3f}"))
+    if not layers:
+        return out  # nothing is routed
     if costs:
         for name, bar in (("all off", 0.2), ("neighbour", 0.3)):
             out.append(check(f"{name} costs >= {bar} nats", np.mean(costs[name]) >= bar, f"{np.mean(costs[name]):.3f}"))

@@ -5,7 +5,9 @@ calibration/ and evaluation/ (at most 64 KiB a domain and split, whole documents
 packages whose text those files hold) and golden.safetensors (f32 outputs of the saved weights).
 `eval_lm.py --write-reference` adds reference_ppl.json.
 
-    python examples/train/export_lm.py [--state last.pt] [--out examples/models/gem-lm]
+    python examples/train/export_lm.py [--state last.pt] [--out examples/models/gem-lm] [--text-of DIR]
+
+`--text-of` takes tokenizer and texts from another checkpoint instead of the corpus, for a twin of it.
 """
 
 import argparse
@@ -72,6 +74,14 @@ def write_weights(state, out, threshold):
     save(model, out, torch.bfloat16)
 
 
+def copy_text(other, out):
+    """Tokenizer, texts and their sources of another checkpoint."""
+    for name in ("tokenizer.json", "SOURCES.tsv"):
+        shutil.copy(other / name, out / name)
+    for split in ("calibration", "evaluation"):
+        shutil.copytree(other / split, out / split, dirs_exist_ok=True)
+
+
 def write_json(path, value):
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -102,17 +112,21 @@ def main():
     parser.add_argument("--state", type=Path, default=CACHE / "gem-lm" / "last.pt")
     parser.add_argument("--corpus", type=Path, default=CACHE / "corpus")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "models" / "gem-lm")
+    parser.add_argument("--text-of", type=Path, help="a checkpoint whose tokenizer and texts this one has, too")
     parser.add_argument("--threshold", type=float, help="another threshold than the one trained for")
     args = parser.parse_args()
     torch.set_num_threads(2)
     args.out.mkdir(parents=True, exist_ok=True)
     write_weights(torch.load(args.state, weights_only=True), args.out, args.threshold)
-    shutil.copy(args.corpus / "tokenizer.json", args.out / "tokenizer.json")
+    if args.text_of:
+        copy_text(args.text_of, args.out)
+    else:
+        shutil.copy(args.corpus / "tokenizer.json", args.out / "tokenizer.json")
+        write_sources(args.corpus, args.out, write_text(args.corpus, args.out))
     write_json(args.out / "tokenizer_config.json", tokenizer_config())
     write_json(args.out / "generation_config.json", {
         "eos_token_id": 0, "do_sample": True, "temperature": 0.8, "top_p": 0.95, "repetition_penalty": 1.1,
         "max_new_tokens": 200})
-    write_sources(args.corpus, args.out, write_text(args.corpus, args.out))
     write_golden(args.out)
     for path in args.out.glob("*.safetensors"):
         path.chmod(0o644)

@@ -4,7 +4,7 @@ The tokenizer (GPT-2's pre-tokenizer, no normaliser, one special token `<|endoft
 trained on the same number of bytes from each domain, so that no domain's words crowd the others out.
 Writes `tokenizer.json` and `{split}/{domain}.npy` (uint16; each document is followed by one id 0).
 
-    python examples/train/tokenizer.py [--corpus DIR]
+    python examples/train/tokenizer.py [--corpus DIR] [--tokenizer FILE to use instead of training one]
 """
 
 import argparse
@@ -67,9 +67,10 @@ def tokenizer_config():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--corpus", type=Path, default=CACHE / "corpus")
+    parser.add_argument("--tokenizer", type=Path, help="use this one: another model's")
     args = parser.parse_args()
     domains = sorted(p.stem for p in (args.corpus / "train").glob("*.jsonl"))
-    tokenizer = train(args.corpus, domains)
+    tokenizer = Tokenizer.from_file(str(args.tokenizer)) if args.tokenizer else train(args.corpus, domains)
     tokenizer.save(str(args.corpus / "tokenizer.json"))
     for split in ("train", "calibration", "evaluation"):
         for domain in domains:

@@ -57,6 +57,10 @@ CONFIG = {
     "scar": {"layers": [2, 5], "heads": 4, "mask": "cluster_or_domain", "residual": True},
     "modules": {"kind": "mlp", "intermediate_size": 256}, "general_path": "always",
 }
+# The dense twin: a token passes as many weights of each layer's MLP as the general path and one module have.
+DENSE = {k: v for k, v in CONFIG.items() if k not in ("router", "scar", "modules", "general_path")} | {
+    "intermediate_size": CONFIG["intermediate_size"] + CONFIG["modules"]["intermediate_size"], "domains": [],
+    "router": {"layers": []}, "scar": {"mask": "off"}, "modules": {"kind": "off"}}
 
 
 class Data:
@@ -227,7 +231,7 @@ def bound_attention(layers, width):
     """Scales each head of the query and key maps, norm weight included, down to HEAD_NORM where it is longer."""
     for layer in layers:
         maps = [(p.weight.data, layer.input_norm) for p in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
-        if layer.has_scar:
+        if layer.routed and layer.has_scar:
             maps.append((layer.scar.qkv.weight.data[:2 * layer.scar.out.in_features], layer.post_attention_norm))
         for weight, norm in maps:
             heads = weight.view(-1, width, weight.shape[1])
@@ -260,7 +264,7 @@ class Clusters:
         self.load = {l: torch.zeros(len(r.centroids)) for l, r in self.routers.items()}
 
     def update(self, step, progress, routing):
-        if progress < STREAM_FROM - 0.02 or self.phase == "frozen":
+        if progress < STREAM_FROM - 0.02 or self.phase == "frozen" or not self.routers:
             return
         keep = REFIT_ROWS if progress > REFIT_AT - 0.08 else 16_384
         for layer in self.routers:
@@ -322,7 +326,7 @@ class Run:
     def __init__(self, args):
         self.args = args
         torch.manual_seed(args.seed)
-        self.config = GemConfig.from_dict(CONFIG)
+        self.config = GemConfig.from_dict(DENSE if args.dense else CONFIG)
         self.model = build(self.config, args.seed).share_memory()
         self.params = [Parameter(n, p, args.workers, args) for n, p in self.model.named_parameters()]
         self.data, self.clusters = Data(args.corpus, args.seed), Clusters(self.model)
@@ -489,6 +493,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--run", type=Path, default=CACHE / "gem-lm")
     parser.add_argument("--corpus", type=Path, default=CACHE / "corpus")
+    parser.add_argument("--dense", action="store_true", help="gem-lm-dense: no router, SCAR or modules")
     parser.add_argument("--minutes", type=float, default=115)
     parser.add_argument("--steps", type=int, help="a budget of steps instead of time: repeatable")
     parser.add_argument("--extend-from", type=Path, help="start from this state's weights with a new budget")

@@ -281,3 +281,78 @@ fn texts_that_do_not_do_are_refused() {
     let warned = plan(&["--calib", text(&single), "-o", text(&out)]);
     assert!(told(&warned).contains("one domain"), "{}", told(&warned));
 }
+
+#[test]
+fn run_takes_the_plan_made_last_as_long_as_it_fits() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planned-and-run");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    let (model, file, cache) = (
+        folder.join("model"),
+        folder.join("plan.toml"),
+        folder.join("cache"),
+    );
+    copy(checkpoint(), &model);
+    let gemc = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gemc"));
+        command.env("GEMC_CACHE", &cache).args(arguments);
+        command.output().expect("it starts")
+    };
+    let run = |more: &[&str]| {
+        let mut all = vec![
+            "run",
+            text(&model),
+            "--prompt",
+            "law",
+            "-n",
+            "2",
+            "--temp",
+            "0",
+        ];
+        all.extend(more);
+        let output = gemc(&all);
+        assert!(output.status.success(), "{}", told(&output));
+        (told(&output), output.stdout)
+    };
+    assert!(run(&[]).0.contains("uniform 4.25 bits"));
+    let planned = gemc(&[
+        "plan",
+        text(&model),
+        "--bits",
+        "5",
+        "--effort",
+        "low",
+        "-o",
+        text(&file),
+    ]);
+    assert!(planned.status.success(), "{}", told(&planned));
+    let (says, found) = run(&[]);
+    assert!(says.contains("the plan made last"), "{says}");
+    assert_eq!(found, run(&["--plan", text(&file)]).1);
+    assert!(run(&["--bits", "8.25"]).0.contains("uniform 8.25 bits"));
+    // Another model in the same place: the plan is not for it.
+    let config = folder.join("config.json");
+    fs::write(&config, CONFIG).expect("written");
+    fs::remove_dir_all(&model).expect("it was there");
+    let made = gemc(&["synth", text(&config), "--seed", "7", "-o", text(&model)]);
+    assert!(made.status.success(), "{}", told(&made));
+    let (says, _) = run(&[]);
+    assert!(
+        says.contains("not used") && says.contains("another checkpoint"),
+        "{says}"
+    );
+    assert!(says.contains("uniform 4.25 bits"), "{says}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for item in fs::read_dir(from).expect("a folder") {
+        let item = item.expect("an item").path();
+        let name = to.join(item.file_name().expect("a name"));
+        if item.is_dir() {
+            copy(&item, &name);
+        } else {
+            fs::copy(&item, &name).expect("copied");
+        }
+    }
+}

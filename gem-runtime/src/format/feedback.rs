@@ -5,7 +5,8 @@
 //! `(w - q) H (w - q)ᵀ = Σ d_k ((w - q) M)_k²`. Column k is rounded when all columns before it are, so its term is only
 //! the error of rounding `w_k + Σ_{j<k} (w_j - q_j) M_jk`. This is GPTQ (arXiv 2210.17323) in the form of LDLQ (arXiv
 //! 2307.13304). Block scales are fitted to what is left to be rounded, not to the original weights; the row scale is the
-//! least-squares one under `H`.
+//! least-squares one under `H`. Then codes and block scales are moved one at a time to where `H` wants them given all the
+//! others (coordinate descent, as in QuantEase, arXiv 2309.01885): a column is no longer rounded blind to those after it.
 
 use alloc::vec::Vec;
 
@@ -17,11 +18,22 @@ use super::{BLOCK, Codec, with_grid};
 /// Times that codes and row scale are fitted in turn.
 const PASSES: usize = 2;
 
+/// Times that every block is moved to its best place among the others.
+const SWEEPS: usize = 4;
+
+/// In so many of them, the first ones, with its scale.
+const RESCALES: usize = 2;
+
+/// Times that the codes of a block are moved one after the other.
+const CODE_ROUNDS: usize = 2;
+
 /// What is known of the inputs of a matrix.
 #[derive(Clone, Copy, Debug)]
 pub struct Factor<'a> {
     /// Diagonal of H: one mean square per column.
     pub importance: &'a [f32],
+    /// H within each block of 32 columns, block after block, `[32, 32]` each; zero in the padding.
+    pub blocks: &'a [f32],
     /// M above its diagonal, by blocks of 32 columns: block b has `32 (b + 1)` rows of 32, zero on and below the diagonal
     /// and in the padding; see [`panels_len`].
     pub panels: &'a [f32],
@@ -37,6 +49,12 @@ pub const fn panels_len(cols: usize) -> usize {
 }
 
 impl Factor<'_> {
+    /// H within a block.
+    fn block(&self, block: usize) -> &[[f32; BLOCK]; BLOCK] {
+        let rows: &[[f32; BLOCK]] = self.blocks.as_chunks().0;
+        &rows.as_chunks().0[block]
+    }
+
     /// M above the diagonal in the columns of a block, row after row.
     fn panel(&self, block: usize) -> &[[f32; BLOCK]] {
         let rows = self.panels[panels_len(block * BLOCK)..].as_chunks().0;
@@ -53,6 +71,8 @@ pub struct FeedbackScratch {
     reached: Vec<f32>,
     /// q in units of the row scale.
     values: Vec<f32>,
+    /// `(w - q) M diag(d)`.
+    pull: Vec<f32>,
     candidate: QuantisedRow,
 }
 
@@ -72,7 +92,8 @@ pub fn quantise_row_with_feedback(
     assert!(
         factor.importance.len() == cols
             && factor.diagonal.len() == cols
-            && factor.panels.len() == panels_len(cols),
+            && factor.panels.len() == panels_len(cols)
+            && factor.blocks.len() == cols.div_ceil(BLOCK) * BLOCK * BLOCK,
         "a factor of the matrix's columns"
     );
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -142,6 +163,8 @@ fn row<G: Grid>(
         }
         row_scale = refitted;
     }
+    descend::<G>(factor, scratch, best_scale, out);
+    let (_, best_scale) = of_codes::<G>(out, factor, scratch, best_scale);
     row.finish::<G>(best_scale, out);
 }
 
@@ -207,6 +230,193 @@ fn pass<G: Grid>(factor: &Factor<'_>, scratch: &mut FeedbackScratch, row_scale: 
             *code = G::PADDING;
         }
     }
+}
+
+/// Moves the codes and scale of one block after the other to where they are best given all others.
+#[inline(always)]
+fn descend<G: Grid>(
+    factor: &Factor<'_>,
+    scratch: &mut FeedbackScratch,
+    row_scale: f32,
+    out: &mut QuantisedRow,
+) {
+    let _ = of_codes::<G>(out, factor, scratch, row_scale);
+    let reached = scratch.target.iter().zip(&scratch.reached);
+    scratch.pull.clear();
+    let pull = reached.zip(factor.diagonal).map(|((t, r), d)| d * (t - row_scale * r));
+    scratch.pull.extend(pull);
+    for sweep in 0..SWEEPS {
+        let mut moved = false;
+        for block in 0..out.scales.len() {
+            if G::scale(out.scales[block]) != 0 {
+                let rescale = sweep < RESCALES;
+                moved |= improve::<G>(factor, &mut scratch.pull, row_scale, block, rescale, out);
+            }
+        }
+        if !moved {
+            break;
+        }
+    }
+}
+
+/// A block's codes and scale, and what is left to be pulled at.
+#[derive(Clone, Copy)]
+struct Place {
+    byte: u8,
+    codes: [i8; BLOCK],
+    /// In units of the row scale.
+    values: [f32; BLOCK],
+    /// Half the fall of the error per step of each weight.
+    gradient: [f32; BLOCK],
+}
+
+impl Place {
+    /// The same values, as nearly as another scale byte can have them, then its best codes one after the other.
+    #[inline(always)]
+    fn moved<G: Grid>(
+        &self,
+        byte: u8,
+        h: &[[f32; BLOCK]; BLOCK],
+        row_scale: f32,
+        width: usize,
+    ) -> Self {
+        let mut place = Self { byte, ..*self };
+        let scale = G::scale(byte);
+        let shift = (G::SHIFT * i32::from(byte & 1)) as f32;
+        let inverse = 1.0 / scale as f32;
+        let start = usize::from(byte == self.byte);
+        for round in start..=CODE_ROUNDS {
+            for i in 0..width {
+                let step = if round == 0 { 0.0 } else { place.gradient[i] / (row_scale * h[i][i]) };
+                let code = G::nearest((place.values[i] + step) * inverse - shift);
+                let value = (scale * G::value(code, byte)) as f32;
+                let change = row_scale * (value - place.values[i]);
+                if change != 0.0 {
+                    (place.codes[i], place.values[i]) = (code, value);
+                    add(&mut place.gradient, -change, &h[i]);
+                }
+            }
+        }
+        place
+    }
+
+    /// How much lower the error is than at another place.
+    #[inline(always)]
+    fn gain(&self, from: &Self, row_scale: f32) -> f32 {
+        let mut sums = [0.0; BLOCK];
+        for i in 0..BLOCK {
+            let change = row_scale * (self.values[i] - from.values[i]);
+            sums[i] = change * (from.gradient[i] + self.gradient[i]);
+        }
+        total(&sums)
+    }
+}
+
+/// Moves a block to its best codes, with the scale it has or one near the best scale for its codes; says whether it moved.
+#[inline(always)]
+fn improve<G: Grid>(
+    factor: &Factor<'_>,
+    pull: &mut [f32],
+    row_scale: f32,
+    block: usize,
+    rescale: bool,
+    out: &mut QuantisedRow,
+) -> bool {
+    let start = block * BLOCK;
+    let width = BLOCK.min(pull.len() - start);
+    let h = factor.block(block);
+    let byte = out.scales[block];
+    let (mut values, mut codes) = ([0.0; BLOCK], [G::PADDING; BLOCK]);
+    codes[..width].copy_from_slice(&out.codes[start..start + width]);
+    for i in 0..width {
+        values[i] = (G::scale(byte) * G::value(codes[i], byte)) as f32;
+    }
+    let gradient = gradient(factor, pull, block);
+    let from = Place { byte, codes, values, gradient };
+    let mut best = from.moved::<G>(byte, h, row_scale, width);
+    let mut gain = best.gain(&from, row_scale);
+    if rescale {
+        let ideal = G::scale(byte) as f32 * (1.0 + stretch(&from, h, row_scale));
+        for offset in -1..=1 {
+            for shifted in [false, true] {
+                let other = G::byte(ideal, offset, shifted);
+                let usable = ideal.is_finite() && (ideal > 0.0 || !G::UNSIGNED);
+                if other == byte || !usable || (shifted && G::SHIFT == 0) {
+                    continue;
+                }
+                let place = from.moved::<G>(other, h, row_scale, width);
+                let found = place.gain(&from, row_scale);
+                if found > gain {
+                    (best, gain) = (place, found);
+                }
+            }
+        }
+    }
+    if gain <= 0.0 {
+        return false;
+    }
+    out.scales[block] = best.byte;
+    out.codes[start..start + width].copy_from_slice(&best.codes[..width]);
+    let mut changes = [0.0; BLOCK];
+    for i in 0..BLOCK {
+        changes[i] = row_scale * (best.values[i] - values[i]);
+    }
+    for (at, pull) in pull.chunks_mut(BLOCK).enumerate().skip(block) {
+        let mut sums = if at == block { changes } else { [0.0; BLOCK] };
+        let rows = &factor.panel(at)[start..start + width];
+        changes.iter().zip(rows).for_each(|(change, row)| add(&mut sums, *change, row));
+        let diagonal = &factor.diagonal[at * BLOCK..];
+        for ((pull, sum), d) in pull.iter_mut().zip(&sums).zip(diagonal) {
+            *pull -= d * sum;
+        }
+    }
+    true
+}
+
+/// `H (w - q)` in a block; zero in the padding.
+#[inline(always)]
+fn gradient(factor: &Factor<'_>, pull: &[f32], block: usize) -> [f32; BLOCK] {
+    let start = block * BLOCK;
+    let mut gradient = [0.0; BLOCK];
+    let own = &pull[start..pull.len().min(start + BLOCK)];
+    for (i, (gradient, own)) in gradient.iter_mut().zip(own).enumerate() {
+        let mut sums = [0.0; BLOCK];
+        for (at, pull) in pull.chunks(BLOCK).enumerate().skip(block) {
+            let row = &factor.panel(at)[start + i];
+            for ((sum, pull), m) in sums.iter_mut().zip(pull).zip(row) {
+                *sum += pull * m;
+            }
+        }
+        *gradient = own + total(&sums);
+    }
+    gradient
+}
+
+/// By what share a block's values are too small, all of them together.
+#[inline(always)]
+fn stretch(place: &Place, h: &[[f32; BLOCK]; BLOCK], row_scale: f32) -> f32 {
+    let mut product = [0.0; BLOCK];
+    place.values.iter().zip(h).for_each(|(value, row)| add(&mut product, *value, row));
+    let (mut along, mut square) = ([0.0; BLOCK], [0.0; BLOCK]);
+    for i in 0..BLOCK {
+        along[i] = place.values[i] * place.gradient[i];
+        square[i] = place.values[i] * product[i];
+    }
+    total(&along) / (row_scale * total(&square))
+}
+
+/// Sum of a block in a fixed tree.
+#[inline(always)]
+fn total(sums: &[f32; BLOCK]) -> f32 {
+    let mut sums = *sums;
+    let mut width = BLOCK / 2;
+    while width > 0 {
+        for i in 0..width {
+            sums[i] += sums[i + width];
+        }
+        width /= 2;
+    }
+    sums[0]
 }
 
 /// Error of what was reached with the best row scale, and that scale; the old one where there is no better.

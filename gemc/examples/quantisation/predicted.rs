@@ -1,55 +1,63 @@
 //! Random plans of equal size -> how well predicted KL ranks and meets what is measured.
 
-use std::fmt::Write as _;
-
 use gem_runtime::format::Codec;
 use gemc::assign::{LADDER, Options, Predictor, budget_of_bits, bytes, measured};
-use gemc::reference::Reference;
-use gemc::sensitivity::{Judge, Ladder, Slopes, UnitInfo};
+use gemc::reference::{Activations, Reference};
+use gemc::sensitivity::{self, Judge, Ladder, Slopes, UnitInfo};
 
 use crate::Result;
+use crate::bench::{Bench, Ladders, Log};
 
 /// Random plans per size.
 const PLANS: usize = 40;
 
 /// What predictions are made from and measured with.
-pub struct Prediction<'a> {
-    pub reference: &'a Reference,
-    pub units: &'a [UnitInfo],
-    pub ladder: &'a Ladder<'a>,
-    pub slopes: &'a Slopes,
+struct Prediction<'a> {
+    reference: &'a Reference,
+    units: &'a [UnitInfo],
+    ladder: &'a Ladder<'a>,
+    slopes: &'a Slopes,
     /// Texts that slopes were measured on.
-    pub search: &'a Judge,
+    search: &'a Judge,
     /// Other texts.
-    pub evaluation: &'a Judge,
+    evaluation: &'a Judge,
+}
+
+/// Prints a line for each size, the embedding pinned or not.
+pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
+    let ladder = &ladders.feedback;
+    let slopes = sensitivity::measure(&bench.reference, &bench.units, ladder, &bench.search, &Log)?;
+    let part = &bench.evaluation[..bench.evaluation.len() / 3];
+    let evaluation = Judge::new(&bench.reference, part, Activations::F32, 2 << 30, &Log)?;
+    let prediction = Prediction {
+        reference: &bench.reference,
+        units: &bench.units,
+        ladder,
+        slopes: &slopes,
+        search: &bench.search,
+        evaluation: &evaluation,
+    };
+    println!(
+        "## Predicted against measured KL: {PLANS} random plans of equal size (within 0.5 %), routing forced\n"
+    );
+    println!(
+        "| bits | embedding | Spearman | median error | KL from | to |\n|---|---|---|---|---|---|"
+    );
+    for bits in [4.0, 3.0] {
+        for pinned in [true, false] {
+            let (rank, error, low, high) = prediction.line(bits, pinned)?;
+            let embedding = if pinned { "B8" } else { "free" };
+            println!(
+                "| {bits} | {embedding} | {rank:.3} | {:.1} % | {low:.5} | {high:.5} |",
+                100.0 * error
+            );
+        }
+    }
+    println!();
+    Ok(())
 }
 
 impl Prediction<'_> {
-    /// Appends a table with a line for each size, the embedding pinned or not.
-    pub fn table(&self, out: &mut String) -> Result<()> {
-        writeln!(
-            out,
-            "## Predicted against measured KL: {PLANS} random plans of equal size (within 0.5 %), routing forced\n"
-        )?;
-        writeln!(
-            out,
-            "| bits | embedding | Spearman | median error | KL from | to |\n|---|---|---|---|---|---|"
-        )?;
-        for bits in [4.0, 3.0] {
-            for pinned in [true, false] {
-                let (rank, error, low, high) = self.line(bits, pinned)?;
-                let embedding = if pinned { "B8" } else { "free" };
-                writeln!(
-                    out,
-                    "| {bits} | {embedding} | {rank:.3} | {:.1} % | {low:.5} | {high:.5} |",
-                    100.0 * error
-                )?;
-            }
-        }
-        writeln!(out)?;
-        Ok(())
-    }
-
     fn line(&self, bits: f64, pinned: bool) -> Result<(f64, f64, f64, f64)> {
         let mut predictor = Predictor::new(self.units, self.ladder, self.slopes, &Options::new());
         let budget = budget_of_bits(self.units, bits);

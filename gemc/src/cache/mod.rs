@@ -4,12 +4,13 @@
 //! compared with their checksum before use: one that is damaged, cut short or of something else is made anew. Losing
 //! the whole folder, or being unable to write it, costs time and nothing else.
 //!
-//! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `weights/KEY/` (weight file and
+//! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `plans/KEY.*` (see `plans`), `weights/KEY/` (weight file and
 //! texts, sealed, see `backend`), `programs`, `crates`, `runtime`, `target` (see `package::Builder`). Whatever nobody
 //! used for 30 days goes; with `$GEMC_CACHE_LIMIT`, also what is beyond that size (see [`trim`]).
 
 mod digest;
 mod entry;
+mod plans;
 mod seal;
 mod trim;
 

@@ -24,7 +24,7 @@ const MARKED: Duration = Duration::from_secs(30 * 60);
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Entries that are files.
-const FILES: &[&str] = &["digests", "matrices"];
+const FILES: &[&str] = &["digests", "matrices", "plans"];
 
 /// Entries that are folders, each with a lock beside it; see [`OutputFolder`].
 const FOLDERS: &[&str] = &["weights"];

@@ -3,9 +3,9 @@
 use crate::quantise::factor::Moments;
 use crate::reference::{Matrix, add_second_moments};
 
-/// A module's own moments count against those of its site as its gate-weighted tokens against so many times its width:
-/// what few tokens showed is not trusted.
-pub const PRIOR: f64 = 0.25;
+/// A module's own moments count against those of its site as its effective tokens (see [`Inputs::effective`]) against so
+/// many times its width: what few tokens showed is not trusted.
+pub const PRIOR: f64 = 0.5;
 
 /// Sums over the rows that a unit multiplied, each weighted by its squared gate.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Inputs {
     squares: Vec<f64>,
     /// Σ g².
     weight: f64,
+    /// Σ |g x|⁴.
+    fourths: f64,
     /// Rows.
     rows: u64,
 }
@@ -30,6 +32,7 @@ impl Inputs {
             moments: vec![0.0; if moments { width * width } else { 0 }],
             squares: vec![0.0; width],
             weight: 0.0,
+            fourths: 0.0,
             rows: 0,
         }
     }
@@ -52,9 +55,13 @@ impl Inputs {
             }
         }
         for row in values.chunks_exact(width) {
+            let mut length = 0.0;
             for (sum, x) in self.squares.iter_mut().zip(row) {
-                *sum += f64::from(*x) * f64::from(*x);
+                let square = f64::from(*x) * f64::from(*x);
+                *sum += square;
+                length += square;
             }
+            self.fourths += length * length;
         }
         if !self.moments.is_empty() {
             add_second_moments(&Matrix::new(values, width), &mut self.moments);
@@ -73,6 +80,18 @@ impl Inputs {
         self.weight
     }
 
+    /// How many rows of equal length would show as much: `(Σ |g x|²)² / Σ |g x|⁴`. A few long rows can make up nearly all
+    /// of the moments of many.
+    #[must_use]
+    pub fn effective(&self) -> f64 {
+        let trace: f64 = self.squares.iter().sum();
+        if self.fourths > 0.0 {
+            trace * trace / self.fourths
+        } else {
+            0.0
+        }
+    }
+
     /// Rows seen.
     #[must_use]
     pub const fn rows(&self) -> u64 {
@@ -88,6 +107,7 @@ impl Inputs {
     /// Adds another's sums: the site's, from those of its modules.
     pub fn merge(&mut self, other: &Self) {
         self.weight += other.weight;
+        self.fourths += other.fourths;
         self.rows += other.rows;
         let squares = self.squares.iter_mut().zip(&other.squares);
         squares.for_each(|(a, b)| *a += b);
@@ -100,14 +120,19 @@ impl Inputs {
     pub fn with_prior(&self, prior: &Self) -> Self {
         let mut mixed = self.clone();
         if prior.weight > 0.0 {
-            let share = PRIOR * self.width as f64 / prior.weight;
+            let needed = PRIOR * self.width as f64;
+            let tokens = match self.effective() {
+                0.0 => needed,
+                effective => self.weight * needed / effective,
+            };
+            let share = tokens / prior.weight;
             for (a, b) in mixed.squares.iter_mut().zip(&prior.squares) {
                 *a += share * b;
             }
             for (a, b) in mixed.moments.iter_mut().zip(&prior.moments) {
                 *a += (share * f64::from(*b)) as f32;
             }
-            mixed.weight += share * prior.weight;
+            mixed.weight += tokens;
         }
         mixed
     }
@@ -135,10 +160,17 @@ impl Inputs {
         self.squares.iter().map(|s| (s / weight) as f32).collect()
     }
 
-    /// What error feedback needs, when moments were gathered.
+    /// What error feedback needs, when moments were gathered; `ridge` as in [`Moments::new`].
     #[must_use]
-    pub fn factorised(&self) -> Option<Moments> {
-        self.moments().map(|h| Moments::new(h, self.width))
+    pub fn factorised(&self, ridge: f64) -> Option<Moments> {
+        self.moments().map(|h| Moments::new(h, self.width, ridge))
+    }
+
+    /// Mean of the mean squares.
+    #[must_use]
+    pub fn mean_square(&self) -> f64 {
+        let sum: f64 = self.squares.iter().sum();
+        sum / (self.width.max(1) as f64 * self.weight.max(f64::MIN_POSITIVE))
     }
 
     /// `tr(ΔW H ΔWᵀ)` with H = Σ g² x xᵀ; `delta` is `[rows, width]`. Without moments H is taken for diagonal.
@@ -175,4 +207,50 @@ fn product(a: &[f32], b: &[f32]) -> f64 {
         sums[lane] += a * b;
     }
     sums.iter().map(|s| f64::from(*s)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rows: &[[f32; 2]]) -> Inputs {
+        let mut inputs = Inputs::new(2, true);
+        inputs.add(Matrix::new(rows.as_flattened().to_vec(), 2), None);
+        inputs
+    }
+
+    #[test]
+    fn few_long_rows_are_few_tokens() {
+        assert_eq!(of(&[]).effective(), 0.0);
+        assert!((of(&[[1.0, 2.0]; 40]).effective() - 40.0).abs() < 1e-9);
+        let mut rows = vec![[0.1, 0.0]; 99];
+        rows.push([0.0, 30.0]);
+        let effective = of(&rows).effective();
+        assert!((1.0..1.1).contains(&effective), "{effective}");
+        // Gates count with the rows that they are of.
+        let mut gated = Inputs::new(2, true);
+        gated.add(Matrix::new(vec![1.0; 8], 2), Some(&[1.0, 1.0, 0.0, 0.0]));
+        assert!((gated.effective() - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_prior_matters_where_little_was_seen() {
+        let site = of(&[[1.0, 1.0]; 50]);
+        let unseen = of(&[]).with_prior(&site);
+        assert_eq!(unseen.importance(), site.importance());
+        let off_diagonal = |inputs: &Inputs| {
+            let moments = inputs.moments().expect("gathered");
+            moments[1] / (0.5 * (moments[0] + moments[3]))
+        };
+        let crossed = [[2.0, -2.0]];
+        let (few, many) = (crossed.repeat(1), crossed.repeat(1000));
+        let (few, many) = (of(&few).with_prior(&site), of(&many).with_prior(&site));
+        assert!(off_diagonal(&few) > -0.9 && off_diagonal(&many) < -0.99);
+        assert!((many.weight() - 1000.0).abs() < 1.0);
+        // The same of a unit whose long rows are few.
+        let mut rows = vec![[0.01, 0.01]; 999];
+        rows.push([20.0, -20.0]);
+        let flat = of(&rows).with_prior(&of(&rows).flattened());
+        assert!(off_diagonal(&flat) > -0.9, "{}", off_diagonal(&flat));
+    }
 }

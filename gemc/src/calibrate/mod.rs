@@ -29,6 +29,8 @@ pub struct Stats {
     units: BTreeMap<String, Inputs>,
     /// Tokens seen.
     pub tokens: u64,
+    /// How often each token was seen; ids after the last one seen are left out.
+    counts: Vec<u64>,
 }
 
 /// What is gathered beside mean squares.
@@ -45,6 +47,13 @@ impl Stats {
     #[must_use]
     pub fn unit(&self, name: &str) -> Option<&Inputs> {
         self.units.get(name)
+    }
+
+    /// Share of a token id in the text; what was never seen counts as half a token.
+    #[must_use]
+    pub fn frequency(&self, id: usize) -> f64 {
+        let count = self.counts.get(id).copied().unwrap_or_default();
+        (count as f64).max(0.5) / self.tokens.max(1) as f64
     }
 
     /// Units with their inputs, by name.
@@ -99,6 +108,7 @@ pub fn run(
     let mut stats = Stats {
         units: BTreeMap::new(),
         tokens,
+        counts: counts(sequences),
     };
     for (index, pass) in passes.iter().enumerate() {
         for group in batches(sequences) {
@@ -127,6 +137,18 @@ pub fn run(
         }
     }
     Ok(stats)
+}
+
+fn counts(sequences: &[Sequence]) -> Vec<u64> {
+    let mut counts = Vec::new();
+    for id in sequences.iter().flat_map(|s| &s.ids) {
+        let id = *id as usize;
+        if counts.len() <= id {
+            counts.resize(id + 1, 0);
+        }
+        counts[id] += 1;
+    }
+    counts
 }
 
 /// The unit of every `Linear` node.

@@ -13,9 +13,10 @@ use crate::target::Target;
 /// Formats of the weights.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Formats {
-    /// Uniform format of every quantised tensor: 8.25, 6.25, 5.25, 4.25 (non-linear), 4.25l (linear), 3.25 or 2.25
-    #[arg(long, value_name = "B", default_value = DEFAULT_BITS, conflicts_with = "plan")]
-    pub bits: String,
+    /// Uniform format of every quantised tensor: 8.25, 6.25, 5.25, 4.25 (non-linear), 4.25l (linear), 3.25 or 2.25; 4.25
+    /// unless given, but `run` takes the plan made last for the checkpoint, if there is one
+    #[arg(long, value_name = "B", conflicts_with = "plan")]
+    pub bits: Option<String>,
     /// A plan made by `gemc plan`; its codes stand beside it
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
@@ -40,17 +41,28 @@ impl Formats {
     /// Naming the known formats; for a plan that is damaged or of another checkpoint.
     pub fn plan(&self, loaded: &Loaded) -> Result<BitPlan, Failure> {
         let formats = match &self.plan {
-            None => prepared::Formats::Bits(self.bits.clone()),
+            None => prepared::Formats::Bits(self.bits().to_owned()),
             Some(path) => prepared::Formats::File(path.clone()),
         };
         Ok(formats.plan(loaded)?)
+    }
+
+    /// The uniform format.
+    fn bits(&self) -> &str {
+        self.bits.as_deref().unwrap_or(DEFAULT_BITS)
+    }
+
+    /// Whether nothing is said of formats.
+    #[must_use]
+    pub fn open(&self) -> bool {
+        self.bits.is_none() && self.plan.is_none()
     }
 
     /// For people.
     #[must_use]
     pub fn shown(&self) -> String {
         match &self.plan {
-            None => format!("uniform {} bits", self.bits),
+            None => format!("uniform {} bits", self.bits()),
             Some(path) => format!("plan {}", path.display()),
         }
     }

@@ -12,7 +12,9 @@ use super::{Failure, Ui};
 use crate::backend::{self, Program, Served};
 use crate::cache::Cache;
 use crate::emit::cranelift::Effort;
-use crate::pipeline;
+use crate::pipeline::{self, Loaded};
+use crate::plan::BitPlan;
+use crate::prepared;
 pub use crate::prepared::Prepared as Model;
 
 /// What is compiled, for which device, in which formats.
@@ -33,9 +35,44 @@ impl ModelArgs {
     /// # Errors
     /// When target, checkpoint or formats are at fault.
     pub fn compile(&self) -> Result<Model, Failure> {
-        let target = self.device.find()?;
         let loaded = pipeline::load(&self.checkpoint)?;
         let plan = self.formats.plan(&loaded)?;
+        self.compile_with(loaded, plan)
+    }
+
+    /// As [`ModelArgs::compile`], and says what was taken; when nothing is said of formats, that is the plan made last for
+    /// this checkpoint and target, if it still fits.
+    ///
+    /// # Errors
+    /// As [`ModelArgs::compile`].
+    pub fn compile_as_planned(&self, ui: &Ui) -> Result<Model, Failure> {
+        let loaded = pipeline::load(&self.checkpoint)?;
+        let target = self.device.find()?.name;
+        let kept = match (self.formats.open(), Cache::if_possible()?) {
+            (true, Some(cache)) => cache.kept_plan(&self.checkpoint, &target),
+            _ => None,
+        };
+        let kept = kept.map(|path| prepared::Formats::File(path).plan(&loaded));
+        let plan = match kept {
+            Some(Ok(plan)) => {
+                ui.note(&format!(
+                    "the plan made last for this checkpoint and {target}; --bits and --plan choose others"
+                ));
+                plan
+            }
+            other => {
+                if let Some(Err(error)) = other {
+                    ui.note(&format!("the plan made last is not used: {error}"));
+                }
+                ui.note(&format!("{} for {target}", self.formats.shown()));
+                self.formats.plan(&loaded)?
+            }
+        };
+        self.compile_with(loaded, plan)
+    }
+
+    fn compile_with(&self, loaded: Loaded, plan: BitPlan) -> Result<Model, Failure> {
+        let target = self.device.find()?;
         let (rounding, cache) = (self.formats.rounding(), Cache::if_possible()?);
         Ok(Model::new(loaded, plan, target, rounding, cache)?)
     }

@@ -8,13 +8,14 @@ use serde::Serialize;
 
 use super::choices::Device;
 use super::{Failure, Outcome, Run, Ui};
+use crate::cache::Cache;
 use crate::graph::Task;
 use crate::import::Split;
 use crate::output;
 use crate::pipeline::{self, Loaded};
 use crate::plan::codes;
 use crate::plan::file::{Override, codes_path};
-use crate::planner::{self, Budget, Effort, Made, PlannerError, Settings, Texts};
+use crate::planner::{self, Budget, Effort, Made, PlannerError, Settings, Texts, Without};
 use crate::prepared::folder_name;
 use crate::reference::{Reference, RoutingRecords};
 use crate::report;
@@ -222,6 +223,7 @@ impl Plan {
             },
             overrides: self.overrides.clone(),
             uniform_body: self.uniform_body,
+            without: Without::default(),
         })
     }
 
@@ -286,13 +288,18 @@ impl Plan {
         Ok(())
     }
 
-    /// Both files, the codes first: a plan without codes would look whole.
+    /// Both files, the codes first: a plan without codes would look whole. `gemc run` finds them again in the cache.
     fn write(&self, made: &Made) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         codes::write(&mut bytes, &made.codes).map_err(Failure::Output)?;
         output::replace_file(&codes_path(&self.output), &bytes)?;
         let text = made.file.text().map_err(|e| Failure::Input(Box::new(e)))?;
         output::replace_file(&self.output, text.as_bytes())?;
+        if let Some(cache) = Cache::if_possible()? {
+            // Without it, `run` takes uniform formats unless it is given the plan.
+            let target = &made.file.target;
+            let _ = cache.keep_plan(&self.checkpoint, target, text.as_bytes(), &bytes);
+        }
         Ok(())
     }
 }

@@ -114,12 +114,7 @@ impl Verb for Run {
                 });
             }
         };
-        let model = self.model.compile()?;
-        ui.note(&format!(
-            "{} for {}",
-            self.model.formats.shown(),
-            model.target.name
-        ));
+        let model = self.model.compile_as_planned(ui)?;
         match self.backend {
             Backend::Rust => {
                 let program = model.program(ui)?;

@@ -19,7 +19,7 @@ pub use baseline::body;
 pub use error::PlannerError;
 #[cfg(feature = "report")]
 pub use page::page;
-pub use settings::{Budget, Effort, Settings, Texts};
+pub use settings::{Budget, Effort, Settings, Texts, Without};
 
 use crate::assign::{self, LADDER, Options, Predictor, Refined, refine};
 use crate::calibrate::{self, Gather};
@@ -28,7 +28,9 @@ use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
 use crate::quantise::Planes;
 use crate::reference::{Activations, Reference, RoutingRecords};
-use crate::sensitivity::{self, Judge, KEPT_BYTES, Ladder, Method, Slopes, UnitInfo};
+use crate::sensitivity::{
+    self, Evidence, Judge, KEPT_BYTES, Ladder, Method, Reading, Slopes, UnitInfo,
+};
 use crate::verify::Sequence;
 
 /// A plan with what it was made from.
@@ -76,9 +78,15 @@ pub fn make(
     let fit = texts.fit(settings.effort);
     let stats = calibrate::run(&reference, &fit, gather, seen, progress)?;
     let starved = starved::check(&units, &stats)?;
-    let ladder = Ladder::new(&reference, &units, &stats, settings.method);
     let judged = texts.search(settings.effort);
     let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
+    let reading = Reading::measure(&reference, &units, &stats, &judge)?;
+    let evidence = Evidence {
+        stats: &stats,
+        reading: reading.as_ref(),
+        routing_weights: !settings.without.routing_weights,
+    };
+    let ladder = Ladder::new(&reference, &units, &evidence, settings.method);
     let slopes = sensitivity::measure(&reference, &units, &ladder, &judge, progress)?;
     let mut predictor = Predictor::new(&units, &ladder, &slopes, &options);
     let work = Work {
@@ -153,7 +161,11 @@ impl Work<'_> {
             return self.measured(formats, predictor);
         }
         let impossible = impossible();
-        let rounds = settings.effort.rounds();
+        let rounds = if settings.without.refinement {
+            0
+        } else {
+            settings.effort.rounds()
+        };
         let found = refine(
             self.reference,
             self.units,

@@ -16,6 +16,8 @@ pub enum Budget {
     Bits(f64),
     /// Everything that kernels read.
     Size(u64),
+    /// What kernels read of the quantised units.
+    Units(u64),
 }
 
 /// How long planning may take.
@@ -44,6 +46,17 @@ pub struct Settings {
     pub overrides: Vec<Override>,
     /// One format, or two adjacent ones by layer, for all units without an override.
     pub uniform_body: bool,
+    /// What is left out.
+    pub without: Without,
+}
+
+/// Parts of the planner that can be left out, to see what they are worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// A module's error counts as if every token visited it.
+    pub routing_weights: bool,
+    /// The selection stays the first one.
+    pub refinement: bool,
 }
 
 /// Texts for moments, and others, of other documents, to judge by.
@@ -135,6 +148,7 @@ impl Budget {
         match self {
             Self::Bits(bits) if bits.is_finite() && bits > 0.0 => Ok(budget_of_bits(units, bits)),
             Self::Bits(bits) => Err(PlannerError::Bits(bits)),
+            Self::Units(bytes) => Ok(bytes),
             Self::Size(size) => {
                 let plan = BitPlan::uniform(&loaded.graph, LADDER[0]);
                 let layout = pipeline::compile(&loaded.graph, &plan, target)?.layout;
@@ -177,7 +191,7 @@ impl Settings {
                     smallest: bits.max(0.25) + beyond,
                 }
             }
-            Budget::Size(size) => PlannerError::Budget {
+            Budget::Size(size) | Budget::Units(size) => PlannerError::Budget {
                 budget: size,
                 smallest: size + (smallest - budget),
             },

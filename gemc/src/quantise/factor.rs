@@ -12,18 +12,19 @@ pub const DAMPING: f64 = 0.01;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
     importance: Vec<f32>,
+    blocks: Vec<f32>,
     panels: Vec<f32>,
     diagonal: Vec<f32>,
 }
 
 impl Moments {
-    /// Factorises `h`, `[n, n]`, symmetric and positive semidefinite, up to a factor. Zero moments give the identity, so
-    /// that nothing is carried.
+    /// Factorises `h`, `[n, n]`, symmetric and positive semidefinite, up to a factor, with `ridge` times the mean of its
+    /// diagonal added to it beside [`DAMPING`]. Zero moments give the identity, so that nothing is carried.
     ///
     /// # Panics
     /// When `h` is not `n * n` long.
     #[must_use]
-    pub fn new(h: &[f32], n: usize) -> Self {
+    pub fn new(h: &[f32], n: usize, ridge: f64) -> Self {
         assert_eq!(h.len(), n * n, "a square matrix");
         let trace: f64 = (0..n).map(|i| f64::from(h[i * n + i])).sum();
         let mean = trace / n.max(1) as f64;
@@ -34,9 +35,10 @@ impl Moments {
         };
         let mut a: Vec<f64> = h.par_iter().map(|v| f64::from(*v) * scale).collect();
         for i in 0..n {
-            a[i * n + i] += if scale == 0.0 { 1.0 } else { DAMPING };
+            a[i * n + i] += if scale == 0.0 { 1.0 } else { DAMPING + ridge };
         }
         let importance = (0..n).map(|i| a[i * n + i] as f32).collect();
+        let blocks = diagonal_blocks(&a, n);
         let diagonal = factorise(&mut a, n);
         let mut panels = Vec::with_capacity(panels_len(n));
         for block in 0..n.div_ceil(BLOCK) {
@@ -54,6 +56,7 @@ impl Moments {
         }
         Self {
             importance,
+            blocks,
             panels,
             diagonal,
         }
@@ -64,6 +67,7 @@ impl Moments {
     pub fn factor(&self) -> Factor<'_> {
         Factor {
             importance: &self.importance,
+            blocks: &self.blocks,
             panels: &self.panels,
             diagonal: &self.diagonal,
         }
@@ -74,6 +78,22 @@ impl Moments {
     pub fn importance(&self) -> &[f32] {
         &self.importance
     }
+}
+
+/// The blocks of 32 on the diagonal, padded with zeros.
+fn diagonal_blocks(a: &[f64], n: usize) -> Vec<f32> {
+    let mut blocks = vec![0.0; n.div_ceil(BLOCK) * BLOCK * BLOCK];
+    for i in 0..n {
+        let start = i / BLOCK * BLOCK;
+        let row = &mut blocks[i * BLOCK..][..BLOCK];
+        for (value, h) in row
+            .iter_mut()
+            .zip(&a[i * n + start..][..BLOCK.min(n - start)])
+        {
+            *value = *h as f32;
+        }
+    }
+    blocks
 }
 
 /// Overwrites the upper triangle of `a` by M (its unit diagonal not stored) and gives d. Column n-1 comes first.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gem_runtime::format::{Codec, Rounding};
+use gem_runtime::format::{Codec, Factor, Rounding};
 
-use super::UnitInfo;
+use super::{Reading, UnitInfo};
 use crate::calibrate::{Inputs as Seen, Stats};
 use crate::quantise::factor::Moments;
 use crate::quantise::{Inputs, Planes, quantise};
@@ -40,6 +40,18 @@ impl Method {
     }
 }
 
+/// What is known of the inputs of units.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// What calibration saw.
+    pub stats: &'a Stats,
+    /// Of a tied embedding: what reading its rows costs.
+    pub reading: Option<&'a Reading>,
+    /// Whether a module's error counts by how often and with which gates it is visited: false only to see what that is
+    /// worth.
+    pub routing_weights: bool,
+}
+
 /// Makes planes of units.
 #[derive(Debug)]
 pub struct Ladder<'a> {
@@ -54,8 +66,11 @@ pub struct Ladder<'a> {
 #[derive(Debug)]
 struct Known {
     seen: Seen,
-    moments: Option<Moments>,
+    /// Factors, and which of them each row has.
+    moments: Option<(Vec<Moments>, Vec<u8>)>,
     importance: Vec<f32>,
+    /// Of an embedding that is also the head.
+    reading: Option<Reading>,
     /// What errors are multiplied with, so that they are per token of the text.
     scale: f64,
 }
@@ -68,14 +83,15 @@ struct Made {
 }
 
 impl<'a> Ladder<'a> {
-    /// For the units of a model, with what calibration saw of them.
+    /// For the units of a model.
     #[must_use]
     pub fn new(
         reference: &'a Reference,
         units: &[UnitInfo],
-        stats: &Stats,
+        evidence: &Evidence<'_>,
         method: Method,
     ) -> Self {
+        let stats = evidence.stats;
         let sites = sites(units, stats);
         let mut known = BTreeMap::new();
         for unit in units {
@@ -84,30 +100,40 @@ impl<'a> Ladder<'a> {
             let seen = match (own, site) {
                 (None, None) => continue,
                 (Some(own), None) => own.clone(),
-                // Of a module's last map the site knows only how large its inputs are: their basis is the module's own.
-                (own, Some(site)) => {
+                (Some(own), Some(site)) if unit.shares_inputs => own.with_prior(site),
+                // The basis of the inputs of a module's last map is the module's own; the site knows nothing of it.
+                (Some(own), Some(_)) if own.weight() > 0.0 => own.with_prior(&own.flattened()),
+                (_, Some(site)) => {
                     let unseen = Seen::new(site.width(), site.moments().is_some());
-                    let own = own.unwrap_or(&unseen);
                     if unit.shares_inputs {
-                        own.with_prior(site)
+                        unseen.with_prior(site)
                     } else {
-                        own.with_prior(&site.flattened())
+                        unseen.with_prior(&site.flattened())
                     }
                 }
             };
-            let weight = own.map_or(0.0, Seen::weight);
-            let counted = weight.max(LEAST_SHARE * stats.tokens as f64);
+            let counted = if evidence.routing_weights {
+                let weight = own.map_or(0.0, Seen::weight);
+                weight.max(LEAST_SHARE * stats.tokens as f64)
+            } else {
+                stats.tokens as f64
+            };
             let scale =
                 counted / (seen.weight().max(f64::MIN_POSITIVE) * stats.tokens.max(1) as f64);
-            let moments = match method {
-                Method::Feedback => seen.factorised(),
-                _ => None,
+            let reading = evidence
+                .reading
+                .filter(|_| unit.unit.nodes.len() > 1)
+                .cloned();
+            let moments = match (method, &reading) {
+                (Method::Feedback, Some(reading)) => reading.factors(&seen),
+                (Method::Feedback, None) => seen.factorised(0.0).map(|m| (vec![m], Vec::new())),
+                (Method::Plain | Method::Search, _) => None,
             };
-            let importance = seen.importance();
             let entry = Known {
+                importance: seen.importance(),
                 seen,
                 moments,
-                importance,
+                reading,
                 scale,
             };
             known.insert(unit.name().to_owned(), entry);
@@ -141,12 +167,16 @@ impl<'a> Ladder<'a> {
         drop(made);
         let weights = self.original(unit);
         let known = self.known.get(unit.name());
+        let factors: Vec<Factor<'_>>;
         let inputs = match (self.method, known) {
             (Method::Plain, _) => Inputs::Unknown(Rounding::Plain),
             (_, None) => Inputs::Unknown(Rounding::Search),
             (Method::Search, Some(known)) => Inputs::Importance(&known.importance),
             (Method::Feedback, Some(known)) => match &known.moments {
-                Some(moments) => Inputs::Factor(moments.factor()),
+                Some((moments, classes)) => {
+                    factors = moments.iter().map(Moments::factor).collect();
+                    Inputs::Factors(&factors, classes)
+                }
                 None => Inputs::Importance(&known.importance),
             },
         };
@@ -172,7 +202,10 @@ impl<'a> Ladder<'a> {
         let original = self.original(unit);
         delta.iter_mut().zip(original).for_each(|(a, b)| *a -= b);
         let error = match self.known.get(unit.name()) {
-            Some(known) => known.seen.error(&delta) * known.scale,
+            Some(known) => {
+                let read = known.reading.as_ref().map_or(0.0, |r| r.error(&delta));
+                known.seen.error(&delta) * known.scale + read
+            }
             // Rows of an embedding are read, not multiplied: each row's squared error, all rows alike.
             None => delta.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>() / self.tokens,
         };

@@ -6,11 +6,13 @@
 
 mod judge;
 mod ladder;
+mod reading;
 mod slope;
 mod unit;
 
 pub use judge::{Judge, Judged, KEPT_BYTES};
-pub use ladder::{Ladder, Method};
+pub use ladder::{Evidence, Ladder, Method};
+pub use reading::Reading;
 pub use slope::Slope;
 pub use unit::{UnitInfo, infos};
 

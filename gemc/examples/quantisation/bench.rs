@@ -1,0 +1,210 @@
+//! A checkpoint -> everything that builds of it are made of and measured with.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gem_runtime::format::Codec;
+use gemc::assign::bytes;
+use gemc::calibrate::{self, Gather, Stats};
+use gemc::graph::NodeId;
+use gemc::import::Split;
+use gemc::pipeline::{self, Loaded};
+use gemc::plan::file::Override;
+use gemc::planner::{self, Budget, Effort, Settings, Texts, Without};
+use gemc::progress::{Progress, Silent};
+use gemc::quantise::Planes;
+use gemc::reference::{Activations, Reference};
+use gemc::sensitivity::{self, Evidence, Judge, Judged, Ladder, Method, Reading, UnitInfo};
+use gemc::target::Target;
+use gemc::texts;
+use gemc::verify::{self, Sequence};
+
+use crate::Result;
+
+/// Tokens of evaluation text.
+const TOKENS: usize = 16_384;
+
+/// Bytes of probabilities kept, enough for all tokens.
+const MEMORY: usize = 2 << 30;
+
+/// Stages on standard error.
+pub struct Log;
+
+impl Progress for Log {
+    fn start(&self, what: &str, _: u64) {
+        eprintln!("  {what}");
+    }
+    fn advance(&self, _: u64) {}
+}
+
+/// What everything is measured with.
+pub struct Bench {
+    pub loaded: Loaded,
+    pub reference: Reference,
+    pub units: Vec<UnitInfo>,
+    pub texts: Texts,
+    pub evaluation: Vec<Sequence>,
+    /// Evaluation text, int8 activations.
+    pub judge: Judge,
+    /// Search text, f32 activations.
+    pub search: Judge,
+    /// Moments of the text that plans are fitted on, and of the evaluation text.
+    pub fit: Stats,
+    pub held: Stats,
+    pub reading: Option<Reading>,
+    /// KL of the build in which everything is B8.
+    pub floor: Judged,
+    /// Names of domains.
+    pub domains: Vec<String>,
+}
+
+/// The three ways of rounding, all fitted on the same text.
+pub struct Ladders<'a> {
+    pub plain: Ladder<'a>,
+    pub search: Ladder<'a>,
+    pub feedback: Ladder<'a>,
+}
+
+/// A build that was measured.
+pub struct Row {
+    pub name: String,
+    pub bytes: u64,
+    pub forced: Judged,
+    pub free: f64,
+}
+
+/// A plan with the model that it makes.
+pub struct Plan {
+    pub formats: Vec<Codec>,
+    pub model: Reference,
+    pub seconds: f64,
+}
+
+impl Bench {
+    pub fn new(checkpoint: &Path) -> Result<Self> {
+        let loaded = pipeline::load(checkpoint)?;
+        let window = texts::window(&loaded);
+        let evaluation = texts::documents(&loaded, Split::Evaluation, None, "to measure on")?;
+        let evaluation = verify::windows(&evaluation, window, TOKENS);
+        let calibration = texts::documents(&loaded, Split::Calibration, None, "to calibrate with")?;
+        let divided = Texts::divide(&calibration, window);
+        let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+        let units = sensitivity::infos(&loaded.graph);
+        let stats = |texts: &[Sequence]| {
+            calibrate::run(&reference, texts, Gather::Moments, &mut |_, _| {}, &Log)
+        };
+        let (fit, held) = (stats(&divided.fit)?, stats(&evaluation)?);
+        let windows = verify::windows(&divided.search, window, 6_144);
+        let search = Judge::new(&reference, &windows, Activations::F32, MEMORY, &Log)?;
+        let mut domains: Vec<String> = evaluation.iter().map(|s| s.domain.clone()).collect();
+        domains.sort();
+        domains.dedup();
+        let mut bench = Self {
+            judge: Judge::new(&reference, &evaluation, Activations::Int8, MEMORY, &Silent)?,
+            reading: Reading::measure(&reference, &units, &fit, &search)?,
+            texts: divided,
+            floor: Judged::default(),
+            loaded,
+            reference,
+            units,
+            evaluation,
+            search,
+            fit,
+            held,
+            domains,
+        };
+        let all_b8 = vec![Codec::B8; bench.units.len()];
+        let model = bench.model(&bench.ladder(Method::Feedback), &all_b8)?;
+        bench.floor = bench.judge.judge(&model, NodeId(0), true)?;
+        Ok(bench)
+    }
+
+    fn ladder(&self, method: Method) -> Ladder<'_> {
+        let evidence = Evidence {
+            stats: &self.fit,
+            reading: self.reading.as_ref(),
+            routing_weights: true,
+        };
+        Ladder::new(&self.reference, &self.units, &evidence, method)
+    }
+
+    pub fn ladders(&self) -> Ladders<'_> {
+        Ladders {
+            plain: self.ladder(Method::Plain),
+            search: self.ladder(Method::Search),
+            feedback: self.ladder(Method::Feedback),
+        }
+    }
+
+    /// The model with formats rounded one way.
+    pub fn model(&self, ladder: &Ladder<'_>, formats: &[Codec]) -> Result<Reference> {
+        let mut model = self.reference.clone();
+        for (unit, codec) in self.units.iter().zip(formats) {
+            ladder.apply(&mut model, unit, *codec)?;
+        }
+        Ok(model)
+    }
+
+    /// Measures a model.
+    pub fn row(&self, name: &str, formats: &[Codec], model: &Reference) -> Result<Row> {
+        Ok(Row {
+            name: name.to_owned(),
+            bytes: bytes(&self.units, formats),
+            forced: self.judge.judge(model, NodeId(0), true)?,
+            free: self.judge.judge(model, NodeId(0), false)?.mean(),
+        })
+    }
+
+    /// What `gemc plan` makes: the codes that it would write, not those of the ladders here.
+    pub fn plan(
+        &self,
+        budget: Budget,
+        effort: Effort,
+        overrides: &[Override],
+        without: Without,
+    ) -> Result<Plan> {
+        let settings = Settings {
+            target: Target::host(),
+            budget,
+            method: Method::Feedback,
+            effort,
+            overrides: overrides.to_vec(),
+            uniform_body: false,
+            without,
+        };
+        let begin = Instant::now();
+        let made = planner::make(&self.loaded, &settings, &self.texts, &mut |_, _| {}, &Log)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        eprintln!("  planned in {seconds:.1} s");
+        Ok(Plan {
+            formats: made.codes.iter().map(|planes| planes.codec).collect(),
+            model: self.of_codes(&made.codes)?,
+            seconds,
+        })
+    }
+
+    fn of_codes(&self, codes: &[Arc<Planes>]) -> Result<Reference> {
+        let mut model = self.reference.clone();
+        for (unit, planes) in self.units.iter().zip(codes) {
+            let weights: Arc<[f32]> = planes.weights().into();
+            for node in &unit.unit.nodes {
+                model.replace(*node, weights.clone())?;
+            }
+        }
+        Ok(model)
+    }
+
+    /// KL above the build in which everything is B8.
+    pub fn excess(&self, row: &Row) -> f64 {
+        row.forced.mean() - self.floor.mean()
+    }
+
+    /// The domain with the largest KL.
+    pub fn worst(&self, row: &Row) -> (f64, &str) {
+        let domains = row.forced.by_domain();
+        let named = domains.iter().zip(&self.domains);
+        let worst = named.max_by(|a, b| a.0.total_cmp(b.0));
+        worst.map_or((0.0, ""), |(kl, name)| (*kl, name))
+    }
+}
