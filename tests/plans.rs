@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gem_runtime::format::{Codec, Rounding};
 use gem_runtime::protocol::{Server, Setup};
+use gemc::calibrate::{self, Gather};
 use gemc::metrics::kl_divergence;
 use gemc::pipeline::{self, Loaded};
 use gemc::plan::codes;
@@ -15,7 +16,7 @@ use gemc::prepared::Prepared;
 use gemc::progress::Silent;
 use gemc::quantise::Shape;
 use gemc::reference::{Activations, Reference};
-use gemc::sensitivity::Method;
+use gemc::sensitivity::{Evidence, Judge, Ladder, Method, Reading};
 use gemc::target::Target;
 use gemc::verify::Sequence;
 use gemc::verify::candidate::{Candidate, Executor, Program};
@@ -127,6 +128,86 @@ fn more_bits_are_better_and_measured_kl_is_what_is_predicted() {
         (measured / predicted - 1.0).abs() < 1e-6,
         "{measured} {predicted}"
     );
+}
+
+/// The more often a row is read the more its error costs; only a tied embedding is both read and multiplied.
+#[test]
+fn both_uses_of_a_tied_embedding_count() {
+    let loaded = load("lm-dense-post-rope-layernorm");
+    let mut texts = documents(&loaded, 32, 40);
+    for text in &mut texts {
+        text.ids.iter_mut().step_by(2).for_each(|id| *id = 7);
+    }
+    let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let stats = calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent);
+    let stats = stats.expect("ids of the model");
+    let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+    let reading = Reading::measure(&reference, &infos, &stats, &judge).unwrap();
+    let reading = reading.expect("a tied embedding");
+    let vocab = loaded.graph.facts().vocab_size;
+    assert_eq!(reading.cost.len(), vocab);
+    let others = reading.cost.iter().enumerate().filter(|(id, _)| *id != 7);
+    let others = others.map(|(_, cost)| *cost).fold(0.0, f64::max);
+    assert!(
+        others > 0.0 && reading.cost[7] > 5.0 * others,
+        "{} {others}",
+        reading.cost[7]
+    );
+    // Its row is rounded for being read, the others for the head: it is nearer to the original than they are.
+    let error = |reading: Option<&Reading>| {
+        let evidence = Evidence {
+            stats: &stats,
+            reading,
+            routing_weights: true,
+        };
+        let ladder = Ladder::new(&reference, &infos, &evidence, Method::Feedback);
+        let unit = infos
+            .iter()
+            .find(|unit| unit.unit.nodes.len() > 1)
+            .expect("tied");
+        let original = reference.unit(unit.unit.nodes[0]).expect("its weights");
+        let rounded = ladder.planes(unit, Codec::N3).weights();
+        let width = original.len() / vocab;
+        (7 * width..8 * width)
+            .map(|i| f64::from(rounded[i] - original[i]).powi(2))
+            .sum::<f64>()
+    };
+    assert!(error(Some(&reading)) < error(None));
+
+    let untied = load(DENSE);
+    let reference = Reference::new(&untied.graph, untied.checkpoint.weights());
+    let infos = gemc::sensitivity::infos(&untied.graph);
+    let texts = documents(&untied, 4, 20);
+    let stats =
+        calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent).unwrap();
+    let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+    assert_eq!(
+        Reading::measure(&reference, &infos, &stats, &judge).unwrap(),
+        None
+    );
+}
+
+/// A module that few tokens visit gets more bits when visits do not count.
+#[test]
+fn visits_decide_what_a_module_gets() {
+    let loaded = load(ROUTED);
+    let bytes_of_modules = |routing_weights| {
+        let mut asked = settings(3.5);
+        asked.without = Without {
+            routing_weights,
+            refinement: true,
+        };
+        let made = make(&loaded, &asked);
+        let in_modules = made
+            .file
+            .units
+            .iter()
+            .filter(|unit| unit.name.contains(".modules."));
+        in_modules.map(|unit| unit.bytes).sum::<u64>()
+    };
+    let (with, without) = (bytes_of_modules(false), bytes_of_modules(true));
+    assert_ne!(with, without);
 }
 
 /// Every kind of checkpoint: classifiers, low-rank modules, one domain, several modules a token, none, no general path.

@@ -286,14 +286,18 @@ impl Place {
         let inverse = 1.0 / scale as f32;
         let start = usize::from(byte == self.byte);
         for round in start..=CODE_ROUNDS {
-            for i in 0..width {
-                let step = if round == 0 { 0.0 } else { place.gradient[i] / (row_scale * h[i][i]) };
+            for (i, row) in h.iter().enumerate().take(width) {
+                let step = if round == 0 {
+                    0.0
+                } else {
+                    place.gradient[i] / (row_scale * row[i])
+                };
                 let code = G::nearest((place.values[i] + step) * inverse - shift);
                 let value = (scale * G::value(code, byte)) as f32;
                 let change = row_scale * (value - place.values[i]);
                 if change != 0.0 {
                     (place.codes[i], place.values[i]) = (code, value);
-                    add(&mut place.gradient, -change, &h[i]);
+                    add(&mut place.gradient, -change, row);
                 }
             }
         }
@@ -303,11 +307,10 @@ impl Place {
     /// How much lower the error is than at another place.
     #[inline(always)]
     fn gain(&self, from: &Self, row_scale: f32) -> f32 {
-        let mut sums = [0.0; BLOCK];
-        for i in 0..BLOCK {
+        let sums = core::array::from_fn(|i| {
             let change = row_scale * (self.values[i] - from.values[i]);
-            sums[i] = change * (from.gradient[i] + self.gradient[i]);
-        }
+            change * (from.gradient[i] + self.gradient[i])
+        });
         total(&sums)
     }
 }
@@ -357,10 +360,7 @@ fn improve<G: Grid>(
     }
     out.scales[block] = best.byte;
     out.codes[start..start + width].copy_from_slice(&best.codes[..width]);
-    let mut changes = [0.0; BLOCK];
-    for i in 0..BLOCK {
-        changes[i] = row_scale * (best.values[i] - values[i]);
-    }
+    let changes = core::array::from_fn(|i| row_scale * (best.values[i] - values[i]));
     for (at, pull) in pull.chunks_mut(BLOCK).enumerate().skip(block) {
         let mut sums = if at == block { changes } else { [0.0; BLOCK] };
         let rows = &factor.panel(at)[start..start + width];
@@ -397,11 +397,8 @@ fn gradient(factor: &Factor<'_>, pull: &[f32], block: usize) -> [f32; BLOCK] {
 fn stretch(place: &Place, h: &[[f32; BLOCK]; BLOCK], row_scale: f32) -> f32 {
     let mut product = [0.0; BLOCK];
     place.values.iter().zip(h).for_each(|(value, row)| add(&mut product, *value, row));
-    let (mut along, mut square) = ([0.0; BLOCK], [0.0; BLOCK]);
-    for i in 0..BLOCK {
-        along[i] = place.values[i] * place.gradient[i];
-        square[i] = place.values[i] * product[i];
-    }
+    let along = core::array::from_fn(|i| place.values[i] * place.gradient[i]);
+    let square = core::array::from_fn(|i| place.values[i] * product[i]);
     total(&along) / (row_scale * total(&square))
 }
 

@@ -1,6 +1,9 @@
 //! A checkpoint -> everything that builds of it are made of and measured with.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -57,6 +60,8 @@ pub struct Bench {
     pub floor: Judged,
     /// Names of domains.
     pub domains: Vec<String>,
+    /// Plans made so far, by everything they were made with.
+    plans: RefCell<BTreeMap<String, Rc<Plan>>>,
 }
 
 /// The three ways of rounding, all fitted on the same text.
@@ -113,6 +118,7 @@ impl Bench {
             fit,
             held,
             domains,
+            plans: RefCell::default(),
         };
         let all_b8 = vec![Codec::B8; bench.units.len()];
         let model = bench.model(&bench.ladder(Method::Feedback), &all_b8)?;
@@ -163,7 +169,11 @@ impl Bench {
         effort: Effort,
         overrides: &[Override],
         without: Without,
-    ) -> Result<Plan> {
+    ) -> Result<Rc<Plan>> {
+        let key = format!("{budget:?} {effort:?} {overrides:?} {without:?}");
+        if let Some(made) = self.plans.borrow().get(&key) {
+            return Ok(made.clone());
+        }
         let settings = Settings {
             target: Target::host(),
             budget,
@@ -177,11 +187,13 @@ impl Bench {
         let made = planner::make(&self.loaded, &settings, &self.texts, &mut |_, _| {}, &Log)?;
         let seconds = begin.elapsed().as_secs_f64();
         eprintln!("  planned in {seconds:.1} s");
-        Ok(Plan {
+        let plan = Rc::new(Plan {
             formats: made.codes.iter().map(|planes| planes.codec).collect(),
             model: self.of_codes(&made.codes)?,
             seconds,
-        })
+        });
+        self.plans.borrow_mut().insert(key, plan.clone());
+        Ok(plan)
     }
 
     fn of_codes(&self, codes: &[Arc<Planes>]) -> Result<Reference> {

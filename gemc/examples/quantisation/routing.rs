@@ -1,6 +1,7 @@
 //! Where tokens go, with and without quantisation.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use gemc::calibrate::{batch_of, batches};
 use gemc::graph::Site;
@@ -13,7 +14,7 @@ use crate::bench::{Bench, Plan};
 type Counts = BTreeMap<Site, Vec<Vec<u64>>>;
 
 /// Prints agreement by layer and how distributions differ by domain, for each plan.
-pub fn tables(bench: &Bench, plans: &[(f64, Plan)]) -> Result<()> {
+pub fn tables(bench: &Bench, plans: &[(f64, Rc<Plan>)]) -> Result<()> {
     println!("## Routing with and without quantisation\n");
     println!("Tokens of which the same set of modules fires, %, each model routing by itself:\n");
     let mut shifts = Vec::new();

@@ -1,5 +1,7 @@
 //! Builds of one size: uniform formats, recipes made by hand, and the plan.
 
+use std::rc::Rc;
+
 use gem_runtime::format::Codec;
 use gemc::assign::{LADDER, Options, budget_of_bits};
 use gemc::plan::EMBEDDING;
@@ -13,7 +15,7 @@ use crate::bench::{Bench, Ladders, Plan, Row};
 const RESAMPLES: usize = 2_000;
 
 /// Prints all builds of one size and how they compare; the plan.
-pub fn table(bench: &Bench, ladders: &Ladders<'_>, bits: f64) -> Result<Plan> {
+pub fn table(bench: &Bench, ladders: &Ladders<'_>, bits: f64) -> Result<Rc<Plan>> {
     let budget = budget_of_bits(&bench.units, bits);
     let mut rows = uniform(bench, ladders, bits, budget)?;
     let mut recipes = Vec::new();

@@ -243,10 +243,10 @@ mod tests {
             moments[1] / (0.5 * (moments[0] + moments[3]))
         };
         let crossed = [[2.0, -2.0]];
-        let (few, many) = (crossed.repeat(1), crossed.repeat(1000));
+        let (few, many) = (crossed.to_vec(), crossed.repeat(1000));
         let (few, many) = (of(&few).with_prior(&site), of(&many).with_prior(&site));
         assert!(off_diagonal(&few) > -0.9 && off_diagonal(&many) < -0.99);
-        assert!((many.weight() - 1000.0).abs() < 1.0);
+        assert!((many.weight() - 1000.0).abs() < 1.5);
         // The same of a unit whose long rows are few.
         let mut rows = vec![[0.01, 0.01]; 999];
         rows.push([20.0, -20.0]);
