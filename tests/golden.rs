@@ -16,7 +16,7 @@ const LOGITS: f32 = 2e-4;
 const P: f32 = 1e-4;
 /// Fewer tiny checkpoints cannot cover the format.
 const CHECKPOINTS: usize = 24;
-const TRAINED: [&str; 2] = ["gem-lm", "gem-cls"];
+const TRAINED: [&str; 3] = ["gem-lm", "gem-lm-dense", "gem-cls"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

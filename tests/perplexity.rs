@@ -1,5 +1,5 @@
-//! The reference executor against PyTorch on running text: the perplexity of gem-lm's evaluation texts, by the protocol
-//! that its `reference_ppl.json` states.
+//! The reference executor against PyTorch on running text: the perplexity of gem-lm's and its dense twin's evaluation
+//! texts, by the protocol that `reference_ppl.json` states.
 
 use gem_runtime::text::Text;
 use gem_tests::needs;
@@ -18,7 +18,16 @@ const RELATIVE: f64 = 5e-5;
 
 #[test]
 fn perplexity_equals_pytorchs_to_four_digits() {
-    let dir = needs::repository("examples/models/gem-lm");
+    equals_pytorchs("gem-lm");
+}
+
+#[test]
+fn perplexity_of_the_dense_twin_equals_pytorchs_to_four_digits() {
+    equals_pytorchs("gem-lm-dense");
+}
+
+fn equals_pytorchs(model: &str) {
+    let dir = needs::repository(&format!("examples/models/{model}"));
     let expected = std::fs::read(dir.join("reference_ppl.json")).expect("it is in the repository");
     let expected: Value = serde_json::from_slice(&expected).expect("JSON");
     let loaded = pipeline::load(&dir).expect("a good checkpoint");
@@ -26,7 +35,8 @@ fn perplexity_equals_pytorchs_to_four_digits() {
     let vocabulary = loaded.graph.facts().vocab_size as u32;
     let text = Text::open(&dir, vocabulary).expect("sound").expect("there");
     let texts = loaded.checkpoint.texts(Split::Evaluation).expect("sound");
-    assert_eq!(texts.len(), loaded.graph.facts().domains.len());
+    let domains = expected["domains"].as_object().expect("one by name");
+    assert_eq!(texts.len(), domains.len());
     for (domain, records) in texts {
         let documents = records.iter().map(|record| {
             let ids = text.tokenizer().encode_plain(&record.text);
@@ -40,14 +50,14 @@ fn perplexity_equals_pytorchs_to_four_digits() {
             .chunks(TOGETHER)
             .map(|windows| negative_log_likelihood(&reference, windows))
             .fold((0.0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
-        let theirs = &expected["domains"][&domain];
+        let theirs = &domains[&domain];
         assert_eq!(theirs["predicted_tokens"], tokens, "{domain}");
         let found = metrics::perplexity(nll / tokens as f64);
         let wanted = theirs["perplexity"].as_f64().expect("a number");
-        println!("{domain}: {found:.4}, PyTorch {wanted:.4}");
+        println!("{model}, {domain}: {found:.4}, PyTorch {wanted:.4}");
         assert!(
             (found / wanted - 1.0).abs() <= RELATIVE,
-            "{domain}: {found}, PyTorch has {wanted}"
+            "{model}, {domain}: {found}, PyTorch has {wanted}"
         );
     }
 }

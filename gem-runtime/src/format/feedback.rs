@@ -295,12 +295,18 @@ impl Place {
                 let code = G::nearest((place.values[i] + step) * inverse - shift);
                 let value = (scale * G::value(code, byte)) as f32;
                 let change = row_scale * (value - place.values[i]);
+                // With another scale, another code can stand for the same value.
+                place.codes[i] = code;
                 if change != 0.0 {
-                    (place.codes[i], place.values[i]) = (code, value);
+                    place.values[i] = value;
                     add(&mut place.gradient, -change, row);
                 }
             }
         }
+        debug_assert!(
+            (0..width).all(|i| place.values[i] == (scale * G::value(place.codes[i], byte)) as f32),
+            "values are those of the codes"
+        );
         place
     }
 
