@@ -2,6 +2,7 @@
 
 use gem_runtime::format::Codec;
 use gemc::assign::{LADDER, Options, Predictor, budget_of_bits, bytes, measured};
+use gemc::planner::Effort;
 use gemc::reference::{Activations, Reference};
 use gemc::sensitivity::{self, Judge, Ladder, Slopes, UnitInfo};
 
@@ -26,7 +27,14 @@ struct Prediction<'a> {
 /// Prints a line for each size, the embedding pinned or not.
 pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
     let ladder = &ladders.feedback;
-    let slopes = sensitivity::measure(&bench.reference, &bench.units, ladder, &bench.search, &Log)?;
+    let slopes = sensitivity::measure(
+        &bench.reference,
+        &bench.units,
+        ladder,
+        &bench.search,
+        Effort::Default.probes(),
+        &Log,
+    )?;
     let part = &bench.evaluation[..bench.evaluation.len() / 3];
     let evaluation = Judge::new(&bench.reference, part, Activations::F32, 2 << 30, &Log)?;
     let prediction = Prediction {

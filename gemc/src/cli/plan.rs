@@ -49,9 +49,9 @@ pub struct Plan {
     /// Folder of calibration text, <domain>.jsonl; the checkpoint's own unless given
     #[arg(long, value_name = "DIR")]
     calib: Option<PathBuf>,
-    /// How weights are rounded
-    #[arg(long, value_enum, default_value_t = Rounding::Feedback)]
-    rounding: Rounding,
+    /// How weights are rounded; feedback unless given, search at low effort
+    #[arg(long, value_enum)]
+    rounding: Option<Rounding>,
     /// Plan for these domains only: what the others use gets few bits
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     domains: Vec<String>,
@@ -211,10 +211,10 @@ impl Plan {
         Ok(Settings {
             target: self.device.find()?,
             budget: self.size.map_or(Budget::Bits(self.bits), Budget::Size),
-            method: match self.rounding {
-                Rounding::Plain => Method::Plain,
-                Rounding::Search => Method::Search,
-                Rounding::Feedback => Method::Feedback,
+            method: match (self.rounding, self.effort) {
+                (Some(Rounding::Plain), _) => Method::Plain,
+                (Some(Rounding::Search), _) | (None, EffortName::Low) => Method::Search,
+                (Some(Rounding::Feedback), _) | (None, _) => Method::Feedback,
             },
             effort: match self.effort {
                 EffortName::Low => Effort::Low,

@@ -87,7 +87,8 @@ pub fn make(
         routing_weights: !settings.without.routing_weights,
     };
     let ladder = Ladder::new(&reference, &units, &evidence, settings.method);
-    let slopes = sensitivity::measure(&reference, &units, &ladder, &judge, progress)?;
+    let probes = settings.effort.probes();
+    let slopes = sensitivity::measure(&reference, &units, &ladder, &judge, probes, progress)?;
     let mut predictor = Predictor::new(&units, &ladder, &slopes, &options);
     let work = Work {
         reference: &reference,

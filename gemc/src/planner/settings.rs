@@ -1,5 +1,7 @@
 //! What a plan is to keep to, how long it may take, and the texts it is made from.
 
+use gem_runtime::format::Codec;
+
 use super::{PlannerError, digest};
 use crate::assign::{LADDER, Options, budget_of_bits, bytes};
 use crate::pipeline::{self, Loaded};
@@ -121,9 +123,18 @@ impl Effort {
     /// Tokens that KL is measured on, at most.
     const fn search_tokens(self) -> usize {
         match self {
-            Self::Low => 512,
+            Self::Low => 256,
             Self::Default => 6_144,
             Self::High => 24_576,
+        }
+    }
+
+    /// Formats that groups are tried in: near to and far from the original, or one between them.
+    #[must_use]
+    pub const fn probes(self) -> &'static [Codec] {
+        match self {
+            Self::Low => &[Codec::N3],
+            Self::Default | Self::High => &[Codec::N4, Codec::N2],
         }
     }
 

@@ -23,13 +23,11 @@ use gem_runtime::format::Codec;
 use crate::progress::Progress;
 use crate::reference::{Reference, ReferenceError};
 
-/// Formats that groups are tried in, most bits first: near to and far from the original.
-const PROBES: [Codec; 2] = [Codec::N4, Codec::N2];
-
 /// The factor from error to KL of every group.
 pub type Slopes = BTreeMap<String, Slope>;
 
-/// Measures every group by itself, all else in f32, with the original's routing.
+/// Measures every group by itself in formats of few and fewer bits, most bits first, all else in f32, with the original's
+/// routing. One format gives a straight line, two a curve.
 ///
 /// # Errors
 /// Never for units of this reference.
@@ -38,17 +36,18 @@ pub fn measure(
     units: &[UnitInfo],
     ladder: &Ladder<'_>,
     judge: &Judge,
+    probes: &[Codec],
     progress: &dyn Progress,
 ) -> Result<Slopes, ReferenceError> {
     let groups = by_group(units);
-    let steps = groups.len() * PROBES.len();
+    let steps = groups.len() * probes.len();
     progress.start("measuring sensitivity", steps as u64);
     let mut slopes = Slopes::new();
     for (group, members) in groups {
         let mut points = Vec::new();
         // A group has at least one member.
         let from = members[0].start;
-        for codec in PROBES {
+        for &codec in probes {
             let mut candidate = reference.clone();
             let mut error = 0.0;
             for unit in &members {
