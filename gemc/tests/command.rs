@@ -224,3 +224,42 @@ fn a_runtime_needs_a_toolchain_and_says_so() {
     );
     assert!(!out.exists());
 }
+
+#[test]
+fn a_check_names_what_is_not_up_to_date() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("model");
+    let output = out.to_str().expect("a plain path");
+    let build = |more: &[&str]| {
+        let mut command = gemc(&["build", CHECKPOINT, "--target", "portable", "-o", output]);
+        command.args(more).output().expect("it starts")
+    };
+    let missing = build(&["--check"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(
+        told(&missing).contains("model.gemw is missing"),
+        "{}",
+        told(&missing)
+    );
+    assert!(!out.exists(), "nothing is written");
+    assert!(build(&[]).status.success());
+    let before = files(&out);
+    let same = build(&["--check"]);
+    assert!(same.status.success(), "{}", told(&same));
+    assert!(told(&same).contains("up to date"));
+    let other = build(&["--check", "--bits", "8.25"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        told(&other).contains("model.gemw differs"),
+        "{}",
+        told(&other)
+    );
+    fs::remove_file(out.join("tokenizer.json")).expect("it was there");
+    let lost = build(&["--check"]);
+    assert!(
+        told(&lost).contains("tokenizer.json is missing"),
+        "{}",
+        told(&lost)
+    );
+    assert_eq!(files(&out).len() + 1, before.len(), "nothing is written");
+}

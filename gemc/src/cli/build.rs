@@ -1,7 +1,7 @@
 //! `gemc build`: a checkpoint -> a folder for one target: a crate, and its program where asked; or an object for C.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use super::model::{Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::emit::cranelift::object::{DEFAULT_PREFIX, is_prefix};
-use crate::package::{Builder, Form, Runtime};
+use crate::package::{Builder, Form, Runtime, hash_file};
 use crate::progress::Progress as _;
 
 /// Compile a checkpoint into a crate, or an object for C, for one target
@@ -36,6 +36,9 @@ pub struct Build {
     /// Also write what stages made, to DIR/emit
     #[arg(long, value_enum, value_name = "STAGE", value_delimiter = ',')]
     emit: Vec<Stage>,
+    /// Write nothing: compare what would be written with what DIR holds, and fail where it differs
+    #[arg(long, conflicts_with_all = ["bin", "json"])]
+    check: bool,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
@@ -112,7 +115,7 @@ impl fmt::Display for Built {
 
 impl Build {
     /// Flags that contradict each other.
-    fn check(&self) -> Result<(), Failure> {
+    fn consistent(&self) -> Result<(), Failure> {
         let wrong = match self.format.form() {
             Some(_) if self.bin => "--bin needs --format crate: an object is no program",
             None if self.prefix.is_some() => "--prefix needs --format obj or staticlib",
@@ -124,8 +127,31 @@ impl Build {
         })
     }
 
+    /// Builds beside, and says which files differ from those at the output.
+    fn compare(&self, model: &Model, ui: &Ui) -> Result<(), Failure> {
+        let beside = tempfile::tempdir()?;
+        let fresh = beside.path().join("fresh");
+        self.write(&fresh, model, ui)?;
+        let differing = differing(&fresh, &self.output)?;
+        if differing.is_empty() {
+            ui.note(&format!("{} is up to date", self.output.display()));
+            return Ok(());
+        }
+        let words = format!(
+            "{} is not what this build gives: {}; build it anew without --check",
+            self.output.display(),
+            differing.join(", ")
+        );
+        Err(Failure::Input(words.into()))
+    }
+
     /// Writes the folder; gives the name of what is in it, and the program's path.
-    fn write(&self, model: &Model, ui: &Ui) -> Result<(String, Option<PathBuf>), Failure> {
+    fn write(
+        &self,
+        output: &Path,
+        model: &Model,
+        ui: &Ui,
+    ) -> Result<(String, Option<PathBuf>), Failure> {
         let parts = model.parts();
         let dumps = emit::texts(self.emit.clone(), model)?;
         let total = model.compiled.layout.body_bytes();
@@ -139,31 +165,57 @@ impl Build {
             let mut linkable = parts.linkable(form, object)?;
             linkable.texts.extend(dumps);
             ui.start("quantising and packing weights", total);
-            parts.write_linkable(&self.output, &linkable, &mut progress)?;
+            parts.write_linkable(output, &linkable, &mut progress)?;
             return Ok((linkable.file_name(), None));
         }
         let mut package = parts.package(Runtime::Embedded)?;
         package.texts.extend(dumps);
         ui.start("quantising and packing weights", total);
-        parts.write(&self.output, &package, &mut progress)?;
+        parts.write(output, &package, &mut progress)?;
         let mut program = None;
         if self.bin {
             ui.start("compiling the program", 0);
             let builder = Builder::new(&Cache::open()?, model.target.rust_triple());
-            program = Some(builder.build_into(&package, &self.output)?);
+            program = Some(builder.build_into(&package, output)?);
         }
         Ok((package.crate_name(), program))
     }
 }
 
+/// Files of a folder, by their paths in it, that another lacks or has with other contents.
+fn differing(fresh: &Path, other: &Path) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        for item in std::fs::read_dir(fresh.join(&folder))? {
+            let item = item?;
+            let name = folder.join(item.file_name());
+            let (path, there) = (item.path(), other.join(&name));
+            if path.is_dir() {
+                folders.push(name);
+            } else if !there.is_file() {
+                found.push(format!("{} is missing", name.display()));
+            } else if hash_file(&path)? != hash_file(&there)? {
+                found.push(format!("{} differs", name.display()));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 impl Run for Build {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
-        self.check()?;
+        self.consistent()?;
         let mut model = self.model.compile()?;
         if let Some(name) = &self.name {
             model.name.clone_from(name);
         }
-        let (name, program) = self.write(&model, ui)?;
+        if self.check {
+            self.compare(&model, ui)?;
+            return Ok(Outcome::Done);
+        }
+        let (name, program) = self.write(&self.output, &model, ui)?;
         let layout = &model.compiled.layout;
         let program_ir = model.compiled.program.program();
         let built = Built {
