@@ -188,26 +188,46 @@ fn both_uses_of_a_tied_embedding_count() {
     );
 }
 
-/// A module that few tokens visit gets more bits when visits do not count.
+/// A module's error counts by the gates of the tokens that visit it, unless visits are left out.
 #[test]
-fn visits_decide_what_a_module_gets() {
+fn visits_decide_what_a_module_s_error_is_worth() {
     let loaded = load(ROUTED);
-    let bytes_of_modules = |routing_weights| {
-        let mut asked = settings(3.5);
-        asked.without = Without {
+    let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let texts = documents(&loaded, 32, 48);
+    let stats = calibrate::run(&reference, &texts, Gather::Squares, &mut |_, _| {}, &Silent);
+    let stats = stats.expect("ids of the model");
+    let ladder = |routing_weights| {
+        let evidence = Evidence {
+            stats: &stats,
+            reading: None,
             routing_weights,
-            refinement: true,
         };
-        let made = make(&loaded, &asked);
-        let in_modules = made
-            .file
-            .units
-            .iter()
-            .filter(|unit| unit.name.contains(".modules."));
-        in_modules.map(|unit| unit.bytes).sum::<u64>()
+        Ladder::new(&reference, &infos, &evidence, Method::Search)
     };
-    let (with, without) = (bytes_of_modules(false), bytes_of_modules(true));
-    assert_ne!(with, without);
+    let (with, without) = (ladder(true), ladder(false));
+    let mut shares = Vec::new();
+    for unit in &infos {
+        let ratio = with.error(unit, Codec::N3) / without.error(unit, Codec::N3);
+        let seen = stats
+            .unit(unit.name())
+            .map_or(0.0, |inputs| inputs.weight());
+        let share = (seen / stats.tokens as f64).max(1e-3);
+        if unit.module.is_some() {
+            assert!(
+                (ratio / share - 1.0).abs() < 1e-6,
+                "{}: {ratio} {share}",
+                unit.name()
+            );
+            shares.push(share);
+        } else {
+            assert!((ratio - 1.0).abs() < 1e-6, "{}: {ratio}", unit.name());
+        }
+    }
+    let (least, most) = shares
+        .iter()
+        .fold((1.0, 0.0), |(l, m), s| (s.min(l), s.max(m)));
+    assert!(most < 1.0 && most > 1.2 * least, "{least} {most}");
 }
 
 /// Every kind of checkpoint: classifiers, low-rank modules, one domain, several modules a token, none, no general path.
