@@ -111,6 +111,8 @@ pub fn refine(
             *predictor = trial;
             break;
         }
+        // Its weights go before the next model's come; when that is no better, nothing needs them any more.
+        drop(model);
         let (candidate, kl) = measured(reference, units, ladder, &formats, judge)?;
         best.trials
             .push((format!("round {round}"), trial.kl(&formats), kl));

@@ -87,6 +87,8 @@ pub fn make(
         routing_weights: !settings.without.routing_weights,
     };
     let ladder = Ladder::new(&reference, &units, &evidence, settings.method);
+    // The ladder has what it needs of them, and they are large.
+    drop(stats);
     let probes = settings.effort.probes();
     let slopes = sensitivity::measure(&reference, &units, &ladder, &judge, probes, progress)?;
     let mut predictor = Predictor::new(&units, &ladder, &slopes, &options);
