@@ -2,38 +2,8 @@
  * Everything gem.h says is refused, is; and a refused call leaves the model as it was. Arguments: the model's weight
  * file, one of another plan.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "gem.h"
-
-#define REQUIRE(holds)                                                                                               \
-    do {                                                                                                             \
-        if (!(holds)) {                                                                                              \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #holds);                                                      \
-            exit(1);                                                                                                 \
-        }                                                                                                            \
-    } while (0)
-
-static char *aligned(size_t bytes)
-{
-    char *start = malloc(bytes + GEM_ALIGNMENT);
-    REQUIRE(start);
-    return start + (GEM_ALIGNMENT - (uintptr_t)start % GEM_ALIGNMENT);
-}
-
-static char *contents(const char *path, size_t *bytes)
-{
-    FILE *file = fopen(path, "rb");
-    REQUIRE(file && !fseek(file, 0, SEEK_END));
-    *bytes = (size_t)ftell(file);
-    char *data = aligned(*bytes + GEM_ALIGNMENT);
-    rewind(file);
-    REQUIRE(fread(data, 1, *bytes, file) == *bytes);
-    fclose(file);
-    return data;
-}
+#include "testing.h"
 
 int main(int argc, char **argv)
 {

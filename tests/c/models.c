@@ -4,11 +4,8 @@
  *
  * Arguments: the weight file of each model. Output: a line per model, a checksum per call of `step`.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "gem.h"
+#include "testing.h"
 
 typedef struct {
     const gem_abi_program *program;
@@ -22,33 +19,6 @@ typedef struct {
 #define API(p) {&p##_program, p##_memory, p##_open, p##_step, p##_position, p##_truncate}
 
 #include "models.inc"
-
-#define REQUIRE(holds)                                                                                               \
-    do {                                                                                                             \
-        if (!(holds)) {                                                                                              \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #holds);                                                      \
-            exit(1);                                                                                                 \
-        }                                                                                                            \
-    } while (0)
-
-static void *aligned(size_t bytes)
-{
-    char *start = malloc(bytes + GEM_ALIGNMENT);
-    REQUIRE(start);
-    return start + (GEM_ALIGNMENT - (uintptr_t)start % GEM_ALIGNMENT);
-}
-
-static void *contents(const char *path, size_t *bytes)
-{
-    FILE *file = fopen(path, "rb");
-    REQUIRE(file && !fseek(file, 0, SEEK_END));
-    *bytes = (size_t)ftell(file);
-    void *data = aligned(*bytes);
-    rewind(file);
-    REQUIRE(fread(data, 1, *bytes, file) == *bytes);
-    fclose(file);
-    return data;
-}
 
 static void print_checksum(const float *logits, uint32_t n)
 {
