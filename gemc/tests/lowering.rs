@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use gem_runtime::format::Codec;
+use gemc::lower::kernels::{outlines, outlines_of};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
 use gemc::target::Target;
@@ -46,4 +47,33 @@ fn every_checkpoint_lowers_and_verifies() {
         faults.len(),
         faults[..faults.len().min(5)].join("\n\n")
     );
+}
+
+/// Machine code calls a compiled copy only where its text is that of the outline to the letter.
+#[test]
+fn every_outline_of_the_models_has_a_copy() {
+    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/models");
+    for name in ["gem-lm", "gem-cls"] {
+        let loaded = pipeline::load(&examples.join(name)).expect("a model of the tree");
+        for target in Target::all() {
+            let known = outlines(&target);
+            for &codec in Codec::ALL {
+                let plan = BitPlan::uniform(&loaded.graph, codec);
+                let compiled = pipeline::compile(&loaded.graph, &plan, &target).expect("it lowers");
+                let mut held = Vec::new();
+                for kernel in &compiled.program.program().kernels {
+                    outlines_of(kernel, &kernel.body, &mut held);
+                }
+                let parts = ["dot", "scores", "weighted"];
+                for part in parts {
+                    assert!(held.iter().any(|o| o.kernel.name.starts_with(part)));
+                }
+                for outline in held {
+                    let name = &outline.kernel.name;
+                    let copied = known.iter().any(|k| k.key() == outline.key());
+                    assert!(copied, "{name} of {} has no copy", target.name);
+                }
+            }
+        }
+    }
 }

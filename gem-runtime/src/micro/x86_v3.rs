@@ -61,6 +61,102 @@ pub(super) static COPIES: &[Copy] = &[
         key: 4079541257841774093u64,
         run: dot_n2_1,
     },
+    Copy {
+        key: 7532217443635326091u64,
+        run: scores_16,
+    },
+    Copy {
+        key: 8990439064755274298u64,
+        run: weighted_16,
+    },
+    Copy {
+        key: 11061978640558105990u64,
+        run: scores_listed_16,
+    },
+    Copy {
+        key: 13286006475970246690u64,
+        run: weighted_listed_16,
+    },
+    Copy {
+        key: 8167546392113096752u64,
+        run: scores_32,
+    },
+    Copy {
+        key: 17656847230017839474u64,
+        run: weighted_32,
+    },
+    Copy {
+        key: 12803317185498120785u64,
+        run: scores_listed_32,
+    },
+    Copy {
+        key: 2394330806846509853u64,
+        run: weighted_listed_32,
+    },
+    Copy {
+        key: 10707529631113829387u64,
+        run: scores_64,
+    },
+    Copy {
+        key: 17502212681801237968u64,
+        run: weighted_64,
+    },
+    Copy {
+        key: 4350882733715903105u64,
+        run: scores_listed_64,
+    },
+    Copy {
+        key: 2219362370184342706u64,
+        run: weighted_listed_64,
+    },
+    Copy {
+        key: 10522874074532828076u64,
+        run: scores_96,
+    },
+    Copy {
+        key: 10695007314732332686u64,
+        run: weighted_96,
+    },
+    Copy {
+        key: 6937545878094534364u64,
+        run: scores_listed_96,
+    },
+    Copy {
+        key: 17475190870083254203u64,
+        run: weighted_listed_96,
+    },
+    Copy {
+        key: 3584833336043095950u64,
+        run: scores_128,
+    },
+    Copy {
+        key: 15573943467383764878u64,
+        run: weighted_128,
+    },
+    Copy {
+        key: 9014683994285668890u64,
+        run: scores_listed_128,
+    },
+    Copy {
+        key: 17977778354345901282u64,
+        run: weighted_listed_128,
+    },
+    Copy {
+        key: 6628066669444485042u64,
+        run: scores_256,
+    },
+    Copy {
+        key: 17921438114332882062u64,
+        run: weighted_256,
+    },
+    Copy {
+        key: 8185213028534113141u64,
+        run: scores_listed_256,
+    },
+    Copy {
+        key: 7065695433236368365u64,
+        run: weighted_listed_256,
+    },
 ];
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn dot_b8_2(
@@ -2378,5 +2474,1229 @@ unsafe extern "C" fn dot_n2_1(
             m0 = s::fma_f32x16(v113, s::splat_f32(x_scales_v114), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<f32>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        for v11 in 0..input0 {
+            let k_p1_v17 = s::load_f32x16(
+                k_p1
+                    .at::<
+                        64,
+                    >(
+                        input1
+                            .wrapping_add(k::bounded(input4.wrapping_add(v11), input3))
+                            .wrapping_mul(16),
+                    ),
+            );
+            let v18 = s::mul_f32x16(q_v10, k_p1_v17);
+            k::store_f32(scores.at_mut::<4>(v11), s::reduce_add_f32x16(v18) * 0.25);
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<f32>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        for v9 in 0..input0 {
+            let scores_v15 = k::load_f32(scores.at::<4>(v9));
+            let v_v18 = s::load_f32x16(
+                v
+                    .at::<
+                        64,
+                    >(
+                        input1
+                            .wrapping_add(k::bounded(input4.wrapping_add(v9), input3))
+                            .wrapping_mul(16),
+                    ),
+            );
+            m0 = s::fma_f32x16(s::splat_f32(scores_v15), v_v18, m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_listed_16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        for v10 in 0..input0 {
+            let seen_v11 = k::load_i32(seen.at::<4>(v10));
+            let k_p2_v16 = s::load_f32x16(
+                k_p2
+                    .at::<
+                        64,
+                    >(input1.wrapping_add(k::bounded(seen_v11, input3)).wrapping_mul(16)),
+            );
+            let v17 = s::mul_f32x16(q_v9, k_p2_v16);
+            k::store_f32(scores.at_mut::<4>(v10), s::reduce_add_f32x16(v17) * 0.25);
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_listed_16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        for v8 in 0..input0 {
+            let seen_v9 = k::load_i32(seen.at::<4>(v8));
+            let scores_v14 = k::load_f32(scores.at::<4>(v8));
+            let v_v17 = s::load_f32x16(
+                v
+                    .at::<
+                        64,
+                    >(input1.wrapping_add(k::bounded(seen_v9, input3)).wrapping_mul(16)),
+            );
+            m0 = s::fma_f32x16(s::splat_f32(scores_v14), v_v17, m0);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_32(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<f32>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        for v14 in 0..input0 {
+            let v19 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v14), input3))
+                .wrapping_mul(32);
+            let k_p1_v20 = s::load_f32x16(k_p1.at::<64>(v19));
+            let v21 = s::mul_f32x16(q_v10, k_p1_v20);
+            let k_p1_v23 = s::load_f32x16(k_p1.at::<64>(v19.wrapping_add(16)));
+            let v24 = s::fma_f32x16(q_v13, k_p1_v23, v21);
+            k::store_f32(
+                scores.at_mut::<4>(v14),
+                s::reduce_add_f32x16(v24) * 0.17677669,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_32(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<f32>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        for v11 in 0..input0 {
+            let v16 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v11), input3))
+                .wrapping_mul(32);
+            let scores_v17 = k::load_f32(scores.at::<4>(v11));
+            let v18 = s::splat_f32(scores_v17);
+            let v_v20 = s::load_f32x16(v.at::<64>(v16));
+            m0 = s::fma_f32x16(v18, v_v20, m0);
+            let v_v25 = s::load_f32x16(v.at::<64>(v16.wrapping_add(16)));
+            m1 = s::fma_f32x16(v18, v_v25, m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_listed_32(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        for v13 in 0..input0 {
+            let seen_v14 = k::load_i32(seen.at::<4>(v13));
+            let v18 = input1.wrapping_add(k::bounded(seen_v14, input3)).wrapping_mul(32);
+            let k_p2_v19 = s::load_f32x16(k_p2.at::<64>(v18));
+            let v20 = s::mul_f32x16(q_v9, k_p2_v19);
+            let k_p2_v22 = s::load_f32x16(k_p2.at::<64>(v18.wrapping_add(16)));
+            let v23 = s::fma_f32x16(q_v12, k_p2_v22, v20);
+            k::store_f32(
+                scores.at_mut::<4>(v13),
+                s::reduce_add_f32x16(v23) * 0.17677669,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_listed_32(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        for v10 in 0..input0 {
+            let seen_v11 = k::load_i32(seen.at::<4>(v10));
+            let v15 = input1.wrapping_add(k::bounded(seen_v11, input3)).wrapping_mul(32);
+            let scores_v16 = k::load_f32(scores.at::<4>(v10));
+            let v17 = s::splat_f32(scores_v16);
+            let v_v19 = s::load_f32x16(v.at::<64>(v15));
+            m0 = s::fma_f32x16(v17, v_v19, m0);
+            let v_v24 = s::load_f32x16(v.at::<64>(v15.wrapping_add(16)));
+            m1 = s::fma_f32x16(v17, v_v24, m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_64(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<f32>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        for v20 in 0..input0 {
+            let v25 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v20), input3))
+                .wrapping_mul(64);
+            let k_p1_v26 = s::load_f32x16(k_p1.at::<64>(v25));
+            let v27 = s::mul_f32x16(q_v10, k_p1_v26);
+            let k_p1_v29 = s::load_f32x16(k_p1.at::<64>(v25.wrapping_add(16)));
+            let v30 = s::fma_f32x16(q_v13, k_p1_v29, v27);
+            let k_p1_v32 = s::load_f32x16(k_p1.at::<64>(v25.wrapping_add(32)));
+            let v33 = s::fma_f32x16(q_v16, k_p1_v32, v30);
+            let k_p1_v35 = s::load_f32x16(k_p1.at::<64>(v25.wrapping_add(48)));
+            let v36 = s::fma_f32x16(q_v19, k_p1_v35, v33);
+            k::store_f32(scores.at_mut::<4>(v20), s::reduce_add_f32x16(v36) * 0.125);
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_64(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<f32>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        let locals_v11 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v11;
+        let locals_v13 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v13;
+        for v15 in 0..input0 {
+            let v20 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v15), input3))
+                .wrapping_mul(64);
+            let scores_v21 = k::load_f32(scores.at::<4>(v15));
+            let v22 = s::splat_f32(scores_v21);
+            let v_v24 = s::load_f32x16(v.at::<64>(v20));
+            m0 = s::fma_f32x16(v22, v_v24, m0);
+            let v_v29 = s::load_f32x16(v.at::<64>(v20.wrapping_add(16)));
+            m1 = s::fma_f32x16(v22, v_v29, m1);
+            let v_v34 = s::load_f32x16(v.at::<64>(v20.wrapping_add(32)));
+            m2 = s::fma_f32x16(v22, v_v34, m2);
+            let v_v39 = s::load_f32x16(v.at::<64>(v20.wrapping_add(48)));
+            m3 = s::fma_f32x16(v22, v_v39, m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_listed_64(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        for v19 in 0..input0 {
+            let seen_v20 = k::load_i32(seen.at::<4>(v19));
+            let v24 = input1.wrapping_add(k::bounded(seen_v20, input3)).wrapping_mul(64);
+            let k_p2_v25 = s::load_f32x16(k_p2.at::<64>(v24));
+            let v26 = s::mul_f32x16(q_v9, k_p2_v25);
+            let k_p2_v28 = s::load_f32x16(k_p2.at::<64>(v24.wrapping_add(16)));
+            let v29 = s::fma_f32x16(q_v12, k_p2_v28, v26);
+            let k_p2_v31 = s::load_f32x16(k_p2.at::<64>(v24.wrapping_add(32)));
+            let v32 = s::fma_f32x16(q_v15, k_p2_v31, v29);
+            let k_p2_v34 = s::load_f32x16(k_p2.at::<64>(v24.wrapping_add(48)));
+            let v35 = s::fma_f32x16(q_v18, k_p2_v34, v32);
+            k::store_f32(scores.at_mut::<4>(v19), s::reduce_add_f32x16(v35) * 0.125);
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_listed_64(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v12;
+        for v14 in 0..input0 {
+            let seen_v15 = k::load_i32(seen.at::<4>(v14));
+            let v19 = input1.wrapping_add(k::bounded(seen_v15, input3)).wrapping_mul(64);
+            let scores_v20 = k::load_f32(scores.at::<4>(v14));
+            let v21 = s::splat_f32(scores_v20);
+            let v_v23 = s::load_f32x16(v.at::<64>(v19));
+            m0 = s::fma_f32x16(v21, v_v23, m0);
+            let v_v28 = s::load_f32x16(v.at::<64>(v19.wrapping_add(16)));
+            m1 = s::fma_f32x16(v21, v_v28, m1);
+            let v_v33 = s::load_f32x16(v.at::<64>(v19.wrapping_add(32)));
+            m2 = s::fma_f32x16(v21, v_v33, m2);
+            let v_v38 = s::load_f32x16(v.at::<64>(v19.wrapping_add(48)));
+            m3 = s::fma_f32x16(v21, v_v38, m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_96(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<f32>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        for v26 in 0..input0 {
+            let v31 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v26), input3))
+                .wrapping_mul(96);
+            let k_p1_v32 = s::load_f32x16(k_p1.at::<64>(v31));
+            let v33 = s::mul_f32x16(q_v10, k_p1_v32);
+            let k_p1_v35 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(16)));
+            let v36 = s::fma_f32x16(q_v13, k_p1_v35, v33);
+            let k_p1_v38 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(32)));
+            let v39 = s::fma_f32x16(q_v16, k_p1_v38, v36);
+            let k_p1_v41 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(48)));
+            let v42 = s::fma_f32x16(q_v19, k_p1_v41, v39);
+            let k_p1_v44 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(64)));
+            let v45 = s::fma_f32x16(q_v22, k_p1_v44, v42);
+            let k_p1_v47 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(80)));
+            let v48 = s::fma_f32x16(q_v25, k_p1_v47, v45);
+            k::store_f32(
+                scores.at_mut::<4>(v26),
+                s::reduce_add_f32x16(v48) * 0.10206208,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_96(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<f32>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        let locals_v11 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v11;
+        let locals_v13 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v13;
+        let locals_v15 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v15;
+        let locals_v17 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v17;
+        for v19 in 0..input0 {
+            let v24 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v19), input3))
+                .wrapping_mul(96);
+            let scores_v25 = k::load_f32(scores.at::<4>(v19));
+            let v26 = s::splat_f32(scores_v25);
+            let v_v28 = s::load_f32x16(v.at::<64>(v24));
+            m0 = s::fma_f32x16(v26, v_v28, m0);
+            let v_v33 = s::load_f32x16(v.at::<64>(v24.wrapping_add(16)));
+            m1 = s::fma_f32x16(v26, v_v33, m1);
+            let v_v38 = s::load_f32x16(v.at::<64>(v24.wrapping_add(32)));
+            m2 = s::fma_f32x16(v26, v_v38, m2);
+            let v_v43 = s::load_f32x16(v.at::<64>(v24.wrapping_add(48)));
+            m3 = s::fma_f32x16(v26, v_v43, m3);
+            let v_v48 = s::load_f32x16(v.at::<64>(v24.wrapping_add(64)));
+            m4 = s::fma_f32x16(v26, v_v48, m4);
+            let v_v53 = s::load_f32x16(v.at::<64>(v24.wrapping_add(80)));
+            m5 = s::fma_f32x16(v26, v_v53, m5);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_listed_96(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        for v25 in 0..input0 {
+            let seen_v26 = k::load_i32(seen.at::<4>(v25));
+            let v30 = input1.wrapping_add(k::bounded(seen_v26, input3)).wrapping_mul(96);
+            let k_p2_v31 = s::load_f32x16(k_p2.at::<64>(v30));
+            let v32 = s::mul_f32x16(q_v9, k_p2_v31);
+            let k_p2_v34 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(16)));
+            let v35 = s::fma_f32x16(q_v12, k_p2_v34, v32);
+            let k_p2_v37 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(32)));
+            let v38 = s::fma_f32x16(q_v15, k_p2_v37, v35);
+            let k_p2_v40 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(48)));
+            let v41 = s::fma_f32x16(q_v18, k_p2_v40, v38);
+            let k_p2_v43 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(64)));
+            let v44 = s::fma_f32x16(q_v21, k_p2_v43, v41);
+            let k_p2_v46 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(80)));
+            let v47 = s::fma_f32x16(q_v24, k_p2_v46, v44);
+            k::store_f32(
+                scores.at_mut::<4>(v25),
+                s::reduce_add_f32x16(v47) * 0.10206208,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_listed_96(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v12;
+        let locals_v14 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v14;
+        let locals_v16 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v16;
+        for v18 in 0..input0 {
+            let seen_v19 = k::load_i32(seen.at::<4>(v18));
+            let v23 = input1.wrapping_add(k::bounded(seen_v19, input3)).wrapping_mul(96);
+            let scores_v24 = k::load_f32(scores.at::<4>(v18));
+            let v25 = s::splat_f32(scores_v24);
+            let v_v27 = s::load_f32x16(v.at::<64>(v23));
+            m0 = s::fma_f32x16(v25, v_v27, m0);
+            let v_v32 = s::load_f32x16(v.at::<64>(v23.wrapping_add(16)));
+            m1 = s::fma_f32x16(v25, v_v32, m1);
+            let v_v37 = s::load_f32x16(v.at::<64>(v23.wrapping_add(32)));
+            m2 = s::fma_f32x16(v25, v_v37, m2);
+            let v_v42 = s::load_f32x16(v.at::<64>(v23.wrapping_add(48)));
+            m3 = s::fma_f32x16(v25, v_v42, m3);
+            let v_v47 = s::load_f32x16(v.at::<64>(v23.wrapping_add(64)));
+            m4 = s::fma_f32x16(v25, v_v47, m4);
+            let v_v52 = s::load_f32x16(v.at::<64>(v23.wrapping_add(80)));
+            m5 = s::fma_f32x16(v25, v_v52, m5);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_128(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<f32>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        let q_v28 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
+        let q_v31 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
+        for v32 in 0..input0 {
+            let v37 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v32), input3))
+                .wrapping_mul(128);
+            let k_p1_v38 = s::load_f32x16(k_p1.at::<64>(v37));
+            let v39 = s::mul_f32x16(q_v10, k_p1_v38);
+            let k_p1_v41 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(16)));
+            let v42 = s::fma_f32x16(q_v13, k_p1_v41, v39);
+            let k_p1_v44 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(32)));
+            let v45 = s::fma_f32x16(q_v16, k_p1_v44, v42);
+            let k_p1_v47 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(48)));
+            let v48 = s::fma_f32x16(q_v19, k_p1_v47, v45);
+            let k_p1_v50 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(64)));
+            let v51 = s::fma_f32x16(q_v22, k_p1_v50, v48);
+            let k_p1_v53 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(80)));
+            let v54 = s::fma_f32x16(q_v25, k_p1_v53, v51);
+            let k_p1_v56 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(96)));
+            let v57 = s::fma_f32x16(q_v28, k_p1_v56, v54);
+            let k_p1_v59 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(112)));
+            let v60 = s::fma_f32x16(q_v31, k_p1_v59, v57);
+            k::store_f32(
+                scores.at_mut::<4>(v32),
+                s::reduce_add_f32x16(v60) * 0.088388346,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_128(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<f32>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        let locals_v11 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v11;
+        let locals_v13 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v13;
+        let locals_v15 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v15;
+        let locals_v17 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v17;
+        let locals_v19 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v19;
+        let locals_v21 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v21;
+        for v23 in 0..input0 {
+            let v28 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v23), input3))
+                .wrapping_mul(128);
+            let scores_v29 = k::load_f32(scores.at::<4>(v23));
+            let v30 = s::splat_f32(scores_v29);
+            let v_v32 = s::load_f32x16(v.at::<64>(v28));
+            m0 = s::fma_f32x16(v30, v_v32, m0);
+            let v_v37 = s::load_f32x16(v.at::<64>(v28.wrapping_add(16)));
+            m1 = s::fma_f32x16(v30, v_v37, m1);
+            let v_v42 = s::load_f32x16(v.at::<64>(v28.wrapping_add(32)));
+            m2 = s::fma_f32x16(v30, v_v42, m2);
+            let v_v47 = s::load_f32x16(v.at::<64>(v28.wrapping_add(48)));
+            m3 = s::fma_f32x16(v30, v_v47, m3);
+            let v_v52 = s::load_f32x16(v.at::<64>(v28.wrapping_add(64)));
+            m4 = s::fma_f32x16(v30, v_v52, m4);
+            let v_v57 = s::load_f32x16(v.at::<64>(v28.wrapping_add(80)));
+            m5 = s::fma_f32x16(v30, v_v57, m5);
+            let v_v62 = s::load_f32x16(v.at::<64>(v28.wrapping_add(96)));
+            m6 = s::fma_f32x16(v30, v_v62, m6);
+            let v_v67 = s::load_f32x16(v.at::<64>(v28.wrapping_add(112)));
+            m7 = s::fma_f32x16(v30, v_v67, m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_listed_128(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        let q_v27 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
+        let q_v30 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
+        for v31 in 0..input0 {
+            let seen_v32 = k::load_i32(seen.at::<4>(v31));
+            let v36 = input1
+                .wrapping_add(k::bounded(seen_v32, input3))
+                .wrapping_mul(128);
+            let k_p2_v37 = s::load_f32x16(k_p2.at::<64>(v36));
+            let v38 = s::mul_f32x16(q_v9, k_p2_v37);
+            let k_p2_v40 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(16)));
+            let v41 = s::fma_f32x16(q_v12, k_p2_v40, v38);
+            let k_p2_v43 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(32)));
+            let v44 = s::fma_f32x16(q_v15, k_p2_v43, v41);
+            let k_p2_v46 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(48)));
+            let v47 = s::fma_f32x16(q_v18, k_p2_v46, v44);
+            let k_p2_v49 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(64)));
+            let v50 = s::fma_f32x16(q_v21, k_p2_v49, v47);
+            let k_p2_v52 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(80)));
+            let v53 = s::fma_f32x16(q_v24, k_p2_v52, v50);
+            let k_p2_v55 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(96)));
+            let v56 = s::fma_f32x16(q_v27, k_p2_v55, v53);
+            let k_p2_v58 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(112)));
+            let v59 = s::fma_f32x16(q_v30, k_p2_v58, v56);
+            k::store_f32(
+                scores.at_mut::<4>(v31),
+                s::reduce_add_f32x16(v59) * 0.088388346,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_listed_128(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v12;
+        let locals_v14 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v14;
+        let locals_v16 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v16;
+        let locals_v18 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v18;
+        let locals_v20 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v20;
+        for v22 in 0..input0 {
+            let seen_v23 = k::load_i32(seen.at::<4>(v22));
+            let v27 = input1
+                .wrapping_add(k::bounded(seen_v23, input3))
+                .wrapping_mul(128);
+            let scores_v28 = k::load_f32(scores.at::<4>(v22));
+            let v29 = s::splat_f32(scores_v28);
+            let v_v31 = s::load_f32x16(v.at::<64>(v27));
+            m0 = s::fma_f32x16(v29, v_v31, m0);
+            let v_v36 = s::load_f32x16(v.at::<64>(v27.wrapping_add(16)));
+            m1 = s::fma_f32x16(v29, v_v36, m1);
+            let v_v41 = s::load_f32x16(v.at::<64>(v27.wrapping_add(32)));
+            m2 = s::fma_f32x16(v29, v_v41, m2);
+            let v_v46 = s::load_f32x16(v.at::<64>(v27.wrapping_add(48)));
+            m3 = s::fma_f32x16(v29, v_v46, m3);
+            let v_v51 = s::load_f32x16(v.at::<64>(v27.wrapping_add(64)));
+            m4 = s::fma_f32x16(v29, v_v51, m4);
+            let v_v56 = s::load_f32x16(v.at::<64>(v27.wrapping_add(80)));
+            m5 = s::fma_f32x16(v29, v_v56, m5);
+            let v_v61 = s::load_f32x16(v.at::<64>(v27.wrapping_add(96)));
+            m6 = s::fma_f32x16(v29, v_v61, m6);
+            let v_v66 = s::load_f32x16(v.at::<64>(v27.wrapping_add(112)));
+            m7 = s::fma_f32x16(v29, v_v66, m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<f32>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        let q_v28 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
+        let q_v31 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
+        let q_v34 = s::load_f32x16(q.at::<64>(input5.wrapping_add(128)));
+        let q_v37 = s::load_f32x16(q.at::<64>(input5.wrapping_add(144)));
+        let q_v40 = s::load_f32x16(q.at::<64>(input5.wrapping_add(160)));
+        let q_v43 = s::load_f32x16(q.at::<64>(input5.wrapping_add(176)));
+        let q_v46 = s::load_f32x16(q.at::<64>(input5.wrapping_add(192)));
+        let q_v49 = s::load_f32x16(q.at::<64>(input5.wrapping_add(208)));
+        let q_v52 = s::load_f32x16(q.at::<64>(input5.wrapping_add(224)));
+        let q_v55 = s::load_f32x16(q.at::<64>(input5.wrapping_add(240)));
+        for v56 in 0..input0 {
+            let v61 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v56), input3))
+                .wrapping_mul(256);
+            let k_p1_v62 = s::load_f32x16(k_p1.at::<64>(v61));
+            let v63 = s::mul_f32x16(q_v10, k_p1_v62);
+            let k_p1_v65 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(16)));
+            let v66 = s::fma_f32x16(q_v13, k_p1_v65, v63);
+            let k_p1_v68 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(32)));
+            let v69 = s::fma_f32x16(q_v16, k_p1_v68, v66);
+            let k_p1_v71 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(48)));
+            let v72 = s::fma_f32x16(q_v19, k_p1_v71, v69);
+            let k_p1_v74 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(64)));
+            let v75 = s::fma_f32x16(q_v22, k_p1_v74, v72);
+            let k_p1_v77 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(80)));
+            let v78 = s::fma_f32x16(q_v25, k_p1_v77, v75);
+            let k_p1_v80 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(96)));
+            let v81 = s::fma_f32x16(q_v28, k_p1_v80, v78);
+            let k_p1_v83 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(112)));
+            let v84 = s::fma_f32x16(q_v31, k_p1_v83, v81);
+            let k_p1_v86 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(128)));
+            let v87 = s::fma_f32x16(q_v34, k_p1_v86, v84);
+            let k_p1_v89 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(144)));
+            let v90 = s::fma_f32x16(q_v37, k_p1_v89, v87);
+            let k_p1_v92 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(160)));
+            let v93 = s::fma_f32x16(q_v40, k_p1_v92, v90);
+            let k_p1_v95 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(176)));
+            let v96 = s::fma_f32x16(q_v43, k_p1_v95, v93);
+            let k_p1_v98 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(192)));
+            let v99 = s::fma_f32x16(q_v46, k_p1_v98, v96);
+            let k_p1_v101 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(208)));
+            let v102 = s::fma_f32x16(q_v49, k_p1_v101, v99);
+            let k_p1_v104 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(224)));
+            let v105 = s::fma_f32x16(q_v52, k_p1_v104, v102);
+            let k_p1_v107 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(240)));
+            let v108 = s::fma_f32x16(q_v55, k_p1_v107, v105);
+            k::store_f32(scores.at_mut::<4>(v56), s::reduce_add_f32x16(v108) * 0.0625);
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<f32>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        let locals_v11 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v11;
+        let locals_v13 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v13;
+        let locals_v15 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v15;
+        let locals_v17 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v17;
+        let locals_v19 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v19;
+        let locals_v21 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v21;
+        let locals_v23 = s::load_f32x16(locals.at::<64>(128));
+        let mut m8 = locals_v23;
+        let locals_v25 = s::load_f32x16(locals.at::<64>(144));
+        let mut m9 = locals_v25;
+        let locals_v27 = s::load_f32x16(locals.at::<64>(160));
+        let mut m10 = locals_v27;
+        let locals_v29 = s::load_f32x16(locals.at::<64>(176));
+        let mut m11 = locals_v29;
+        let locals_v31 = s::load_f32x16(locals.at::<64>(192));
+        let mut m12 = locals_v31;
+        let locals_v33 = s::load_f32x16(locals.at::<64>(208));
+        let mut m13 = locals_v33;
+        let locals_v35 = s::load_f32x16(locals.at::<64>(224));
+        let mut m14 = locals_v35;
+        let locals_v37 = s::load_f32x16(locals.at::<64>(240));
+        let mut m15 = locals_v37;
+        for v39 in 0..input0 {
+            let v44 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v39), input3))
+                .wrapping_mul(256);
+            let scores_v45 = k::load_f32(scores.at::<4>(v39));
+            let v46 = s::splat_f32(scores_v45);
+            let v_v48 = s::load_f32x16(v.at::<64>(v44));
+            m0 = s::fma_f32x16(v46, v_v48, m0);
+            let v_v53 = s::load_f32x16(v.at::<64>(v44.wrapping_add(16)));
+            m1 = s::fma_f32x16(v46, v_v53, m1);
+            let v_v58 = s::load_f32x16(v.at::<64>(v44.wrapping_add(32)));
+            m2 = s::fma_f32x16(v46, v_v58, m2);
+            let v_v63 = s::load_f32x16(v.at::<64>(v44.wrapping_add(48)));
+            m3 = s::fma_f32x16(v46, v_v63, m3);
+            let v_v68 = s::load_f32x16(v.at::<64>(v44.wrapping_add(64)));
+            m4 = s::fma_f32x16(v46, v_v68, m4);
+            let v_v73 = s::load_f32x16(v.at::<64>(v44.wrapping_add(80)));
+            m5 = s::fma_f32x16(v46, v_v73, m5);
+            let v_v78 = s::load_f32x16(v.at::<64>(v44.wrapping_add(96)));
+            m6 = s::fma_f32x16(v46, v_v78, m6);
+            let v_v83 = s::load_f32x16(v.at::<64>(v44.wrapping_add(112)));
+            m7 = s::fma_f32x16(v46, v_v83, m7);
+            let v_v88 = s::load_f32x16(v.at::<64>(v44.wrapping_add(128)));
+            m8 = s::fma_f32x16(v46, v_v88, m8);
+            let v_v93 = s::load_f32x16(v.at::<64>(v44.wrapping_add(144)));
+            m9 = s::fma_f32x16(v46, v_v93, m9);
+            let v_v98 = s::load_f32x16(v.at::<64>(v44.wrapping_add(160)));
+            m10 = s::fma_f32x16(v46, v_v98, m10);
+            let v_v103 = s::load_f32x16(v.at::<64>(v44.wrapping_add(176)));
+            m11 = s::fma_f32x16(v46, v_v103, m11);
+            let v_v108 = s::load_f32x16(v.at::<64>(v44.wrapping_add(192)));
+            m12 = s::fma_f32x16(v46, v_v108, m12);
+            let v_v113 = s::load_f32x16(v.at::<64>(v44.wrapping_add(208)));
+            m13 = s::fma_f32x16(v46, v_v113, m13);
+            let v_v118 = s::load_f32x16(v.at::<64>(v44.wrapping_add(224)));
+            m14 = s::fma_f32x16(v46, v_v118, m14);
+            let v_v123 = s::load_f32x16(v.at::<64>(v44.wrapping_add(240)));
+            m15 = s::fma_f32x16(v46, v_v123, m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+        s::store_f32x16(locals.at_mut::<64>(128), m8);
+        s::store_f32x16(locals.at_mut::<64>(144), m9);
+        s::store_f32x16(locals.at_mut::<64>(160), m10);
+        s::store_f32x16(locals.at_mut::<64>(176), m11);
+        s::store_f32x16(locals.at_mut::<64>(192), m12);
+        s::store_f32x16(locals.at_mut::<64>(208), m13);
+        s::store_f32x16(locals.at_mut::<64>(224), m14);
+        s::store_f32x16(locals.at_mut::<64>(240), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn scores_listed_256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        let q_v27 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
+        let q_v30 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
+        let q_v33 = s::load_f32x16(q.at::<64>(input4.wrapping_add(128)));
+        let q_v36 = s::load_f32x16(q.at::<64>(input4.wrapping_add(144)));
+        let q_v39 = s::load_f32x16(q.at::<64>(input4.wrapping_add(160)));
+        let q_v42 = s::load_f32x16(q.at::<64>(input4.wrapping_add(176)));
+        let q_v45 = s::load_f32x16(q.at::<64>(input4.wrapping_add(192)));
+        let q_v48 = s::load_f32x16(q.at::<64>(input4.wrapping_add(208)));
+        let q_v51 = s::load_f32x16(q.at::<64>(input4.wrapping_add(224)));
+        let q_v54 = s::load_f32x16(q.at::<64>(input4.wrapping_add(240)));
+        for v55 in 0..input0 {
+            let seen_v56 = k::load_i32(seen.at::<4>(v55));
+            let v60 = input1
+                .wrapping_add(k::bounded(seen_v56, input3))
+                .wrapping_mul(256);
+            let k_p2_v61 = s::load_f32x16(k_p2.at::<64>(v60));
+            let v62 = s::mul_f32x16(q_v9, k_p2_v61);
+            let k_p2_v64 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(16)));
+            let v65 = s::fma_f32x16(q_v12, k_p2_v64, v62);
+            let k_p2_v67 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(32)));
+            let v68 = s::fma_f32x16(q_v15, k_p2_v67, v65);
+            let k_p2_v70 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(48)));
+            let v71 = s::fma_f32x16(q_v18, k_p2_v70, v68);
+            let k_p2_v73 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(64)));
+            let v74 = s::fma_f32x16(q_v21, k_p2_v73, v71);
+            let k_p2_v76 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(80)));
+            let v77 = s::fma_f32x16(q_v24, k_p2_v76, v74);
+            let k_p2_v79 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(96)));
+            let v80 = s::fma_f32x16(q_v27, k_p2_v79, v77);
+            let k_p2_v82 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(112)));
+            let v83 = s::fma_f32x16(q_v30, k_p2_v82, v80);
+            let k_p2_v85 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(128)));
+            let v86 = s::fma_f32x16(q_v33, k_p2_v85, v83);
+            let k_p2_v88 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(144)));
+            let v89 = s::fma_f32x16(q_v36, k_p2_v88, v86);
+            let k_p2_v91 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(160)));
+            let v92 = s::fma_f32x16(q_v39, k_p2_v91, v89);
+            let k_p2_v94 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(176)));
+            let v95 = s::fma_f32x16(q_v42, k_p2_v94, v92);
+            let k_p2_v97 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(192)));
+            let v98 = s::fma_f32x16(q_v45, k_p2_v97, v95);
+            let k_p2_v100 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(208)));
+            let v101 = s::fma_f32x16(q_v48, k_p2_v100, v98);
+            let k_p2_v103 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(224)));
+            let v104 = s::fma_f32x16(q_v51, k_p2_v103, v101);
+            let k_p2_v106 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(240)));
+            let v107 = s::fma_f32x16(q_v54, k_p2_v106, v104);
+            k::store_f32(scores.at_mut::<4>(v55), s::reduce_add_f32x16(v107) * 0.0625);
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn weighted_listed_256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v12;
+        let locals_v14 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v14;
+        let locals_v16 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v16;
+        let locals_v18 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v18;
+        let locals_v20 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v20;
+        let locals_v22 = s::load_f32x16(locals.at::<64>(128));
+        let mut m8 = locals_v22;
+        let locals_v24 = s::load_f32x16(locals.at::<64>(144));
+        let mut m9 = locals_v24;
+        let locals_v26 = s::load_f32x16(locals.at::<64>(160));
+        let mut m10 = locals_v26;
+        let locals_v28 = s::load_f32x16(locals.at::<64>(176));
+        let mut m11 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(192));
+        let mut m12 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(208));
+        let mut m13 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(224));
+        let mut m14 = locals_v34;
+        let locals_v36 = s::load_f32x16(locals.at::<64>(240));
+        let mut m15 = locals_v36;
+        for v38 in 0..input0 {
+            let seen_v39 = k::load_i32(seen.at::<4>(v38));
+            let v43 = input1
+                .wrapping_add(k::bounded(seen_v39, input3))
+                .wrapping_mul(256);
+            let scores_v44 = k::load_f32(scores.at::<4>(v38));
+            let v45 = s::splat_f32(scores_v44);
+            let v_v47 = s::load_f32x16(v.at::<64>(v43));
+            m0 = s::fma_f32x16(v45, v_v47, m0);
+            let v_v52 = s::load_f32x16(v.at::<64>(v43.wrapping_add(16)));
+            m1 = s::fma_f32x16(v45, v_v52, m1);
+            let v_v57 = s::load_f32x16(v.at::<64>(v43.wrapping_add(32)));
+            m2 = s::fma_f32x16(v45, v_v57, m2);
+            let v_v62 = s::load_f32x16(v.at::<64>(v43.wrapping_add(48)));
+            m3 = s::fma_f32x16(v45, v_v62, m3);
+            let v_v67 = s::load_f32x16(v.at::<64>(v43.wrapping_add(64)));
+            m4 = s::fma_f32x16(v45, v_v67, m4);
+            let v_v72 = s::load_f32x16(v.at::<64>(v43.wrapping_add(80)));
+            m5 = s::fma_f32x16(v45, v_v72, m5);
+            let v_v77 = s::load_f32x16(v.at::<64>(v43.wrapping_add(96)));
+            m6 = s::fma_f32x16(v45, v_v77, m6);
+            let v_v82 = s::load_f32x16(v.at::<64>(v43.wrapping_add(112)));
+            m7 = s::fma_f32x16(v45, v_v82, m7);
+            let v_v87 = s::load_f32x16(v.at::<64>(v43.wrapping_add(128)));
+            m8 = s::fma_f32x16(v45, v_v87, m8);
+            let v_v92 = s::load_f32x16(v.at::<64>(v43.wrapping_add(144)));
+            m9 = s::fma_f32x16(v45, v_v92, m9);
+            let v_v97 = s::load_f32x16(v.at::<64>(v43.wrapping_add(160)));
+            m10 = s::fma_f32x16(v45, v_v97, m10);
+            let v_v102 = s::load_f32x16(v.at::<64>(v43.wrapping_add(176)));
+            m11 = s::fma_f32x16(v45, v_v102, m11);
+            let v_v107 = s::load_f32x16(v.at::<64>(v43.wrapping_add(192)));
+            m12 = s::fma_f32x16(v45, v_v107, m12);
+            let v_v112 = s::load_f32x16(v.at::<64>(v43.wrapping_add(208)));
+            m13 = s::fma_f32x16(v45, v_v112, m13);
+            let v_v117 = s::load_f32x16(v.at::<64>(v43.wrapping_add(224)));
+            m14 = s::fma_f32x16(v45, v_v117, m14);
+            let v_v122 = s::load_f32x16(v.at::<64>(v43.wrapping_add(240)));
+            m15 = s::fma_f32x16(v45, v_v122, m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+        s::store_f32x16(locals.at_mut::<64>(128), m8);
+        s::store_f32x16(locals.at_mut::<64>(144), m9);
+        s::store_f32x16(locals.at_mut::<64>(160), m10);
+        s::store_f32x16(locals.at_mut::<64>(176), m11);
+        s::store_f32x16(locals.at_mut::<64>(192), m12);
+        s::store_f32x16(locals.at_mut::<64>(208), m13);
+        s::store_f32x16(locals.at_mut::<64>(224), m14);
+        s::store_f32x16(locals.at_mut::<64>(240), m15);
     }
 }

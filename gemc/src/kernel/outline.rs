@@ -2,8 +2,9 @@
 //! where it came from.
 //!
 //! The kernel's parameters are, in this order: the regions, in order of their first use; the inputs, as scalars; and
-//! one region of f32, 16 for each mutable local, which it reads before and writes after. It is not verified by itself:
-//! how long its regions are is known, and proved, where the outline stands.
+//! one region of f32, 16 for each mutable local, which it reads before and writes after. A region that every slot has is
+//! handed over as that of one slot, an input of the outline. The kernel is not verified by itself: how long its regions
+//! are is known, and proved, where the outline stands.
 
 use std::collections::HashMap;
 
@@ -23,8 +24,8 @@ pub const LANES: i32 = 16;
 pub struct Outlined {
     /// The text that copies are found by.
     pub kernel: Kernel,
-    /// Regions of the kernel it came from.
-    pub regions: Vec<ParamId>,
+    /// Regions of the kernel it came from, each with the value outside that is its slot, where it has one in every slot.
+    pub regions: Vec<(ParamId, Option<ValueId>)>,
     /// Values outside that the inputs are equal to.
     pub inputs: Vec<ValueId>,
     /// Mutable locals outside: f32x16.
@@ -39,8 +40,8 @@ impl Outlined {
     }
 }
 
-/// The outline by itself; `None` when it does what a copy could not: touch memory other than weights and arena, depend
-/// on the step, call, or share locals other than f32x16.
+/// The outline by itself; `None` when it does what a copy could not: touch the step's rows or a region in two slots, write
+/// to a slot, depend on the step, call, or share locals other than f32x16.
 #[must_use]
 pub fn outlined(
     of: &Kernel,
@@ -49,7 +50,7 @@ pub fn outlined(
     body: &Block,
 ) -> Option<Outlined> {
     let mut writer = Writer::new(of);
-    writer.params(body, inputs)?;
+    let regions = writer.params(body, inputs)?;
     let locals = ParamId::from_index(writer.params.len() - 1);
     let mut out = Block::new();
     for (i, (inner, _)) in inputs.iter().enumerate() {
@@ -91,17 +92,25 @@ pub fn outlined(
             vars: writer.var_types,
             body: out,
         },
-        regions: writer.regions,
+        regions,
         inputs: inputs.iter().map(|(_, outer)| *outer).collect(),
         locals: shared,
     })
+}
+
+/// A region that the body uses.
+struct Reached {
+    region: ParamId,
+    /// The value inside that is its slot.
+    slot: Option<ValueId>,
+    written: bool,
 }
 
 /// Numbers everything anew, in order of appearance.
 struct Writer<'a> {
     of: &'a Kernel,
     params: Vec<Param>,
-    regions: Vec<ParamId>,
+    regions: Vec<Reached>,
     locals: Vec<VarId>,
     values: Vec<ValueDef>,
     renamed: HashMap<ValueId, ValueId>,
@@ -128,20 +137,37 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Finds the regions and locals that the body uses, and declares the parameters.
-    fn params(&mut self, body: &Block, inputs: &[(ValueId, ValueId)]) -> Option<()> {
+    /// Finds the regions and locals that the body uses, and declares the parameters; gives the regions outside.
+    fn params(
+        &mut self,
+        body: &Block,
+        inputs: &[(ValueId, ValueId)],
+    ) -> Option<Vec<(ParamId, Option<ValueId>)>> {
         self.find(body)?;
-        for &region in &self.regions {
+        let mut outside = Vec::new();
+        for Reached {
+            region,
+            slot,
+            written,
+        } in &self.regions
+        {
             let Param::Region {
                 name, space, elem, ..
             } = self.of.params.get(region.index())?
             else {
                 return None;
             };
-            if !matches!(space, Space::Weights | Space::Arena) {
-                return None;
-            }
-            self.params.push(region_param(name, *space, *elem, false));
+            let space = match space {
+                Space::Weights => Space::Weights,
+                Space::Arena | Space::Local | Space::Kv => Space::Arena,
+                Space::Rows | Space::Outputs => return None,
+            };
+            let outer = |inner| inputs.iter().find(|(v, _)| *v == inner).map(|(_, v)| *v);
+            outside.push((
+                *region,
+                slot.map(outer).map_or(Some(None), |v| v.map(Some))?,
+            ));
+            self.params.push(region_param(name, space, *elem, *written));
         }
         for i in 0..inputs.len() {
             self.params.push(Param::Scalar {
@@ -151,23 +177,18 @@ impl<'a> Writer<'a> {
         }
         let locals = region_param("locals", Space::Arena, Elem::F32, true);
         self.params.push(locals);
-        Some(())
+        Some(outside)
     }
 
     fn find(&mut self, block: &Block) -> Option<()> {
         for stmt in block {
             match stmt {
                 Stmt::Let(v) => match &self.of.values.get(v.index())?.op {
-                    Op::Load {
-                        region, slot: None, ..
-                    } => self.reach(*region),
+                    Op::Load { region, slot, .. } => self.reach(*region, *slot, false)?,
                     Op::Get(m) => self.share(*m)?,
-                    Op::Load { .. }
-                    | Op::Call(..)
-                    | Op::Scalar(_)
-                    | Op::RowCount
-                    | Op::OutputCount
-                    | Op::Context => return None,
+                    Op::Call(..) | Op::Scalar(_) | Op::RowCount | Op::OutputCount | Op::Context => {
+                        return None;
+                    }
                     _ => {}
                 },
                 Stmt::Var(m, _) => _ = self.declare(*m)?,
@@ -179,6 +200,9 @@ impl<'a> Writer<'a> {
                     self.find(then)?;
                     self.find(otherwise)?;
                 }
+                Stmt::Store {
+                    region, slot: None, ..
+                } => self.reach(*region, None, true)?,
                 Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => return None,
                 Stmt::Comment(_) => {}
             }
@@ -186,11 +210,28 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    /// A region that the body reads.
-    fn reach(&mut self, region: ParamId) {
-        if !self.regions.contains(&region) {
-            self.regions.push(region);
+    /// A region that the body reads or writes.
+    fn reach(&mut self, region: ParamId, slot: Option<ValueId>, written: bool) -> Option<()> {
+        match self.regions.iter_mut().find(|r| r.region == region) {
+            Some(known) => {
+                known.written |= written;
+                (known.slot == slot).then_some(())
+            }
+            None => {
+                self.regions.push(Reached {
+                    region,
+                    slot,
+                    written,
+                });
+                Some(())
+            }
         }
+    }
+
+    /// What the region is called in the outline's own kernel.
+    fn region(&self, outside: ParamId) -> Option<ParamId> {
+        let at = self.regions.iter().position(|r| r.region == outside)?;
+        Some(ParamId::from_index(at))
     }
 
     /// A local that the body uses: one from outside, unless the body declared it.
@@ -244,6 +285,17 @@ impl<'a> Writer<'a> {
                 then: self.block(then)?,
                 otherwise: self.block(otherwise)?,
             },
+            Stmt::Store {
+                region,
+                slot: None,
+                index,
+                value,
+            } => Stmt::Store {
+                region: self.region(*region)?,
+                slot: None,
+                index: *self.renamed.get(index)?,
+                value: *self.renamed.get(value)?,
+            },
             Stmt::Comment(text) => Stmt::Comment(text.clone()),
             Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => return None,
         })
@@ -259,9 +311,9 @@ impl<'a> Writer<'a> {
             None => known = false,
         });
         match &mut op {
-            Op::Load { region, .. } => {
-                let at = self.regions.iter().position(|r| r == region)?;
-                *region = ParamId::from_index(at);
+            Op::Load { region, slot, .. } => {
+                *region = self.region(*region)?;
+                *slot = None;
             }
             Op::Get(m) => *m = *self.vars.get(m)?,
             _ => {}
@@ -299,5 +351,76 @@ fn region_param(name: &str, space: Space, elem: Elem, mutable: bool) -> Param {
         elem,
         len: Extent::fixed(1 << 40),
         mutable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::build::{KernelBuilder, Ops};
+
+    /// A kernel around an outline with one input, and the outline by itself.
+    fn taken_out(
+        body: impl FnOnce(&mut KernelBuilder, [ParamId; 3], ValueId, ValueId),
+    ) -> Option<Outlined> {
+        let mut b = KernelBuilder::new("k", "", 8);
+        let regions = ["kv", "out", "own"];
+        let spaces = [Space::Kv, Space::Arena, Space::Local];
+        let regions = [0, 1, 2].map(|i| match spaces[i] {
+            Space::Local => b.local(regions[i], Elem::F32, 16),
+            space => b.region(regions[i], space, Elem::F32, Extent::fixed(16), true),
+        });
+        let unit = b.unit();
+        b.outline("part", &[unit], |b, inputs| {
+            let start = b.i32(0);
+            body(b, regions, inputs[0], start);
+        });
+        let kernel = b.finish();
+        let [Stmt::Outline { name, inputs, body }] = &kernel.body[..] else {
+            panic!("one outline: {:?}", kernel.body);
+        };
+        outlined(&kernel, name, inputs, body)
+    }
+
+    #[test]
+    fn a_region_of_a_slot_becomes_one_with_the_slot_handed_over() {
+        let outlined = taken_out(|b, [kv, _, own], slot, at| {
+            let x = b.load_kv(Ty::F32, kv, slot, at);
+            b.store(own, at, x);
+        });
+        let outlined = outlined.expect("a copy can do that");
+        let [kv, own] = [ParamId::from_index(0), ParamId::from_index(2)];
+        assert_eq!(outlined.regions, [(kv, Some(ValueId(0))), (own, None)]);
+        let text = kernel_to_string(KernelId(0), &outlined.kernel);
+        assert!(text.contains(": f32 = load p0[v"), "{text}");
+        assert!(text.contains("store p1["), "{text}");
+    }
+
+    #[test]
+    fn what_a_copy_could_not_do_stays_in_place() {
+        let two_slots = taken_out(|b, [kv, _, own], slot, at| {
+            let x = b.load_kv(Ty::F32, kv, slot, at);
+            b.store(own, at, x);
+            let one = b.i32(1);
+            let x = b.load_kv(Ty::F32, kv, one, at);
+            b.store(own, at, x);
+        });
+        let no_input = taken_out(|b, [kv, _, own], _, at| {
+            let one = b.i32(1);
+            let x = b.load_kv(Ty::F32, kv, one, at);
+            b.store(own, at, x);
+        });
+        let to_slot = taken_out(|b, [kv, out, _], slot, at| {
+            let x = b.load(Ty::F32, out, at);
+            b.store_kv(kv, slot, at, x);
+        });
+        let of_the_step = taken_out(|b, [_, out, _], _, at| {
+            let context = b.context();
+            let x = b.to_float(context);
+            b.store(out, at, x);
+        });
+        for refused in [two_slots, no_input, to_slot, of_the_step] {
+            assert_eq!(refused, None);
+        }
     }
 }

@@ -176,12 +176,13 @@ impl Translator<'_, '_> {
         let find = self.copies?;
         let outlined = outlined(self.kernel, name, inputs, body)?;
         let run = find(outlined.key())?;
-        let regions: Option<Vec<Value>> = outlined
+        // The copy may write what they read.
+        self.load_all();
+        let regions: Vec<Value> = outlined
             .regions
             .iter()
-            .map(|&p| self.memory.base(p))
+            .map(|&region| self.memory.base(&mut self.e, &mut self.scope, region))
             .collect();
-        let regions = regions?;
         let words: Vec<Value> = outlined
             .inputs
             .iter()

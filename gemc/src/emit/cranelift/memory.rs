@@ -180,12 +180,14 @@ impl<'a> Memory<'a> {
         }
     }
 
-    /// Address of a region that has one.
-    pub(super) fn base(&self, p: ParamId) -> Option<Value> {
-        match self.region(p).base {
-            Base::Fixed(address) => Some(address),
-            Base::Slots(_) => None,
-        }
+    /// Address of a region, of that in a slot where every slot has one.
+    pub(super) fn base(
+        &mut self,
+        e: &mut Emitter<'_>,
+        scope: &mut Scope<'_>,
+        (region, slot): (ParamId, Option<ValueId>),
+    ) -> Value {
+        self.address(e, scope, (region, slot, None))
     }
 
     /// Local arrays are zero when a unit starts.

@@ -86,12 +86,13 @@ pub(super) fn copy(outlined: &Outlined, level: Level) -> TokenStream {
     let mut writer = Writer::new(kernel, printer);
     let body = writer.block(&kernel.body);
     let bindings = writer.copy_bindings(outlined.regions.len());
+    let locals = used(!outlined.locals.is_empty(), "locals");
     let name = format_ident!("{}", kernel.name);
     let features = target_feature(level);
     let safety = text::comment(COPY_SAFETY);
     quote! {
         #features
-        unsafe extern "C" fn #name(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+        unsafe extern "C" fn #name(regions: *const *mut u8, inputs: *const i32, #locals: *mut f32) {
             #safety
             unsafe {
                 #bindings

@@ -59,6 +59,64 @@ struct Span {
     count: ValueId,
 }
 
+/// The positions of a chunk that are attended to.
+#[derive(Clone, Copy)]
+enum Positions {
+    /// From this one on.
+    From(ValueId),
+    /// Those that an array holds.
+    Listed(ParamId),
+}
+
+/// What the inner loops depend on, by names outside or inside their outlines.
+#[derive(Clone, Copy)]
+struct Inputs {
+    count: ValueId,
+    /// The first of the head's rows in a slot.
+    first: ValueId,
+    slot: ValueId,
+    context: ValueId,
+    positions: Positions,
+}
+
+impl Inputs {
+    fn new(b: &mut KernelBuilder, u: &Unit, count: ValueId, positions: Positions) -> Self {
+        Self {
+            count,
+            first: u.first,
+            slot: u.slot,
+            context: b.context(),
+            positions,
+        }
+    }
+
+    fn values(&self) -> Vec<ValueId> {
+        let mut values = vec![self.count, self.first, self.slot, self.context];
+        if let Positions::From(base) = self.positions {
+            values.push(base);
+        }
+        values
+    }
+
+    /// Those of an outline, in the order of `values`.
+    fn inside(&self, b: &mut KernelBuilder, values: &[ValueId]) -> Self {
+        let [count, first, slot, context] = [0, 1, 2, 3].map(|i| values[i]);
+        b.name(count, "count");
+        b.name(context, "context");
+        let positions = match self.positions {
+            Positions::From(_) => Positions::From(values[4]),
+            listed @ Positions::Listed(_) => listed,
+        };
+        Self {
+            count,
+            first,
+            slot,
+            context,
+            positions,
+        }
+    }
+}
+
 /// The row's running result.
 struct Running {
     max: VarId,
@@ -220,7 +278,7 @@ impl Attention {
     ) {
         let Span { base, count } = span;
         let Some(seen) = r.visible else {
-            self.attend(b, r, u, exp, count, running, |b, j| b.add(base, j));
+            self.attend(b, r, u, exp, (count, Positions::From(base)), running);
             return;
         };
         let n = self.collect(b, r, u, seen, span);
@@ -228,9 +286,7 @@ impl Attention {
         let any = b.cmp(Cmp::Gt, n, zero);
         b.if_(
             any,
-            |b| {
-                self.attend(b, r, u, exp, n, running, |b, j| b.load(Ty::I32, seen, j));
-            },
+            |b| self.attend(b, r, u, exp, (n, Positions::Listed(seen)), running),
             |_| {},
         );
     }
@@ -280,24 +336,19 @@ impl Attention {
         b.min(n, chunk)
     }
 
-    /// Attends to `count` positions (1 to 256) and merges the result into `running`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the unit's values; a struct of them would be built for one call"
-    )]
+    /// Attends to 1 to 256 positions and merges the result into `running`.
     fn attend(
         &self,
         b: &mut KernelBuilder,
         r: &Regions,
         u: &Unit,
         exp: &FunctionRef,
-        count: ValueId,
+        (count, positions): (ValueId, Positions),
         running: &Running,
-        position: impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
     ) {
-        let max = self.scores(b, r, u, count, &position);
-        let sum = self.exponentials(b, r, exp, count, max);
-        let values = self.weighted(b, r, u, count, &position);
+        self.scores(b, r, u, count, positions);
+        let (max, sum) = self.exponentials(b, r, exp, count);
+        let values = self.weighted(b, r, u, count, positions);
         b.comment("merge with the chunks before");
         let before = b.get(running.max);
         let larger = b.max(before, max);
@@ -329,86 +380,101 @@ impl Attention {
         }
     }
 
-    /// Scaled scores into local memory; gives their maximum.
+    /// Scaled scores into local memory.
     fn scores(
         &self,
         b: &mut KernelBuilder,
         r: &Regions,
         u: &Unit,
         count: ValueId,
-        position: &impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
-    ) -> ValueId {
-        let lowest = b.f32(LOWEST);
-        let max = b.named_var("chunk_max", lowest);
-        let scale = b.f32((1.0 / (self.head_dim as f64).sqrt()) as f32);
-        let queries: Vec<ValueId> = (0..self.padded() / LANES)
-            .map(|chunk| {
-                let index = affine(b, u.query, 1, chunk * LANES);
-                b.load(Ty::F32x16, r.q, index)
-            })
-            .collect();
-        let zero = b.i32(0);
-        b.for_(zero, count, |b, j| {
-            let start = self.cache_row(b, u, j, position);
-            let mut acc = None;
-            for (chunk, &q) in queries.iter().enumerate() {
-                let index = affine(b, start, 1, chunk * LANES);
-                let k = b.load_kv(Ty::F32x16, r.k, u.slot, index);
-                acc = Some(match acc {
-                    None => b.mul(q, k),
-                    Some(before) => b.fma(q, k, before),
-                });
-            }
-            let acc = acc.expect("a head has at least one chunk");
-            let score = b.reduce_add(acc);
-            let score = b.mul(score, scale);
-            b.store(r.scores, j, score);
-            let before = b.get(max);
-            let larger = b.max(before, score);
-            b.set(max, larger);
+        positions: Positions,
+    ) {
+        let name = self.outline_name("scores");
+        let outside = Inputs::new(b, u, count, positions);
+        let mut values = outside.values();
+        values.push(u.query);
+        b.outline(&name, &values, |b, values| {
+            let inputs = outside.inside(b, values);
+            let query = values[values.len() - 1];
+            let scale = b.f32((1.0 / (self.head_dim as f64).sqrt()) as f32);
+            let queries: Vec<ValueId> = (0..self.padded() / LANES)
+                .map(|chunk| {
+                    let index = affine(b, query, 1, chunk * LANES);
+                    b.load(Ty::F32x16, r.q, index)
+                })
+                .collect();
+            let zero = b.i32(0);
+            b.for_(zero, inputs.count, |b, j| {
+                let start = self.cache_row(b, &inputs, j);
+                let mut acc = None;
+                for (chunk, &q) in queries.iter().enumerate() {
+                    let index = affine(b, start, 1, chunk * LANES);
+                    let k = b.load_kv(Ty::F32x16, r.k, inputs.slot, index);
+                    acc = Some(match acc {
+                        None => b.mul(q, k),
+                        Some(before) => b.fma(q, k, before),
+                    });
+                }
+                let acc = acc.expect("a head has at least one chunk");
+                let score = b.reduce_add(acc);
+                let score = b.mul(score, scale);
+                b.store(r.scores, j, score);
+            });
         });
-        b.get(max)
     }
 
-    fn cache_row(
-        &self,
-        b: &mut KernelBuilder,
-        u: &Unit,
-        j: ValueId,
-        position: &impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
-    ) -> ValueId {
-        let position = position(b, j);
-        let context = b.context();
-        let position = b.bounded(position, context);
-        let row = b.add(u.first, position);
+    fn outline_name(&self, part: &str) -> String {
+        let mask = if self.mask.is_some() { "_listed" } else { "" };
+        format!("{part}{mask}_{}", self.padded())
+    }
+
+    /// Start of the row of the cache that holds the j-th position.
+    fn cache_row(&self, b: &mut KernelBuilder, inputs: &Inputs, j: ValueId) -> ValueId {
+        let position = match inputs.positions {
+            Positions::From(base) => b.add(base, j),
+            Positions::Listed(list) => b.load(Ty::I32, list, j),
+        };
+        let position = b.bounded(position, inputs.context);
+        let row = b.add(inputs.first, position);
         affine(b, row, self.padded(), 0)
     }
 
-    /// Scores to exponentials, zero behind the last; gives their sum, by 16 partials and halves.
+    /// Scores to exponentials, zero behind the last; gives the largest score, and the sum by 16 partials and halves.
     fn exponentials(
         &self,
         b: &mut KernelBuilder,
         r: &Regions,
         exp: &FunctionRef,
         count: ValueId,
-        max: ValueId,
-    ) -> ValueId {
+    ) -> (ValueId, ValueId) {
         let round = affine(b, count, 1, LANES - 1);
         let lanes = b.i32(LANES as i32);
         let chunks = b.div(round, lanes);
         let padded = b.mul(chunks, lanes);
         let lowest = b.f32(LOWEST);
         b.for_(count, padded, |b, j| b.store(r.scores, j, lowest));
-        let zero = b.f32(0.0);
-        let zero = b.splat(zero);
-        let sum = b.named_var("chunk_sum", zero);
-        let max = b.splat(max);
+        let lowest = b.splat(lowest);
+        let max = b.named_var("chunk_max", lowest);
         let start = b.i32(0);
         b.for_(start, chunks, |b, chunk| {
             let none = b.i32(0);
             let index = chunk_index(b, none, chunk);
             let score = b.load(Ty::F32x16, r.scores, index);
-            let difference = b.sub(score, max);
+            let before = b.get(max);
+            let larger = b.max(before, score);
+            b.set(max, larger);
+        });
+        let max = b.get(max);
+        let max = b.reduce_max(max);
+        let zero = b.f32(0.0);
+        let zero = b.splat(zero);
+        let sum = b.named_var("chunk_sum", zero);
+        let maxima = b.splat(max);
+        b.for_(start, chunks, |b, chunk| {
+            let none = b.i32(0);
+            let index = chunk_index(b, none, chunk);
+            let score = b.load(Ty::F32x16, r.scores, index);
+            let difference = b.sub(score, maxima);
             let weight = b.call_fn(exp, &[difference]);
             b.store(r.scores, index, weight);
             let before = b.get(sum);
@@ -416,7 +482,7 @@ impl Attention {
             b.set(sum, after);
         });
         let sum = b.get(sum);
-        b.reduce_add(sum)
+        (max, b.reduce_add(sum))
     }
 
     /// Sum of weight times value, positions ascending.
@@ -426,25 +492,30 @@ impl Attention {
         r: &Regions,
         u: &Unit,
         count: ValueId,
-        position: &impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
+        positions: Positions,
     ) -> Vec<ValueId> {
         let zero = b.f32(0.0);
         let zeros = b.splat(zero);
         let sums: Vec<VarId> = (0..self.padded() / LANES)
             .map(|_| b.named_var("part", zeros))
             .collect();
-        let start = b.i32(0);
-        b.for_(start, count, |b, j| {
-            let row = self.cache_row(b, u, j, position);
-            let weight = b.load(Ty::F32, r.scores, j);
-            let weight = b.splat(weight);
-            for (chunk, &sum) in sums.iter().enumerate() {
-                let index = affine(b, row, 1, chunk * LANES);
-                let v = b.load_kv(Ty::F32x16, r.v, u.slot, index);
-                let before = b.get(sum);
-                let after = b.fma(weight, v, before);
-                b.set(sum, after);
-            }
+        let name = self.outline_name("weighted");
+        let outside = Inputs::new(b, u, count, positions);
+        b.outline(&name, &outside.values(), |b, values| {
+            let inputs = outside.inside(b, values);
+            let start = b.i32(0);
+            b.for_(start, inputs.count, |b, j| {
+                let row = self.cache_row(b, &inputs, j);
+                let weight = b.load(Ty::F32, r.scores, j);
+                let weight = b.splat(weight);
+                for (chunk, &sum) in sums.iter().enumerate() {
+                    let index = affine(b, row, 1, chunk * LANES);
+                    let v = b.load_kv(Ty::F32x16, r.v, inputs.slot, index);
+                    let before = b.get(sum);
+                    let after = b.fma(weight, v, before);
+                    b.set(sum, after);
+                }
+            });
         });
         sums.into_iter().map(|sum| b.get(sum)).collect()
     }

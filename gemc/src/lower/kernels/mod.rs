@@ -20,6 +20,7 @@ pub mod vector;
 
 use gem_runtime::format::Codec;
 
+use super::functions::Functions;
 use crate::kernel::outline::{Outlined, outlined};
 use crate::kernel::{Block, Kernel, Stmt};
 use crate::target::Target;
@@ -43,8 +44,26 @@ pub fn outlines(target: &Target) -> Vec<Outlined> {
         let kernel = product.kernel(target.dot, target.row_block);
         outlines_of(&kernel, &kernel.body, &mut all);
     }
+    let exp = Functions::default().exp();
+    for head_dim in HEAD_DIMS {
+        for mask in [None, Some(attention::Mask { clusters: false })] {
+            let attention = attention::Attention {
+                heads: 1,
+                kv_heads: 1,
+                head_dim,
+                stride: head_dim,
+                max_rows: 1,
+                mask,
+            };
+            let kernel = attention.kernel(&exp);
+            outlines_of(&kernel, &kernel.body, &mut all);
+        }
+    }
     all
 }
+
+/// Widths of heads that attention has outlines for: those of the families that run on small devices.
+const HEAD_DIMS: [usize; 6] = [16, 32, 64, 96, 128, 256];
 
 /// Adds the outlines of a block that are not known yet.
 pub fn outlines_of(kernel: &Kernel, block: &Block, all: &mut Vec<Outlined>) {
