@@ -1,10 +1,12 @@
 //! Text from C: an object and the runtime library in one program say what sessions of the same kernels say.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use gem_runtime::format::{Codec, Rounding};
-use gem_runtime::text::Text;
+use gem_runtime::text::{Message, Text};
 use gem_runtime::{Engine, Model as _, Sampling, SessionOptions};
 use gem_tests::machine::NATIVE;
 use gem_tests::needs::repository;
@@ -18,6 +20,8 @@ use gemc::target::Target;
 
 const TOKENS: u32 = 32;
 
+const EXAMPLE: &str = "examples/c/text.c";
+
 fn temporary(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("c-text")
@@ -26,10 +30,11 @@ fn temporary(name: &str) -> PathBuf {
     dir
 }
 
-/// Compiles a trained model, writes its object, links the example with it; the program's path, and the same kernels as
-/// machine code of this process.
-fn example(name: &str, runtime: &Path) -> (PathBuf, PathBuf, Engine) {
-    let dir = repository("examples/models").join(name);
+/// Compiles a checkpoint of a folder of the repository, writes its object, links a program in C with it; the program's
+/// path, the model's folder, and the same kernels as machine code of this process.
+fn linked(source: &str, checkpoint: &str, runtime: &Path) -> (PathBuf, PathBuf, Engine) {
+    let dir = repository(checkpoint);
+    let name = dir.file_name().and_then(|n| n.to_str()).expect("a name");
     let target = Target::find(NATIVE.target).expect("an embedded target");
     let loaded = pipeline::load(&dir).expect("a good checkpoint");
     let plan = BitPlan::uniform(&loaded.graph, Codec::N4);
@@ -51,7 +56,7 @@ fn example(name: &str, runtime: &Path) -> (PathBuf, PathBuf, Engine) {
     parts
         .write_linkable(&folder, &linkable, &mut |_| {})
         .expect("a new folder, or one of ours");
-    let program = temporary(name).join("text");
+    let program = temporary(name).join("program");
     let output = Command::new(NATIVE.compiler)
         .args([
             "-std=c99",
@@ -60,12 +65,12 @@ fn example(name: &str, runtime: &Path) -> (PathBuf, PathBuf, Engine) {
             "-Wextra",
             "-Wpedantic",
             "-Werror",
-            "-I",
         ])
+        .arg("-I")
         .arg(runtime)
         .arg("-o")
         .arg(&program)
-        .arg(repository("examples/c/text.c"))
+        .arg(repository(source))
         .arg(folder.join(linkable.file_name()))
         .arg(runtime.join(LIBRARY))
         .args(["-lpthread", "-ldl", "-lm"])
@@ -90,18 +95,61 @@ fn run(program: &Path, folder: &Path, count: u32, prompt: &str) -> Output {
         .expect("the program starts")
 }
 
+/// The folder of the runtime library, built once.
+fn runtime() -> &'static Path {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = temporary("runtime");
+        let builder = Builder::new(&Cache::open().expect("a home"), None);
+        let library = builder.runtime_library().expect("cargo runs this test");
+        write_runtime(&folder, &library, NATIVE.target).expect("a new folder, or one of ours");
+        folder
+    });
+    &FOLDER
+}
+
+#[test]
+fn a_conversation_in_c_is_that_of_a_session() {
+    if !NATIVE.is_there() {
+        return;
+    }
+    let checkpoint = "examples/checkpoints/lm-dense-pre-rope";
+    let (program, folder, engine) = linked("tests/c/chat.c", checkpoint, runtime());
+    let mut session = engine.session(SessionOptions::default()).expect("small");
+    let sampling = || Sampling {
+        max_tokens: 6,
+        ..Sampling::default()
+    };
+    let turn = |role: &str, content: &str| Message {
+        role: role.to_owned(),
+        content: content.to_owned(),
+    };
+    let mut turns = vec![turn("user", "a b")];
+    let mut expected = String::new();
+    for next in [Some("c"), None] {
+        let pieces = session.chat(&turns, sampling());
+        let answer: String = pieces.map(|piece| piece.expect("it fits").text).collect();
+        let _ = writeln!(expected, "{answer}");
+        turns.push(turn("assistant", &answer));
+        turns.extend(next.map(|text| turn("user", text)));
+    }
+    let _ = writeln!(expected, "{} tokens", session.position());
+    let output = Command::new(program)
+        .arg(folder)
+        .args(["6", "a b", "c"])
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
 #[test]
 fn a_program_in_c_says_what_sessions_say() {
     if !NATIVE.is_there() {
         return;
     }
-    let runtime = temporary("runtime");
-    let builder = Builder::new(&Cache::open().expect("a home"), None);
-    let library = builder.runtime_library().expect("cargo runs this test");
-    write_runtime(&runtime, &library, NATIVE.target).expect("a new folder, or one of ours");
-
+    let runtime = runtime();
     let prompt = "The license";
-    let (program, folder, engine) = example("gem-lm", &runtime);
+    let (program, folder, engine) = linked(EXAMPLE, "examples/models/gem-lm", runtime);
     let mut session = engine.session(SessionOptions::default()).expect("small");
     let sampling = Sampling {
         max_tokens: TOKENS,
@@ -127,7 +175,7 @@ fn a_program_in_c_says_what_sessions_say() {
         told(&output)
     );
 
-    let (classifier, labels, engine) = example("gem-cls", &runtime);
+    let (classifier, labels, engine) = linked(EXAMPLE, "examples/models/gem-cls", runtime);
     let text = "The patient was given a dose of the drug.";
     let mut session = engine.session(SessionOptions::default()).expect("small");
     let expected: String = session

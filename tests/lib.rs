@@ -4,6 +4,7 @@ pub mod filetest;
 pub mod goldens;
 pub mod machine;
 pub mod needs;
+pub mod sample;
 
 use std::path::PathBuf;
 

@@ -7,12 +7,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gem_tests::filetest::{Setup, files, runnable};
 use gem_tests::machine::{ARM, Machine, NATIVE};
+use gem_tests::sample::Sample;
 use gemc::emit::cranelift::object::{KERNEL_PREFIX, kernels};
 use gemc::emit::cranelift::{Effort, Isa, compile};
-use gemc::kernel::testing::{Bytes, Image, Memory, interpret, valid_program};
-use gemc::kernel::verify::{Verified, verify};
+use gemc::kernel::testing::Memory;
 use gemc::kernel::{Phase, Program, TableEntry, Units};
 use gemc::target::Target;
 
@@ -34,48 +33,10 @@ struct Ctx {
 };
 "#;
 
-/// A program and the memory it starts from.
-struct Case {
-    name: String,
-    verified: Verified,
-    start: Start,
-}
-
-enum Start {
-    Random(u64),
-    Setup(Setup),
-}
-
-impl Case {
-    fn memory(&self) -> Memory {
-        match &self.start {
-            Start::Random(seed) => Memory::random(self.verified.program().shape, *seed),
-            Start::Setup(setup) => setup.memory(&self.verified).expect("settings that fit"),
-        }
-    }
-}
-
 /// Random programs, and the filetests that run.
-fn cases() -> Vec<Case> {
-    let random = (0..PROGRAMS).map(|seed| Case {
-        name: format!("random_{seed}"),
-        verified: verify(valid_program(&Bytes::random(seed, 700))).expect("valid by construction"),
-        start: Start::Random(seed),
-    });
-    let mut cases: Vec<Case> = random.collect();
-    for (name, path) in files().expect("the folder of filetests") {
-        let text = std::fs::read_to_string(path).expect("a filetest");
-        if let Some((verified, setup)) = runnable(&text).expect("settings that are understood") {
-            let name = name.replace(['/', '.'], "_");
-            let start = Start::Setup(setup);
-            cases.push(Case {
-                name,
-                verified,
-                start,
-            });
-        }
-    }
-    cases
+fn samples() -> Vec<Sample> {
+    let random = (0..PROGRAMS).map(|seed| Sample::random(seed, 700));
+    random.chain(Sample::filetests()).collect()
 }
 
 #[test]
@@ -98,39 +59,22 @@ fn check(machine: &Machine) {
         .join("objects")
         .join(machine.target);
     std::fs::create_dir_all(&dir).expect("space");
-    let mut compared = 0;
-    for case in cases() {
-        let Some((memory, expected)) = interpreted(&case) else {
-            continue;
-        };
-        let program = build(machine, &dir, &case, memory);
-        let found = run(machine, &program);
-        let difference = expected.difference(&expected.like(&found));
-        assert_eq!(difference, None, "{}, {}", machine.target, case.name);
-        compared += 1;
+    let samples = samples();
+    for sample in &samples {
+        let program = build(machine, &dir, sample);
+        sample.check(machine.target, &run(machine, &program));
     }
-    assert!(
-        compared >= PROGRAMS as usize,
-        "only {compared} programs ran"
-    );
-    println!("{}: {compared} programs", machine.target);
+    println!("{}: {} programs", machine.target, samples.len());
 }
 
-/// Memory before, and what the interpreter leaves in it; nothing if the program traps.
-fn interpreted(case: &Case) -> Option<(Memory, Image)> {
-    let mut after = case.memory();
-    interpret(&case.verified, &mut after).ok()?;
-    Some((case.memory(), after.image()))
-}
-
-/// Compiles and links a case.
-fn build(machine: &Machine, dir: &Path, case: &Case, memory: Memory) -> PathBuf {
+/// Compiles and links a program.
+fn build(machine: &Machine, dir: &Path, sample: &Sample) -> PathBuf {
     let target = Target::find(machine.target).expect("an embedded target");
     let isa = Isa::of_target(&target, Effort::Low).expect("a target with a backend");
-    let compiled = compile(&case.verified, &isa, false).expect("it compiles");
-    let at = |extension: &str| dir.join(format!("{}.{extension}", case.name));
+    let compiled = compile(&sample.verified, &isa, false).expect("it compiles");
+    let at = |extension: &str| dir.join(format!("{}.{extension}", sample.name));
     std::fs::write(at("o"), kernels(&compiled, &isa).expect("an object")).expect("space");
-    std::fs::write(at("c"), source(case.verified.program(), memory)).expect("space");
+    std::fs::write(at("c"), source(sample.verified.program(), sample.memory())).expect("space");
     let output = Command::new(machine.compiler)
         .args(["-O1", "-static", "-o"])
         .args([at("elf"), at("c"), at("o")])
@@ -139,7 +83,7 @@ fn build(machine: &Machine, dir: &Path, case: &Case, memory: Memory) -> PathBuf 
     assert!(
         output.status.success(),
         "{}: {}",
-        case.name,
+        sample.name,
         String::from_utf8_lossy(&output.stderr)
     );
     at("elf")
@@ -157,7 +101,7 @@ fn run(machine: &Machine, program: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// The C program of a case.
+/// The C program of a sample.
 fn source(program: &Program, mut memory: Memory) -> String {
     let mut c = HEADER.to_owned();
     let used = [&program.body, &program.head]

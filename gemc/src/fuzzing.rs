@@ -13,9 +13,7 @@ use crate::typing;
 /// When they do not, or when a program that is valid by construction is refused: the defects that fuzzing looks for.
 #[cfg(feature = "jit")]
 pub fn fuzz_machine_code(data: &[u8]) {
-    use crate::emit::cranelift::Effort;
-    use crate::jit::JitProgram;
-    use crate::kernel::testing::{Memory, interpret, run, valid_program};
+    use crate::kernel::testing::{Memory, check_machine_code, interpret, valid_program};
     use crate::kernel::text::print;
     use crate::kernel::verify::verify;
 
@@ -33,17 +31,9 @@ pub fn fuzz_machine_code(data: &[u8]) {
     if let Err(trap) = interpret(&verified, &mut memory) {
         unreachable!("a valid program traps: {trap}\n{text}");
     }
-    let expected = memory.image();
-    for effort in [Effort::Low, Effort::High] {
-        let jit = match JitProgram::with_effort(&verified, effort) {
-            Ok(jit) => jit,
-            Err(error) => unreachable!("a valid program does not compile: {error}\n{text}"),
-        };
-        let mut memory = Memory::random(shape, seed);
-        run(&jit, &mut memory);
-        if let Some(difference) = expected.difference(&memory.image()) {
-            unreachable!("{effort:?}, interpreter and machine code: {difference}\n{text}");
-        }
+    let start = || Memory::random(shape, seed);
+    if let Err(error) = check_machine_code(&verified, &memory.image(), start) {
+        unreachable!("{error}\n{text}");
     }
 }
 

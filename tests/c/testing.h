@@ -18,14 +18,14 @@
         }                                                                                                            \
     } while (0)
 
-static char *aligned(size_t bytes)
+static inline char *aligned(size_t bytes)
 {
     char *start = malloc(bytes + GEM_ALIGNMENT);
     REQUIRE(start);
     return start + (GEM_ALIGNMENT - (uintptr_t)start % GEM_ALIGNMENT);
 }
 
-static char *contents(const char *path, size_t *bytes)
+static inline char *contents(const char *path, size_t *bytes)
 {
     FILE *file = fopen(path, "rb");
     REQUIRE(file && !fseek(file, 0, SEEK_END));

@@ -1,5 +1,7 @@
 //! Memory of programs on standard input -> what they leave of it on standard output, one after the other.
 
+#![deny(warnings)]
+
 use std::io::{Read, Write};
 
 use gem_runtime::abi::{CompiledProgram, Ctx, Part, Program, Row};

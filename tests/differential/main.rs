@@ -1,5 +1,5 @@
-//! Random kernel programs on every execution: the interpreter, machine code with both efforts, and emitted Rust of each
-//! level that this CPU has. All leave the same memory.
+//! Filetests and random kernel programs on every execution: the interpreter, machine code with both efforts, and emitted
+//! Rust of each level that this CPU has. All leave the same memory.
 //!
 //! Many programs become one crate, so that rustc is called once for a batch. The short run of the test suite, without
 //! Rust, is in `gemc::fuzzing`.
@@ -12,12 +12,9 @@ use std::process::{Command, Stdio};
 
 use gem_runtime::simd::Level;
 use gem_tests::needs::repository;
-use gemc::emit::cranelift::Effort;
+use gem_tests::sample::Sample;
 use gemc::emit::rust;
-use gemc::jit::JitProgram;
-use gemc::kernel::testing::{Bytes, Image, Memory, interpret, run, valid_program};
-use gemc::kernel::text::print;
-use gemc::kernel::verify::{Verified, verify};
+use gemc::kernel::testing::Memory;
 
 /// Programs of a crate.
 const BATCH: u64 = 40;
@@ -28,60 +25,21 @@ const PROGRAMS: u64 = 200;
 /// Reads memory, runs programs, writes memory.
 const DRIVER: &str = include_str!("driver.rs");
 
-/// A program and what the interpreter leaves of its memory.
+/// A program to be emitted for a level.
 struct Case {
-    seed: u64,
+    sample: Sample,
     level: Level,
-    verified: Verified,
-    expected: Image,
 }
 
 impl Case {
-    fn new(seed: u64, level: Level) -> Self {
-        let size = 100 + 40 * (seed as usize % 24);
-        let program = valid_program(&Bytes::random(seed, size));
-        let text = print(&program);
-        let verified = verify(program);
-        let verified = verified.unwrap_or_else(|e| unreachable!("seed {seed}: {e:#?}\n{text}"));
-        let mut memory = Memory::random(verified.program().shape, seed);
-        let done = interpret(&verified, &mut memory);
-        assert_eq!(done, Ok(()), "seed {seed}\n{text}");
-        Self {
-            seed,
-            level,
-            expected: memory.image(),
-            verified,
-        }
+    /// An identifier.
+    fn name(&self) -> String {
+        format!("{}_{}", self.sample.name, self.level.name())
     }
+}
 
-    fn memory(&self) -> Memory {
-        Memory::random(self.verified.program().shape, self.seed)
-    }
-
-    fn check_machine_code(&self) {
-        for effort in [Effort::Low, Effort::High] {
-            let jit = JitProgram::with_effort(&self.verified, effort).expect("this machine's");
-            let mut memory = self.memory();
-            run(&jit, &mut memory);
-            self.check(&format!("machine code, {effort:?}"), &memory.image());
-        }
-    }
-
-    /// Holds what an execution left against what the interpreter left.
-    fn check(&self, what: &str, found: &Image) {
-        let difference = self.expected.difference(found);
-        assert_eq!(difference, None, "{}", self.described(what));
-    }
-
-    fn described(&self, what: &str) -> String {
-        let text = print(self.verified.program());
-        format!("seed {}, {what}\n{text}", self.seed)
-    }
-
-    fn bytes_left(&self) -> usize {
-        let slots = self.expected.kv.iter().map(Vec::len);
-        self.expected.arena.len() + slots.sum::<usize>()
-    }
+fn levels() -> Vec<Level> {
+    Level::ALL.into_iter().filter(|l| l.supported()).collect()
 }
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -94,35 +52,52 @@ fn number(variable: &str, default: u64) -> u64 {
 fn emitted_rust_and_machine_code_equal_the_interpreter() {
     let first = number("GEM_FUZZ_SEED", 0);
     let end = first + number("GEM_FUZZ_PROGRAMS", PROGRAMS);
-    let levels: Vec<Level> = Level::ALL.into_iter().filter(|l| l.supported()).collect();
+    let levels = levels();
     let mut seed = first;
     while seed < end {
         let seeds = seed..end.min(seed + BATCH);
-        let case = |seed| Case::new(seed, levels[seed as usize % levels.len()]);
+        let case = |seed| Case {
+            sample: Sample::random(seed, 100 + 40 * (seed as usize % 24)),
+            level: levels[seed as usize % levels.len()],
+        };
         let cases: Vec<Case> = seeds.clone().map(case).collect();
-        cases.iter().for_each(Case::check_machine_code);
-        check_rust(&cases);
+        cases.iter().for_each(|c| c.sample.check_machine_code());
+        check_rust("random", &cases);
         println!("{} programs, seeds {seeds:?}", cases.len());
         seed = seeds.end;
     }
 }
 
+/// Machine code of filetests is run where they are.
+#[test]
+fn emitted_rust_of_filetests_equals_the_interpreter() {
+    let mut cases = Vec::new();
+    for level in levels() {
+        let case = |sample| Case { sample, level };
+        cases.extend(Sample::filetests().into_iter().map(case));
+    }
+    assert!(cases.len() >= 15, "{} cases", cases.len());
+    check_rust("filetests", &cases);
+}
+
 /// Compiles the programs into one, and runs it.
-fn check_rust(cases: &[Case]) {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential");
+fn check_rust(name: &str, cases: &[Case]) {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("differential")
+        .join(name);
     write_crate(&root, cases);
     let mut input = Vec::new();
     cases
         .iter()
-        .for_each(|case| feed(&mut input, case.memory()));
+        .for_each(|case| feed(&mut input, case.sample.memory()));
     let left = drive(&root, input);
     let mut rest = &left[..];
-    for case in cases {
-        let what = format!("emitted Rust of level {}", case.level.name());
-        let taken = rest.split_at_checked(case.bytes_left());
-        let (image, after) = taken
-            .unwrap_or_else(|| unreachable!("the program stops here: {}", case.described(&what)));
-        case.check(&what, &case.expected.like(image));
+    for Case { sample, level } in cases {
+        let what = format!("emitted Rust of level {}", level.name());
+        let taken = rest.split_at_checked(sample.bytes_left());
+        let (image, after) =
+            taken.unwrap_or_else(|| unreachable!("it stops here: {}", sample.described(&what)));
+        sample.check(&what, image);
         rest = after;
     }
 }
@@ -146,13 +121,13 @@ fn write_crate(root: &Path, cases: &[Case]) {
     let mut main = DRIVER.to_owned();
     let mut list = String::new();
     for case in cases {
-        let name = format!("p{}", case.seed);
+        let name = case.name();
         let _ = writeln!(
             main,
             "mod {name} {{\n    mod kernels;\n    mod program;\n    pub use program::PROGRAM;\n}}"
         );
         let _ = writeln!(list, "    &{name}::PROGRAM,");
-        for (path, text) in rust::program(&case.verified, case.level) {
+        for (path, text) in rust::program(&case.sample.verified, case.level) {
             write(
                 root.join(path.replace("src/", &format!("src/{name}/"))),
                 &text,

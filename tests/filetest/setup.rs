@@ -1,9 +1,7 @@
 //! The memory a filetest runs on: settings in remarks, and what is shown afterwards.
 
 use gem_runtime::abi::Row;
-use gemc::emit::cranelift::Effort;
-use gemc::jit::JitProgram;
-use gemc::kernel::testing::{Bytes, Memory, interpret, run};
+use gemc::kernel::testing::{Bytes, Memory, check_machine_code, interpret};
 use gemc::kernel::verify::Verified;
 use std::fmt::Write;
 
@@ -120,16 +118,8 @@ impl Setup {
         if let Err(trap) = interpret(verified, &mut memory) {
             return Ok(format!("trap: {trap}"));
         }
-        for effort in [Effort::Low, Effort::High] {
-            let jit = JitProgram::with_effort(verified, effort).map_err(|e| e.to_string())?;
-            let mut compiled = self.memory(verified)?;
-            run(&jit, &mut compiled);
-            if let Some(difference) = memory.image().difference(&compiled.image()) {
-                return Err(format!(
-                    "interpreter and machine code ({effort:?}) differ: {difference}"
-                ));
-            }
-        }
+        let before = self.memory(verified)?;
+        check_machine_code(verified, &memory.image(), || before.clone())?;
         let mut out = String::new();
         for (place, count) in &self.shows {
             place.show(*count, &mut memory, &mut out)?;

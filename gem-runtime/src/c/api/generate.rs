@@ -54,6 +54,7 @@ pub unsafe extern "C" fn gem_generate(
 ) -> c_int {
     // SAFETY: the caller's promise.
     let generate = || unsafe {
+        let each = function(each)?;
         let session = exclusive(session)?;
         let prompt = string(prompt)?;
         let sampling = sampling(shared(choice)?)?;
@@ -77,6 +78,7 @@ pub unsafe extern "C" fn gem_chat(
 ) -> c_int {
     // SAFETY: the caller's promise.
     let chat = || unsafe {
+        let each = function(each)?;
         let session = exclusive(session)?;
         let sampling = sampling(shared(choice)?)?;
         let turns = list(turns, n)?.iter().map(|turn| {
@@ -91,14 +93,18 @@ pub unsafe extern "C" fn gem_chat(
     report(chat())
 }
 
+/// A function that must be there; asked for first, so that a call without it changes nothing.
+fn function<F>(each: Option<F>) -> Result<F, Failure> {
+    each.ok_or(Failure::Status(Status::Null))
+}
+
 /// # Safety
 /// `each` may be called with `user`.
 unsafe fn pieces(
     generation: Generation<'_, '_>,
-    each: Option<EachPiece>,
+    each: EachPiece,
     user: *mut c_void,
 ) -> Result<(), Failure> {
-    let each = each.ok_or(Failure::Status(Status::Null))?;
     for piece in generation {
         let Piece {
             text,
@@ -135,7 +141,7 @@ pub unsafe extern "C" fn gem_classify(
     // SAFETY: the caller's promise.
     let classify = || unsafe {
         let session = exclusive(session)?;
-        let each = each.ok_or(Failure::Status(Status::Null))?;
+        let each = function(each)?;
         for label in session.session.classify(string(text)?)? {
             let name = [label.label.as_bytes(), &[0]].concat();
             if each(user, name.as_ptr().cast(), label.score) != 0 {

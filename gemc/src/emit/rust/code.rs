@@ -78,9 +78,9 @@ impl Code {
         Self::new(tokens, Prec::Low)
     }
 
-    /// `-a` or `!a`.
+    /// `-a` or `!a`; `-(-a)`, for rustc warns of two signs in a row.
     pub(super) fn prefix(operator: TokenStream, a: &Self) -> Self {
-        let a = a.within(Prec::Unary);
+        let a = a.within(Prec::Atom);
         Self::new(quote!(#operator #a), Prec::Unary)
     }
 
@@ -217,6 +217,10 @@ mod tests {
         assert_eq!(
             text(Code::method(&int(-3), quote!(abs()))).replace(' ', ""),
             "(-3).abs()"
+        );
+        assert_eq!(
+            text(Code::prefix(quote!(-), &float((-0.0f32).to_bits()))).replace(' ', ""),
+            "-(-0.0)"
         );
     }
 

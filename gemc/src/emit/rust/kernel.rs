@@ -15,7 +15,7 @@ use super::uses::Uses;
 use crate::kernel::outline::Outlined;
 use crate::kernel::verify::KernelInfo;
 use crate::kernel::{
-    Block, Elem, Extent, Kernel, KernelId, Param, ParamId, Program, Space, Stmt, ValueId, VarId,
+    Block, Elem, Extent, Kernel, KernelId, Param, ParamId, Program, Space, Stmt, Ty, ValueId, VarId,
 };
 
 /// Why the kernel's one unsafe block is sound.
@@ -275,8 +275,15 @@ impl<'a> Writer<'a> {
         let hint = self.kernel.vars[m.index()].1.as_deref();
         let name = self.printer.bind_var(m, hint);
         let mutable = (self.printer.uses.assignments(m) > 1).then(|| quote!(mut));
+        // Of a number's type there may be nothing else to tell.
+        let ty = value
+            .is_literal()
+            .then(|| match self.kernel.vars[m.index()].0 {
+                Ty::F32 => quote!(: f32),
+                _ => quote!(: i32),
+            });
         let value = value.alone();
-        quote!(let #mutable #name = #value;)
+        quote!(let #mutable #name #ty = #value;)
     }
 
     fn assign(&mut self, m: VarId, v: ValueId) -> TokenStream {

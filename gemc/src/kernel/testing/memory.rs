@@ -35,7 +35,7 @@ impl Buffer {
 }
 
 /// Memory of one step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Memory {
     /// Sizes it was made for.
     pub shape: ProgramShape,

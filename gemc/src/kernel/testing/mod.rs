@@ -4,10 +4,14 @@
 
 mod arbitrary;
 mod bytes;
+#[cfg(feature = "jit")]
+mod executions;
 mod memory;
 
 pub use arbitrary::{any_program, valid_program};
 pub use bytes::Bytes;
+#[cfg(feature = "jit")]
+pub use executions::check_machine_code;
 pub use memory::{Image, Memory, Step};
 
 use super::interp::{InterpProgram, Trap};
@@ -24,6 +28,9 @@ pub enum RunError {
     /// It broke a rule while running.
     #[error("{0}")]
     Trap(#[from] Trap),
+    /// Machine code left other memory than the interpreter.
+    #[error("{0}")]
+    Differs(String),
 }
 
 /// One kernel as a program of one body phase.
@@ -54,10 +61,11 @@ pub fn program_of(
     }
 }
 
-/// Verifies one kernel and runs `units` of it in the interpreter, checking for races. `memory` is changed by it.
+/// Verifies one kernel and runs `units` of it in the interpreter, checking for races, and as machine code. `memory` is
+/// changed by it.
 ///
 /// # Errors
-/// What the verifier refused, or the trap.
+/// What the verifier refused, the trap, or where machine code left other memory.
 pub fn run_kernel(
     memory: &mut Memory,
     functions: Vec<Function>,
@@ -67,7 +75,12 @@ pub fn run_kernel(
 ) -> Result<(), RunError> {
     let program = program_of(memory.shape, functions, kernel, args, Units::Fixed(units));
     let verified = verify(program).map_err(RunError::Verify)?;
-    Ok(interpret(&verified, memory)?)
+    #[cfg(feature = "jit")]
+    let before = memory.clone();
+    interpret(&verified, memory)?;
+    #[cfg(feature = "jit")]
+    check_machine_code(&verified, &memory.image(), || before.clone()).map_err(RunError::Differs)?;
+    Ok(())
 }
 
 /// Runs body and head of a program in the interpreter, checking for races, and the verifier's ranges against values.

@@ -1,0 +1,49 @@
+/*
+ * A conversation of two turns in one session: chat MODEL_FOLDER COUNT FIRST SECOND prints the answers, a line each, and
+ * how many tokens the session then holds. Refused calls leave the session as it was.
+ */
+#include "gem_text.h"
+#include "testing.h"
+
+typedef struct {
+    char text[4096];
+    size_t bytes;
+} answer;
+
+static int append(void *user, const gem_piece *piece)
+{
+    answer *to = user;
+    REQUIRE(to->bytes + piece->bytes < sizeof to->text);
+    memcpy(to->text + to->bytes, piece->text, piece->bytes);
+    to->bytes += piece->bytes;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    REQUIRE(argc == 5);
+    gem_text *text;
+    gem_session *session;
+    REQUIRE(!gem_text_open(&text, &gem_program, argv[1]));
+    REQUIRE(!gem_session_open(&session, text, 0, 2));
+    gem_sampling sampling;
+    gem_sampling_greedy(&sampling);
+    sampling.max_tokens = (uint32_t)strtoul(argv[2], NULL, 10);
+    static answer answers[2];
+    const gem_message turns[] = {
+        {"user", argv[3]}, {"assistant", answers[0].text}, {"user", argv[4]}};
+    REQUIRE(!gem_chat(session, turns, 1, &sampling, append, &answers[0]));
+    REQUIRE(!gem_chat(session, turns, 3, &sampling, append, &answers[1]));
+    uint32_t position = gem_session_position(session);
+    REQUIRE(gem_chat(session, NULL, 1, &sampling, append, &answers[1]) == GEM_NULL);
+    REQUIRE(gem_chat(session, turns, 1, &sampling, NULL, NULL) == GEM_NULL);
+    REQUIRE(gem_session_position(session) == position);
+    for (int i = 0; i < 2; i++) {
+        fwrite(answers[i].text, 1, answers[i].bytes, stdout);
+        printf("\n");
+    }
+    printf("%u tokens\n", (unsigned)position);
+    gem_session_close(session);
+    gem_text_close(text);
+    return 0;
+}
