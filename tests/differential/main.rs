@@ -85,7 +85,7 @@ fn check_rust(name: &str, cases: &[Case]) {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("differential")
         .join(name);
-    write_crate(&root, cases);
+    write_crate(&root, name, cases);
     let mut input = Vec::new();
     cases
         .iter()
@@ -102,10 +102,10 @@ fn check_rust(name: &str, cases: &[Case]) {
     }
 }
 
-fn write_crate(root: &Path, cases: &[Case]) {
+fn write_crate(root: &Path, name: &str, cases: &[Case]) {
     let runtime = repository("gem-runtime");
     let manifest = format!(
-        "[package]\nname = \"differential\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+        "[package]\nname = \"differential-{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
          [dependencies]\ngem-runtime = {{ path = '{}', default-features = false }}\n\n\
          [profile.dev]\nopt-level = 1\ndebug = false\n\n[workspace]\n",
         runtime.display()

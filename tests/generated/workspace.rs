@@ -148,7 +148,7 @@ fn driver(names: &[String]) -> String {
     text
 }
 
-fn write_workspace(root: &Path, names: &[String]) {
+fn write_workspace(root: &Path, driver_name: &str, names: &[String]) {
     let list: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     let list = list.join(", ");
     let manifest = format!(
@@ -157,7 +157,7 @@ fn write_workspace(root: &Path, names: &[String]) {
     );
     let runtime = toml_path(&repository("gem-runtime"));
     let mut own = format!(
-        "[package]\nname = \"driver\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n\
+        "[package]\nname = \"{driver_name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n\
          gem-runtime = {{ path = {runtime}, default-features = false, features = [\"threads\"] }}\n"
     );
     for name in names {
@@ -199,6 +199,8 @@ fn temporary(name: &str) -> PathBuf {
 /// Crates of several cases in one workspace, and a program that runs any of them.
 pub struct Workspace {
     root: PathBuf,
+    /// Of the driver's package: another for every workspace, since all are compiled into one folder at the same time.
+    driver: String,
     pub names: Vec<String>,
 }
 
@@ -216,13 +218,18 @@ impl Workspace {
             name
         };
         let names: Vec<String> = cases.iter().map(write).collect();
-        write_workspace(&root, &names);
-        Self { root, names }
+        let driver = format!("{name}-driver");
+        write_workspace(&root, &driver, &names);
+        Self {
+            root,
+            driver,
+            names,
+        }
     }
 
     /// Compiles the crates and answers lines of the driver's input with as many lines.
     pub fn run(&self, input: String) -> Vec<String> {
-        let mut child = cargo(&self.root, &["run", "--quiet", "--package", "driver"])
+        let mut child = cargo(&self.root, &["run", "--quiet", "--package", &self.driver])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
