@@ -1,6 +1,7 @@
 //! Error feedback against the search, judged by moments of text that neither was fitted on.
 
 use gem_runtime::format::Codec;
+use gemc::calibrate::Stats;
 use gemc::plan::EMBEDDING;
 use gemc::sensitivity::{Ladder, UnitInfo};
 
@@ -10,36 +11,44 @@ use crate::bench::{Bench, Ladders};
 /// A unit's tokens over its width from which on the moments are known well.
 const KNOWN: f64 = 8.0;
 
-/// Prints medians and extremes by format, and the units that feedback made worse.
+/// Prints medians and extremes by format, and the units that feedback made worse. Beside them the median under the moments
+/// of the text that was fitted: the difference is what one text does not say about another.
 pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
     println!("## Error feedback against search: tr(ΔW H ΔWᵀ), H of the evaluation text\n");
     println!(
-        "| format | units | median | largest | largest with 8 d tokens |\n|---|---|---|---|---|"
+        "| format | units | median | largest | largest with 8 d tokens | median on the text fitted |\n|---|---|---|---|---|---|"
     );
     let mut worse = Vec::new();
     for codec in [Codec::N5, Codec::N4, Codec::N3, Codec::N2] {
-        let mut ratios = Vec::new();
+        let (mut ratios, mut fitted) = (Vec::new(), Vec::new());
         for unit in &bench.units {
             let Some(inputs) = bench.held.unit(unit.name()) else {
                 continue;
             };
-            let ratio = error(bench, &ladders.feedback, unit, codec)
-                / error(bench, &ladders.search, unit, codec);
+            let ratio = |stats| {
+                error(bench, stats, &ladders.feedback, unit, codec)
+                    / error(bench, stats, &ladders.search, unit, codec)
+            };
+            let own = ratio(&bench.fit);
+            let ratio = ratio(&bench.held);
             let known = bench.fit.unit(unit.name());
             let known = known.is_some_and(|i| i.weight() >= KNOWN * inputs.width() as f64);
-            if ratio.is_finite() {
+            if ratio.is_finite() && own.is_finite() {
+                fitted.push(own);
                 ratios.push((ratio, known, unit.name()));
             }
         }
         ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
+        fitted.sort_by(f64::total_cmp);
         let largest = ratios.last().map_or(0.0, |r| r.0);
         let known = ratios.iter().filter(|r| r.1).map(|r| r.0);
         println!(
-            "| {} | {} | {:.3} | {largest:.3} | {:.3} |",
+            "| {} | {} | {:.3} | {largest:.3} | {:.3} | {:.3} |",
             codec.name(),
             ratios.len(),
             ratios.get(ratios.len() / 2).map_or(0.0, |r| r.0),
-            known.fold(0.0, f64::max)
+            known.fold(0.0, f64::max),
+            fitted.get(fitted.len() / 2).copied().unwrap_or(0.0)
         );
         let above = ratios.iter().filter(|r| r.0 > 0.9);
         worse.extend(above.map(|r| format!("{} {} {:.2}", codec.name(), r.2, r.0)));
@@ -90,9 +99,9 @@ fn uniform(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
 }
 
 /// A unit's error under moments of the evaluation text; of a tied embedding, that of reading its rows, too.
-fn error(bench: &Bench, ladder: &Ladder<'_>, unit: &UnitInfo, codec: Codec) -> f64 {
+fn error(bench: &Bench, stats: &Stats, ladder: &Ladder<'_>, unit: &UnitInfo, codec: Codec) -> f64 {
     let (Some(inputs), Some(original)) = (
-        bench.held.unit(unit.name()),
+        stats.unit(unit.name()),
         bench.reference.unit(unit.unit.nodes[0]),
     ) else {
         return f64::NAN;
