@@ -13,7 +13,7 @@ use gemc::metrics::kl_divergence;
 use gemc::package::Parts;
 use gemc::plan::BitPlan;
 use gemc::progress::Silent;
-use gemc::reference::{Activations, Reference};
+use gemc::reference::Activations;
 use gemc::target::Target;
 use gemc::verify::candidate::{Candidate, Executor, Output, Program};
 use gemc::{backend, fake, pipeline};
@@ -63,12 +63,12 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
         cache: None,
     };
     let engine = backend::interpreted(&parts)?;
-    let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+    let reference = loaded.reference();
     let mut original = Executor {
         reference: &reference,
         activations: Activations::F32,
     };
-    let mut faked = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+    let mut faked = loaded.reference();
     fake::quantise(&mut faked, &plan, Rounding::Plain)?;
     let mut server = Server::new(&engine, 0);
     let mut interpreted = Program {

@@ -31,7 +31,7 @@ fn equals_pytorchs(model: &str) {
     let expected = std::fs::read(dir.join("reference_ppl.json")).expect("it is in the repository");
     let expected: Value = serde_json::from_slice(&expected).expect("JSON");
     let loaded = pipeline::load(&dir).expect("a good checkpoint");
-    let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+    let reference = loaded.reference();
     let vocabulary = loaded.graph.facts().vocab_size as u32;
     let text = Text::open(&dir, vocabulary).expect("sound").expect("there");
     let texts = loaded.checkpoint.texts(Split::Evaluation).expect("sound");

@@ -2,10 +2,12 @@
 //! and what is said of plans and texts that do not do.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gem_runtime::format::{Codec, Rounding};
 use gem_runtime::protocol::{Server, Setup};
 use gemc::calibrate::{self, Gather};
+use gemc::graph::NodeId;
 use gemc::metrics::kl_divergence;
 use gemc::pipeline::{self, Loaded};
 use gemc::plan::codes;
@@ -15,7 +17,7 @@ use gemc::planner::{self, Budget, Effort, Made, Settings, Texts, Without};
 use gemc::prepared::Prepared;
 use gemc::progress::Silent;
 use gemc::quantise::Shape;
-use gemc::reference::{Activations, Reference};
+use gemc::reference::{Activations, Reference, RoutingRecords};
 use gemc::sensitivity::{Evidence, Judge, Ladder, Method, Reading};
 use gemc::target::Target;
 use gemc::verify::Sequence;
@@ -138,7 +140,7 @@ fn both_uses_of_a_tied_embedding_count() {
     for text in &mut texts {
         text.ids.iter_mut().step_by(2).for_each(|id| *id = 7);
     }
-    let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+    let reference = loaded.reference();
     let infos = gemc::sensitivity::infos(&loaded.graph);
     let stats = calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent);
     let stats = stats.expect("ids of the model");
@@ -167,6 +169,7 @@ fn both_uses_of_a_tied_embedding_count() {
             .find(|unit| unit.unit.nodes.len() > 1)
             .expect("tied");
         let original = reference.unit(unit.unit.nodes[0]).expect("its weights");
+        let original = original.all();
         let rounded = ladder.planes(unit, Codec::N3).weights();
         let width = original.len() / vocab;
         (7 * width..8 * width)
@@ -176,7 +179,7 @@ fn both_uses_of_a_tied_embedding_count() {
     assert!(error(Some(&reading)) < error(None));
 
     let untied = load(DENSE);
-    let reference = Reference::new(&untied.graph, untied.checkpoint.weights());
+    let reference = untied.reference();
     let infos = gemc::sensitivity::infos(&untied.graph);
     let texts = documents(&untied, 4, 20);
     let stats =
@@ -188,11 +191,86 @@ fn both_uses_of_a_tied_embedding_count() {
     );
 }
 
+/// A model whose weights are read when they are used is the same model, and so is what is made of it.
+#[test]
+fn a_streamed_model_is_the_same_model() {
+    for name in [ROUTED, "lm-dense-post-rope-layernorm"] {
+        let loaded = load(name);
+        let held = loaded.reference();
+        let weights = Arc::new(loaded.checkpoint.weights().clone());
+        let streamed = Reference::streamed(&loaded.graph, weights);
+        let texts = documents(&loaded, 8, 20);
+        let infos = gemc::sensitivity::infos(&loaded.graph);
+        let made = |reference: &Reference| {
+            let mut routed = 0;
+            let mut seen = |texts: &[Sequence], _: &RoutingRecords| routed += texts.len();
+            let stats = calibrate::run(reference, &texts, Gather::Moments, &mut seen, &Silent);
+            let stats = stats.expect("ids of the model");
+            assert_eq!(routed, texts.len());
+            let evidence = Evidence {
+                stats: &stats,
+                reading: None,
+                routing_weights: true,
+            };
+            let ladder = Ladder::new(reference, &infos, &evidence, Method::Feedback);
+            let judge = Judge::new(reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+            let mut candidate = reference.clone();
+            let mut errors = Vec::new();
+            for unit in &infos {
+                ladder.apply(&mut candidate, unit, Codec::N4).unwrap();
+                errors.push(ladder.error(unit, Codec::N4));
+            }
+            let kl = judge.judge(&candidate, NodeId(0), true).unwrap();
+            (errors, kl)
+        };
+        let of_held = made(&held);
+        assert!(of_held.1.mean() > 0.0, "{name}");
+        assert_eq!(made(&streamed), of_held, "{name}");
+    }
+}
+
+/// The error of a unit, told from some of its rows.
+#[test]
+fn a_sample_of_rows_tells_the_error_of_all() {
+    let loaded = load("lm-dense-post-rope-layernorm");
+    let reference = loaded.reference();
+    let texts = documents(&loaded, 32, 40);
+    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let stats = calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent);
+    let stats = stats.expect("ids of the model");
+    let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+    let reading = Reading::measure(&reference, &infos, &stats, &judge).unwrap();
+    assert!(reading.is_some(), "a tied embedding");
+    let evidence = Evidence {
+        stats: &stats,
+        reading: reading.as_ref(),
+        routing_weights: true,
+    };
+    for method in [Method::Search, Method::Feedback] {
+        let ladder = || Ladder::new(&reference, &infos, &evidence, method);
+        let (whole, sampled) = (ladder(), ladder().with_error_rows(48));
+        for unit in &infos {
+            let ratio = sampled.error(unit, Codec::N3) / whole.error(unit, Codec::N3);
+            let exact = unit.shape.rows() <= 48;
+            assert!(
+                if exact {
+                    ratio == 1.0
+                } else {
+                    (0.6..1.6).contains(&ratio)
+                },
+                "{} of {} rows, {method:?}: {ratio}",
+                unit.name(),
+                unit.shape.rows()
+            );
+        }
+    }
+}
+
 /// A module's error counts by the gates of the tokens that visit it, unless visits are left out.
 #[test]
 fn visits_decide_what_a_module_s_error_is_worth() {
     let loaded = load(ROUTED);
-    let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+    let reference = loaded.reference();
     let infos = gemc::sensitivity::infos(&loaded.graph);
     let texts = documents(&loaded, 32, 48);
     let stats = calibrate::run(&reference, &texts, Gather::Squares, &mut |_, _| {}, &Silent);
@@ -261,7 +339,7 @@ fn kernels_compute_what_was_planned() {
 
 /// Mean KL of a plan's machine code against the fake-quantised executor, routing forced.
 fn from_fake(loaded: Loaded, plan: BitPlan, length: usize) -> f64 {
-    let mut faked = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+    let mut faked = loaded.reference();
     fake::quantise(&mut faked, &plan, Rounding::Plain).expect("quantised");
     let mut expected = Executor {
         reference: &faked,

@@ -42,7 +42,7 @@ pub fn quantise(
                 else {
                     continue;
                 };
-                quantise_unit(weights, &shape, codec, Inputs::Unknown(rounding))
+                quantise_unit(&weights.all(), &shape, codec, Inputs::Unknown(rounding))
                     .weights()
                     .into()
             }
@@ -66,6 +66,7 @@ pub fn disturb(reference: &mut Reference, size: f32) -> Result<(), ReferenceErro
             continue;
         };
         let disturbed: Vec<f32> = values
+            .all()
             .iter()
             .zip(0u32..)
             .map(|(value, i)| value * (1.0 + if up(i) { size } else { -size }))

@@ -1,6 +1,8 @@
 //! Checkpoint to running program, one line a stage. No logic here: each stage is a module.
 
 use std::path::Path;
+#[cfg(feature = "calibrate")]
+use std::sync::Arc;
 
 use crate::graph::{Graph, Typed};
 use crate::import::{self, Checkpoint, ImportError};
@@ -8,6 +10,8 @@ use crate::kernel::verify::{Verified, VerifyError, verify};
 use crate::lower;
 use crate::pack::layout::Layout;
 use crate::plan::BitPlan;
+#[cfg(feature = "calibrate")]
+use crate::reference::Reference;
 use crate::target::Target;
 use crate::typing::{self, TypingError};
 
@@ -32,6 +36,25 @@ pub struct Loaded {
     pub checkpoint: Checkpoint,
     /// Every wire typed.
     pub graph: Graph<Typed>,
+}
+
+#[cfg(feature = "calibrate")]
+impl Loaded {
+    /// The f32 model. A large one reads its weights when it uses them, since it would not fit beside what is made of it.
+    #[must_use]
+    pub fn reference(&self) -> Reference {
+        const HELD_BYTES: usize = 1 << 30;
+        let weights = self.checkpoint.weights();
+        let tensors = self.graph.tensors();
+        let values: usize = tensors
+            .map(|(_, t)| t.shape.iter().product::<usize>())
+            .sum();
+        if 4 * values <= HELD_BYTES {
+            Reference::new(&self.graph, weights)
+        } else {
+            Reference::streamed(&self.graph, Arc::new(weights.clone()))
+        }
+    }
 }
 
 /// A verified program with the layout of its weights.

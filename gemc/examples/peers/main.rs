@@ -76,7 +76,7 @@ impl Bench {
         let evaluation = texts::documents(&loaded, Split::Evaluation, None, "to measure on")?;
         let evaluation = verify::windows(&evaluation, window, TOKENS);
         let calibration = texts::documents(&loaded, Split::Calibration, None, "to calibrate with")?;
-        let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+        let reference = loaded.reference();
         Ok(Self {
             texts: Texts::divide(&calibration, window),
             judge: Judge::new(&reference, &evaluation, Activations::F32, MEMORY, &Silent)?,
@@ -90,7 +90,7 @@ impl Bench {
     fn against(&self, folder: &Path) -> Result<()> {
         let gguf: Gguf = serde_json::from_slice(&std::fs::read(folder.join("gguf.json"))?)?;
         let theirs = pipeline::load(folder)?;
-        let theirs = Reference::new(&theirs.graph, theirs.checkpoint.weights());
+        let theirs = theirs.reference();
         let quantised = || gguf.tensors.iter().filter(|(_, t)| t.kind != "F32");
         let is_embedding = |name: &str| name.starts_with(EMBEDDING);
         for whole in [false, true] {

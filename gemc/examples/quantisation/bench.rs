@@ -94,7 +94,7 @@ impl Bench {
         let evaluation = verify::windows(&evaluation, window, TOKENS);
         let calibration = texts::documents(&loaded, Split::Calibration, None, "to calibrate with")?;
         let divided = Texts::divide(&calibration, window);
-        let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+        let reference = loaded.reference();
         let units = sensitivity::infos(&loaded.graph);
         let stats = |texts: &[Sequence]| {
             calibrate::run(&reference, texts, Gather::Moments, &mut |_, _| {}, &Log)

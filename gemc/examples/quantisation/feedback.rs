@@ -109,7 +109,7 @@ fn error(bench: &Bench, stats: &Stats, ladder: &Ladder<'_>, unit: &UnitInfo, cod
     let mut delta = ladder.planes(unit, codec).weights();
     delta
         .iter_mut()
-        .zip(original.iter())
+        .zip(original.all().iter())
         .for_each(|(a, b)| *a -= b);
     let read = bench.reading.as_ref().filter(|_| unit.unit.nodes.len() > 1);
     inputs.error(&delta) / inputs.weight() + read.map_or(0.0, |reading| reading.error(&delta))

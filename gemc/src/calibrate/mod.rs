@@ -113,22 +113,28 @@ pub fn run(
     for (index, pass) in passes.iter().enumerate() {
         for group in batches(sequences) {
             let batch = batch_of(group);
+            // Inputs of modules wait for the gates, which are known when all has run.
             let mut held: Vec<(NodeId, Matrix)> = Vec::new();
+            let units = &mut stats.units;
+            let mut add = |node: NodeId, x: Matrix, gates: Option<&[f32]>| {
+                let unit = &readers[&node];
+                let inputs = units
+                    .entry(unit.clone())
+                    .or_insert_with(|| Inputs::new(x.width(), pass[unit] == Gather::Moments));
+                inputs.add(x, gates);
+            };
             let run = reference.run_observed(&batch, &RunOptions::default(), &mut |node, x| {
-                if readers
-                    .get(&node)
-                    .is_some_and(|unit| pass.contains_key(unit))
-                {
-                    held.push((node, x.clone()));
+                let unit = readers.get(&node);
+                if !unit.is_some_and(|unit| pass.contains_key(unit)) {
+                    return;
+                }
+                match graph.node(node).guard {
+                    Guard::Module { .. } => held.push((node, x.clone())),
+                    Guard::Always | Guard::Fallback { .. } => add(node, x.clone(), None),
                 }
             })?;
             for (node, x) in held {
-                let unit = &readers[&node];
-                let inputs = stats
-                    .units
-                    .entry(unit.clone())
-                    .or_insert_with(|| Inputs::new(x.width(), pass[unit] == Gather::Moments));
-                inputs.add(x, gates(graph, node, &run.routing).as_deref());
+                add(node, x, gates(graph, node, &run.routing).as_deref());
             }
             if index == 0 {
                 seen(group, &run.routing);

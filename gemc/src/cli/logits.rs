@@ -5,7 +5,7 @@ use gem_runtime::protocol::{LogitsRequest, Setup, Which};
 use super::model::{Backend, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::pipeline;
-use crate::reference::{self, Logits as Rows, Reference};
+use crate::reference::{self, Logits as Rows};
 
 /// Print the logits of token ids, for parity checks
 #[derive(clap::Args, Debug)]
@@ -52,7 +52,7 @@ impl Run for Logits {
         let logits = match self.backend {
             Computed::Reference => {
                 let loaded = pipeline::load(&self.model.checkpoint)?;
-                let reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+                let reference = loaded.reference();
                 reference::logits(&reference, &self.ids, self.last)?
             }
             Computed::Rust => self.program(Backend::Rust, ui)?,

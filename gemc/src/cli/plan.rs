@@ -17,7 +17,7 @@ use crate::plan::codes;
 use crate::plan::file::{Override, codes_path};
 use crate::planner::{self, Budget, Effort, Made, PlannerError, Settings, Texts, Without};
 use crate::prepared::folder_name;
-use crate::reference::{Reference, RoutingRecords};
+use crate::reference::RoutingRecords;
 use crate::report;
 use crate::routing::{self, CausalOptions, Collector, Routes};
 use crate::sensitivity::Method;
@@ -273,7 +273,7 @@ impl Plan {
         routes: &Routes,
         ui: &Ui,
     ) -> Result<(), Failure> {
-        let mut reference = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+        let mut reference = loaded.reference();
         let judged = verify::windows(&texts.search, texts::window(loaded), CAUSAL_TOKENS);
         let causal = routing::causal(&mut reference, &judged, CausalOptions::default(), ui)?;
         let bits = made.file.bits_per_weight;

@@ -9,7 +9,7 @@ use super::model::{Backend, Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::fake;
 use crate::import::Split;
-use crate::reference::{Activations, Reference};
+use crate::reference::Activations;
 use crate::texts;
 use crate::verify;
 use crate::verify::candidate::{Candidate, Executor, Program};
@@ -124,7 +124,7 @@ impl Run for Verify {
         } = &model;
         let documents = texts::documents(loaded, Split::Evaluation, None, "to compare on")?;
         let sequences = verify::windows(&documents, texts::window(loaded), self.tokens);
-        let original = Reference::new(&loaded.graph, loaded.checkpoint.weights());
+        let original = loaded.reference();
         let mut faked = original.clone();
         if self.weights == Weights::Quantised {
             fake::quantise(&mut faked, plan, *rounding)?;

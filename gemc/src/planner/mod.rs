@@ -70,7 +70,7 @@ pub fn make(
     let budget = settings.budget.bytes(loaded, &units, &settings.target)?;
     let options = options(&units, &settings.overrides)?;
     settings.check(&units, &options, budget)?;
-    let reference = Reference::new(graph, loaded.checkpoint.weights());
+    let reference = loaded.reference();
     let gather = match settings.method {
         Method::Feedback => Gather::Moments,
         Method::Plain | Method::Search => Gather::Squares,
@@ -86,7 +86,8 @@ pub fn make(
         reading: reading.as_ref(),
         routing_weights: !settings.without.routing_weights,
     };
-    let ladder = Ladder::new(&reference, &units, &evidence, settings.method);
+    let ladder = Ladder::new(&reference, &units, &evidence, settings.method)
+        .with_error_rows(settings.effort.error_rows());
     // The ladder has what it needs of them, and they are large.
     drop(stats);
     let probes = settings.effort.probes();

@@ -138,6 +138,14 @@ impl Effort {
         }
     }
 
+    /// Rows that the error of a unit is told from, at most.
+    pub(super) const fn error_rows(self) -> usize {
+        match self {
+            Self::Low => 512,
+            Self::Default | Self::High => usize::MAX,
+        }
+    }
+
     /// Rounds of refinement, at most.
     pub(super) const fn rounds(self) -> usize {
         match self {

@@ -8,6 +8,7 @@ pub mod factor;
 mod tests;
 
 use std::num::NonZero;
+use std::ops::Range;
 use std::sync::Mutex;
 
 use gem_runtime::format::{
@@ -78,6 +79,19 @@ impl Shape {
         bits.div_ceil(8) as u64 + 4 * self.rows() as u64
     }
 
+    /// Where a row is in the record.
+    fn packed_row(&self, row: usize) -> usize {
+        let (mut row, mut first) = (row, 0);
+        for &rows in &self.parts {
+            if row < rows {
+                break;
+            }
+            row -= rows;
+            first += rows.next_multiple_of(PART_ROWS);
+        }
+        first + row
+    }
+
     /// First row, among the unit's own, and number of rows of each tile of the record.
     fn tiles(&self) -> Vec<(usize, usize)> {
         let mut tiles = Vec::new();
@@ -137,17 +151,33 @@ impl Planes {
 /// When the planes are of another size.
 #[must_use]
 pub fn dequantise(planes: &[u8], shape: &Shape, codec: Codec) -> Vec<f32> {
-    let size = shape.size(codec);
     let mut weights = vec![0.0; shape.weights()];
-    let mut scratch = QuantisedRow::default();
-    for (tile, (first, rows)) in shape.tiles().into_iter().enumerate() {
-        for row in 0..rows {
-            let out = &mut weights[(first + row) * size.cols..][..size.cols];
-            let packed = tile * TILE_ROWS + row;
-            dequantise_row(&size, planes, packed, &mut scratch, out);
-        }
-    }
+    dequantise_rows(planes, shape, codec, 0..shape.rows(), &mut weights);
     weights
+}
+
+/// Some rows of them.
+///
+/// # Panics
+/// When there are not as many, or `out` is of another size.
+pub fn dequantise_rows(
+    planes: &[u8],
+    shape: &Shape,
+    codec: Codec,
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
+    assert!(
+        rows.end <= shape.rows() && out.len() == rows.len() * shape.cols,
+        "rows {rows:?} of {}",
+        shape.rows()
+    );
+    let size = shape.size(codec);
+    let mut scratch = QuantisedRow::default();
+    for (row, out) in rows.zip(out.chunks_exact_mut(size.cols.max(1))) {
+        let packed = shape.packed_row(row);
+        dequantise_row(&size, planes, packed, &mut scratch, out);
+    }
 }
 
 /// Quantises a unit; `weights` are `[rows, cols]`. On all cores, and the same whatever their number.

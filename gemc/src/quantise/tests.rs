@@ -57,6 +57,28 @@ fn difference(planes: &Planes, weights: &[f32]) -> Vec<f32> {
 }
 
 #[test]
+fn some_rows_are_those_of_all() {
+    for parts in [vec![5], vec![32, 16, 40], vec![1, 33]] {
+        let shape = Shape { parts, cols: 48 };
+        let weights = numbers(shape.weights(), 3);
+        let inputs = Inputs::Unknown(Rounding::Plain);
+        let planes = quantise(&weights, &shape, Codec::N4, inputs);
+        let all = planes.weights();
+        let rows = shape.rows();
+        for range in [0..rows, 0..0, 0..1, rows - 1..rows, rows / 3..rows / 2] {
+            let mut some = vec![9.0; range.len() * shape.cols];
+            dequantise_rows(&planes.bytes, &shape, Codec::N4, range.clone(), &mut some);
+            assert_eq!(some, all[range.start * 48..range.end * 48], "{range:?}");
+        }
+        let error = difference(&planes, &weights);
+        assert!(
+            error.iter().all(|e| e.abs() < 0.2),
+            "rows are in their places"
+        );
+    }
+}
+
+#[test]
 fn planes_stand_for_the_rows() {
     for cols in [1, 31, 32, 33, 70] {
         let shape = Shape {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::records::Decisions;
 use super::router::Dispatch;
+use super::unit::UnitWeights;
 use super::weights::NodeWeights;
 use super::wire::{Matrix, Wire, Wires};
 use super::{
@@ -256,7 +257,13 @@ impl<'r, 'o> Exec<'r, 'o> {
         out
     }
 
-    fn linear(&mut self, id: NodeId, node: &Node, weight: &[f32], bias: Option<&[f32]>) -> Matrix {
+    fn linear(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        weight: &UnitWeights,
+        bias: Option<&[f32]>,
+    ) -> Matrix {
         let input = node.inputs[0];
         let x = match self.options.activations {
             Activations::F32 => self.floats(input),
@@ -267,7 +274,7 @@ impl<'r, 'o> Exec<'r, 'o> {
             observer(id, &x);
         }
         let mut out = self.take(id, x.rows());
-        linear::apply(&x, weight, bias, &mut out);
+        linear::apply_unit(&x, weight, bias, &mut out);
         self.model.pool.recycle(x);
         out
     }

@@ -23,6 +23,7 @@ mod records;
 mod rope;
 mod round;
 mod router;
+mod unit;
 mod weights;
 mod wire;
 
@@ -38,6 +39,7 @@ pub use moments::add_second_moments;
 pub use options::{Activations, OutputRows, RoutingSource, RunOptions};
 pub use records::{ClusterIds, Decisions, NEAR_TIE, RouterRule, RoutingRecords, SiteRouting};
 pub use router::Dispatch;
+pub use unit::{RowSource, UnitWeights};
 pub use wire::{Matrix, Wire, Wires};
 
 use crate::graph::{Graph, NodeId, Site, Typed};
@@ -73,6 +75,16 @@ impl Reference {
     /// Reads all weights of a graph into memory, as f32.
     #[must_use]
     pub fn new(graph: &Graph<Typed>, weights: &dyn TensorSource) -> Self {
+        Self::of(graph, weights::load(graph, weights))
+    }
+
+    /// Leaves the weights of units where they are, and reads them whenever they are used.
+    #[must_use]
+    pub fn streamed(graph: &Graph<Typed>, weights: Arc<dyn TensorSource + Send + Sync>) -> Self {
+        Self::of(graph, weights::stream(graph, weights))
+    }
+
+    fn of(graph: &Graph<Typed>, weights: Vec<NodeWeights>) -> Self {
         let mut last_use = vec![None; graph.topo().count()];
         for (id, node) in graph.topo() {
             for input in &node.inputs {
@@ -80,7 +92,7 @@ impl Reference {
             }
         }
         Self {
-            weights: weights::load(graph, weights),
+            weights,
             graph: Arc::new(graph.clone()),
             last_use: last_use.into(),
             pool: Arc::default(),
@@ -101,7 +113,7 @@ impl Reference {
 
     /// Current weights of a unit, `[out, in]` (the rows of all parts) or `[vocab, d]`.
     #[must_use]
-    pub fn unit(&self, id: NodeId) -> Option<&Arc<[f32]>> {
+    pub fn unit(&self, id: NodeId) -> Option<&UnitWeights> {
         self.weights.get(id.index())?.unit()
     }
 
@@ -114,8 +126,8 @@ impl Reference {
     pub fn replace(
         &mut self,
         unit: NodeId,
-        values: impl Into<Arc<[f32]>>,
-    ) -> Result<Arc<[f32]>, ReferenceError> {
+        values: impl Into<UnitWeights>,
+    ) -> Result<UnitWeights, ReferenceError> {
         let origin = || self.graph.node(unit).origin.clone();
         let values = values.into();
         let Some(current) = self

@@ -6,6 +6,7 @@ use super::Batch;
 use super::math;
 use super::rope::Table;
 use super::router::Dispatch;
+use super::unit::UnitWeights;
 use super::wire::Matrix;
 use crate::graph::{Activation, NormKind};
 
@@ -34,7 +35,7 @@ pub(super) fn gather(input: &Matrix, from: &[usize], out: &mut Matrix) {
 pub(super) fn embed(
     batch: &Batch,
     positions: &[usize],
-    token: &[f32],
+    token: &UnitWeights,
     position: Option<&[f32]>,
     token_type: Option<&[f32]>,
     out: &mut Matrix,
@@ -42,7 +43,10 @@ pub(super) fn embed(
     let width = out.width();
     each_row(out, |row, out| {
         let id = batch.ids()[row] as usize;
-        out.copy_from_slice(&token[id * width..][..width]);
+        match token {
+            UnitWeights::Held(values) => out.copy_from_slice(&values[id * width..][..width]),
+            UnitWeights::Read(source) => source.read_rows(id..id + 1, out),
+        }
         if let Some(table) = position {
             add(out, &table[positions[row] * width..][..width]);
         }

@@ -3,9 +3,12 @@
 //! A tensor used twice (tied embeddings) is held once until one of its users is replaced.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::math;
+use super::unit::{RowSource, UnitWeights};
 use crate::graph::{Graph, LinearPart, NodeId, Op, TensorId, Typed};
 use crate::tensors::TensorSource;
 
@@ -18,7 +21,7 @@ pub(super) enum NodeWeights {
     None,
     Embed {
         /// `[vocab, d]`.
-        token: Values,
+        token: UnitWeights,
         /// `[positions, d]`.
         position: Option<Values>,
         /// `[d]`: row 0.
@@ -31,7 +34,7 @@ pub(super) enum NodeWeights {
     /// Rows of all parts follow each other.
     Linear {
         /// `[out, in]`.
-        weight: Values,
+        weight: UnitWeights,
         /// `[out]`.
         bias: Option<Values>,
     },
@@ -55,7 +58,7 @@ pub(super) enum NodeWeights {
 
 impl NodeWeights {
     /// The exchangeable matrix of a unit.
-    pub fn unit(&self) -> Option<&Values> {
+    pub fn unit(&self) -> Option<&UnitWeights> {
         match self {
             Self::Embed { token: values, .. } | Self::Linear { weight: values, .. } => Some(values),
             _ => None,
@@ -63,7 +66,7 @@ impl NodeWeights {
     }
 
     /// The exchangeable matrix of a unit.
-    pub fn unit_mut(&mut self) -> Option<&mut Values> {
+    pub fn unit_mut(&mut self) -> Option<&mut UnitWeights> {
         match self {
             Self::Embed { token: values, .. } | Self::Linear { weight: values, .. } => Some(values),
             _ => None,
@@ -73,22 +76,84 @@ impl NodeWeights {
 
 /// Reads the weights of every node, in node order.
 pub(super) fn load(graph: &Graph<Typed>, source: &dyn TensorSource) -> Vec<NodeWeights> {
-    let mut loader = Loader {
-        graph,
-        source,
-        whole: HashMap::new(),
-    };
-    graph.topo().map(|(id, _)| loader.node(id)).collect()
+    Loader::new(graph, source, None).nodes()
+}
+
+/// The same, but units are read when they are used.
+pub(super) fn stream(graph: &Graph<Typed>, source: Shared) -> Vec<NodeWeights> {
+    Loader::new(graph, &*source, Some(&source)).nodes()
+}
+
+/// A source that outlives the loading.
+type Shared = Arc<dyn TensorSource + Send + Sync>;
+
+/// Tensors of a source, one below the other.
+struct Stacked {
+    source: Shared,
+    /// Each with its rows.
+    tensors: Vec<(TensorId, usize)>,
+    width: usize,
+}
+
+impl fmt::Debug for Stacked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stacked").field(&self.tensors).finish()
+    }
+}
+
+impl RowSource for Stacked {
+    fn values(&self) -> usize {
+        self.width * self.tensors.iter().map(|(_, rows)| rows).sum::<usize>()
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn read_rows(&self, rows: Range<usize>, out: &mut [f32]) {
+        let mut out = out;
+        let mut first = 0;
+        for &(tensor, count) in &self.tensors {
+            let start = rows.start.clamp(first, first + count) - first;
+            let end = rows.end.clamp(first, first + count) - first;
+            let (piece, rest) = out.split_at_mut((end - start) * self.width);
+            if start < end {
+                self.source.read_rows(tensor, start..end, piece);
+            }
+            (out, first) = (rest, first + count);
+        }
+        assert!(out.is_empty(), "rows {rows:?} of {first}");
+    }
 }
 
 struct Loader<'a> {
     graph: &'a Graph<Typed>,
     source: &'a dyn TensorSource,
+    /// Where units are left, if they are.
+    streamed: Option<&'a Shared>,
     /// Tensors read so far, for those that are used again.
     whole: HashMap<TensorId, Values>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(
+        graph: &'a Graph<Typed>,
+        source: &'a dyn TensorSource,
+        streamed: Option<&'a Shared>,
+    ) -> Self {
+        Self {
+            graph,
+            source,
+            streamed,
+            whole: HashMap::new(),
+        }
+    }
+
+    fn nodes(mut self) -> Vec<NodeWeights> {
+        let graph = self.graph;
+        graph.topo().map(|(id, _)| self.node(id)).collect()
+    }
+
     fn node(&mut self, id: NodeId) -> NodeWeights {
         match &self.graph.node(id).op {
             Op::Embed {
@@ -96,7 +161,7 @@ impl Loader<'_> {
                 position,
                 token_type,
             } => NodeWeights::Embed {
-                token: self.tensor(*token),
+                token: self.unit(&[*token]),
                 position: position.map(|t| self.tensor(t)),
                 token_type: token_type.map(|t| self.rows(t, 1)),
             },
@@ -130,10 +195,8 @@ impl Loader<'_> {
     }
 
     fn linear(&mut self, parts: &[LinearPart]) -> NodeWeights {
-        let weight = match parts {
-            [part] => self.tensor(part.weight),
-            _ => self.joined(parts.iter().map(|part| part.weight)),
-        };
+        let weights: Vec<TensorId> = parts.iter().map(|part| part.weight).collect();
+        let weight = self.unit(&weights);
         let any_bias = parts.iter().any(|part| part.bias.is_some());
         let bias = any_bias.then(|| {
             let mut bias = Vec::new();
@@ -146,6 +209,23 @@ impl Loader<'_> {
             bias.into()
         });
         NodeWeights::Linear { weight, bias }
+    }
+
+    /// The rows of all tensors.
+    fn unit(&mut self, tensors: &[TensorId]) -> UnitWeights {
+        match (self.streamed, tensors) {
+            (Some(source), _) => {
+                let shape = |id: TensorId| &self.graph.tensor(id).shape;
+                let tensor = |id: &TensorId| (*id, shape(*id)[0]);
+                UnitWeights::Read(Arc::new(Stacked {
+                    source: source.clone(),
+                    tensors: tensors.iter().map(tensor).collect(),
+                    width: tensors.first().map_or(0, |id| shape(*id)[1]),
+                }))
+            }
+            (None, [tensor]) => self.tensor(*tensor).into(),
+            (None, _) => self.joined(tensors.iter().copied()).into(),
+        }
     }
 
     fn joined(&self, tensors: impl Iterator<Item = TensorId>) -> Values {

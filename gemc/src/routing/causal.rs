@@ -5,7 +5,6 @@
 //! module's layer.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -267,9 +266,10 @@ fn switched_off<T>(
     map: NodeId,
     f: impl FnOnce(&Reference) -> Result<T, ReferenceError>,
 ) -> Result<T, ReferenceError> {
-    let zeros = |values: &Arc<[f32]>| vec![0.0; values.len()];
-    let weights = reference.unit(map).map(zeros).unwrap_or_default();
-    let bias = reference.bias(map).map(zeros);
+    let zeros = |len: usize| vec![0.0; len];
+    let weights = reference.unit(map).map(|unit| zeros(unit.len()));
+    let weights = weights.unwrap_or_default();
+    let bias = reference.bias(map).map(|bias| zeros(bias.len()));
     let weights = reference.replace(map, weights)?;
     let bias = bias.map(|bias| reference.replace_bias(map, bias));
     let bias = bias.transpose()?;

@@ -1,6 +1,8 @@
 //! Every unit in every format: its planes, made when asked for, and its error.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gem_runtime::format::{Codec, Factor, Rounding};
@@ -8,10 +10,11 @@ use gem_runtime::format::{Codec, Factor, Rounding};
 use super::{Reading, UnitInfo};
 use crate::calibrate::{Inputs as Seen, Stats};
 use crate::quantise::factor::Moments;
-use crate::quantise::{Inputs, Planes, quantise};
-use crate::reference::{Reference, ReferenceError};
+use crate::quantise::{Inputs, Planes, Shape, dequantise_rows, quantise};
+use crate::reference::{Reference, ReferenceError, RowSource, UnitWeights};
 
-/// Planes kept in memory; beyond that they are made again.
+/// Planes kept in memory, at least; of a large model half as many bytes as its checkpoint has. Beyond that they are made
+/// again.
 const KEPT_BYTES: usize = 96 << 20;
 
 /// A unit that calibration saw less often than every so many tokens counts as if it had been seen that often.
@@ -59,6 +62,10 @@ pub struct Ladder<'a> {
     method: Method,
     tokens: f64,
     known: BTreeMap<String, Known>,
+    /// Rows that the error of a unit is told from, at most.
+    error_rows: usize,
+    /// Bytes of planes that are kept.
+    kept_bytes: usize,
     made: Mutex<Made>,
 }
 
@@ -143,8 +150,21 @@ impl<'a> Ladder<'a> {
             method,
             tokens: stats.tokens.max(1) as f64,
             known,
+            error_rows: usize::MAX,
+            kept_bytes: units
+                .iter()
+                .map(|unit| unit.shape.weights())
+                .sum::<usize>()
+                .max(KEPT_BYTES),
             made: Mutex::default(),
         }
+    }
+
+    /// Tells errors from so many rows of a unit, evenly spread, where it has more.
+    #[must_use]
+    pub const fn with_error_rows(mut self, rows: usize) -> Self {
+        self.error_rows = rows;
+        self
     }
 
     /// How units are rounded.
@@ -165,9 +185,33 @@ impl<'a> Ladder<'a> {
             return planes.clone();
         }
         drop(made);
-        let weights = self.original(unit);
+        let planes = Arc::new(self.rounded(unit, codec, &self.original(unit), None));
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.bytes + planes.bytes.len() <= self.kept_bytes {
+            made.bytes += planes.bytes.len();
+            made.planes.insert(key, planes.clone());
+        }
+        planes
+    }
+
+    /// Rounds rows of a unit, all of them or a sample.
+    fn rounded(
+        &self,
+        unit: &UnitInfo,
+        codec: Codec,
+        weights: &[f32],
+        sample: Option<&[usize]>,
+    ) -> Planes {
         let known = self.known.get(unit.name());
         let factors: Vec<Factor<'_>>;
+        let sampled: Vec<u8>;
+        let shape = match sample {
+            None => unit.shape.clone(),
+            Some(rows) => Shape {
+                parts: vec![rows.len()],
+                cols: unit.shape.cols,
+            },
+        };
         let inputs = match (self.method, known) {
             (Method::Plain, _) => Inputs::Unknown(Rounding::Plain),
             (_, None) => Inputs::Unknown(Rounding::Search),
@@ -175,18 +219,19 @@ impl<'a> Ladder<'a> {
             (Method::Feedback, Some(known)) => match &known.moments {
                 Some((moments, classes)) => {
                     factors = moments.iter().map(Moments::factor).collect();
+                    let classes = match sample {
+                        Some(rows) if !classes.is_empty() => {
+                            sampled = rows.iter().map(|row| classes[*row]).collect();
+                            &sampled
+                        }
+                        _ => classes,
+                    };
                     Inputs::Factors(&factors, classes)
                 }
                 None => Inputs::Importance(&known.importance),
             },
         };
-        let planes = Arc::new(quantise(weights, &unit.shape, codec, inputs));
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.bytes + planes.bytes.len() <= KEPT_BYTES {
-            made.bytes += planes.bytes.len();
-            made.planes.insert(key, planes.clone());
-        }
-        planes
+        quantise(weights, &shape, codec, inputs)
     }
 
     /// Error of a unit in a format, per token of the text: `tr(ΔW H ΔWᵀ)`.
@@ -198,16 +243,18 @@ impl<'a> Ladder<'a> {
             return *error;
         }
         drop(made);
-        let mut delta = self.planes(unit, codec).weights();
-        let original = self.original(unit);
-        delta.iter_mut().zip(original).for_each(|(a, b)| *a -= b);
-        let error = match self.known.get(unit.name()) {
-            Some(known) => {
-                let read = known.reading.as_ref().map_or(0.0, |r| r.error(&delta));
-                known.seen.error(&delta) * known.scale + read
-            }
-            // Rows of an embedding are read, not multiplied: each row's squared error, all rows alike.
-            None => delta.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>() / self.tokens,
+        let rows = unit.shape.rows();
+        let error = if rows > self.error_rows {
+            let sample: Vec<usize> = (0..self.error_rows)
+                .map(|i| i * rows / self.error_rows)
+                .collect();
+            let original = self.sample(unit, &sample);
+            let rounded = self.rounded(unit, codec, &original, Some(&sample));
+            let share = rows as f64 / self.error_rows as f64;
+            share * self.error_of(unit, rounded.weights(), &original, Some(&sample))
+        } else {
+            let rounded = self.planes(unit, codec).weights();
+            self.error_of(unit, rounded, &self.original(unit), None)
         };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.errors.insert(key, error);
@@ -224,18 +271,71 @@ impl<'a> Ladder<'a> {
         unit: &UnitInfo,
         codec: Codec,
     ) -> Result<(), ReferenceError> {
-        let weights: Arc<[f32]> = self.planes(unit, codec).weights().into();
+        let planes = self.planes(unit, codec);
+        let weights = match self.weights(unit) {
+            Some(UnitWeights::Read(_)) => UnitWeights::Read(planes),
+            _ => planes.weights().into(),
+        };
         for node in &unit.unit.nodes {
             candidate.replace(*node, weights.clone())?;
         }
         Ok(())
     }
 
-    fn original(&self, unit: &UnitInfo) -> &[f32] {
-        let node = unit.unit.nodes[0];
-        self.reference
-            .unit(node)
-            .map_or(&[], |weights| &weights[..])
+    fn weights(&self, unit: &UnitInfo) -> Option<&UnitWeights> {
+        self.reference.unit(unit.unit.nodes[0])
+    }
+
+    fn original(&self, unit: &UnitInfo) -> Cow<'_, [f32]> {
+        let weights = self.weights(unit);
+        weights.map_or_else(Cow::default, UnitWeights::all)
+    }
+
+    /// Some rows of the original.
+    fn sample(&self, unit: &UnitInfo, rows: &[usize]) -> Vec<f32> {
+        let Some(weights) = self.weights(unit) else {
+            return Vec::new();
+        };
+        let of = |row: &usize| weights.rows(*row..row + 1, unit.shape.cols).into_owned();
+        rows.iter().flat_map(of).collect()
+    }
+
+    /// Error of rounded rows, per token of the text.
+    fn error_of(
+        &self,
+        unit: &UnitInfo,
+        rounded: Vec<f32>,
+        original: &[f32],
+        sample: Option<&[usize]>,
+    ) -> f64 {
+        let mut delta = rounded;
+        delta.iter_mut().zip(original).for_each(|(a, b)| *a -= b);
+        match self.known.get(unit.name()) {
+            Some(known) => {
+                let reading = known.reading.as_ref();
+                let read = reading.map_or(0.0, |reading| match sample {
+                    Some(rows) => reading.of_rows(rows).error(&delta),
+                    None => reading.error(&delta),
+                });
+                known.seen.error(&delta) * known.scale + read
+            }
+            // Rows of an embedding are read, not multiplied: each row's squared error, all rows alike.
+            None => delta.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>() / self.tokens,
+        }
+    }
+}
+
+impl RowSource for Planes {
+    fn values(&self) -> usize {
+        self.shape.weights()
+    }
+
+    fn width(&self) -> usize {
+        self.shape.cols
+    }
+
+    fn read_rows(&self, rows: Range<usize>, out: &mut [f32]) {
+        dequantise_rows(&self.bytes, &self.shape, self.codec, rows, out);
     }
 }
 

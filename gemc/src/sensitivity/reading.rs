@@ -48,9 +48,10 @@ impl Reading {
         else {
             return Ok(None);
         };
+        let original = original.all();
         let importance = inputs.importance();
         let planes = quantise(
-            original,
+            &original,
             &unit.shape,
             PROBE,
             Inputs::Importance(&importance),
@@ -82,6 +83,14 @@ impl Reading {
         }
         let cost = rows.cost.iter().map(|f| f * per_square).collect();
         Ok(Some(Self { cost }))
+    }
+
+    /// The same for some of the rows.
+    #[must_use]
+    pub fn of_rows(&self, rows: &[usize]) -> Self {
+        Self {
+            cost: rows.iter().map(|row| self.cost[*row]).collect(),
+        }
     }
 
     /// Cost of errors `[rows, columns]` per token.

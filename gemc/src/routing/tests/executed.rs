@@ -23,7 +23,7 @@ const ROUTED: &[&str] = &[
 
 fn reference(name: &str) -> Reference {
     let loaded = checkpoint(name);
-    Reference::new(&loaded.graph, loaded.checkpoint.weights())
+    loaded.reference()
 }
 
 fn texts() -> Vec<Sequence> {
