@@ -1,9 +1,17 @@
 //! A device as data: what `targets/*.toml` says, checked; `host` picks one by asking the CPU.
 
+mod costs;
+#[cfg(feature = "jit")]
+mod measure;
+
 use std::path::Path;
 
 use gem_runtime::simd::Level;
 use serde::{Deserialize, Serialize};
+
+pub use costs::Costs;
+#[cfg(feature = "jit")]
+pub use measure::{MeasureError, measure};
 
 /// Files of `targets/`, embedded.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -75,6 +83,9 @@ pub struct Target {
     pub row_block: u32,
     /// Vector registers of 16 lanes that a kernel may keep live; bounds `row_block`.
     pub registers: u32,
+    /// What decoding takes, where it is known: `--latency` needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
     /// Where each figure comes from.
     pub provenance: std::collections::BTreeMap<String, String>,
 }
@@ -124,6 +135,9 @@ impl Target {
                 "row_block is {}, allowed are 1 to 8",
                 target.row_block
             )));
+        }
+        if let Some(Err(words)) = target.costs.as_ref().map(Costs::check) {
+            return Err(invalid(words));
         }
         if let Some(unknown) = (target.features.iter()).find(|f| !FEATURES.contains(&f.as_str())) {
             let known = FEATURES.join(", ");
@@ -245,6 +259,53 @@ mod tests {
         for target in foreign {
             assert!(!target.runs_here() && target.rust_triple().is_some());
         }
+    }
+
+    #[test]
+    fn costs_are_complete_and_positive() {
+        let text = Target::all()
+            .into_iter()
+            .find(|target| target.costs.is_some())
+            .and_then(|target| toml::to_string(&target).ok())
+            .unwrap();
+        let good = Target::parse("board.toml", &text).unwrap();
+        let costs = good.costs.clone().unwrap();
+        // The slower of computing and reading counts.
+        let line = |weights, bytes| costs.seconds(weights, bytes, gem_runtime::format::Codec::N4);
+        assert_eq!(
+            line(0, 1 << 30),
+            (1u64 << 30) as f64 / (1e9 * costs.bandwidth)
+        );
+        let computing = 2e-6 * costs.weights["N4"] / f64::from(costs.threads);
+        assert!((line(2_000_000, 1) / computing - 1.0).abs() < 1e-9);
+        for (from, to, says) in [
+            ("N4 = ", "N9 = ", "no N4"),
+            ("N4 = ", "N9 = 1.0\nN4 = ", "N9: formats are"),
+            ("N4 = ", "N4 = -", "N4 is -"),
+            ("bandwidth = ", "bandwidth = 0.0 #", "bandwidth is 0"),
+            ("threads = ", "threads = 9999 #", "allowed are 1 to 1024"),
+            ("bandwidth = ", "bandwith = ", "bandwith"),
+        ] {
+            let bad = text.replacen(from, to, 1);
+            let error = Target::parse("board.toml", &bad).unwrap_err().to_string();
+            assert!(
+                error.contains(says) && error.contains("board.toml"),
+                "{error}"
+            );
+        }
+    }
+
+    #[cfg(feature = "jit")]
+    #[test]
+    fn this_machine_can_be_measured() {
+        let costs = measure(&Target::host(), Some(1)).unwrap();
+        assert_eq!((costs.check(), costs.threads), (Ok(()), 1));
+        let target = Target {
+            costs: Some(costs),
+            ..Target::host()
+        };
+        let text = toml::to_string_pretty(&target).unwrap();
+        assert_eq!(Target::parse("board.toml", &text).unwrap(), target);
     }
 
     #[test]

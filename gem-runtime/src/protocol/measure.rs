@@ -92,7 +92,10 @@ fn sum(bytes: &[u8]) -> usize {
 }
 
 /// Reads memory with all threads, several times.
-pub(super) fn probe(request: &ProbeRequest) -> Result<ProbeResult> {
+///
+/// # Errors
+/// When memory or threads are not to be had, or the number of rounds is out of range.
+pub fn probe(request: &ProbeRequest) -> Result<ProbeResult> {
     if !(1..=MOST_ROUNDS).contains(&request.rounds) {
         let what = format!(
             "rounds is {}; allowed are 1 to {MOST_ROUNDS}",

@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::info::ModelInfo;
 
 pub use client::Client;
+pub use measure::probe;
 pub use routing::RoutingRecord;
 pub use server::{Server, serve};
 

@@ -151,6 +151,7 @@ impl Bench {
         let settings = Settings {
             target: Target::host(),
             budget: Budget::Units(if whole { bytes } else { bytes + pinned }),
+            latency: None,
             method: Method::Feedback,
             effort: Effort::Default,
             overrides: if whole { Vec::new() } else { overrides },

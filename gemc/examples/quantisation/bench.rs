@@ -177,6 +177,7 @@ impl Bench {
         let settings = Settings {
             target: Target::host(),
             budget,
+            latency: None,
             method: Method::Feedback,
             effort,
             overrides: overrides.to_vec(),

@@ -7,7 +7,7 @@ mod predict;
 mod refine;
 pub mod solve;
 
-pub use predict::{Options, Predictor};
+pub use predict::{Options, Predictor, Speed};
 pub use refine::{Refined, measured, refine};
 
 use gem_runtime::format::Codec;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use gem_runtime::format::Codec;
 
-use super::solve::{Choice, solve};
+use super::solve::{Choice, quickest, solve, solve_within};
 use super::{Formats, LADDER};
 use crate::sensitivity::{Ladder, Slopes, UnitInfo, by_group};
+use crate::target::Costs;
 
 /// Formats that a unit may have.
 pub type Options = BTreeMap<String, Vec<Codec>>;
@@ -18,6 +19,19 @@ pub struct Predictor {
     costs: Vec<Vec<(Codec, f64, Choice)>>,
     /// Measured over predicted KL of whole plans.
     pub joint: f64,
+    /// Seconds a token that selections keep to.
+    limit: Option<f64>,
+}
+
+/// How long decoding spends on a unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Speed<'a> {
+    /// Of the device.
+    pub costs: &'a Costs,
+    /// How often a token visits each unit.
+    pub visits: &'a [f64],
+    /// Seconds a token, if there is a limit.
+    pub limit: Option<f64>,
 }
 
 impl Predictor {
@@ -45,28 +59,78 @@ impl Predictor {
                 let error = ladder.error(unit, *codec);
                 let secant = secants.get(&(unit.group.as_str(), *codec));
                 let cost = error * secant.copied().unwrap_or_default();
-                let bytes = unit.shape.bytes(*codec);
-                (*codec, error, Choice { bytes, cost })
+                let choice = Choice {
+                    bytes: unit.shape.bytes(*codec),
+                    cost,
+                    seconds: 0.0,
+                };
+                (*codec, error, choice)
             };
             allowed.iter().map(choice).collect()
         };
         Self {
             costs: units.iter().map(of).collect(),
             joint: 1.0,
+            limit: None,
         }
+    }
+
+    /// Counts time too, and keeps to its limit.
+    #[must_use]
+    pub fn with_speed(mut self, units: &[UnitInfo], speed: &Speed<'_>) -> Self {
+        for ((options, unit), visits) in self.costs.iter_mut().zip(units).zip(speed.visits) {
+            let weights = unit.shape.weights();
+            for (codec, _, choice) in options {
+                choice.seconds = visits * speed.costs.seconds(weights, choice.bytes, *codec);
+            }
+        }
+        self.limit = speed.limit;
+        self
     }
 
     /// The selection of the least predicted cost; `None` when nothing fits.
     #[must_use]
     pub fn best(&self, budget: u64) -> Option<Formats> {
-        let choices: Vec<Vec<Choice>> = self
+        let choices = self.choices();
+        let chosen = match self.limit {
+            Some(limit) => solve_within(&choices, budget, limit)?,
+            None => solve(&choices, budget)?,
+        };
+        Some(self.formats(chosen))
+    }
+
+    /// The selection within a budget that takes the least time; `None` when nothing fits.
+    #[must_use]
+    pub fn quickest(&self, budget: u64) -> Option<Formats> {
+        Some(self.formats(quickest(&self.choices(), budget)?))
+    }
+
+    fn choices(&self) -> Vec<Vec<Choice>> {
+        let of = |options: &Vec<(Codec, f64, Choice)>| {
+            let choices = options.iter().map(|(_, _, choice)| *choice);
+            choices.collect()
+        };
+        self.costs.iter().map(of).collect()
+    }
+
+    fn formats(&self, chosen: Vec<usize>) -> Formats {
+        let formats = self.costs.iter().zip(chosen);
+        formats.map(|(options, index)| options[index].0).collect()
+    }
+
+    /// Seconds that decoding a token spends on the weights of a selection; 0 where the device's costs are not known, and
+    /// for formats that are not allowed.
+    #[must_use]
+    pub fn seconds(&self, formats: &[Codec]) -> f64 {
+        let each = self
             .costs
             .iter()
-            .map(|options| options.iter().map(|(_, _, choice)| *choice).collect())
-            .collect();
-        let chosen = solve(&choices, budget)?;
-        let formats = self.costs.iter().zip(chosen);
-        Some(formats.map(|(options, index)| options[index].0).collect())
+            .zip(formats)
+            .filter_map(|(options, codec)| {
+                let option = options.iter().find(|(c, _, _)| c == codec);
+                option.map(|(_, _, choice)| choice.seconds)
+            });
+        each.sum()
     }
 
     /// Bytes of the smallest and of the largest selection.

@@ -8,6 +8,8 @@ pub struct Choice {
     pub bytes: u64,
     /// KL it is predicted to add, nats per token.
     pub cost: f64,
+    /// Seconds that decoding a token spends on it.
+    pub seconds: f64,
 }
 
 /// Steps the budget is divided into; an option's bytes are rounded up to whole steps.
@@ -52,12 +54,129 @@ pub fn solve(units: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
     Some(chosen)
 }
 
+/// Halvings of the price of a second.
+const HALVINGS: usize = 24;
+
+/// The cheapest selection that fits and takes no longer than `limit` seconds, but for what a price of time cannot tell
+/// apart: costs and seconds times a price are minimised together, the lowest price that keeps to the limit. `None` when
+/// none keeps to both.
+#[must_use]
+pub fn solve_within(units: &[Vec<Choice>], budget: u64, limit: f64) -> Option<Vec<usize>> {
+    let seconds = |chosen: &[usize]| -> f64 {
+        let each = units.iter().zip(chosen);
+        each.map(|(unit, index)| unit[*index].seconds).sum()
+    };
+    let priced = |price: f64| {
+        let choice = |choice: &Choice| Choice {
+            cost: choice.cost + price * choice.seconds,
+            ..*choice
+        };
+        let priced: Vec<Vec<Choice>> = units
+            .iter()
+            .map(|unit| unit.iter().map(choice).collect())
+            .collect();
+        solve(&priced, budget)
+    };
+    let free = priced(0.0)?;
+    if seconds(&free) <= limit {
+        return Some(free);
+    }
+    let quickest = quickest(units, budget)?;
+    if seconds(&quickest) > limit {
+        return None;
+    }
+    // Between a price that is too low and one at which time is all that counts.
+    let dearest = |unit: &Vec<Choice>| unit.iter().map(|c| c.cost).fold(0.0, f64::max);
+    let whole: f64 = units.iter().map(dearest).sum();
+    let (mut low, mut high) = (0.0, 1e6 * whole / limit);
+    let mut best = quickest;
+    for _ in 0..2 * HALVINGS {
+        // Prices span many powers of ten: between two of them their geometric mean is the middle.
+        let floor: f64 = if low > 0.0 { low } else { high * 1e-12 };
+        let price = (floor * high).sqrt();
+        let chosen = priced(price)?;
+        if seconds(&chosen) <= limit {
+            (best, high) = (chosen, price);
+        } else {
+            low = price;
+        }
+    }
+    Some(best)
+}
+
+/// The selection that fits and takes the least time.
+#[must_use]
+pub fn quickest(units: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
+    let choice = |choice: &Choice| Choice {
+        cost: choice.seconds,
+        ..*choice
+    };
+    let timed: Vec<Vec<Choice>> = units
+        .iter()
+        .map(|unit| unit.iter().map(choice).collect())
+        .collect();
+    solve(&timed, budget)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn choice(bytes: u64, cost: f64) -> Choice {
-        Choice { bytes, cost }
+        let seconds = 0.0;
+        Choice {
+            bytes,
+            cost,
+            seconds,
+        }
+    }
+
+    #[test]
+    fn keeps_to_both_limits() {
+        // What has fewer bytes need not be quicker.
+        let timed = |bytes, cost, seconds| Choice {
+            bytes,
+            cost,
+            seconds,
+        };
+        let units = vec![
+            vec![
+                timed(10, 9.0, 4.0),
+                timed(20, 3.0, 2.0),
+                timed(40, 0.0, 5.0),
+            ],
+            vec![timed(7, 5.0, 1.0), timed(9, 1.0, 3.0)],
+            vec![
+                timed(100, 2.0, 9.0),
+                timed(130, 1.5, 1.0),
+                timed(150, 0.1, 2.0),
+            ],
+        ];
+        let sum = |chosen: &[usize], f: fn(&Choice) -> f64| -> f64 {
+            units.iter().zip(chosen).map(|(u, c)| f(&u[*c])).sum()
+        };
+        for budget in [116, 120, 150, 160, 170, 199, 300] {
+            for limit in [0.5, 3.9, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0, 20.0] {
+                let fits = |chosen: &[usize]| {
+                    sum(chosen, |c| c.bytes as f64) <= budget as f64
+                        && sum(chosen, |c| c.seconds) <= limit
+                };
+                let every = (0..18).map(|i| vec![i % 3, i / 3 % 2, i / 6]);
+                let least = every
+                    .filter(|chosen| fits(chosen))
+                    .map(|c| sum(&c, |c| c.cost));
+                let least = least.min_by(f64::total_cmp);
+                let found = solve_within(&units, budget, limit);
+                assert_eq!(found.is_none(), least.is_none(), "{budget} {limit}");
+                if let (Some(found), Some(least)) = (found, least) {
+                    assert!(fits(&found), "{budget} {limit}: {found:?}");
+                    // Of three units a price cannot have everything.
+                    let cost = sum(&found, |c| c.cost);
+                    assert!(cost <= least + 5.0, "{budget} {limit}: {cost} {least}");
+                }
+            }
+        }
+        assert_eq!(solve_within(&[], 0, 0.0), Some(vec![]));
     }
 
     fn bytes(units: &[Vec<Choice>], chosen: &[usize]) -> u64 {

@@ -35,17 +35,15 @@ pub struct Plan {
     checkpoint: PathBuf,
     #[command(flatten)]
     device: Device,
-    /// Mean bits per quantised weight
-    #[arg(
-        long,
-        value_name = "B",
-        conflicts_with = "size",
-        default_value = "4.25"
-    )]
-    bits: f64,
+    /// Mean bits per quantised weight; 4.25 unless there is another limit
+    #[arg(long, value_name = "B", conflicts_with = "size")]
+    bits: Option<f64>,
     /// Bytes of everything that kernels read; K, M and G are taken for thousands
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     size: Option<u64>,
+    /// Milliseconds that decoding a token may spend on weights, by the target's costs
+    #[arg(long, value_name = "MS")]
+    latency: Option<f64>,
     /// Folder of calibration text, <domain>.jsonl; the checkpoint's own unless given
     #[arg(long, value_name = "DIR")]
     calib: Option<PathBuf>,
@@ -133,6 +131,8 @@ struct Planned {
     unit_bytes: u64,
     predicted_kl: f64,
     measured_kl: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_ms: Option<f64>,
     formats: Vec<(&'static str, u64)>,
     domains: Vec<(String, f64)>,
     starved: Vec<String>,
@@ -154,6 +154,9 @@ impl fmt::Display for Planned {
         }
         if let Some(kl) = self.measured_kl {
             writeln!(f, "  KL {kl:.6} on texts set aside, routing forced")?;
+        }
+        if let Some(ms) = self.predicted_ms {
+            writeln!(f, "  a token's weights take {ms:.4} ms, predicted")?;
         }
         let worst = self.domains.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((domain, kl)) = worst {
@@ -196,6 +199,7 @@ impl Run for Plan {
             unit_bytes: made.file.unit_bytes,
             predicted_kl: made.file.predicted_kl,
             measured_kl: made.file.measured_kl,
+            predicted_ms: made.file.predicted_ms,
             formats: planner::shares(&made.file),
             domains: made.domains,
             starved: made.starved,
@@ -210,7 +214,14 @@ impl Plan {
     fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings {
             target: self.device.find()?,
-            budget: self.size.map_or(Budget::Bits(self.bits), Budget::Size),
+            budget: match (self.size, self.bits) {
+                (Some(size), _) => Budget::Size(size),
+                (None, Some(bits)) => Budget::Bits(bits),
+                // The largest format's: time alone is the limit.
+                (None, None) if self.latency.is_some() => Budget::Bits(8.25),
+                (None, None) => Budget::Bits(4.25),
+            },
+            latency: self.latency.map(|ms| 1e-3 * ms),
             method: match (self.rounding, self.effort) {
                 (Some(Rounding::Plain), _) => Method::Plain,
                 (Some(Rounding::Search), _) | (None, EffortName::Low) => Method::Search,

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Failure, Outcome, Run, Ui};
-use crate::target::Target;
+use crate::progress::Progress as _;
+use crate::target::{self, Costs, Target};
 
 /// Show the targets that are built in, or everything about one
 #[derive(clap::Args, Debug)]
@@ -13,6 +14,12 @@ pub struct Targets {
     /// Name of a target, `host`, or the path of a target file
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Measure what decoding takes on this machine, and show the target with that: what `gemc plan --latency` needs
+    #[arg(long, requires = "name")]
+    measure: bool,
+    /// Threads to measure with; as many as the machine runs at once unless given
+    #[arg(long, value_name = "N", requires = "measure")]
+    threads: Option<u32>,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
@@ -45,10 +52,34 @@ impl fmt::Display for One {
     }
 }
 
+impl Targets {
+    fn measured(&self, target: &Target, ui: &Ui) -> Result<Costs, Failure> {
+        let missing = target.missing_here();
+        if !target.is_native() || !missing.is_empty() {
+            let lacks = match missing.is_empty() {
+                true => "it is for another machine".to_owned(),
+                false => format!("this machine lacks {}", missing.join(", ")),
+            };
+            let words = format!("--measure: {} does not run here: {lacks}", target.name);
+            return Err(Failure::Input(words.into()));
+        }
+        ui.start("measuring this machine", 0);
+        target::measure(target, self.threads).map_err(|e| Failure::Input(Box::new(e)))
+    }
+}
+
 impl Run for Targets {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         match &self.name {
-            Some(name) => ui.result(self.json, &One(Target::find(name)?))?,
+            Some(name) => {
+                let mut target = Target::find(name)?;
+                if self.measure {
+                    target.costs = Some(self.measured(&target, ui)?);
+                    let how = "measured by `gemc targets --measure`".to_owned();
+                    target.provenance.insert("costs".to_owned(), how);
+                }
+                ui.result(self.json, &One(target))?;
+            }
             None => ui.result(self.json, &List(Target::all()))?,
         }
         Ok(Outcome::Done)

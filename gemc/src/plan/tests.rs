@@ -11,6 +11,7 @@ fn plan() -> PlanFile {
         rounding: "feedback".to_owned(),
         bits_per_weight: 3.25,
         unit_bytes: 1000,
+        predicted_ms: None,
         predicted_kl: 1.25e-3,
         measured_kl: Some(0.1),
         overrides: vec![Override {

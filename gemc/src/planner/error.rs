@@ -25,6 +25,28 @@ pub enum PlannerError {
         /// The nearest that can be had.
         smallest: u64,
     },
+    /// Nothing is known of the target's speed.
+    #[error(
+        "--latency: nothing is known of the speed of target {target}; run `gemc targets host --measure` on the device and give \
+         what it prints as the target's file"
+    )]
+    NoCosts {
+        /// Its name.
+        target: String,
+    },
+    /// No time.
+    #[error("--latency: {0} ms; allowed are numbers above 0")]
+    Latency(f64),
+    /// Too little time.
+    #[error(
+        "--latency {asked} ms: no plan of this size is that quick; the quickest takes {quickest:.4} ms"
+    )]
+    Slow {
+        /// Milliseconds asked for.
+        asked: f64,
+        /// The nearest that can be had.
+        quickest: f64,
+    },
     /// An exception.
     #[error("--override: {0}")]
     Override(String),

@@ -21,7 +21,7 @@ pub use error::PlannerError;
 pub use page::page;
 pub use settings::{Budget, Effort, Settings, Texts, Without};
 
-use crate::assign::{self, LADDER, Options, Predictor, Refined, refine};
+use crate::assign::{self, LADDER, Options, Predictor, Refined, Speed, refine};
 use crate::calibrate::{self, Gather};
 use crate::pipeline::Loaded;
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
@@ -70,6 +70,7 @@ pub fn make(
     let budget = settings.budget.bytes(loaded, &units, &settings.target)?;
     let options = options(&units, &settings.overrides)?;
     settings.check(&units, &options, budget)?;
+    settings.check_latency()?;
     let reference = loaded.reference();
     let gather = match settings.method {
         Method::Feedback => Gather::Moments,
@@ -78,6 +79,7 @@ pub fn make(
     let fit = texts.fit(settings.effort);
     let stats = calibrate::run(&reference, &fit, gather, seen, progress)?;
     let starved = starved::check(&units, &stats)?;
+    let visits: Vec<f64> = units.iter().map(|unit| visits(unit, &stats)).collect();
     let judged = texts.search(settings.effort);
     let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
     let reading = Reading::measure(&reference, &units, &stats, &judge)?;
@@ -93,6 +95,15 @@ pub fn make(
     let probes = settings.effort.probes();
     let slopes = sensitivity::measure(&reference, &units, &ladder, &judge, probes, progress)?;
     let mut predictor = Predictor::new(&units, &ladder, &slopes, &options);
+    if let Some(costs) = &settings.target.costs {
+        let speed = Speed {
+            costs,
+            visits: &visits,
+            limit: settings.latency,
+        };
+        predictor = predictor.with_speed(&units, &speed);
+        settings.check_speed(&predictor, budget)?;
+    }
     let work = Work {
         reference: &reference,
         units: &units,
@@ -112,6 +123,15 @@ pub fn make(
         predictor,
         trials: found.trials,
     })
+}
+
+/// How often a token of the calibration text visits a unit; of an embedding that is only read, it reads a row.
+fn visits(unit: &UnitInfo, stats: &calibrate::Stats) -> f64 {
+    match stats.unit(unit.name()) {
+        Some(seen) => seen.rows() as f64 / stats.tokens.max(1) as f64,
+        None if unit.module.is_some() => 0.0,
+        None => 1.0 / unit.shape.rows().max(1) as f64,
+    }
 }
 
 /// Formats that units may have: exceptions fix one.
@@ -259,6 +279,11 @@ impl Work<'_> {
             rounding: settings.method.name().to_owned(),
             bits_per_weight: bits / weights.max(1) as f64,
             unit_bytes: assign::bytes(self.units, &found.formats),
+            predicted_ms: settings
+                .target
+                .costs
+                .as_ref()
+                .map(|_| 1e3 * predictor.seconds(&found.formats)),
             predicted_kl: predictor.kl(&found.formats),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
             overrides: Vec::new(),

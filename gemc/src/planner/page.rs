@@ -108,13 +108,16 @@ fn slopes(made: &Made) -> Vec<SlopeRow> {
 
 /// Predicted KL of the best plan at many sizes, and of uniform formats.
 fn frontier(made: &Made) -> Vec<FrontierPoint> {
+    let file = &made.file;
     let point =
         |series: &str, label: String, formats: &[gem_runtime::format::Codec]| FrontierPoint {
             series: series.to_owned(),
             label,
             bytes: bytes(&made.units, formats),
             kl: made.predictor.kl(formats),
-            latency_ms: None,
+            latency_ms: file
+                .predicted_ms
+                .map(|_| 1e3 * made.predictor.seconds(formats)),
             chosen: false,
         };
     let mut points = Vec::new();
@@ -141,7 +144,7 @@ fn frontier(made: &Made) -> Vec<FrontierPoint> {
         label: "this plan".to_owned(),
         bytes: made.file.unit_bytes,
         kl: made.file.measured_kl.unwrap_or(made.file.predicted_kl),
-        latency_ms: None,
+        latency_ms: file.predicted_ms,
         chosen: true,
     });
     points

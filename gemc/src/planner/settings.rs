@@ -3,7 +3,7 @@
 use gem_runtime::format::Codec;
 
 use super::{PlannerError, digest};
-use crate::assign::{LADDER, Options, budget_of_bits, bytes};
+use crate::assign::{LADDER, Options, Predictor, budget_of_bits, bytes};
 use crate::pipeline::{self, Loaded};
 use crate::plan::BitPlan;
 use crate::plan::file::Override;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub target: Target,
     /// How small.
     pub budget: Budget,
+    /// Seconds that decoding a token may spend on weights, at most.
+    pub latency: Option<f64>,
     /// How weights are rounded.
     pub method: Method,
     /// How long it may take.
@@ -182,6 +184,38 @@ impl Budget {
 }
 
 impl Settings {
+    /// Whether a limit of time makes sense for the target.
+    pub(super) fn check_latency(&self) -> Result<(), PlannerError> {
+        let Some(limit) = self.latency else {
+            return Ok(());
+        };
+        if !(limit.is_finite() && limit > 0.0) {
+            return Err(PlannerError::Latency(1e3 * limit));
+        }
+        match self.target.costs {
+            Some(_) => Ok(()),
+            None => Err(PlannerError::NoCosts {
+                target: self.target.name.clone(),
+            }),
+        }
+    }
+
+    /// Whether a selection keeps to budget and time.
+    pub(super) fn check_speed(
+        &self,
+        predictor: &Predictor,
+        budget: u64,
+    ) -> Result<(), PlannerError> {
+        let quickest = predictor.quickest(budget).map(|f| predictor.seconds(&f));
+        match (self.latency, quickest) {
+            (Some(limit), Some(quickest)) if quickest > limit => Err(PlannerError::Slow {
+                asked: 1e3 * limit,
+                quickest: 1e3 * quickest,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether any selection of formats keeps to the budget.
     pub(super) fn check(
         &self,

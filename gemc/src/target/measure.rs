@@ -1,0 +1,162 @@
+//! This machine -> the costs of a target that it runs: a product of every format as machine code, and a pass over memory.
+
+use std::collections::BTreeMap;
+use std::ptr;
+use std::time::Instant;
+
+use gem_runtime::abi::{Ctx, Part, Program as _, Row};
+use gem_runtime::format::{ALIGN, BLOCK, Codec, PackedSize};
+use gem_runtime::memory::Buffer;
+use gem_runtime::protocol::{ProbeRequest, probe};
+
+use super::{Costs, Target};
+use crate::emit::cranelift::Effort;
+use crate::jit::{JitError, JitProgram};
+use crate::kernel::verify::verify;
+use crate::kernel::{KernelId, Phase, Program, ProgramShape, TableEntry, Units};
+use crate::lower::kernels::matmul::{Epilogue, Matmul, Rows};
+
+/// Rows in tiles and columns of the matrix that is measured: small enough for a core's own cache in every format.
+const TILES: usize = 16;
+const COLUMNS: usize = 1024;
+
+/// The best of so many times counts.
+const TIMES: usize = 40;
+
+/// Products of one time, so that the clock's steps do not show.
+const PRODUCTS: usize = 20;
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// Machine code.
+    #[error(transparent)]
+    Jit(#[from] JitError),
+    /// Memory or threads.
+    #[error(transparent)]
+    Runtime(#[from] gem_runtime::Error),
+    /// A fault of gemc.
+    #[error("internal fault, please report: a kernel failed verification: {0}")]
+    Kernel(String),
+}
+
+/// Measures this machine; products are those of the target, which must run here. Takes seconds.
+///
+/// # Errors
+/// When machine code cannot be made, or memory or threads are not to be had.
+pub fn measure(target: &Target, threads: Option<u32>) -> Result<Costs, MeasureError> {
+    let found = probe(&ProbeRequest {
+        threads,
+        ..ProbeRequest::default()
+    })?;
+    let mut weights = BTreeMap::new();
+    for &codec in Codec::ALL {
+        let seconds = product(codec, target)?;
+        let count = (TILES * 16 * COLUMNS) as f64;
+        weights.insert(codec.name().to_owned(), round(seconds * 1e12 / count));
+    }
+    Ok(Costs {
+        threads: found.threads,
+        bandwidth: round(found.bytes_per_second / 1e9),
+        weights,
+    })
+}
+
+/// Three digits: more would say more than was measured.
+fn round(x: f64) -> f64 {
+    let digits = 10f64.powi(2 - x.log10().floor() as i32);
+    (x * digits).round() / digits
+}
+
+/// Seconds of the product of one row with a matrix in the cache, on one thread.
+fn product(codec: Codec, target: &Target) -> Result<f64, MeasureError> {
+    let matmul = Matmul {
+        codec,
+        tiles: TILES,
+        cols: COLUMNS,
+        bias: false,
+        rows: Rows::All,
+        input_rows: 1,
+        output_rows: 1,
+        epilogue: Epilogue::Store,
+        act_name: "",
+    };
+    let kernel = matmul.kernel(target.dot, target.row_block);
+    let size = PackedSize::new(codec, TILES * 16, COLUMNS);
+    let blocks = COLUMNS / BLOCK;
+    // Codes, scales and sums of the row, then what it is multiplied to.
+    let buffers = [COLUMNS, 4 * blocks, 4 * blocks, 4 * TILES * 16];
+    let mut at = 0;
+    let places = buffers.map(|bytes| {
+        let place = (at / ALIGN) as u32;
+        at = (at + bytes).next_multiple_of(ALIGN);
+        place
+    });
+    let planes = [0, size.scales_offset, size.row_scales_offset];
+    let planes = planes.map(|at| (at / ALIGN) as u32);
+    let entry = TableEntry {
+        kernel: KernelId(0),
+        args: [&planes[..], &places[..]].concat(),
+    };
+    let program = Program {
+        shape: ProgramShape {
+            arena_bytes: at as u32,
+            kv_bytes_per_position: 0,
+            max_rows: 1,
+            max_outputs: 1,
+            logits: 0,
+            logits_stride: 0,
+            weight_bytes: size.bytes as u64,
+        },
+        functions: Vec::new(),
+        kernels: vec![kernel],
+        tables: Vec::new(),
+        body: vec![Phase {
+            entry,
+            units: Units::Fixed(matmul.units()),
+            doc: String::new(),
+        }],
+        head: Vec::new(),
+        taps: Vec::new(),
+    };
+    let verified = verify(program).map_err(|e| MeasureError::Kernel(format!("{e:?}")))?;
+    let jit = JitProgram::with_effort(&verified, Effort::High)?;
+    best_time(&jit, matmul.units())
+}
+
+/// Seconds of the only phase of a program, at best.
+fn best_time(jit: &JitProgram, units: u32) -> Result<f64, MeasureError> {
+    let shape = *jit.shape();
+    let weights = Buffer::zeroed(shape.weight_bytes)?;
+    let mut arena = Buffer::zeroed(u64::from(shape.arena_bytes))?;
+    let row = Row {
+        token: 0,
+        slot: 0,
+        position: 0,
+        visible: 1,
+    };
+    let ctx = Ctx {
+        weights: weights.as_slice().as_ptr(),
+        arena: arena.as_mut_slice().as_mut_ptr(),
+        kv: ptr::null(),
+        rows: &raw const row,
+        outputs: ptr::null(),
+        tables: ptr::null(),
+        n_rows: 1,
+        n_slots: 0,
+        n_outputs: 0,
+        context: 1,
+    };
+    let mut best = f64::INFINITY;
+    for _ in 0..TIMES {
+        let start = Instant::now();
+        for _ in 0..PRODUCTS {
+            // SAFETY: the context has weights and arena of the program's shape and its one row, which outlive this; the
+            // program has no slots, outputs and tables, and units of its one phase run once.
+            unsafe { jit.run(Part::Body, 0, &ctx, 0, units) };
+        }
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    // A clock that does not advance must not give zero.
+    Ok(best.max(1e-9) / PRODUCTS as f64)
+}
