@@ -29,6 +29,8 @@ struct Explained {
     unit_bytes: u64,
     predicted_kl: f64,
     measured_kl: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_ms: Option<f64>,
     units: Vec<PlanUnit>,
 }
 
@@ -42,6 +44,9 @@ impl fmt::Display for Explained {
         match self.measured_kl {
             Some(kl) => writeln!(f, ", measured {kl:.6}")?,
             None => writeln!(f)?,
+        }
+        if let Some(ms) = self.predicted_ms {
+            writeln!(f, "a token's weights take {ms:.4} ms, predicted")?;
         }
         let width = self.units.iter().map(|u| u.name.len()).max().unwrap_or(0);
         for unit in &self.units {
@@ -84,6 +89,7 @@ impl Run for Explain {
             unit_bytes: plan.unit_bytes,
             predicted_kl: plan.predicted_kl,
             measured_kl: plan.measured_kl,
+            predicted_ms: plan.predicted_ms,
             units,
         };
         ui.result(self.json, &explained)?;
