@@ -207,8 +207,9 @@ fn slow_target() -> Target {
     Target {
         costs: Some(Costs {
             threads: 1,
-            bandwidth: 1000.0,
+            bandwidth: 1e9,
             weights: speeds.map(|(name, ns)| (name.to_owned(), ns)).into(),
+            batch: speeds.map(|(name, ns)| (name.to_owned(), 0.5 * ns)).into(),
         }),
         ..Target::host()
     }
@@ -278,6 +279,17 @@ fn plans_keep_to_a_time() {
     );
     let words = refused(&timed(8.25, Some(-1.0)));
     assert!(words.contains("allowed are numbers above 0"), "{words}");
+    // A classifier's time is that of a text.
+    let classifier = load("cls-some-5mlp-top3-none-flagscar");
+    let made = make(&classifier, &timed(8.25, None));
+    let all: usize = made.units.iter().map(|u| u.shape.weights()).sum();
+    let most = 128.0 * all as f64 * 2.0 * 1e-9;
+    assert!(
+        0.05 * most < ms(&made) && ms(&made) < most,
+        "{} {most}",
+        ms(&made)
+    );
+
     let unknown = Settings {
         target: Target::find("aarch64").expect("it is embedded"),
         ..timed(8.25, Some(1.0))

@@ -271,13 +271,22 @@ mod tests {
         let good = Target::parse("board.toml", &text).unwrap();
         let costs = good.costs.clone().unwrap();
         // The slower of computing and reading counts.
-        let line = |weights, bytes| costs.seconds(weights, bytes, gem_runtime::format::Codec::N4);
+        let time =
+            |size, rows, visits| costs.seconds(size, gem_runtime::format::Codec::N4, rows, visits);
+        let line = |weights, bytes| time((weights, bytes), 1, 1.0);
         assert_eq!(
             line(0, 1 << 30),
             (1u64 << 30) as f64 / (1e9 * costs.bandwidth)
         );
         let computing = 2e-6 * costs.weights["N4"] / f64::from(costs.threads);
         assert!((line(2_000_000, 1) / computing - 1.0).abs() < 1e-9);
+        // Half of the tokens visit: half of the time; of many tokens all of the matrix is read.
+        assert!((time((2_000_000, 1), 1, 0.5) / computing - 0.5).abs() < 1e-9);
+        assert!((time((0, 1 << 30), 1, 0.5) / line(0, 1 << 30) - 0.5).abs() < 1e-9);
+        assert!(time((0, 1 << 30), 100, 0.5) > 0.999 * line(0, 1 << 30));
+        let batch = 2e-4 * costs.batch["N4"] / f64::from(costs.threads);
+        assert!((time((2_000_000, 1), 100, 1.0) / batch - 1.0).abs() < 1e-9);
+        assert_eq!(time((2_000_000, 1 << 30), 1, 0.0), 0.0);
         for (from, to, says) in [
             ("N4 = ", "N9 = ", "no N4"),
             ("N4 = ", "N9 = 1.0\nN4 = ", "N9: formats are"),

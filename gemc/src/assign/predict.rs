@@ -19,18 +19,24 @@ pub struct Predictor {
     costs: Vec<Vec<(Codec, f64, Choice)>>,
     /// Measured over predicted KL of whole plans.
     pub joint: f64,
-    /// Seconds a token that selections keep to.
+    /// Seconds that do not depend on formats.
+    fixed: f64,
+    /// Seconds that selections keep to.
     limit: Option<f64>,
 }
 
-/// How long decoding spends on a unit.
+/// How long a run takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Speed<'a> {
     /// Of the device.
     pub costs: &'a Costs,
     /// How often a token visits each unit.
     pub visits: &'a [f64],
-    /// Seconds a token, if there is a limit.
+    /// Tokens of the run.
+    pub rows: u32,
+    /// Seconds for what does not depend on formats.
+    pub fixed: f64,
+    /// Seconds of all, if there is a limit.
     pub limit: Option<f64>,
 }
 
@@ -71,6 +77,7 @@ impl Predictor {
         Self {
             costs: units.iter().map(of).collect(),
             joint: 1.0,
+            fixed: 0.0,
             limit: None,
         }
     }
@@ -81,9 +88,11 @@ impl Predictor {
         for ((options, unit), visits) in self.costs.iter_mut().zip(units).zip(speed.visits) {
             let weights = unit.shape.weights();
             for (codec, _, choice) in options {
-                choice.seconds = visits * speed.costs.seconds(weights, choice.bytes, *codec);
+                let size = (weights, choice.bytes);
+                choice.seconds = speed.costs.seconds(size, *codec, speed.rows, *visits);
             }
         }
+        self.fixed = speed.fixed;
         self.limit = speed.limit;
         self
     }
@@ -93,7 +102,7 @@ impl Predictor {
     pub fn best(&self, budget: u64) -> Option<Formats> {
         let choices = self.choices();
         let chosen = match self.limit {
-            Some(limit) => solve_within(&choices, budget, limit)?,
+            Some(limit) => solve_within(&choices, budget, limit - self.fixed)?,
             None => solve(&choices, budget)?,
         };
         Some(self.formats(chosen))
@@ -118,8 +127,7 @@ impl Predictor {
         formats.map(|(options, index)| options[index].0).collect()
     }
 
-    /// Seconds that decoding a token spends on the weights of a selection; 0 where the device's costs are not known, and
-    /// for formats that are not allowed.
+    /// Seconds of the run with a selection; 0 where the device's costs are not known. Formats that are not allowed take none.
     #[must_use]
     pub fn seconds(&self, formats: &[Codec]) -> f64 {
         let each = self
@@ -130,7 +138,7 @@ impl Predictor {
                 let option = options.iter().find(|(c, _, _)| c == codec);
                 option.map(|(_, _, choice)| choice.seconds)
             });
-        each.sum()
+        self.fixed + each.sum::<f64>()
     }
 
     /// Bytes of the smallest and of the largest selection.

@@ -46,7 +46,7 @@ impl fmt::Display for Explained {
             None => writeln!(f)?,
         }
         if let Some(ms) = self.predicted_ms {
-            writeln!(f, "a token's weights take {ms:.4} ms, predicted")?;
+            writeln!(f, "{ms:.4} ms a token or text, predicted")?;
         }
         let width = self.units.iter().map(|u| u.name.len()).max().unwrap_or(0);
         for unit in &self.units {

@@ -41,7 +41,7 @@ pub struct Plan {
     /// Bytes of everything that kernels read; K, M and G are taken for thousands
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     size: Option<u64>,
-    /// Milliseconds that decoding a token may spend on weights, by the target's costs
+    /// Milliseconds for a token decoded at position 512, or for classifying 128 tokens, predicted by the target's costs
     #[arg(long, value_name = "MS")]
     latency: Option<f64>,
     /// Folder of calibration text, <domain>.jsonl; the checkpoint's own unless given
@@ -156,7 +156,7 @@ impl fmt::Display for Planned {
             writeln!(f, "  KL {kl:.6} on texts set aside, routing forced")?;
         }
         if let Some(ms) = self.predicted_ms {
-            writeln!(f, "  a token's weights take {ms:.4} ms, predicted")?;
+            writeln!(f, "  {ms:.4} ms a token or text, predicted")?;
         }
         let worst = self.domains.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((domain, kl)) = worst {

@@ -72,7 +72,8 @@ pub struct PlanFile {
     pub bits_per_weight: f64,
     /// What kernels read of quantised units.
     pub unit_bytes: u64,
-    /// Milliseconds that decoding a token is predicted to spend on the units, where the target's costs are known.
+    /// Predicted milliseconds of a token decoded at position 512, or of the classification of 128 tokens, where the
+    /// target's costs are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_ms: Option<f64>,
     /// Predicted KL in nats per token, the reference's routing forced.

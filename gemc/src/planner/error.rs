@@ -35,11 +35,11 @@ pub enum PlannerError {
         target: String,
     },
     /// No time.
-    #[error("--latency: {0} ms; allowed are numbers above 0")]
+    #[error("--latency: {0:.4} ms; allowed are numbers above 0")]
     Latency(f64),
     /// Too little time.
     #[error(
-        "--latency {asked} ms: no plan of this size is that quick; the quickest takes {quickest:.4} ms"
+        "--latency {asked:.4} ms: no plan of this size is that quick; the quickest takes {quickest:.4} ms"
     )]
     Slow {
         /// Milliseconds asked for.

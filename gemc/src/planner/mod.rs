@@ -23,6 +23,7 @@ pub use settings::{Budget, Effort, Settings, Texts, Without};
 
 use crate::assign::{self, LADDER, Options, Predictor, Refined, Speed, refine};
 use crate::calibrate::{self, Gather};
+use crate::graph::Task;
 use crate::pipeline::Loaded;
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
@@ -99,6 +100,8 @@ pub fn make(
         let speed = Speed {
             costs,
             visits: &visits,
+            rows: rows(loaded),
+            fixed: settings.fixed(loaded, costs)?,
             limit: settings.latency,
         };
         predictor = predictor.with_speed(&units, &speed);
@@ -123,6 +126,15 @@ pub fn make(
         predictor,
         trials: found.trials,
     })
+}
+
+/// Tokens of the run whose time is predicted: one that is decoded, or a text that is classified.
+fn rows(loaded: &Loaded) -> u32 {
+    const CLASSIFIED: u32 = 128;
+    match loaded.graph.facts().task {
+        Task::CausalLm => 1,
+        Task::SequenceClassification => CLASSIFIED,
+    }
 }
 
 /// How often a token of the calibration text visits a unit; of an embedding that is only read, it reads a row.

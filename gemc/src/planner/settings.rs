@@ -4,11 +4,12 @@ use gem_runtime::format::Codec;
 
 use super::{PlannerError, digest};
 use crate::assign::{LADDER, Options, Predictor, budget_of_bits, bytes};
+use crate::graph::Task;
 use crate::pipeline::{self, Loaded};
 use crate::plan::BitPlan;
 use crate::plan::file::Override;
 use crate::sensitivity::{Method, UnitInfo};
-use crate::target::Target;
+use crate::target::{Costs, Target};
 use crate::verify::{Sequence, windows};
 
 /// What a plan is to keep to.
@@ -40,7 +41,7 @@ pub struct Settings {
     pub target: Target,
     /// How small.
     pub budget: Budget,
-    /// Seconds that decoding a token may spend on weights, at most.
+    /// Seconds of a token decoded at position 512, or of the classification of 128 tokens, at most.
     pub latency: Option<f64>,
     /// How weights are rounded.
     pub method: Method,
@@ -198,6 +199,20 @@ impl Settings {
                 target: self.target.name.clone(),
             }),
         }
+    }
+
+    /// Seconds for reading keys and values of 512 positions, or of as many as there can be; a text that is classified keeps
+    /// none.
+    pub(super) fn fixed(&self, loaded: &Loaded, costs: &Costs) -> Result<f64, PlannerError> {
+        const POSITIONS: u64 = 512;
+        let plan = BitPlan::uniform(&loaded.graph, LADDER[0]);
+        let compiled = pipeline::compile(&loaded.graph, &plan, &self.target)?;
+        let each = compiled.program.program().shape.kv_bytes_per_position;
+        let positions = POSITIONS.min(loaded.graph.facts().max_positions as u64);
+        Ok(match loaded.graph.facts().task {
+            Task::CausalLm => costs.reading(u64::from(each) * positions),
+            Task::SequenceClassification => 0.0,
+        })
     }
 
     /// Whether a selection keeps to budget and time.

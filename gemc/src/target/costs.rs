@@ -1,30 +1,51 @@
-//! What decoding takes on a device, as its target file says -> the time that weights take.
+//! What products take on a device, as its target file says -> the time of a unit.
 
 use std::collections::BTreeMap;
 
 use gem_runtime::format::Codec;
 use serde::{Deserialize, Serialize};
 
-/// What weights cost when one token is decoded.
+/// What weights cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Costs {
-    /// Threads that decode.
+    /// Threads that compute.
     pub threads: u32,
     /// GB/s that they read together from memory.
     pub bandwidth: f64,
-    /// Nanoseconds that one of them takes for a thousand weights in its cache, by format.
+    /// Nanoseconds that one of them takes for a thousand weights in its cache and one row, by format.
     pub weights: BTreeMap<String, f64>,
+    /// The same per row of many.
+    pub batch: BTreeMap<String, f64>,
 }
 
 impl Costs {
-    /// Seconds for a matrix that is read once: its bytes come while the weights before them are computed, so the slower of
-    /// both counts.
+    /// Seconds for a matrix of so many weights and bytes that each of `rows` rows visits with a probability: bytes come while
+    /// the weights before them are computed, so the slower of both counts. A matrix that no row visits is not read.
     #[must_use]
-    pub fn seconds(&self, weights: usize, bytes: u64, codec: Codec) -> f64 {
-        let computing = self.weights.get(codec.name()).copied().unwrap_or_default();
-        let computing = weights as f64 * computing * 1e-12 / f64::from(self.threads);
-        computing.max(bytes as f64 / (1e9 * self.bandwidth))
+    pub fn seconds(
+        &self,
+        (weights, bytes): (usize, u64),
+        codec: Codec,
+        rows: u32,
+        visits: f64,
+    ) -> f64 {
+        let costs = if rows == 1 {
+            &self.weights
+        } else {
+            &self.batch
+        };
+        let cost = costs.get(codec.name()).copied().unwrap_or_default();
+        let products = f64::from(rows) * visits * weights as f64;
+        let computing = products * cost * 1e-12 / f64::from(self.threads);
+        let read = 1.0 - (1.0 - visits.clamp(0.0, 1.0)).powf(f64::from(rows));
+        computing.max(read * self.reading(bytes))
+    }
+
+    /// Seconds for reading so many bytes of memory.
+    #[must_use]
+    pub fn reading(&self, bytes: u64) -> f64 {
+        bytes as f64 / (1e9 * self.bandwidth)
     }
 
     /// Whether figures are there and are figures.
@@ -44,19 +65,19 @@ impl Costs {
             good.then_some(()).ok_or(words)
         };
         positive("costs.bandwidth", self.bandwidth)?;
-        for (name, cost) in &self.weights {
-            positive(&format!("costs.weights.{name}"), *cost)?;
-        }
         let names: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
-        if let Some(missing) = names.iter().find(|n| !self.weights.contains_key(**n)) {
-            return Err(format!("costs.weights has no {missing}"));
-        }
-        match self.weights.keys().find(|n| !names.contains(&n.as_str())) {
-            Some(unknown) => {
-                let known = names.join(", ");
-                Err(format!("costs.weights.{unknown}: formats are {known}"))
+        for (table, costs) in [("weights", &self.weights), ("batch", &self.batch)] {
+            for (name, cost) in costs {
+                positive(&format!("costs.{table}.{name}"), *cost)?;
             }
-            None => Ok(()),
+            if let Some(missing) = names.iter().find(|n| !costs.contains_key(**n)) {
+                return Err(format!("costs.{table} has no {missing}"));
+            }
+            if let Some(unknown) = costs.keys().find(|n| !names.contains(&n.as_str())) {
+                let known = names.join(", ");
+                return Err(format!("costs.{table}.{unknown}: formats are {known}"));
+            }
         }
+        Ok(())
     }
 }

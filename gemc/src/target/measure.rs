@@ -1,6 +1,5 @@
 //! This machine -> the costs of a target that it runs: a product of every format as machine code, and a pass over memory.
 
-use std::collections::BTreeMap;
 use std::ptr;
 use std::time::Instant;
 
@@ -19,6 +18,9 @@ use crate::lower::kernels::matmul::{Epilogue, Matmul, Rows};
 /// Rows in tiles and columns of the matrix that is measured: small enough for a core's own cache in every format.
 const TILES: usize = 16;
 const COLUMNS: usize = 1024;
+
+/// Rows of a batch: whole blocks of rows for every target.
+const MANY: u32 = 8;
 
 /// The best of so many times counts.
 const TIMES: usize = 40;
@@ -49,16 +51,22 @@ pub fn measure(target: &Target, threads: Option<u32>) -> Result<Costs, MeasureEr
         threads,
         ..ProbeRequest::default()
     })?;
-    let mut weights = BTreeMap::new();
-    for &codec in Codec::ALL {
-        let seconds = product(codec, target)?;
-        let count = (TILES * 16 * COLUMNS) as f64;
-        weights.insert(codec.name().to_owned(), round(seconds * 1e12 / count));
-    }
+    let measured = |rows: u32| {
+        let of = |codec: &Codec| {
+            let count = TILES * 16 * COLUMNS * rows as usize;
+            let nanoseconds = product(*codec, target, rows)? * 1e12 / count as f64;
+            Ok((codec.name().to_owned(), round(nanoseconds)))
+        };
+        Codec::ALL
+            .iter()
+            .map(of)
+            .collect::<Result<_, MeasureError>>()
+    };
     Ok(Costs {
         threads: found.threads,
         bandwidth: round(found.bytes_per_second / 1e9),
-        weights,
+        weights: measured(1)?,
+        batch: measured(MANY)?,
     })
 }
 
@@ -68,24 +76,26 @@ fn round(x: f64) -> f64 {
     (x * digits).round() / digits
 }
 
-/// Seconds of the product of one row with a matrix in the cache, on one thread.
-fn product(codec: Codec, target: &Target) -> Result<f64, MeasureError> {
+/// Seconds of the product of rows with a matrix in the cache, on one thread.
+fn product(codec: Codec, target: &Target, rows: u32) -> Result<f64, MeasureError> {
+    let count = rows as usize;
     let matmul = Matmul {
         codec,
         tiles: TILES,
         cols: COLUMNS,
         bias: false,
         rows: Rows::All,
-        input_rows: 1,
-        output_rows: 1,
+        input_rows: count,
+        output_rows: count,
         epilogue: Epilogue::Store,
         act_name: "",
     };
     let kernel = matmul.kernel(target.dot, target.row_block);
     let size = PackedSize::new(codec, TILES * 16, COLUMNS);
     let blocks = COLUMNS / BLOCK;
-    // Codes, scales and sums of the row, then what it is multiplied to.
+    // Codes, scales and sums of the rows, then what they are multiplied to.
     let buffers = [COLUMNS, 4 * blocks, 4 * blocks, 4 * TILES * 16];
+    let buffers = buffers.map(|bytes| count * bytes);
     let mut at = 0;
     let places = buffers.map(|bytes| {
         let place = (at / ALIGN) as u32;
@@ -102,7 +112,7 @@ fn product(codec: Codec, target: &Target) -> Result<f64, MeasureError> {
         shape: ProgramShape {
             arena_bytes: at as u32,
             kv_bytes_per_position: 0,
-            max_rows: 1,
+            max_rows: rows,
             max_outputs: 1,
             logits: 0,
             logits_stride: 0,
@@ -121,11 +131,11 @@ fn product(codec: Codec, target: &Target) -> Result<f64, MeasureError> {
     };
     let verified = verify(program).map_err(|e| MeasureError::Kernel(format!("{e:?}")))?;
     let jit = JitProgram::with_effort(&verified, Effort::High)?;
-    best_time(&jit, matmul.units())
+    best_time(&jit, matmul.units(), rows)
 }
 
 /// Seconds of the only phase of a program, at best.
-fn best_time(jit: &JitProgram, units: u32) -> Result<f64, MeasureError> {
+fn best_time(jit: &JitProgram, units: u32, n_rows: u32) -> Result<f64, MeasureError> {
     let shape = *jit.shape();
     let weights = Buffer::zeroed(shape.weight_bytes)?;
     let mut arena = Buffer::zeroed(u64::from(shape.arena_bytes))?;
@@ -135,14 +145,15 @@ fn best_time(jit: &JitProgram, units: u32) -> Result<f64, MeasureError> {
         position: 0,
         visible: 1,
     };
+    let rows = vec![row; n_rows as usize];
     let ctx = Ctx {
         weights: weights.as_slice().as_ptr(),
         arena: arena.as_mut_slice().as_mut_ptr(),
         kv: ptr::null(),
-        rows: &raw const row,
+        rows: rows.as_ptr(),
         outputs: ptr::null(),
         tables: ptr::null(),
-        n_rows: 1,
+        n_rows,
         n_slots: 0,
         n_outputs: 0,
         context: 1,
@@ -151,7 +162,7 @@ fn best_time(jit: &JitProgram, units: u32) -> Result<f64, MeasureError> {
     for _ in 0..TIMES {
         let start = Instant::now();
         for _ in 0..PRODUCTS {
-            // SAFETY: the context has weights and arena of the program's shape and its one row, which outlive this; the
+            // SAFETY: the context has weights and arena of the program's shape and its rows, which outlive this; the
             // program has no slots, outputs and tables, and units of its one phase run once.
             unsafe { jit.run(Part::Body, 0, &ctx, 0, units) };
         }
