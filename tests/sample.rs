@@ -1,7 +1,8 @@
 //! Programs with the memory they start from and what the interpreter leaves of it: random ones, and the filetests that
 //! run. Other executions are held against them.
 
-use gemc::kernel::testing::{Bytes, Image, Memory, check_machine_code, interpret, valid_program};
+use gemc::executions::check_machine_code;
+use gemc::kernel::testing::{Bytes, Image, Memory, interpret, valid_program};
 use gemc::kernel::text::print;
 use gemc::kernel::verify::{Verified, verify};
 

@@ -13,7 +13,8 @@ use crate::typing;
 /// When they do not, or when a program that is valid by construction is refused: the defects that fuzzing looks for.
 #[cfg(feature = "jit")]
 pub fn fuzz_machine_code(data: &[u8]) {
-    use crate::kernel::testing::{Memory, check_machine_code, interpret, valid_program};
+    use crate::executions::check_machine_code;
+    use crate::kernel::testing::{Memory, interpret, valid_program};
     use crate::kernel::text::print;
     use crate::kernel::verify::verify;
 

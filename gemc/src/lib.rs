@@ -12,6 +12,8 @@ pub mod calibrate;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod emit;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod executions;
 pub mod facts;
 #[cfg(feature = "calibrate")]
 pub mod fake;

@@ -1,8 +1,6 @@
 //! A device as data: what `targets/*.toml` says, checked; `host` picks one by asking the CPU.
 
 mod costs;
-#[cfg(feature = "jit")]
-mod measure;
 
 use std::path::Path;
 
@@ -10,8 +8,6 @@ use gem_runtime::simd::Level;
 use serde::{Deserialize, Serialize};
 
 pub use costs::Costs;
-#[cfg(feature = "jit")]
-pub use measure::{MeasureError, measure};
 
 /// Files of `targets/`, embedded.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -302,19 +298,6 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[cfg(feature = "jit")]
-    #[test]
-    fn this_machine_can_be_measured() {
-        let costs = measure(&Target::host(), Some(1)).unwrap();
-        assert_eq!((costs.check(), costs.threads), (Ok(()), 1));
-        let target = Target {
-            costs: Some(costs),
-            ..Target::host()
-        };
-        let text = toml::to_string_pretty(&target).unwrap();
-        assert_eq!(Target::parse("board.toml", &text).unwrap(), target);
     }
 
     #[test]

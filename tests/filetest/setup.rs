@@ -1,7 +1,8 @@
 //! The memory a filetest runs on: settings in remarks, and what is shown afterwards.
 
 use gem_runtime::abi::Row;
-use gemc::kernel::testing::{Bytes, Memory, check_machine_code, interpret};
+use gemc::executions::check_machine_code;
+use gemc::kernel::testing::{Bytes, Memory, interpret};
 use gemc::kernel::verify::Verified;
 use std::fmt::Write;
 

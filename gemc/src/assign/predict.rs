@@ -108,6 +108,13 @@ impl Predictor {
         Some(self.formats(chosen))
     }
 
+    /// The same, however long selections take.
+    #[must_use]
+    pub fn without_limit(mut self) -> Self {
+        self.limit = None;
+        self
+    }
+
     /// The selection within a budget that takes the least time; `None` when nothing fits.
     #[must_use]
     pub fn quickest(&self, budget: u64) -> Option<Formats> {

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Failure, Outcome, Run, Ui};
+use crate::jit;
 use crate::progress::Progress as _;
-use crate::target::{self, Costs, Target};
+use crate::target::{Costs, Target};
 
 /// Show the targets that are built in, or everything about one
 #[derive(clap::Args, Debug)]
@@ -64,7 +65,7 @@ impl Targets {
             return Err(Failure::Input(words.into()));
         }
         ui.start("measuring this machine", 0);
-        target::measure(target, self.threads).map_err(|e| Failure::Input(Box::new(e)))
+        jit::measure(target, self.threads).map_err(|e| Failure::Input(Box::new(e)))
     }
 }
 

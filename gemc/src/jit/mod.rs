@@ -6,11 +6,13 @@
 
 mod code;
 mod error;
+mod measure;
 mod model;
 #[cfg(test)]
 mod tests;
 
 pub use error::JitError;
+pub use measure::{MeasureError, measure};
 pub use model::{Model, OpenError, Options};
 
 use gem_runtime::abi::{self, Ctx, Entry, Part, ProgramShape, RoutingTap, Table, Units};

@@ -109,20 +109,19 @@ fn slopes(made: &Made) -> Vec<SlopeRow> {
 /// Predicted KL of the best plan at many sizes, and of uniform formats.
 fn frontier(made: &Made) -> Vec<FrontierPoint> {
     let file = &made.file;
+    let predictor = made.predictor.clone().without_limit();
     let point =
         |series: &str, label: String, formats: &[gem_runtime::format::Codec]| FrontierPoint {
             series: series.to_owned(),
             label,
             bytes: bytes(&made.units, formats),
-            kl: made.predictor.kl(formats),
-            latency_ms: file
-                .predicted_ms
-                .map(|_| 1e3 * made.predictor.seconds(formats)),
+            kl: predictor.kl(formats),
+            latency_ms: file.predicted_ms.map(|_| 1e3 * predictor.seconds(formats)),
             chosen: false,
         };
     let mut points = Vec::new();
     for bits in QUARTERS.map(|quarters| f64::from(quarters) / 4.0) {
-        if let Some(formats) = made.predictor.best(budget_of_bits(&made.units, bits)) {
+        if let Some(formats) = predictor.best(budget_of_bits(&made.units, bits)) {
             points.push(point(
                 "plan, predicted",
                 format!("{bits:.2} bits"),

@@ -1,10 +1,9 @@
 //! The interpreter on small kernels, against what the rules say.
 
+use crate::executions::{RunError, run_kernel};
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::interp::Fault;
-use crate::kernel::testing::{
-    Bytes, Memory, RunError, any_program, interpret, run_kernel, shape, valid_program,
-};
+use crate::kernel::testing::{Bytes, Memory, any_program, interpret, shape, valid_program};
 use crate::kernel::text::{parse, print};
 use crate::kernel::verify::verify;
 use crate::kernel::{Elem, Extent, Kernel, Space, Ty};

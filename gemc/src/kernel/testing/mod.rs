@@ -4,34 +4,16 @@
 
 mod arbitrary;
 mod bytes;
-#[cfg(feature = "jit")]
-mod executions;
 mod memory;
 
 pub use arbitrary::{any_program, valid_program};
 pub use bytes::Bytes;
-#[cfg(feature = "jit")]
-pub use executions::check_machine_code;
 pub use memory::{Image, Memory, Step};
 
 use super::interp::{InterpProgram, Trap};
-use super::verify::{Verified, VerifyError, verify};
+use super::verify::Verified;
 use super::{Function, Kernel, KernelId, Phase, Program, ProgramShape, TableEntry, Units};
 use gem_runtime::abi::{self, Part};
-
-/// Why a test program did not run to its end.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RunError {
-    /// It is not well-formed.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Verify(Vec<VerifyError>),
-    /// It broke a rule while running.
-    #[error("{0}")]
-    Trap(#[from] Trap),
-    /// Machine code left other memory than the interpreter.
-    #[error("{0}")]
-    Differs(String),
-}
 
 /// One kernel as a program of one body phase.
 #[must_use]
@@ -59,28 +41,6 @@ pub fn program_of(
         head: Vec::new(),
         taps: Vec::new(),
     }
-}
-
-/// Verifies one kernel and runs `units` of it in the interpreter, checking for races, and as machine code. `memory` is
-/// changed by it.
-///
-/// # Errors
-/// What the verifier refused, the trap, or where machine code left other memory.
-pub fn run_kernel(
-    memory: &mut Memory,
-    functions: Vec<Function>,
-    kernel: Kernel,
-    args: &[u32],
-    units: u32,
-) -> Result<(), RunError> {
-    let program = program_of(memory.shape, functions, kernel, args, Units::Fixed(units));
-    let verified = verify(program).map_err(RunError::Verify)?;
-    #[cfg(feature = "jit")]
-    let before = memory.clone();
-    interpret(&verified, memory)?;
-    #[cfg(feature = "jit")]
-    check_machine_code(&verified, &memory.image(), || before.clone()).map_err(RunError::Differs)?;
-    Ok(())
 }
 
 /// Runs body and head of a program in the interpreter, checking for races, and the verifier's ranges against values.

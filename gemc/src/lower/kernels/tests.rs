@@ -8,7 +8,8 @@ use gem_runtime::format::{
 
 use super::embed::Embed;
 use super::matmul::{Epilogue, Matmul, Rows};
-use crate::kernel::testing::{Bytes, Memory, run_kernel, shape};
+use crate::executions::run_kernel;
+use crate::kernel::testing::{Bytes, Memory, shape};
 use crate::kernel::text::kernel_to_string;
 use crate::kernel::{Kernel, KernelId};
 use crate::target::DotStrategy;

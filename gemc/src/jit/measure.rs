@@ -8,12 +8,12 @@ use gem_runtime::format::{ALIGN, BLOCK, Codec, PackedSize};
 use gem_runtime::memory::Buffer;
 use gem_runtime::protocol::{ProbeRequest, probe};
 
-use super::{Costs, Target};
+use super::{JitError, JitProgram};
 use crate::emit::cranelift::Effort;
-use crate::jit::{JitError, JitProgram};
 use crate::kernel::verify::verify;
 use crate::kernel::{KernelId, Phase, Program, ProgramShape, TableEntry, Units};
 use crate::lower::kernels::matmul::{Epilogue, Matmul, Rows};
+use crate::target::{Costs, Target};
 
 /// Rows in tiles and columns of the matrix that is measured: small enough for a core's own cache in every format.
 const TILES: usize = 16;
@@ -170,4 +170,21 @@ fn best_time(jit: &JitProgram, units: u32, n_rows: u32) -> Result<f64, MeasureEr
     }
     // A clock that does not advance must not give zero.
     Ok(best.max(1e-9) / PRODUCTS as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_is_a_target_s_costs() {
+        let costs = measure(&Target::host(), Some(1)).unwrap();
+        assert_eq!(costs.threads, 1);
+        let target = Target {
+            costs: Some(costs),
+            ..Target::host()
+        };
+        let text = toml::to_string_pretty(&target).unwrap();
+        assert_eq!(Target::parse("board.toml", &text).unwrap(), target);
+    }
 }
