@@ -1,5 +1,5 @@
 //! Object files linked with a C program and run, natively and under emulation: what kernels leave in memory is what the
-//! interpreter leaves, for filetests and for random programs.
+//! interpreter leaves, for filetests, random programs and kernels of every format.
 //!
 //! The program holds the phase table, the call tables and the memory, as a foreign runtime would; it prints the memory.
 
@@ -33,10 +33,11 @@ struct Ctx {
 };
 "#;
 
-/// Random programs, and the filetests that run.
-fn samples() -> Vec<Sample> {
+/// Random programs, the filetests that run, and the target's kernels of every format.
+fn samples(target: &Target) -> Vec<Sample> {
     let random = (0..PROGRAMS).map(|seed| Sample::random(seed, 700));
-    random.chain(Sample::filetests()).collect()
+    let all = random.chain(Sample::filetests());
+    all.chain(Sample::kernels(target)).collect()
 }
 
 #[test]
@@ -59,18 +60,18 @@ fn check(machine: &Machine) {
         .join("objects")
         .join(machine.target);
     std::fs::create_dir_all(&dir).expect("space");
-    let samples = samples();
+    let target = Target::find(machine.target).expect("an embedded target");
+    let samples = samples(&target);
     for sample in &samples {
-        let program = build(machine, &dir, sample);
+        let program = build(machine, &target, &dir, sample);
         sample.check(machine.target, &run(machine, &program));
     }
     println!("{}: {} programs", machine.target, samples.len());
 }
 
 /// Compiles and links a program.
-fn build(machine: &Machine, dir: &Path, sample: &Sample) -> PathBuf {
-    let target = Target::find(machine.target).expect("an embedded target");
-    let isa = Isa::of_target(&target, Effort::Low).expect("a target with a backend");
+fn build(machine: &Machine, target: &Target, dir: &Path, sample: &Sample) -> PathBuf {
+    let isa = Isa::of_target(target, Effort::Low).expect("a target with a backend");
     let compiled = compile(&sample.verified, &isa, false).expect("it compiles");
     let at = |extension: &str| dir.join(format!("{}.{extension}", sample.name));
     std::fs::write(at("o"), kernels(&compiled, &isa).expect("an object")).expect("space");

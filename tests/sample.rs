@@ -1,10 +1,12 @@
-//! Programs with the memory they start from and what the interpreter leaves of it: random ones, and the filetests that
-//! run. Other executions are held against them.
+//! Programs with the memory they start from and what the interpreter leaves of it: random ones, the filetests that run, and
+//! kernels of every format. Other executions are held against them.
 
 use gemc::executions::check_machine_code;
 use gemc::kernel::testing::{Bytes, Image, Memory, interpret, valid_program};
 use gemc::kernel::text::print;
 use gemc::kernel::verify::{Verified, verify};
+use gemc::lower::kernels::samples::{Launch, launches};
+use gemc::target::Target;
 
 use crate::filetest::{Setup, files, runnable};
 
@@ -24,6 +26,7 @@ pub struct Sample {
 enum Start {
     Random(u64),
     Setup(Setup),
+    Memory(Memory),
 }
 
 impl Sample {
@@ -54,6 +57,20 @@ impl Sample {
             Self::new(name.replace(['/', '.'], "_"), verified, Start::Setup(setup))
         };
         files.into_iter().filter_map(sample).collect()
+    }
+
+    /// Products and embeddings of every format, as a target has them.
+    ///
+    /// # Panics
+    /// When one is refused or traps, which is a defect.
+    #[must_use]
+    pub fn kernels(target: &Target) -> Vec<Self> {
+        let sample = |(name, launch): (String, Launch)| {
+            let verified = verify(launch.program()).expect("a kernel that verifies");
+            Self::new(name, verified, Start::Memory(launch.memory())).expect("no trap")
+        };
+        let launches = launches(target.dot, target.row_block);
+        launches.into_iter().map(sample).collect()
     }
 
     /// Nothing if the program traps.
@@ -112,6 +129,7 @@ impl Start {
         match self {
             Self::Random(seed) => Memory::random(verified.program().shape, *seed),
             Self::Setup(setup) => setup.memory(verified).expect("settings that fit"),
+            Self::Memory(memory) => memory.clone(),
         }
     }
 }

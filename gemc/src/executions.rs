@@ -11,7 +11,7 @@ use crate::kernel::testing::{Memory, interpret, program_of};
 #[cfg(feature = "jit")]
 use crate::kernel::verify::Verified;
 use crate::kernel::verify::{VerifyError, verify};
-use crate::kernel::{Function, Kernel, Units};
+use crate::kernel::{Function, Kernel, Program, Units};
 
 /// Why a test program did not run to its end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -40,6 +40,14 @@ pub fn run_kernel(
     units: u32,
 ) -> Result<(), RunError> {
     let program = program_of(memory.shape, functions, kernel, args, Units::Fixed(units));
+    run_program(memory, program)
+}
+
+/// The same with a program, which `memory` was made for.
+///
+/// # Errors
+/// As [`run_kernel`].
+pub fn run_program(memory: &mut Memory, program: Program) -> Result<(), RunError> {
     let verified = verify(program).map_err(RunError::Verify)?;
     #[cfg(feature = "jit")]
     let before = memory.clone();

@@ -15,6 +15,7 @@ use gem_tests::needs::repository;
 use gem_tests::sample::Sample;
 use gemc::emit::rust;
 use gemc::kernel::testing::Memory;
+use gemc::target::Target;
 
 /// Programs of a crate.
 const BATCH: u64 = 40;
@@ -68,15 +69,17 @@ fn emitted_rust_and_machine_code_equal_the_interpreter() {
     }
 }
 
-/// Machine code of filetests is run where they are.
+/// Machine code of both is run where they are.
 #[test]
-fn emitted_rust_of_filetests_equals_the_interpreter() {
+fn emitted_rust_of_filetests_and_kernels_equals_the_interpreter() {
     let mut cases = Vec::new();
-    for level in levels() {
+    for target in Target::all().into_iter().filter(Target::runs_here) {
+        let level = target.level;
         let case = |sample| Case { sample, level };
         cases.extend(Sample::filetests().into_iter().map(case));
+        cases.extend(Sample::kernels(&target).into_iter().map(case));
     }
-    assert!(cases.len() >= 15, "{} cases", cases.len());
+    assert!(cases.len() >= 80, "{} cases", cases.len());
     check_rust("filetests", &cases);
 }
 

@@ -14,6 +14,8 @@ pub mod norm;
 pub mod quantise;
 pub mod rope;
 pub mod route;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod samples;
 #[cfg(test)]
 mod tests;
 pub mod vector;

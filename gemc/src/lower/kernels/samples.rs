@@ -1,0 +1,252 @@
+//! Products and embeddings of every format with memory to run on: what tests hold every execution against, to the bit.
+
+use gem_runtime::abi::Row;
+use gem_runtime::format::{ALIGN, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, TILE_ROWS};
+
+use super::embed::Embed;
+use super::matmul::{Epilogue, Matmul, Rows};
+use crate::kernel::testing::{Bytes, Memory, program_of, shape};
+use crate::kernel::{Kernel, Program, Units};
+use crate::target::DotStrategy;
+
+/// Below, at and above a block; and more than one.
+pub const COLUMNS: [usize; 5] = [1, 31, 32, 33, 96];
+
+/// Rows of a step: more than two share a pass where the target has it so, and one is left over.
+pub const STEP_ROWS: usize = 3;
+
+/// A code of a range: its ends as often as all others together.
+fn code(bytes: &mut Bytes<'_>, (lo, hi): (i8, i8)) -> i8 {
+    let span = (i32::from(hi) - i32::from(lo) + 1) as usize;
+    match bytes.below(4) {
+        0 => lo,
+        1 => hi,
+        _ => (i32::from(lo) + bytes.below(span) as i32) as i8,
+    }
+}
+
+/// A packed matrix of any codes and scales, the largest of both among them.
+fn matrix(size: &PackedSize) -> Vec<u8> {
+    let seed = (size.codec as u64) << 32 | size.cols as u64;
+    let random = Bytes::random(seed, 4 * size.tiles * TILE_ROWS * size.blocks * BLOCK);
+    let mut bytes = Bytes::new(&random);
+    let mut unit = vec![0; size.bytes];
+    for tile in 0..size.tiles {
+        let mut packed = PackedTile::new(size);
+        for row in 0..TILE_ROWS {
+            let mut quantised = QuantisedRow::default();
+            let codes = size.codec.spec().codes;
+            quantised.codes = (0..size.blocks * BLOCK)
+                .map(|_| code(&mut bytes, codes))
+                .collect();
+            quantised.scales = (0..size.blocks)
+                .map(|_| bytes.pick(&[0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, 0x33]))
+                .collect();
+            quantised.row_scale = 0.001 * (1 + row) as f32;
+            packed.set_row(size, row, &quantised);
+        }
+        unit[size.codes(tile)].copy_from_slice(&packed.codes);
+        unit[size.scales(tile)].copy_from_slice(&packed.scales);
+        unit[size.row_scales(tile)].copy_from_slice(&packed.row_scales);
+    }
+    unit
+}
+
+/// Activations as products read them.
+#[derive(Debug)]
+pub struct Activations {
+    /// Row after row, padded to blocks.
+    pub codes: Vec<i8>,
+    /// One a block.
+    pub scales: Vec<f32>,
+}
+
+impl Activations {
+    fn new(blocks: usize) -> Self {
+        let random = Bytes::random(7, 4 * STEP_ROWS * blocks * BLOCK);
+        let mut bytes = Bytes::new(&random);
+        Self {
+            codes: (0..STEP_ROWS * blocks * BLOCK)
+                .map(|_| code(&mut bytes, (-127, 127)))
+                .collect(),
+            scales: (0..STEP_ROWS * blocks)
+                .map(|i| 0.01 + 0.003 * i as f32)
+                .collect(),
+        }
+    }
+
+    fn sums(&self) -> Vec<i32> {
+        let blocks = self.codes.chunks(BLOCK);
+        blocks
+            .map(|block| block.iter().map(|c| i32::from(*c)).sum())
+            .collect()
+    }
+}
+
+/// The product of two tiles.
+#[must_use]
+pub fn matmul(codec: Codec, cols: usize) -> Matmul {
+    Matmul {
+        codec,
+        tiles: 2,
+        cols,
+        bias: false,
+        rows: Rows::All,
+        input_rows: 8,
+        output_rows: 8,
+        epilogue: Epilogue::Store,
+        act_name: "",
+    }
+}
+
+/// A kernel with its arguments, the matrix, and the memory it starts from.
+#[derive(Debug)]
+pub struct Launch {
+    /// The matrix' geometry.
+    pub size: PackedSize,
+    /// Its record.
+    pub unit: Vec<u8>,
+    kernel: Kernel,
+    args: Vec<u32>,
+    units: u32,
+    tokens: Vec<u32>,
+    input: Vec<(usize, Vec<u8>)>,
+    /// Byte offset and number of the floats that it writes.
+    output: (usize, usize),
+}
+
+impl Launch {
+    /// A program of the kernel alone.
+    #[must_use]
+    pub fn program(&self) -> Program {
+        let (shape, units) = (self.memory().shape, Units::Fixed(self.units));
+        program_of(shape, Vec::new(), self.kernel.clone(), &self.args, units)
+    }
+
+    /// What it starts from.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        let (start, len) = self.output;
+        let arena = (start + 4 * len).next_multiple_of(ALIGN);
+        let mut memory = Memory::new(shape(arena as u32, self.size.bytes as u64, 0), 8, 1);
+        memory.weights().copy_from_slice(&self.unit);
+        for (at, bytes) in &self.input {
+            memory.arena()[*at..][..bytes.len()].copy_from_slice(bytes);
+        }
+        let row = |(position, &token): (u32, &u32)| Row {
+            token,
+            slot: 0,
+            position,
+            visible: position + 1,
+        };
+        let rows: Vec<Row> = (0..).zip(&self.tokens).map(row).collect();
+        memory.set_rows(&rows, &[]);
+        memory
+    }
+
+    /// What a run wrote.
+    #[must_use]
+    pub fn output(&self, memory: &mut Memory) -> Vec<f32> {
+        let (start, len) = self.output;
+        let words = memory.arena()[start..][..4 * len].as_chunks::<4>().0;
+        words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+    }
+}
+
+/// Places of regions of these many bytes, one after the other.
+fn places<const N: usize>(bytes: [usize; N]) -> [usize; N] {
+    let mut at = 0;
+    bytes.map(|bytes| {
+        let start = at;
+        at = (at + bytes).next_multiple_of(ALIGN);
+        start
+    })
+}
+
+fn planes(size: &PackedSize) -> [u32; 3] {
+    [0, size.scales_offset, size.row_scales_offset].map(|at| (at / ALIGN) as u32)
+}
+
+/// Rows times a matrix, with the rows.
+#[must_use]
+pub fn product(
+    codec: Codec,
+    cols: usize,
+    dot: DotStrategy,
+    row_block: u32,
+) -> (Launch, Activations) {
+    let spec = matmul(codec, cols);
+    let size = PackedSize::new(codec, spec.tiles * TILE_ROWS, cols);
+    let (unit, x) = (matrix(&size), Activations::new(size.blocks));
+    let padded = size.blocks * BLOCK;
+    let at = places([8 * padded, 32 * size.blocks, 32 * size.blocks, 0]);
+    let input = vec![
+        (at[0], x.codes.iter().map(|c| *c as u8).collect()),
+        (
+            at[1],
+            x.scales.iter().flat_map(|s| s.to_le_bytes()).collect(),
+        ),
+        (
+            at[2],
+            x.sums().iter().flat_map(|s| s.to_le_bytes()).collect(),
+        ),
+    ];
+    let mut args = planes(&size).to_vec();
+    args.extend(at.map(|at| (at / ALIGN) as u32));
+    let launch = Launch {
+        size,
+        unit,
+        kernel: spec.kernel(dot, row_block),
+        args,
+        units: spec.units(),
+        tokens: vec![0; STEP_ROWS],
+        input,
+        output: (at[3], 8 * spec.output_width()),
+    };
+    (launch, x)
+}
+
+/// Tokens that [`embedding`] looks up.
+pub const TOKENS: [u32; 6] = [0, 5, 15, 16, 18, 31];
+
+/// Rows of a matrix by token.
+#[must_use]
+pub fn embedding(codec: Codec, cols: usize) -> Launch {
+    let size = PackedSize::new(codec, 2 * TILE_ROWS, cols);
+    let spec = Embed {
+        codec,
+        vocab: size.rows,
+        tiles: size.tiles,
+        cols,
+        positions: 0,
+        token_type: false,
+        max_rows: 8,
+    };
+    let mut args = planes(&size).to_vec();
+    args.push(0);
+    Launch {
+        unit: matrix(&size),
+        kernel: spec.kernel(),
+        args,
+        units: TOKENS.len() as u32,
+        tokens: TOKENS.to_vec(),
+        input: Vec::new(),
+        output: (0, 8 * size.blocks * BLOCK),
+        size,
+    }
+}
+
+/// Every product and embedding, by name, as a target has them.
+#[must_use]
+pub fn launches(dot: DotStrategy, row_block: u32) -> Vec<(String, Launch)> {
+    let mut all = Vec::new();
+    for &codec in Codec::ALL {
+        let name = codec.name().to_lowercase();
+        for cols in COLUMNS {
+            let (launch, _) = product(codec, cols, dot, row_block);
+            all.push((format!("product_{name}_{cols}"), launch));
+            all.push((format!("embedding_{name}_{cols}"), embedding(codec, cols)));
+        }
+    }
+    all
+}
