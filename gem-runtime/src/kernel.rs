@@ -35,7 +35,10 @@ impl<E> Region<E> {
     /// # Safety
     /// They must be live while the region is used.
     #[inline(always)]
-    #[cfg_attr(not(debug_assertions), allow(unused_variables))]
+    #[cfg_attr(
+        not(debug_assertions),
+        expect(unused_variables, reason = "only checks of accesses need the length")
+    )]
     unsafe fn new(base: *mut u8, len: usize) -> Self {
         Self {
             base,

@@ -54,8 +54,8 @@ pub fn solve(units: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
     Some(chosen)
 }
 
-/// Halvings of the price of a second.
-const HALVINGS: usize = 24;
+/// Prices of a second that are tried: twelve powers of ten, halved so often, are less than a part in a hundred thousand.
+const PRICES: usize = 24;
 
 /// The cheapest selection that fits and takes no longer than `limit` seconds, but for what a price of time cannot tell
 /// apart: costs and seconds times a price are minimised together, the lowest price that keeps to the limit. `None` when
@@ -66,17 +66,7 @@ pub fn solve_within(units: &[Vec<Choice>], budget: u64, limit: f64) -> Option<Ve
         let each = units.iter().zip(chosen);
         each.map(|(unit, index)| unit[*index].seconds).sum()
     };
-    let priced = |price: f64| {
-        let choice = |choice: &Choice| Choice {
-            cost: choice.cost + price * choice.seconds,
-            ..*choice
-        };
-        let priced: Vec<Vec<Choice>> = units
-            .iter()
-            .map(|unit| unit.iter().map(choice).collect())
-            .collect();
-        solve(&priced, budget)
-    };
+    let priced = |price: f64| solve_for(units, budget, |c| c.cost + price * c.seconds);
     let free = priced(0.0)?;
     if seconds(&free) <= limit {
         return Some(free);
@@ -90,7 +80,7 @@ pub fn solve_within(units: &[Vec<Choice>], budget: u64, limit: f64) -> Option<Ve
     let whole: f64 = units.iter().map(dearest).sum();
     let (mut low, mut high) = (0.0, 1e6 * whole / limit);
     let mut best = quickest;
-    for _ in 0..2 * HALVINGS {
+    for _ in 0..PRICES {
         // Prices span many powers of ten: between two of them their geometric mean is the middle.
         let floor: f64 = if low > 0.0 { low } else { high * 1e-12 };
         let price = (floor * high).sqrt();
@@ -107,15 +97,24 @@ pub fn solve_within(units: &[Vec<Choice>], budget: u64, limit: f64) -> Option<Ve
 /// The selection that fits and takes the least time.
 #[must_use]
 pub fn quickest(units: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
+    solve_for(units, budget, |c| c.seconds)
+}
+
+/// The selection that fits and is the cheapest by another cost.
+fn solve_for(
+    units: &[Vec<Choice>],
+    budget: u64,
+    cost: impl Fn(&Choice) -> f64,
+) -> Option<Vec<usize>> {
     let choice = |choice: &Choice| Choice {
-        cost: choice.seconds,
+        cost: cost(choice),
         ..*choice
     };
-    let timed: Vec<Vec<Choice>> = units
+    let units: Vec<Vec<Choice>> = units
         .iter()
         .map(|unit| unit.iter().map(choice).collect())
         .collect();
-    solve(&timed, budget)
+    solve(&units, budget)
 }
 
 #[cfg(test)]

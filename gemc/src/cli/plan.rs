@@ -42,7 +42,7 @@ pub struct Plan {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     size: Option<u64>,
     /// Milliseconds for a token decoded at position 512, or for classifying 128 tokens, predicted by the target's costs
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", conflicts_with = "uniform_body")]
     latency: Option<f64>,
     /// Folder of calibration text, <domain>.jsonl; the checkpoint's own unless given
     #[arg(long, value_name = "DIR")]

@@ -19,6 +19,9 @@ use crate::target::{Costs, Target};
 const TILES: usize = 16;
 const COLUMNS: usize = 1024;
 
+/// Bytes that each thread reads: more than caches hold, and no more than small devices have.
+const SCANNED: u64 = 256 << 20;
+
 /// Rows of a batch: whole blocks of rows for every target.
 const MANY: u32 = 8;
 
@@ -49,6 +52,7 @@ pub enum MeasureError {
 pub fn measure(target: &Target, threads: Option<u32>) -> Result<Costs, MeasureError> {
     let found = probe(&ProbeRequest {
         threads,
+        bytes_per_thread: SCANNED,
         ..ProbeRequest::default()
     })?;
     let measured = |rows: u32| {

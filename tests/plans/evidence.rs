@@ -1,0 +1,179 @@
+//! What plans are made of: errors of units under what calibration saw, of models in memory and of those that are not.
+
+use super::*;
+
+/// The more often a row is read the more its error costs; only a tied embedding is both read and multiplied.
+#[test]
+fn both_uses_of_a_tied_embedding_count() {
+    let loaded = load("lm-dense-post-rope-layernorm");
+    let mut texts = documents(&loaded, 32, 40);
+    for text in &mut texts {
+        text.ids.iter_mut().step_by(2).for_each(|id| *id = 7);
+    }
+    let reference = loaded.reference();
+    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let stats = calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent);
+    let stats = stats.expect("ids of the model");
+    let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+    let reading = Reading::measure(&reference, &infos, &stats, &judge).unwrap();
+    let reading = reading.expect("a tied embedding");
+    let vocab = loaded.graph.facts().vocab_size;
+    assert_eq!(reading.cost.len(), vocab);
+    let others = reading.cost.iter().enumerate().filter(|(id, _)| *id != 7);
+    let others = others.map(|(_, cost)| *cost).fold(0.0, f64::max);
+    assert!(
+        others > 0.0 && reading.cost[7] > 5.0 * others,
+        "{} {others}",
+        reading.cost[7]
+    );
+    // Its row is rounded for being read, the others for the head: it is nearer to the original than they are.
+    let error = |reading: Option<&Reading>| {
+        let evidence = Evidence {
+            stats: &stats,
+            reading,
+            routing_weights: true,
+        };
+        let ladder = Ladder::new(&reference, &infos, &evidence, Method::Feedback);
+        let unit = infos
+            .iter()
+            .find(|unit| unit.unit.nodes.len() > 1)
+            .expect("tied");
+        let original = reference.unit(unit.unit.nodes[0]).expect("its weights");
+        let original = original.all();
+        let rounded = ladder.planes(unit, Codec::N3).weights();
+        let width = original.len() / vocab;
+        (7 * width..8 * width)
+            .map(|i| f64::from(rounded[i] - original[i]).powi(2))
+            .sum::<f64>()
+    };
+    assert!(error(Some(&reading)) < error(None));
+
+    let untied = load(DENSE);
+    let reference = untied.reference();
+    let infos = gemc::sensitivity::infos(&untied.graph);
+    let texts = documents(&untied, 4, 20);
+    let stats =
+        calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent).unwrap();
+    let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+    assert_eq!(
+        Reading::measure(&reference, &infos, &stats, &judge).unwrap(),
+        None
+    );
+}
+
+/// A model whose weights are read when they are used is the same model, and so is what is made of it.
+#[test]
+fn a_streamed_model_is_the_same_model() {
+    for name in [ROUTED, "lm-dense-post-rope-layernorm"] {
+        let loaded = load(name);
+        let held = loaded.reference();
+        let weights = Arc::new(loaded.checkpoint.weights().clone());
+        let streamed = Reference::streamed(&loaded.graph, weights);
+        let texts = documents(&loaded, 8, 20);
+        let infos = gemc::sensitivity::infos(&loaded.graph);
+        let made = |reference: &Reference| {
+            let mut routed = 0;
+            let mut seen = |texts: &[Sequence], _: &RoutingRecords| routed += texts.len();
+            let stats = calibrate::run(reference, &texts, Gather::Moments, &mut seen, &Silent);
+            let stats = stats.expect("ids of the model");
+            assert_eq!(routed, texts.len());
+            let evidence = Evidence {
+                stats: &stats,
+                reading: None,
+                routing_weights: true,
+            };
+            let ladder = Ladder::new(reference, &infos, &evidence, Method::Feedback);
+            let judge = Judge::new(reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+            let mut candidate = reference.clone();
+            let mut errors = Vec::new();
+            for unit in &infos {
+                ladder.apply(&mut candidate, unit, Codec::N4).unwrap();
+                errors.push(ladder.error(unit, Codec::N4));
+            }
+            let kl = judge.judge(&candidate, NodeId(0), true).unwrap();
+            (errors, kl)
+        };
+        let of_held = made(&held);
+        assert!(of_held.1.mean() > 0.0, "{name}");
+        assert_eq!(made(&streamed), of_held, "{name}");
+    }
+}
+
+/// The error of a unit, told from some of its rows.
+#[test]
+fn a_sample_of_rows_tells_the_error_of_all() {
+    let loaded = load("lm-dense-post-rope-layernorm");
+    let reference = loaded.reference();
+    let texts = documents(&loaded, 32, 40);
+    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let stats = calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent);
+    let stats = stats.expect("ids of the model");
+    let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+    let reading = Reading::measure(&reference, &infos, &stats, &judge).unwrap();
+    assert!(reading.is_some(), "a tied embedding");
+    let evidence = Evidence {
+        stats: &stats,
+        reading: reading.as_ref(),
+        routing_weights: true,
+    };
+    for method in [Method::Search, Method::Feedback] {
+        let ladder = || Ladder::new(&reference, &infos, &evidence, method);
+        let (whole, sampled) = (ladder(), ladder().with_error_rows(48));
+        for unit in &infos {
+            let ratio = sampled.error(unit, Codec::N3) / whole.error(unit, Codec::N3);
+            let exact = unit.shape.rows() <= 48;
+            assert!(
+                if exact {
+                    ratio == 1.0
+                } else {
+                    (0.6..1.6).contains(&ratio)
+                },
+                "{} of {} rows, {method:?}: {ratio}",
+                unit.name(),
+                unit.shape.rows()
+            );
+        }
+    }
+}
+
+/// A module's error counts by the gates of the tokens that visit it, unless visits are left out.
+#[test]
+fn visits_decide_what_a_module_s_error_is_worth() {
+    let loaded = load(ROUTED);
+    let reference = loaded.reference();
+    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let texts = documents(&loaded, 32, 48);
+    let stats = calibrate::run(&reference, &texts, Gather::Squares, &mut |_, _| {}, &Silent);
+    let stats = stats.expect("ids of the model");
+    let ladder = |routing_weights| {
+        let evidence = Evidence {
+            stats: &stats,
+            reading: None,
+            routing_weights,
+        };
+        Ladder::new(&reference, &infos, &evidence, Method::Search)
+    };
+    let (with, without) = (ladder(true), ladder(false));
+    let mut shares = Vec::new();
+    for unit in &infos {
+        let ratio = with.error(unit, Codec::N3) / without.error(unit, Codec::N3);
+        let seen = stats
+            .unit(unit.name())
+            .map_or(0.0, |inputs| inputs.weight());
+        let share = (seen / stats.tokens as f64).max(1e-3);
+        if unit.module.is_some() {
+            assert!(
+                (ratio / share - 1.0).abs() < 1e-6,
+                "{}: {ratio} {share}",
+                unit.name()
+            );
+            shares.push(share);
+        } else {
+            assert!((ratio - 1.0).abs() < 1e-6, "{}: {ratio}", unit.name());
+        }
+    }
+    let (least, most) = shares
+        .iter()
+        .fold((1.0, 0.0), |(l, m), s| (s.min(l), s.max(m)));
+    assert!(most < 1.0 && most > 1.2 * least, "{least} {most}");
+}
