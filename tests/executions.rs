@@ -3,20 +3,25 @@
 //!
 //! Every checkpoint meets every format, and every target some formats of every checkpoint: each of the combinations of
 //! two is run, of all three one in as many as there are targets, by rotation. `gemc/tests/lowering.rs` verifies them all,
-//! and `gemc/src/lower/kernels/tests.rs` holds products of every format and strategy against the format's rule.
+//! and `gemc/src/lower/kernels/tests.rs` holds products of every format and strategy against the format's rule. Wide
+//! activation blocks meet every checkpoint once, and a model whose rows are longer than a block.
 
-use gem_runtime::format::{Codec, Rounding};
+use std::path::{Path, PathBuf};
+
+use gem_runtime::format::{ActivationBlock, Codec, Rounding};
 use gem_runtime::protocol::{Server, Setup};
-use gem_tests::goldens;
+use gem_tests::goldens::{self, Golden};
 use gemc::emit::cranelift::Effort;
 use gemc::metrics::kl_divergence;
 use gemc::package::Parts;
+use gemc::pipeline::Loaded;
 use gemc::plan::BitPlan;
+use gemc::plan::activations::Rule;
 use gemc::progress::Silent;
-use gemc::reference::Activations;
+use gemc::reference::{Activations, Batch, Reference, RunOptions};
 use gemc::target::Target;
 use gemc::verify::candidate::{Candidate, Executor, Output, Program};
-use gemc::{backend, fake, pipeline};
+use gemc::{backend, fake, pipeline, synth};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Mean KL in nats between kernels and the fake-quantised executor, routing forced, that is always small enough.
@@ -25,6 +30,18 @@ const NEGLIGIBLE: f64 = 1e-4;
 /// Share of the quantisation's own KL that kernels may add: sums differ in order, so an activation may fall on the
 /// other side of a rounding step now and then, and tiny random models amplify each.
 const SHARE: f64 = 0.5;
+
+/// Rows of more than one wide block, and of more than two, none of them whole.
+const WIDE: &str = r#"{
+  "model_type": "gem", "gem_version": 1, "architectures": ["GemForCausalLM"], "hidden_size": 288, "num_hidden_layers": 2,
+  "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 32, "intermediate_size": 544, "vocab_size": 320,
+  "max_position_embeddings": 64, "norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true,
+  "hidden_act": "silu", "mlp_gated": true, "norm": "rmsnorm", "norm_position": "pre", "position_embedding": "rope",
+  "domains": ["a", "b", "c"],
+  "router": {"layers": "all", "score": "softmax", "top_k": 2, "threshold": 0.3, "renormalize": true, "clusters": 4, "bias": true},
+  "scar": {"layers": "routed", "heads": 9, "mask": "cluster_or_domain", "residual": true},
+  "modules": {"kind": "mlp", "intermediate_size": 320}, "general_path": "fallback", "torch_dtype": "bfloat16"
+}"#;
 
 /// Sizes of the team that runs machine code.
 const THREADS: [u32; 2] = [1, 3];
@@ -37,21 +54,68 @@ fn main() {
         for (j, &codec) in Codec::ALL.iter().enumerate() {
             let target = targets[(i + j) % targets.len()].clone();
             let dir = dir.clone();
-            let name = dir
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let title = format!("{name}::{}::{}", target.name, codec.name());
-            trials.push(Trial::test(title, move || agrees(&dir, codec, &target)));
+            let title = format!("{}::{}::{}", name(&dir), target.name, codec.name());
+            trials.push(Trial::test(title, move || {
+                agrees(&dir, codec, ActivationBlock::Of32, &target)
+            }));
         }
+        let target = targets[i % targets.len()].clone();
+        let codec = Codec::ALL[i % Codec::ALL.len()];
+        let title = format!("{}::{}::{}::wide", name(&dir), target.name, codec.name());
+        trials.push(Trial::test(title, move || {
+            agrees(&dir, codec, ActivationBlock::Of256, &target)
+        }));
+    }
+    for target in targets {
+        let title = format!("long rows::{}::wide", target.name);
+        trials.push(Trial::test(title, move || {
+            let dir = long_rows(&target.name)?;
+            agrees(&dir, Codec::N4, ActivationBlock::Of256, &target)
+        }));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Failed> {
+fn name(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// A random model of [`WIDE`], in a folder of its own.
+fn long_rows(title: &str) -> Result<PathBuf, Failed> {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("long-rows-{title}"));
+    let _ = std::fs::remove_dir_all(&root);
+    std::fs::create_dir_all(&root)?;
+    let (config, dir) = (root.join("config.json"), root.join("model"));
+    std::fs::write(&config, WIDE)?;
+    synth::synth(&config, &dir, 1, &Silent)?;
+    Ok(dir)
+}
+
+/// What to run: the goldens of a checkpoint; of one that has none, some tokens with the reference's routing.
+fn inputs(dir: &Path, loaded: &Loaded, reference: &Reference) -> Result<Vec<Golden>, Failed> {
+    if dir.join("golden.safetensors").exists() {
+        return Ok(goldens::read(dir, &loaded.graph)?);
+    }
+    let ids: Vec<u32> = (0..40).map(|i| (i * 37 + i * i) % 320).collect();
+    let run = reference.run(&Batch::one(&ids), &RunOptions::default())?;
+    let routing = run.routing;
+    let logits = Vec::new();
+    Ok(vec![Golden {
+        ids,
+        logits,
+        routing,
+    }])
+}
+
+fn agrees(dir: &Path, codec: Codec, block: ActivationBlock, target: &Target) -> Result<(), Failed> {
     let loaded = pipeline::load(dir)?;
+    let everywhere = Rule {
+        units: String::new(),
+        block,
+    };
     let plan = BitPlan::uniform(&loaded.graph, codec);
+    let plan = plan.with_activation_blocks(&loaded.graph, &[everywhere])?;
     let compiled = pipeline::compile(&loaded.graph, &plan, target)?;
     let parts = Parts {
         name: "tiny",
@@ -86,7 +150,7 @@ fn agrees(dir: &std::path::Path, codec: Codec, target: &Target) -> Result<(), Fa
         reference: &faked,
         activations: Activations::Int8,
     };
-    for golden in goldens::read(dir, &loaded.graph)? {
+    for golden in inputs(dir, &loaded, &reference)? {
         if golden.ids.len() > 64 && codec != Codec::B8 {
             continue;
         }

@@ -47,8 +47,10 @@ pub fn quantise(
                     .into()
             }
         };
+        let block = plan.activation_block(&unit.name);
         for node in unit.nodes {
             reference.replace(node, weights.clone())?;
+            reference.set_activation_block(node, block)?;
         }
     }
     Ok(())

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use gem_runtime::format::Codec;
+use gem_runtime::format::{ActivationBlock, Codec};
 use gemc::lower::kernels::{outlines, outlines_of};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
+use gemc::plan::activations::Rule;
 use gemc::target::Target;
 
 fn checkpoints() -> Vec<PathBuf> {
@@ -17,6 +18,14 @@ fn checkpoints() -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+/// Wide activation blocks everywhere.
+fn wide() -> Rule {
+    Rule {
+        units: String::new(),
+        block: ActivationBlock::Of256,
+    }
 }
 
 #[test]
@@ -35,8 +44,13 @@ fn every_checkpoint_lowers_and_verifies() {
         for target in Target::all() {
             for &codec in Codec::ALL {
                 let plan = BitPlan::uniform(&loaded.graph, codec);
-                if let Err(e) = pipeline::compile(&loaded.graph, &plan, &target) {
-                    faults.push(format!("{} {} {codec:?}: {e}", dir.display(), target.name));
+                let wide = plan
+                    .clone()
+                    .with_activation_blocks(&loaded.graph, &[wide()]);
+                for plan in [plan, wide.expect("all units agree")] {
+                    if let Err(e) = pipeline::compile(&loaded.graph, &plan, &target) {
+                        faults.push(format!("{} {} {codec:?}: {e}", dir.display(), target.name));
+                    }
                 }
             }
         }

@@ -183,6 +183,104 @@ fn a_plan_is_written_explained_built_and_verified() {
 }
 
 #[test]
+fn activation_blocks_are_in_the_plan_and_what_runs_follows_them() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("wide.toml");
+    let arguments = [
+        "--effort",
+        "low",
+        "--activation-block",
+        "256",
+        "-o",
+        text(&file),
+    ];
+    let made = plan(&arguments);
+    assert!(made.status.success(), "{}", told(&made));
+    let explained = gemc(&["explain", text(&file), "down"]);
+    let shown = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(
+        shown.contains("blocks of 256") && shown.contains("int8"),
+        "{shown}"
+    );
+    let logits = |plan: &Path, backend: &str| {
+        let output = gemc(&[
+            "logits",
+            text(checkpoint()),
+            "--ids",
+            "1,2,7",
+            "--backend",
+            backend,
+            "--plan",
+            text(plan),
+            "--json",
+        ]);
+        assert!(output.status.success(), "{}", told(&output));
+        output.stdout
+    };
+    assert_eq!(logits(&file, "jit"), logits(&file, "interp"));
+    let written = fs::read_to_string(&file).expect("read");
+    let narrow = dir.path().join("narrow.toml");
+    fs::write(&narrow, written.replace("activations = 256\n", "")).expect("written");
+    fs::copy(file.with_extension("codes"), narrow.with_extension("codes")).expect("copied");
+    assert_ne!(
+        logits(&file, "jit"),
+        logits(&narrow, "jit"),
+        "rounded another way"
+    );
+
+    let edited = dir.path().join("edited.toml");
+    fs::copy(file.with_extension("codes"), edited.with_extension("codes")).expect("copied");
+    let run = |from: &str, to: &str, says: &[&str]| {
+        fs::write(&edited, written.replacen(from, to, 1)).expect("written");
+        let output = gemc(&[
+            "build",
+            text(checkpoint()),
+            "--plan",
+            text(&edited),
+            "-o",
+            text(&dir.path().join("out")),
+        ]);
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        for words in says {
+            assert!(
+                told(&output).contains(words),
+                "{words} in {}",
+                told(&output)
+            );
+        }
+    };
+    run(
+        "activations = 256",
+        "activations = 64",
+        &["64", "32, 256", "edited.toml"],
+    );
+    let name = "name = \"model.layers.0.modules.0.down_proj\"\nformat = ";
+    let at = written.find(name).expect("a unit") + name.len();
+    let line = written[at..]
+        .lines()
+        .nth(1)
+        .expect("the line after the format");
+    assert_eq!(line, "activations = 256");
+    let unit = &written[at - name.len()..][..name.len() + 20];
+    run(
+        unit,
+        &unit.replace("activations", "# "),
+        &["same rows", "model.layers.0.modules.1.down_proj"],
+    );
+
+    for (rule, code, says) in [
+        ("64", 2, "REGEX=256"),
+        ("x(=256", 1, "x("),
+        ("nothing=256", 1, "nothing"),
+        ("modules.0.down=256", 1, "same rows"),
+    ] {
+        let output = plan(&["--activation-block", rule, "-o", text(&edited)]);
+        assert_eq!(output.status.code(), Some(code), "{}", told(&output));
+        assert!(told(&output).contains(says), "{}", told(&output));
+    }
+}
+
+#[test]
 fn plans_of_other_checkpoints_and_lost_codes_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("p.toml");

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use gem_runtime::file::Checksum;
-use gem_runtime::format::{Codec, Rounding};
+use gem_runtime::format::{ActivationBlock, Codec, Rounding};
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 use gem_tests::needs::repository;
 use gemc::backend;
 use gemc::package::{Package, Parts, Runtime};
 use gemc::pipeline::{self, Compiled, Loaded};
 use gemc::plan::BitPlan;
+use gemc::plan::activations::Rule;
 use gemc::target::Target;
 
 /// A checkpoint compiled for a target.
@@ -43,6 +44,22 @@ impl Case {
             target,
             name,
         }
+    }
+
+    /// The same with wide activation blocks.
+    pub fn wide(mut self) -> Self {
+        let everywhere = Rule {
+            units: String::new(),
+            block: ActivationBlock::Of256,
+        };
+        let plan = self
+            .plan
+            .with_activation_blocks(&self.loaded.graph, &[everywhere]);
+        self.plan = plan.expect("all units agree");
+        let compiled = pipeline::compile(&self.loaded.graph, &self.plan, &self.target);
+        self.compiled = compiled.expect("it compiles");
+        self.name = format!("{}-wide", self.name);
+        self
     }
 
     pub fn parts(&self) -> Parts<'_> {

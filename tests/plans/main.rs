@@ -65,6 +65,7 @@ fn settings(bits: f64) -> Settings {
         method: Method::Feedback,
         effort: Effort::Default,
         overrides: Vec::new(),
+        activation_blocks: Vec::new(),
         uniform_body: false,
         without: Without::default(),
     }

@@ -4,7 +4,8 @@
 //! planes: codes, one scale byte per row and block, one f32 row scale per row; see [`PackedSize`]. Every weight is
 //! `row_scale * (s * v)`, where the integers `s` (block scale) and `v` (code value) come from the codec. A kernel's dot
 //! product with int8 activations (see [`activation`]) is, blocks ascending, `acc = fma((s * isum) as f32, a_scale, acc)`
-//! from 0.0, and finally `acc * row_scale`; `isum` is the integer sum of code value times activation code.
+//! from 0.0, and finally `acc * row_scale`; `isum` is the integer sum of code value times activation code. Where 256 activations
+//! share a scale, the integers `s * isum` of its eight blocks are added before.
 //!
 //! Invariant: quantising is deterministic (additions, multiplications and divisions of f32/f64 in a fixed order, no
 //! library functions), so the same weights give the same bytes on every machine.
@@ -28,13 +29,14 @@ mod tests;
 mod tile16;
 mod uneven;
 
+pub use activation::ActivationBlock;
 pub use feedback::{Factor, FeedbackScratch, panels_len, quantise_row_with_feedback};
 pub use planes::{GROUPS, Plane, Spill};
 pub use quantise::{QuantisedRow, Rounding, quantise_row};
 pub use size::PackedSize;
 pub use tile16::{PackedTile, dequantise_row, pack, pack_tile, unpack_row};
 
-/// Columns per block: the codes that share a scale byte, and the activations that share a scale.
+/// Columns per block: the codes that share a scale byte.
 pub const BLOCK: usize = 32;
 
 /// Rows per tile.

@@ -181,6 +181,7 @@ impl Bench {
             method: Method::Feedback,
             effort,
             overrides: overrides.to_vec(),
+            activation_blocks: Vec::new(),
             uniform_body: false,
             without,
         };

@@ -29,6 +29,7 @@ struct Explained {
     unit_bytes: u64,
     predicted_kl: f64,
     measured_kl: Option<f64>,
+    measured_kl_int8: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_ms: Option<f64>,
     units: Vec<PlanUnit>,
@@ -41,8 +42,11 @@ impl fmt::Display for Explained {
             "{:.4} bits per weight, {} bytes, predicted KL {:.6}",
             self.bits_per_weight, self.unit_bytes, self.predicted_kl
         )?;
-        match self.measured_kl {
-            Some(kl) => writeln!(f, ", measured {kl:.6}")?,
+        if let Some(kl) = self.measured_kl {
+            write!(f, ", measured {kl:.6}")?;
+        }
+        match self.measured_kl_int8 {
+            Some(kl) => writeln!(f, ", with int8 activations {kl:.6}")?,
             None => writeln!(f)?,
         }
         if let Some(ms) = self.predicted_ms {
@@ -53,14 +57,19 @@ impl fmt::Display for Explained {
             let PlanUnit {
                 name,
                 format,
+                activations,
                 bytes,
                 predicted_kl,
                 reason,
                 ..
             } = unit;
+            let wide = match *activations {
+                32 => String::new(),
+                columns => format!("; activations in blocks of {columns}"),
+            };
             writeln!(
                 f,
-                "{name:width$}  {format:3} {bytes:>10} bytes  {predicted_kl:.1e} nats  {reason}"
+                "{name:width$}  {format:3} {bytes:>10} bytes  {predicted_kl:.1e} nats  {reason}{wide}"
             )?;
         }
         Ok(())
@@ -89,6 +98,7 @@ impl Run for Explain {
             unit_bytes: plan.unit_bytes,
             predicted_kl: plan.predicted_kl,
             measured_kl: plan.measured_kl,
+            measured_kl_int8: plan.measured_kl_int8,
             predicted_ms: plan.predicted_ms,
             units,
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use gem_runtime::format::ActivationBlock;
 use serde::Serialize;
 
 use super::choices::Device;
@@ -13,6 +14,7 @@ use crate::graph::Task;
 use crate::import::Split;
 use crate::output;
 use crate::pipeline::{self, Loaded};
+use crate::plan::activations::Rule;
 use crate::plan::codes;
 use crate::plan::file::{Override, codes_path};
 use crate::planner::{self, Budget, Effort, Made, PlannerError, Settings, Texts, Without};
@@ -56,6 +58,10 @@ pub struct Plan {
     /// Give units whose name matches a regular expression this format; may be repeated, the last counts
     #[arg(long = "override", value_name = "REGEX=FORMAT", value_parser = exception)]
     overrides: Vec<Override>,
+    /// Columns of an activation block, 32 or 256, of units whose name matches a regular expression, or of all; may be repeated,
+    /// the last counts. Wide blocks are quicker where converting integers is dear, and coarser
+    #[arg(long = "activation-block", value_name = "[REGEX=]N", value_parser = activation_rule)]
+    activation_blocks: Vec<Rule>,
     /// No allocation: one format, or two adjacent ones by layer, for all units without an override
     #[arg(long)]
     uniform_body: bool,
@@ -123,6 +129,16 @@ fn exception(text: &str) -> Result<Override, String> {
     Ok(entry)
 }
 
+/// REGEX=N, or N alone for all units.
+fn activation_rule(text: &str) -> Result<Rule, &'static str> {
+    let (units, columns) = text.rsplit_once('=').unwrap_or(("", text));
+    let block = columns.parse().ok().and_then(ActivationBlock::of_columns);
+    Ok(Rule {
+        units: units.to_owned(),
+        block: block.ok_or("allowed: 32, 256, REGEX=32, REGEX=256")?,
+    })
+}
+
 /// What was planned.
 #[derive(Debug, Serialize)]
 struct Planned {
@@ -131,6 +147,7 @@ struct Planned {
     unit_bytes: u64,
     predicted_kl: f64,
     measured_kl: Option<f64>,
+    measured_kl_int8: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_ms: Option<f64>,
     formats: Vec<(&'static str, u64)>,
@@ -153,7 +170,11 @@ impl fmt::Display for Planned {
             writeln!(f, "  {format}: {share:.1} % of the bytes")?;
         }
         if let Some(kl) = self.measured_kl {
-            writeln!(f, "  KL {kl:.6} on texts set aside, routing forced")?;
+            write!(f, "  KL {kl:.6} on texts set aside, routing forced")?;
+            match self.measured_kl_int8 {
+                Some(kl) => writeln!(f, "; {kl:.6} with int8 activations")?,
+                None => writeln!(f)?,
+            }
         }
         if let Some(ms) = self.predicted_ms {
             writeln!(f, "  {ms:.4} ms a token or text, predicted")?;
@@ -199,6 +220,7 @@ impl Run for Plan {
             unit_bytes: made.file.unit_bytes,
             predicted_kl: made.file.predicted_kl,
             measured_kl: made.file.measured_kl,
+            measured_kl_int8: made.file.measured_kl_int8,
             predicted_ms: made.file.predicted_ms,
             formats: planner::shares(&made.file),
             domains: made.domains,
@@ -233,6 +255,7 @@ impl Plan {
                 EffortName::High => Effort::High,
             },
             overrides: self.overrides.clone(),
+            activation_blocks: self.activation_blocks.clone(),
             uniform_body: self.uniform_body,
             without: Without::default(),
         })

@@ -1,5 +1,7 @@
 //! Linear maps: which epilogue their consumers allow, and the phase.
 
+use gem_runtime::format::ActivationBlock;
+
 use super::kernels::matmul::{Epilogue, Matmul, Rows};
 use super::phases::{Arg, UnitCount};
 use super::{Lowering, QuantisedRows, planes};
@@ -113,12 +115,20 @@ impl Lowering<'_> {
         } else {
             self.max_rows
         };
-        let spec = self.matmul(&matrix, parts, rows, result_rows, result_rows, fusion);
+        let spec = self.matmul(
+            &matrix,
+            parts,
+            rows,
+            (result_rows, input.block),
+            result_rows,
+            fusion,
+        );
         let mut args = self.inputs(&matrix, parts, input);
         args.extend(list);
         match fusion {
             Fusion::Quantise { wire, .. } => {
-                let output = self.quantised_rows(result_rows, spec.output_width());
+                let block = self.activation_block(wire);
+                let output = self.quantised_rows(result_rows, spec.output_width(), block);
                 args.extend(output.args());
                 self.quantised.insert(wire, output);
                 self.done.insert(wire);
@@ -168,19 +178,20 @@ impl Lowering<'_> {
         matrix: &Matrix,
         parts: &[LinearPart],
         rows: Rows,
-        input_rows: usize,
+        (input_rows, input_block): (usize, ActivationBlock),
         output_rows: usize,
         fusion: Fusion,
     ) -> Matmul {
         let (epilogue, act_name) = match fusion {
             Fusion::None => (Epilogue::Store, ""),
             Fusion::Residual { .. } => (Epilogue::Residual, ""),
-            Fusion::Quantise { act, gated, .. } => {
+            Fusion::Quantise { wire, act, gated } => {
                 let function = act.map(|act| self.phases.functions.activation(act));
                 (
                     Epilogue::Quantise {
                         act: function,
                         gated,
+                        block: self.activation_block(wire),
                     },
                     act.map_or("", act_prefix),
                 )
@@ -193,6 +204,7 @@ impl Lowering<'_> {
             bias: parts.iter().any(|p| p.bias.is_some()),
             rows,
             input_rows,
+            input_block,
             output_rows,
             epilogue,
             act_name,

@@ -15,6 +15,7 @@ mod routing;
 use std::collections::{HashMap, HashSet};
 
 use arena::Buffer;
+use gem_runtime::format::{ActivationBlock, BLOCK};
 use kernels::attention::Attention;
 use kernels::embed::Embed;
 use kernels::norm::Norm;
@@ -69,6 +70,7 @@ struct QuantisedRows {
     codes: Buffer,
     scales: Buffer,
     sums: Buffer,
+    block: ActivationBlock,
 }
 
 impl QuantisedRows {
@@ -186,13 +188,30 @@ impl<'a> Lowering<'a> {
         self.phases.arena.buffer(4 * n)
     }
 
-    fn quantised_rows(&mut self, rows: usize, cols: usize) -> QuantisedRows {
-        let blocks = cols / quantise::BLOCK;
+    fn quantised_rows(
+        &mut self,
+        rows: usize,
+        cols: usize,
+        block: ActivationBlock,
+    ) -> QuantisedRows {
+        let scales = quantise::scales_per_row(cols, block);
         QuantisedRows {
             codes: self.phases.arena.buffer(rows * cols),
-            scales: self.phases.arena.buffer(4 * rows * blocks),
-            sums: self.phases.arena.buffer(4 * rows * blocks),
+            scales: self.phases.arena.buffer(4 * rows * scales),
+            sums: self.phases.arena.buffer(4 * rows * (cols / BLOCK)),
+            block,
         }
+    }
+
+    /// How a wire is quantised for the linear maps that read it; the plan has them agree.
+    fn activation_block(&self, wire: NodeId) -> ActivationBlock {
+        let readers = self.graph.consumers(wire).into_iter();
+        let mut blocks = readers
+            .filter_map(|reader| self.unit_names.get(&reader))
+            .map(|unit| self.plan.activation_block(unit));
+        let block = blocks.next().unwrap_or_default();
+        debug_assert!(blocks.all(|other| other == block), "see BitPlan::check");
+        block
     }
 
     /// The quantised form of a wire, by a phase of its own where no kernel wrote it along the way.
@@ -201,12 +220,13 @@ impl<'a> Lowering<'a> {
             return rows;
         }
         let input = self.values[&id];
-        let output = self.quantised_rows(self.max_rows, input.stride);
+        let block = self.activation_block(id);
+        let output = self.quantised_rows(self.max_rows, input.stride, block);
         let max_rows = self.max_rows;
-        let name = format!("quantise_{}", input.stride);
+        let name = quantise::rows_name(input.stride, block);
         let kernel = self
             .phases
-            .kernel(&name, |_| quantise::rows(max_rows, input.stride));
+            .kernel(&name, |_| quantise::rows(max_rows, input.stride, block));
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());
         let doc = format!("int8 of {}", self.graph.node(id).origin);
@@ -296,7 +316,10 @@ impl<'a> Lowering<'a> {
             eps,
             max_rows: self.max_rows,
             floats: consumers.iter().any(|n| !is_linear(n)),
-            quantised: consumers.iter().any(is_linear),
+            quantised: consumers
+                .iter()
+                .any(is_linear)
+                .then(|| self.activation_block(id)),
             bias: bias.is_some(),
         };
         let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
@@ -308,8 +331,8 @@ impl<'a> Lowering<'a> {
             args.push(Arg::of(output.buffer));
             self.values.insert(id, output);
         }
-        if spec.quantised {
-            let output = self.quantised_rows(self.max_rows, spec.stride());
+        if let Some(block) = spec.quantised {
+            let output = self.quantised_rows(self.max_rows, spec.stride(), block);
             args.extend(output.args());
             self.quantised.insert(id, output);
         }
@@ -466,11 +489,12 @@ impl<'a> Lowering<'a> {
     fn select(&mut self, id: NodeId, node: &Node) {
         let input = self.values[&node.inputs[0]];
         self.phases.begin_head();
-        let output = self.quantised_rows(self.max_outputs, input.stride);
+        let block = self.activation_block(id);
+        let output = self.quantised_rows(self.max_outputs, input.stride, block);
         let (max_rows, max_outputs) = (self.max_rows, self.max_outputs);
-        let name = format!("select_and_quantise_{}", input.stride);
+        let name = quantise::selected_name(input.stride, block);
         let kernel = self.phases.kernel(&name, |_| {
-            quantise::selected(max_rows, max_outputs, input.stride)
+            quantise::selected(max_rows, max_outputs, input.stride, block)
         });
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());

@@ -71,9 +71,13 @@ impl Lowering<'_> {
             entries: self.max_rows,
         };
         let width = self.stage_width(nodes[0]);
-        let quantises = matches!(self.fusion(nodes[0]), Fusion::Quantise { .. });
-        let next = quantises.then(|| self.quantised_rows(slots, width));
-        let floats = (!quantises).then(|| self.floats(slots, width));
+        let next = match self.fusion(nodes[0]) {
+            Fusion::Quantise { wire, .. } => {
+                Some(self.quantised_rows(slots, width, self.activation_block(wire)))
+            }
+            _ => None,
+        };
+        let floats = next.is_none().then(|| self.floats(slots, width));
         let stride = Dispatch {
             modules: routed.modules,
             top_k: routed.top_k,
@@ -86,7 +90,8 @@ impl Lowering<'_> {
             let parts = self.parts(id).to_vec();
             let matrix = self.place(id, Self::part_tensors(&parts));
             let fusion = self.fusion(id);
-            let spec = self.matmul(&matrix, &parts, rows, input_rows, slots, fusion);
+            let input_as = (input_rows, input.block);
+            let spec = self.matmul(&matrix, &parts, rows, input_as, slots, fusion);
             let mut args = self.inputs(&matrix, &parts, input);
             args.push(Arg::Arena(routed.lists, (4 * module * stride) as u32));
             args.push(Arg::Arena(

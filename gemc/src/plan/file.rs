@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gem_runtime::format::Codec;
+use gem_runtime::format::{ActivationBlock, Codec};
 use gem_runtime::hex;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::activations::{self, Blocks};
 use super::codes::{Codes, CodesError, Digest};
 use super::{BitPlan, units};
 use crate::graph::{Graph, Typed};
@@ -81,6 +82,9 @@ pub struct PlanFile {
     /// The same, measured on the texts set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_kl: Option<f64>,
+    /// The same with int8 activations in the plan's blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_kl_int8: Option<f64>,
     /// Exceptions, applied in order on top of the units: their codes are rounded when the model is built.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Override>,
@@ -107,6 +111,9 @@ pub struct PlanUnit {
     pub name: String,
     /// Name of the format.
     pub format: String,
+    /// Columns of its input that share a scale, 32 or 256.
+    #[serde(default = "narrow", skip_serializing_if = "is_narrow")]
+    pub activations: usize,
     /// What kernels read of it.
     pub bytes: u64,
     /// KL it is predicted to add, nats per token.
@@ -115,6 +122,16 @@ pub struct PlanUnit {
     pub reason: String,
     /// `FORMAT:SHA-256` of its planes in `plan.codes`; they are used as long as the unit's format is that one.
     pub codes: String,
+}
+
+/// Activation blocks of units of which nothing is said.
+const fn narrow() -> usize {
+    ActivationBlock::Of32.columns()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+const fn is_narrow(columns: &usize) -> bool {
+    *columns == narrow()
 }
 
 impl PlanFile {
@@ -180,6 +197,7 @@ impl PlanFile {
             what,
         };
         let (formats, codes) = self.assigned(graph).map_err(form)?;
+        let activations = self.activations(graph).map_err(form)?;
         let file = codes_path(path);
         let store = match codes.is_empty() {
             true => None,
@@ -187,6 +205,7 @@ impl PlanFile {
         };
         let plan = BitPlan {
             formats,
+            activations,
             codes,
             store,
         };
@@ -200,6 +219,27 @@ impl PlanFile {
             }
         }
         Ok(plan)
+    }
+
+    /// Activation blocks other than the usual ones.
+    fn activations(&self, graph: &Graph<Typed>) -> Result<Blocks, String> {
+        let groups = activations::readers(graph);
+        let mut blocks = Blocks::new();
+        for unit in self.units.iter().filter(|u| u.activations != narrow()) {
+            let name = &unit.name;
+            let block = ActivationBlock::of_columns(unit.activations).ok_or_else(|| {
+                format!(
+                    "{name}: activations in blocks of {}; known: 32, 256",
+                    unit.activations
+                )
+            })?;
+            if !groups.iter().flatten().any(|reader| reader == name) {
+                return Err(format!("{name} reads no activations"));
+            }
+            blocks.insert(name.clone(), block);
+        }
+        activations::check(&groups, &blocks)?;
+        Ok(blocks)
     }
 
     /// Format of every unit, and digest of the codes of those that have the planned one.

@@ -1,5 +1,6 @@
 //! Which format each quantised unit gets, and its codes where they were made before. A uniform format is a plan too.
 
+pub mod activations;
 pub mod codes;
 pub mod file;
 #[cfg(test)]
@@ -8,7 +9,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gem_runtime::format::Codec;
+use activations::Blocks;
+use gem_runtime::format::{ActivationBlock, Codec};
 use sha2::{Digest, Sha256};
 
 use crate::graph::{Graph, NodeId, Op};
@@ -48,6 +50,7 @@ pub struct OtherGraph {
 #[derive(Clone, Debug)]
 pub struct BitPlan {
     formats: BTreeMap<String, Codec>,
+    activations: Blocks,
     /// Of units that are not rounded when the model is built.
     codes: BTreeMap<String, CodesDigest>,
     /// Where those are.
@@ -61,6 +64,7 @@ impl BitPlan {
         let formats = units(graph).into_iter().map(|u| (u.name, codec)).collect();
         Self {
             formats,
+            activations: Blocks::new(),
             codes: BTreeMap::new(),
             store: None,
         }
@@ -128,6 +132,28 @@ impl BitPlan {
             .expect("the plan was made for this graph")
     }
 
+    /// The plan with other activation blocks.
+    ///
+    /// # Errors
+    /// In words, when a rule fits no unit or units that read the same rows would differ.
+    pub fn with_activation_blocks<S>(
+        self,
+        graph: &Graph<S>,
+        rules: &[activations::Rule],
+    ) -> Result<Self, String> {
+        let activations = activations::chosen(graph, rules)?;
+        Ok(Self {
+            activations,
+            ..self
+        })
+    }
+
+    /// How the input of a unit is rounded.
+    #[must_use]
+    pub fn activation_block(&self, unit: &str) -> ActivationBlock {
+        self.activations.get(unit).copied().unwrap_or_default()
+    }
+
     /// Identifies the plan in the weight file and in bench results.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
@@ -137,6 +163,9 @@ impl BitPlan {
             if let Some(digest) = self.codes.get(unit) {
                 hasher.update(digest);
             }
+        }
+        for (unit, block) in &self.activations {
+            hasher.update(format!("{unit}:{}\n", block.columns()));
         }
         hasher.finalize().into()
     }

@@ -1,6 +1,12 @@
 //! Plans as text: what is written is read back, and what was edited badly is refused in words.
 
+use std::path::Path;
+
+use gem_runtime::format::ActivationBlock;
+
+use super::activations::{self, Blocks, Rule};
 use super::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
+use crate::graph::{Graph, Typed};
 
 fn plan() -> PlanFile {
     PlanFile {
@@ -14,6 +20,7 @@ fn plan() -> PlanFile {
         predicted_ms: None,
         predicted_kl: 1.25e-3,
         measured_kl: Some(0.1),
+        measured_kl_int8: None,
         overrides: vec![Override {
             units: "o_proj$".to_owned(),
             format: "B8".to_owned(),
@@ -21,6 +28,7 @@ fn plan() -> PlanFile {
         units: vec![PlanUnit {
             name: "model.\"odd\" name\n".to_owned(),
             format: "N4".to_owned(),
+            activations: 256,
             bytes: 1000,
             predicted_kl: 0.0,
             reason: "it = 'so'".to_owned(),
@@ -67,4 +75,55 @@ fn exceptions_are_regular_expressions_and_formats() {
     assert!(error.contains("override"), "{error}");
     let error = overrides(&[entry("a", "Q4")]).expect_err("no format");
     assert!(error.contains("Q4") && error.contains("B8"), "{error}");
+}
+
+/// A decoder with two routed layers of two modules each, and SCAR in one.
+fn graph() -> Graph<Typed> {
+    let dir = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/checkpoints/lm-all-8mlp-top3-always-domainscar"
+    );
+    let loaded = crate::pipeline::load(Path::new(dir)).expect("a checkpoint of the tree");
+    loaded.graph
+}
+
+fn rule(units: &str, block: ActivationBlock) -> Rule {
+    Rule {
+        units: units.to_owned(),
+        block,
+    }
+}
+
+#[test]
+fn activation_blocks_follow_their_rules_in_order() {
+    use ActivationBlock::{Of32, Of256};
+    let graph = graph();
+    let chosen = |rules: &[Rule]| activations::chosen(&graph, rules);
+    assert_eq!(chosen(&[]), Ok(Blocks::new()));
+    let all = chosen(&[rule("", Of256)]).unwrap();
+    let readers = activations::readers(&graph);
+    assert_eq!(all.len(), readers.iter().flatten().count());
+    assert_eq!(
+        chosen(&[rule("", Of256), rule("", Of32)]),
+        Ok(Blocks::new())
+    );
+    let down = chosen(&[rule("modules.*down", Of256)]).unwrap();
+    assert!(down.len() >= 16 && down.keys().all(|unit| unit.contains("down")));
+}
+
+#[test]
+fn units_that_read_the_same_rows_have_one_activation_block() {
+    let graph = graph();
+    let refused = |units: &str, says: &[&str]| {
+        let error = activations::chosen(&graph, &[rule(units, ActivationBlock::Of256)]);
+        let error = error.expect_err(units);
+        for words in says {
+            assert!(error.contains(words), "{words} in {error}");
+        }
+    };
+    refused("nonsense", &["nonsense"]);
+    refused("a(", &["a("]);
+    // One module's last map alone: its rows stand in one buffer with those of the others.
+    refused(r"layers\.0\.modules\.1\.down", &["same rows", "32 and 256"]);
+    refused(r"layers\.0\.general.*gate", &["same rows", "modules.0"]);
 }

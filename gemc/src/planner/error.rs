@@ -50,6 +50,9 @@ pub enum PlannerError {
     /// An exception.
     #[error("--override: {0}")]
     Override(String),
+    /// How activations are rounded.
+    #[error("--activation-block: {0}")]
+    ActivationBlocks(String),
     /// Nothing to calibrate with.
     #[error(
         "no calibration text: {0}; allowed: a folder of <domain>.jsonl files, each line {{\"text\": …}}"

@@ -11,7 +11,7 @@ mod starved;
 
 use std::sync::Arc;
 
-use gem_runtime::format::Codec;
+use gem_runtime::format::{ActivationBlock, Codec};
 use gem_runtime::hex;
 use sha2::{Digest as _, Sha256};
 
@@ -23,8 +23,9 @@ pub use settings::{Budget, Effort, Settings, Texts, Without};
 
 use crate::assign::{self, LADDER, Options, Predictor, Refined, Speed, refine};
 use crate::calibrate::{self, Gather};
-use crate::graph::Task;
+use crate::graph::{NodeId, Task};
 use crate::pipeline::Loaded;
+use crate::plan::activations::{self, Blocks};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
 use crate::quantise::Planes;
@@ -70,6 +71,8 @@ pub fn make(
     let units = sensitivity::infos(graph);
     let budget = settings.budget.bytes(loaded, &units, &settings.target)?;
     let options = options(&units, &settings.overrides)?;
+    let blocks = activations::chosen(graph, &settings.activation_blocks)
+        .map_err(PlannerError::ActivationBlocks)?;
     settings.check(&units, &options, budget)?;
     settings.check_latency()?;
     let reference = loaded.reference();
@@ -114,8 +117,14 @@ pub fn make(
         judge: &judge,
     };
     let found = work.choose(settings, &options, &mut predictor, budget, progress)?;
-    let domains = work.by_domain(&found, &judged)?;
-    let (file, codes) = work.file(loaded, settings, &predictor, &found, texts)?;
+    let (domains, rounded_kl) = work.measure_found(&found, &judged, &blocks)?;
+    let (mut file, codes) = work.file(loaded, settings, &predictor, &found, texts)?;
+    file.measured_kl_int8 = (judge.tokens() > 0).then_some(rounded_kl);
+    for unit in &mut file.units {
+        if let Some(block) = blocks.get(&unit.name) {
+            unit.activations = block.columns();
+        }
+    }
     Ok(Made {
         file,
         codes,
@@ -237,23 +246,31 @@ impl Work<'_> {
         })
     }
 
-    fn by_domain(
+    /// KL of what was found: by domain, and of all with int8 activations.
+    fn measure_found(
         &self,
         found: &Refined,
         texts: &[Sequence],
-    ) -> Result<Vec<(String, f64)>, PlannerError> {
+        blocks: &Blocks,
+    ) -> Result<(Vec<(String, f64)>, f64), PlannerError> {
         let mut names: Vec<&str> = texts.iter().map(|s| s.domain.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         let mut candidate = self.reference.clone();
         for (unit, codec) in self.units.iter().zip(&found.formats) {
             self.ladder.apply(&mut candidate, unit, *codec)?;
+            let block = blocks.get(unit.name()).copied().unwrap_or_default();
+            for node in &unit.unit.nodes {
+                candidate.set_activation_block(*node, block)?;
+            }
         }
-        let judged = self
-            .judge
-            .judge(&candidate, crate::graph::NodeId(0), true)?;
-        let kl = judged.by_domain();
-        Ok(names.into_iter().map(str::to_owned).zip(kl).collect())
+        let kl = |activations| {
+            self.judge
+                .judge_with(&candidate, NodeId(0), true, activations)
+        };
+        let by_domain = kl(Activations::F32)?.by_domain();
+        let by_domain = names.into_iter().map(str::to_owned).zip(by_domain);
+        Ok((by_domain.collect(), kl(Activations::Int8)?.mean()))
     }
 
     fn file(
@@ -271,6 +288,7 @@ impl Work<'_> {
             lines.push(PlanUnit {
                 name: unit.name().to_owned(),
                 format: codec.name().to_owned(),
+                activations: ActivationBlock::default().columns(),
                 bytes: unit.shape.bytes(*codec),
                 predicted_kl: predictor.joint * predictor.cost(index, *codec),
                 reason: reason(predictor, unit, index, *codec),
@@ -298,6 +316,7 @@ impl Work<'_> {
                 .map(|_| 1e3 * predictor.seconds(&found.formats)),
             predicted_kl: predictor.kl(&found.formats),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
+            measured_kl_int8: None,
             overrides: Vec::new(),
             units: lines,
         };

@@ -7,6 +7,7 @@ use crate::assign::{LADDER, Options, Predictor, budget_of_bits, bytes};
 use crate::graph::Task;
 use crate::pipeline::{self, Loaded};
 use crate::plan::BitPlan;
+use crate::plan::activations::Rule;
 use crate::plan::file::Override;
 use crate::sensitivity::{Method, UnitInfo};
 use crate::target::{Costs, Target};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub effort: Effort,
     /// Units whose format is given.
     pub overrides: Vec<Override>,
+    /// How the inputs of units are rounded, where not in blocks of 32.
+    pub activation_blocks: Vec<Rule>,
     /// One format, or two adjacent ones by layer, for all units without an override.
     pub uniform_body: bool,
     /// What is left out.

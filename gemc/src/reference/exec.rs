@@ -8,6 +8,8 @@ mod routing;
 
 use std::sync::Arc;
 
+use gem_runtime::format::ActivationBlock;
+
 use super::records::Decisions;
 use super::router::Dispatch;
 use super::unit::UnitWeights;
@@ -33,7 +35,7 @@ pub(super) struct Exec<'r, 'o> {
     /// The table of the rope used last: layers share one.
     rope: Option<rope::Table>,
     /// The wire rounded last: several units read one input.
-    rounded: Option<(NodeId, Arc<Matrix>)>,
+    rounded: Option<(NodeId, ActivationBlock, Arc<Matrix>)>,
     output_rows: Vec<usize>,
     routing: RoutingRecords,
     captured: Wires,
@@ -120,7 +122,7 @@ impl<'r, 'o> Exec<'r, 'o> {
             if let Some(Wire::Rows(matrix)) = self.wires[input.index()].take() {
                 self.model.pool.recycle(matrix);
             }
-            if let Some((_, matrix)) = self.rounded.take_if(|(wire, _)| wire == input) {
+            if let Some((.., matrix)) = self.rounded.take_if(|(wire, ..)| wire == input) {
                 self.model.pool.recycle(matrix);
             }
         }
@@ -267,7 +269,7 @@ impl<'r, 'o> Exec<'r, 'o> {
         let input = node.inputs[0];
         let x = match self.options.activations {
             Activations::F32 => self.floats(input),
-            Activations::Int8 => self.rounded(input),
+            Activations::Int8 => self.rounded(input, self.model.blocks[id.index()]),
         };
         let x = self.on_rows_of(node, input, x);
         if let Some(observer) = &mut self.observer {
@@ -280,17 +282,17 @@ impl<'r, 'o> Exec<'r, 'o> {
     }
 
     /// A float wire as the kernels' int8 codes represent it.
-    fn rounded(&mut self, id: NodeId) -> Arc<Matrix> {
-        if let Some((wire, matrix)) = &self.rounded
-            && *wire == id
+    fn rounded(&mut self, id: NodeId, block: ActivationBlock) -> Arc<Matrix> {
+        if let Some((wire, of, matrix)) = &self.rounded
+            && (*wire, *of) == (id, block)
         {
             return matrix.clone();
         }
         let x = self.floats(id);
         let mut out = self.model.pool.take(x.rows(), x.width());
-        ops::round(&x, &mut out);
+        ops::round(&x, block, &mut out);
         let out = Arc::new(out);
-        if let Some((_, old)) = self.rounded.replace((id, out.clone())) {
+        if let Some((.., old)) = self.rounded.replace((id, block, out.clone())) {
             self.model.pool.recycle(old);
         }
         out

@@ -32,6 +32,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use gem_runtime::format::ActivationBlock;
+
 pub use batch::Batch;
 pub use error::ReferenceError;
 pub use logits::{Logits, logits};
@@ -68,6 +70,8 @@ pub struct Reference {
     weights: Vec<NodeWeights>,
     /// By node: who reads its wire last.
     last_use: Arc<[Option<NodeId>]>,
+    /// By node: how the inputs of linear maps are rounded.
+    blocks: Vec<ActivationBlock>,
     pool: Arc<wire::Pool>,
 }
 
@@ -92,6 +96,7 @@ impl Reference {
             }
         }
         Self {
+            blocks: vec![ActivationBlock::default(); weights.len()],
             weights,
             graph: Arc::new(graph.clone()),
             last_use: last_use.into(),
@@ -147,6 +152,23 @@ impl Reference {
             });
         }
         Ok(std::mem::replace(current, values))
+    }
+
+    /// How the inputs of a unit are rounded in runs with int8 activations.
+    ///
+    /// # Errors
+    /// When the node is no unit.
+    pub fn set_activation_block(
+        &mut self,
+        unit: NodeId,
+        block: ActivationBlock,
+    ) -> Result<(), ReferenceError> {
+        if self.unit(unit).is_none() {
+            let origin = self.graph.node(unit).origin.clone();
+            return Err(ReferenceError::NotAUnit { node: unit, origin });
+        }
+        self.blocks[unit.index()] = block;
+        Ok(())
     }
 
     /// Runs a batch.

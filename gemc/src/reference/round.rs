@@ -3,19 +3,19 @@
 //! The rule is [`gem_runtime::format::activation`]'s, bit for bit; here it runs over whole rows and vectorises. A
 //! shorter last block behaves as if padded with zeros.
 
-use gem_runtime::format::BLOCK;
-use gem_runtime::format::activation::TINY;
+use gem_runtime::format::activation::{ActivationBlock, TINY};
 
 /// Added and subtracted, rounds |x| < 2^22 to the nearest integer, ties to even (1.5 * 2^23).
 const ROUND: f32 = 12_582_912.0;
 
-/// Rounds each value of a row to the nearest one that its block of 32 can represent.
+/// Rounds each value of a row to the nearest one that its block can represent.
 ///
 /// # Panics
 /// When the two differ in length.
-pub(super) fn round_row(row: &[f32], out: &mut [f32]) {
+pub(super) fn round_row(row: &[f32], block: ActivationBlock, out: &mut [f32]) {
     assert_eq!(row.len(), out.len());
-    for (block, rounded) in row.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
+    let columns = block.columns();
+    for (block, rounded) in row.chunks(columns).zip(out.chunks_mut(columns)) {
         let (inverse, scale) = block_scale(block);
         for (y, x) in rounded.iter_mut().zip(block) {
             *y = round_ties_even(x * inverse) * scale;
@@ -64,40 +64,42 @@ mod tests {
 
     use super::*;
 
-    fn by_the_rule(row: &[f32]) -> Vec<f32> {
-        let mut padded = row.to_vec();
-        padded.resize(row.len().next_multiple_of(BLOCK), 0.0);
-        let (blocks, _) = padded.as_chunks::<BLOCK>();
-        let mut out: Vec<f32> = blocks
-            .iter()
-            .map(quantise_block)
-            .flat_map(|block| block.codes.map(|code| f32::from(code) * block.scale))
-            .collect();
-        out.truncate(row.len());
-        out
+    fn by_the_rule(row: &[f32], block: ActivationBlock) -> Vec<f32> {
+        let rounded = |values: &[f32]| {
+            let mut codes = vec![0; values.len()];
+            let scale = quantise_block(values, &mut codes);
+            codes.into_iter().map(move |code| f32::from(code) * scale)
+        };
+        row.chunks(block.columns()).flat_map(rounded).collect()
     }
 
     #[test]
     fn rounds_like_the_kernels_at_every_length_and_magnitude() {
-        for n in [1, 7, 8, 31, 32, 33, 64, 77] {
+        for n in [1, 7, 8, 31, 32, 33, 64, 77, 255, 256, 257, 300] {
             for magnitude in [1.0, 3e-39, 1e-30, 1e-29, 7e30] {
                 let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) * 0.037 * magnitude;
                 let row: Vec<f32> = (0..n).map(value).collect();
-                let mut out = vec![9.0; n];
-                round_row(&row, &mut out);
-                assert_eq!(out, by_the_rule(&row), "{n} columns of about {magnitude:e}");
+                for block in ActivationBlock::ALL {
+                    let mut out = vec![9.0; n];
+                    round_row(&row, block, &mut out);
+                    let expected = by_the_rule(&row, block);
+                    assert_eq!(
+                        out, expected,
+                        "{n} columns of about {magnitude:e}, {block:?}"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn ties_go_to_even_and_zeros_stay() {
-        let mut row = [0.0f32; 2 * BLOCK];
+        let mut row = [0.0f32; 64];
         row[..4].copy_from_slice(&[127.0, 0.5, 1.5, -2.5]);
-        let mut out = [9.0f32; 2 * BLOCK];
-        round_row(&row, &mut out);
+        let mut out = [9.0f32; 64];
+        round_row(&row, ActivationBlock::Of32, &mut out);
         let codes = out[..5].iter().map(|x| x.round());
         assert!(codes.eq([127.0, 0.0, 2.0, -2.0, 0.0]));
-        assert_eq!(out[BLOCK..], [0.0; BLOCK]);
+        assert_eq!(out[32..], [0.0; 32]);
     }
 }

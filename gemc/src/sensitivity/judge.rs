@@ -157,6 +157,20 @@ impl Judge {
         from: NodeId,
         forced: bool,
     ) -> Result<Judged, ReferenceError> {
+        self.judge_with(candidate, from, forced, self.activations)
+    }
+
+    /// As [`Judge::judge`], with the inputs of linear maps in another precision.
+    ///
+    /// # Errors
+    /// Never for a candidate of the same graph.
+    pub fn judge_with(
+        &self,
+        candidate: &Reference,
+        from: NodeId,
+        forced: bool,
+        activations: Activations,
+    ) -> Result<Judged, ReferenceError> {
         let mut judged = Judged::default();
         for text in &self.texts {
             let options = RunOptions {
@@ -165,10 +179,10 @@ impl Judge {
                 } else {
                     RoutingSource::Own
                 },
-                activations: self.activations,
+                activations,
                 ..RunOptions::default()
             };
-            let run = match self.activations {
+            let run = match activations {
                 Activations::F32 => candidate.run_from(&text.batch, from, &text.wires, &options)?,
                 // The wires kept are those of f32 activations.
                 Activations::Int8 => candidate.run(&text.batch, &options)?,

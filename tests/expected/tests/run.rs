@@ -71,11 +71,13 @@ fn activations() -> Vec<f32> {
 fn arena() -> Memory {
     let mut arena = Memory::zeroed(place::END as usize);
     for (i, x) in activations().as_chunks::<32>().0.iter().enumerate() {
-        let block = quantise_block(x);
+        let mut codes = [0; 32];
+        let scale = quantise_block(x, &mut codes);
+        let sum: i32 = codes.iter().map(|c| i32::from(*c)).sum();
         let i = i as u32;
-        arena.put(place::CODES + 32 * i, &block.codes.map(|c| c as u8));
-        arena.put(place::SCALES + 4 * i, &block.scale.to_le_bytes());
-        arena.put(place::SUMS + 4 * i, &block.sum.to_le_bytes());
+        arena.put(place::CODES + 32 * i, &codes.map(|c| c as u8));
+        arena.put(place::SCALES + 4 * i, &scale.to_le_bytes());
+        arena.put(place::SUMS + 4 * i, &sum.to_le_bytes());
     }
     let mut next = stream(3);
     for i in 0..48 {
@@ -200,12 +202,13 @@ fn expected_product(size: &PackedSize, unit: &[u8], x: &[f32], row: usize) -> f3
     gem_runtime::format::unpack_row(size, unit, row, &mut quantised);
     let mut acc = 0.0f32;
     for (block, x) in x.as_chunks::<32>().0.iter().enumerate() {
-        let a = quantise_block(x);
+        let mut codes = [0; 32];
+        let scale = quantise_block(x, &mut codes);
         let byte = quantised.scales[block];
         let isum: i32 = (0..32)
-            .map(|k| CODEC.value(quantised.codes[32 * block + k], byte) * i32::from(a.codes[k]))
+            .map(|k| CODEC.value(quantised.codes[32 * block + k], byte) * i32::from(codes[k]))
             .sum();
-        acc = ((CODEC.scale(byte) * isum) as f32).mul_add(a.scale, acc);
+        acc = ((CODEC.scale(byte) * isum) as f32).mul_add(scale, acc);
     }
     acc * quantised.row_scale
 }

@@ -1,13 +1,15 @@
 //! The inner product of a tile of 16 weight rows with int8 activation rows: the hot loop of every matrix product.
 //!
 //! Whatever the strategy, the integer sum of a block is exact, and floats combine in one order: blocks ascending,
-//! `acc = fma(float(scale * isum), activation_scale, acc)`, at the end `acc * row_scale`. So all strategies, row
-//! blocks and thread counts give the same bits.
+//! `acc = fma(float(scale * isum), activation_scale, acc)`, at the end `acc * row_scale`. Where an activation scale serves
+//! several blocks, their `scale * isum` are added as integers before. So all strategies, row blocks and thread counts give
+//! the same bits.
 
-use gem_runtime::format::{Codec, CodecSpec};
+use gem_runtime::format::{ActivationBlock, Codec, CodecSpec};
 
 use super::codes::{self, Block, Form};
 use super::quantise::Quantised;
+use super::vector::affine;
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, ParamId, Space, Ty, ValueId, VarId};
 use crate::target::DotStrategy;
@@ -79,14 +81,31 @@ impl Planes {
         let mut inputs = vec![block_count, first_block];
         for &row in rows {
             let base = RowBase::new(b, x, row);
-            inputs.extend([base.code, base.block]);
+            inputs.extend(base.inputs(x.block));
         }
-        let name = format!("dot_{}_{}", self.codec.name().to_lowercase(), rows.len());
+        let suffix = match x.block {
+            ActivationBlock::Of32 => String::new(),
+            wide @ ActivationBlock::Of256 => format!("_by{}", wide.columns()),
+        };
+        let codec = self.codec.name().to_lowercase();
+        let name = format!("dot_{codec}_{}{suffix}", rows.len());
         b.outline(&name, &inputs, |b, inputs| {
             let (sizes, bases) = inputs.split_at(2);
             b.name(sizes[0], "block_count");
-            let bases: Vec<RowBase> = bases.chunks(2).map(RowBase::of).collect();
-            self.dot_blocks(b, dot, [sizes[0], sizes[1]], x, &bases, &sums);
+            let bases: Vec<RowBase> = bases
+                .chunks(RowBase::len(x.block))
+                .map(RowBase::of)
+                .collect();
+            let product = Product {
+                dot,
+                x,
+                bases: &bases,
+                sums: &sums,
+            };
+            match x.block {
+                ActivationBlock::Of32 => self.dot_blocks(b, [sizes[0], sizes[1]], &product),
+                ActivationBlock::Of256 => self.dot_groups(b, [sizes[0], sizes[1]], &product),
+            }
         });
         let width = b.i32(TILE as i32);
         let index = b.mul(tile, width);
@@ -99,33 +118,73 @@ impl Planes {
             .collect()
     }
 
-    /// Adds the products of all blocks of a tile to `sums`; nothing here depends on a shape.
+    /// Adds the products of all blocks of a tile to the sums; nothing here depends on a shape.
     fn dot_blocks(
         &self,
         b: &mut KernelBuilder,
-        dot: DotStrategy,
         [block_count, first_block]: [ValueId; 2],
-        x: &Quantised,
-        bases: &[RowBase],
-        sums: &[VarId],
+        product: &Product<'_>,
     ) {
         let start = b.i32(0);
         b.for_(start, block_count, |b, block| {
             let at = b.add(first_block, block);
-            let isums = self.block_sums(b, dot, at, block, x, bases);
-            let scale = self.block_scale(b, dot, at);
-            for ((isum, base), &sum) in isums.into_iter().zip(bases).zip(sums) {
-                let corrected = scale.corrected(b, isum, base, block, x);
-                let scaled = b.mul(corrected, scale.factor);
-                let float = b.to_float(scaled);
-                let index = b.add(base.block, block);
-                let activation = b.load(Ty::F32, x.scales, index);
-                let activation = b.splat(activation);
-                let before = b.get(sum);
-                let after = b.fma(float, activation, before);
-                b.set(sum, after);
+            self.scaled_sums(b, at, block, product, |b, row, scaled| {
+                product.accumulate(b, row, block, scaled);
+            });
+        });
+    }
+
+    /// As [`Planes::dot_blocks`], where eight blocks share an activation scale: their scaled sums are added as integers.
+    /// Eight of the largest (32 * 127 * 127 * 255) are below 2^31.
+    fn dot_groups(
+        &self,
+        b: &mut KernelBuilder,
+        [block_count, first_block]: [ValueId; 2],
+        product: &Product<'_>,
+    ) {
+        let size = b.i32(product.x.block.weight_blocks() as i32);
+        let round = affine(b, block_count, 1, product.x.block.weight_blocks() - 1);
+        let groups = b.div(round, size);
+        let start = b.i32(0);
+        b.for_(start, groups, |b, group| {
+            let zero = zero_words(b);
+            let bases = product.bases.iter();
+            let totals: Vec<VarId> = bases.map(|_| b.named_var("isum", zero)).collect();
+            let first = b.mul(group, size);
+            let next = b.add(first, size);
+            let end = b.min(next, block_count);
+            b.for_(first, end, |b, block| {
+                let at = b.add(first_block, block);
+                self.scaled_sums(b, at, block, product, |b, row, scaled| {
+                    let before = b.get(totals[row]);
+                    let after = b.add(before, scaled);
+                    b.set(totals[row], after);
+                });
+            });
+            for (row, total) in totals.into_iter().enumerate() {
+                let total = b.get(total);
+                product.accumulate(b, row, group, total);
             }
         });
+    }
+
+    /// Calls `each(row, scaled)` with the integer sums of one block, in units of the activation scale and the row scale.
+    fn scaled_sums(
+        &self,
+        b: &mut KernelBuilder,
+        at: ValueId,
+        block: ValueId,
+        product: &Product<'_>,
+        mut each: impl FnMut(&mut KernelBuilder, usize, ValueId),
+    ) {
+        let Product { dot, x, bases, .. } = *product;
+        let isums = self.block_sums(b, dot, at, block, x, bases);
+        let scale = self.block_scale(b, dot, at);
+        for (row, (isum, base)) in isums.into_iter().zip(bases).enumerate() {
+            let corrected = scale.corrected(b, isum, base, block, x);
+            let scaled = b.mul(corrected, scale.factor);
+            each(b, row, scaled);
+        }
     }
 
     /// Integer sums of one block, offsets of unsigned codes not yet taken off.
@@ -194,6 +253,27 @@ impl Planes {
     }
 }
 
+/// The product of a tile with some rows under construction.
+struct Product<'a> {
+    dot: DotStrategy,
+    x: &'a Quantised,
+    bases: &'a [RowBase],
+    sums: &'a [VarId],
+}
+
+impl Product<'_> {
+    /// Adds a row's integers to its sum, by the scale `at` of the row.
+    fn accumulate(&self, b: &mut KernelBuilder, row: usize, at: ValueId, scaled: ValueId) {
+        let float = b.to_float(scaled);
+        let index = b.add(self.bases[row].scale, at);
+        let activation = b.load(Ty::F32, self.x.scales, index);
+        let activation = b.splat(activation);
+        let before = b.get(self.sums[row]);
+        let after = b.fma(float, activation, before);
+        b.set(self.sums[row], after);
+    }
+}
+
 /// Block scales of 16 rows, and what unsigned codes are too large by.
 struct BlockScale {
     factor: ValueId,
@@ -241,23 +321,45 @@ impl BlockScale {
 /// Element offsets of an activation row.
 struct RowBase {
     code: ValueId,
+    /// Of its blocks of 32.
     block: ValueId,
+    /// Of its scales; the same where a scale serves one block.
+    scale: ValueId,
 }
 
 impl RowBase {
-    fn of(pair: &[ValueId]) -> Self {
-        Self {
-            code: pair[0],
-            block: pair[1],
-        }
-    }
-
     fn new(b: &mut KernelBuilder, x: &Quantised, row: ValueId) -> Self {
         let width = b.i32(x.cols as i32);
         let blocks = b.i32((x.cols / 32) as i32);
+        let code = b.mul(row, width);
+        let block = b.mul(row, blocks);
+        let scale = match x.block {
+            ActivationBlock::Of32 => block,
+            ActivationBlock::Of256 => affine(b, row, x.scale_count(), 0),
+        };
+        Self { code, block, scale }
+    }
+
+    /// How many values an outline takes of it.
+    const fn len(block: ActivationBlock) -> usize {
+        match block {
+            ActivationBlock::Of32 => 2,
+            ActivationBlock::Of256 => 3,
+        }
+    }
+
+    /// Those values.
+    fn inputs(&self, block: ActivationBlock) -> impl Iterator<Item = ValueId> {
+        let values = [self.code, self.block, self.scale];
+        values.into_iter().take(Self::len(block))
+    }
+
+    /// From those values.
+    fn of(values: &[ValueId]) -> Self {
         Self {
-            code: b.mul(row, width),
-            block: b.mul(row, blocks),
+            code: values[0],
+            block: values[1],
+            scale: values[values.len() - 1],
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Matrix products: one unit is a tile of outputs (a pair of tiles where the epilogue quantises), for all its rows.
 
-use gem_runtime::format::Codec;
+use gem_runtime::format::{ActivationBlock, Codec};
 
 use super::dot::{Planes, TILE};
-use super::quantise::Quantised;
+use super::quantise::{Quantised, quantise_name};
+use super::vector::{affine, load_pair, store_pair};
 use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 use crate::target::DotStrategy;
@@ -40,6 +41,8 @@ pub enum Epilogue {
         act: Option<FunctionRef>,
         /// Whether the matrix holds gate rows and then as many up rows.
         gated: bool,
+        /// How.
+        block: ActivationBlock,
     },
 }
 
@@ -56,6 +59,8 @@ pub struct Matmul {
     pub bias: bool,
     /// Which rows.
     pub rows: Rows,
+    /// How the input was quantised.
+    pub input_block: ActivationBlock,
     /// Rows that fit the input buffer.
     pub input_rows: usize,
     /// Rows that fit the output buffer.
@@ -79,12 +84,11 @@ impl Matmul {
     /// Units of the phase.
     #[must_use]
     pub fn units(&self) -> u32 {
-        let tiles = match self.epilogue {
-            Epilogue::Quantise { gated: true, .. } => self.tiles / 4,
-            Epilogue::Quantise { gated: false, .. } => self.tiles / 2,
+        let units = match self.epilogue {
+            Epilogue::Quantise { block, .. } => self.output_width().div_ceil(block.columns()),
             _ => self.tiles,
         };
-        tiles as u32
+        units as u32
     }
 
     /// Key and identifier.
@@ -99,17 +103,22 @@ impl Matmul {
         let epilogue = match self.epilogue {
             Epilogue::Store => String::new(),
             Epilogue::Residual => "_residual".to_owned(),
-            Epilogue::Quantise { gated, .. } => {
+            Epilogue::Quantise { gated, block, .. } => {
                 format!(
-                    "_{}{}quantise",
+                    "_{}{}{}",
                     self.act_name,
-                    if gated { "gated_" } else { "" }
+                    if gated { "gated_" } else { "" },
+                    quantise_name(block)
                 )
             }
         };
+        let by = match self.input_block {
+            ActivationBlock::Of32 => String::new(),
+            wide @ ActivationBlock::Of256 => format!("_by{}", wide.columns()),
+        };
         let bias = if self.bias { "_bias" } else { "" };
         format!(
-            "matmul_{codec}_{}x{}{bias}{rows}{epilogue}",
+            "matmul_{codec}_{}x{}{by}{bias}{rows}{epilogue}",
             self.tiles * TILE,
             self.cols
         )
@@ -170,7 +179,19 @@ struct Body<'a> {
 
 enum Output {
     Floats(ParamId),
-    Quantised { rows: Quantised, tiles: ParamId },
+    Quantised {
+        rows: Quantised,
+        /// The unit's sums, `[tile][row][16]`, up behind gate.
+        tiles: ParamId,
+        /// Values of a wide activation block.
+        group: Option<ParamId>,
+    },
+}
+
+/// One of the rows whose tiles are in local memory together.
+struct GroupRow {
+    of: usize,
+    index: usize,
 }
 
 impl<'a> Body<'a> {
@@ -185,6 +206,7 @@ impl<'a> Body<'a> {
             "x",
             spec.input_rows,
             spec.cols.next_multiple_of(32),
+            spec.input_block,
             false,
         );
         let list = match spec.rows {
@@ -202,10 +224,19 @@ impl<'a> Body<'a> {
         let residual = (spec.epilogue == Epilogue::Residual)
             .then(|| b.region("residual", Space::Arena, Elem::F32, floats, false));
         let output = match spec.epilogue {
-            Epilogue::Quantise { .. } => {
-                let rows = Quantised::declare(b, "y", spec.output_rows, spec.output_width(), true);
-                let tiles = b.local("tiles", Elem::F32, (4 * MAX_ROW_BLOCK * TILE) as i64);
-                Output::Quantised { rows, tiles }
+            Epilogue::Quantise { gated, block, .. } => {
+                let width = spec.output_width();
+                let rows = Quantised::declare(b, "y", spec.output_rows, width, block, true);
+                let floats = match block {
+                    ActivationBlock::Of32 => 4 * MAX_ROW_BLOCK * TILE,
+                    wide @ ActivationBlock::Of256 => {
+                        (1 + usize::from(gated)) * MAX_ROW_BLOCK * wide.columns()
+                    }
+                };
+                let tiles = b.local("tiles", Elem::F32, floats as i64);
+                let group = (block == ActivationBlock::Of256)
+                    .then(|| b.local("group", Elem::F32, block.columns() as i64));
+                Output::Quantised { rows, tiles, group }
             }
             _ => Output::Floats(b.region("y", Space::Arena, Elem::F32, floats, true)),
         };
@@ -265,12 +296,29 @@ impl<'a> Body<'a> {
                     self.store(b, *y, unit, result, sum);
                 }
             }
-            Output::Quantised { rows, tiles } => {
+            Output::Quantised {
+                rows,
+                tiles,
+                group: Some(group),
+            } => {
+                self.group_tiles(b, unit, rows, *tiles, &inputs);
+                for (j, (_, result)) in resolved.iter().enumerate() {
+                    let row = GroupRow {
+                        of: resolved.len(),
+                        index: j,
+                    };
+                    self.activate_group(b, unit, rows, (*tiles, *group), row);
+                    rows.store_group(b, *result, unit, |b, _, place| load_pair(b, *group, place));
+                }
+            }
+            Output::Quantised { rows, tiles, .. } => {
                 self.local_tiles(b, unit, *tiles, &inputs);
                 let in_flight = resolved.len();
                 for (j, (_, result)) in resolved.into_iter().enumerate() {
                     let halves = [0, 1].map(|half| {
-                        self.activated(b, |part| ((part + half) * in_flight + j) * TILE, *tiles)
+                        let places = [0, 2]
+                            .map(|part| b.i32((((part + half) * in_flight + j) * TILE) as i32));
+                        self.activated(b, places, *tiles)
                     });
                     rows.store_block(b, result, unit, halves[0], halves[1]);
                 }
@@ -342,27 +390,81 @@ impl<'a> Body<'a> {
         });
     }
 
-    /// 16 activated values from the unit's local tiles; `at` gives the element of part 0 (gate) or 2 (up).
+    /// Tiles of the outputs that are quantised together, or of their gate.
+    const GROUP_TILES: usize = ActivationBlock::Of256.columns() / TILE;
+
+    /// As [`Body::local_tiles`] for a unit that is a wide activation block, the last one perhaps shorter: gate's tiles, then
+    /// up's from place [`Body::GROUP_TILES`] on.
+    fn group_tiles(
+        &self,
+        b: &mut KernelBuilder,
+        unit: ValueId,
+        output: &Quantised,
+        local: ParamId,
+        inputs: &[ValueId],
+    ) {
+        let half = output.cols / TILE;
+        let parts = b.i32((self.spec.tiles / half) as i32);
+        let zero = b.i32(0);
+        b.for_(zero, parts, |b, part| {
+            let first = affine(b, part, half, 0);
+            output.each_block(b, unit, |b, block, place| {
+                let before = affine(b, block, 2, 0);
+                let before = b.add(first, before);
+                let stored = affine(b, part, Self::GROUP_TILES, 0);
+                let more = affine(b, place, 2, 0);
+                let stored = b.add(stored, more);
+                b.for_n(2, |b, side| {
+                    let tile = b.add(before, side);
+                    let sums = self.tile(b, tile, inputs);
+                    let at = b.add(stored, side);
+                    for (j, sum) in sums.into_iter().enumerate() {
+                        let index = affine(b, at, inputs.len() * TILE, j * TILE);
+                        b.store(local, index, sum);
+                    }
+                });
+            });
+        });
+    }
+
+    /// Activated values of one row of the unit's tiles into `group`.
+    fn activate_group(
+        &self,
+        b: &mut KernelBuilder,
+        unit: ValueId,
+        output: &Quantised,
+        (local, group): (ParamId, ParamId),
+        row: GroupRow,
+    ) {
+        output.each_block(b, unit, |b, _, place| {
+            let halves = [0, 1].map(|side| {
+                let places = [0, Self::GROUP_TILES].map(|first| {
+                    let tile = affine(b, place, 2, first + side);
+                    affine(b, tile, row.of * TILE, row.index * TILE)
+                });
+                self.activated(b, places, local)
+            });
+            store_pair(b, group, place, halves);
+        });
+    }
+
+    /// 16 activated values from the unit's local tiles, whose gate and up begin at these elements.
     fn activated(
         &self,
         b: &mut KernelBuilder,
-        at: impl Fn(usize) -> usize,
+        [gate, up]: [ValueId; 2],
         local: ParamId,
     ) -> ValueId {
-        let load = |b: &mut KernelBuilder, part: usize| {
-            let index = b.i32(at(part) as i32);
-            b.load(Ty::F32x16, local, index)
+        let gate = b.load(Ty::F32x16, local, gate);
+        let Epilogue::Quantise { act, gated, .. } = &self.spec.epilogue else {
+            return gate;
         };
-        let Epilogue::Quantise { act, gated } = &self.spec.epilogue else {
-            return load(b, 0);
-        };
-        let gate = load(b, 0);
         let gate = match act {
             Some(f) => b.call_fn(f, &[gate]),
             None => gate,
         };
         if *gated {
-            let up = load(b, 2);
+            let up = b.load(Ty::F32x16, local, up);
             b.mul(gate, up)
         } else {
             gate

@@ -20,7 +20,7 @@ pub mod samples;
 mod tests;
 pub mod vector;
 
-use gem_runtime::format::Codec;
+use gem_runtime::format::{ActivationBlock, Codec};
 
 use super::functions::Functions;
 use crate::kernel::outline::{Outlined, outlined};
@@ -39,6 +39,7 @@ pub fn outlines(target: &Target) -> Vec<Outlined> {
             bias: false,
             rows: matmul::Rows::All,
             input_rows: matmul::MAX_ROW_BLOCK,
+            input_block: ActivationBlock::Of32,
             output_rows: matmul::MAX_ROW_BLOCK,
             epilogue: matmul::Epilogue::Store,
             act_name: "",

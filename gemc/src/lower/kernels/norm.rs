@@ -3,8 +3,10 @@
 //! Sums run over 16 partials, chunks of 16 ascending, then added by halves; rows are zero-padded, and the padding
 //! takes no part in the variance.
 
-use super::quantise::{BLOCK, Quantised};
-use super::vector::{LANES, affine, chunk_index};
+use gem_runtime::format::{ActivationBlock, BLOCK};
+
+use super::quantise::{Quantised, quantise_name};
+use super::vector::{LANES, affine, chunk_index, load_pair, store_pair};
 use crate::graph::NormKind;
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
@@ -22,8 +24,8 @@ pub struct Norm {
     pub max_rows: usize,
     /// Whether f32 rows are stored.
     pub floats: bool,
-    /// Whether quantised rows are stored.
-    pub quantised: bool,
+    /// Whether quantised rows are stored, and how.
+    pub quantised: Option<ActivationBlock>,
     /// Whether there is a bias.
     pub bias: bool,
 }
@@ -43,11 +45,11 @@ impl Norm {
             NormKind::Layer => "layernorm",
         };
         let bias = if self.bias { "_bias" } else { "" };
-        let outputs = match (self.floats, self.quantised) {
-            (true, true) => "_and_quantise",
-            (false, true) => "_quantise",
-            _ => "",
-        };
+        let and = if self.floats { "_and" } else { "" };
+        let outputs = self
+            .quantised
+            .map(|block| format!("{and}_{}", quantise_name(block)))
+            .unwrap_or_default();
         format!(
             "{kind}_{}_eps{:08x}{bias}{outputs}",
             self.cols,
@@ -76,7 +78,9 @@ impl Norm {
             .then(|| b.region("y", Space::Arena, Elem::F32, matrix, true));
         let yq = self
             .quantised
-            .then(|| Quantised::declare(&mut b, "yq", self.max_rows, stride, true));
+            .map(|block| Quantised::declare(&mut b, "yq", self.max_rows, stride, block, true));
+        let group = matches!(self.quantised, Some(ActivationBlock::Of256))
+            .then(|| b.local("group", Elem::F32, ActivationBlock::Of256.columns() as i64));
 
         let row = b.unit();
         let start = affine(&mut b, row, stride, 0);
@@ -90,10 +94,8 @@ impl Norm {
         let scale = b.splat(scale);
         b.name(scale, "scale");
 
-        let zero = b.i32(0);
-        let blocks = b.i32((stride / BLOCK) as i32);
-        b.for_(zero, blocks, |b, block| {
-            let halves = [0, LANES].map(|offset| {
+        let normed = |b: &mut KernelBuilder, block: ValueId| {
+            [0, LANES].map(|offset| {
                 let column = affine(b, block, BLOCK, offset);
                 let index = b.add(start, column);
                 let value = b.load(Ty::F32x16, x, index);
@@ -112,7 +114,23 @@ impl Norm {
                     b.store(y, index, value);
                 }
                 value
+            })
+        };
+        let zero = b.i32(0);
+        if let (Some(yq), Some(group)) = (&yq, group) {
+            let groups = b.i32(yq.scale_count() as i32);
+            b.for_(zero, groups, |b, index| {
+                yq.each_block(b, index, |b, block, place| {
+                    let values = normed(b, block);
+                    store_pair(b, group, place, values);
+                });
+                yq.store_group(b, row, index, |b, _, place| load_pair(b, group, place));
             });
+            return b.finish();
+        }
+        let blocks = b.i32((stride / BLOCK) as i32);
+        b.for_(zero, blocks, |b, block| {
+            let halves = normed(b, block);
             if let Some(yq) = &yq {
                 yq.store_block(b, row, block, halves[0], halves[1]);
             }

@@ -1,16 +1,31 @@
 //! Products and embeddings of every format with memory to run on: what tests hold every execution against, to the bit.
 
 use gem_runtime::abi::Row;
-use gem_runtime::format::{ALIGN, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, TILE_ROWS};
+use gem_runtime::format::{
+    ALIGN, ActivationBlock, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, TILE_ROWS,
+};
 
 use super::embed::Embed;
 use super::matmul::{Epilogue, Matmul, Rows};
+use super::quantise::scales_per_row;
 use crate::kernel::testing::{Bytes, Memory, program_of, shape};
 use crate::kernel::{Kernel, Program, Units};
 use crate::target::DotStrategy;
 
 /// Below, at and above a block; and more than one.
 pub const COLUMNS: [usize; 5] = [1, 31, 32, 33, 96];
+
+/// The same for wide activation blocks.
+pub const WIDE_COLUMNS: [usize; 4] = [33, 255, 257, 544];
+
+/// Columns to try with an activation block.
+#[must_use]
+pub const fn columns(block: ActivationBlock) -> &'static [usize] {
+    match block {
+        ActivationBlock::Of32 => &COLUMNS,
+        ActivationBlock::Of256 => &WIDE_COLUMNS,
+    }
+}
 
 /// Rows of a step: more than two share a pass where the target has it so, and one is left over.
 pub const STEP_ROWS: usize = 3;
@@ -26,7 +41,7 @@ fn code(bytes: &mut Bytes<'_>, (lo, hi): (i8, i8)) -> i8 {
 }
 
 /// A packed matrix of any codes and scales, the largest of both among them.
-fn matrix(size: &PackedSize) -> Vec<u8> {
+pub(super) fn matrix(size: &PackedSize) -> Vec<u8> {
     let seed = (size.codec as u64) << 32 | size.cols as u64;
     let random = Bytes::random(seed, 4 * size.tiles * TILE_ROWS * size.blocks * BLOCK);
     let mut bytes = Bytes::new(&random);
@@ -57,21 +72,25 @@ fn matrix(size: &PackedSize) -> Vec<u8> {
 pub struct Activations {
     /// Row after row, padded to blocks.
     pub codes: Vec<i8>,
-    /// One a block.
+    /// One an activation block.
     pub scales: Vec<f32>,
+    /// Of a row.
+    pub scales_per_row: usize,
 }
 
 impl Activations {
-    fn new(blocks: usize) -> Self {
+    fn new(blocks: usize, block: ActivationBlock) -> Self {
+        let scales_per_row = scales_per_row(blocks * BLOCK, block);
         let random = Bytes::random(7, 4 * STEP_ROWS * blocks * BLOCK);
         let mut bytes = Bytes::new(&random);
         Self {
             codes: (0..STEP_ROWS * blocks * BLOCK)
                 .map(|_| code(&mut bytes, (-127, 127)))
                 .collect(),
-            scales: (0..STEP_ROWS * blocks)
+            scales: (0..STEP_ROWS * scales_per_row)
                 .map(|i| 0.01 + 0.003 * i as f32)
                 .collect(),
+            scales_per_row,
         }
     }
 
@@ -85,13 +104,14 @@ impl Activations {
 
 /// The product of two tiles.
 #[must_use]
-pub fn matmul(codec: Codec, cols: usize) -> Matmul {
+pub fn matmul(codec: Codec, cols: usize, block: ActivationBlock) -> Matmul {
     Matmul {
         codec,
         tiles: 2,
         cols,
         bias: false,
         rows: Rows::All,
+        input_block: block,
         input_rows: 8,
         output_rows: 8,
         epilogue: Epilogue::Store,
@@ -154,7 +174,7 @@ impl Launch {
 }
 
 /// Places of regions of these many bytes, one after the other.
-fn places<const N: usize>(bytes: [usize; N]) -> [usize; N] {
+pub(super) fn places<const N: usize>(bytes: [usize; N]) -> [usize; N] {
     let mut at = 0;
     bytes.map(|bytes| {
         let start = at;
@@ -163,7 +183,7 @@ fn places<const N: usize>(bytes: [usize; N]) -> [usize; N] {
     })
 }
 
-fn planes(size: &PackedSize) -> [u32; 3] {
+pub(super) fn planes(size: &PackedSize) -> [u32; 3] {
     [0, size.scales_offset, size.row_scales_offset].map(|at| (at / ALIGN) as u32)
 }
 
@@ -172,12 +192,13 @@ fn planes(size: &PackedSize) -> [u32; 3] {
 pub fn product(
     codec: Codec,
     cols: usize,
+    block: ActivationBlock,
     dot: DotStrategy,
     row_block: u32,
 ) -> (Launch, Activations) {
-    let spec = matmul(codec, cols);
+    let spec = matmul(codec, cols, block);
     let size = PackedSize::new(codec, spec.tiles * TILE_ROWS, cols);
-    let (unit, x) = (matrix(&size), Activations::new(size.blocks));
+    let (unit, x) = (matrix(&size), Activations::new(size.blocks, block));
     let padded = size.blocks * BLOCK;
     let at = places([8 * padded, 32 * size.blocks, 32 * size.blocks, 0]);
     let input = vec![
@@ -242,9 +263,14 @@ pub fn launches(dot: DotStrategy, row_block: u32) -> Vec<(String, Launch)> {
     let mut all = Vec::new();
     for &codec in Codec::ALL {
         let name = codec.name().to_lowercase();
+        for block in ActivationBlock::ALL {
+            for &cols in columns(block) {
+                let (launch, _) = product(codec, cols, block, dot, row_block);
+                let by = block.columns();
+                all.push((format!("product_{name}_{cols}_by{by}"), launch));
+            }
+        }
         for cols in COLUMNS {
-            let (launch, _) = product(codec, cols, dot, row_block);
-            all.push((format!("product_{name}_{cols}"), launch));
             all.push((format!("embedding_{name}_{cols}"), embedding(codec, cols)));
         }
     }

@@ -1,9 +1,11 @@
 //! Products and embeddings of every format against the rule of [`gem_runtime::format`], to the bit, and the text of one
 //! product per format.
 
-use gem_runtime::format::{BLOCK, Codec, QuantisedRow, unpack_row};
+mod rows;
 
-use super::samples::{COLUMNS, Launch, STEP_ROWS, TOKENS, embedding, matmul, product};
+use gem_runtime::format::{ActivationBlock, BLOCK, Codec, QuantisedRow, unpack_row};
+
+use super::samples::{COLUMNS, Launch, STEP_ROWS, TOKENS, columns, embedding, matmul, product};
 use crate::executions::run_program;
 use crate::kernel::KernelId;
 use crate::kernel::text::kernel_to_string;
@@ -15,15 +17,24 @@ const STRATEGIES: [DotStrategy; 3] = [
     DotStrategy::SignedBytes4,
 ];
 
-/// The rule: blocks ascending, one fused accumulator, the row scale last.
-fn expected(codec: Codec, row: &QuantisedRow, codes: &[i8], scales: &[f32]) -> f32 {
+/// The rule: integers of all blocks that share an activation scale, these ascending, one fused accumulator, the row scale last.
+fn expected(
+    codec: Codec,
+    row: &QuantisedRow,
+    codes: &[i8],
+    scales: &[f32],
+    block: ActivationBlock,
+) -> f32 {
     let mut acc = 0.0f32;
-    for (block, scale) in scales.iter().enumerate() {
-        let byte = row.scales[block];
-        let sum: i32 = (block * BLOCK..(block + 1) * BLOCK)
-            .map(|k| codec.value(row.codes[k], byte) * i32::from(codes[k]))
-            .sum();
-        acc = ((codec.scale(byte) * sum) as f32).mul_add(*scale, acc);
+    for (group, scale) in scales.iter().enumerate() {
+        let first = group * block.columns();
+        let columns = first..(first + block.columns()).min(codes.len());
+        let of = |k: usize| {
+            let byte = row.scales[k / BLOCK];
+            codec.scale(byte) * codec.value(row.codes[k], byte) * i32::from(codes[k])
+        };
+        let sum: i32 = columns.map(of).sum();
+        acc = (sum as f32).mul_add(*scale, acc);
     }
     acc * row.row_scale
 }
@@ -35,8 +46,14 @@ fn run(launch: &Launch) -> Vec<f32> {
     launch.output(&mut memory)
 }
 
-fn check_product(codec: Codec, cols: usize, dot: DotStrategy, row_block: u32) {
-    let (launch, x) = product(codec, cols, dot, row_block);
+fn check_product(
+    codec: Codec,
+    cols: usize,
+    block: ActivationBlock,
+    dot: DotStrategy,
+    row_block: u32,
+) {
+    let (launch, x) = product(codec, cols, block, dot, row_block);
     let (size, found) = (&launch.size, run(&launch));
     let (padded, width) = (size.blocks * BLOCK, size.rows);
     let mut row = QuantisedRow::default();
@@ -44,13 +61,13 @@ fn check_product(codec: Codec, cols: usize, dot: DotStrategy, row_block: u32) {
         unpack_row(size, &launch.unit, out, &mut row);
         for step in 0..STEP_ROWS {
             let codes = &x.codes[step * padded..][..padded];
-            let scales = &x.scales[step * size.blocks..][..size.blocks];
-            let want = expected(codec, &row, codes, scales);
+            let scales = &x.scales[step * x.scales_per_row..][..x.scales_per_row];
+            let want = expected(codec, &row, codes, scales, block);
             let got = found[step * width + out];
             assert_eq!(
                 got.to_bits(),
                 want.to_bits(),
-                "{codec:?} {cols} columns {dot:?}: row {step}, output {out}: {got} {want}"
+                "{codec:?} {cols} columns {block:?} {dot:?}: row {step}, output {out}: {got} {want}"
             );
         }
     }
@@ -59,12 +76,14 @@ fn check_product(codec: Codec, cols: usize, dot: DotStrategy, row_block: u32) {
 #[test]
 fn products_follow_the_rule_of_the_format_to_the_bit() {
     for &codec in Codec::ALL {
-        for cols in COLUMNS {
-            for dot in STRATEGIES {
-                check_product(codec, cols, dot, 1);
+        for block in ActivationBlock::ALL {
+            for &cols in columns(block) {
+                for dot in STRATEGIES {
+                    check_product(codec, cols, block, dot, 1);
+                }
             }
+            check_product(codec, 64, block, DotStrategy::Pairs, 2);
         }
-        check_product(codec, 64, DotStrategy::Pairs, 2);
     }
 }
 
@@ -99,7 +118,7 @@ fn embeddings_are_rows_of_the_matrix_to_the_bit() {
 #[test]
 fn kernels_of_every_format_are_as_expected() {
     for &codec in Codec::ALL {
-        let kernel = matmul(codec, 64).kernel(DotStrategy::Pairs, 1);
+        let kernel = matmul(codec, 64, ActivationBlock::Of32).kernel(DotStrategy::Pairs, 1);
         let text = kernel_to_string(KernelId(0), &kernel);
         insta::assert_snapshot!(
             format!("matmul_{}_pairs", codec.name().to_lowercase()),

@@ -20,6 +20,22 @@ pub fn chunk_index(b: &mut KernelBuilder, start: ValueId, chunk: ValueId) -> Val
     b.add(start, column)
 }
 
+/// The two vectors of the `place`-th 32 elements of a local array.
+pub fn load_pair(b: &mut KernelBuilder, local: ParamId, place: ValueId) -> [ValueId; 2] {
+    [0, LANES].map(|half| {
+        let index = affine(b, place, 2 * LANES, half);
+        b.load(Ty::F32x16, local, index)
+    })
+}
+
+/// Stores what [`load_pair`] loads.
+pub fn store_pair(b: &mut KernelBuilder, local: ParamId, place: ValueId, values: [ValueId; 2]) {
+    for (half, value) in [0, LANES].into_iter().zip(values) {
+        let index = affine(b, place, 2 * LANES, half);
+        b.store(local, index, value);
+    }
+}
+
 /// Inner product of two f32 rows of `len` elements (a multiple of 16): 16 partial sums in fused steps, chunks
 /// ascending, then added by halves.
 pub fn inner_product(
