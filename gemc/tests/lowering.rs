@@ -73,10 +73,15 @@ fn every_outline_of_the_models_has_a_copy() {
             let known = outlines(&target);
             for &codec in Codec::ALL {
                 let plan = BitPlan::uniform(&loaded.graph, codec);
-                let compiled = pipeline::compile(&loaded.graph, &plan, &target).expect("it lowers");
+                let wide = plan
+                    .clone()
+                    .with_activation_blocks(&loaded.graph, &[wide()]);
                 let mut held = Vec::new();
-                for kernel in &compiled.program.program().kernels {
-                    outlines_of(kernel, &kernel.body, &mut held);
+                for plan in [plan, wide.expect("all units agree")] {
+                    let compiled = pipeline::compile(&loaded.graph, &plan, &target);
+                    for kernel in &compiled.expect("it lowers").program.program().kernels {
+                        outlines_of(kernel, &kernel.body, &mut held);
+                    }
                 }
                 let parts = ["dot", "scores", "weighted"];
                 for part in parts {

@@ -62,6 +62,62 @@ pub(super) static COPIES: &[Copy] = &[
         run: dot_n2_1,
     },
     Copy {
+        key: 17837496917255810511u64,
+        run: dot_b8_2_by256,
+    },
+    Copy {
+        key: 11765952522579518377u64,
+        run: dot_b8_1_by256,
+    },
+    Copy {
+        key: 202323592398310448u64,
+        run: dot_n4_2_by256,
+    },
+    Copy {
+        key: 11588295659955464889u64,
+        run: dot_n4_1_by256,
+    },
+    Copy {
+        key: 9278639993348424718u64,
+        run: dot_l4_2_by256,
+    },
+    Copy {
+        key: 12274913200510585091u64,
+        run: dot_l4_1_by256,
+    },
+    Copy {
+        key: 5906129303757758523u64,
+        run: dot_l6_2_by256,
+    },
+    Copy {
+        key: 14327419291583797433u64,
+        run: dot_l6_1_by256,
+    },
+    Copy {
+        key: 13706588134887106609u64,
+        run: dot_n5_2_by256,
+    },
+    Copy {
+        key: 10526217989848513166u64,
+        run: dot_n5_1_by256,
+    },
+    Copy {
+        key: 6530091610899357196u64,
+        run: dot_n3_2_by256,
+    },
+    Copy {
+        key: 16663503452269486295u64,
+        run: dot_n3_1_by256,
+    },
+    Copy {
+        key: 2471129831216660356u64,
+        run: dot_n2_2_by256,
+    },
+    Copy {
+        key: 6129813142413513591u64,
+        run: dot_n2_1_by256,
+    },
+    Copy {
         key: 7532217443635326091u64,
         run: scores_16,
     },
@@ -2474,6 +2530,2442 @@ unsafe extern "C" fn dot_n2_1(
             m0 = s::fma_f32x16(v113, s::splat_f32(x_scales_v114), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_b8_2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_scales = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input7 = *inputs.add(7);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v10 = s::load_f32x16(locals.at::<64>(0));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(16));
+        let mut m3 = locals_v12;
+        for v19 in 0..input0.wrapping_add(7) / 8 {
+            let v20 = s::splat_i32(0);
+            let mut m0 = v20;
+            let mut m1 = v20;
+            let v21 = v19.wrapping_mul(8);
+            for v24 in v21..i32::min(v21.wrapping_add(8), input0) {
+                let v25 = input1.wrapping_add(v24);
+                let v27 = v25.wrapping_mul(512);
+                let v29 = v24.wrapping_mul(32);
+                let v30 = input2.wrapping_add(v29);
+                let v31 = input5.wrapping_add(v29);
+                let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                let x_codes_v33 = k::load_i32(x_codes.at::<4>(v30));
+                let v36 = s::dot2_s_i8x64(
+                    codes_v32,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+                );
+                let v39 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v40 = s::dot_words_i16x32(v36, v39);
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v31));
+                let v44 = s::dot2_s_i8x64(
+                    codes_v32,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let v45 = s::dot_words_i16x32(v44, v39);
+                let codes_v48 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(64)));
+                let x_codes_v51 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(4)));
+                let v54 = s::dot2_s_i8x64(
+                    codes_v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
+                );
+                let v55 = s::dot_words_i16x32(v54, v39);
+                let v56 = s::add_i32x16(v40, v55);
+                let x_codes_v58 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(4)));
+                let v61 = s::dot2_s_i8x64(
+                    codes_v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v58)),
+                );
+                let v62 = s::dot_words_i16x32(v61, v39);
+                let v63 = s::add_i32x16(v45, v62);
+                let codes_v66 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(128)));
+                let x_codes_v68 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(8)));
+                let v71 = s::dot2_s_i8x64(
+                    codes_v66,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+                );
+                let v72 = s::dot_words_i16x32(v71, v39);
+                let v73 = s::add_i32x16(v56, v72);
+                let x_codes_v75 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(8)));
+                let v78 = s::dot2_s_i8x64(
+                    codes_v66,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                );
+                let v79 = s::dot_words_i16x32(v78, v39);
+                let v80 = s::add_i32x16(v63, v79);
+                let codes_v83 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(192)));
+                let x_codes_v86 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(12)));
+                let v89 = s::dot2_s_i8x64(
+                    codes_v83,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+                );
+                let v90 = s::dot_words_i16x32(v89, v39);
+                let v91 = s::add_i32x16(v73, v90);
+                let x_codes_v93 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(12)));
+                let v96 = s::dot2_s_i8x64(
+                    codes_v83,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
+                );
+                let v97 = s::dot_words_i16x32(v96, v39);
+                let v98 = s::add_i32x16(v80, v97);
+                let codes_v101 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(256)));
+                let x_codes_v104 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(16)));
+                let v107 = s::dot2_s_i8x64(
+                    codes_v101,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
+                );
+                let v108 = s::dot_words_i16x32(v107, v39);
+                let v109 = s::add_i32x16(v91, v108);
+                let x_codes_v111 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(16)));
+                let v114 = s::dot2_s_i8x64(
+                    codes_v101,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+                );
+                let v115 = s::dot_words_i16x32(v114, v39);
+                let v116 = s::add_i32x16(v98, v115);
+                let codes_v119 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(320)));
+                let x_codes_v122 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(20)));
+                let v125 = s::dot2_s_i8x64(
+                    codes_v119,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
+                );
+                let v126 = s::dot_words_i16x32(v125, v39);
+                let v127 = s::add_i32x16(v109, v126);
+                let x_codes_v129 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(20)));
+                let v132 = s::dot2_s_i8x64(
+                    codes_v119,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+                );
+                let v133 = s::dot_words_i16x32(v132, v39);
+                let v134 = s::add_i32x16(v116, v133);
+                let codes_v137 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(384)));
+                let x_codes_v140 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(24)));
+                let v143 = s::dot2_s_i8x64(
+                    codes_v137,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+                );
+                let v144 = s::dot_words_i16x32(v143, v39);
+                let v145 = s::add_i32x16(v127, v144);
+                let x_codes_v147 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(24)));
+                let v150 = s::dot2_s_i8x64(
+                    codes_v137,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v147)),
+                );
+                let v151 = s::dot_words_i16x32(v150, v39);
+                let v152 = s::add_i32x16(v134, v151);
+                let codes_v155 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(448)));
+                let x_codes_v158 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(28)));
+                let v161 = s::dot2_s_i8x64(
+                    codes_v155,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v158)),
+                );
+                let v162 = s::dot_words_i16x32(v161, v39);
+                let v163 = s::add_i32x16(v145, v162);
+                let x_codes_v165 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(28)));
+                let v168 = s::dot2_s_i8x64(
+                    codes_v155,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v165)),
+                );
+                let v169 = s::dot_words_i16x32(v168, v39);
+                let v170 = s::add_i32x16(v152, v169);
+                let scales_v172 = s::load_i8x16(scales.at::<16>(v25.wrapping_mul(16)));
+                let v173 = s::widen_u_i8x16(scales_v172);
+                let v174 = s::mul_i32x16(v163, v173);
+                m0 = s::add_i32x16(m0, v174);
+                let v177 = s::mul_i32x16(v170, v173);
+                m1 = s::add_i32x16(m1, v177);
+            }
+            let v181 = s::to_float_i32x16(m0);
+            let x_scales_v183 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v19)));
+            m2 = s::fma_f32x16(v181, s::splat_f32(x_scales_v183), m2);
+            let v188 = s::to_float_i32x16(m1);
+            let x_scales_v190 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v19)));
+            m3 = s::fma_f32x16(v188, s::splat_f32(x_scales_v190), m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m2);
+        s::store_f32x16(locals.at_mut::<64>(16), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_b8_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_scales = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let mut m0 = s::splat_i32(0);
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(512);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let x_codes_v27 = k::load_i32(x_codes.at::<4>(v25));
+                let v30 = s::dot2_s_i8x64(
+                    codes_v26,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
+                );
+                let v33 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v34 = s::dot_words_i16x32(v30, v33);
+                let codes_v37 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let x_codes_v40 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v43 = s::dot2_s_i8x64(
+                    codes_v37,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+                );
+                let v44 = s::dot_words_i16x32(v43, v33);
+                let v45 = s::add_i32x16(v34, v44);
+                let codes_v48 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let x_codes_v50 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v53 = s::dot2_s_i8x64(
+                    codes_v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+                );
+                let v54 = s::dot_words_i16x32(v53, v33);
+                let v55 = s::add_i32x16(v45, v54);
+                let codes_v58 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let x_codes_v61 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v64 = s::dot2_s_i8x64(
+                    codes_v58,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+                );
+                let v65 = s::dot_words_i16x32(v64, v33);
+                let v66 = s::add_i32x16(v55, v65);
+                let codes_v69 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(256)));
+                let x_codes_v72 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v75 = s::dot2_s_i8x64(
+                    codes_v69,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+                );
+                let v76 = s::dot_words_i16x32(v75, v33);
+                let v77 = s::add_i32x16(v66, v76);
+                let codes_v80 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(320)));
+                let x_codes_v83 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v86 = s::dot2_s_i8x64(
+                    codes_v80,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+                );
+                let v87 = s::dot_words_i16x32(v86, v33);
+                let v88 = s::add_i32x16(v77, v87);
+                let codes_v91 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(384)));
+                let x_codes_v94 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v97 = s::dot2_s_i8x64(
+                    codes_v91,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+                );
+                let v98 = s::dot_words_i16x32(v97, v33);
+                let v99 = s::add_i32x16(v88, v98);
+                let codes_v102 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(448)));
+                let x_codes_v105 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v108 = s::dot2_s_i8x64(
+                    codes_v102,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+                );
+                let v109 = s::dot_words_i16x32(v108, v33);
+                let v110 = s::add_i32x16(v99, v109);
+                let scales_v112 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v113 = s::widen_u_i8x16(scales_v112);
+                let v114 = s::mul_i32x16(v110, v113);
+                m0 = s::add_i32x16(m0, v114);
+            }
+            let v118 = s::to_float_i32x16(m0);
+            let x_scales_v120 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v118, s::splat_f32(x_scales_v120), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n4_2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v10 = s::load_f32x16(locals.at::<64>(0));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(16));
+        let mut m3 = locals_v12;
+        for v19 in 0..input0.wrapping_add(7) / 8 {
+            let v20 = s::splat_i32(0);
+            let mut m0 = v20;
+            let mut m1 = v20;
+            let v21 = v19.wrapping_mul(8);
+            for v24 in v21..i32::min(v21.wrapping_add(8), input0) {
+                let v25 = input1.wrapping_add(v24);
+                let v27 = v25.wrapping_mul(256);
+                let v29 = v24.wrapping_mul(32);
+                let v30 = input2.wrapping_add(v29);
+                let v31 = input5.wrapping_add(v29);
+                let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v36 = s::and_i8x64(codes_v32, v35);
+                let v37 = s::lanes_i8x16([
+                    0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
+                ]);
+                let v38 = s::lookup_i8x64(v37, v36);
+                let x_codes_v39 = k::load_i32(x_codes.at::<4>(v30));
+                let v42 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+                );
+                let v45 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v46 = s::dot_words_i16x32(v42, v45);
+                let x_codes_v47 = k::load_i32(x_codes.at::<4>(v31));
+                let v50 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v47)),
+                );
+                let v51 = s::dot_words_i16x32(v50, v45);
+                let v52 = s::shr_u_i8x64::<4>(codes_v32);
+                let v53 = s::lookup_i8x64(v37, v52);
+                let x_codes_v56 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(16)));
+                let v59 = s::dot2_u_i8x64(
+                    v53,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
+                );
+                let v60 = s::dot_words_i16x32(v59, v45);
+                let v61 = s::add_i32x16(v46, v60);
+                let x_codes_v63 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(16)));
+                let v66 = s::dot2_u_i8x64(
+                    v53,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v63)),
+                );
+                let v67 = s::dot_words_i16x32(v66, v45);
+                let v68 = s::add_i32x16(v51, v67);
+                let codes_v71 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(64)));
+                let v72 = s::and_i8x64(codes_v71, v35);
+                let v73 = s::lookup_i8x64(v37, v72);
+                let x_codes_v76 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(4)));
+                let v79 = s::dot2_u_i8x64(
+                    v73,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
+                );
+                let v80 = s::dot_words_i16x32(v79, v45);
+                let v81 = s::add_i32x16(v61, v80);
+                let x_codes_v83 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(4)));
+                let v86 = s::dot2_u_i8x64(
+                    v73,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+                );
+                let v87 = s::dot_words_i16x32(v86, v45);
+                let v88 = s::add_i32x16(v68, v87);
+                let v89 = s::shr_u_i8x64::<4>(codes_v71);
+                let v90 = s::lookup_i8x64(v37, v89);
+                let x_codes_v93 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(20)));
+                let v96 = s::dot2_u_i8x64(
+                    v90,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
+                );
+                let v97 = s::dot_words_i16x32(v96, v45);
+                let v98 = s::add_i32x16(v81, v97);
+                let x_codes_v100 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(20)));
+                let v103 = s::dot2_u_i8x64(
+                    v90,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v100)),
+                );
+                let v104 = s::dot_words_i16x32(v103, v45);
+                let v105 = s::add_i32x16(v88, v104);
+                let codes_v108 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(128)));
+                let v109 = s::and_i8x64(codes_v108, v35);
+                let v110 = s::lookup_i8x64(v37, v109);
+                let x_codes_v112 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(8)));
+                let v115 = s::dot2_u_i8x64(
+                    v110,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v112)),
+                );
+                let v116 = s::dot_words_i16x32(v115, v45);
+                let v117 = s::add_i32x16(v98, v116);
+                let x_codes_v119 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(8)));
+                let v122 = s::dot2_u_i8x64(
+                    v110,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
+                );
+                let v123 = s::dot_words_i16x32(v122, v45);
+                let v124 = s::add_i32x16(v105, v123);
+                let v125 = s::shr_u_i8x64::<4>(codes_v108);
+                let v126 = s::lookup_i8x64(v37, v125);
+                let x_codes_v129 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(24)));
+                let v132 = s::dot2_u_i8x64(
+                    v126,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+                );
+                let v133 = s::dot_words_i16x32(v132, v45);
+                let v134 = s::add_i32x16(v117, v133);
+                let x_codes_v136 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(24)));
+                let v139 = s::dot2_u_i8x64(
+                    v126,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
+                );
+                let v140 = s::dot_words_i16x32(v139, v45);
+                let v141 = s::add_i32x16(v124, v140);
+                let codes_v144 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(192)));
+                let v145 = s::and_i8x64(codes_v144, v35);
+                let v146 = s::lookup_i8x64(v37, v145);
+                let x_codes_v149 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(12)));
+                let v152 = s::dot2_u_i8x64(
+                    v146,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v149)),
+                );
+                let v153 = s::dot_words_i16x32(v152, v45);
+                let v154 = s::add_i32x16(v134, v153);
+                let x_codes_v156 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(12)));
+                let v159 = s::dot2_u_i8x64(
+                    v146,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v156)),
+                );
+                let v160 = s::dot_words_i16x32(v159, v45);
+                let v161 = s::add_i32x16(v141, v160);
+                let v162 = s::shr_u_i8x64::<4>(codes_v144);
+                let v163 = s::lookup_i8x64(v37, v162);
+                let x_codes_v166 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(28)));
+                let v169 = s::dot2_u_i8x64(
+                    v163,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v166)),
+                );
+                let v170 = s::dot_words_i16x32(v169, v45);
+                let v171 = s::add_i32x16(v154, v170);
+                let x_codes_v173 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(28)));
+                let v176 = s::dot2_u_i8x64(
+                    v163,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v173)),
+                );
+                let v177 = s::dot_words_i16x32(v176, v45);
+                let v178 = s::add_i32x16(v161, v177);
+                let scales_v180 = s::load_i8x16(scales.at::<16>(v25.wrapping_mul(16)));
+                let v181 = s::widen_s_i8x16(scales_v180);
+                let v182 = s::splat_i32(1);
+                let v183 = s::or_i32x16(v181, v182);
+                let v184 = s::and_i32x16(v181, v182);
+                let v187 = s::mul_i32x16(v184, s::splat_i32(2));
+                let v190 = s::sub_i32x16(v187, s::splat_i32(63));
+                let x_sums_v192 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v24)));
+                let v194 = s::mul_i32x16(v190, s::splat_i32(x_sums_v192));
+                let v195 = s::add_i32x16(v171, v194);
+                let v196 = s::mul_i32x16(v195, v183);
+                m0 = s::add_i32x16(m0, v196);
+                let x_sums_v200 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v24)));
+                let v202 = s::mul_i32x16(v190, s::splat_i32(x_sums_v200));
+                let v203 = s::add_i32x16(v178, v202);
+                let v204 = s::mul_i32x16(v203, v183);
+                m1 = s::add_i32x16(m1, v204);
+            }
+            let v208 = s::to_float_i32x16(m0);
+            let x_scales_v210 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v19)));
+            m2 = s::fma_f32x16(v208, s::splat_f32(x_scales_v210), m2);
+            let v215 = s::to_float_i32x16(m1);
+            let x_scales_v217 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v19)));
+            m3 = s::fma_f32x16(v215, s::splat_f32(x_scales_v217), m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m2);
+        s::store_f32x16(locals.at_mut::<64>(16), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n4_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let mut m0 = s::splat_i32(0);
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(256);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let v31 = s::lanes_i8x16([
+                    0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
+                ]);
+                let v32 = s::lookup_i8x64(v31, v30);
+                let x_codes_v33 = k::load_i32(x_codes.at::<4>(v25));
+                let v36 = s::dot2_u_i8x64(
+                    v32,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+                );
+                let v39 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v40 = s::dot_words_i16x32(v36, v39);
+                let v41 = s::shr_u_i8x64::<4>(codes_v26);
+                let v42 = s::lookup_i8x64(v31, v41);
+                let x_codes_v45 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v48 = s::dot2_u_i8x64(
+                    v42,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+                );
+                let v49 = s::dot_words_i16x32(v48, v39);
+                let v50 = s::add_i32x16(v40, v49);
+                let codes_v53 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v54 = s::and_i8x64(codes_v53, v29);
+                let v55 = s::lookup_i8x64(v31, v54);
+                let x_codes_v58 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v61 = s::dot2_u_i8x64(
+                    v55,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v58)),
+                );
+                let v62 = s::dot_words_i16x32(v61, v39);
+                let v63 = s::add_i32x16(v50, v62);
+                let v64 = s::shr_u_i8x64::<4>(codes_v53);
+                let v65 = s::lookup_i8x64(v31, v64);
+                let x_codes_v68 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v71 = s::dot2_u_i8x64(
+                    v65,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v68)),
+                );
+                let v72 = s::dot_words_i16x32(v71, v39);
+                let v73 = s::add_i32x16(v63, v72);
+                let codes_v76 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v77 = s::and_i8x64(codes_v76, v29);
+                let v78 = s::lookup_i8x64(v31, v77);
+                let x_codes_v80 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v83 = s::dot2_u_i8x64(
+                    v78,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+                );
+                let v84 = s::dot_words_i16x32(v83, v39);
+                let v85 = s::add_i32x16(v73, v84);
+                let v86 = s::shr_u_i8x64::<4>(codes_v76);
+                let v87 = s::lookup_i8x64(v31, v86);
+                let x_codes_v90 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v93 = s::dot2_u_i8x64(
+                    v87,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+                );
+                let v94 = s::dot_words_i16x32(v93, v39);
+                let v95 = s::add_i32x16(v85, v94);
+                let codes_v98 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v99 = s::and_i8x64(codes_v98, v29);
+                let v100 = s::lookup_i8x64(v31, v99);
+                let x_codes_v103 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v106 = s::dot2_u_i8x64(
+                    v100,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+                );
+                let v107 = s::dot_words_i16x32(v106, v39);
+                let v108 = s::add_i32x16(v95, v107);
+                let v109 = s::shr_u_i8x64::<4>(codes_v98);
+                let v110 = s::lookup_i8x64(v31, v109);
+                let x_codes_v113 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v116 = s::dot2_u_i8x64(
+                    v110,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
+                );
+                let v117 = s::dot_words_i16x32(v116, v39);
+                let v118 = s::add_i32x16(v108, v117);
+                let scales_v120 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v121 = s::widen_s_i8x16(scales_v120);
+                let v122 = s::splat_i32(1);
+                let v123 = s::or_i32x16(v121, v122);
+                let v124 = s::and_i32x16(v121, v122);
+                let v127 = s::mul_i32x16(v124, s::splat_i32(2));
+                let v130 = s::sub_i32x16(v127, s::splat_i32(63));
+                let x_sums_v132 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v134 = s::mul_i32x16(v130, s::splat_i32(x_sums_v132));
+                let v135 = s::add_i32x16(v118, v134);
+                let v136 = s::mul_i32x16(v135, v123);
+                m0 = s::add_i32x16(m0, v136);
+            }
+            let v140 = s::to_float_i32x16(m0);
+            let x_scales_v142 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v140, s::splat_f32(x_scales_v142), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_l4_2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v10 = s::load_f32x16(locals.at::<64>(0));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(16));
+        let mut m3 = locals_v12;
+        for v19 in 0..input0.wrapping_add(7) / 8 {
+            let v20 = s::splat_i32(0);
+            let mut m0 = v20;
+            let mut m1 = v20;
+            let v21 = v19.wrapping_mul(8);
+            for v24 in v21..i32::min(v21.wrapping_add(8), input0) {
+                let v25 = input1.wrapping_add(v24);
+                let v27 = v25.wrapping_mul(256);
+                let v29 = v24.wrapping_mul(32);
+                let v30 = input2.wrapping_add(v29);
+                let v31 = input5.wrapping_add(v29);
+                let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v36 = s::and_i8x64(codes_v32, v35);
+                let x_codes_v37 = k::load_i32(x_codes.at::<4>(v30));
+                let v40 = s::dot2_u_i8x64(
+                    v36,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v37)),
+                );
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v31));
+                let v44 = s::dot2_u_i8x64(
+                    v36,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let v45 = s::shr_u_i8x64::<4>(codes_v32);
+                let x_codes_v48 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(16)));
+                let v51 = s::dot2_u_i8x64(
+                    v45,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v48)),
+                );
+                let v52 = s::add_i16x32(v40, v51);
+                let x_codes_v54 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(16)));
+                let v57 = s::dot2_u_i8x64(
+                    v45,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v54)),
+                );
+                let v58 = s::add_i16x32(v44, v57);
+                let codes_v61 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(64)));
+                let v62 = s::and_i8x64(codes_v61, v35);
+                let x_codes_v65 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(4)));
+                let v68 = s::dot2_u_i8x64(
+                    v62,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
+                );
+                let v69 = s::add_i16x32(v52, v68);
+                let x_codes_v71 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(4)));
+                let v74 = s::dot2_u_i8x64(
+                    v62,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v71)),
+                );
+                let v75 = s::add_i16x32(v58, v74);
+                let v76 = s::shr_u_i8x64::<4>(codes_v61);
+                let x_codes_v79 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(20)));
+                let v82 = s::dot2_u_i8x64(
+                    v76,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+                );
+                let v83 = s::add_i16x32(v69, v82);
+                let x_codes_v85 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(20)));
+                let v88 = s::dot2_u_i8x64(
+                    v76,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+                );
+                let v89 = s::add_i16x32(v75, v88);
+                let codes_v92 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(128)));
+                let v93 = s::and_i8x64(codes_v92, v35);
+                let x_codes_v95 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(8)));
+                let v98 = s::dot2_u_i8x64(
+                    v93,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+                );
+                let v99 = s::add_i16x32(v83, v98);
+                let x_codes_v101 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(8)));
+                let v104 = s::dot2_u_i8x64(
+                    v93,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v101)),
+                );
+                let v105 = s::add_i16x32(v89, v104);
+                let v106 = s::shr_u_i8x64::<4>(codes_v92);
+                let x_codes_v109 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(24)));
+                let v112 = s::dot2_u_i8x64(
+                    v106,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
+                );
+                let v113 = s::add_i16x32(v99, v112);
+                let x_codes_v115 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(24)));
+                let v118 = s::dot2_u_i8x64(
+                    v106,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
+                );
+                let v119 = s::add_i16x32(v105, v118);
+                let codes_v122 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(192)));
+                let v123 = s::and_i8x64(codes_v122, v35);
+                let x_codes_v126 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(12)));
+                let v129 = s::dot2_u_i8x64(
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
+                );
+                let v130 = s::add_i16x32(v113, v129);
+                let x_codes_v132 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(12)));
+                let v135 = s::dot2_u_i8x64(
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v132)),
+                );
+                let v136 = s::add_i16x32(v119, v135);
+                let v137 = s::shr_u_i8x64::<4>(codes_v122);
+                let x_codes_v140 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(28)));
+                let v143 = s::dot2_u_i8x64(
+                    v137,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+                );
+                let v144 = s::add_i16x32(v130, v143);
+                let v147 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v148 = s::dot_words_i16x32(v144, v147);
+                let x_codes_v150 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(28)));
+                let v153 = s::dot2_u_i8x64(
+                    v137,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v150)),
+                );
+                let v154 = s::add_i16x32(v136, v153);
+                let v155 = s::dot_words_i16x32(v154, v147);
+                let scales_v157 = s::load_i8x16(scales.at::<16>(v25.wrapping_mul(16)));
+                let v158 = s::widen_s_i8x16(scales_v157);
+                let x_sums_v160 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v24)));
+                let v164 = s::add_i32x16(
+                    v148,
+                    s::splat_i32(x_sums_v160.wrapping_mul(-8)),
+                );
+                let v165 = s::mul_i32x16(v164, v158);
+                m0 = s::add_i32x16(m0, v165);
+                let x_sums_v169 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v24)));
+                let v172 = s::add_i32x16(
+                    v155,
+                    s::splat_i32(x_sums_v169.wrapping_mul(-8)),
+                );
+                let v173 = s::mul_i32x16(v172, v158);
+                m1 = s::add_i32x16(m1, v173);
+            }
+            let v177 = s::to_float_i32x16(m0);
+            let x_scales_v179 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v19)));
+            m2 = s::fma_f32x16(v177, s::splat_f32(x_scales_v179), m2);
+            let v184 = s::to_float_i32x16(m1);
+            let x_scales_v186 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v19)));
+            m3 = s::fma_f32x16(v184, s::splat_f32(x_scales_v186), m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m2);
+        s::store_f32x16(locals.at_mut::<64>(16), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_l4_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let mut m0 = s::splat_i32(0);
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(256);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let x_codes_v31 = k::load_i32(x_codes.at::<4>(v25));
+                let v34 = s::dot2_u_i8x64(
+                    v30,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+                );
+                let v35 = s::shr_u_i8x64::<4>(codes_v26);
+                let x_codes_v38 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v41 = s::dot2_u_i8x64(
+                    v35,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v38)),
+                );
+                let v42 = s::add_i16x32(v34, v41);
+                let codes_v45 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v46 = s::and_i8x64(codes_v45, v29);
+                let x_codes_v49 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v52 = s::dot2_u_i8x64(
+                    v46,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
+                );
+                let v53 = s::add_i16x32(v42, v52);
+                let v54 = s::shr_u_i8x64::<4>(codes_v45);
+                let x_codes_v57 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v60 = s::dot2_u_i8x64(
+                    v54,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+                );
+                let v61 = s::add_i16x32(v53, v60);
+                let codes_v64 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v65 = s::and_i8x64(codes_v64, v29);
+                let x_codes_v67 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v70 = s::dot2_u_i8x64(
+                    v65,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v67)),
+                );
+                let v71 = s::add_i16x32(v61, v70);
+                let v72 = s::shr_u_i8x64::<4>(codes_v64);
+                let x_codes_v75 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v78 = s::dot2_u_i8x64(
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                );
+                let v79 = s::add_i16x32(v71, v78);
+                let codes_v82 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v83 = s::and_i8x64(codes_v82, v29);
+                let x_codes_v86 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v89 = s::dot2_u_i8x64(
+                    v83,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+                );
+                let v90 = s::add_i16x32(v79, v89);
+                let v91 = s::shr_u_i8x64::<4>(codes_v82);
+                let x_codes_v94 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v97 = s::dot2_u_i8x64(
+                    v91,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+                );
+                let v98 = s::add_i16x32(v90, v97);
+                let v102 = s::dot_words_i16x32(
+                    v98,
+                    s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001)),
+                );
+                let scales_v104 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v105 = s::widen_s_i8x16(scales_v104);
+                let x_sums_v107 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v111 = s::add_i32x16(
+                    v102,
+                    s::splat_i32(x_sums_v107.wrapping_mul(-8)),
+                );
+                let v112 = s::mul_i32x16(v111, v105);
+                m0 = s::add_i32x16(m0, v112);
+            }
+            let v116 = s::to_float_i32x16(m0);
+            let x_scales_v118 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v116, s::splat_f32(x_scales_v118), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_l6_2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v10 = s::load_f32x16(locals.at::<64>(0));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(16));
+        let mut m3 = locals_v12;
+        for v19 in 0..input0.wrapping_add(7) / 8 {
+            let v20 = s::splat_i32(0);
+            let mut m0 = v20;
+            let mut m1 = v20;
+            let v21 = v19.wrapping_mul(8);
+            for v24 in v21..i32::min(v21.wrapping_add(8), input0) {
+                let v25 = input1.wrapping_add(v24);
+                let v27 = v25.wrapping_mul(384);
+                let v29 = v24.wrapping_mul(32);
+                let v30 = input2.wrapping_add(v29);
+                let v31 = input5.wrapping_add(v29);
+                let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+                let v36 = s::and_i8x64(codes_v32, v35);
+                let x_codes_v37 = k::load_i32(x_codes.at::<4>(v30));
+                let v40 = s::dot2_u_i8x64(
+                    v36,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v37)),
+                );
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v31));
+                let v44 = s::dot2_u_i8x64(
+                    v36,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let codes_v47 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(64)));
+                let v48 = s::and_i8x64(codes_v47, v35);
+                let x_codes_v51 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(4)));
+                let v54 = s::dot2_u_i8x64(
+                    v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
+                );
+                let v55 = s::add_i16x32(v40, v54);
+                let v58 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v59 = s::dot_words_i16x32(v55, v58);
+                let x_codes_v61 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(4)));
+                let v64 = s::dot2_u_i8x64(
+                    v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+                );
+                let v65 = s::add_i16x32(v44, v64);
+                let v66 = s::dot_words_i16x32(v65, v58);
+                let codes_v69 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(128)));
+                let v70 = s::and_i8x64(codes_v69, v35);
+                let x_codes_v72 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(8)));
+                let v75 = s::dot2_u_i8x64(
+                    v70,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+                );
+                let x_codes_v77 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(8)));
+                let v80 = s::dot2_u_i8x64(
+                    v70,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                );
+                let codes_v83 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(192)));
+                let v84 = s::and_i8x64(codes_v83, v35);
+                let x_codes_v87 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(12)));
+                let v90 = s::dot2_u_i8x64(
+                    v84,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
+                );
+                let v91 = s::add_i16x32(v75, v90);
+                let v92 = s::dot_words_i16x32(v91, v58);
+                let v93 = s::add_i32x16(v59, v92);
+                let x_codes_v95 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(12)));
+                let v98 = s::dot2_u_i8x64(
+                    v84,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+                );
+                let v99 = s::add_i16x32(v80, v98);
+                let v100 = s::dot_words_i16x32(v99, v58);
+                let v101 = s::add_i32x16(v66, v100);
+                let codes_v104 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(256)));
+                let v105 = s::and_i8x64(codes_v104, v35);
+                let x_codes_v108 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(16)));
+                let v111 = s::dot2_u_i8x64(
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v108)),
+                );
+                let x_codes_v113 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(16)));
+                let v116 = s::dot2_u_i8x64(
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
+                );
+                let codes_v119 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(320)));
+                let v120 = s::and_i8x64(codes_v119, v35);
+                let x_codes_v123 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(20)));
+                let v126 = s::dot2_u_i8x64(
+                    v120,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v123)),
+                );
+                let v127 = s::add_i16x32(v111, v126);
+                let v128 = s::dot_words_i16x32(v127, v58);
+                let v129 = s::add_i32x16(v93, v128);
+                let x_codes_v131 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(20)));
+                let v134 = s::dot2_u_i8x64(
+                    v120,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+                );
+                let v135 = s::add_i16x32(v116, v134);
+                let v136 = s::dot_words_i16x32(v135, v58);
+                let v137 = s::add_i32x16(v101, v136);
+                let v138 = s::shr_u_i8x64::<6>(codes_v32);
+                let v141 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+                let v142 = s::and_i8x64(v138, v141);
+                let v143 = s::shr_u_i8x64::<4>(codes_v47);
+                let v146 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+                let v147 = s::and_i8x64(v143, v146);
+                let v148 = s::or_i8x64(v142, v147);
+                let v149 = s::shr_u_i8x64::<2>(codes_v69);
+                let v152 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+                let v153 = s::and_i8x64(v149, v152);
+                let v154 = s::or_i8x64(v148, v153);
+                let v155 = s::and_i8x64(v154, v35);
+                let x_codes_v158 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(24)));
+                let v161 = s::dot2_u_i8x64(
+                    v155,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v158)),
+                );
+                let x_codes_v163 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(24)));
+                let v166 = s::dot2_u_i8x64(
+                    v155,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v163)),
+                );
+                let v167 = s::shr_u_i8x64::<6>(codes_v83);
+                let v168 = s::and_i8x64(v167, v141);
+                let v169 = s::shr_u_i8x64::<4>(codes_v104);
+                let v170 = s::and_i8x64(v169, v146);
+                let v171 = s::or_i8x64(v168, v170);
+                let v172 = s::shr_u_i8x64::<2>(codes_v119);
+                let v173 = s::and_i8x64(v172, v152);
+                let v174 = s::or_i8x64(v171, v173);
+                let v175 = s::and_i8x64(v174, v35);
+                let x_codes_v178 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(28)));
+                let v181 = s::dot2_u_i8x64(
+                    v175,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v178)),
+                );
+                let v182 = s::add_i16x32(v161, v181);
+                let v183 = s::dot_words_i16x32(v182, v58);
+                let v184 = s::add_i32x16(v129, v183);
+                let x_codes_v186 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(28)));
+                let v189 = s::dot2_u_i8x64(
+                    v175,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v186)),
+                );
+                let v190 = s::add_i16x32(v166, v189);
+                let v191 = s::dot_words_i16x32(v190, v58);
+                let v192 = s::add_i32x16(v137, v191);
+                let scales_v194 = s::load_i8x16(scales.at::<16>(v25.wrapping_mul(16)));
+                let v195 = s::widen_s_i8x16(scales_v194);
+                let x_sums_v197 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v24)));
+                let v201 = s::add_i32x16(
+                    v184,
+                    s::splat_i32(x_sums_v197.wrapping_mul(-32)),
+                );
+                let v202 = s::mul_i32x16(v201, v195);
+                m0 = s::add_i32x16(m0, v202);
+                let x_sums_v206 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v24)));
+                let v209 = s::add_i32x16(
+                    v192,
+                    s::splat_i32(x_sums_v206.wrapping_mul(-32)),
+                );
+                let v210 = s::mul_i32x16(v209, v195);
+                m1 = s::add_i32x16(m1, v210);
+            }
+            let v214 = s::to_float_i32x16(m0);
+            let x_scales_v216 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v19)));
+            m2 = s::fma_f32x16(v214, s::splat_f32(x_scales_v216), m2);
+            let v221 = s::to_float_i32x16(m1);
+            let x_scales_v223 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v19)));
+            m3 = s::fma_f32x16(v221, s::splat_f32(x_scales_v223), m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m2);
+        s::store_f32x16(locals.at_mut::<64>(16), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_l6_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let mut m0 = s::splat_i32(0);
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(384);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let x_codes_v31 = k::load_i32(x_codes.at::<4>(v25));
+                let v34 = s::dot2_u_i8x64(
+                    v30,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+                );
+                let codes_v37 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v38 = s::and_i8x64(codes_v37, v29);
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v44 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let v45 = s::add_i16x32(v34, v44);
+                let v48 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v49 = s::dot_words_i16x32(v45, v48);
+                let codes_v52 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v53 = s::and_i8x64(codes_v52, v29);
+                let x_codes_v55 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v58 = s::dot2_u_i8x64(
+                    v53,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
+                );
+                let codes_v61 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v62 = s::and_i8x64(codes_v61, v29);
+                let x_codes_v65 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v68 = s::dot2_u_i8x64(
+                    v62,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
+                );
+                let v69 = s::add_i16x32(v58, v68);
+                let v70 = s::dot_words_i16x32(v69, v48);
+                let v71 = s::add_i32x16(v49, v70);
+                let codes_v74 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(256)));
+                let v75 = s::and_i8x64(codes_v74, v29);
+                let x_codes_v78 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v81 = s::dot2_u_i8x64(
+                    v75,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                );
+                let codes_v84 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(320)));
+                let v85 = s::and_i8x64(codes_v84, v29);
+                let x_codes_v88 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v91 = s::dot2_u_i8x64(
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
+                );
+                let v92 = s::add_i16x32(v81, v91);
+                let v93 = s::dot_words_i16x32(v92, v48);
+                let v94 = s::add_i32x16(v71, v93);
+                let v95 = s::shr_u_i8x64::<6>(codes_v26);
+                let v98 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+                let v99 = s::and_i8x64(v95, v98);
+                let v100 = s::shr_u_i8x64::<4>(codes_v37);
+                let v103 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+                let v104 = s::and_i8x64(v100, v103);
+                let v105 = s::or_i8x64(v99, v104);
+                let v106 = s::shr_u_i8x64::<2>(codes_v52);
+                let v109 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+                let v110 = s::and_i8x64(v106, v109);
+                let v111 = s::or_i8x64(v105, v110);
+                let v112 = s::and_i8x64(v111, v29);
+                let x_codes_v115 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v118 = s::dot2_u_i8x64(
+                    v112,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
+                );
+                let v119 = s::shr_u_i8x64::<6>(codes_v61);
+                let v120 = s::and_i8x64(v119, v98);
+                let v121 = s::shr_u_i8x64::<4>(codes_v74);
+                let v122 = s::and_i8x64(v121, v103);
+                let v123 = s::or_i8x64(v120, v122);
+                let v124 = s::shr_u_i8x64::<2>(codes_v84);
+                let v125 = s::and_i8x64(v124, v109);
+                let v126 = s::or_i8x64(v123, v125);
+                let v127 = s::and_i8x64(v126, v29);
+                let x_codes_v130 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v133 = s::dot2_u_i8x64(
+                    v127,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v130)),
+                );
+                let v134 = s::add_i16x32(v118, v133);
+                let v135 = s::dot_words_i16x32(v134, v48);
+                let v136 = s::add_i32x16(v94, v135);
+                let scales_v138 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v139 = s::widen_s_i8x16(scales_v138);
+                let x_sums_v141 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v145 = s::add_i32x16(
+                    v136,
+                    s::splat_i32(x_sums_v141.wrapping_mul(-32)),
+                );
+                let v146 = s::mul_i32x16(v145, v139);
+                m0 = s::add_i32x16(m0, v146);
+            }
+            let v150 = s::to_float_i32x16(m0);
+            let x_scales_v152 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v150, s::splat_f32(x_scales_v152), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n5_2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v10 = s::load_f32x16(locals.at::<64>(0));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(16));
+        let mut m3 = locals_v12;
+        for v19 in 0..input0.wrapping_add(7) / 8 {
+            let v20 = s::splat_i32(0);
+            let mut m0 = v20;
+            let mut m1 = v20;
+            let v21 = v19.wrapping_mul(8);
+            for v24 in v21..i32::min(v21.wrapping_add(8), input0) {
+                let v25 = input1.wrapping_add(v24);
+                let v27 = v25.wrapping_mul(320);
+                let v29 = v24.wrapping_mul(32);
+                let v30 = input2.wrapping_add(v29);
+                let v31 = input5.wrapping_add(v29);
+                let codes_v34 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(256)));
+                let v37 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v38 = s::and_i8x64(codes_v34, v37);
+                let v39 = s::shr_u_i8x64::<4>(codes_v34);
+                let codes_v40 = s::load_i8x64(codes.at::<64>(v27));
+                let v41 = s::and_i8x64(codes_v40, v37);
+                let v42 = s::lanes_i8x16([
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                ]);
+                let v43 = s::lookup_i8x64(v42, v38);
+                let v44 = s::lanes_i8x16([
+                    0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+                ]);
+                let v45 = s::lanes_i8x16([
+                    65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+                ]);
+                let v46 = s::lookup_i8x64(v44, v41);
+                let v47 = s::lookup_i8x64(v45, v41);
+                let v48 = s::and_i8x64(v47, v43);
+                let v49 = s::xor_i8x64(v46, v48);
+                let x_codes_v50 = k::load_i32(x_codes.at::<4>(v30));
+                let v53 = s::dot2_u_i8x64(
+                    v49,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+                );
+                let v56 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v57 = s::dot_words_i16x32(v53, v56);
+                let x_codes_v58 = k::load_i32(x_codes.at::<4>(v31));
+                let v61 = s::dot2_u_i8x64(
+                    v49,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v58)),
+                );
+                let v62 = s::dot_words_i16x32(v61, v56);
+                let v63 = s::shr_u_i8x64::<4>(codes_v40);
+                let v64 = s::lookup_i8x64(v42, v39);
+                let v65 = s::lookup_i8x64(v44, v63);
+                let v66 = s::lookup_i8x64(v45, v63);
+                let v67 = s::and_i8x64(v66, v64);
+                let v68 = s::xor_i8x64(v65, v67);
+                let x_codes_v71 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(16)));
+                let v74 = s::dot2_u_i8x64(
+                    v68,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v71)),
+                );
+                let v75 = s::dot_words_i16x32(v74, v56);
+                let v76 = s::add_i32x16(v57, v75);
+                let x_codes_v78 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(16)));
+                let v81 = s::dot2_u_i8x64(
+                    v68,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                );
+                let v82 = s::dot_words_i16x32(v81, v56);
+                let v83 = s::add_i32x16(v62, v82);
+                let codes_v86 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(64)));
+                let v87 = s::and_i8x64(codes_v86, v37);
+                let v88 = s::lanes_i8x16([
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                ]);
+                let v89 = s::lookup_i8x64(v88, v38);
+                let v90 = s::lookup_i8x64(v44, v87);
+                let v91 = s::lookup_i8x64(v45, v87);
+                let v92 = s::and_i8x64(v91, v89);
+                let v93 = s::xor_i8x64(v90, v92);
+                let x_codes_v96 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(4)));
+                let v99 = s::dot2_u_i8x64(
+                    v93,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v96)),
+                );
+                let v100 = s::dot_words_i16x32(v99, v56);
+                let v101 = s::add_i32x16(v76, v100);
+                let x_codes_v103 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(4)));
+                let v106 = s::dot2_u_i8x64(
+                    v93,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+                );
+                let v107 = s::dot_words_i16x32(v106, v56);
+                let v108 = s::add_i32x16(v83, v107);
+                let v109 = s::shr_u_i8x64::<4>(codes_v86);
+                let v110 = s::lookup_i8x64(v88, v39);
+                let v111 = s::lookup_i8x64(v44, v109);
+                let v112 = s::lookup_i8x64(v45, v109);
+                let v113 = s::and_i8x64(v112, v110);
+                let v114 = s::xor_i8x64(v111, v113);
+                let x_codes_v117 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(20)));
+                let v120 = s::dot2_u_i8x64(
+                    v114,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v117)),
+                );
+                let v121 = s::dot_words_i16x32(v120, v56);
+                let v122 = s::add_i32x16(v101, v121);
+                let x_codes_v124 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(20)));
+                let v127 = s::dot2_u_i8x64(
+                    v114,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v124)),
+                );
+                let v128 = s::dot_words_i16x32(v127, v56);
+                let v129 = s::add_i32x16(v108, v128);
+                let codes_v132 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(128)));
+                let v133 = s::and_i8x64(codes_v132, v37);
+                let v134 = s::lanes_i8x16([
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                ]);
+                let v135 = s::lookup_i8x64(v134, v38);
+                let v136 = s::lookup_i8x64(v44, v133);
+                let v137 = s::lookup_i8x64(v45, v133);
+                let v138 = s::and_i8x64(v137, v135);
+                let v139 = s::xor_i8x64(v136, v138);
+                let x_codes_v141 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(8)));
+                let v144 = s::dot2_u_i8x64(
+                    v139,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
+                );
+                let v145 = s::dot_words_i16x32(v144, v56);
+                let v146 = s::add_i32x16(v122, v145);
+                let x_codes_v148 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(8)));
+                let v151 = s::dot2_u_i8x64(
+                    v139,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v148)),
+                );
+                let v152 = s::dot_words_i16x32(v151, v56);
+                let v153 = s::add_i32x16(v129, v152);
+                let v154 = s::shr_u_i8x64::<4>(codes_v132);
+                let v155 = s::lookup_i8x64(v134, v39);
+                let v156 = s::lookup_i8x64(v44, v154);
+                let v157 = s::lookup_i8x64(v45, v154);
+                let v158 = s::and_i8x64(v157, v155);
+                let v159 = s::xor_i8x64(v156, v158);
+                let x_codes_v162 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(24)));
+                let v165 = s::dot2_u_i8x64(
+                    v159,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
+                );
+                let v166 = s::dot_words_i16x32(v165, v56);
+                let v167 = s::add_i32x16(v146, v166);
+                let x_codes_v169 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(24)));
+                let v172 = s::dot2_u_i8x64(
+                    v159,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v169)),
+                );
+                let v173 = s::dot_words_i16x32(v172, v56);
+                let v174 = s::add_i32x16(v153, v173);
+                let codes_v177 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(192)));
+                let v178 = s::and_i8x64(codes_v177, v37);
+                let v179 = s::lanes_i8x16([
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                ]);
+                let v180 = s::lookup_i8x64(v179, v38);
+                let v181 = s::lookup_i8x64(v44, v178);
+                let v182 = s::lookup_i8x64(v45, v178);
+                let v183 = s::and_i8x64(v182, v180);
+                let v184 = s::xor_i8x64(v181, v183);
+                let x_codes_v187 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(12)));
+                let v190 = s::dot2_u_i8x64(
+                    v184,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v187)),
+                );
+                let v191 = s::dot_words_i16x32(v190, v56);
+                let v192 = s::add_i32x16(v167, v191);
+                let x_codes_v194 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(12)));
+                let v197 = s::dot2_u_i8x64(
+                    v184,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v194)),
+                );
+                let v198 = s::dot_words_i16x32(v197, v56);
+                let v199 = s::add_i32x16(v174, v198);
+                let v200 = s::shr_u_i8x64::<4>(codes_v177);
+                let v201 = s::lookup_i8x64(v179, v39);
+                let v202 = s::lookup_i8x64(v44, v200);
+                let v203 = s::lookup_i8x64(v45, v200);
+                let v204 = s::and_i8x64(v203, v201);
+                let v205 = s::xor_i8x64(v202, v204);
+                let x_codes_v208 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(28)));
+                let v211 = s::dot2_u_i8x64(
+                    v205,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v208)),
+                );
+                let v212 = s::dot_words_i16x32(v211, v56);
+                let v213 = s::add_i32x16(v192, v212);
+                let x_codes_v215 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(28)));
+                let v218 = s::dot2_u_i8x64(
+                    v205,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+                );
+                let v219 = s::dot_words_i16x32(v218, v56);
+                let v220 = s::add_i32x16(v199, v219);
+                let scales_v222 = s::load_i8x16(scales.at::<16>(v25.wrapping_mul(16)));
+                let v223 = s::widen_s_i8x16(scales_v222);
+                let v224 = s::splat_i32(1);
+                let v225 = s::or_i32x16(v223, v224);
+                let v226 = s::and_i32x16(v223, v224);
+                let v227 = s::mul_i32x16(v226, v224);
+                let v230 = s::sub_i32x16(v227, s::splat_i32(65));
+                let x_sums_v232 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v24)));
+                let v234 = s::mul_i32x16(v230, s::splat_i32(x_sums_v232));
+                let v235 = s::add_i32x16(v213, v234);
+                let v236 = s::mul_i32x16(v235, v225);
+                m0 = s::add_i32x16(m0, v236);
+                let x_sums_v240 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v24)));
+                let v242 = s::mul_i32x16(v230, s::splat_i32(x_sums_v240));
+                let v243 = s::add_i32x16(v220, v242);
+                let v244 = s::mul_i32x16(v243, v225);
+                m1 = s::add_i32x16(m1, v244);
+            }
+            let v248 = s::to_float_i32x16(m0);
+            let x_scales_v250 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v19)));
+            m2 = s::fma_f32x16(v248, s::splat_f32(x_scales_v250), m2);
+            let v255 = s::to_float_i32x16(m1);
+            let x_scales_v257 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v19)));
+            m3 = s::fma_f32x16(v255, s::splat_f32(x_scales_v257), m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m2);
+        s::store_f32x16(locals.at_mut::<64>(16), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n5_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let mut m0 = s::splat_i32(0);
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(320);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v28 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(256)));
+                let v31 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v32 = s::and_i8x64(codes_v28, v31);
+                let v33 = s::shr_u_i8x64::<4>(codes_v28);
+                let codes_v34 = s::load_i8x64(codes.at::<64>(v22));
+                let v35 = s::and_i8x64(codes_v34, v31);
+                let v36 = s::lanes_i8x16([
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                ]);
+                let v37 = s::lookup_i8x64(v36, v32);
+                let v38 = s::lanes_i8x16([
+                    0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+                ]);
+                let v39 = s::lanes_i8x16([
+                    65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+                ]);
+                let v40 = s::lookup_i8x64(v38, v35);
+                let v41 = s::lookup_i8x64(v39, v35);
+                let v42 = s::and_i8x64(v41, v37);
+                let v43 = s::xor_i8x64(v40, v42);
+                let x_codes_v44 = k::load_i32(x_codes.at::<4>(v25));
+                let v47 = s::dot2_u_i8x64(
+                    v43,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v44)),
+                );
+                let v50 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v51 = s::dot_words_i16x32(v47, v50);
+                let v52 = s::shr_u_i8x64::<4>(codes_v34);
+                let v53 = s::lookup_i8x64(v36, v33);
+                let v54 = s::lookup_i8x64(v38, v52);
+                let v55 = s::lookup_i8x64(v39, v52);
+                let v56 = s::and_i8x64(v55, v53);
+                let v57 = s::xor_i8x64(v54, v56);
+                let x_codes_v60 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v63 = s::dot2_u_i8x64(
+                    v57,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+                );
+                let v64 = s::dot_words_i16x32(v63, v50);
+                let v65 = s::add_i32x16(v51, v64);
+                let codes_v68 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v69 = s::and_i8x64(codes_v68, v31);
+                let v70 = s::lanes_i8x16([
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                ]);
+                let v71 = s::lookup_i8x64(v70, v32);
+                let v72 = s::lookup_i8x64(v38, v69);
+                let v73 = s::lookup_i8x64(v39, v69);
+                let v74 = s::and_i8x64(v73, v71);
+                let v75 = s::xor_i8x64(v72, v74);
+                let x_codes_v78 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v81 = s::dot2_u_i8x64(
+                    v75,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                );
+                let v82 = s::dot_words_i16x32(v81, v50);
+                let v83 = s::add_i32x16(v65, v82);
+                let v84 = s::shr_u_i8x64::<4>(codes_v68);
+                let v85 = s::lookup_i8x64(v70, v33);
+                let v86 = s::lookup_i8x64(v38, v84);
+                let v87 = s::lookup_i8x64(v39, v84);
+                let v88 = s::and_i8x64(v87, v85);
+                let v89 = s::xor_i8x64(v86, v88);
+                let x_codes_v92 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v95 = s::dot2_u_i8x64(
+                    v89,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v92)),
+                );
+                let v96 = s::dot_words_i16x32(v95, v50);
+                let v97 = s::add_i32x16(v83, v96);
+                let codes_v100 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v101 = s::and_i8x64(codes_v100, v31);
+                let v102 = s::lanes_i8x16([
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                ]);
+                let v103 = s::lookup_i8x64(v102, v32);
+                let v104 = s::lookup_i8x64(v38, v101);
+                let v105 = s::lookup_i8x64(v39, v101);
+                let v106 = s::and_i8x64(v105, v103);
+                let v107 = s::xor_i8x64(v104, v106);
+                let x_codes_v109 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v112 = s::dot2_u_i8x64(
+                    v107,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v109)),
+                );
+                let v113 = s::dot_words_i16x32(v112, v50);
+                let v114 = s::add_i32x16(v97, v113);
+                let v115 = s::shr_u_i8x64::<4>(codes_v100);
+                let v116 = s::lookup_i8x64(v102, v33);
+                let v117 = s::lookup_i8x64(v38, v115);
+                let v118 = s::lookup_i8x64(v39, v115);
+                let v119 = s::and_i8x64(v118, v116);
+                let v120 = s::xor_i8x64(v117, v119);
+                let x_codes_v123 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v126 = s::dot2_u_i8x64(
+                    v120,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v123)),
+                );
+                let v127 = s::dot_words_i16x32(v126, v50);
+                let v128 = s::add_i32x16(v114, v127);
+                let codes_v131 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v132 = s::and_i8x64(codes_v131, v31);
+                let v133 = s::lanes_i8x16([
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                ]);
+                let v134 = s::lookup_i8x64(v133, v32);
+                let v135 = s::lookup_i8x64(v38, v132);
+                let v136 = s::lookup_i8x64(v39, v132);
+                let v137 = s::and_i8x64(v136, v134);
+                let v138 = s::xor_i8x64(v135, v137);
+                let x_codes_v141 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v144 = s::dot2_u_i8x64(
+                    v138,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
+                );
+                let v145 = s::dot_words_i16x32(v144, v50);
+                let v146 = s::add_i32x16(v128, v145);
+                let v147 = s::shr_u_i8x64::<4>(codes_v131);
+                let v148 = s::lookup_i8x64(v133, v33);
+                let v149 = s::lookup_i8x64(v38, v147);
+                let v150 = s::lookup_i8x64(v39, v147);
+                let v151 = s::and_i8x64(v150, v148);
+                let v152 = s::xor_i8x64(v149, v151);
+                let x_codes_v155 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v158 = s::dot2_u_i8x64(
+                    v152,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
+                );
+                let v159 = s::dot_words_i16x32(v158, v50);
+                let v160 = s::add_i32x16(v146, v159);
+                let scales_v162 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v163 = s::widen_s_i8x16(scales_v162);
+                let v164 = s::splat_i32(1);
+                let v165 = s::or_i32x16(v163, v164);
+                let v166 = s::and_i32x16(v163, v164);
+                let v167 = s::mul_i32x16(v166, v164);
+                let v170 = s::sub_i32x16(v167, s::splat_i32(65));
+                let x_sums_v172 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v174 = s::mul_i32x16(v170, s::splat_i32(x_sums_v172));
+                let v175 = s::add_i32x16(v160, v174);
+                let v176 = s::mul_i32x16(v175, v165);
+                m0 = s::add_i32x16(m0, v176);
+            }
+            let v180 = s::to_float_i32x16(m0);
+            let x_scales_v182 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v180, s::splat_f32(x_scales_v182), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n3_2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v10 = s::load_f32x16(locals.at::<64>(0));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(16));
+        let mut m3 = locals_v12;
+        for v19 in 0..input0.wrapping_add(7) / 8 {
+            let v20 = s::splat_i32(0);
+            let mut m0 = v20;
+            let mut m1 = v20;
+            let v21 = v19.wrapping_mul(8);
+            for v24 in v21..i32::min(v21.wrapping_add(8), input0) {
+                let v25 = input1.wrapping_add(v24);
+                let v27 = v25.wrapping_mul(192);
+                let v29 = v24.wrapping_mul(32);
+                let v30 = input2.wrapping_add(v29);
+                let v31 = input5.wrapping_add(v29);
+                let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v36 = s::and_i8x64(codes_v32, v35);
+                let v37 = s::lanes_i8x16([
+                    0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+                ]);
+                let v38 = s::lookup_i8x64(v37, v36);
+                let x_codes_v39 = k::load_i32(x_codes.at::<4>(v30));
+                let v42 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+                );
+                let x_codes_v43 = k::load_i32(x_codes.at::<4>(v31));
+                let v46 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v43)),
+                );
+                let v47 = s::shr_u_i8x64::<4>(codes_v32);
+                let v48 = s::lookup_i8x64(v37, v47);
+                let x_codes_v51 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(16)));
+                let v54 = s::dot2_u_i8x64(
+                    v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v51)),
+                );
+                let v55 = s::add_i16x32(v42, v54);
+                let v58 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v59 = s::dot_words_i16x32(v55, v58);
+                let x_codes_v61 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(16)));
+                let v64 = s::dot2_u_i8x64(
+                    v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+                );
+                let v65 = s::add_i16x32(v46, v64);
+                let v66 = s::dot_words_i16x32(v65, v58);
+                let codes_v69 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(64)));
+                let v70 = s::and_i8x64(codes_v69, v35);
+                let v71 = s::lookup_i8x64(v37, v70);
+                let x_codes_v74 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(4)));
+                let v77 = s::dot2_u_i8x64(
+                    v71,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v74)),
+                );
+                let x_codes_v79 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(4)));
+                let v82 = s::dot2_u_i8x64(
+                    v71,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+                );
+                let v83 = s::shr_u_i8x64::<4>(codes_v69);
+                let v84 = s::lookup_i8x64(v37, v83);
+                let x_codes_v87 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(20)));
+                let v90 = s::dot2_u_i8x64(
+                    v84,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
+                );
+                let v91 = s::add_i16x32(v77, v90);
+                let v92 = s::dot_words_i16x32(v91, v58);
+                let v93 = s::add_i32x16(v59, v92);
+                let x_codes_v95 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(20)));
+                let v98 = s::dot2_u_i8x64(
+                    v84,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+                );
+                let v99 = s::add_i16x32(v82, v98);
+                let v100 = s::dot_words_i16x32(v99, v58);
+                let v101 = s::add_i32x16(v66, v100);
+                let codes_v104 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(128)));
+                let v105 = s::and_i8x64(codes_v104, v35);
+                let v106 = s::lookup_i8x64(v37, v105);
+                let x_codes_v108 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(8)));
+                let v111 = s::dot2_u_i8x64(
+                    v106,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v108)),
+                );
+                let x_codes_v113 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(8)));
+                let v116 = s::dot2_u_i8x64(
+                    v106,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
+                );
+                let v117 = s::shr_u_i8x64::<4>(codes_v104);
+                let v118 = s::lookup_i8x64(v37, v117);
+                let x_codes_v121 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(24)));
+                let v124 = s::dot2_u_i8x64(
+                    v118,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
+                );
+                let v125 = s::add_i16x32(v111, v124);
+                let v126 = s::dot_words_i16x32(v125, v58);
+                let v127 = s::add_i32x16(v93, v126);
+                let x_codes_v129 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(24)));
+                let v132 = s::dot2_u_i8x64(
+                    v118,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+                );
+                let v133 = s::add_i16x32(v116, v132);
+                let v134 = s::dot_words_i16x32(v133, v58);
+                let v135 = s::add_i32x16(v101, v134);
+                let v136 = s::shr_u_i8x64::<3>(codes_v32);
+                let v140 = s::and_i8x64(
+                    v136,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)),
+                );
+                let v141 = s::shr_u_i8x64::<2>(codes_v69);
+                let v145 = s::and_i8x64(
+                    v141,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)),
+                );
+                let v146 = s::or_i8x64(v140, v145);
+                let v147 = s::shr_u_i8x64::<1>(codes_v104);
+                let v151 = s::and_i8x64(
+                    v147,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)),
+                );
+                let v152 = s::or_i8x64(v146, v151);
+                let v153 = s::and_i8x64(v152, v35);
+                let v154 = s::lookup_i8x64(v37, v153);
+                let x_codes_v157 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(12)));
+                let v160 = s::dot2_u_i8x64(
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
+                );
+                let x_codes_v162 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(12)));
+                let v165 = s::dot2_u_i8x64(
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
+                );
+                let v166 = s::shr_u_i8x64::<4>(v152);
+                let v167 = s::lookup_i8x64(v37, v166);
+                let x_codes_v170 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(28)));
+                let v173 = s::dot2_u_i8x64(
+                    v167,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v170)),
+                );
+                let v174 = s::add_i16x32(v160, v173);
+                let v175 = s::dot_words_i16x32(v174, v58);
+                let v176 = s::add_i32x16(v127, v175);
+                let x_codes_v178 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(28)));
+                let v181 = s::dot2_u_i8x64(
+                    v167,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v178)),
+                );
+                let v182 = s::add_i16x32(v165, v181);
+                let v183 = s::dot_words_i16x32(v182, v58);
+                let v184 = s::add_i32x16(v135, v183);
+                let scales_v186 = s::load_i8x16(scales.at::<16>(v25.wrapping_mul(16)));
+                let v187 = s::widen_s_i8x16(scales_v186);
+                let v188 = s::splat_i32(1);
+                let v189 = s::or_i32x16(v187, v188);
+                let v190 = s::and_i32x16(v187, v188);
+                let v193 = s::mul_i32x16(v190, s::splat_i32(3));
+                let v196 = s::sub_i32x16(v193, s::splat_i32(37));
+                let x_sums_v198 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v24)));
+                let v200 = s::mul_i32x16(v196, s::splat_i32(x_sums_v198));
+                let v201 = s::add_i32x16(v176, v200);
+                let v202 = s::mul_i32x16(v201, v189);
+                m0 = s::add_i32x16(m0, v202);
+                let x_sums_v206 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v24)));
+                let v208 = s::mul_i32x16(v196, s::splat_i32(x_sums_v206));
+                let v209 = s::add_i32x16(v184, v208);
+                let v210 = s::mul_i32x16(v209, v189);
+                m1 = s::add_i32x16(m1, v210);
+            }
+            let v214 = s::to_float_i32x16(m0);
+            let x_scales_v216 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v19)));
+            m2 = s::fma_f32x16(v214, s::splat_f32(x_scales_v216), m2);
+            let v221 = s::to_float_i32x16(m1);
+            let x_scales_v223 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v19)));
+            m3 = s::fma_f32x16(v221, s::splat_f32(x_scales_v223), m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m2);
+        s::store_f32x16(locals.at_mut::<64>(16), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n3_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let mut m0 = s::splat_i32(0);
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(192);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let v31 = s::lanes_i8x16([
+                    0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+                ]);
+                let v32 = s::lookup_i8x64(v31, v30);
+                let x_codes_v33 = k::load_i32(x_codes.at::<4>(v25));
+                let v36 = s::dot2_u_i8x64(
+                    v32,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+                );
+                let v37 = s::shr_u_i8x64::<4>(codes_v26);
+                let v38 = s::lookup_i8x64(v31, v37);
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v44 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let v45 = s::add_i16x32(v36, v44);
+                let v48 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v49 = s::dot_words_i16x32(v45, v48);
+                let codes_v52 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v53 = s::and_i8x64(codes_v52, v29);
+                let v54 = s::lookup_i8x64(v31, v53);
+                let x_codes_v57 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v60 = s::dot2_u_i8x64(
+                    v54,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+                );
+                let v61 = s::shr_u_i8x64::<4>(codes_v52);
+                let v62 = s::lookup_i8x64(v31, v61);
+                let x_codes_v65 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v68 = s::dot2_u_i8x64(
+                    v62,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
+                );
+                let v69 = s::add_i16x32(v60, v68);
+                let v70 = s::dot_words_i16x32(v69, v48);
+                let v71 = s::add_i32x16(v49, v70);
+                let codes_v74 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v75 = s::and_i8x64(codes_v74, v29);
+                let v76 = s::lookup_i8x64(v31, v75);
+                let x_codes_v78 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v81 = s::dot2_u_i8x64(
+                    v76,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                );
+                let v82 = s::shr_u_i8x64::<4>(codes_v74);
+                let v83 = s::lookup_i8x64(v31, v82);
+                let x_codes_v86 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v89 = s::dot2_u_i8x64(
+                    v83,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+                );
+                let v90 = s::add_i16x32(v81, v89);
+                let v91 = s::dot_words_i16x32(v90, v48);
+                let v92 = s::add_i32x16(v71, v91);
+                let v93 = s::shr_u_i8x64::<3>(codes_v26);
+                let v97 = s::and_i8x64(
+                    v93,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)),
+                );
+                let v98 = s::shr_u_i8x64::<2>(codes_v52);
+                let v102 = s::and_i8x64(
+                    v98,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)),
+                );
+                let v103 = s::or_i8x64(v97, v102);
+                let v104 = s::shr_u_i8x64::<1>(codes_v74);
+                let v108 = s::and_i8x64(
+                    v104,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)),
+                );
+                let v109 = s::or_i8x64(v103, v108);
+                let v110 = s::and_i8x64(v109, v29);
+                let v111 = s::lookup_i8x64(v31, v110);
+                let x_codes_v114 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v117 = s::dot2_u_i8x64(
+                    v111,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+                );
+                let v118 = s::shr_u_i8x64::<4>(v109);
+                let v119 = s::lookup_i8x64(v31, v118);
+                let x_codes_v122 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v125 = s::dot2_u_i8x64(
+                    v119,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v122)),
+                );
+                let v126 = s::add_i16x32(v117, v125);
+                let v127 = s::dot_words_i16x32(v126, v48);
+                let v128 = s::add_i32x16(v92, v127);
+                let scales_v130 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v131 = s::widen_s_i8x16(scales_v130);
+                let v132 = s::splat_i32(1);
+                let v133 = s::or_i32x16(v131, v132);
+                let v134 = s::and_i32x16(v131, v132);
+                let v137 = s::mul_i32x16(v134, s::splat_i32(3));
+                let v140 = s::sub_i32x16(v137, s::splat_i32(37));
+                let x_sums_v142 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v144 = s::mul_i32x16(v140, s::splat_i32(x_sums_v142));
+                let v145 = s::add_i32x16(v128, v144);
+                let v146 = s::mul_i32x16(v145, v133);
+                m0 = s::add_i32x16(m0, v146);
+            }
+            let v150 = s::to_float_i32x16(m0);
+            let x_scales_v152 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v150, s::splat_f32(x_scales_v152), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n2_2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v10 = s::load_f32x16(locals.at::<64>(0));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(16));
+        let mut m3 = locals_v12;
+        for v19 in 0..input0.wrapping_add(7) / 8 {
+            let v20 = s::splat_i32(0);
+            let mut m0 = v20;
+            let mut m1 = v20;
+            let v21 = v19.wrapping_mul(8);
+            for v24 in v21..i32::min(v21.wrapping_add(8), input0) {
+                let v25 = input1.wrapping_add(v24);
+                let v27 = v25.wrapping_mul(128);
+                let v29 = v24.wrapping_mul(32);
+                let v30 = input2.wrapping_add(v29);
+                let v31 = input5.wrapping_add(v29);
+                let codes_v32 = s::load_i8x64(codes.at::<64>(v27));
+                let v35 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v36 = s::and_i8x64(codes_v32, v35);
+                let v37 = s::lanes_i8x16([
+                    0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+                ]);
+                let v38 = s::lookup_i8x64(v37, v36);
+                let x_codes_v39 = k::load_i32(x_codes.at::<4>(v30));
+                let v42 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v39)),
+                );
+                let x_codes_v43 = k::load_i32(x_codes.at::<4>(v31));
+                let v46 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v43)),
+                );
+                let v47 = s::lanes_i8x16([
+                    0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+                ]);
+                let v48 = s::lookup_i8x64(v47, v36);
+                let x_codes_v50 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(8)));
+                let v53 = s::dot2_u_i8x64(
+                    v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+                );
+                let v54 = s::add_i16x32(v42, v53);
+                let x_codes_v56 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(8)));
+                let v59 = s::dot2_u_i8x64(
+                    v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
+                );
+                let v60 = s::add_i16x32(v46, v59);
+                let v61 = s::shr_u_i8x64::<4>(codes_v32);
+                let v62 = s::lookup_i8x64(v37, v61);
+                let x_codes_v65 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(16)));
+                let v68 = s::dot2_u_i8x64(
+                    v62,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
+                );
+                let v69 = s::add_i16x32(v54, v68);
+                let x_codes_v71 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(16)));
+                let v74 = s::dot2_u_i8x64(
+                    v62,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v71)),
+                );
+                let v75 = s::add_i16x32(v60, v74);
+                let v76 = s::lookup_i8x64(v47, v61);
+                let x_codes_v79 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(24)));
+                let v82 = s::dot2_u_i8x64(
+                    v76,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+                );
+                let v83 = s::add_i16x32(v69, v82);
+                let v86 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v87 = s::dot_words_i16x32(v83, v86);
+                let x_codes_v89 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(24)));
+                let v92 = s::dot2_u_i8x64(
+                    v76,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+                );
+                let v93 = s::add_i16x32(v75, v92);
+                let v94 = s::dot_words_i16x32(v93, v86);
+                let codes_v97 = s::load_i8x64(codes.at::<64>(v27.wrapping_add(64)));
+                let v98 = s::and_i8x64(codes_v97, v35);
+                let v99 = s::lookup_i8x64(v37, v98);
+                let x_codes_v102 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(4)));
+                let v105 = s::dot2_u_i8x64(
+                    v99,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+                );
+                let x_codes_v107 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(4)));
+                let v110 = s::dot2_u_i8x64(
+                    v99,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v107)),
+                );
+                let v111 = s::lookup_i8x64(v47, v98);
+                let x_codes_v114 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(12)));
+                let v117 = s::dot2_u_i8x64(
+                    v111,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+                );
+                let v118 = s::add_i16x32(v105, v117);
+                let x_codes_v120 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(12)));
+                let v123 = s::dot2_u_i8x64(
+                    v111,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+                );
+                let v124 = s::add_i16x32(v110, v123);
+                let v125 = s::shr_u_i8x64::<4>(codes_v97);
+                let v126 = s::lookup_i8x64(v37, v125);
+                let x_codes_v129 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(20)));
+                let v132 = s::dot2_u_i8x64(
+                    v126,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+                );
+                let v133 = s::add_i16x32(v118, v132);
+                let x_codes_v135 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(20)));
+                let v138 = s::dot2_u_i8x64(
+                    v126,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v135)),
+                );
+                let v139 = s::add_i16x32(v124, v138);
+                let v140 = s::lookup_i8x64(v47, v125);
+                let x_codes_v143 = k::load_i32(x_codes.at::<4>(v30.wrapping_add(28)));
+                let v146 = s::dot2_u_i8x64(
+                    v140,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v143)),
+                );
+                let v147 = s::add_i16x32(v133, v146);
+                let v148 = s::dot_words_i16x32(v147, v86);
+                let v149 = s::add_i32x16(v87, v148);
+                let x_codes_v151 = k::load_i32(x_codes.at::<4>(v31.wrapping_add(28)));
+                let v154 = s::dot2_u_i8x64(
+                    v140,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v151)),
+                );
+                let v155 = s::add_i16x32(v139, v154);
+                let v156 = s::dot_words_i16x32(v155, v86);
+                let v157 = s::add_i32x16(v94, v156);
+                let scales_v159 = s::load_i8x16(scales.at::<16>(v25.wrapping_mul(16)));
+                let v160 = s::widen_s_i8x16(scales_v159);
+                let v161 = s::splat_i32(1);
+                let v162 = s::or_i32x16(v160, v161);
+                let v163 = s::and_i32x16(v160, v161);
+                let v166 = s::mul_i32x16(v163, s::splat_i32(3));
+                let v169 = s::sub_i32x16(v166, s::splat_i32(21));
+                let x_sums_v171 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v24)));
+                let v173 = s::mul_i32x16(v169, s::splat_i32(x_sums_v171));
+                let v174 = s::add_i32x16(v149, v173);
+                let v175 = s::mul_i32x16(v174, v162);
+                m0 = s::add_i32x16(m0, v175);
+                let x_sums_v179 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v24)));
+                let v181 = s::mul_i32x16(v169, s::splat_i32(x_sums_v179));
+                let v182 = s::add_i32x16(v157, v181);
+                let v183 = s::mul_i32x16(v182, v162);
+                m1 = s::add_i32x16(m1, v183);
+            }
+            let v187 = s::to_float_i32x16(m0);
+            let x_scales_v189 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v19)));
+            m2 = s::fma_f32x16(v187, s::splat_f32(x_scales_v189), m2);
+            let v194 = s::to_float_i32x16(m1);
+            let x_scales_v196 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v19)));
+            m3 = s::fma_f32x16(v194, s::splat_f32(x_scales_v196), m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m2);
+        s::store_f32x16(locals.at_mut::<64>(16), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn dot_n2_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let mut m0 = s::splat_i32(0);
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(128);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let v31 = s::lanes_i8x16([
+                    0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+                ]);
+                let v32 = s::lookup_i8x64(v31, v30);
+                let x_codes_v33 = k::load_i32(x_codes.at::<4>(v25));
+                let v36 = s::dot2_u_i8x64(
+                    v32,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+                );
+                let v37 = s::lanes_i8x16([
+                    0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+                ]);
+                let v38 = s::lookup_i8x64(v37, v30);
+                let x_codes_v40 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v43 = s::dot2_u_i8x64(
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+                );
+                let v44 = s::add_i16x32(v36, v43);
+                let v45 = s::shr_u_i8x64::<4>(codes_v26);
+                let v46 = s::lookup_i8x64(v31, v45);
+                let x_codes_v49 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v52 = s::dot2_u_i8x64(
+                    v46,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v49)),
+                );
+                let v53 = s::add_i16x32(v44, v52);
+                let v54 = s::lookup_i8x64(v37, v45);
+                let x_codes_v57 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v60 = s::dot2_u_i8x64(
+                    v54,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+                );
+                let v61 = s::add_i16x32(v53, v60);
+                let v64 = s::bits_i32x16_i16x32(s::splat_i32(0x0001_0001));
+                let v65 = s::dot_words_i16x32(v61, v64);
+                let codes_v68 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v69 = s::and_i8x64(codes_v68, v29);
+                let v70 = s::lookup_i8x64(v31, v69);
+                let x_codes_v73 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v76 = s::dot2_u_i8x64(
+                    v70,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                );
+                let v77 = s::lookup_i8x64(v37, v69);
+                let x_codes_v80 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v83 = s::dot2_u_i8x64(
+                    v77,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+                );
+                let v84 = s::add_i16x32(v76, v83);
+                let v85 = s::shr_u_i8x64::<4>(codes_v68);
+                let v86 = s::lookup_i8x64(v31, v85);
+                let x_codes_v89 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v92 = s::dot2_u_i8x64(
+                    v86,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+                );
+                let v93 = s::add_i16x32(v84, v92);
+                let v94 = s::lookup_i8x64(v37, v85);
+                let x_codes_v97 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v100 = s::dot2_u_i8x64(
+                    v94,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+                );
+                let v101 = s::add_i16x32(v93, v100);
+                let v102 = s::dot_words_i16x32(v101, v64);
+                let v103 = s::add_i32x16(v65, v102);
+                let scales_v105 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v106 = s::widen_s_i8x16(scales_v105);
+                let v107 = s::splat_i32(1);
+                let v108 = s::or_i32x16(v106, v107);
+                let v109 = s::and_i32x16(v106, v107);
+                let v112 = s::mul_i32x16(v109, s::splat_i32(3));
+                let v115 = s::sub_i32x16(v112, s::splat_i32(21));
+                let x_sums_v117 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v119 = s::mul_i32x16(v115, s::splat_i32(x_sums_v117));
+                let v120 = s::add_i32x16(v103, v119);
+                let v121 = s::mul_i32x16(v120, v108);
+                m0 = s::add_i32x16(m0, v121);
+            }
+            let v125 = s::to_float_i32x16(m0);
+            let x_scales_v127 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v125, s::splat_f32(x_scales_v127), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -62,6 +62,62 @@ pub(super) static COPIES: &[Copy] = &[
         run: dot_n2_1,
     },
     Copy {
+        key: 15787555465394144030u64,
+        run: dot_b8_8_by256,
+    },
+    Copy {
+        key: 14596716002567774812u64,
+        run: dot_b8_1_by256,
+    },
+    Copy {
+        key: 10184018631586759753u64,
+        run: dot_n4_8_by256,
+    },
+    Copy {
+        key: 2512702249405061100u64,
+        run: dot_n4_1_by256,
+    },
+    Copy {
+        key: 5974803355481190579u64,
+        run: dot_l4_8_by256,
+    },
+    Copy {
+        key: 6997707686645763197u64,
+        run: dot_l4_1_by256,
+    },
+    Copy {
+        key: 10742774543206506225u64,
+        run: dot_l6_8_by256,
+    },
+    Copy {
+        key: 7110584600495608949u64,
+        run: dot_l6_1_by256,
+    },
+    Copy {
+        key: 2056724757398580211u64,
+        run: dot_n5_8_by256,
+    },
+    Copy {
+        key: 5237749578033925427u64,
+        run: dot_n5_1_by256,
+    },
+    Copy {
+        key: 11839021192753052502u64,
+        run: dot_n3_8_by256,
+    },
+    Copy {
+        key: 18069342168268087909u64,
+        run: dot_n3_1_by256,
+    },
+    Copy {
+        key: 8674412417396720533u64,
+        run: dot_n2_8_by256,
+    },
+    Copy {
+        key: 5385173229732783763u64,
+        run: dot_n2_1_by256,
+    },
+    Copy {
         key: 7532217443635326091u64,
         run: scores_16,
     },
@@ -4996,6 +5052,5108 @@ unsafe extern "C" fn dot_n2_1(
             m0 = s::fma_f32x16(v102, s::splat_f32(x_scales_v103), m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_b8_8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let input18 = *inputs.add(18);
+        let input19 = *inputs.add(19);
+        let input20 = *inputs.add(20);
+        let input21 = *inputs.add(21);
+        let input22 = *inputs.add(22);
+        let input23 = *inputs.add(23);
+        let input24 = *inputs.add(24);
+        let input25 = *inputs.add(25);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v28 = s::load_f32x16(locals.at::<64>(0));
+        let mut m8 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(16));
+        let mut m9 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(32));
+        let mut m10 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(48));
+        let mut m11 = locals_v34;
+        let locals_v36 = s::load_f32x16(locals.at::<64>(64));
+        let mut m12 = locals_v36;
+        let locals_v38 = s::load_f32x16(locals.at::<64>(80));
+        let mut m13 = locals_v38;
+        let locals_v40 = s::load_f32x16(locals.at::<64>(96));
+        let mut m14 = locals_v40;
+        let locals_v42 = s::load_f32x16(locals.at::<64>(112));
+        let mut m15 = locals_v42;
+        for v49 in 0..input0.wrapping_add(7) / 8 {
+            let v50 = s::splat_i32(0);
+            let mut m0 = v50;
+            let mut m1 = v50;
+            let mut m2 = v50;
+            let mut m3 = v50;
+            let mut m4 = v50;
+            let mut m5 = v50;
+            let mut m6 = v50;
+            let mut m7 = v50;
+            let v51 = v49.wrapping_mul(8);
+            for v54 in v51..i32::min(v51.wrapping_add(8), input0) {
+                let v55 = input1.wrapping_add(v54);
+                let v57 = v55.wrapping_mul(512);
+                let v59 = v54.wrapping_mul(32);
+                let v60 = input2.wrapping_add(v59);
+                let v61 = input5.wrapping_add(v59);
+                let v62 = input8.wrapping_add(v59);
+                let v63 = input11.wrapping_add(v59);
+                let v64 = input14.wrapping_add(v59);
+                let v65 = input17.wrapping_add(v59);
+                let v66 = input20.wrapping_add(v59);
+                let v67 = input23.wrapping_add(v59);
+                let codes_v68 = s::load_i8x64(codes.at::<64>(v57));
+                let v71 = s::bits_i32x16_i8x64(s::splat_i32(-2139062144));
+                let v72 = s::xor_i8x64(codes_v68, v71);
+                let x_codes_v73 = k::load_i32(x_codes.at::<4>(v60));
+                let v76 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                );
+                let x_codes_v77 = k::load_i32(x_codes.at::<4>(v61));
+                let v80 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                );
+                let x_codes_v81 = k::load_i32(x_codes.at::<4>(v62));
+                let v84 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+                );
+                let x_codes_v85 = k::load_i32(x_codes.at::<4>(v63));
+                let v88 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+                );
+                let x_codes_v89 = k::load_i32(x_codes.at::<4>(v64));
+                let v92 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+                );
+                let x_codes_v93 = k::load_i32(x_codes.at::<4>(v65));
+                let v96 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
+                );
+                let x_codes_v97 = k::load_i32(x_codes.at::<4>(v66));
+                let v100 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+                );
+                let x_codes_v101 = k::load_i32(x_codes.at::<4>(v67));
+                let v104 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v101)),
+                );
+                let codes_v107 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(64)));
+                let v108 = s::xor_i8x64(codes_v107, v71);
+                let x_codes_v111 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(4)));
+                let v114 = s::dot4_u_i8x64(
+                    v76,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+                );
+                let x_codes_v116 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(4)));
+                let v119 = s::dot4_u_i8x64(
+                    v80,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v116)),
+                );
+                let x_codes_v121 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(4)));
+                let v124 = s::dot4_u_i8x64(
+                    v84,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
+                );
+                let x_codes_v126 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(4)));
+                let v129 = s::dot4_u_i8x64(
+                    v88,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
+                );
+                let x_codes_v131 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(4)));
+                let v134 = s::dot4_u_i8x64(
+                    v92,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+                );
+                let x_codes_v136 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(4)));
+                let v139 = s::dot4_u_i8x64(
+                    v96,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
+                );
+                let x_codes_v141 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(4)));
+                let v144 = s::dot4_u_i8x64(
+                    v100,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
+                );
+                let x_codes_v146 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(4)));
+                let v149 = s::dot4_u_i8x64(
+                    v104,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v146)),
+                );
+                let codes_v152 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(128)));
+                let v153 = s::xor_i8x64(codes_v152, v71);
+                let x_codes_v155 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(8)));
+                let v158 = s::dot4_u_i8x64(
+                    v114,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
+                );
+                let x_codes_v160 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(8)));
+                let v163 = s::dot4_u_i8x64(
+                    v119,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v160)),
+                );
+                let x_codes_v165 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(8)));
+                let v168 = s::dot4_u_i8x64(
+                    v124,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v165)),
+                );
+                let x_codes_v170 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(8)));
+                let v173 = s::dot4_u_i8x64(
+                    v129,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v170)),
+                );
+                let x_codes_v175 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(8)));
+                let v178 = s::dot4_u_i8x64(
+                    v134,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v175)),
+                );
+                let x_codes_v180 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(8)));
+                let v183 = s::dot4_u_i8x64(
+                    v139,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v180)),
+                );
+                let x_codes_v185 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(8)));
+                let v188 = s::dot4_u_i8x64(
+                    v144,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v185)),
+                );
+                let x_codes_v190 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(8)));
+                let v193 = s::dot4_u_i8x64(
+                    v149,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v190)),
+                );
+                let codes_v196 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(192)));
+                let v197 = s::xor_i8x64(codes_v196, v71);
+                let x_codes_v200 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(12)));
+                let v203 = s::dot4_u_i8x64(
+                    v158,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v200)),
+                );
+                let x_codes_v205 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(12)));
+                let v208 = s::dot4_u_i8x64(
+                    v163,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v205)),
+                );
+                let x_codes_v210 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(12)));
+                let v213 = s::dot4_u_i8x64(
+                    v168,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v210)),
+                );
+                let x_codes_v215 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(12)));
+                let v218 = s::dot4_u_i8x64(
+                    v173,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+                );
+                let x_codes_v220 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(12)));
+                let v223 = s::dot4_u_i8x64(
+                    v178,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v220)),
+                );
+                let x_codes_v225 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(12)));
+                let v228 = s::dot4_u_i8x64(
+                    v183,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v225)),
+                );
+                let x_codes_v230 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(12)));
+                let v233 = s::dot4_u_i8x64(
+                    v188,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v230)),
+                );
+                let x_codes_v235 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(12)));
+                let v238 = s::dot4_u_i8x64(
+                    v193,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v235)),
+                );
+                let codes_v241 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(256)));
+                let v242 = s::xor_i8x64(codes_v241, v71);
+                let x_codes_v245 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(16)));
+                let v248 = s::dot4_u_i8x64(
+                    v203,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
+                );
+                let x_codes_v250 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(16)));
+                let v253 = s::dot4_u_i8x64(
+                    v208,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v250)),
+                );
+                let x_codes_v255 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(16)));
+                let v258 = s::dot4_u_i8x64(
+                    v213,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v255)),
+                );
+                let x_codes_v260 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(16)));
+                let v263 = s::dot4_u_i8x64(
+                    v218,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v260)),
+                );
+                let x_codes_v265 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(16)));
+                let v268 = s::dot4_u_i8x64(
+                    v223,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v265)),
+                );
+                let x_codes_v270 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(16)));
+                let v273 = s::dot4_u_i8x64(
+                    v228,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
+                );
+                let x_codes_v275 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(16)));
+                let v278 = s::dot4_u_i8x64(
+                    v233,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v275)),
+                );
+                let x_codes_v280 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(16)));
+                let v283 = s::dot4_u_i8x64(
+                    v238,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v280)),
+                );
+                let codes_v286 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(320)));
+                let v287 = s::xor_i8x64(codes_v286, v71);
+                let x_codes_v290 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(20)));
+                let v293 = s::dot4_u_i8x64(
+                    v248,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v290)),
+                );
+                let x_codes_v295 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(20)));
+                let v298 = s::dot4_u_i8x64(
+                    v253,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v295)),
+                );
+                let x_codes_v300 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(20)));
+                let v303 = s::dot4_u_i8x64(
+                    v258,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v300)),
+                );
+                let x_codes_v305 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(20)));
+                let v308 = s::dot4_u_i8x64(
+                    v263,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v305)),
+                );
+                let x_codes_v310 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(20)));
+                let v313 = s::dot4_u_i8x64(
+                    v268,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v310)),
+                );
+                let x_codes_v315 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(20)));
+                let v318 = s::dot4_u_i8x64(
+                    v273,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v315)),
+                );
+                let x_codes_v320 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(20)));
+                let v323 = s::dot4_u_i8x64(
+                    v278,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v320)),
+                );
+                let x_codes_v325 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(20)));
+                let v328 = s::dot4_u_i8x64(
+                    v283,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
+                );
+                let codes_v331 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(384)));
+                let v332 = s::xor_i8x64(codes_v331, v71);
+                let x_codes_v335 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(24)));
+                let v338 = s::dot4_u_i8x64(
+                    v293,
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v335)),
+                );
+                let x_codes_v340 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(24)));
+                let v343 = s::dot4_u_i8x64(
+                    v298,
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v340)),
+                );
+                let x_codes_v345 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(24)));
+                let v348 = s::dot4_u_i8x64(
+                    v303,
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v345)),
+                );
+                let x_codes_v350 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(24)));
+                let v353 = s::dot4_u_i8x64(
+                    v308,
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v350)),
+                );
+                let x_codes_v355 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(24)));
+                let v358 = s::dot4_u_i8x64(
+                    v313,
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v355)),
+                );
+                let x_codes_v360 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(24)));
+                let v363 = s::dot4_u_i8x64(
+                    v318,
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v360)),
+                );
+                let x_codes_v365 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(24)));
+                let v368 = s::dot4_u_i8x64(
+                    v323,
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v365)),
+                );
+                let x_codes_v370 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(24)));
+                let v373 = s::dot4_u_i8x64(
+                    v328,
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v370)),
+                );
+                let codes_v376 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(448)));
+                let v377 = s::xor_i8x64(codes_v376, v71);
+                let x_codes_v380 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(28)));
+                let v383 = s::dot4_u_i8x64(
+                    v338,
+                    v377,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v380)),
+                );
+                let x_codes_v385 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(28)));
+                let v388 = s::dot4_u_i8x64(
+                    v343,
+                    v377,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v385)),
+                );
+                let x_codes_v390 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(28)));
+                let v393 = s::dot4_u_i8x64(
+                    v348,
+                    v377,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v390)),
+                );
+                let x_codes_v395 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(28)));
+                let v398 = s::dot4_u_i8x64(
+                    v353,
+                    v377,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v395)),
+                );
+                let x_codes_v400 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(28)));
+                let v403 = s::dot4_u_i8x64(
+                    v358,
+                    v377,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v400)),
+                );
+                let x_codes_v405 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(28)));
+                let v408 = s::dot4_u_i8x64(
+                    v363,
+                    v377,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v405)),
+                );
+                let x_codes_v410 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(28)));
+                let v413 = s::dot4_u_i8x64(
+                    v368,
+                    v377,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v410)),
+                );
+                let x_codes_v415 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(28)));
+                let v418 = s::dot4_u_i8x64(
+                    v373,
+                    v377,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v415)),
+                );
+                let scales_v420 = s::load_i8x16(scales.at::<16>(v55.wrapping_mul(16)));
+                let v421 = s::widen_u_i8x16(scales_v420);
+                let x_sums_v423 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v54)));
+                let v427 = s::add_i32x16(
+                    v383,
+                    s::splat_i32(x_sums_v423.wrapping_mul(-128)),
+                );
+                let v428 = s::mul_i32x16(v427, v421);
+                m0 = s::add_i32x16(m0, v428);
+                let x_sums_v432 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v54)));
+                let v435 = s::add_i32x16(
+                    v388,
+                    s::splat_i32(x_sums_v432.wrapping_mul(-128)),
+                );
+                let v436 = s::mul_i32x16(v435, v421);
+                m1 = s::add_i32x16(m1, v436);
+                let x_sums_v440 = k::load_i32(x_sums.at::<4>(input9.wrapping_add(v54)));
+                let v443 = s::add_i32x16(
+                    v393,
+                    s::splat_i32(x_sums_v440.wrapping_mul(-128)),
+                );
+                let v444 = s::mul_i32x16(v443, v421);
+                m2 = s::add_i32x16(m2, v444);
+                let x_sums_v448 = k::load_i32(x_sums.at::<4>(input12.wrapping_add(v54)));
+                let v451 = s::add_i32x16(
+                    v398,
+                    s::splat_i32(x_sums_v448.wrapping_mul(-128)),
+                );
+                let v452 = s::mul_i32x16(v451, v421);
+                m3 = s::add_i32x16(m3, v452);
+                let x_sums_v456 = k::load_i32(x_sums.at::<4>(input15.wrapping_add(v54)));
+                let v459 = s::add_i32x16(
+                    v403,
+                    s::splat_i32(x_sums_v456.wrapping_mul(-128)),
+                );
+                let v460 = s::mul_i32x16(v459, v421);
+                m4 = s::add_i32x16(m4, v460);
+                let x_sums_v464 = k::load_i32(x_sums.at::<4>(input18.wrapping_add(v54)));
+                let v467 = s::add_i32x16(
+                    v408,
+                    s::splat_i32(x_sums_v464.wrapping_mul(-128)),
+                );
+                let v468 = s::mul_i32x16(v467, v421);
+                m5 = s::add_i32x16(m5, v468);
+                let x_sums_v472 = k::load_i32(x_sums.at::<4>(input21.wrapping_add(v54)));
+                let v475 = s::add_i32x16(
+                    v413,
+                    s::splat_i32(x_sums_v472.wrapping_mul(-128)),
+                );
+                let v476 = s::mul_i32x16(v475, v421);
+                m6 = s::add_i32x16(m6, v476);
+                let x_sums_v480 = k::load_i32(x_sums.at::<4>(input24.wrapping_add(v54)));
+                let v483 = s::add_i32x16(
+                    v418,
+                    s::splat_i32(x_sums_v480.wrapping_mul(-128)),
+                );
+                let v484 = s::mul_i32x16(v483, v421);
+                m7 = s::add_i32x16(m7, v484);
+            }
+            let v488 = s::to_float_i32x16(m0);
+            let x_scales_v490 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v49)));
+            m8 = s::fma_f32x16(v488, s::splat_f32(x_scales_v490), m8);
+            let v495 = s::to_float_i32x16(m1);
+            let x_scales_v497 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v49)));
+            m9 = s::fma_f32x16(v495, s::splat_f32(x_scales_v497), m9);
+            let v502 = s::to_float_i32x16(m2);
+            let x_scales_v504 = k::load_f32(x_scales.at::<4>(input10.wrapping_add(v49)));
+            m10 = s::fma_f32x16(v502, s::splat_f32(x_scales_v504), m10);
+            let v509 = s::to_float_i32x16(m3);
+            let x_scales_v511 = k::load_f32(x_scales.at::<4>(input13.wrapping_add(v49)));
+            m11 = s::fma_f32x16(v509, s::splat_f32(x_scales_v511), m11);
+            let v516 = s::to_float_i32x16(m4);
+            let x_scales_v518 = k::load_f32(x_scales.at::<4>(input16.wrapping_add(v49)));
+            m12 = s::fma_f32x16(v516, s::splat_f32(x_scales_v518), m12);
+            let v523 = s::to_float_i32x16(m5);
+            let x_scales_v525 = k::load_f32(x_scales.at::<4>(input19.wrapping_add(v49)));
+            m13 = s::fma_f32x16(v523, s::splat_f32(x_scales_v525), m13);
+            let v530 = s::to_float_i32x16(m6);
+            let x_scales_v532 = k::load_f32(x_scales.at::<4>(input22.wrapping_add(v49)));
+            m14 = s::fma_f32x16(v530, s::splat_f32(x_scales_v532), m14);
+            let v537 = s::to_float_i32x16(m7);
+            let x_scales_v539 = k::load_f32(x_scales.at::<4>(input25.wrapping_add(v49)));
+            m15 = s::fma_f32x16(v537, s::splat_f32(x_scales_v539), m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m8);
+        s::store_f32x16(locals.at_mut::<64>(16), m9);
+        s::store_f32x16(locals.at_mut::<64>(32), m10);
+        s::store_f32x16(locals.at_mut::<64>(48), m11);
+        s::store_f32x16(locals.at_mut::<64>(64), m12);
+        s::store_f32x16(locals.at_mut::<64>(80), m13);
+        s::store_f32x16(locals.at_mut::<64>(96), m14);
+        s::store_f32x16(locals.at_mut::<64>(112), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_b8_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let v15 = s::splat_i32(0);
+            let mut m0 = v15;
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(512);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(-2139062144));
+                let v30 = s::xor_i8x64(codes_v26, v29);
+                let x_codes_v31 = k::load_i32(x_codes.at::<4>(v25));
+                let v34 = s::dot4_u_i8x64(
+                    v15,
+                    v30,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+                );
+                let codes_v37 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v38 = s::xor_i8x64(codes_v37, v29);
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v44 = s::dot4_u_i8x64(
+                    v34,
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let codes_v47 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v48 = s::xor_i8x64(codes_v47, v29);
+                let x_codes_v50 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v53 = s::dot4_u_i8x64(
+                    v44,
+                    v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+                );
+                let codes_v56 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v57 = s::xor_i8x64(codes_v56, v29);
+                let x_codes_v60 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v63 = s::dot4_u_i8x64(
+                    v53,
+                    v57,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+                );
+                let codes_v66 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(256)));
+                let v67 = s::xor_i8x64(codes_v66, v29);
+                let x_codes_v70 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v73 = s::dot4_u_i8x64(
+                    v63,
+                    v67,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+                );
+                let codes_v76 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(320)));
+                let v77 = s::xor_i8x64(codes_v76, v29);
+                let x_codes_v80 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v83 = s::dot4_u_i8x64(
+                    v73,
+                    v77,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+                );
+                let codes_v86 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(384)));
+                let v87 = s::xor_i8x64(codes_v86, v29);
+                let x_codes_v90 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v93 = s::dot4_u_i8x64(
+                    v83,
+                    v87,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+                );
+                let codes_v96 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(448)));
+                let v97 = s::xor_i8x64(codes_v96, v29);
+                let x_codes_v100 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v103 = s::dot4_u_i8x64(
+                    v93,
+                    v97,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v100)),
+                );
+                let scales_v105 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v106 = s::widen_u_i8x16(scales_v105);
+                let x_sums_v108 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v112 = s::add_i32x16(
+                    v103,
+                    s::splat_i32(x_sums_v108.wrapping_mul(-128)),
+                );
+                let v113 = s::mul_i32x16(v112, v106);
+                m0 = s::add_i32x16(m0, v113);
+            }
+            let v117 = s::to_float_i32x16(m0);
+            let x_scales_v119 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v117, s::splat_f32(x_scales_v119), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n4_8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let input18 = *inputs.add(18);
+        let input19 = *inputs.add(19);
+        let input20 = *inputs.add(20);
+        let input21 = *inputs.add(21);
+        let input22 = *inputs.add(22);
+        let input23 = *inputs.add(23);
+        let input24 = *inputs.add(24);
+        let input25 = *inputs.add(25);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v28 = s::load_f32x16(locals.at::<64>(0));
+        let mut m8 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(16));
+        let mut m9 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(32));
+        let mut m10 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(48));
+        let mut m11 = locals_v34;
+        let locals_v36 = s::load_f32x16(locals.at::<64>(64));
+        let mut m12 = locals_v36;
+        let locals_v38 = s::load_f32x16(locals.at::<64>(80));
+        let mut m13 = locals_v38;
+        let locals_v40 = s::load_f32x16(locals.at::<64>(96));
+        let mut m14 = locals_v40;
+        let locals_v42 = s::load_f32x16(locals.at::<64>(112));
+        let mut m15 = locals_v42;
+        for v49 in 0..input0.wrapping_add(7) / 8 {
+            let v50 = s::splat_i32(0);
+            let mut m0 = v50;
+            let mut m1 = v50;
+            let mut m2 = v50;
+            let mut m3 = v50;
+            let mut m4 = v50;
+            let mut m5 = v50;
+            let mut m6 = v50;
+            let mut m7 = v50;
+            let v51 = v49.wrapping_mul(8);
+            for v54 in v51..i32::min(v51.wrapping_add(8), input0) {
+                let v55 = input1.wrapping_add(v54);
+                let v57 = v55.wrapping_mul(256);
+                let v59 = v54.wrapping_mul(32);
+                let v60 = input2.wrapping_add(v59);
+                let v61 = input5.wrapping_add(v59);
+                let v62 = input8.wrapping_add(v59);
+                let v63 = input11.wrapping_add(v59);
+                let v64 = input14.wrapping_add(v59);
+                let v65 = input17.wrapping_add(v59);
+                let v66 = input20.wrapping_add(v59);
+                let v67 = input23.wrapping_add(v59);
+                let codes_v68 = s::load_i8x64(codes.at::<64>(v57));
+                let v71 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v72 = s::and_i8x64(codes_v68, v71);
+                let v73 = s::lanes_i8x16([
+                    0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
+                ]);
+                let v74 = s::lookup_i8x64(v73, v72);
+                let x_codes_v75 = k::load_i32(x_codes.at::<4>(v60));
+                let v78 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                );
+                let x_codes_v79 = k::load_i32(x_codes.at::<4>(v61));
+                let v82 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+                );
+                let x_codes_v83 = k::load_i32(x_codes.at::<4>(v62));
+                let v86 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+                );
+                let x_codes_v87 = k::load_i32(x_codes.at::<4>(v63));
+                let v90 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
+                );
+                let x_codes_v91 = k::load_i32(x_codes.at::<4>(v64));
+                let v94 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+                );
+                let x_codes_v95 = k::load_i32(x_codes.at::<4>(v65));
+                let v98 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+                );
+                let x_codes_v99 = k::load_i32(x_codes.at::<4>(v66));
+                let v102 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+                );
+                let x_codes_v103 = k::load_i32(x_codes.at::<4>(v67));
+                let v106 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+                );
+                let v107 = s::shr_u_i8x64::<4>(codes_v68);
+                let v108 = s::lookup_i8x64(v73, v107);
+                let x_codes_v111 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(16)));
+                let v114 = s::dot4_u_i8x64(
+                    v78,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+                );
+                let x_codes_v116 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(16)));
+                let v119 = s::dot4_u_i8x64(
+                    v82,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v116)),
+                );
+                let x_codes_v121 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(16)));
+                let v124 = s::dot4_u_i8x64(
+                    v86,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
+                );
+                let x_codes_v126 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(16)));
+                let v129 = s::dot4_u_i8x64(
+                    v90,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
+                );
+                let x_codes_v131 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(16)));
+                let v134 = s::dot4_u_i8x64(
+                    v94,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+                );
+                let x_codes_v136 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(16)));
+                let v139 = s::dot4_u_i8x64(
+                    v98,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
+                );
+                let x_codes_v141 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(16)));
+                let v144 = s::dot4_u_i8x64(
+                    v102,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
+                );
+                let x_codes_v146 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(16)));
+                let v149 = s::dot4_u_i8x64(
+                    v106,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v146)),
+                );
+                let codes_v152 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(64)));
+                let v153 = s::and_i8x64(codes_v152, v71);
+                let v154 = s::lookup_i8x64(v73, v153);
+                let x_codes_v157 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(4)));
+                let v160 = s::dot4_u_i8x64(
+                    v114,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
+                );
+                let x_codes_v162 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(4)));
+                let v165 = s::dot4_u_i8x64(
+                    v119,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
+                );
+                let x_codes_v167 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(4)));
+                let v170 = s::dot4_u_i8x64(
+                    v124,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
+                );
+                let x_codes_v172 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(4)));
+                let v175 = s::dot4_u_i8x64(
+                    v129,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v172)),
+                );
+                let x_codes_v177 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(4)));
+                let v180 = s::dot4_u_i8x64(
+                    v134,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v177)),
+                );
+                let x_codes_v182 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(4)));
+                let v185 = s::dot4_u_i8x64(
+                    v139,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v182)),
+                );
+                let x_codes_v187 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(4)));
+                let v190 = s::dot4_u_i8x64(
+                    v144,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v187)),
+                );
+                let x_codes_v192 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(4)));
+                let v195 = s::dot4_u_i8x64(
+                    v149,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v192)),
+                );
+                let v196 = s::shr_u_i8x64::<4>(codes_v152);
+                let v197 = s::lookup_i8x64(v73, v196);
+                let x_codes_v200 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(20)));
+                let v203 = s::dot4_u_i8x64(
+                    v160,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v200)),
+                );
+                let x_codes_v205 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(20)));
+                let v208 = s::dot4_u_i8x64(
+                    v165,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v205)),
+                );
+                let x_codes_v210 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(20)));
+                let v213 = s::dot4_u_i8x64(
+                    v170,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v210)),
+                );
+                let x_codes_v215 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(20)));
+                let v218 = s::dot4_u_i8x64(
+                    v175,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+                );
+                let x_codes_v220 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(20)));
+                let v223 = s::dot4_u_i8x64(
+                    v180,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v220)),
+                );
+                let x_codes_v225 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(20)));
+                let v228 = s::dot4_u_i8x64(
+                    v185,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v225)),
+                );
+                let x_codes_v230 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(20)));
+                let v233 = s::dot4_u_i8x64(
+                    v190,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v230)),
+                );
+                let x_codes_v235 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(20)));
+                let v238 = s::dot4_u_i8x64(
+                    v195,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v235)),
+                );
+                let codes_v241 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(128)));
+                let v242 = s::and_i8x64(codes_v241, v71);
+                let v243 = s::lookup_i8x64(v73, v242);
+                let x_codes_v245 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(8)));
+                let v248 = s::dot4_u_i8x64(
+                    v203,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
+                );
+                let x_codes_v250 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(8)));
+                let v253 = s::dot4_u_i8x64(
+                    v208,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v250)),
+                );
+                let x_codes_v255 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(8)));
+                let v258 = s::dot4_u_i8x64(
+                    v213,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v255)),
+                );
+                let x_codes_v260 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(8)));
+                let v263 = s::dot4_u_i8x64(
+                    v218,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v260)),
+                );
+                let x_codes_v265 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(8)));
+                let v268 = s::dot4_u_i8x64(
+                    v223,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v265)),
+                );
+                let x_codes_v270 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(8)));
+                let v273 = s::dot4_u_i8x64(
+                    v228,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
+                );
+                let x_codes_v275 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(8)));
+                let v278 = s::dot4_u_i8x64(
+                    v233,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v275)),
+                );
+                let x_codes_v280 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(8)));
+                let v283 = s::dot4_u_i8x64(
+                    v238,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v280)),
+                );
+                let v284 = s::shr_u_i8x64::<4>(codes_v241);
+                let v285 = s::lookup_i8x64(v73, v284);
+                let x_codes_v288 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(24)));
+                let v291 = s::dot4_u_i8x64(
+                    v248,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v288)),
+                );
+                let x_codes_v293 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(24)));
+                let v296 = s::dot4_u_i8x64(
+                    v253,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
+                );
+                let x_codes_v298 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(24)));
+                let v301 = s::dot4_u_i8x64(
+                    v258,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v298)),
+                );
+                let x_codes_v303 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(24)));
+                let v306 = s::dot4_u_i8x64(
+                    v263,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v303)),
+                );
+                let x_codes_v308 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(24)));
+                let v311 = s::dot4_u_i8x64(
+                    v268,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v308)),
+                );
+                let x_codes_v313 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(24)));
+                let v316 = s::dot4_u_i8x64(
+                    v273,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v313)),
+                );
+                let x_codes_v318 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(24)));
+                let v321 = s::dot4_u_i8x64(
+                    v278,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v318)),
+                );
+                let x_codes_v323 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(24)));
+                let v326 = s::dot4_u_i8x64(
+                    v283,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v323)),
+                );
+                let codes_v329 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(192)));
+                let v330 = s::and_i8x64(codes_v329, v71);
+                let v331 = s::lookup_i8x64(v73, v330);
+                let x_codes_v334 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(12)));
+                let v337 = s::dot4_u_i8x64(
+                    v291,
+                    v331,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v334)),
+                );
+                let x_codes_v339 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(12)));
+                let v342 = s::dot4_u_i8x64(
+                    v296,
+                    v331,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v339)),
+                );
+                let x_codes_v344 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(12)));
+                let v347 = s::dot4_u_i8x64(
+                    v301,
+                    v331,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v344)),
+                );
+                let x_codes_v349 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(12)));
+                let v352 = s::dot4_u_i8x64(
+                    v306,
+                    v331,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v349)),
+                );
+                let x_codes_v354 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(12)));
+                let v357 = s::dot4_u_i8x64(
+                    v311,
+                    v331,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v354)),
+                );
+                let x_codes_v359 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(12)));
+                let v362 = s::dot4_u_i8x64(
+                    v316,
+                    v331,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v359)),
+                );
+                let x_codes_v364 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(12)));
+                let v367 = s::dot4_u_i8x64(
+                    v321,
+                    v331,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v364)),
+                );
+                let x_codes_v369 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(12)));
+                let v372 = s::dot4_u_i8x64(
+                    v326,
+                    v331,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v369)),
+                );
+                let v373 = s::shr_u_i8x64::<4>(codes_v329);
+                let v374 = s::lookup_i8x64(v73, v373);
+                let x_codes_v377 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(28)));
+                let v380 = s::dot4_u_i8x64(
+                    v337,
+                    v374,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v377)),
+                );
+                let x_codes_v382 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(28)));
+                let v385 = s::dot4_u_i8x64(
+                    v342,
+                    v374,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v382)),
+                );
+                let x_codes_v387 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(28)));
+                let v390 = s::dot4_u_i8x64(
+                    v347,
+                    v374,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v387)),
+                );
+                let x_codes_v392 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(28)));
+                let v395 = s::dot4_u_i8x64(
+                    v352,
+                    v374,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v392)),
+                );
+                let x_codes_v397 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(28)));
+                let v400 = s::dot4_u_i8x64(
+                    v357,
+                    v374,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v397)),
+                );
+                let x_codes_v402 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(28)));
+                let v405 = s::dot4_u_i8x64(
+                    v362,
+                    v374,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v402)),
+                );
+                let x_codes_v407 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(28)));
+                let v410 = s::dot4_u_i8x64(
+                    v367,
+                    v374,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v407)),
+                );
+                let x_codes_v412 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(28)));
+                let v415 = s::dot4_u_i8x64(
+                    v372,
+                    v374,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v412)),
+                );
+                let scales_v417 = s::load_i8x16(scales.at::<16>(v55.wrapping_mul(16)));
+                let v418 = s::widen_s_i8x16(scales_v417);
+                let v419 = s::splat_i32(1);
+                let v420 = s::or_i32x16(v418, v419);
+                let v421 = s::and_i32x16(v418, v419);
+                let v424 = s::mul_i32x16(v421, s::splat_i32(2));
+                let v427 = s::sub_i32x16(v424, s::splat_i32(63));
+                let x_sums_v429 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v54)));
+                let v431 = s::mul_i32x16(v427, s::splat_i32(x_sums_v429));
+                let v432 = s::add_i32x16(v380, v431);
+                let v433 = s::mul_i32x16(v432, v420);
+                m0 = s::add_i32x16(m0, v433);
+                let x_sums_v437 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v54)));
+                let v439 = s::mul_i32x16(v427, s::splat_i32(x_sums_v437));
+                let v440 = s::add_i32x16(v385, v439);
+                let v441 = s::mul_i32x16(v440, v420);
+                m1 = s::add_i32x16(m1, v441);
+                let x_sums_v445 = k::load_i32(x_sums.at::<4>(input9.wrapping_add(v54)));
+                let v447 = s::mul_i32x16(v427, s::splat_i32(x_sums_v445));
+                let v448 = s::add_i32x16(v390, v447);
+                let v449 = s::mul_i32x16(v448, v420);
+                m2 = s::add_i32x16(m2, v449);
+                let x_sums_v453 = k::load_i32(x_sums.at::<4>(input12.wrapping_add(v54)));
+                let v455 = s::mul_i32x16(v427, s::splat_i32(x_sums_v453));
+                let v456 = s::add_i32x16(v395, v455);
+                let v457 = s::mul_i32x16(v456, v420);
+                m3 = s::add_i32x16(m3, v457);
+                let x_sums_v461 = k::load_i32(x_sums.at::<4>(input15.wrapping_add(v54)));
+                let v463 = s::mul_i32x16(v427, s::splat_i32(x_sums_v461));
+                let v464 = s::add_i32x16(v400, v463);
+                let v465 = s::mul_i32x16(v464, v420);
+                m4 = s::add_i32x16(m4, v465);
+                let x_sums_v469 = k::load_i32(x_sums.at::<4>(input18.wrapping_add(v54)));
+                let v471 = s::mul_i32x16(v427, s::splat_i32(x_sums_v469));
+                let v472 = s::add_i32x16(v405, v471);
+                let v473 = s::mul_i32x16(v472, v420);
+                m5 = s::add_i32x16(m5, v473);
+                let x_sums_v477 = k::load_i32(x_sums.at::<4>(input21.wrapping_add(v54)));
+                let v479 = s::mul_i32x16(v427, s::splat_i32(x_sums_v477));
+                let v480 = s::add_i32x16(v410, v479);
+                let v481 = s::mul_i32x16(v480, v420);
+                m6 = s::add_i32x16(m6, v481);
+                let x_sums_v485 = k::load_i32(x_sums.at::<4>(input24.wrapping_add(v54)));
+                let v487 = s::mul_i32x16(v427, s::splat_i32(x_sums_v485));
+                let v488 = s::add_i32x16(v415, v487);
+                let v489 = s::mul_i32x16(v488, v420);
+                m7 = s::add_i32x16(m7, v489);
+            }
+            let v493 = s::to_float_i32x16(m0);
+            let x_scales_v495 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v49)));
+            m8 = s::fma_f32x16(v493, s::splat_f32(x_scales_v495), m8);
+            let v500 = s::to_float_i32x16(m1);
+            let x_scales_v502 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v49)));
+            m9 = s::fma_f32x16(v500, s::splat_f32(x_scales_v502), m9);
+            let v507 = s::to_float_i32x16(m2);
+            let x_scales_v509 = k::load_f32(x_scales.at::<4>(input10.wrapping_add(v49)));
+            m10 = s::fma_f32x16(v507, s::splat_f32(x_scales_v509), m10);
+            let v514 = s::to_float_i32x16(m3);
+            let x_scales_v516 = k::load_f32(x_scales.at::<4>(input13.wrapping_add(v49)));
+            m11 = s::fma_f32x16(v514, s::splat_f32(x_scales_v516), m11);
+            let v521 = s::to_float_i32x16(m4);
+            let x_scales_v523 = k::load_f32(x_scales.at::<4>(input16.wrapping_add(v49)));
+            m12 = s::fma_f32x16(v521, s::splat_f32(x_scales_v523), m12);
+            let v528 = s::to_float_i32x16(m5);
+            let x_scales_v530 = k::load_f32(x_scales.at::<4>(input19.wrapping_add(v49)));
+            m13 = s::fma_f32x16(v528, s::splat_f32(x_scales_v530), m13);
+            let v535 = s::to_float_i32x16(m6);
+            let x_scales_v537 = k::load_f32(x_scales.at::<4>(input22.wrapping_add(v49)));
+            m14 = s::fma_f32x16(v535, s::splat_f32(x_scales_v537), m14);
+            let v542 = s::to_float_i32x16(m7);
+            let x_scales_v544 = k::load_f32(x_scales.at::<4>(input25.wrapping_add(v49)));
+            m15 = s::fma_f32x16(v542, s::splat_f32(x_scales_v544), m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m8);
+        s::store_f32x16(locals.at_mut::<64>(16), m9);
+        s::store_f32x16(locals.at_mut::<64>(32), m10);
+        s::store_f32x16(locals.at_mut::<64>(48), m11);
+        s::store_f32x16(locals.at_mut::<64>(64), m12);
+        s::store_f32x16(locals.at_mut::<64>(80), m13);
+        s::store_f32x16(locals.at_mut::<64>(96), m14);
+        s::store_f32x16(locals.at_mut::<64>(112), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n4_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let v15 = s::splat_i32(0);
+            let mut m0 = v15;
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(256);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let v31 = s::lanes_i8x16([
+                    0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
+                ]);
+                let v32 = s::lookup_i8x64(v31, v30);
+                let x_codes_v33 = k::load_i32(x_codes.at::<4>(v25));
+                let v36 = s::dot4_u_i8x64(
+                    v15,
+                    v32,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+                );
+                let v37 = s::shr_u_i8x64::<4>(codes_v26);
+                let v38 = s::lookup_i8x64(v31, v37);
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v44 = s::dot4_u_i8x64(
+                    v36,
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let codes_v47 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v48 = s::and_i8x64(codes_v47, v29);
+                let v49 = s::lookup_i8x64(v31, v48);
+                let x_codes_v52 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v55 = s::dot4_u_i8x64(
+                    v44,
+                    v49,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v52)),
+                );
+                let v56 = s::shr_u_i8x64::<4>(codes_v47);
+                let v57 = s::lookup_i8x64(v31, v56);
+                let x_codes_v60 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v63 = s::dot4_u_i8x64(
+                    v55,
+                    v57,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+                );
+                let codes_v66 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v67 = s::and_i8x64(codes_v66, v29);
+                let v68 = s::lookup_i8x64(v31, v67);
+                let x_codes_v70 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v73 = s::dot4_u_i8x64(
+                    v63,
+                    v68,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+                );
+                let v74 = s::shr_u_i8x64::<4>(codes_v66);
+                let v75 = s::lookup_i8x64(v31, v74);
+                let x_codes_v78 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v81 = s::dot4_u_i8x64(
+                    v73,
+                    v75,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                );
+                let codes_v84 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v85 = s::and_i8x64(codes_v84, v29);
+                let v86 = s::lookup_i8x64(v31, v85);
+                let x_codes_v89 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v92 = s::dot4_u_i8x64(
+                    v81,
+                    v86,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+                );
+                let v93 = s::shr_u_i8x64::<4>(codes_v84);
+                let v94 = s::lookup_i8x64(v31, v93);
+                let x_codes_v97 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v100 = s::dot4_u_i8x64(
+                    v92,
+                    v94,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+                );
+                let scales_v102 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v103 = s::widen_s_i8x16(scales_v102);
+                let v104 = s::splat_i32(1);
+                let v105 = s::or_i32x16(v103, v104);
+                let v106 = s::and_i32x16(v103, v104);
+                let v109 = s::mul_i32x16(v106, s::splat_i32(2));
+                let v112 = s::sub_i32x16(v109, s::splat_i32(63));
+                let x_sums_v114 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v116 = s::mul_i32x16(v112, s::splat_i32(x_sums_v114));
+                let v117 = s::add_i32x16(v100, v116);
+                let v118 = s::mul_i32x16(v117, v105);
+                m0 = s::add_i32x16(m0, v118);
+            }
+            let v122 = s::to_float_i32x16(m0);
+            let x_scales_v124 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v122, s::splat_f32(x_scales_v124), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_l4_8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let input18 = *inputs.add(18);
+        let input19 = *inputs.add(19);
+        let input20 = *inputs.add(20);
+        let input21 = *inputs.add(21);
+        let input22 = *inputs.add(22);
+        let input23 = *inputs.add(23);
+        let input24 = *inputs.add(24);
+        let input25 = *inputs.add(25);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v28 = s::load_f32x16(locals.at::<64>(0));
+        let mut m8 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(16));
+        let mut m9 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(32));
+        let mut m10 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(48));
+        let mut m11 = locals_v34;
+        let locals_v36 = s::load_f32x16(locals.at::<64>(64));
+        let mut m12 = locals_v36;
+        let locals_v38 = s::load_f32x16(locals.at::<64>(80));
+        let mut m13 = locals_v38;
+        let locals_v40 = s::load_f32x16(locals.at::<64>(96));
+        let mut m14 = locals_v40;
+        let locals_v42 = s::load_f32x16(locals.at::<64>(112));
+        let mut m15 = locals_v42;
+        for v49 in 0..input0.wrapping_add(7) / 8 {
+            let v50 = s::splat_i32(0);
+            let mut m0 = v50;
+            let mut m1 = v50;
+            let mut m2 = v50;
+            let mut m3 = v50;
+            let mut m4 = v50;
+            let mut m5 = v50;
+            let mut m6 = v50;
+            let mut m7 = v50;
+            let v51 = v49.wrapping_mul(8);
+            for v54 in v51..i32::min(v51.wrapping_add(8), input0) {
+                let v55 = input1.wrapping_add(v54);
+                let v57 = v55.wrapping_mul(256);
+                let v59 = v54.wrapping_mul(32);
+                let v60 = input2.wrapping_add(v59);
+                let v61 = input5.wrapping_add(v59);
+                let v62 = input8.wrapping_add(v59);
+                let v63 = input11.wrapping_add(v59);
+                let v64 = input14.wrapping_add(v59);
+                let v65 = input17.wrapping_add(v59);
+                let v66 = input20.wrapping_add(v59);
+                let v67 = input23.wrapping_add(v59);
+                let codes_v68 = s::load_i8x64(codes.at::<64>(v57));
+                let v71 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v72 = s::and_i8x64(codes_v68, v71);
+                let x_codes_v73 = k::load_i32(x_codes.at::<4>(v60));
+                let v76 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                );
+                let x_codes_v77 = k::load_i32(x_codes.at::<4>(v61));
+                let v80 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                );
+                let x_codes_v81 = k::load_i32(x_codes.at::<4>(v62));
+                let v84 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+                );
+                let x_codes_v85 = k::load_i32(x_codes.at::<4>(v63));
+                let v88 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+                );
+                let x_codes_v89 = k::load_i32(x_codes.at::<4>(v64));
+                let v92 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+                );
+                let x_codes_v93 = k::load_i32(x_codes.at::<4>(v65));
+                let v96 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
+                );
+                let x_codes_v97 = k::load_i32(x_codes.at::<4>(v66));
+                let v100 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+                );
+                let x_codes_v101 = k::load_i32(x_codes.at::<4>(v67));
+                let v104 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v101)),
+                );
+                let v105 = s::shr_u_i8x64::<4>(codes_v68);
+                let x_codes_v108 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(16)));
+                let v111 = s::dot4_u_i8x64(
+                    v76,
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v108)),
+                );
+                let x_codes_v113 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(16)));
+                let v116 = s::dot4_u_i8x64(
+                    v80,
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v113)),
+                );
+                let x_codes_v118 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(16)));
+                let v121 = s::dot4_u_i8x64(
+                    v84,
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
+                );
+                let x_codes_v123 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(16)));
+                let v126 = s::dot4_u_i8x64(
+                    v88,
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v123)),
+                );
+                let x_codes_v128 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(16)));
+                let v131 = s::dot4_u_i8x64(
+                    v92,
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v128)),
+                );
+                let x_codes_v133 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(16)));
+                let v136 = s::dot4_u_i8x64(
+                    v96,
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v133)),
+                );
+                let x_codes_v138 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(16)));
+                let v141 = s::dot4_u_i8x64(
+                    v100,
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v138)),
+                );
+                let x_codes_v143 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(16)));
+                let v146 = s::dot4_u_i8x64(
+                    v104,
+                    v105,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v143)),
+                );
+                let codes_v149 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(64)));
+                let v150 = s::and_i8x64(codes_v149, v71);
+                let x_codes_v153 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(4)));
+                let v156 = s::dot4_u_i8x64(
+                    v111,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v153)),
+                );
+                let x_codes_v158 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(4)));
+                let v161 = s::dot4_u_i8x64(
+                    v116,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v158)),
+                );
+                let x_codes_v163 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(4)));
+                let v166 = s::dot4_u_i8x64(
+                    v121,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v163)),
+                );
+                let x_codes_v168 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(4)));
+                let v171 = s::dot4_u_i8x64(
+                    v126,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v168)),
+                );
+                let x_codes_v173 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(4)));
+                let v176 = s::dot4_u_i8x64(
+                    v131,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v173)),
+                );
+                let x_codes_v178 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(4)));
+                let v181 = s::dot4_u_i8x64(
+                    v136,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v178)),
+                );
+                let x_codes_v183 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(4)));
+                let v186 = s::dot4_u_i8x64(
+                    v141,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v183)),
+                );
+                let x_codes_v188 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(4)));
+                let v191 = s::dot4_u_i8x64(
+                    v146,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v188)),
+                );
+                let v192 = s::shr_u_i8x64::<4>(codes_v149);
+                let x_codes_v195 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(20)));
+                let v198 = s::dot4_u_i8x64(
+                    v156,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v195)),
+                );
+                let x_codes_v200 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(20)));
+                let v203 = s::dot4_u_i8x64(
+                    v161,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v200)),
+                );
+                let x_codes_v205 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(20)));
+                let v208 = s::dot4_u_i8x64(
+                    v166,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v205)),
+                );
+                let x_codes_v210 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(20)));
+                let v213 = s::dot4_u_i8x64(
+                    v171,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v210)),
+                );
+                let x_codes_v215 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(20)));
+                let v218 = s::dot4_u_i8x64(
+                    v176,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+                );
+                let x_codes_v220 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(20)));
+                let v223 = s::dot4_u_i8x64(
+                    v181,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v220)),
+                );
+                let x_codes_v225 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(20)));
+                let v228 = s::dot4_u_i8x64(
+                    v186,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v225)),
+                );
+                let x_codes_v230 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(20)));
+                let v233 = s::dot4_u_i8x64(
+                    v191,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v230)),
+                );
+                let codes_v236 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(128)));
+                let v237 = s::and_i8x64(codes_v236, v71);
+                let x_codes_v239 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(8)));
+                let v242 = s::dot4_u_i8x64(
+                    v198,
+                    v237,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
+                );
+                let x_codes_v244 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(8)));
+                let v247 = s::dot4_u_i8x64(
+                    v203,
+                    v237,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
+                );
+                let x_codes_v249 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(8)));
+                let v252 = s::dot4_u_i8x64(
+                    v208,
+                    v237,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
+                );
+                let x_codes_v254 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(8)));
+                let v257 = s::dot4_u_i8x64(
+                    v213,
+                    v237,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
+                );
+                let x_codes_v259 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(8)));
+                let v262 = s::dot4_u_i8x64(
+                    v218,
+                    v237,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v259)),
+                );
+                let x_codes_v264 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(8)));
+                let v267 = s::dot4_u_i8x64(
+                    v223,
+                    v237,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v264)),
+                );
+                let x_codes_v269 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(8)));
+                let v272 = s::dot4_u_i8x64(
+                    v228,
+                    v237,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v269)),
+                );
+                let x_codes_v274 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(8)));
+                let v277 = s::dot4_u_i8x64(
+                    v233,
+                    v237,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v274)),
+                );
+                let v278 = s::shr_u_i8x64::<4>(codes_v236);
+                let x_codes_v281 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(24)));
+                let v284 = s::dot4_u_i8x64(
+                    v242,
+                    v278,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v281)),
+                );
+                let x_codes_v286 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(24)));
+                let v289 = s::dot4_u_i8x64(
+                    v247,
+                    v278,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v286)),
+                );
+                let x_codes_v291 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(24)));
+                let v294 = s::dot4_u_i8x64(
+                    v252,
+                    v278,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v291)),
+                );
+                let x_codes_v296 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(24)));
+                let v299 = s::dot4_u_i8x64(
+                    v257,
+                    v278,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v296)),
+                );
+                let x_codes_v301 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(24)));
+                let v304 = s::dot4_u_i8x64(
+                    v262,
+                    v278,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v301)),
+                );
+                let x_codes_v306 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(24)));
+                let v309 = s::dot4_u_i8x64(
+                    v267,
+                    v278,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v306)),
+                );
+                let x_codes_v311 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(24)));
+                let v314 = s::dot4_u_i8x64(
+                    v272,
+                    v278,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v311)),
+                );
+                let x_codes_v316 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(24)));
+                let v319 = s::dot4_u_i8x64(
+                    v277,
+                    v278,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v316)),
+                );
+                let codes_v322 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(192)));
+                let v323 = s::and_i8x64(codes_v322, v71);
+                let x_codes_v326 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(12)));
+                let v329 = s::dot4_u_i8x64(
+                    v284,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v326)),
+                );
+                let x_codes_v331 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(12)));
+                let v334 = s::dot4_u_i8x64(
+                    v289,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v331)),
+                );
+                let x_codes_v336 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(12)));
+                let v339 = s::dot4_u_i8x64(
+                    v294,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v336)),
+                );
+                let x_codes_v341 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(12)));
+                let v344 = s::dot4_u_i8x64(
+                    v299,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v341)),
+                );
+                let x_codes_v346 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(12)));
+                let v349 = s::dot4_u_i8x64(
+                    v304,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v346)),
+                );
+                let x_codes_v351 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(12)));
+                let v354 = s::dot4_u_i8x64(
+                    v309,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v351)),
+                );
+                let x_codes_v356 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(12)));
+                let v359 = s::dot4_u_i8x64(
+                    v314,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v356)),
+                );
+                let x_codes_v361 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(12)));
+                let v364 = s::dot4_u_i8x64(
+                    v319,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v361)),
+                );
+                let v365 = s::shr_u_i8x64::<4>(codes_v322);
+                let x_codes_v368 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(28)));
+                let v371 = s::dot4_u_i8x64(
+                    v329,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v368)),
+                );
+                let x_codes_v373 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(28)));
+                let v376 = s::dot4_u_i8x64(
+                    v334,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v373)),
+                );
+                let x_codes_v378 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(28)));
+                let v381 = s::dot4_u_i8x64(
+                    v339,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v378)),
+                );
+                let x_codes_v383 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(28)));
+                let v386 = s::dot4_u_i8x64(
+                    v344,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v383)),
+                );
+                let x_codes_v388 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(28)));
+                let v391 = s::dot4_u_i8x64(
+                    v349,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v388)),
+                );
+                let x_codes_v393 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(28)));
+                let v396 = s::dot4_u_i8x64(
+                    v354,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v393)),
+                );
+                let x_codes_v398 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(28)));
+                let v401 = s::dot4_u_i8x64(
+                    v359,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v398)),
+                );
+                let x_codes_v403 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(28)));
+                let v406 = s::dot4_u_i8x64(
+                    v364,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v403)),
+                );
+                let scales_v408 = s::load_i8x16(scales.at::<16>(v55.wrapping_mul(16)));
+                let v409 = s::widen_s_i8x16(scales_v408);
+                let x_sums_v411 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v54)));
+                let v415 = s::add_i32x16(
+                    v371,
+                    s::splat_i32(x_sums_v411.wrapping_mul(-8)),
+                );
+                let v416 = s::mul_i32x16(v415, v409);
+                m0 = s::add_i32x16(m0, v416);
+                let x_sums_v420 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v54)));
+                let v423 = s::add_i32x16(
+                    v376,
+                    s::splat_i32(x_sums_v420.wrapping_mul(-8)),
+                );
+                let v424 = s::mul_i32x16(v423, v409);
+                m1 = s::add_i32x16(m1, v424);
+                let x_sums_v428 = k::load_i32(x_sums.at::<4>(input9.wrapping_add(v54)));
+                let v431 = s::add_i32x16(
+                    v381,
+                    s::splat_i32(x_sums_v428.wrapping_mul(-8)),
+                );
+                let v432 = s::mul_i32x16(v431, v409);
+                m2 = s::add_i32x16(m2, v432);
+                let x_sums_v436 = k::load_i32(x_sums.at::<4>(input12.wrapping_add(v54)));
+                let v439 = s::add_i32x16(
+                    v386,
+                    s::splat_i32(x_sums_v436.wrapping_mul(-8)),
+                );
+                let v440 = s::mul_i32x16(v439, v409);
+                m3 = s::add_i32x16(m3, v440);
+                let x_sums_v444 = k::load_i32(x_sums.at::<4>(input15.wrapping_add(v54)));
+                let v447 = s::add_i32x16(
+                    v391,
+                    s::splat_i32(x_sums_v444.wrapping_mul(-8)),
+                );
+                let v448 = s::mul_i32x16(v447, v409);
+                m4 = s::add_i32x16(m4, v448);
+                let x_sums_v452 = k::load_i32(x_sums.at::<4>(input18.wrapping_add(v54)));
+                let v455 = s::add_i32x16(
+                    v396,
+                    s::splat_i32(x_sums_v452.wrapping_mul(-8)),
+                );
+                let v456 = s::mul_i32x16(v455, v409);
+                m5 = s::add_i32x16(m5, v456);
+                let x_sums_v460 = k::load_i32(x_sums.at::<4>(input21.wrapping_add(v54)));
+                let v463 = s::add_i32x16(
+                    v401,
+                    s::splat_i32(x_sums_v460.wrapping_mul(-8)),
+                );
+                let v464 = s::mul_i32x16(v463, v409);
+                m6 = s::add_i32x16(m6, v464);
+                let x_sums_v468 = k::load_i32(x_sums.at::<4>(input24.wrapping_add(v54)));
+                let v471 = s::add_i32x16(
+                    v406,
+                    s::splat_i32(x_sums_v468.wrapping_mul(-8)),
+                );
+                let v472 = s::mul_i32x16(v471, v409);
+                m7 = s::add_i32x16(m7, v472);
+            }
+            let v476 = s::to_float_i32x16(m0);
+            let x_scales_v478 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v49)));
+            m8 = s::fma_f32x16(v476, s::splat_f32(x_scales_v478), m8);
+            let v483 = s::to_float_i32x16(m1);
+            let x_scales_v485 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v49)));
+            m9 = s::fma_f32x16(v483, s::splat_f32(x_scales_v485), m9);
+            let v490 = s::to_float_i32x16(m2);
+            let x_scales_v492 = k::load_f32(x_scales.at::<4>(input10.wrapping_add(v49)));
+            m10 = s::fma_f32x16(v490, s::splat_f32(x_scales_v492), m10);
+            let v497 = s::to_float_i32x16(m3);
+            let x_scales_v499 = k::load_f32(x_scales.at::<4>(input13.wrapping_add(v49)));
+            m11 = s::fma_f32x16(v497, s::splat_f32(x_scales_v499), m11);
+            let v504 = s::to_float_i32x16(m4);
+            let x_scales_v506 = k::load_f32(x_scales.at::<4>(input16.wrapping_add(v49)));
+            m12 = s::fma_f32x16(v504, s::splat_f32(x_scales_v506), m12);
+            let v511 = s::to_float_i32x16(m5);
+            let x_scales_v513 = k::load_f32(x_scales.at::<4>(input19.wrapping_add(v49)));
+            m13 = s::fma_f32x16(v511, s::splat_f32(x_scales_v513), m13);
+            let v518 = s::to_float_i32x16(m6);
+            let x_scales_v520 = k::load_f32(x_scales.at::<4>(input22.wrapping_add(v49)));
+            m14 = s::fma_f32x16(v518, s::splat_f32(x_scales_v520), m14);
+            let v525 = s::to_float_i32x16(m7);
+            let x_scales_v527 = k::load_f32(x_scales.at::<4>(input25.wrapping_add(v49)));
+            m15 = s::fma_f32x16(v525, s::splat_f32(x_scales_v527), m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m8);
+        s::store_f32x16(locals.at_mut::<64>(16), m9);
+        s::store_f32x16(locals.at_mut::<64>(32), m10);
+        s::store_f32x16(locals.at_mut::<64>(48), m11);
+        s::store_f32x16(locals.at_mut::<64>(64), m12);
+        s::store_f32x16(locals.at_mut::<64>(80), m13);
+        s::store_f32x16(locals.at_mut::<64>(96), m14);
+        s::store_f32x16(locals.at_mut::<64>(112), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_l4_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let v15 = s::splat_i32(0);
+            let mut m0 = v15;
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(256);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let x_codes_v31 = k::load_i32(x_codes.at::<4>(v25));
+                let v34 = s::dot4_u_i8x64(
+                    v15,
+                    v30,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+                );
+                let v35 = s::shr_u_i8x64::<4>(codes_v26);
+                let x_codes_v38 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v41 = s::dot4_u_i8x64(
+                    v34,
+                    v35,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v38)),
+                );
+                let codes_v44 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v45 = s::and_i8x64(codes_v44, v29);
+                let x_codes_v48 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v51 = s::dot4_u_i8x64(
+                    v41,
+                    v45,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v48)),
+                );
+                let v52 = s::shr_u_i8x64::<4>(codes_v44);
+                let x_codes_v55 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v58 = s::dot4_u_i8x64(
+                    v51,
+                    v52,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
+                );
+                let codes_v61 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v62 = s::and_i8x64(codes_v61, v29);
+                let x_codes_v64 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v67 = s::dot4_u_i8x64(
+                    v58,
+                    v62,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+                );
+                let v68 = s::shr_u_i8x64::<4>(codes_v61);
+                let x_codes_v71 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v74 = s::dot4_u_i8x64(
+                    v67,
+                    v68,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v71)),
+                );
+                let codes_v77 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v78 = s::and_i8x64(codes_v77, v29);
+                let x_codes_v81 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v84 = s::dot4_u_i8x64(
+                    v74,
+                    v78,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+                );
+                let v85 = s::shr_u_i8x64::<4>(codes_v77);
+                let x_codes_v88 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v91 = s::dot4_u_i8x64(
+                    v84,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
+                );
+                let scales_v93 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v94 = s::widen_s_i8x16(scales_v93);
+                let x_sums_v96 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v100 = s::add_i32x16(v91, s::splat_i32(x_sums_v96.wrapping_mul(-8)));
+                let v101 = s::mul_i32x16(v100, v94);
+                m0 = s::add_i32x16(m0, v101);
+            }
+            let v105 = s::to_float_i32x16(m0);
+            let x_scales_v107 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v105, s::splat_f32(x_scales_v107), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_l6_8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let input18 = *inputs.add(18);
+        let input19 = *inputs.add(19);
+        let input20 = *inputs.add(20);
+        let input21 = *inputs.add(21);
+        let input22 = *inputs.add(22);
+        let input23 = *inputs.add(23);
+        let input24 = *inputs.add(24);
+        let input25 = *inputs.add(25);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v28 = s::load_f32x16(locals.at::<64>(0));
+        let mut m8 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(16));
+        let mut m9 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(32));
+        let mut m10 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(48));
+        let mut m11 = locals_v34;
+        let locals_v36 = s::load_f32x16(locals.at::<64>(64));
+        let mut m12 = locals_v36;
+        let locals_v38 = s::load_f32x16(locals.at::<64>(80));
+        let mut m13 = locals_v38;
+        let locals_v40 = s::load_f32x16(locals.at::<64>(96));
+        let mut m14 = locals_v40;
+        let locals_v42 = s::load_f32x16(locals.at::<64>(112));
+        let mut m15 = locals_v42;
+        for v49 in 0..input0.wrapping_add(7) / 8 {
+            let v50 = s::splat_i32(0);
+            let mut m0 = v50;
+            let mut m1 = v50;
+            let mut m2 = v50;
+            let mut m3 = v50;
+            let mut m4 = v50;
+            let mut m5 = v50;
+            let mut m6 = v50;
+            let mut m7 = v50;
+            let v51 = v49.wrapping_mul(8);
+            for v54 in v51..i32::min(v51.wrapping_add(8), input0) {
+                let v55 = input1.wrapping_add(v54);
+                let v57 = v55.wrapping_mul(384);
+                let v59 = v54.wrapping_mul(32);
+                let v60 = input2.wrapping_add(v59);
+                let v61 = input5.wrapping_add(v59);
+                let v62 = input8.wrapping_add(v59);
+                let v63 = input11.wrapping_add(v59);
+                let v64 = input14.wrapping_add(v59);
+                let v65 = input17.wrapping_add(v59);
+                let v66 = input20.wrapping_add(v59);
+                let v67 = input23.wrapping_add(v59);
+                let codes_v68 = s::load_i8x64(codes.at::<64>(v57));
+                let v71 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+                let v72 = s::and_i8x64(codes_v68, v71);
+                let x_codes_v73 = k::load_i32(x_codes.at::<4>(v60));
+                let v76 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                );
+                let x_codes_v77 = k::load_i32(x_codes.at::<4>(v61));
+                let v80 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v77)),
+                );
+                let x_codes_v81 = k::load_i32(x_codes.at::<4>(v62));
+                let v84 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+                );
+                let x_codes_v85 = k::load_i32(x_codes.at::<4>(v63));
+                let v88 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+                );
+                let x_codes_v89 = k::load_i32(x_codes.at::<4>(v64));
+                let v92 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v89)),
+                );
+                let x_codes_v93 = k::load_i32(x_codes.at::<4>(v65));
+                let v96 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
+                );
+                let x_codes_v97 = k::load_i32(x_codes.at::<4>(v66));
+                let v100 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v97)),
+                );
+                let x_codes_v101 = k::load_i32(x_codes.at::<4>(v67));
+                let v104 = s::dot4_u_i8x64(
+                    v50,
+                    v72,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v101)),
+                );
+                let codes_v107 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(64)));
+                let v108 = s::and_i8x64(codes_v107, v71);
+                let x_codes_v111 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(4)));
+                let v114 = s::dot4_u_i8x64(
+                    v76,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+                );
+                let x_codes_v116 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(4)));
+                let v119 = s::dot4_u_i8x64(
+                    v80,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v116)),
+                );
+                let x_codes_v121 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(4)));
+                let v124 = s::dot4_u_i8x64(
+                    v84,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
+                );
+                let x_codes_v126 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(4)));
+                let v129 = s::dot4_u_i8x64(
+                    v88,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
+                );
+                let x_codes_v131 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(4)));
+                let v134 = s::dot4_u_i8x64(
+                    v92,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+                );
+                let x_codes_v136 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(4)));
+                let v139 = s::dot4_u_i8x64(
+                    v96,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
+                );
+                let x_codes_v141 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(4)));
+                let v144 = s::dot4_u_i8x64(
+                    v100,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
+                );
+                let x_codes_v146 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(4)));
+                let v149 = s::dot4_u_i8x64(
+                    v104,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v146)),
+                );
+                let codes_v152 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(128)));
+                let v153 = s::and_i8x64(codes_v152, v71);
+                let x_codes_v155 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(8)));
+                let v158 = s::dot4_u_i8x64(
+                    v114,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v155)),
+                );
+                let x_codes_v160 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(8)));
+                let v163 = s::dot4_u_i8x64(
+                    v119,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v160)),
+                );
+                let x_codes_v165 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(8)));
+                let v168 = s::dot4_u_i8x64(
+                    v124,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v165)),
+                );
+                let x_codes_v170 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(8)));
+                let v173 = s::dot4_u_i8x64(
+                    v129,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v170)),
+                );
+                let x_codes_v175 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(8)));
+                let v178 = s::dot4_u_i8x64(
+                    v134,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v175)),
+                );
+                let x_codes_v180 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(8)));
+                let v183 = s::dot4_u_i8x64(
+                    v139,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v180)),
+                );
+                let x_codes_v185 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(8)));
+                let v188 = s::dot4_u_i8x64(
+                    v144,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v185)),
+                );
+                let x_codes_v190 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(8)));
+                let v193 = s::dot4_u_i8x64(
+                    v149,
+                    v153,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v190)),
+                );
+                let codes_v196 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(192)));
+                let v197 = s::and_i8x64(codes_v196, v71);
+                let x_codes_v200 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(12)));
+                let v203 = s::dot4_u_i8x64(
+                    v158,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v200)),
+                );
+                let x_codes_v205 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(12)));
+                let v208 = s::dot4_u_i8x64(
+                    v163,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v205)),
+                );
+                let x_codes_v210 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(12)));
+                let v213 = s::dot4_u_i8x64(
+                    v168,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v210)),
+                );
+                let x_codes_v215 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(12)));
+                let v218 = s::dot4_u_i8x64(
+                    v173,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+                );
+                let x_codes_v220 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(12)));
+                let v223 = s::dot4_u_i8x64(
+                    v178,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v220)),
+                );
+                let x_codes_v225 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(12)));
+                let v228 = s::dot4_u_i8x64(
+                    v183,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v225)),
+                );
+                let x_codes_v230 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(12)));
+                let v233 = s::dot4_u_i8x64(
+                    v188,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v230)),
+                );
+                let x_codes_v235 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(12)));
+                let v238 = s::dot4_u_i8x64(
+                    v193,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v235)),
+                );
+                let codes_v241 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(256)));
+                let v242 = s::and_i8x64(codes_v241, v71);
+                let x_codes_v245 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(16)));
+                let v248 = s::dot4_u_i8x64(
+                    v203,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
+                );
+                let x_codes_v250 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(16)));
+                let v253 = s::dot4_u_i8x64(
+                    v208,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v250)),
+                );
+                let x_codes_v255 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(16)));
+                let v258 = s::dot4_u_i8x64(
+                    v213,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v255)),
+                );
+                let x_codes_v260 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(16)));
+                let v263 = s::dot4_u_i8x64(
+                    v218,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v260)),
+                );
+                let x_codes_v265 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(16)));
+                let v268 = s::dot4_u_i8x64(
+                    v223,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v265)),
+                );
+                let x_codes_v270 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(16)));
+                let v273 = s::dot4_u_i8x64(
+                    v228,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
+                );
+                let x_codes_v275 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(16)));
+                let v278 = s::dot4_u_i8x64(
+                    v233,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v275)),
+                );
+                let x_codes_v280 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(16)));
+                let v283 = s::dot4_u_i8x64(
+                    v238,
+                    v242,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v280)),
+                );
+                let codes_v286 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(320)));
+                let v287 = s::and_i8x64(codes_v286, v71);
+                let x_codes_v290 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(20)));
+                let v293 = s::dot4_u_i8x64(
+                    v248,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v290)),
+                );
+                let x_codes_v295 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(20)));
+                let v298 = s::dot4_u_i8x64(
+                    v253,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v295)),
+                );
+                let x_codes_v300 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(20)));
+                let v303 = s::dot4_u_i8x64(
+                    v258,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v300)),
+                );
+                let x_codes_v305 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(20)));
+                let v308 = s::dot4_u_i8x64(
+                    v263,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v305)),
+                );
+                let x_codes_v310 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(20)));
+                let v313 = s::dot4_u_i8x64(
+                    v268,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v310)),
+                );
+                let x_codes_v315 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(20)));
+                let v318 = s::dot4_u_i8x64(
+                    v273,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v315)),
+                );
+                let x_codes_v320 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(20)));
+                let v323 = s::dot4_u_i8x64(
+                    v278,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v320)),
+                );
+                let x_codes_v325 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(20)));
+                let v328 = s::dot4_u_i8x64(
+                    v283,
+                    v287,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v325)),
+                );
+                let v329 = s::shr_u_i8x64::<6>(codes_v68);
+                let v332 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+                let v333 = s::and_i8x64(v329, v332);
+                let v334 = s::shr_u_i8x64::<4>(codes_v107);
+                let v337 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+                let v338 = s::and_i8x64(v334, v337);
+                let v339 = s::or_i8x64(v333, v338);
+                let v340 = s::shr_u_i8x64::<2>(codes_v152);
+                let v343 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+                let v344 = s::and_i8x64(v340, v343);
+                let v345 = s::or_i8x64(v339, v344);
+                let v346 = s::and_i8x64(v345, v71);
+                let x_codes_v349 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(24)));
+                let v352 = s::dot4_u_i8x64(
+                    v293,
+                    v346,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v349)),
+                );
+                let x_codes_v354 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(24)));
+                let v357 = s::dot4_u_i8x64(
+                    v298,
+                    v346,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v354)),
+                );
+                let x_codes_v359 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(24)));
+                let v362 = s::dot4_u_i8x64(
+                    v303,
+                    v346,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v359)),
+                );
+                let x_codes_v364 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(24)));
+                let v367 = s::dot4_u_i8x64(
+                    v308,
+                    v346,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v364)),
+                );
+                let x_codes_v369 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(24)));
+                let v372 = s::dot4_u_i8x64(
+                    v313,
+                    v346,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v369)),
+                );
+                let x_codes_v374 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(24)));
+                let v377 = s::dot4_u_i8x64(
+                    v318,
+                    v346,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v374)),
+                );
+                let x_codes_v379 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(24)));
+                let v382 = s::dot4_u_i8x64(
+                    v323,
+                    v346,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v379)),
+                );
+                let x_codes_v384 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(24)));
+                let v387 = s::dot4_u_i8x64(
+                    v328,
+                    v346,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v384)),
+                );
+                let v388 = s::shr_u_i8x64::<6>(codes_v196);
+                let v389 = s::and_i8x64(v388, v332);
+                let v390 = s::shr_u_i8x64::<4>(codes_v241);
+                let v391 = s::and_i8x64(v390, v337);
+                let v392 = s::or_i8x64(v389, v391);
+                let v393 = s::shr_u_i8x64::<2>(codes_v286);
+                let v394 = s::and_i8x64(v393, v343);
+                let v395 = s::or_i8x64(v392, v394);
+                let v396 = s::and_i8x64(v395, v71);
+                let x_codes_v399 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(28)));
+                let v402 = s::dot4_u_i8x64(
+                    v352,
+                    v396,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v399)),
+                );
+                let x_codes_v404 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(28)));
+                let v407 = s::dot4_u_i8x64(
+                    v357,
+                    v396,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v404)),
+                );
+                let x_codes_v409 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(28)));
+                let v412 = s::dot4_u_i8x64(
+                    v362,
+                    v396,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v409)),
+                );
+                let x_codes_v414 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(28)));
+                let v417 = s::dot4_u_i8x64(
+                    v367,
+                    v396,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v414)),
+                );
+                let x_codes_v419 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(28)));
+                let v422 = s::dot4_u_i8x64(
+                    v372,
+                    v396,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v419)),
+                );
+                let x_codes_v424 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(28)));
+                let v427 = s::dot4_u_i8x64(
+                    v377,
+                    v396,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v424)),
+                );
+                let x_codes_v429 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(28)));
+                let v432 = s::dot4_u_i8x64(
+                    v382,
+                    v396,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v429)),
+                );
+                let x_codes_v434 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(28)));
+                let v437 = s::dot4_u_i8x64(
+                    v387,
+                    v396,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v434)),
+                );
+                let scales_v439 = s::load_i8x16(scales.at::<16>(v55.wrapping_mul(16)));
+                let v440 = s::widen_s_i8x16(scales_v439);
+                let x_sums_v442 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v54)));
+                let v446 = s::add_i32x16(
+                    v402,
+                    s::splat_i32(x_sums_v442.wrapping_mul(-32)),
+                );
+                let v447 = s::mul_i32x16(v446, v440);
+                m0 = s::add_i32x16(m0, v447);
+                let x_sums_v451 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v54)));
+                let v454 = s::add_i32x16(
+                    v407,
+                    s::splat_i32(x_sums_v451.wrapping_mul(-32)),
+                );
+                let v455 = s::mul_i32x16(v454, v440);
+                m1 = s::add_i32x16(m1, v455);
+                let x_sums_v459 = k::load_i32(x_sums.at::<4>(input9.wrapping_add(v54)));
+                let v462 = s::add_i32x16(
+                    v412,
+                    s::splat_i32(x_sums_v459.wrapping_mul(-32)),
+                );
+                let v463 = s::mul_i32x16(v462, v440);
+                m2 = s::add_i32x16(m2, v463);
+                let x_sums_v467 = k::load_i32(x_sums.at::<4>(input12.wrapping_add(v54)));
+                let v470 = s::add_i32x16(
+                    v417,
+                    s::splat_i32(x_sums_v467.wrapping_mul(-32)),
+                );
+                let v471 = s::mul_i32x16(v470, v440);
+                m3 = s::add_i32x16(m3, v471);
+                let x_sums_v475 = k::load_i32(x_sums.at::<4>(input15.wrapping_add(v54)));
+                let v478 = s::add_i32x16(
+                    v422,
+                    s::splat_i32(x_sums_v475.wrapping_mul(-32)),
+                );
+                let v479 = s::mul_i32x16(v478, v440);
+                m4 = s::add_i32x16(m4, v479);
+                let x_sums_v483 = k::load_i32(x_sums.at::<4>(input18.wrapping_add(v54)));
+                let v486 = s::add_i32x16(
+                    v427,
+                    s::splat_i32(x_sums_v483.wrapping_mul(-32)),
+                );
+                let v487 = s::mul_i32x16(v486, v440);
+                m5 = s::add_i32x16(m5, v487);
+                let x_sums_v491 = k::load_i32(x_sums.at::<4>(input21.wrapping_add(v54)));
+                let v494 = s::add_i32x16(
+                    v432,
+                    s::splat_i32(x_sums_v491.wrapping_mul(-32)),
+                );
+                let v495 = s::mul_i32x16(v494, v440);
+                m6 = s::add_i32x16(m6, v495);
+                let x_sums_v499 = k::load_i32(x_sums.at::<4>(input24.wrapping_add(v54)));
+                let v502 = s::add_i32x16(
+                    v437,
+                    s::splat_i32(x_sums_v499.wrapping_mul(-32)),
+                );
+                let v503 = s::mul_i32x16(v502, v440);
+                m7 = s::add_i32x16(m7, v503);
+            }
+            let v507 = s::to_float_i32x16(m0);
+            let x_scales_v509 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v49)));
+            m8 = s::fma_f32x16(v507, s::splat_f32(x_scales_v509), m8);
+            let v514 = s::to_float_i32x16(m1);
+            let x_scales_v516 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v49)));
+            m9 = s::fma_f32x16(v514, s::splat_f32(x_scales_v516), m9);
+            let v521 = s::to_float_i32x16(m2);
+            let x_scales_v523 = k::load_f32(x_scales.at::<4>(input10.wrapping_add(v49)));
+            m10 = s::fma_f32x16(v521, s::splat_f32(x_scales_v523), m10);
+            let v528 = s::to_float_i32x16(m3);
+            let x_scales_v530 = k::load_f32(x_scales.at::<4>(input13.wrapping_add(v49)));
+            m11 = s::fma_f32x16(v528, s::splat_f32(x_scales_v530), m11);
+            let v535 = s::to_float_i32x16(m4);
+            let x_scales_v537 = k::load_f32(x_scales.at::<4>(input16.wrapping_add(v49)));
+            m12 = s::fma_f32x16(v535, s::splat_f32(x_scales_v537), m12);
+            let v542 = s::to_float_i32x16(m5);
+            let x_scales_v544 = k::load_f32(x_scales.at::<4>(input19.wrapping_add(v49)));
+            m13 = s::fma_f32x16(v542, s::splat_f32(x_scales_v544), m13);
+            let v549 = s::to_float_i32x16(m6);
+            let x_scales_v551 = k::load_f32(x_scales.at::<4>(input22.wrapping_add(v49)));
+            m14 = s::fma_f32x16(v549, s::splat_f32(x_scales_v551), m14);
+            let v556 = s::to_float_i32x16(m7);
+            let x_scales_v558 = k::load_f32(x_scales.at::<4>(input25.wrapping_add(v49)));
+            m15 = s::fma_f32x16(v556, s::splat_f32(x_scales_v558), m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m8);
+        s::store_f32x16(locals.at_mut::<64>(16), m9);
+        s::store_f32x16(locals.at_mut::<64>(32), m10);
+        s::store_f32x16(locals.at_mut::<64>(48), m11);
+        s::store_f32x16(locals.at_mut::<64>(64), m12);
+        s::store_f32x16(locals.at_mut::<64>(80), m13);
+        s::store_f32x16(locals.at_mut::<64>(96), m14);
+        s::store_f32x16(locals.at_mut::<64>(112), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_l6_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let v15 = s::splat_i32(0);
+            let mut m0 = v15;
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(384);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let x_codes_v31 = k::load_i32(x_codes.at::<4>(v25));
+                let v34 = s::dot4_u_i8x64(
+                    v15,
+                    v30,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v31)),
+                );
+                let codes_v37 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v38 = s::and_i8x64(codes_v37, v29);
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v44 = s::dot4_u_i8x64(
+                    v34,
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let codes_v47 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v48 = s::and_i8x64(codes_v47, v29);
+                let x_codes_v50 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v53 = s::dot4_u_i8x64(
+                    v44,
+                    v48,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v50)),
+                );
+                let codes_v56 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v57 = s::and_i8x64(codes_v56, v29);
+                let x_codes_v60 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v63 = s::dot4_u_i8x64(
+                    v53,
+                    v57,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+                );
+                let codes_v66 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(256)));
+                let v67 = s::and_i8x64(codes_v66, v29);
+                let x_codes_v70 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v73 = s::dot4_u_i8x64(
+                    v63,
+                    v67,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+                );
+                let codes_v76 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(320)));
+                let v77 = s::and_i8x64(codes_v76, v29);
+                let x_codes_v80 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v83 = s::dot4_u_i8x64(
+                    v73,
+                    v77,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v80)),
+                );
+                let v84 = s::shr_u_i8x64::<6>(codes_v26);
+                let v87 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+                let v88 = s::and_i8x64(v84, v87);
+                let v89 = s::shr_u_i8x64::<4>(codes_v37);
+                let v92 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+                let v93 = s::and_i8x64(v89, v92);
+                let v94 = s::or_i8x64(v88, v93);
+                let v95 = s::shr_u_i8x64::<2>(codes_v47);
+                let v98 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+                let v99 = s::and_i8x64(v95, v98);
+                let v100 = s::or_i8x64(v94, v99);
+                let v101 = s::and_i8x64(v100, v29);
+                let x_codes_v104 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v107 = s::dot4_u_i8x64(
+                    v83,
+                    v101,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v104)),
+                );
+                let v108 = s::shr_u_i8x64::<6>(codes_v56);
+                let v109 = s::and_i8x64(v108, v87);
+                let v110 = s::shr_u_i8x64::<4>(codes_v66);
+                let v111 = s::and_i8x64(v110, v92);
+                let v112 = s::or_i8x64(v109, v111);
+                let v113 = s::shr_u_i8x64::<2>(codes_v76);
+                let v114 = s::and_i8x64(v113, v98);
+                let v115 = s::or_i8x64(v112, v114);
+                let v116 = s::and_i8x64(v115, v29);
+                let x_codes_v119 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v122 = s::dot4_u_i8x64(
+                    v107,
+                    v116,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
+                );
+                let scales_v124 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v125 = s::widen_s_i8x16(scales_v124);
+                let x_sums_v127 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v131 = s::add_i32x16(
+                    v122,
+                    s::splat_i32(x_sums_v127.wrapping_mul(-32)),
+                );
+                let v132 = s::mul_i32x16(v131, v125);
+                m0 = s::add_i32x16(m0, v132);
+            }
+            let v136 = s::to_float_i32x16(m0);
+            let x_scales_v138 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v136, s::splat_f32(x_scales_v138), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n5_8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let input18 = *inputs.add(18);
+        let input19 = *inputs.add(19);
+        let input20 = *inputs.add(20);
+        let input21 = *inputs.add(21);
+        let input22 = *inputs.add(22);
+        let input23 = *inputs.add(23);
+        let input24 = *inputs.add(24);
+        let input25 = *inputs.add(25);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v28 = s::load_f32x16(locals.at::<64>(0));
+        let mut m8 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(16));
+        let mut m9 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(32));
+        let mut m10 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(48));
+        let mut m11 = locals_v34;
+        let locals_v36 = s::load_f32x16(locals.at::<64>(64));
+        let mut m12 = locals_v36;
+        let locals_v38 = s::load_f32x16(locals.at::<64>(80));
+        let mut m13 = locals_v38;
+        let locals_v40 = s::load_f32x16(locals.at::<64>(96));
+        let mut m14 = locals_v40;
+        let locals_v42 = s::load_f32x16(locals.at::<64>(112));
+        let mut m15 = locals_v42;
+        for v49 in 0..input0.wrapping_add(7) / 8 {
+            let v50 = s::splat_i32(0);
+            let mut m0 = v50;
+            let mut m1 = v50;
+            let mut m2 = v50;
+            let mut m3 = v50;
+            let mut m4 = v50;
+            let mut m5 = v50;
+            let mut m6 = v50;
+            let mut m7 = v50;
+            let v51 = v49.wrapping_mul(8);
+            for v54 in v51..i32::min(v51.wrapping_add(8), input0) {
+                let v55 = input1.wrapping_add(v54);
+                let v57 = v55.wrapping_mul(320);
+                let v59 = v54.wrapping_mul(32);
+                let v60 = input2.wrapping_add(v59);
+                let v61 = input5.wrapping_add(v59);
+                let v62 = input8.wrapping_add(v59);
+                let v63 = input11.wrapping_add(v59);
+                let v64 = input14.wrapping_add(v59);
+                let v65 = input17.wrapping_add(v59);
+                let v66 = input20.wrapping_add(v59);
+                let v67 = input23.wrapping_add(v59);
+                let codes_v70 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(256)));
+                let v73 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v74 = s::and_i8x64(codes_v70, v73);
+                let v75 = s::shr_u_i8x64::<4>(codes_v70);
+                let codes_v76 = s::load_i8x64(codes.at::<64>(v57));
+                let v77 = s::and_i8x64(codes_v76, v73);
+                let v78 = s::lanes_i8x16([
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                ]);
+                let v79 = s::lookup_i8x64(v78, v74);
+                let v80 = s::lanes_i8x16([
+                    0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+                ]);
+                let v81 = s::lanes_i8x16([
+                    65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+                ]);
+                let v82 = s::lookup_i8x64(v80, v77);
+                let v83 = s::lookup_i8x64(v81, v77);
+                let v84 = s::and_i8x64(v83, v79);
+                let v85 = s::xor_i8x64(v82, v84);
+                let x_codes_v86 = k::load_i32(x_codes.at::<4>(v60));
+                let v89 = s::dot4_u_i8x64(
+                    v50,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+                );
+                let x_codes_v90 = k::load_i32(x_codes.at::<4>(v61));
+                let v93 = s::dot4_u_i8x64(
+                    v50,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+                );
+                let x_codes_v94 = k::load_i32(x_codes.at::<4>(v62));
+                let v97 = s::dot4_u_i8x64(
+                    v50,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v94)),
+                );
+                let x_codes_v98 = k::load_i32(x_codes.at::<4>(v63));
+                let v101 = s::dot4_u_i8x64(
+                    v50,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v98)),
+                );
+                let x_codes_v102 = k::load_i32(x_codes.at::<4>(v64));
+                let v105 = s::dot4_u_i8x64(
+                    v50,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v102)),
+                );
+                let x_codes_v106 = k::load_i32(x_codes.at::<4>(v65));
+                let v109 = s::dot4_u_i8x64(
+                    v50,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v106)),
+                );
+                let x_codes_v110 = k::load_i32(x_codes.at::<4>(v66));
+                let v113 = s::dot4_u_i8x64(
+                    v50,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+                );
+                let x_codes_v114 = k::load_i32(x_codes.at::<4>(v67));
+                let v117 = s::dot4_u_i8x64(
+                    v50,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+                );
+                let v118 = s::shr_u_i8x64::<4>(codes_v76);
+                let v119 = s::lookup_i8x64(v78, v75);
+                let v120 = s::lookup_i8x64(v80, v118);
+                let v121 = s::lookup_i8x64(v81, v118);
+                let v122 = s::and_i8x64(v121, v119);
+                let v123 = s::xor_i8x64(v120, v122);
+                let x_codes_v126 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(16)));
+                let v129 = s::dot4_u_i8x64(
+                    v89,
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
+                );
+                let x_codes_v131 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(16)));
+                let v134 = s::dot4_u_i8x64(
+                    v93,
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+                );
+                let x_codes_v136 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(16)));
+                let v139 = s::dot4_u_i8x64(
+                    v97,
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
+                );
+                let x_codes_v141 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(16)));
+                let v144 = s::dot4_u_i8x64(
+                    v101,
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
+                );
+                let x_codes_v146 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(16)));
+                let v149 = s::dot4_u_i8x64(
+                    v105,
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v146)),
+                );
+                let x_codes_v151 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(16)));
+                let v154 = s::dot4_u_i8x64(
+                    v109,
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v151)),
+                );
+                let x_codes_v156 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(16)));
+                let v159 = s::dot4_u_i8x64(
+                    v113,
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v156)),
+                );
+                let x_codes_v161 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(16)));
+                let v164 = s::dot4_u_i8x64(
+                    v117,
+                    v123,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v161)),
+                );
+                let codes_v167 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(64)));
+                let v168 = s::and_i8x64(codes_v167, v73);
+                let v169 = s::lanes_i8x16([
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                ]);
+                let v170 = s::lookup_i8x64(v169, v74);
+                let v171 = s::lookup_i8x64(v80, v168);
+                let v172 = s::lookup_i8x64(v81, v168);
+                let v173 = s::and_i8x64(v172, v170);
+                let v174 = s::xor_i8x64(v171, v173);
+                let x_codes_v177 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(4)));
+                let v180 = s::dot4_u_i8x64(
+                    v129,
+                    v174,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v177)),
+                );
+                let x_codes_v182 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(4)));
+                let v185 = s::dot4_u_i8x64(
+                    v134,
+                    v174,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v182)),
+                );
+                let x_codes_v187 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(4)));
+                let v190 = s::dot4_u_i8x64(
+                    v139,
+                    v174,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v187)),
+                );
+                let x_codes_v192 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(4)));
+                let v195 = s::dot4_u_i8x64(
+                    v144,
+                    v174,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v192)),
+                );
+                let x_codes_v197 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(4)));
+                let v200 = s::dot4_u_i8x64(
+                    v149,
+                    v174,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v197)),
+                );
+                let x_codes_v202 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(4)));
+                let v205 = s::dot4_u_i8x64(
+                    v154,
+                    v174,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v202)),
+                );
+                let x_codes_v207 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(4)));
+                let v210 = s::dot4_u_i8x64(
+                    v159,
+                    v174,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v207)),
+                );
+                let x_codes_v212 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(4)));
+                let v215 = s::dot4_u_i8x64(
+                    v164,
+                    v174,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v212)),
+                );
+                let v216 = s::shr_u_i8x64::<4>(codes_v167);
+                let v217 = s::lookup_i8x64(v169, v75);
+                let v218 = s::lookup_i8x64(v80, v216);
+                let v219 = s::lookup_i8x64(v81, v216);
+                let v220 = s::and_i8x64(v219, v217);
+                let v221 = s::xor_i8x64(v218, v220);
+                let x_codes_v224 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(20)));
+                let v227 = s::dot4_u_i8x64(
+                    v180,
+                    v221,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v224)),
+                );
+                let x_codes_v229 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(20)));
+                let v232 = s::dot4_u_i8x64(
+                    v185,
+                    v221,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v229)),
+                );
+                let x_codes_v234 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(20)));
+                let v237 = s::dot4_u_i8x64(
+                    v190,
+                    v221,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v234)),
+                );
+                let x_codes_v239 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(20)));
+                let v242 = s::dot4_u_i8x64(
+                    v195,
+                    v221,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v239)),
+                );
+                let x_codes_v244 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(20)));
+                let v247 = s::dot4_u_i8x64(
+                    v200,
+                    v221,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v244)),
+                );
+                let x_codes_v249 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(20)));
+                let v252 = s::dot4_u_i8x64(
+                    v205,
+                    v221,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v249)),
+                );
+                let x_codes_v254 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(20)));
+                let v257 = s::dot4_u_i8x64(
+                    v210,
+                    v221,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v254)),
+                );
+                let x_codes_v259 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(20)));
+                let v262 = s::dot4_u_i8x64(
+                    v215,
+                    v221,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v259)),
+                );
+                let codes_v265 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(128)));
+                let v266 = s::and_i8x64(codes_v265, v73);
+                let v267 = s::lanes_i8x16([
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                ]);
+                let v268 = s::lookup_i8x64(v267, v74);
+                let v269 = s::lookup_i8x64(v80, v266);
+                let v270 = s::lookup_i8x64(v81, v266);
+                let v271 = s::and_i8x64(v270, v268);
+                let v272 = s::xor_i8x64(v269, v271);
+                let x_codes_v274 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(8)));
+                let v277 = s::dot4_u_i8x64(
+                    v227,
+                    v272,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v274)),
+                );
+                let x_codes_v279 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(8)));
+                let v282 = s::dot4_u_i8x64(
+                    v232,
+                    v272,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v279)),
+                );
+                let x_codes_v284 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(8)));
+                let v287 = s::dot4_u_i8x64(
+                    v237,
+                    v272,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v284)),
+                );
+                let x_codes_v289 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(8)));
+                let v292 = s::dot4_u_i8x64(
+                    v242,
+                    v272,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v289)),
+                );
+                let x_codes_v294 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(8)));
+                let v297 = s::dot4_u_i8x64(
+                    v247,
+                    v272,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v294)),
+                );
+                let x_codes_v299 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(8)));
+                let v302 = s::dot4_u_i8x64(
+                    v252,
+                    v272,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v299)),
+                );
+                let x_codes_v304 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(8)));
+                let v307 = s::dot4_u_i8x64(
+                    v257,
+                    v272,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v304)),
+                );
+                let x_codes_v309 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(8)));
+                let v312 = s::dot4_u_i8x64(
+                    v262,
+                    v272,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v309)),
+                );
+                let v313 = s::shr_u_i8x64::<4>(codes_v265);
+                let v314 = s::lookup_i8x64(v267, v75);
+                let v315 = s::lookup_i8x64(v80, v313);
+                let v316 = s::lookup_i8x64(v81, v313);
+                let v317 = s::and_i8x64(v316, v314);
+                let v318 = s::xor_i8x64(v315, v317);
+                let x_codes_v321 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(24)));
+                let v324 = s::dot4_u_i8x64(
+                    v277,
+                    v318,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v321)),
+                );
+                let x_codes_v326 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(24)));
+                let v329 = s::dot4_u_i8x64(
+                    v282,
+                    v318,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v326)),
+                );
+                let x_codes_v331 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(24)));
+                let v334 = s::dot4_u_i8x64(
+                    v287,
+                    v318,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v331)),
+                );
+                let x_codes_v336 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(24)));
+                let v339 = s::dot4_u_i8x64(
+                    v292,
+                    v318,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v336)),
+                );
+                let x_codes_v341 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(24)));
+                let v344 = s::dot4_u_i8x64(
+                    v297,
+                    v318,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v341)),
+                );
+                let x_codes_v346 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(24)));
+                let v349 = s::dot4_u_i8x64(
+                    v302,
+                    v318,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v346)),
+                );
+                let x_codes_v351 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(24)));
+                let v354 = s::dot4_u_i8x64(
+                    v307,
+                    v318,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v351)),
+                );
+                let x_codes_v356 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(24)));
+                let v359 = s::dot4_u_i8x64(
+                    v312,
+                    v318,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v356)),
+                );
+                let codes_v362 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(192)));
+                let v363 = s::and_i8x64(codes_v362, v73);
+                let v364 = s::lanes_i8x16([
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                ]);
+                let v365 = s::lookup_i8x64(v364, v74);
+                let v366 = s::lookup_i8x64(v80, v363);
+                let v367 = s::lookup_i8x64(v81, v363);
+                let v368 = s::and_i8x64(v367, v365);
+                let v369 = s::xor_i8x64(v366, v368);
+                let x_codes_v372 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(12)));
+                let v375 = s::dot4_u_i8x64(
+                    v324,
+                    v369,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v372)),
+                );
+                let x_codes_v377 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(12)));
+                let v380 = s::dot4_u_i8x64(
+                    v329,
+                    v369,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v377)),
+                );
+                let x_codes_v382 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(12)));
+                let v385 = s::dot4_u_i8x64(
+                    v334,
+                    v369,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v382)),
+                );
+                let x_codes_v387 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(12)));
+                let v390 = s::dot4_u_i8x64(
+                    v339,
+                    v369,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v387)),
+                );
+                let x_codes_v392 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(12)));
+                let v395 = s::dot4_u_i8x64(
+                    v344,
+                    v369,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v392)),
+                );
+                let x_codes_v397 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(12)));
+                let v400 = s::dot4_u_i8x64(
+                    v349,
+                    v369,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v397)),
+                );
+                let x_codes_v402 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(12)));
+                let v405 = s::dot4_u_i8x64(
+                    v354,
+                    v369,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v402)),
+                );
+                let x_codes_v407 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(12)));
+                let v410 = s::dot4_u_i8x64(
+                    v359,
+                    v369,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v407)),
+                );
+                let v411 = s::shr_u_i8x64::<4>(codes_v362);
+                let v412 = s::lookup_i8x64(v364, v75);
+                let v413 = s::lookup_i8x64(v80, v411);
+                let v414 = s::lookup_i8x64(v81, v411);
+                let v415 = s::and_i8x64(v414, v412);
+                let v416 = s::xor_i8x64(v413, v415);
+                let x_codes_v419 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(28)));
+                let v422 = s::dot4_u_i8x64(
+                    v375,
+                    v416,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v419)),
+                );
+                let x_codes_v424 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(28)));
+                let v427 = s::dot4_u_i8x64(
+                    v380,
+                    v416,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v424)),
+                );
+                let x_codes_v429 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(28)));
+                let v432 = s::dot4_u_i8x64(
+                    v385,
+                    v416,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v429)),
+                );
+                let x_codes_v434 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(28)));
+                let v437 = s::dot4_u_i8x64(
+                    v390,
+                    v416,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v434)),
+                );
+                let x_codes_v439 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(28)));
+                let v442 = s::dot4_u_i8x64(
+                    v395,
+                    v416,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v439)),
+                );
+                let x_codes_v444 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(28)));
+                let v447 = s::dot4_u_i8x64(
+                    v400,
+                    v416,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v444)),
+                );
+                let x_codes_v449 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(28)));
+                let v452 = s::dot4_u_i8x64(
+                    v405,
+                    v416,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v449)),
+                );
+                let x_codes_v454 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(28)));
+                let v457 = s::dot4_u_i8x64(
+                    v410,
+                    v416,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v454)),
+                );
+                let scales_v459 = s::load_i8x16(scales.at::<16>(v55.wrapping_mul(16)));
+                let v460 = s::widen_s_i8x16(scales_v459);
+                let v461 = s::splat_i32(1);
+                let v462 = s::or_i32x16(v460, v461);
+                let v463 = s::and_i32x16(v460, v461);
+                let v464 = s::mul_i32x16(v463, v461);
+                let v467 = s::sub_i32x16(v464, s::splat_i32(65));
+                let x_sums_v469 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v54)));
+                let v471 = s::mul_i32x16(v467, s::splat_i32(x_sums_v469));
+                let v472 = s::add_i32x16(v422, v471);
+                let v473 = s::mul_i32x16(v472, v462);
+                m0 = s::add_i32x16(m0, v473);
+                let x_sums_v477 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v54)));
+                let v479 = s::mul_i32x16(v467, s::splat_i32(x_sums_v477));
+                let v480 = s::add_i32x16(v427, v479);
+                let v481 = s::mul_i32x16(v480, v462);
+                m1 = s::add_i32x16(m1, v481);
+                let x_sums_v485 = k::load_i32(x_sums.at::<4>(input9.wrapping_add(v54)));
+                let v487 = s::mul_i32x16(v467, s::splat_i32(x_sums_v485));
+                let v488 = s::add_i32x16(v432, v487);
+                let v489 = s::mul_i32x16(v488, v462);
+                m2 = s::add_i32x16(m2, v489);
+                let x_sums_v493 = k::load_i32(x_sums.at::<4>(input12.wrapping_add(v54)));
+                let v495 = s::mul_i32x16(v467, s::splat_i32(x_sums_v493));
+                let v496 = s::add_i32x16(v437, v495);
+                let v497 = s::mul_i32x16(v496, v462);
+                m3 = s::add_i32x16(m3, v497);
+                let x_sums_v501 = k::load_i32(x_sums.at::<4>(input15.wrapping_add(v54)));
+                let v503 = s::mul_i32x16(v467, s::splat_i32(x_sums_v501));
+                let v504 = s::add_i32x16(v442, v503);
+                let v505 = s::mul_i32x16(v504, v462);
+                m4 = s::add_i32x16(m4, v505);
+                let x_sums_v509 = k::load_i32(x_sums.at::<4>(input18.wrapping_add(v54)));
+                let v511 = s::mul_i32x16(v467, s::splat_i32(x_sums_v509));
+                let v512 = s::add_i32x16(v447, v511);
+                let v513 = s::mul_i32x16(v512, v462);
+                m5 = s::add_i32x16(m5, v513);
+                let x_sums_v517 = k::load_i32(x_sums.at::<4>(input21.wrapping_add(v54)));
+                let v519 = s::mul_i32x16(v467, s::splat_i32(x_sums_v517));
+                let v520 = s::add_i32x16(v452, v519);
+                let v521 = s::mul_i32x16(v520, v462);
+                m6 = s::add_i32x16(m6, v521);
+                let x_sums_v525 = k::load_i32(x_sums.at::<4>(input24.wrapping_add(v54)));
+                let v527 = s::mul_i32x16(v467, s::splat_i32(x_sums_v525));
+                let v528 = s::add_i32x16(v457, v527);
+                let v529 = s::mul_i32x16(v528, v462);
+                m7 = s::add_i32x16(m7, v529);
+            }
+            let v533 = s::to_float_i32x16(m0);
+            let x_scales_v535 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v49)));
+            m8 = s::fma_f32x16(v533, s::splat_f32(x_scales_v535), m8);
+            let v540 = s::to_float_i32x16(m1);
+            let x_scales_v542 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v49)));
+            m9 = s::fma_f32x16(v540, s::splat_f32(x_scales_v542), m9);
+            let v547 = s::to_float_i32x16(m2);
+            let x_scales_v549 = k::load_f32(x_scales.at::<4>(input10.wrapping_add(v49)));
+            m10 = s::fma_f32x16(v547, s::splat_f32(x_scales_v549), m10);
+            let v554 = s::to_float_i32x16(m3);
+            let x_scales_v556 = k::load_f32(x_scales.at::<4>(input13.wrapping_add(v49)));
+            m11 = s::fma_f32x16(v554, s::splat_f32(x_scales_v556), m11);
+            let v561 = s::to_float_i32x16(m4);
+            let x_scales_v563 = k::load_f32(x_scales.at::<4>(input16.wrapping_add(v49)));
+            m12 = s::fma_f32x16(v561, s::splat_f32(x_scales_v563), m12);
+            let v568 = s::to_float_i32x16(m5);
+            let x_scales_v570 = k::load_f32(x_scales.at::<4>(input19.wrapping_add(v49)));
+            m13 = s::fma_f32x16(v568, s::splat_f32(x_scales_v570), m13);
+            let v575 = s::to_float_i32x16(m6);
+            let x_scales_v577 = k::load_f32(x_scales.at::<4>(input22.wrapping_add(v49)));
+            m14 = s::fma_f32x16(v575, s::splat_f32(x_scales_v577), m14);
+            let v582 = s::to_float_i32x16(m7);
+            let x_scales_v584 = k::load_f32(x_scales.at::<4>(input25.wrapping_add(v49)));
+            m15 = s::fma_f32x16(v582, s::splat_f32(x_scales_v584), m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m8);
+        s::store_f32x16(locals.at_mut::<64>(16), m9);
+        s::store_f32x16(locals.at_mut::<64>(32), m10);
+        s::store_f32x16(locals.at_mut::<64>(48), m11);
+        s::store_f32x16(locals.at_mut::<64>(64), m12);
+        s::store_f32x16(locals.at_mut::<64>(80), m13);
+        s::store_f32x16(locals.at_mut::<64>(96), m14);
+        s::store_f32x16(locals.at_mut::<64>(112), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n5_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let v15 = s::splat_i32(0);
+            let mut m0 = v15;
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(320);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v28 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(256)));
+                let v31 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v32 = s::and_i8x64(codes_v28, v31);
+                let v33 = s::shr_u_i8x64::<4>(codes_v28);
+                let codes_v34 = s::load_i8x64(codes.at::<64>(v22));
+                let v35 = s::and_i8x64(codes_v34, v31);
+                let v36 = s::lanes_i8x16([
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                    0,
+                    -1,
+                ]);
+                let v37 = s::lookup_i8x64(v36, v32);
+                let v38 = s::lanes_i8x16([
+                    0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+                ]);
+                let v39 = s::lanes_i8x16([
+                    65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+                ]);
+                let v40 = s::lookup_i8x64(v38, v35);
+                let v41 = s::lookup_i8x64(v39, v35);
+                let v42 = s::and_i8x64(v41, v37);
+                let v43 = s::xor_i8x64(v40, v42);
+                let x_codes_v44 = k::load_i32(x_codes.at::<4>(v25));
+                let v47 = s::dot4_u_i8x64(
+                    v15,
+                    v43,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v44)),
+                );
+                let v48 = s::shr_u_i8x64::<4>(codes_v34);
+                let v49 = s::lookup_i8x64(v36, v33);
+                let v50 = s::lookup_i8x64(v38, v48);
+                let v51 = s::lookup_i8x64(v39, v48);
+                let v52 = s::and_i8x64(v51, v49);
+                let v53 = s::xor_i8x64(v50, v52);
+                let x_codes_v56 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v59 = s::dot4_u_i8x64(
+                    v47,
+                    v53,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
+                );
+                let codes_v62 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v63 = s::and_i8x64(codes_v62, v31);
+                let v64 = s::lanes_i8x16([
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                ]);
+                let v65 = s::lookup_i8x64(v64, v32);
+                let v66 = s::lookup_i8x64(v38, v63);
+                let v67 = s::lookup_i8x64(v39, v63);
+                let v68 = s::and_i8x64(v67, v65);
+                let v69 = s::xor_i8x64(v66, v68);
+                let x_codes_v72 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v75 = s::dot4_u_i8x64(
+                    v59,
+                    v69,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v72)),
+                );
+                let v76 = s::shr_u_i8x64::<4>(codes_v62);
+                let v77 = s::lookup_i8x64(v64, v33);
+                let v78 = s::lookup_i8x64(v38, v76);
+                let v79 = s::lookup_i8x64(v39, v76);
+                let v80 = s::and_i8x64(v79, v77);
+                let v81 = s::xor_i8x64(v78, v80);
+                let x_codes_v84 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v87 = s::dot4_u_i8x64(
+                    v75,
+                    v81,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
+                );
+                let codes_v90 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v91 = s::and_i8x64(codes_v90, v31);
+                let v92 = s::lanes_i8x16([
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                ]);
+                let v93 = s::lookup_i8x64(v92, v32);
+                let v94 = s::lookup_i8x64(v38, v91);
+                let v95 = s::lookup_i8x64(v39, v91);
+                let v96 = s::and_i8x64(v95, v93);
+                let v97 = s::xor_i8x64(v94, v96);
+                let x_codes_v99 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v102 = s::dot4_u_i8x64(
+                    v87,
+                    v97,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+                );
+                let v103 = s::shr_u_i8x64::<4>(codes_v90);
+                let v104 = s::lookup_i8x64(v92, v33);
+                let v105 = s::lookup_i8x64(v38, v103);
+                let v106 = s::lookup_i8x64(v39, v103);
+                let v107 = s::and_i8x64(v106, v104);
+                let v108 = s::xor_i8x64(v105, v107);
+                let x_codes_v111 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v114 = s::dot4_u_i8x64(
+                    v102,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+                );
+                let codes_v117 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(192)));
+                let v118 = s::and_i8x64(codes_v117, v31);
+                let v119 = s::lanes_i8x16([
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                    -1,
+                ]);
+                let v120 = s::lookup_i8x64(v119, v32);
+                let v121 = s::lookup_i8x64(v38, v118);
+                let v122 = s::lookup_i8x64(v39, v118);
+                let v123 = s::and_i8x64(v122, v120);
+                let v124 = s::xor_i8x64(v121, v123);
+                let x_codes_v127 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v130 = s::dot4_u_i8x64(
+                    v114,
+                    v124,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v127)),
+                );
+                let v131 = s::shr_u_i8x64::<4>(codes_v117);
+                let v132 = s::lookup_i8x64(v119, v33);
+                let v133 = s::lookup_i8x64(v38, v131);
+                let v134 = s::lookup_i8x64(v39, v131);
+                let v135 = s::and_i8x64(v134, v132);
+                let v136 = s::xor_i8x64(v133, v135);
+                let x_codes_v139 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v142 = s::dot4_u_i8x64(
+                    v130,
+                    v136,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v139)),
+                );
+                let scales_v144 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v145 = s::widen_s_i8x16(scales_v144);
+                let v146 = s::splat_i32(1);
+                let v147 = s::or_i32x16(v145, v146);
+                let v148 = s::and_i32x16(v145, v146);
+                let v149 = s::mul_i32x16(v148, v146);
+                let v152 = s::sub_i32x16(v149, s::splat_i32(65));
+                let x_sums_v154 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v156 = s::mul_i32x16(v152, s::splat_i32(x_sums_v154));
+                let v157 = s::add_i32x16(v142, v156);
+                let v158 = s::mul_i32x16(v157, v147);
+                m0 = s::add_i32x16(m0, v158);
+            }
+            let v162 = s::to_float_i32x16(m0);
+            let x_scales_v164 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v162, s::splat_f32(x_scales_v164), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n3_8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let input18 = *inputs.add(18);
+        let input19 = *inputs.add(19);
+        let input20 = *inputs.add(20);
+        let input21 = *inputs.add(21);
+        let input22 = *inputs.add(22);
+        let input23 = *inputs.add(23);
+        let input24 = *inputs.add(24);
+        let input25 = *inputs.add(25);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v28 = s::load_f32x16(locals.at::<64>(0));
+        let mut m8 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(16));
+        let mut m9 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(32));
+        let mut m10 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(48));
+        let mut m11 = locals_v34;
+        let locals_v36 = s::load_f32x16(locals.at::<64>(64));
+        let mut m12 = locals_v36;
+        let locals_v38 = s::load_f32x16(locals.at::<64>(80));
+        let mut m13 = locals_v38;
+        let locals_v40 = s::load_f32x16(locals.at::<64>(96));
+        let mut m14 = locals_v40;
+        let locals_v42 = s::load_f32x16(locals.at::<64>(112));
+        let mut m15 = locals_v42;
+        for v49 in 0..input0.wrapping_add(7) / 8 {
+            let v50 = s::splat_i32(0);
+            let mut m0 = v50;
+            let mut m1 = v50;
+            let mut m2 = v50;
+            let mut m3 = v50;
+            let mut m4 = v50;
+            let mut m5 = v50;
+            let mut m6 = v50;
+            let mut m7 = v50;
+            let v51 = v49.wrapping_mul(8);
+            for v54 in v51..i32::min(v51.wrapping_add(8), input0) {
+                let v55 = input1.wrapping_add(v54);
+                let v57 = v55.wrapping_mul(192);
+                let v59 = v54.wrapping_mul(32);
+                let v60 = input2.wrapping_add(v59);
+                let v61 = input5.wrapping_add(v59);
+                let v62 = input8.wrapping_add(v59);
+                let v63 = input11.wrapping_add(v59);
+                let v64 = input14.wrapping_add(v59);
+                let v65 = input17.wrapping_add(v59);
+                let v66 = input20.wrapping_add(v59);
+                let v67 = input23.wrapping_add(v59);
+                let codes_v68 = s::load_i8x64(codes.at::<64>(v57));
+                let v71 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v72 = s::and_i8x64(codes_v68, v71);
+                let v73 = s::lanes_i8x16([
+                    0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+                ]);
+                let v74 = s::lookup_i8x64(v73, v72);
+                let x_codes_v75 = k::load_i32(x_codes.at::<4>(v60));
+                let v78 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                );
+                let x_codes_v79 = k::load_i32(x_codes.at::<4>(v61));
+                let v82 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+                );
+                let x_codes_v83 = k::load_i32(x_codes.at::<4>(v62));
+                let v86 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+                );
+                let x_codes_v87 = k::load_i32(x_codes.at::<4>(v63));
+                let v90 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
+                );
+                let x_codes_v91 = k::load_i32(x_codes.at::<4>(v64));
+                let v94 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+                );
+                let x_codes_v95 = k::load_i32(x_codes.at::<4>(v65));
+                let v98 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+                );
+                let x_codes_v99 = k::load_i32(x_codes.at::<4>(v66));
+                let v102 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+                );
+                let x_codes_v103 = k::load_i32(x_codes.at::<4>(v67));
+                let v106 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+                );
+                let v107 = s::shr_u_i8x64::<4>(codes_v68);
+                let v108 = s::lookup_i8x64(v73, v107);
+                let x_codes_v111 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(16)));
+                let v114 = s::dot4_u_i8x64(
+                    v78,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+                );
+                let x_codes_v116 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(16)));
+                let v119 = s::dot4_u_i8x64(
+                    v82,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v116)),
+                );
+                let x_codes_v121 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(16)));
+                let v124 = s::dot4_u_i8x64(
+                    v86,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v121)),
+                );
+                let x_codes_v126 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(16)));
+                let v129 = s::dot4_u_i8x64(
+                    v90,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v126)),
+                );
+                let x_codes_v131 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(16)));
+                let v134 = s::dot4_u_i8x64(
+                    v94,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+                );
+                let x_codes_v136 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(16)));
+                let v139 = s::dot4_u_i8x64(
+                    v98,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
+                );
+                let x_codes_v141 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(16)));
+                let v144 = s::dot4_u_i8x64(
+                    v102,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
+                );
+                let x_codes_v146 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(16)));
+                let v149 = s::dot4_u_i8x64(
+                    v106,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v146)),
+                );
+                let codes_v152 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(64)));
+                let v153 = s::and_i8x64(codes_v152, v71);
+                let v154 = s::lookup_i8x64(v73, v153);
+                let x_codes_v157 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(4)));
+                let v160 = s::dot4_u_i8x64(
+                    v114,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
+                );
+                let x_codes_v162 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(4)));
+                let v165 = s::dot4_u_i8x64(
+                    v119,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v162)),
+                );
+                let x_codes_v167 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(4)));
+                let v170 = s::dot4_u_i8x64(
+                    v124,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v167)),
+                );
+                let x_codes_v172 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(4)));
+                let v175 = s::dot4_u_i8x64(
+                    v129,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v172)),
+                );
+                let x_codes_v177 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(4)));
+                let v180 = s::dot4_u_i8x64(
+                    v134,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v177)),
+                );
+                let x_codes_v182 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(4)));
+                let v185 = s::dot4_u_i8x64(
+                    v139,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v182)),
+                );
+                let x_codes_v187 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(4)));
+                let v190 = s::dot4_u_i8x64(
+                    v144,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v187)),
+                );
+                let x_codes_v192 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(4)));
+                let v195 = s::dot4_u_i8x64(
+                    v149,
+                    v154,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v192)),
+                );
+                let v196 = s::shr_u_i8x64::<4>(codes_v152);
+                let v197 = s::lookup_i8x64(v73, v196);
+                let x_codes_v200 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(20)));
+                let v203 = s::dot4_u_i8x64(
+                    v160,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v200)),
+                );
+                let x_codes_v205 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(20)));
+                let v208 = s::dot4_u_i8x64(
+                    v165,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v205)),
+                );
+                let x_codes_v210 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(20)));
+                let v213 = s::dot4_u_i8x64(
+                    v170,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v210)),
+                );
+                let x_codes_v215 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(20)));
+                let v218 = s::dot4_u_i8x64(
+                    v175,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+                );
+                let x_codes_v220 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(20)));
+                let v223 = s::dot4_u_i8x64(
+                    v180,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v220)),
+                );
+                let x_codes_v225 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(20)));
+                let v228 = s::dot4_u_i8x64(
+                    v185,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v225)),
+                );
+                let x_codes_v230 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(20)));
+                let v233 = s::dot4_u_i8x64(
+                    v190,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v230)),
+                );
+                let x_codes_v235 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(20)));
+                let v238 = s::dot4_u_i8x64(
+                    v195,
+                    v197,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v235)),
+                );
+                let codes_v241 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(128)));
+                let v242 = s::and_i8x64(codes_v241, v71);
+                let v243 = s::lookup_i8x64(v73, v242);
+                let x_codes_v245 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(8)));
+                let v248 = s::dot4_u_i8x64(
+                    v203,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v245)),
+                );
+                let x_codes_v250 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(8)));
+                let v253 = s::dot4_u_i8x64(
+                    v208,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v250)),
+                );
+                let x_codes_v255 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(8)));
+                let v258 = s::dot4_u_i8x64(
+                    v213,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v255)),
+                );
+                let x_codes_v260 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(8)));
+                let v263 = s::dot4_u_i8x64(
+                    v218,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v260)),
+                );
+                let x_codes_v265 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(8)));
+                let v268 = s::dot4_u_i8x64(
+                    v223,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v265)),
+                );
+                let x_codes_v270 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(8)));
+                let v273 = s::dot4_u_i8x64(
+                    v228,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v270)),
+                );
+                let x_codes_v275 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(8)));
+                let v278 = s::dot4_u_i8x64(
+                    v233,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v275)),
+                );
+                let x_codes_v280 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(8)));
+                let v283 = s::dot4_u_i8x64(
+                    v238,
+                    v243,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v280)),
+                );
+                let v284 = s::shr_u_i8x64::<4>(codes_v241);
+                let v285 = s::lookup_i8x64(v73, v284);
+                let x_codes_v288 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(24)));
+                let v291 = s::dot4_u_i8x64(
+                    v248,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v288)),
+                );
+                let x_codes_v293 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(24)));
+                let v296 = s::dot4_u_i8x64(
+                    v253,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
+                );
+                let x_codes_v298 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(24)));
+                let v301 = s::dot4_u_i8x64(
+                    v258,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v298)),
+                );
+                let x_codes_v303 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(24)));
+                let v306 = s::dot4_u_i8x64(
+                    v263,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v303)),
+                );
+                let x_codes_v308 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(24)));
+                let v311 = s::dot4_u_i8x64(
+                    v268,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v308)),
+                );
+                let x_codes_v313 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(24)));
+                let v316 = s::dot4_u_i8x64(
+                    v273,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v313)),
+                );
+                let x_codes_v318 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(24)));
+                let v321 = s::dot4_u_i8x64(
+                    v278,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v318)),
+                );
+                let x_codes_v323 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(24)));
+                let v326 = s::dot4_u_i8x64(
+                    v283,
+                    v285,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v323)),
+                );
+                let v327 = s::shr_u_i8x64::<3>(codes_v68);
+                let v331 = s::and_i8x64(
+                    v327,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)),
+                );
+                let v332 = s::shr_u_i8x64::<2>(codes_v152);
+                let v336 = s::and_i8x64(
+                    v332,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)),
+                );
+                let v337 = s::or_i8x64(v331, v336);
+                let v338 = s::shr_u_i8x64::<1>(codes_v241);
+                let v342 = s::and_i8x64(
+                    v338,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)),
+                );
+                let v343 = s::or_i8x64(v337, v342);
+                let v344 = s::and_i8x64(v343, v71);
+                let v345 = s::lookup_i8x64(v73, v344);
+                let x_codes_v348 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(12)));
+                let v351 = s::dot4_u_i8x64(
+                    v291,
+                    v345,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v348)),
+                );
+                let x_codes_v353 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(12)));
+                let v356 = s::dot4_u_i8x64(
+                    v296,
+                    v345,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v353)),
+                );
+                let x_codes_v358 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(12)));
+                let v361 = s::dot4_u_i8x64(
+                    v301,
+                    v345,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v358)),
+                );
+                let x_codes_v363 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(12)));
+                let v366 = s::dot4_u_i8x64(
+                    v306,
+                    v345,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v363)),
+                );
+                let x_codes_v368 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(12)));
+                let v371 = s::dot4_u_i8x64(
+                    v311,
+                    v345,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v368)),
+                );
+                let x_codes_v373 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(12)));
+                let v376 = s::dot4_u_i8x64(
+                    v316,
+                    v345,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v373)),
+                );
+                let x_codes_v378 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(12)));
+                let v381 = s::dot4_u_i8x64(
+                    v321,
+                    v345,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v378)),
+                );
+                let x_codes_v383 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(12)));
+                let v386 = s::dot4_u_i8x64(
+                    v326,
+                    v345,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v383)),
+                );
+                let v387 = s::shr_u_i8x64::<4>(v343);
+                let v388 = s::lookup_i8x64(v73, v387);
+                let x_codes_v391 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(28)));
+                let v394 = s::dot4_u_i8x64(
+                    v351,
+                    v388,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v391)),
+                );
+                let x_codes_v396 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(28)));
+                let v399 = s::dot4_u_i8x64(
+                    v356,
+                    v388,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v396)),
+                );
+                let x_codes_v401 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(28)));
+                let v404 = s::dot4_u_i8x64(
+                    v361,
+                    v388,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v401)),
+                );
+                let x_codes_v406 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(28)));
+                let v409 = s::dot4_u_i8x64(
+                    v366,
+                    v388,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v406)),
+                );
+                let x_codes_v411 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(28)));
+                let v414 = s::dot4_u_i8x64(
+                    v371,
+                    v388,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v411)),
+                );
+                let x_codes_v416 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(28)));
+                let v419 = s::dot4_u_i8x64(
+                    v376,
+                    v388,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v416)),
+                );
+                let x_codes_v421 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(28)));
+                let v424 = s::dot4_u_i8x64(
+                    v381,
+                    v388,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v421)),
+                );
+                let x_codes_v426 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(28)));
+                let v429 = s::dot4_u_i8x64(
+                    v386,
+                    v388,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v426)),
+                );
+                let scales_v431 = s::load_i8x16(scales.at::<16>(v55.wrapping_mul(16)));
+                let v432 = s::widen_s_i8x16(scales_v431);
+                let v433 = s::splat_i32(1);
+                let v434 = s::or_i32x16(v432, v433);
+                let v435 = s::and_i32x16(v432, v433);
+                let v438 = s::mul_i32x16(v435, s::splat_i32(3));
+                let v441 = s::sub_i32x16(v438, s::splat_i32(37));
+                let x_sums_v443 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v54)));
+                let v445 = s::mul_i32x16(v441, s::splat_i32(x_sums_v443));
+                let v446 = s::add_i32x16(v394, v445);
+                let v447 = s::mul_i32x16(v446, v434);
+                m0 = s::add_i32x16(m0, v447);
+                let x_sums_v451 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v54)));
+                let v453 = s::mul_i32x16(v441, s::splat_i32(x_sums_v451));
+                let v454 = s::add_i32x16(v399, v453);
+                let v455 = s::mul_i32x16(v454, v434);
+                m1 = s::add_i32x16(m1, v455);
+                let x_sums_v459 = k::load_i32(x_sums.at::<4>(input9.wrapping_add(v54)));
+                let v461 = s::mul_i32x16(v441, s::splat_i32(x_sums_v459));
+                let v462 = s::add_i32x16(v404, v461);
+                let v463 = s::mul_i32x16(v462, v434);
+                m2 = s::add_i32x16(m2, v463);
+                let x_sums_v467 = k::load_i32(x_sums.at::<4>(input12.wrapping_add(v54)));
+                let v469 = s::mul_i32x16(v441, s::splat_i32(x_sums_v467));
+                let v470 = s::add_i32x16(v409, v469);
+                let v471 = s::mul_i32x16(v470, v434);
+                m3 = s::add_i32x16(m3, v471);
+                let x_sums_v475 = k::load_i32(x_sums.at::<4>(input15.wrapping_add(v54)));
+                let v477 = s::mul_i32x16(v441, s::splat_i32(x_sums_v475));
+                let v478 = s::add_i32x16(v414, v477);
+                let v479 = s::mul_i32x16(v478, v434);
+                m4 = s::add_i32x16(m4, v479);
+                let x_sums_v483 = k::load_i32(x_sums.at::<4>(input18.wrapping_add(v54)));
+                let v485 = s::mul_i32x16(v441, s::splat_i32(x_sums_v483));
+                let v486 = s::add_i32x16(v419, v485);
+                let v487 = s::mul_i32x16(v486, v434);
+                m5 = s::add_i32x16(m5, v487);
+                let x_sums_v491 = k::load_i32(x_sums.at::<4>(input21.wrapping_add(v54)));
+                let v493 = s::mul_i32x16(v441, s::splat_i32(x_sums_v491));
+                let v494 = s::add_i32x16(v424, v493);
+                let v495 = s::mul_i32x16(v494, v434);
+                m6 = s::add_i32x16(m6, v495);
+                let x_sums_v499 = k::load_i32(x_sums.at::<4>(input24.wrapping_add(v54)));
+                let v501 = s::mul_i32x16(v441, s::splat_i32(x_sums_v499));
+                let v502 = s::add_i32x16(v429, v501);
+                let v503 = s::mul_i32x16(v502, v434);
+                m7 = s::add_i32x16(m7, v503);
+            }
+            let v507 = s::to_float_i32x16(m0);
+            let x_scales_v509 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v49)));
+            m8 = s::fma_f32x16(v507, s::splat_f32(x_scales_v509), m8);
+            let v514 = s::to_float_i32x16(m1);
+            let x_scales_v516 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v49)));
+            m9 = s::fma_f32x16(v514, s::splat_f32(x_scales_v516), m9);
+            let v521 = s::to_float_i32x16(m2);
+            let x_scales_v523 = k::load_f32(x_scales.at::<4>(input10.wrapping_add(v49)));
+            m10 = s::fma_f32x16(v521, s::splat_f32(x_scales_v523), m10);
+            let v528 = s::to_float_i32x16(m3);
+            let x_scales_v530 = k::load_f32(x_scales.at::<4>(input13.wrapping_add(v49)));
+            m11 = s::fma_f32x16(v528, s::splat_f32(x_scales_v530), m11);
+            let v535 = s::to_float_i32x16(m4);
+            let x_scales_v537 = k::load_f32(x_scales.at::<4>(input16.wrapping_add(v49)));
+            m12 = s::fma_f32x16(v535, s::splat_f32(x_scales_v537), m12);
+            let v542 = s::to_float_i32x16(m5);
+            let x_scales_v544 = k::load_f32(x_scales.at::<4>(input19.wrapping_add(v49)));
+            m13 = s::fma_f32x16(v542, s::splat_f32(x_scales_v544), m13);
+            let v549 = s::to_float_i32x16(m6);
+            let x_scales_v551 = k::load_f32(x_scales.at::<4>(input22.wrapping_add(v49)));
+            m14 = s::fma_f32x16(v549, s::splat_f32(x_scales_v551), m14);
+            let v556 = s::to_float_i32x16(m7);
+            let x_scales_v558 = k::load_f32(x_scales.at::<4>(input25.wrapping_add(v49)));
+            m15 = s::fma_f32x16(v556, s::splat_f32(x_scales_v558), m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m8);
+        s::store_f32x16(locals.at_mut::<64>(16), m9);
+        s::store_f32x16(locals.at_mut::<64>(32), m10);
+        s::store_f32x16(locals.at_mut::<64>(48), m11);
+        s::store_f32x16(locals.at_mut::<64>(64), m12);
+        s::store_f32x16(locals.at_mut::<64>(80), m13);
+        s::store_f32x16(locals.at_mut::<64>(96), m14);
+        s::store_f32x16(locals.at_mut::<64>(112), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n3_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let v15 = s::splat_i32(0);
+            let mut m0 = v15;
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(192);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let v31 = s::lanes_i8x16([
+                    0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+                ]);
+                let v32 = s::lookup_i8x64(v31, v30);
+                let x_codes_v33 = k::load_i32(x_codes.at::<4>(v25));
+                let v36 = s::dot4_u_i8x64(
+                    v15,
+                    v32,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+                );
+                let v37 = s::shr_u_i8x64::<4>(codes_v26);
+                let v38 = s::lookup_i8x64(v31, v37);
+                let x_codes_v41 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v44 = s::dot4_u_i8x64(
+                    v36,
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v41)),
+                );
+                let codes_v47 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v48 = s::and_i8x64(codes_v47, v29);
+                let v49 = s::lookup_i8x64(v31, v48);
+                let x_codes_v52 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v55 = s::dot4_u_i8x64(
+                    v44,
+                    v49,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v52)),
+                );
+                let v56 = s::shr_u_i8x64::<4>(codes_v47);
+                let v57 = s::lookup_i8x64(v31, v56);
+                let x_codes_v60 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v63 = s::dot4_u_i8x64(
+                    v55,
+                    v57,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+                );
+                let codes_v66 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(128)));
+                let v67 = s::and_i8x64(codes_v66, v29);
+                let v68 = s::lookup_i8x64(v31, v67);
+                let x_codes_v70 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v73 = s::dot4_u_i8x64(
+                    v63,
+                    v68,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+                );
+                let v74 = s::shr_u_i8x64::<4>(codes_v66);
+                let v75 = s::lookup_i8x64(v31, v74);
+                let x_codes_v78 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v81 = s::dot4_u_i8x64(
+                    v73,
+                    v75,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v78)),
+                );
+                let v82 = s::shr_u_i8x64::<3>(codes_v26);
+                let v86 = s::and_i8x64(
+                    v82,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)),
+                );
+                let v87 = s::shr_u_i8x64::<2>(codes_v47);
+                let v91 = s::and_i8x64(
+                    v87,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)),
+                );
+                let v92 = s::or_i8x64(v86, v91);
+                let v93 = s::shr_u_i8x64::<1>(codes_v66);
+                let v97 = s::and_i8x64(
+                    v93,
+                    s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)),
+                );
+                let v98 = s::or_i8x64(v92, v97);
+                let v99 = s::and_i8x64(v98, v29);
+                let v100 = s::lookup_i8x64(v31, v99);
+                let x_codes_v103 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v106 = s::dot4_u_i8x64(
+                    v81,
+                    v100,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+                );
+                let v107 = s::shr_u_i8x64::<4>(v98);
+                let v108 = s::lookup_i8x64(v31, v107);
+                let x_codes_v111 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v114 = s::dot4_u_i8x64(
+                    v106,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+                );
+                let scales_v116 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v117 = s::widen_s_i8x16(scales_v116);
+                let v118 = s::splat_i32(1);
+                let v119 = s::or_i32x16(v117, v118);
+                let v120 = s::and_i32x16(v117, v118);
+                let v123 = s::mul_i32x16(v120, s::splat_i32(3));
+                let v126 = s::sub_i32x16(v123, s::splat_i32(37));
+                let x_sums_v128 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v130 = s::mul_i32x16(v126, s::splat_i32(x_sums_v128));
+                let v131 = s::add_i32x16(v114, v130);
+                let v132 = s::mul_i32x16(v131, v119);
+                m0 = s::add_i32x16(m0, v132);
+            }
+            let v136 = s::to_float_i32x16(m0);
+            let x_scales_v138 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v136, s::splat_f32(x_scales_v138), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n2_8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let input6 = *inputs.add(6);
+        let input7 = *inputs.add(7);
+        let input8 = *inputs.add(8);
+        let input9 = *inputs.add(9);
+        let input10 = *inputs.add(10);
+        let input11 = *inputs.add(11);
+        let input12 = *inputs.add(12);
+        let input13 = *inputs.add(13);
+        let input14 = *inputs.add(14);
+        let input15 = *inputs.add(15);
+        let input16 = *inputs.add(16);
+        let input17 = *inputs.add(17);
+        let input18 = *inputs.add(18);
+        let input19 = *inputs.add(19);
+        let input20 = *inputs.add(20);
+        let input21 = *inputs.add(21);
+        let input22 = *inputs.add(22);
+        let input23 = *inputs.add(23);
+        let input24 = *inputs.add(24);
+        let input25 = *inputs.add(25);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v28 = s::load_f32x16(locals.at::<64>(0));
+        let mut m8 = locals_v28;
+        let locals_v30 = s::load_f32x16(locals.at::<64>(16));
+        let mut m9 = locals_v30;
+        let locals_v32 = s::load_f32x16(locals.at::<64>(32));
+        let mut m10 = locals_v32;
+        let locals_v34 = s::load_f32x16(locals.at::<64>(48));
+        let mut m11 = locals_v34;
+        let locals_v36 = s::load_f32x16(locals.at::<64>(64));
+        let mut m12 = locals_v36;
+        let locals_v38 = s::load_f32x16(locals.at::<64>(80));
+        let mut m13 = locals_v38;
+        let locals_v40 = s::load_f32x16(locals.at::<64>(96));
+        let mut m14 = locals_v40;
+        let locals_v42 = s::load_f32x16(locals.at::<64>(112));
+        let mut m15 = locals_v42;
+        for v49 in 0..input0.wrapping_add(7) / 8 {
+            let v50 = s::splat_i32(0);
+            let mut m0 = v50;
+            let mut m1 = v50;
+            let mut m2 = v50;
+            let mut m3 = v50;
+            let mut m4 = v50;
+            let mut m5 = v50;
+            let mut m6 = v50;
+            let mut m7 = v50;
+            let v51 = v49.wrapping_mul(8);
+            for v54 in v51..i32::min(v51.wrapping_add(8), input0) {
+                let v55 = input1.wrapping_add(v54);
+                let v57 = v55.wrapping_mul(128);
+                let v59 = v54.wrapping_mul(32);
+                let v60 = input2.wrapping_add(v59);
+                let v61 = input5.wrapping_add(v59);
+                let v62 = input8.wrapping_add(v59);
+                let v63 = input11.wrapping_add(v59);
+                let v64 = input14.wrapping_add(v59);
+                let v65 = input17.wrapping_add(v59);
+                let v66 = input20.wrapping_add(v59);
+                let v67 = input23.wrapping_add(v59);
+                let codes_v68 = s::load_i8x64(codes.at::<64>(v57));
+                let v71 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v72 = s::and_i8x64(codes_v68, v71);
+                let v73 = s::lanes_i8x16([
+                    0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+                ]);
+                let v74 = s::lookup_i8x64(v73, v72);
+                let x_codes_v75 = k::load_i32(x_codes.at::<4>(v60));
+                let v78 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+                );
+                let x_codes_v79 = k::load_i32(x_codes.at::<4>(v61));
+                let v82 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+                );
+                let x_codes_v83 = k::load_i32(x_codes.at::<4>(v62));
+                let v86 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v83)),
+                );
+                let x_codes_v87 = k::load_i32(x_codes.at::<4>(v63));
+                let v90 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v87)),
+                );
+                let x_codes_v91 = k::load_i32(x_codes.at::<4>(v64));
+                let v94 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+                );
+                let x_codes_v95 = k::load_i32(x_codes.at::<4>(v65));
+                let v98 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v95)),
+                );
+                let x_codes_v99 = k::load_i32(x_codes.at::<4>(v66));
+                let v102 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v99)),
+                );
+                let x_codes_v103 = k::load_i32(x_codes.at::<4>(v67));
+                let v106 = s::dot4_u_i8x64(
+                    v50,
+                    v74,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+                );
+                let v107 = s::lanes_i8x16([
+                    0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+                ]);
+                let v108 = s::lookup_i8x64(v107, v72);
+                let x_codes_v110 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(8)));
+                let v113 = s::dot4_u_i8x64(
+                    v78,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v110)),
+                );
+                let x_codes_v115 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(8)));
+                let v118 = s::dot4_u_i8x64(
+                    v82,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
+                );
+                let x_codes_v120 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(8)));
+                let v123 = s::dot4_u_i8x64(
+                    v86,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+                );
+                let x_codes_v125 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(8)));
+                let v128 = s::dot4_u_i8x64(
+                    v90,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v125)),
+                );
+                let x_codes_v130 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(8)));
+                let v133 = s::dot4_u_i8x64(
+                    v94,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v130)),
+                );
+                let x_codes_v135 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(8)));
+                let v138 = s::dot4_u_i8x64(
+                    v98,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v135)),
+                );
+                let x_codes_v140 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(8)));
+                let v143 = s::dot4_u_i8x64(
+                    v102,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v140)),
+                );
+                let x_codes_v145 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(8)));
+                let v148 = s::dot4_u_i8x64(
+                    v106,
+                    v108,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v145)),
+                );
+                let v149 = s::shr_u_i8x64::<4>(codes_v68);
+                let v150 = s::lookup_i8x64(v73, v149);
+                let x_codes_v153 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(16)));
+                let v156 = s::dot4_u_i8x64(
+                    v113,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v153)),
+                );
+                let x_codes_v158 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(16)));
+                let v161 = s::dot4_u_i8x64(
+                    v118,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v158)),
+                );
+                let x_codes_v163 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(16)));
+                let v166 = s::dot4_u_i8x64(
+                    v123,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v163)),
+                );
+                let x_codes_v168 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(16)));
+                let v171 = s::dot4_u_i8x64(
+                    v128,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v168)),
+                );
+                let x_codes_v173 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(16)));
+                let v176 = s::dot4_u_i8x64(
+                    v133,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v173)),
+                );
+                let x_codes_v178 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(16)));
+                let v181 = s::dot4_u_i8x64(
+                    v138,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v178)),
+                );
+                let x_codes_v183 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(16)));
+                let v186 = s::dot4_u_i8x64(
+                    v143,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v183)),
+                );
+                let x_codes_v188 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(16)));
+                let v191 = s::dot4_u_i8x64(
+                    v148,
+                    v150,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v188)),
+                );
+                let v192 = s::lookup_i8x64(v107, v149);
+                let x_codes_v195 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(24)));
+                let v198 = s::dot4_u_i8x64(
+                    v156,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v195)),
+                );
+                let x_codes_v200 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(24)));
+                let v203 = s::dot4_u_i8x64(
+                    v161,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v200)),
+                );
+                let x_codes_v205 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(24)));
+                let v208 = s::dot4_u_i8x64(
+                    v166,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v205)),
+                );
+                let x_codes_v210 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(24)));
+                let v213 = s::dot4_u_i8x64(
+                    v171,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v210)),
+                );
+                let x_codes_v215 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(24)));
+                let v218 = s::dot4_u_i8x64(
+                    v176,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v215)),
+                );
+                let x_codes_v220 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(24)));
+                let v223 = s::dot4_u_i8x64(
+                    v181,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v220)),
+                );
+                let x_codes_v225 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(24)));
+                let v228 = s::dot4_u_i8x64(
+                    v186,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v225)),
+                );
+                let x_codes_v230 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(24)));
+                let v233 = s::dot4_u_i8x64(
+                    v191,
+                    v192,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v230)),
+                );
+                let codes_v236 = s::load_i8x64(codes.at::<64>(v57.wrapping_add(64)));
+                let v237 = s::and_i8x64(codes_v236, v71);
+                let v238 = s::lookup_i8x64(v73, v237);
+                let x_codes_v241 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(4)));
+                let v244 = s::dot4_u_i8x64(
+                    v198,
+                    v238,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v241)),
+                );
+                let x_codes_v246 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(4)));
+                let v249 = s::dot4_u_i8x64(
+                    v203,
+                    v238,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v246)),
+                );
+                let x_codes_v251 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(4)));
+                let v254 = s::dot4_u_i8x64(
+                    v208,
+                    v238,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v251)),
+                );
+                let x_codes_v256 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(4)));
+                let v259 = s::dot4_u_i8x64(
+                    v213,
+                    v238,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v256)),
+                );
+                let x_codes_v261 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(4)));
+                let v264 = s::dot4_u_i8x64(
+                    v218,
+                    v238,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v261)),
+                );
+                let x_codes_v266 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(4)));
+                let v269 = s::dot4_u_i8x64(
+                    v223,
+                    v238,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v266)),
+                );
+                let x_codes_v271 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(4)));
+                let v274 = s::dot4_u_i8x64(
+                    v228,
+                    v238,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v271)),
+                );
+                let x_codes_v276 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(4)));
+                let v279 = s::dot4_u_i8x64(
+                    v233,
+                    v238,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v276)),
+                );
+                let v280 = s::lookup_i8x64(v107, v237);
+                let x_codes_v283 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(12)));
+                let v286 = s::dot4_u_i8x64(
+                    v244,
+                    v280,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v283)),
+                );
+                let x_codes_v288 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(12)));
+                let v291 = s::dot4_u_i8x64(
+                    v249,
+                    v280,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v288)),
+                );
+                let x_codes_v293 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(12)));
+                let v296 = s::dot4_u_i8x64(
+                    v254,
+                    v280,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v293)),
+                );
+                let x_codes_v298 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(12)));
+                let v301 = s::dot4_u_i8x64(
+                    v259,
+                    v280,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v298)),
+                );
+                let x_codes_v303 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(12)));
+                let v306 = s::dot4_u_i8x64(
+                    v264,
+                    v280,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v303)),
+                );
+                let x_codes_v308 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(12)));
+                let v311 = s::dot4_u_i8x64(
+                    v269,
+                    v280,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v308)),
+                );
+                let x_codes_v313 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(12)));
+                let v316 = s::dot4_u_i8x64(
+                    v274,
+                    v280,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v313)),
+                );
+                let x_codes_v318 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(12)));
+                let v321 = s::dot4_u_i8x64(
+                    v279,
+                    v280,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v318)),
+                );
+                let v322 = s::shr_u_i8x64::<4>(codes_v236);
+                let v323 = s::lookup_i8x64(v73, v322);
+                let x_codes_v326 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(20)));
+                let v329 = s::dot4_u_i8x64(
+                    v286,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v326)),
+                );
+                let x_codes_v331 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(20)));
+                let v334 = s::dot4_u_i8x64(
+                    v291,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v331)),
+                );
+                let x_codes_v336 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(20)));
+                let v339 = s::dot4_u_i8x64(
+                    v296,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v336)),
+                );
+                let x_codes_v341 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(20)));
+                let v344 = s::dot4_u_i8x64(
+                    v301,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v341)),
+                );
+                let x_codes_v346 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(20)));
+                let v349 = s::dot4_u_i8x64(
+                    v306,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v346)),
+                );
+                let x_codes_v351 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(20)));
+                let v354 = s::dot4_u_i8x64(
+                    v311,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v351)),
+                );
+                let x_codes_v356 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(20)));
+                let v359 = s::dot4_u_i8x64(
+                    v316,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v356)),
+                );
+                let x_codes_v361 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(20)));
+                let v364 = s::dot4_u_i8x64(
+                    v321,
+                    v323,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v361)),
+                );
+                let v365 = s::lookup_i8x64(v107, v322);
+                let x_codes_v368 = k::load_i32(x_codes.at::<4>(v60.wrapping_add(28)));
+                let v371 = s::dot4_u_i8x64(
+                    v329,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v368)),
+                );
+                let x_codes_v373 = k::load_i32(x_codes.at::<4>(v61.wrapping_add(28)));
+                let v376 = s::dot4_u_i8x64(
+                    v334,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v373)),
+                );
+                let x_codes_v378 = k::load_i32(x_codes.at::<4>(v62.wrapping_add(28)));
+                let v381 = s::dot4_u_i8x64(
+                    v339,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v378)),
+                );
+                let x_codes_v383 = k::load_i32(x_codes.at::<4>(v63.wrapping_add(28)));
+                let v386 = s::dot4_u_i8x64(
+                    v344,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v383)),
+                );
+                let x_codes_v388 = k::load_i32(x_codes.at::<4>(v64.wrapping_add(28)));
+                let v391 = s::dot4_u_i8x64(
+                    v349,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v388)),
+                );
+                let x_codes_v393 = k::load_i32(x_codes.at::<4>(v65.wrapping_add(28)));
+                let v396 = s::dot4_u_i8x64(
+                    v354,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v393)),
+                );
+                let x_codes_v398 = k::load_i32(x_codes.at::<4>(v66.wrapping_add(28)));
+                let v401 = s::dot4_u_i8x64(
+                    v359,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v398)),
+                );
+                let x_codes_v403 = k::load_i32(x_codes.at::<4>(v67.wrapping_add(28)));
+                let v406 = s::dot4_u_i8x64(
+                    v364,
+                    v365,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v403)),
+                );
+                let scales_v408 = s::load_i8x16(scales.at::<16>(v55.wrapping_mul(16)));
+                let v409 = s::widen_s_i8x16(scales_v408);
+                let v410 = s::splat_i32(1);
+                let v411 = s::or_i32x16(v409, v410);
+                let v412 = s::and_i32x16(v409, v410);
+                let v415 = s::mul_i32x16(v412, s::splat_i32(3));
+                let v418 = s::sub_i32x16(v415, s::splat_i32(21));
+                let x_sums_v420 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v54)));
+                let v422 = s::mul_i32x16(v418, s::splat_i32(x_sums_v420));
+                let v423 = s::add_i32x16(v371, v422);
+                let v424 = s::mul_i32x16(v423, v411);
+                m0 = s::add_i32x16(m0, v424);
+                let x_sums_v428 = k::load_i32(x_sums.at::<4>(input6.wrapping_add(v54)));
+                let v430 = s::mul_i32x16(v418, s::splat_i32(x_sums_v428));
+                let v431 = s::add_i32x16(v376, v430);
+                let v432 = s::mul_i32x16(v431, v411);
+                m1 = s::add_i32x16(m1, v432);
+                let x_sums_v436 = k::load_i32(x_sums.at::<4>(input9.wrapping_add(v54)));
+                let v438 = s::mul_i32x16(v418, s::splat_i32(x_sums_v436));
+                let v439 = s::add_i32x16(v381, v438);
+                let v440 = s::mul_i32x16(v439, v411);
+                m2 = s::add_i32x16(m2, v440);
+                let x_sums_v444 = k::load_i32(x_sums.at::<4>(input12.wrapping_add(v54)));
+                let v446 = s::mul_i32x16(v418, s::splat_i32(x_sums_v444));
+                let v447 = s::add_i32x16(v386, v446);
+                let v448 = s::mul_i32x16(v447, v411);
+                m3 = s::add_i32x16(m3, v448);
+                let x_sums_v452 = k::load_i32(x_sums.at::<4>(input15.wrapping_add(v54)));
+                let v454 = s::mul_i32x16(v418, s::splat_i32(x_sums_v452));
+                let v455 = s::add_i32x16(v391, v454);
+                let v456 = s::mul_i32x16(v455, v411);
+                m4 = s::add_i32x16(m4, v456);
+                let x_sums_v460 = k::load_i32(x_sums.at::<4>(input18.wrapping_add(v54)));
+                let v462 = s::mul_i32x16(v418, s::splat_i32(x_sums_v460));
+                let v463 = s::add_i32x16(v396, v462);
+                let v464 = s::mul_i32x16(v463, v411);
+                m5 = s::add_i32x16(m5, v464);
+                let x_sums_v468 = k::load_i32(x_sums.at::<4>(input21.wrapping_add(v54)));
+                let v470 = s::mul_i32x16(v418, s::splat_i32(x_sums_v468));
+                let v471 = s::add_i32x16(v401, v470);
+                let v472 = s::mul_i32x16(v471, v411);
+                m6 = s::add_i32x16(m6, v472);
+                let x_sums_v476 = k::load_i32(x_sums.at::<4>(input24.wrapping_add(v54)));
+                let v478 = s::mul_i32x16(v418, s::splat_i32(x_sums_v476));
+                let v479 = s::add_i32x16(v406, v478);
+                let v480 = s::mul_i32x16(v479, v411);
+                m7 = s::add_i32x16(m7, v480);
+            }
+            let v484 = s::to_float_i32x16(m0);
+            let x_scales_v486 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v49)));
+            m8 = s::fma_f32x16(v484, s::splat_f32(x_scales_v486), m8);
+            let v491 = s::to_float_i32x16(m1);
+            let x_scales_v493 = k::load_f32(x_scales.at::<4>(input7.wrapping_add(v49)));
+            m9 = s::fma_f32x16(v491, s::splat_f32(x_scales_v493), m9);
+            let v498 = s::to_float_i32x16(m2);
+            let x_scales_v500 = k::load_f32(x_scales.at::<4>(input10.wrapping_add(v49)));
+            m10 = s::fma_f32x16(v498, s::splat_f32(x_scales_v500), m10);
+            let v505 = s::to_float_i32x16(m3);
+            let x_scales_v507 = k::load_f32(x_scales.at::<4>(input13.wrapping_add(v49)));
+            m11 = s::fma_f32x16(v505, s::splat_f32(x_scales_v507), m11);
+            let v512 = s::to_float_i32x16(m4);
+            let x_scales_v514 = k::load_f32(x_scales.at::<4>(input16.wrapping_add(v49)));
+            m12 = s::fma_f32x16(v512, s::splat_f32(x_scales_v514), m12);
+            let v519 = s::to_float_i32x16(m5);
+            let x_scales_v521 = k::load_f32(x_scales.at::<4>(input19.wrapping_add(v49)));
+            m13 = s::fma_f32x16(v519, s::splat_f32(x_scales_v521), m13);
+            let v526 = s::to_float_i32x16(m6);
+            let x_scales_v528 = k::load_f32(x_scales.at::<4>(input22.wrapping_add(v49)));
+            m14 = s::fma_f32x16(v526, s::splat_f32(x_scales_v528), m14);
+            let v533 = s::to_float_i32x16(m7);
+            let x_scales_v535 = k::load_f32(x_scales.at::<4>(input25.wrapping_add(v49)));
+            m15 = s::fma_f32x16(v533, s::splat_f32(x_scales_v535), m15);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m8);
+        s::store_f32x16(locals.at_mut::<64>(16), m9);
+        s::store_f32x16(locals.at_mut::<64>(32), m10);
+        s::store_f32x16(locals.at_mut::<64>(48), m11);
+        s::store_f32x16(locals.at_mut::<64>(64), m12);
+        s::store_f32x16(locals.at_mut::<64>(80), m13);
+        s::store_f32x16(locals.at_mut::<64>(96), m14);
+        s::store_f32x16(locals.at_mut::<64>(112), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n2_1_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m1 = locals_v7;
+        for v14 in 0..input0.wrapping_add(7) / 8 {
+            let v15 = s::splat_i32(0);
+            let mut m0 = v15;
+            let v16 = v14.wrapping_mul(8);
+            for v19 in v16..i32::min(v16.wrapping_add(8), input0) {
+                let v20 = input1.wrapping_add(v19);
+                let v22 = v20.wrapping_mul(128);
+                let v25 = input2.wrapping_add(v19.wrapping_mul(32));
+                let codes_v26 = s::load_i8x64(codes.at::<64>(v22));
+                let v29 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+                let v30 = s::and_i8x64(codes_v26, v29);
+                let v31 = s::lanes_i8x16([
+                    0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+                ]);
+                let v32 = s::lookup_i8x64(v31, v30);
+                let x_codes_v33 = k::load_i32(x_codes.at::<4>(v25));
+                let v36 = s::dot4_u_i8x64(
+                    v15,
+                    v32,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v33)),
+                );
+                let v37 = s::lanes_i8x16([
+                    0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+                ]);
+                let v38 = s::lookup_i8x64(v37, v30);
+                let x_codes_v40 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(8)));
+                let v43 = s::dot4_u_i8x64(
+                    v36,
+                    v38,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+                );
+                let v44 = s::shr_u_i8x64::<4>(codes_v26);
+                let v45 = s::lookup_i8x64(v31, v44);
+                let x_codes_v48 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(16)));
+                let v51 = s::dot4_u_i8x64(
+                    v43,
+                    v45,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v48)),
+                );
+                let v52 = s::lookup_i8x64(v37, v44);
+                let x_codes_v55 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(24)));
+                let v58 = s::dot4_u_i8x64(
+                    v51,
+                    v52,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
+                );
+                let codes_v61 = s::load_i8x64(codes.at::<64>(v22.wrapping_add(64)));
+                let v62 = s::and_i8x64(codes_v61, v29);
+                let v63 = s::lookup_i8x64(v31, v62);
+                let x_codes_v66 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(4)));
+                let v69 = s::dot4_u_i8x64(
+                    v58,
+                    v63,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v66)),
+                );
+                let v70 = s::lookup_i8x64(v37, v62);
+                let x_codes_v73 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(12)));
+                let v76 = s::dot4_u_i8x64(
+                    v69,
+                    v70,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v73)),
+                );
+                let v77 = s::shr_u_i8x64::<4>(codes_v61);
+                let v78 = s::lookup_i8x64(v31, v77);
+                let x_codes_v81 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(20)));
+                let v84 = s::dot4_u_i8x64(
+                    v76,
+                    v78,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+                );
+                let v85 = s::lookup_i8x64(v37, v77);
+                let x_codes_v88 = k::load_i32(x_codes.at::<4>(v25.wrapping_add(28)));
+                let v91 = s::dot4_u_i8x64(
+                    v84,
+                    v85,
+                    s::bits_i32x16_i8x64(s::splat_i32(x_codes_v88)),
+                );
+                let scales_v93 = s::load_i8x16(scales.at::<16>(v20.wrapping_mul(16)));
+                let v94 = s::widen_s_i8x16(scales_v93);
+                let v95 = s::splat_i32(1);
+                let v96 = s::or_i32x16(v94, v95);
+                let v97 = s::and_i32x16(v94, v95);
+                let v100 = s::mul_i32x16(v97, s::splat_i32(3));
+                let v103 = s::sub_i32x16(v100, s::splat_i32(21));
+                let x_sums_v105 = k::load_i32(x_sums.at::<4>(input3.wrapping_add(v19)));
+                let v107 = s::mul_i32x16(v103, s::splat_i32(x_sums_v105));
+                let v108 = s::add_i32x16(v91, v107);
+                let v109 = s::mul_i32x16(v108, v96);
+                m0 = s::add_i32x16(m0, v109);
+            }
+            let v113 = s::to_float_i32x16(m0);
+            let x_scales_v115 = k::load_f32(x_scales.at::<4>(input4.wrapping_add(v14)));
+            m1 = s::fma_f32x16(v113, s::splat_f32(x_scales_v115), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m1);
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

@@ -31,7 +31,8 @@ use crate::target::Target;
 #[must_use]
 pub fn outlines(target: &Target) -> Vec<Outlined> {
     let mut all = Vec::new();
-    for &codec in Codec::ALL {
+    let blocks = ActivationBlock::ALL.into_iter();
+    for (input_block, &codec) in blocks.flat_map(|b| Codec::ALL.iter().map(move |c| (b, c))) {
         let product = matmul::Matmul {
             codec,
             tiles: 2,
@@ -39,7 +40,7 @@ pub fn outlines(target: &Target) -> Vec<Outlined> {
             bias: false,
             rows: matmul::Rows::All,
             input_rows: matmul::MAX_ROW_BLOCK,
-            input_block: ActivationBlock::Of32,
+            input_block,
             output_rows: matmul::MAX_ROW_BLOCK,
             epilogue: matmul::Epilogue::Store,
             act_name: "",
