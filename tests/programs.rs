@@ -5,7 +5,7 @@ mod layout;
 #[path = "programs/operations.rs"]
 mod operations;
 
-use gem_runtime::format::{ActivationBlock, Codec, PackedSize};
+use gem_runtime::format::{ActivationFormat, Codec, PackedSize};
 use gemc::kernel::build::{FunctionBuilder, FunctionRef, KernelBuilder, Ops};
 use gemc::kernel::{
     Elem, Extent, FuncId, Kernel, KernelId, Phase, Program, ProgramShape, Space, Table, TableEntry,
@@ -137,7 +137,7 @@ fn product_kernel(dot: DotStrategy) -> Kernel {
         bias: false,
         rows: Rows::All,
         input_rows: MAX_ROWS,
-        input_block: ActivationBlock::Of32,
+        input_format: ActivationFormat::Int8,
         output_rows: MAX_ROWS,
         epilogue: Epilogue::Store,
         act_name: "",

@@ -84,7 +84,7 @@ fn main() {
     for (name, activations, outputs) in [
         ("f32, all logits", Activations::F32, OutputRows::All),
         ("f32, no logits", Activations::F32, OutputRows::None),
-        ("int8, all logits", Activations::Int8, OutputRows::All),
+        ("int8, all logits", Activations::Rounded, OutputRows::All),
     ] {
         let options = RunOptions {
             activations,

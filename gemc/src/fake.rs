@@ -47,10 +47,10 @@ pub fn quantise(
                     .into()
             }
         };
-        let block = plan.activation_block(&unit.name);
+        let format = plan.activations(&unit.name);
         for node in unit.nodes {
             reference.replace(node, weights.clone())?;
-            reference.set_activation_block(node, block)?;
+            reference.set_activations(node, format)?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gem_runtime::format::{ActivationBlock, Codec};
+use gem_runtime::format::{ActivationFormat, Codec};
 use gemc::lower::kernels::{outlines, outlines_of};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
@@ -20,11 +20,11 @@ fn checkpoints() -> Vec<PathBuf> {
     found
 }
 
-/// Wide activation blocks everywhere.
-fn wide() -> Rule {
+/// This format of activations everywhere.
+fn everywhere(format: ActivationFormat) -> Rule {
     Rule {
         units: String::new(),
-        block: ActivationBlock::Of256,
+        format,
     }
 }
 
@@ -44,10 +44,11 @@ fn every_checkpoint_lowers_and_verifies() {
         for target in Target::all() {
             for &codec in Codec::ALL {
                 let plan = BitPlan::uniform(&loaded.graph, codec);
-                let wide = plan
-                    .clone()
-                    .with_activation_blocks(&loaded.graph, &[wide()]);
-                for plan in [plan, wide.expect("all units agree")] {
+                for format in ActivationFormat::ALL {
+                    let plan = plan
+                        .clone()
+                        .with_activations(&loaded.graph, &[everywhere(format)]);
+                    let plan = plan.expect("all units agree");
                     if let Err(e) = pipeline::compile(&loaded.graph, &plan, &target) {
                         faults.push(format!("{} {} {codec:?}: {e}", dir.display(), target.name));
                     }
@@ -73,11 +74,12 @@ fn every_outline_of_the_models_has_a_copy() {
             let known = outlines(&target);
             for &codec in Codec::ALL {
                 let plan = BitPlan::uniform(&loaded.graph, codec);
-                let wide = plan
-                    .clone()
-                    .with_activation_blocks(&loaded.graph, &[wide()]);
                 let mut held = Vec::new();
-                for plan in [plan, wide.expect("all units agree")] {
+                for format in ActivationFormat::ALL {
+                    let plan = plan
+                        .clone()
+                        .with_activations(&loaded.graph, &[everywhere(format)]);
+                    let plan = plan.expect("all units agree");
                     let compiled = pipeline::compile(&loaded.graph, &plan, &target);
                     for kernel in &compiled.expect("it lowers").program.program().kernels {
                         outlines_of(kernel, &kernel.body, &mut held);

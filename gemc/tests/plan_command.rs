@@ -183,14 +183,14 @@ fn a_plan_is_written_explained_built_and_verified() {
 }
 
 #[test]
-fn activation_blocks_are_in_the_plan_and_what_runs_follows_them() {
+fn activations_are_in_the_plan_and_what_runs_follows_them() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("wide.toml");
     let arguments = [
         "--effort",
         "low",
-        "--activation-block",
-        "256",
+        "--activations",
+        "int8-256",
         "-o",
         text(&file),
     ];
@@ -199,7 +199,7 @@ fn activation_blocks_are_in_the_plan_and_what_runs_follows_them() {
     let explained = gemc(&["explain", text(&file), "down"]);
     let shown = String::from_utf8_lossy(&explained.stdout).into_owned();
     assert!(
-        shown.contains("blocks of 256") && shown.contains("int8"),
+        shown.contains("activations in int8-256") && shown.contains("rounded"),
         "{shown}"
     );
     let logits = |plan: &Path, backend: &str| {
@@ -220,7 +220,7 @@ fn activation_blocks_are_in_the_plan_and_what_runs_follows_them() {
     assert_eq!(logits(&file, "jit"), logits(&file, "interp"));
     let written = fs::read_to_string(&file).expect("read");
     let narrow = dir.path().join("narrow.toml");
-    fs::write(&narrow, written.replace("activations = 256\n", "")).expect("written");
+    fs::write(&narrow, written.replace("activations = \"int8-256\"\n", "")).expect("written");
     fs::copy(file.with_extension("codes"), narrow.with_extension("codes")).expect("copied");
     assert_ne!(
         logits(&file, "jit"),
@@ -250,9 +250,9 @@ fn activation_blocks_are_in_the_plan_and_what_runs_follows_them() {
         }
     };
     run(
-        "activations = 256",
-        "activations = 64",
-        &["64", "32, 256", "edited.toml"],
+        "activations = \"int8-256\"",
+        "activations = \"int4\"",
+        &["int4", "int8, int8-256, int16", "edited.toml"],
     );
     let name = "name = \"model.layers.0.modules.0.down_proj\"\nformat = ";
     let at = written.find(name).expect("a unit") + name.len();
@@ -260,7 +260,7 @@ fn activation_blocks_are_in_the_plan_and_what_runs_follows_them() {
         .lines()
         .nth(1)
         .expect("the line after the format");
-    assert_eq!(line, "activations = 256");
+    assert_eq!(line, "activations = \"int8-256\"");
     let unit = &written[at - name.len()..][..name.len() + 20];
     run(
         unit,
@@ -269,12 +269,12 @@ fn activation_blocks_are_in_the_plan_and_what_runs_follows_them() {
     );
 
     for (rule, code, says) in [
-        ("64", 2, "REGEX=256"),
-        ("x(=256", 1, "x("),
-        ("nothing=256", 1, "nothing"),
-        ("modules.0.down=256", 1, "same rows"),
+        ("64", 2, "REGEX="),
+        ("x(=int16", 1, "x("),
+        ("nothing=int8", 1, "nothing"),
+        ("modules.0.down=int16", 1, "same rows"),
     ] {
-        let output = plan(&["--activation-block", rule, "-o", text(&edited)]);
+        let output = plan(&["--activations", rule, "-o", text(&edited)]);
         assert_eq!(output.status.code(), Some(code), "{}", told(&output));
         assert!(told(&output).contains(says), "{}", told(&output));
     }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use gem_runtime::format::Codec;
+use gem_runtime::format::{ActivationFormat, Codec};
 use gem_runtime::{Engine, Task};
 use gem_tests::needs::repository;
 use gemc::package::{self, Runtime};
@@ -28,8 +28,8 @@ const MODELS: &[(&str, Codec)] = &[
     ("lm-some-5lora-top2-fallback-domainscar", Codec::N2),
 ];
 
-/// Checkpoint and format that also run with wide activation blocks.
-const WIDE: (&str, Codec) = ("lm-all-8mlp-top3-always-domainscar", Codec::N4);
+/// Checkpoint and format that also run with activations in other formats.
+const OTHER_ACTIVATIONS: (&str, Codec) = ("lm-all-8mlp-top3-always-domainscar", Codec::N4);
 
 /// How the driver runs a model: tokens of each call (the last number counts for all that follow), threads.
 const MODES: &[(&str, usize)] = &[("9999", 1), ("9999", 3), ("1", 1), ("7", 2)];
@@ -72,7 +72,8 @@ fn generated_crates_equal_the_interpreter_bit_for_bit() {
         if target.runs_here() {
             let of = |(model, codec): &(&str, Codec)| Case::new(model, *codec, target.clone());
             cases.extend(MODELS.iter().map(of));
-            cases.push(of(&WIDE).wide());
+            let others = [ActivationFormat::Int8Wide, ActivationFormat::Int16];
+            cases.extend(others.map(|format| of(&OTHER_ACTIVATIONS).with_activations(format)));
         } else {
             println!("SKIPPED: needs a CPU of level {}", target.level.name());
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use gem_runtime::file::Checksum;
-use gem_runtime::format::{ActivationBlock, Codec, Rounding};
+use gem_runtime::format::{ActivationFormat, Codec, Rounding};
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 use gem_tests::needs::repository;
 use gemc::backend;
@@ -46,19 +46,19 @@ impl Case {
         }
     }
 
-    /// The same with wide activation blocks.
-    pub fn wide(mut self) -> Self {
+    /// The same with activations in this format.
+    pub fn with_activations(mut self, format: ActivationFormat) -> Self {
         let everywhere = Rule {
             units: String::new(),
-            block: ActivationBlock::Of256,
+            format,
         };
         let plan = self
             .plan
-            .with_activation_blocks(&self.loaded.graph, &[everywhere]);
+            .with_activations(&self.loaded.graph, &[everywhere]);
         self.plan = plan.expect("all units agree");
         let compiled = pipeline::compile(&self.loaded.graph, &self.plan, &self.target);
         self.compiled = compiled.expect("it compiles");
-        self.name = format!("{}-wide", self.name);
+        self.name = format!("{}-{}", self.name, format.name());
         self
     }
 

@@ -65,7 +65,7 @@ fn settings(bits: f64) -> Settings {
         method: Method::Feedback,
         effort: Effort::Default,
         overrides: Vec::new(),
-        activation_blocks: Vec::new(),
+        activations: Vec::new(),
         uniform_body: false,
         without: Without::default(),
     }
@@ -174,7 +174,7 @@ fn from_fake(loaded: Loaded, plan: BitPlan, length: usize) -> f64 {
     fake::quantise(&mut faked, &plan, Rounding::Plain).expect("quantised");
     let mut expected = Executor {
         reference: &faked,
-        activations: Activations::Int8,
+        activations: Activations::Rounded,
     };
     let ids = documents(&loaded, 1, length)[0].ids.clone();
     let expected = expected.run(&ids, None).expect("run by the reference");

@@ -5,42 +5,61 @@ use super::BLOCK;
 /// Blocks with no magnitude above this are zero: its inverse times 127 would not be a finite f32.
 pub const TINY: f32 = 1e-30;
 
-/// Columns of an activation block. Wide blocks cost a product fewer conversions to float; a large value then coarsens the
-/// codes of 255 others.
+/// How the inputs of a matrix product are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ActivationBlock {
-    /// 32: those of a block of weights.
+pub enum ActivationFormat {
+    /// int8, a scale for the 32 columns of a block of weights.
     #[default]
-    Of32,
-    /// 256; the last of a row may be shorter.
-    Of256,
+    Int8,
+    /// int8, a scale for 256 columns; the last block of a row may be shorter. A product converts less to float; a large value
+    /// coarsens the codes of 255 others.
+    Int8Wide,
+    /// Two terms of [`ActivationFormat::Int8`]: the second rounds what the first has left. A product takes the time of two.
+    Int16,
 }
 
-impl ActivationBlock {
+impl ActivationFormat {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Of32, Self::Of256];
+    pub const ALL: [Self; 3] = [Self::Int8, Self::Int8Wide, Self::Int16];
 
-    /// Columns.
+    /// Name in plans and on the command line.
     #[must_use]
-    pub const fn columns(self) -> usize {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Of32 => BLOCK,
-            Self::Of256 => 8 * BLOCK,
+            Self::Int8 => "int8",
+            Self::Int8Wide => "int8-256",
+            Self::Int16 => "int16",
         }
     }
 
-    /// Blocks of weights that share its scale.
+    /// The format of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// Columns that share a scale.
+    #[must_use]
+    pub const fn columns(self) -> usize {
+        match self {
+            Self::Int8 | Self::Int16 => BLOCK,
+            Self::Int8Wide => 8 * BLOCK,
+        }
+    }
+
+    /// Blocks of weights that share a scale.
     #[must_use]
     pub const fn weight_blocks(self) -> usize {
         self.columns() / BLOCK
     }
 
-    /// The block of so many columns.
+    /// Rows of codes for a row of values.
     #[must_use]
-    pub fn of_columns(columns: usize) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|block| block.columns() == columns)
+    pub const fn terms(self) -> usize {
+        match self {
+            Self::Int8 | Self::Int8Wide => 1,
+            Self::Int16 => 2,
+        }
     }
 }
 

@@ -29,7 +29,7 @@ mod tests;
 mod tile16;
 mod uneven;
 
-pub use activation::ActivationBlock;
+pub use activation::ActivationFormat;
 pub use feedback::{Factor, FeedbackScratch, panels_len, quantise_row_with_feedback};
 pub use planes::{GROUPS, Plane, Spill};
 pub use quantise::{QuantisedRow, Rounding, quantise_row};

@@ -118,6 +118,34 @@ pub(super) static COPIES: &[Copy] = &[
         run: dot_n2_1_by256,
     },
     Copy {
+        key: 17857366966192171355u64,
+        run: dot_b8_2,
+    },
+    Copy {
+        key: 9610459925639170744u64,
+        run: dot_n4_2,
+    },
+    Copy {
+        key: 4023282820082776026u64,
+        run: dot_l4_2,
+    },
+    Copy {
+        key: 17069137224207781478u64,
+        run: dot_l6_2,
+    },
+    Copy {
+        key: 15084044263826808968u64,
+        run: dot_n5_2,
+    },
+    Copy {
+        key: 10620784337858003370u64,
+        run: dot_n3_2,
+    },
+    Copy {
+        key: 705348102486501370u64,
+        run: dot_n2_2,
+    },
+    Copy {
         key: 7532217443635326091u64,
         run: scores_16,
     },
@@ -10154,6 +10182,1360 @@ unsafe extern "C" fn dot_n2_1_by256(
             m1 = s::fma_f32x16(v113, s::splat_f32(x_scales_v115), m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_b8_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(512);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(-2139062144));
+            let v24 = s::xor_i8x64(codes_v20, v23);
+            let x_codes_v25 = k::load_i32(x_codes.at::<4>(v18));
+            let v28 = s::splat_i32(0);
+            let v29 = s::dot4_u_i8x64(
+                v28,
+                v24,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v25)),
+            );
+            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v19));
+            let v33 = s::dot4_u_i8x64(
+                v28,
+                v24,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
+            );
+            let codes_v36 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v37 = s::xor_i8x64(codes_v36, v23);
+            let x_codes_v40 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v43 = s::dot4_u_i8x64(
+                v29,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+            );
+            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v48 = s::dot4_u_i8x64(
+                v33,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+            );
+            let codes_v51 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v52 = s::xor_i8x64(codes_v51, v23);
+            let x_codes_v55 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v58 = s::dot4_u_i8x64(
+                v43,
+                v52,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
+            );
+            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v63 = s::dot4_u_i8x64(
+                v48,
+                v52,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+            );
+            let codes_v66 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v67 = s::xor_i8x64(codes_v66, v23);
+            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v73 = s::dot4_u_i8x64(
+                v58,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+            );
+            let x_codes_v75 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v78 = s::dot4_u_i8x64(
+                v63,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+            );
+            let codes_v81 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(256)));
+            let v82 = s::xor_i8x64(codes_v81, v23);
+            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v88 = s::dot4_u_i8x64(
+                v73,
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+            );
+            let x_codes_v90 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v93 = s::dot4_u_i8x64(
+                v78,
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+            );
+            let codes_v96 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(320)));
+            let v97 = s::xor_i8x64(codes_v96, v23);
+            let x_codes_v100 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v103 = s::dot4_u_i8x64(
+                v88,
+                v97,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v100)),
+            );
+            let x_codes_v105 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v108 = s::dot4_u_i8x64(
+                v93,
+                v97,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+            );
+            let codes_v111 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(384)));
+            let v112 = s::xor_i8x64(codes_v111, v23);
+            let x_codes_v115 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v118 = s::dot4_u_i8x64(
+                v103,
+                v112,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v115)),
+            );
+            let x_codes_v120 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v123 = s::dot4_u_i8x64(
+                v108,
+                v112,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v120)),
+            );
+            let codes_v126 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(448)));
+            let v127 = s::xor_i8x64(codes_v126, v23);
+            let x_codes_v130 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v133 = s::dot4_u_i8x64(
+                v118,
+                v127,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v130)),
+            );
+            let x_codes_v135 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v138 = s::dot4_u_i8x64(
+                v123,
+                v127,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v135)),
+            );
+            let scales_v140 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v141 = s::widen_u_i8x16(scales_v140);
+            let v142 = input3.wrapping_add(v12);
+            let x_sums_v143 = k::load_i32(x_sums.at::<4>(v142));
+            let v147 = s::add_i32x16(v133, s::splat_i32(x_sums_v143.wrapping_mul(-128)));
+            let v148 = s::mul_i32x16(v147, v141);
+            let v149 = s::to_float_i32x16(v148);
+            let x_scales_v150 = k::load_f32(x_scales.at::<4>(v142));
+            m0 = s::fma_f32x16(v149, s::splat_f32(x_scales_v150), m0);
+            let v154 = input5.wrapping_add(v12);
+            let x_sums_v155 = k::load_i32(x_sums.at::<4>(v154));
+            let v158 = s::add_i32x16(v138, s::splat_i32(x_sums_v155.wrapping_mul(-128)));
+            let v159 = s::mul_i32x16(v158, v141);
+            let v160 = s::to_float_i32x16(v159);
+            let x_scales_v161 = k::load_f32(x_scales.at::<4>(v154));
+            m1 = s::fma_f32x16(v160, s::splat_f32(x_scales_v161), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n4_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(256);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v24 = s::and_i8x64(codes_v20, v23);
+            let v25 = s::lanes_i8x16([
+                0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
+            ]);
+            let v26 = s::lookup_i8x64(v25, v24);
+            let x_codes_v27 = k::load_i32(x_codes.at::<4>(v18));
+            let v30 = s::splat_i32(0);
+            let v31 = s::dot4_u_i8x64(
+                v30,
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
+            );
+            let x_codes_v32 = k::load_i32(x_codes.at::<4>(v19));
+            let v35 = s::dot4_u_i8x64(
+                v30,
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v32)),
+            );
+            let v36 = s::shr_u_i8x64::<4>(codes_v20);
+            let v37 = s::lookup_i8x64(v25, v36);
+            let x_codes_v40 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v43 = s::dot4_u_i8x64(
+                v31,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+            );
+            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v48 = s::dot4_u_i8x64(
+                v35,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+            );
+            let codes_v51 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v52 = s::and_i8x64(codes_v51, v23);
+            let v53 = s::lookup_i8x64(v25, v52);
+            let x_codes_v56 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v59 = s::dot4_u_i8x64(
+                v43,
+                v53,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
+            );
+            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v64 = s::dot4_u_i8x64(
+                v48,
+                v53,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+            );
+            let v65 = s::shr_u_i8x64::<4>(codes_v51);
+            let v66 = s::lookup_i8x64(v25, v65);
+            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v72 = s::dot4_u_i8x64(
+                v59,
+                v66,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+            );
+            let x_codes_v74 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v77 = s::dot4_u_i8x64(
+                v64,
+                v66,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v74)),
+            );
+            let codes_v80 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v81 = s::and_i8x64(codes_v80, v23);
+            let v82 = s::lookup_i8x64(v25, v81);
+            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v88 = s::dot4_u_i8x64(
+                v72,
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+            );
+            let x_codes_v90 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v93 = s::dot4_u_i8x64(
+                v77,
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+            );
+            let v94 = s::shr_u_i8x64::<4>(codes_v80);
+            let v95 = s::lookup_i8x64(v25, v94);
+            let x_codes_v98 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v101 = s::dot4_u_i8x64(
+                v88,
+                v95,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v98)),
+            );
+            let x_codes_v103 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v106 = s::dot4_u_i8x64(
+                v93,
+                v95,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+            );
+            let codes_v109 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v110 = s::and_i8x64(codes_v109, v23);
+            let v111 = s::lookup_i8x64(v25, v110);
+            let x_codes_v114 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v117 = s::dot4_u_i8x64(
+                v101,
+                v111,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+            );
+            let x_codes_v119 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v122 = s::dot4_u_i8x64(
+                v106,
+                v111,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
+            );
+            let v123 = s::shr_u_i8x64::<4>(codes_v109);
+            let v124 = s::lookup_i8x64(v25, v123);
+            let x_codes_v127 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v130 = s::dot4_u_i8x64(
+                v117,
+                v124,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v127)),
+            );
+            let x_codes_v132 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v135 = s::dot4_u_i8x64(
+                v122,
+                v124,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v132)),
+            );
+            let scales_v137 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v138 = s::widen_s_i8x16(scales_v137);
+            let v140 = s::splat_i32(1);
+            let v141 = s::or_i32x16(v138, v140);
+            let v142 = s::and_i32x16(v138, v140);
+            let v145 = s::mul_i32x16(v142, s::splat_i32(2));
+            let v148 = s::sub_i32x16(v145, s::splat_i32(63));
+            let v149 = input3.wrapping_add(v12);
+            let x_sums_v150 = k::load_i32(x_sums.at::<4>(v149));
+            let v152 = s::mul_i32x16(v148, s::splat_i32(x_sums_v150));
+            let v153 = s::add_i32x16(v130, v152);
+            let v154 = s::mul_i32x16(v153, v141);
+            let v155 = s::to_float_i32x16(v154);
+            let x_scales_v156 = k::load_f32(x_scales.at::<4>(v149));
+            m0 = s::fma_f32x16(v155, s::splat_f32(x_scales_v156), m0);
+            let v160 = input5.wrapping_add(v12);
+            let x_sums_v161 = k::load_i32(x_sums.at::<4>(v160));
+            let v163 = s::mul_i32x16(v148, s::splat_i32(x_sums_v161));
+            let v164 = s::add_i32x16(v135, v163);
+            let v165 = s::mul_i32x16(v164, v141);
+            let v166 = s::to_float_i32x16(v165);
+            let x_scales_v167 = k::load_f32(x_scales.at::<4>(v160));
+            m1 = s::fma_f32x16(v166, s::splat_f32(x_scales_v167), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_l4_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(256);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v24 = s::and_i8x64(codes_v20, v23);
+            let x_codes_v25 = k::load_i32(x_codes.at::<4>(v18));
+            let v28 = s::splat_i32(0);
+            let v29 = s::dot4_u_i8x64(
+                v28,
+                v24,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v25)),
+            );
+            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v19));
+            let v33 = s::dot4_u_i8x64(
+                v28,
+                v24,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
+            );
+            let v34 = s::shr_u_i8x64::<4>(codes_v20);
+            let x_codes_v37 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v40 = s::dot4_u_i8x64(
+                v29,
+                v34,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v37)),
+            );
+            let x_codes_v42 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v45 = s::dot4_u_i8x64(
+                v33,
+                v34,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v42)),
+            );
+            let codes_v48 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v49 = s::and_i8x64(codes_v48, v23);
+            let x_codes_v52 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v55 = s::dot4_u_i8x64(
+                v40,
+                v49,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v52)),
+            );
+            let x_codes_v57 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v60 = s::dot4_u_i8x64(
+                v45,
+                v49,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v57)),
+            );
+            let v61 = s::shr_u_i8x64::<4>(codes_v48);
+            let x_codes_v64 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v67 = s::dot4_u_i8x64(
+                v55,
+                v61,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v64)),
+            );
+            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v72 = s::dot4_u_i8x64(
+                v60,
+                v61,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+            );
+            let codes_v75 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v76 = s::and_i8x64(codes_v75, v23);
+            let x_codes_v79 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v82 = s::dot4_u_i8x64(
+                v67,
+                v76,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v79)),
+            );
+            let x_codes_v84 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v87 = s::dot4_u_i8x64(
+                v72,
+                v76,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v84)),
+            );
+            let v88 = s::shr_u_i8x64::<4>(codes_v75);
+            let x_codes_v91 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v94 = s::dot4_u_i8x64(
+                v82,
+                v88,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v91)),
+            );
+            let x_codes_v96 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v99 = s::dot4_u_i8x64(
+                v87,
+                v88,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v96)),
+            );
+            let codes_v102 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v103 = s::and_i8x64(codes_v102, v23);
+            let x_codes_v106 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v109 = s::dot4_u_i8x64(
+                v94,
+                v103,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v106)),
+            );
+            let x_codes_v111 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v114 = s::dot4_u_i8x64(
+                v99,
+                v103,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+            );
+            let v115 = s::shr_u_i8x64::<4>(codes_v102);
+            let x_codes_v118 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v121 = s::dot4_u_i8x64(
+                v109,
+                v115,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
+            );
+            let x_codes_v123 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v126 = s::dot4_u_i8x64(
+                v114,
+                v115,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v123)),
+            );
+            let scales_v128 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v129 = s::widen_s_i8x16(scales_v128);
+            let v130 = input3.wrapping_add(v12);
+            let x_sums_v131 = k::load_i32(x_sums.at::<4>(v130));
+            let v135 = s::add_i32x16(v121, s::splat_i32(x_sums_v131.wrapping_mul(-8)));
+            let v136 = s::mul_i32x16(v135, v129);
+            let v137 = s::to_float_i32x16(v136);
+            let x_scales_v138 = k::load_f32(x_scales.at::<4>(v130));
+            m0 = s::fma_f32x16(v137, s::splat_f32(x_scales_v138), m0);
+            let v142 = input5.wrapping_add(v12);
+            let x_sums_v143 = k::load_i32(x_sums.at::<4>(v142));
+            let v146 = s::add_i32x16(v126, s::splat_i32(x_sums_v143.wrapping_mul(-8)));
+            let v147 = s::mul_i32x16(v146, v129);
+            let v148 = s::to_float_i32x16(v147);
+            let x_scales_v149 = k::load_f32(x_scales.at::<4>(v142));
+            m1 = s::fma_f32x16(v148, s::splat_f32(x_scales_v149), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_l6_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(384);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x3f3f_3f3f));
+            let v24 = s::and_i8x64(codes_v20, v23);
+            let x_codes_v25 = k::load_i32(x_codes.at::<4>(v18));
+            let v28 = s::splat_i32(0);
+            let v29 = s::dot4_u_i8x64(
+                v28,
+                v24,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v25)),
+            );
+            let x_codes_v30 = k::load_i32(x_codes.at::<4>(v19));
+            let v33 = s::dot4_u_i8x64(
+                v28,
+                v24,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v30)),
+            );
+            let codes_v36 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v37 = s::and_i8x64(codes_v36, v23);
+            let x_codes_v40 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v43 = s::dot4_u_i8x64(
+                v29,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+            );
+            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v48 = s::dot4_u_i8x64(
+                v33,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+            );
+            let codes_v51 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v52 = s::and_i8x64(codes_v51, v23);
+            let x_codes_v55 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v58 = s::dot4_u_i8x64(
+                v43,
+                v52,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
+            );
+            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v63 = s::dot4_u_i8x64(
+                v48,
+                v52,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+            );
+            let codes_v66 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v67 = s::and_i8x64(codes_v66, v23);
+            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v73 = s::dot4_u_i8x64(
+                v58,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+            );
+            let x_codes_v75 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v78 = s::dot4_u_i8x64(
+                v63,
+                v67,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v75)),
+            );
+            let codes_v81 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(256)));
+            let v82 = s::and_i8x64(codes_v81, v23);
+            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v88 = s::dot4_u_i8x64(
+                v73,
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+            );
+            let x_codes_v90 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v93 = s::dot4_u_i8x64(
+                v78,
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+            );
+            let codes_v96 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(320)));
+            let v97 = s::and_i8x64(codes_v96, v23);
+            let x_codes_v100 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v103 = s::dot4_u_i8x64(
+                v88,
+                v97,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v100)),
+            );
+            let x_codes_v105 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v108 = s::dot4_u_i8x64(
+                v93,
+                v97,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v105)),
+            );
+            let v109 = s::shr_u_i8x64::<6>(codes_v20);
+            let v112 = s::bits_i32x16_i8x64(s::splat_i32(0x0303_0303));
+            let v113 = s::and_i8x64(v109, v112);
+            let v114 = s::shr_u_i8x64::<4>(codes_v36);
+            let v117 = s::bits_i32x16_i8x64(s::splat_i32(0x0c0c_0c0c));
+            let v118 = s::and_i8x64(v114, v117);
+            let v119 = s::or_i8x64(v113, v118);
+            let v120 = s::shr_u_i8x64::<2>(codes_v51);
+            let v123 = s::bits_i32x16_i8x64(s::splat_i32(0x3030_3030));
+            let v124 = s::and_i8x64(v120, v123);
+            let v125 = s::or_i8x64(v119, v124);
+            let v126 = s::and_i8x64(v125, v23);
+            let x_codes_v129 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v132 = s::dot4_u_i8x64(
+                v103,
+                v126,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v129)),
+            );
+            let x_codes_v134 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v137 = s::dot4_u_i8x64(
+                v108,
+                v126,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v134)),
+            );
+            let v138 = s::shr_u_i8x64::<6>(codes_v66);
+            let v139 = s::and_i8x64(v138, v112);
+            let v140 = s::shr_u_i8x64::<4>(codes_v81);
+            let v141 = s::and_i8x64(v140, v117);
+            let v142 = s::or_i8x64(v139, v141);
+            let v143 = s::shr_u_i8x64::<2>(codes_v96);
+            let v144 = s::and_i8x64(v143, v123);
+            let v145 = s::or_i8x64(v142, v144);
+            let v146 = s::and_i8x64(v145, v23);
+            let x_codes_v149 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v152 = s::dot4_u_i8x64(
+                v132,
+                v146,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v149)),
+            );
+            let x_codes_v154 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v157 = s::dot4_u_i8x64(
+                v137,
+                v146,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v154)),
+            );
+            let scales_v159 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v160 = s::widen_s_i8x16(scales_v159);
+            let v161 = input3.wrapping_add(v12);
+            let x_sums_v162 = k::load_i32(x_sums.at::<4>(v161));
+            let v166 = s::add_i32x16(v152, s::splat_i32(x_sums_v162.wrapping_mul(-32)));
+            let v167 = s::mul_i32x16(v166, v160);
+            let v168 = s::to_float_i32x16(v167);
+            let x_scales_v169 = k::load_f32(x_scales.at::<4>(v161));
+            m0 = s::fma_f32x16(v168, s::splat_f32(x_scales_v169), m0);
+            let v173 = input5.wrapping_add(v12);
+            let x_sums_v174 = k::load_i32(x_sums.at::<4>(v173));
+            let v177 = s::add_i32x16(v157, s::splat_i32(x_sums_v174.wrapping_mul(-32)));
+            let v178 = s::mul_i32x16(v177, v160);
+            let v179 = s::to_float_i32x16(v178);
+            let x_scales_v180 = k::load_f32(x_scales.at::<4>(v173));
+            m1 = s::fma_f32x16(v179, s::splat_f32(x_scales_v180), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n5_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(320);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v22 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(256)));
+            let v25 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v26 = s::and_i8x64(codes_v22, v25);
+            let v27 = s::shr_u_i8x64::<4>(codes_v22);
+            let codes_v28 = s::load_i8x64(codes.at::<64>(v15));
+            let v29 = s::and_i8x64(codes_v28, v25);
+            let v30 = s::lanes_i8x16([
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+                0,
+                -1,
+            ]);
+            let v31 = s::lookup_i8x64(v30, v26);
+            let v32 = s::lanes_i8x16([
+                0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
+            ]);
+            let v33 = s::lanes_i8x16([
+                65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+            ]);
+            let v34 = s::lookup_i8x64(v32, v29);
+            let v35 = s::lookup_i8x64(v33, v29);
+            let v36 = s::and_i8x64(v35, v31);
+            let v37 = s::xor_i8x64(v34, v36);
+            let x_codes_v38 = k::load_i32(x_codes.at::<4>(v18));
+            let v41 = s::splat_i32(0);
+            let v42 = s::dot4_u_i8x64(
+                v41,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v38)),
+            );
+            let x_codes_v43 = k::load_i32(x_codes.at::<4>(v19));
+            let v46 = s::dot4_u_i8x64(
+                v41,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v43)),
+            );
+            let v47 = s::shr_u_i8x64::<4>(codes_v28);
+            let v48 = s::lookup_i8x64(v30, v27);
+            let v49 = s::lookup_i8x64(v32, v47);
+            let v50 = s::lookup_i8x64(v33, v47);
+            let v51 = s::and_i8x64(v50, v48);
+            let v52 = s::xor_i8x64(v49, v51);
+            let x_codes_v55 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v58 = s::dot4_u_i8x64(
+                v42,
+                v52,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v55)),
+            );
+            let x_codes_v60 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v63 = s::dot4_u_i8x64(
+                v46,
+                v52,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v60)),
+            );
+            let codes_v66 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v67 = s::and_i8x64(codes_v66, v25);
+            let v68 = s::lanes_i8x16([
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+                0,
+                0,
+                -1,
+                -1,
+            ]);
+            let v69 = s::lookup_i8x64(v68, v26);
+            let v70 = s::lookup_i8x64(v32, v67);
+            let v71 = s::lookup_i8x64(v33, v67);
+            let v72 = s::and_i8x64(v71, v69);
+            let v73 = s::xor_i8x64(v70, v72);
+            let x_codes_v76 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v79 = s::dot4_u_i8x64(
+                v58,
+                v73,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v76)),
+            );
+            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v84 = s::dot4_u_i8x64(
+                v63,
+                v73,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+            );
+            let v85 = s::shr_u_i8x64::<4>(codes_v66);
+            let v86 = s::lookup_i8x64(v68, v27);
+            let v87 = s::lookup_i8x64(v32, v85);
+            let v88 = s::lookup_i8x64(v33, v85);
+            let v89 = s::and_i8x64(v88, v86);
+            let v90 = s::xor_i8x64(v87, v89);
+            let x_codes_v93 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v96 = s::dot4_u_i8x64(
+                v79,
+                v90,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
+            );
+            let x_codes_v98 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v101 = s::dot4_u_i8x64(
+                v84,
+                v90,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v98)),
+            );
+            let codes_v104 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v105 = s::and_i8x64(codes_v104, v25);
+            let v106 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v107 = s::lookup_i8x64(v106, v26);
+            let v108 = s::lookup_i8x64(v32, v105);
+            let v109 = s::lookup_i8x64(v33, v105);
+            let v110 = s::and_i8x64(v109, v107);
+            let v111 = s::xor_i8x64(v108, v110);
+            let x_codes_v114 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v117 = s::dot4_u_i8x64(
+                v96,
+                v111,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v114)),
+            );
+            let x_codes_v119 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v122 = s::dot4_u_i8x64(
+                v101,
+                v111,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v119)),
+            );
+            let v123 = s::shr_u_i8x64::<4>(codes_v104);
+            let v124 = s::lookup_i8x64(v106, v27);
+            let v125 = s::lookup_i8x64(v32, v123);
+            let v126 = s::lookup_i8x64(v33, v123);
+            let v127 = s::and_i8x64(v126, v124);
+            let v128 = s::xor_i8x64(v125, v127);
+            let x_codes_v131 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v134 = s::dot4_u_i8x64(
+                v117,
+                v128,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v131)),
+            );
+            let x_codes_v136 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v139 = s::dot4_u_i8x64(
+                v122,
+                v128,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v136)),
+            );
+            let codes_v142 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(192)));
+            let v143 = s::and_i8x64(codes_v142, v25);
+            let v144 = s::lanes_i8x16([
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+                -1,
+            ]);
+            let v145 = s::lookup_i8x64(v144, v26);
+            let v146 = s::lookup_i8x64(v32, v143);
+            let v147 = s::lookup_i8x64(v33, v143);
+            let v148 = s::and_i8x64(v147, v145);
+            let v149 = s::xor_i8x64(v146, v148);
+            let x_codes_v152 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v155 = s::dot4_u_i8x64(
+                v134,
+                v149,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v152)),
+            );
+            let x_codes_v157 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v160 = s::dot4_u_i8x64(
+                v139,
+                v149,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v157)),
+            );
+            let v161 = s::shr_u_i8x64::<4>(codes_v142);
+            let v162 = s::lookup_i8x64(v144, v27);
+            let v163 = s::lookup_i8x64(v32, v161);
+            let v164 = s::lookup_i8x64(v33, v161);
+            let v165 = s::and_i8x64(v164, v162);
+            let v166 = s::xor_i8x64(v163, v165);
+            let x_codes_v169 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v172 = s::dot4_u_i8x64(
+                v155,
+                v166,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v169)),
+            );
+            let x_codes_v174 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v177 = s::dot4_u_i8x64(
+                v160,
+                v166,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v174)),
+            );
+            let scales_v179 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v180 = s::widen_s_i8x16(scales_v179);
+            let v182 = s::splat_i32(1);
+            let v183 = s::or_i32x16(v180, v182);
+            let v184 = s::and_i32x16(v180, v182);
+            let v185 = s::mul_i32x16(v184, v182);
+            let v188 = s::sub_i32x16(v185, s::splat_i32(65));
+            let v189 = input3.wrapping_add(v12);
+            let x_sums_v190 = k::load_i32(x_sums.at::<4>(v189));
+            let v192 = s::mul_i32x16(v188, s::splat_i32(x_sums_v190));
+            let v193 = s::add_i32x16(v172, v192);
+            let v194 = s::mul_i32x16(v193, v183);
+            let v195 = s::to_float_i32x16(v194);
+            let x_scales_v196 = k::load_f32(x_scales.at::<4>(v189));
+            m0 = s::fma_f32x16(v195, s::splat_f32(x_scales_v196), m0);
+            let v200 = input5.wrapping_add(v12);
+            let x_sums_v201 = k::load_i32(x_sums.at::<4>(v200));
+            let v203 = s::mul_i32x16(v188, s::splat_i32(x_sums_v201));
+            let v204 = s::add_i32x16(v177, v203);
+            let v205 = s::mul_i32x16(v204, v183);
+            let v206 = s::to_float_i32x16(v205);
+            let x_scales_v207 = k::load_f32(x_scales.at::<4>(v200));
+            m1 = s::fma_f32x16(v206, s::splat_f32(x_scales_v207), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n3_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(192);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v24 = s::and_i8x64(codes_v20, v23);
+            let v25 = s::lanes_i8x16([
+                0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
+            ]);
+            let v26 = s::lookup_i8x64(v25, v24);
+            let x_codes_v27 = k::load_i32(x_codes.at::<4>(v18));
+            let v30 = s::splat_i32(0);
+            let v31 = s::dot4_u_i8x64(
+                v30,
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
+            );
+            let x_codes_v32 = k::load_i32(x_codes.at::<4>(v19));
+            let v35 = s::dot4_u_i8x64(
+                v30,
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v32)),
+            );
+            let v36 = s::shr_u_i8x64::<4>(codes_v20);
+            let v37 = s::lookup_i8x64(v25, v36);
+            let x_codes_v40 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v43 = s::dot4_u_i8x64(
+                v31,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+            );
+            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v48 = s::dot4_u_i8x64(
+                v35,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+            );
+            let codes_v51 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v52 = s::and_i8x64(codes_v51, v23);
+            let v53 = s::lookup_i8x64(v25, v52);
+            let x_codes_v56 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v59 = s::dot4_u_i8x64(
+                v43,
+                v53,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v56)),
+            );
+            let x_codes_v61 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v64 = s::dot4_u_i8x64(
+                v48,
+                v53,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v61)),
+            );
+            let v65 = s::shr_u_i8x64::<4>(codes_v51);
+            let v66 = s::lookup_i8x64(v25, v65);
+            let x_codes_v69 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v72 = s::dot4_u_i8x64(
+                v59,
+                v66,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v69)),
+            );
+            let x_codes_v74 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v77 = s::dot4_u_i8x64(
+                v64,
+                v66,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v74)),
+            );
+            let codes_v80 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(128)));
+            let v81 = s::and_i8x64(codes_v80, v23);
+            let v82 = s::lookup_i8x64(v25, v81);
+            let x_codes_v85 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v88 = s::dot4_u_i8x64(
+                v72,
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v85)),
+            );
+            let x_codes_v90 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v93 = s::dot4_u_i8x64(
+                v77,
+                v82,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v90)),
+            );
+            let v94 = s::shr_u_i8x64::<4>(codes_v80);
+            let v95 = s::lookup_i8x64(v25, v94);
+            let x_codes_v98 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v101 = s::dot4_u_i8x64(
+                v88,
+                v95,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v98)),
+            );
+            let x_codes_v103 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v106 = s::dot4_u_i8x64(
+                v93,
+                v95,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v103)),
+            );
+            let v107 = s::shr_u_i8x64::<3>(codes_v20);
+            let v111 = s::and_i8x64(
+                v107,
+                s::bits_i32x16_i8x64(s::splat_i32(0x1111_1111)),
+            );
+            let v112 = s::shr_u_i8x64::<2>(codes_v51);
+            let v116 = s::and_i8x64(
+                v112,
+                s::bits_i32x16_i8x64(s::splat_i32(0x2222_2222)),
+            );
+            let v117 = s::or_i8x64(v111, v116);
+            let v118 = s::shr_u_i8x64::<1>(codes_v80);
+            let v122 = s::and_i8x64(
+                v118,
+                s::bits_i32x16_i8x64(s::splat_i32(0x4444_4444)),
+            );
+            let v123 = s::or_i8x64(v117, v122);
+            let v124 = s::and_i8x64(v123, v23);
+            let v125 = s::lookup_i8x64(v25, v124);
+            let x_codes_v128 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v131 = s::dot4_u_i8x64(
+                v101,
+                v125,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v128)),
+            );
+            let x_codes_v133 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v136 = s::dot4_u_i8x64(
+                v106,
+                v125,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v133)),
+            );
+            let v137 = s::shr_u_i8x64::<4>(v123);
+            let v138 = s::lookup_i8x64(v25, v137);
+            let x_codes_v141 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v144 = s::dot4_u_i8x64(
+                v131,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v141)),
+            );
+            let x_codes_v146 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v149 = s::dot4_u_i8x64(
+                v136,
+                v138,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v146)),
+            );
+            let scales_v151 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v152 = s::widen_s_i8x16(scales_v151);
+            let v154 = s::splat_i32(1);
+            let v155 = s::or_i32x16(v152, v154);
+            let v156 = s::and_i32x16(v152, v154);
+            let v159 = s::mul_i32x16(v156, s::splat_i32(3));
+            let v162 = s::sub_i32x16(v159, s::splat_i32(37));
+            let v163 = input3.wrapping_add(v12);
+            let x_sums_v164 = k::load_i32(x_sums.at::<4>(v163));
+            let v166 = s::mul_i32x16(v162, s::splat_i32(x_sums_v164));
+            let v167 = s::add_i32x16(v144, v166);
+            let v168 = s::mul_i32x16(v167, v155);
+            let v169 = s::to_float_i32x16(v168);
+            let x_scales_v170 = k::load_f32(x_scales.at::<4>(v163));
+            m0 = s::fma_f32x16(v169, s::splat_f32(x_scales_v170), m0);
+            let v174 = input5.wrapping_add(v12);
+            let x_sums_v175 = k::load_i32(x_sums.at::<4>(v174));
+            let v177 = s::mul_i32x16(v162, s::splat_i32(x_sums_v175));
+            let v178 = s::add_i32x16(v149, v177);
+            let v179 = s::mul_i32x16(v178, v155);
+            let v180 = s::to_float_i32x16(v179);
+            let x_scales_v181 = k::load_f32(x_scales.at::<4>(v174));
+            m1 = s::fma_f32x16(v180, s::splat_f32(x_scales_v181), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn dot_n2_2(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let codes = k::Region::<i8>::endless(*regions.add(0));
+        let x_codes = k::Region::<i8>::endless(*regions.add(1));
+        let scales = k::Region::<i8>::endless(*regions.add(2));
+        let x_sums = k::Region::<i32>::endless(*regions.add(3));
+        let x_scales = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input2 = *inputs.add(2);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v8 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v10;
+        for v12 in 0..input0 {
+            let v13 = input1.wrapping_add(v12);
+            let v15 = v13.wrapping_mul(128);
+            let v17 = v12.wrapping_mul(32);
+            let v18 = input2.wrapping_add(v17);
+            let v19 = input4.wrapping_add(v17);
+            let codes_v20 = s::load_i8x64(codes.at::<64>(v15));
+            let v23 = s::bits_i32x16_i8x64(s::splat_i32(0x0f0f_0f0f));
+            let v24 = s::and_i8x64(codes_v20, v23);
+            let v25 = s::lanes_i8x16([
+                0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
+            ]);
+            let v26 = s::lookup_i8x64(v25, v24);
+            let x_codes_v27 = k::load_i32(x_codes.at::<4>(v18));
+            let v30 = s::splat_i32(0);
+            let v31 = s::dot4_u_i8x64(
+                v30,
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v27)),
+            );
+            let x_codes_v32 = k::load_i32(x_codes.at::<4>(v19));
+            let v35 = s::dot4_u_i8x64(
+                v30,
+                v26,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v32)),
+            );
+            let v36 = s::lanes_i8x16([
+                0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
+            ]);
+            let v37 = s::lookup_i8x64(v36, v24);
+            let x_codes_v40 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(8)));
+            let v43 = s::dot4_u_i8x64(
+                v31,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v40)),
+            );
+            let x_codes_v45 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(8)));
+            let v48 = s::dot4_u_i8x64(
+                v35,
+                v37,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v45)),
+            );
+            let v49 = s::shr_u_i8x64::<4>(codes_v20);
+            let v50 = s::lookup_i8x64(v25, v49);
+            let x_codes_v53 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(16)));
+            let v56 = s::dot4_u_i8x64(
+                v43,
+                v50,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v53)),
+            );
+            let x_codes_v58 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(16)));
+            let v61 = s::dot4_u_i8x64(
+                v48,
+                v50,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v58)),
+            );
+            let v62 = s::lookup_i8x64(v36, v49);
+            let x_codes_v65 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(24)));
+            let v68 = s::dot4_u_i8x64(
+                v56,
+                v62,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v65)),
+            );
+            let x_codes_v70 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(24)));
+            let v73 = s::dot4_u_i8x64(
+                v61,
+                v62,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v70)),
+            );
+            let codes_v76 = s::load_i8x64(codes.at::<64>(v15.wrapping_add(64)));
+            let v77 = s::and_i8x64(codes_v76, v23);
+            let v78 = s::lookup_i8x64(v25, v77);
+            let x_codes_v81 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(4)));
+            let v84 = s::dot4_u_i8x64(
+                v68,
+                v78,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v81)),
+            );
+            let x_codes_v86 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(4)));
+            let v89 = s::dot4_u_i8x64(
+                v73,
+                v78,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v86)),
+            );
+            let v90 = s::lookup_i8x64(v36, v77);
+            let x_codes_v93 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(12)));
+            let v96 = s::dot4_u_i8x64(
+                v84,
+                v90,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v93)),
+            );
+            let x_codes_v98 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(12)));
+            let v101 = s::dot4_u_i8x64(
+                v89,
+                v90,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v98)),
+            );
+            let v102 = s::shr_u_i8x64::<4>(codes_v76);
+            let v103 = s::lookup_i8x64(v25, v102);
+            let x_codes_v106 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(20)));
+            let v109 = s::dot4_u_i8x64(
+                v96,
+                v103,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v106)),
+            );
+            let x_codes_v111 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(20)));
+            let v114 = s::dot4_u_i8x64(
+                v101,
+                v103,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v111)),
+            );
+            let v115 = s::lookup_i8x64(v36, v102);
+            let x_codes_v118 = k::load_i32(x_codes.at::<4>(v18.wrapping_add(28)));
+            let v121 = s::dot4_u_i8x64(
+                v109,
+                v115,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v118)),
+            );
+            let x_codes_v123 = k::load_i32(x_codes.at::<4>(v19.wrapping_add(28)));
+            let v126 = s::dot4_u_i8x64(
+                v114,
+                v115,
+                s::bits_i32x16_i8x64(s::splat_i32(x_codes_v123)),
+            );
+            let scales_v128 = s::load_i8x16(scales.at::<16>(v13.wrapping_mul(16)));
+            let v129 = s::widen_s_i8x16(scales_v128);
+            let v131 = s::splat_i32(1);
+            let v132 = s::or_i32x16(v129, v131);
+            let v133 = s::and_i32x16(v129, v131);
+            let v136 = s::mul_i32x16(v133, s::splat_i32(3));
+            let v139 = s::sub_i32x16(v136, s::splat_i32(21));
+            let v140 = input3.wrapping_add(v12);
+            let x_sums_v141 = k::load_i32(x_sums.at::<4>(v140));
+            let v143 = s::mul_i32x16(v139, s::splat_i32(x_sums_v141));
+            let v144 = s::add_i32x16(v121, v143);
+            let v145 = s::mul_i32x16(v144, v132);
+            let v146 = s::to_float_i32x16(v145);
+            let x_scales_v147 = k::load_f32(x_scales.at::<4>(v140));
+            m0 = s::fma_f32x16(v146, s::splat_f32(x_scales_v147), m0);
+            let v151 = input5.wrapping_add(v12);
+            let x_sums_v152 = k::load_i32(x_sums.at::<4>(v151));
+            let v154 = s::mul_i32x16(v139, s::splat_i32(x_sums_v152));
+            let v155 = s::add_i32x16(v126, v154);
+            let v156 = s::mul_i32x16(v155, v132);
+            let v157 = s::to_float_i32x16(v156);
+            let x_scales_v158 = k::load_f32(x_scales.at::<4>(v151));
+            m1 = s::fma_f32x16(v157, s::splat_f32(x_scales_v158), m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

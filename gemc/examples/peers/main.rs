@@ -155,7 +155,7 @@ impl Bench {
             method: Method::Feedback,
             effort: Effort::Default,
             overrides: if whole { Vec::new() } else { overrides },
-            activation_blocks: Vec::new(),
+            activations: Vec::new(),
             uniform_body: false,
             without: Without::default(),
         };

@@ -106,7 +106,13 @@ impl Bench {
         domains.sort();
         domains.dedup();
         let mut bench = Self {
-            judge: Judge::new(&reference, &evaluation, Activations::Int8, MEMORY, &Silent)?,
+            judge: Judge::new(
+                &reference,
+                &evaluation,
+                Activations::Rounded,
+                MEMORY,
+                &Silent,
+            )?,
             reading: Reading::measure(&reference, &units, &fit, &search)?,
             texts: divided,
             floor: Judged::default(),
@@ -181,7 +187,7 @@ impl Bench {
             method: Method::Feedback,
             effort,
             overrides: overrides.to_vec(),
-            activation_blocks: Vec::new(),
+            activations: Vec::new(),
             uniform_body: false,
             without,
         };

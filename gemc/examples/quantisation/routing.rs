@@ -89,7 +89,7 @@ fn compare(bench: &Bench, model: &Reference) -> Result<(BTreeMap<Site, f64>, Cou
             model.run(&batch, &options).map(|run| run.routing)
         };
         let expected = run(&bench.reference, Activations::F32)?;
-        let found = run(model, Activations::Int8)?;
+        let found = run(model, Activations::Rounded)?;
         let domains: Vec<usize> = group
             .iter()
             .flat_map(|s| {

@@ -29,7 +29,7 @@ struct Explained {
     unit_bytes: u64,
     predicted_kl: f64,
     measured_kl: Option<f64>,
-    measured_kl_int8: Option<f64>,
+    measured_kl_rounded: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_ms: Option<f64>,
     units: Vec<PlanUnit>,
@@ -45,8 +45,8 @@ impl fmt::Display for Explained {
         if let Some(kl) = self.measured_kl {
             write!(f, ", measured {kl:.6}")?;
         }
-        match self.measured_kl_int8 {
-            Some(kl) => writeln!(f, ", with int8 activations {kl:.6}")?,
+        match self.measured_kl_rounded {
+            Some(kl) => writeln!(f, ", with rounded activations {kl:.6}")?,
             None => writeln!(f)?,
         }
         if let Some(ms) = self.predicted_ms {
@@ -63,13 +63,13 @@ impl fmt::Display for Explained {
                 reason,
                 ..
             } = unit;
-            let wide = match *activations {
-                32 => String::new(),
-                columns => format!("; activations in blocks of {columns}"),
+            let inputs = match activations {
+                None => String::new(),
+                Some(format) => format!("; activations in {format}"),
             };
             writeln!(
                 f,
-                "{name:width$}  {format:3} {bytes:>10} bytes  {predicted_kl:.1e} nats  {reason}{wide}"
+                "{name:width$}  {format:3} {bytes:>10} bytes  {predicted_kl:.1e} nats  {reason}{inputs}"
             )?;
         }
         Ok(())
@@ -98,7 +98,7 @@ impl Run for Explain {
             unit_bytes: plan.unit_bytes,
             predicted_kl: plan.predicted_kl,
             measured_kl: plan.measured_kl,
-            measured_kl_int8: plan.measured_kl_int8,
+            measured_kl_rounded: plan.measured_kl_rounded,
             predicted_ms: plan.predicted_ms,
             units,
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use gem_runtime::format::ActivationBlock;
+use gem_runtime::format::ActivationFormat;
 use serde::Serialize;
 
 use super::choices::Device;
@@ -58,10 +58,10 @@ pub struct Plan {
     /// Give units whose name matches a regular expression this format; may be repeated, the last counts
     #[arg(long = "override", value_name = "REGEX=FORMAT", value_parser = exception)]
     overrides: Vec<Override>,
-    /// Columns of an activation block, 32 or 256, of units whose name matches a regular expression, or of all; may be repeated,
-    /// the last counts. Wide blocks are quicker where converting integers is dear, and coarser
-    #[arg(long = "activation-block", value_name = "[REGEX=]N", value_parser = activation_rule)]
-    activation_blocks: Vec<Rule>,
+    /// How the inputs of units are rounded: int8, int8-256 (one scale for 256 columns; quicker where conversions are dear, and
+    /// coarser) or int16, for units whose name matches a regular expression, or for all; may be repeated, the last counts
+    #[arg(long, value_name = "[REGEX=]FORMAT", value_parser = activation_rule)]
+    activations: Vec<Rule>,
     /// No allocation: one format, or two adjacent ones by layer, for all units without an override
     #[arg(long)]
     uniform_body: bool,
@@ -129,13 +129,14 @@ fn exception(text: &str) -> Result<Override, String> {
     Ok(entry)
 }
 
-/// REGEX=N, or N alone for all units.
+/// REGEX=FORMAT, or FORMAT alone for all units.
 fn activation_rule(text: &str) -> Result<Rule, &'static str> {
-    let (units, columns) = text.rsplit_once('=').unwrap_or(("", text));
-    let block = columns.parse().ok().and_then(ActivationBlock::of_columns);
+    let (units, format) = text.rsplit_once('=').unwrap_or(("", text));
+    let format = ActivationFormat::from_name(format);
     Ok(Rule {
         units: units.to_owned(),
-        block: block.ok_or("allowed: 32, 256, REGEX=32, REGEX=256")?,
+        format: format
+            .ok_or("allowed: int8, int8-256 or int16, with or without REGEX= before it")?,
     })
 }
 
@@ -147,7 +148,7 @@ struct Planned {
     unit_bytes: u64,
     predicted_kl: f64,
     measured_kl: Option<f64>,
-    measured_kl_int8: Option<f64>,
+    measured_kl_rounded: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_ms: Option<f64>,
     formats: Vec<(&'static str, u64)>,
@@ -171,8 +172,8 @@ impl fmt::Display for Planned {
         }
         if let Some(kl) = self.measured_kl {
             write!(f, "  KL {kl:.6} on texts set aside, routing forced")?;
-            match self.measured_kl_int8 {
-                Some(kl) => writeln!(f, "; {kl:.6} with int8 activations")?,
+            match self.measured_kl_rounded {
+                Some(kl) => writeln!(f, "; {kl:.6} with rounded activations")?,
                 None => writeln!(f)?,
             }
         }
@@ -220,7 +221,7 @@ impl Run for Plan {
             unit_bytes: made.file.unit_bytes,
             predicted_kl: made.file.predicted_kl,
             measured_kl: made.file.measured_kl,
-            measured_kl_int8: made.file.measured_kl_int8,
+            measured_kl_rounded: made.file.measured_kl_rounded,
             predicted_ms: made.file.predicted_ms,
             formats: planner::shares(&made.file),
             domains: made.domains,
@@ -255,7 +256,7 @@ impl Plan {
                 EffortName::High => Effort::High,
             },
             overrides: self.overrides.clone(),
-            activation_blocks: self.activation_blocks.clone(),
+            activations: self.activations.clone(),
             uniform_body: self.uniform_body,
             without: Without::default(),
         })

@@ -90,7 +90,7 @@ enum Precision {
 impl From<Precision> for Activations {
     fn from(precision: Precision) -> Self {
         match precision {
-            Precision::Int8 => Self::Int8,
+            Precision::Int8 => Self::Rounded,
             Precision::F32 => Self::F32,
         }
     }
@@ -131,7 +131,7 @@ impl Run for Verify {
         }
         let (expected, precision) = match self.against {
             Against::Reference => (&original, Activations::F32),
-            Against::Fake => (&faked, Activations::Int8),
+            Against::Fake => (&faked, Activations::Rounded),
         };
         let setup = Setup {
             threads: self.threads,

@@ -4,7 +4,7 @@ use std::ptr;
 use std::time::Instant;
 
 use gem_runtime::abi::{Ctx, Part, Program as _, Row};
-use gem_runtime::format::{ALIGN, ActivationBlock, BLOCK, Codec, PackedSize};
+use gem_runtime::format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize};
 use gem_runtime::memory::Buffer;
 use gem_runtime::protocol::{ProbeRequest, probe};
 
@@ -90,7 +90,7 @@ fn product(codec: Codec, target: &Target, rows: u32) -> Result<f64, MeasureError
         bias: false,
         rows: Rows::All,
         input_rows: count,
-        input_block: ActivationBlock::Of32,
+        input_format: ActivationFormat::Int8,
         output_rows: count,
         epilogue: Epilogue::Store,
         act_name: "",

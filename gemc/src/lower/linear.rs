@@ -1,6 +1,6 @@
 //! Linear maps: which epilogue their consumers allow, and the phase.
 
-use gem_runtime::format::ActivationBlock;
+use gem_runtime::format::ActivationFormat;
 
 use super::kernels::matmul::{Epilogue, Matmul, Rows};
 use super::phases::{Arg, UnitCount};
@@ -119,7 +119,7 @@ impl Lowering<'_> {
             &matrix,
             parts,
             rows,
-            (result_rows, input.block),
+            (result_rows, input.format),
             result_rows,
             fusion,
         );
@@ -127,8 +127,8 @@ impl Lowering<'_> {
         args.extend(list);
         match fusion {
             Fusion::Quantise { wire, .. } => {
-                let block = self.activation_block(wire);
-                let output = self.quantised_rows(result_rows, spec.output_width(), block);
+                let format = self.activations(wire);
+                let output = self.quantised_rows(result_rows, spec.output_width(), format);
                 args.extend(output.args());
                 self.quantised.insert(wire, output);
                 self.done.insert(wire);
@@ -178,7 +178,7 @@ impl Lowering<'_> {
         matrix: &Matrix,
         parts: &[LinearPart],
         rows: Rows,
-        (input_rows, input_block): (usize, ActivationBlock),
+        (input_rows, input_format): (usize, ActivationFormat),
         output_rows: usize,
         fusion: Fusion,
     ) -> Matmul {
@@ -191,7 +191,7 @@ impl Lowering<'_> {
                     Epilogue::Quantise {
                         act: function,
                         gated,
-                        block: self.activation_block(wire),
+                        format: self.activations(wire),
                     },
                     act.map_or("", act_prefix),
                 )
@@ -204,7 +204,7 @@ impl Lowering<'_> {
             bias: parts.iter().any(|p| p.bias.is_some()),
             rows,
             input_rows,
-            input_block,
+            input_format,
             output_rows,
             epilogue,
             act_name,

@@ -15,7 +15,7 @@ mod routing;
 use std::collections::{HashMap, HashSet};
 
 use arena::Buffer;
-use gem_runtime::format::{ActivationBlock, BLOCK};
+use gem_runtime::format::{ActivationFormat, BLOCK};
 use kernels::attention::Attention;
 use kernels::embed::Embed;
 use kernels::norm::Norm;
@@ -70,7 +70,7 @@ struct QuantisedRows {
     codes: Buffer,
     scales: Buffer,
     sums: Buffer,
-    block: ActivationBlock,
+    format: ActivationFormat,
 }
 
 impl QuantisedRows {
@@ -192,26 +192,32 @@ impl<'a> Lowering<'a> {
         &mut self,
         rows: usize,
         cols: usize,
-        block: ActivationBlock,
+        format: ActivationFormat,
     ) -> QuantisedRows {
-        let scales = quantise::scales_per_row(cols, block);
+        let (rows, scales) = (
+            rows * format.terms(),
+            quantise::scales_per_row(cols, format),
+        );
         QuantisedRows {
             codes: self.phases.arena.buffer(rows * cols),
             scales: self.phases.arena.buffer(4 * rows * scales),
             sums: self.phases.arena.buffer(4 * rows * (cols / BLOCK)),
-            block,
+            format,
         }
     }
 
     /// How a wire is quantised for the linear maps that read it; the plan has them agree.
-    fn activation_block(&self, wire: NodeId) -> ActivationBlock {
+    fn activations(&self, wire: NodeId) -> ActivationFormat {
         let readers = self.graph.consumers(wire).into_iter();
-        let mut blocks = readers
+        let mut formats = readers
             .filter_map(|reader| self.unit_names.get(&reader))
-            .map(|unit| self.plan.activation_block(unit));
-        let block = blocks.next().unwrap_or_default();
-        debug_assert!(blocks.all(|other| other == block), "see BitPlan::check");
-        block
+            .map(|unit| self.plan.activations(unit));
+        let format = formats.next().unwrap_or_default();
+        debug_assert!(
+            formats.all(|other| other == format),
+            "see plan::activations"
+        );
+        format
     }
 
     /// The quantised form of a wire, by a phase of its own where no kernel wrote it along the way.
@@ -220,13 +226,13 @@ impl<'a> Lowering<'a> {
             return rows;
         }
         let input = self.values[&id];
-        let block = self.activation_block(id);
-        let output = self.quantised_rows(self.max_rows, input.stride, block);
+        let format = self.activations(id);
+        let output = self.quantised_rows(self.max_rows, input.stride, format);
         let max_rows = self.max_rows;
-        let name = quantise::rows_name(input.stride, block);
+        let name = quantise::rows_name(input.stride, format);
         let kernel = self
             .phases
-            .kernel(&name, |_| quantise::rows(max_rows, input.stride, block));
+            .kernel(&name, |_| quantise::rows(max_rows, input.stride, format));
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());
         let doc = format!("int8 of {}", self.graph.node(id).origin);
@@ -319,7 +325,7 @@ impl<'a> Lowering<'a> {
             quantised: consumers
                 .iter()
                 .any(is_linear)
-                .then(|| self.activation_block(id)),
+                .then(|| self.activations(id)),
             bias: bias.is_some(),
         };
         let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
@@ -331,8 +337,8 @@ impl<'a> Lowering<'a> {
             args.push(Arg::of(output.buffer));
             self.values.insert(id, output);
         }
-        if let Some(block) = spec.quantised {
-            let output = self.quantised_rows(self.max_rows, spec.stride(), block);
+        if let Some(format) = spec.quantised {
+            let output = self.quantised_rows(self.max_rows, spec.stride(), format);
             args.extend(output.args());
             self.quantised.insert(id, output);
         }
@@ -489,12 +495,12 @@ impl<'a> Lowering<'a> {
     fn select(&mut self, id: NodeId, node: &Node) {
         let input = self.values[&node.inputs[0]];
         self.phases.begin_head();
-        let block = self.activation_block(id);
-        let output = self.quantised_rows(self.max_outputs, input.stride, block);
+        let format = self.activations(id);
+        let output = self.quantised_rows(self.max_outputs, input.stride, format);
         let (max_rows, max_outputs) = (self.max_rows, self.max_outputs);
-        let name = quantise::selected_name(input.stride, block);
+        let name = quantise::selected_name(input.stride, format);
         let kernel = self.phases.kernel(&name, |_| {
-            quantise::selected(max_rows, max_outputs, input.stride, block)
+            quantise::selected(max_rows, max_outputs, input.stride, format)
         });
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());

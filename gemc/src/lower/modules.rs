@@ -73,7 +73,7 @@ impl Lowering<'_> {
         let width = self.stage_width(nodes[0]);
         let next = match self.fusion(nodes[0]) {
             Fusion::Quantise { wire, .. } => {
-                Some(self.quantised_rows(slots, width, self.activation_block(wire)))
+                Some(self.quantised_rows(slots, width, self.activations(wire)))
             }
             _ => None,
         };
@@ -90,7 +90,7 @@ impl Lowering<'_> {
             let parts = self.parts(id).to_vec();
             let matrix = self.place(id, Self::part_tensors(&parts));
             let fusion = self.fusion(id);
-            let input_as = (input_rows, input.block);
+            let input_as = (input_rows, input.format);
             let spec = self.matmul(&matrix, &parts, rows, input_as, slots, fusion);
             let mut args = self.inputs(&matrix, &parts, input);
             args.push(Arg::Arena(routed.lists, (4 * module * stride) as u32));

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gem_runtime::format::{ActivationBlock, Codec};
+use gem_runtime::format::{ActivationFormat, Codec};
 use gem_runtime::hex;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::activations::{self, Blocks};
+use super::activations::{self, Formats};
 use super::codes::{Codes, CodesError, Digest};
 use super::{BitPlan, units};
 use crate::graph::{Graph, Typed};
@@ -82,9 +82,9 @@ pub struct PlanFile {
     /// The same, measured on the texts set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_kl: Option<f64>,
-    /// The same with int8 activations in the plan's blocks.
+    /// The same with activations rounded as planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub measured_kl_int8: Option<f64>,
+    pub measured_kl_rounded: Option<f64>,
     /// Exceptions, applied in order on top of the units: their codes are rounded when the model is built.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Override>,
@@ -111,9 +111,9 @@ pub struct PlanUnit {
     pub name: String,
     /// Name of the format.
     pub format: String,
-    /// Columns of its input that share a scale, 32 or 256.
-    #[serde(default = "narrow", skip_serializing_if = "is_narrow")]
-    pub activations: usize,
+    /// Name of the format of its inputs, where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activations: Option<String>,
     /// What kernels read of it.
     pub bytes: u64,
     /// KL it is predicted to add, nats per token.
@@ -122,16 +122,6 @@ pub struct PlanUnit {
     pub reason: String,
     /// `FORMAT:SHA-256` of its planes in `plan.codes`; they are used as long as the unit's format is that one.
     pub codes: String,
-}
-
-/// Activation blocks of units of which nothing is said.
-const fn narrow() -> usize {
-    ActivationBlock::Of32.columns()
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
-const fn is_narrow(columns: &usize) -> bool {
-    *columns == narrow()
 }
 
 impl PlanFile {
@@ -197,7 +187,7 @@ impl PlanFile {
             what,
         };
         let (formats, codes) = self.assigned(graph).map_err(form)?;
-        let activations = self.activations(graph).map_err(form)?;
+        let activations = self.activations(graph, &formats).map_err(form)?;
         let file = codes_path(path);
         let store = match codes.is_empty() {
             true => None,
@@ -221,25 +211,26 @@ impl PlanFile {
         Ok(plan)
     }
 
-    /// Activation blocks other than the usual ones.
-    fn activations(&self, graph: &Graph<Typed>) -> Result<Blocks, String> {
-        let groups = activations::readers(graph);
-        let mut blocks = Blocks::new();
-        for unit in self.units.iter().filter(|u| u.activations != narrow()) {
-            let name = &unit.name;
-            let block = ActivationBlock::of_columns(unit.activations).ok_or_else(|| {
-                format!(
-                    "{name}: activations in blocks of {}; known: 32, 256",
-                    unit.activations
-                )
+    /// How inputs are rounded: as usual, but for units that say otherwise.
+    fn activations(
+        &self,
+        graph: &Graph<Typed>,
+        formats: &BTreeMap<String, Codec>,
+    ) -> Result<Formats, String> {
+        let mut all = activations::usual(graph, formats);
+        for unit in &self.units {
+            let (name, Some(asked)) = (&unit.name, &unit.activations) else {
+                continue;
+            };
+            let format = ActivationFormat::from_name(asked).ok_or_else(|| {
+                let known = ActivationFormat::ALL.map(ActivationFormat::name).join(", ");
+                format!("{name}: no activations {asked:?}; known: {known}")
             })?;
-            if !groups.iter().flatten().any(|reader| reader == name) {
-                return Err(format!("{name} reads no activations"));
-            }
-            blocks.insert(name.clone(), block);
+            let own = all.get_mut(name);
+            *own.ok_or_else(|| format!("{name} reads no activations"))? = format;
         }
-        activations::check(&groups, &blocks)?;
-        Ok(blocks)
+        activations::check(graph, &all)?;
+        Ok(all)
     }
 
     /// Format of every unit, and digest of the codes of those that have the planned one.

@@ -9,8 +9,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use activations::Blocks;
-use gem_runtime::format::{ActivationBlock, Codec};
+use activations::Formats;
+use gem_runtime::format::{ActivationFormat, Codec};
 use sha2::{Digest, Sha256};
 
 use crate::graph::{Graph, NodeId, Op};
@@ -50,7 +50,7 @@ pub struct OtherGraph {
 #[derive(Clone, Debug)]
 pub struct BitPlan {
     formats: BTreeMap<String, Codec>,
-    activations: Blocks,
+    activations: Formats,
     /// Of units that are not rounded when the model is built.
     codes: BTreeMap<String, CodesDigest>,
     /// Where those are.
@@ -63,8 +63,8 @@ impl BitPlan {
     pub fn uniform<S>(graph: &Graph<S>, codec: Codec) -> Self {
         let formats = units(graph).into_iter().map(|u| (u.name, codec)).collect();
         Self {
+            activations: activations::usual(graph, &formats),
             formats,
-            activations: Blocks::new(),
             codes: BTreeMap::new(),
             store: None,
         }
@@ -132,16 +132,16 @@ impl BitPlan {
             .expect("the plan was made for this graph")
     }
 
-    /// The plan with other activation blocks.
+    /// The plan with other formats of activations.
     ///
     /// # Errors
     /// In words, when a rule fits no unit or units that read the same rows would differ.
-    pub fn with_activation_blocks<S>(
+    pub fn with_activations<S>(
         self,
         graph: &Graph<S>,
         rules: &[activations::Rule],
     ) -> Result<Self, String> {
-        let activations = activations::chosen(graph, rules)?;
+        let activations = activations::chosen(graph, &self.formats, rules)?;
         Ok(Self {
             activations,
             ..self
@@ -150,7 +150,7 @@ impl BitPlan {
 
     /// How the input of a unit is rounded.
     #[must_use]
-    pub fn activation_block(&self, unit: &str) -> ActivationBlock {
+    pub fn activations(&self, unit: &str) -> ActivationFormat {
         self.activations.get(unit).copied().unwrap_or_default()
     }
 
@@ -164,8 +164,8 @@ impl BitPlan {
                 hasher.update(digest);
             }
         }
-        for (unit, block) in &self.activations {
-            hasher.update(format!("{unit}:{}\n", block.columns()));
+        for (unit, format) in &self.activations {
+            hasher.update(format!("{unit}:{}\n", format.name()));
         }
         hasher.finalize().into()
     }

@@ -1,11 +1,13 @@
 //! Plans as text: what is written is read back, and what was edited badly is refused in words.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use gem_runtime::format::ActivationBlock;
+use gem_runtime::format::{ActivationFormat, Codec};
 
-use super::activations::{self, Blocks, Rule};
+use super::activations::{self, Rule};
 use super::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
+use super::units;
 use crate::graph::{Graph, Typed};
 
 fn plan() -> PlanFile {
@@ -20,7 +22,7 @@ fn plan() -> PlanFile {
         predicted_ms: None,
         predicted_kl: 1.25e-3,
         measured_kl: Some(0.1),
-        measured_kl_int8: None,
+        measured_kl_rounded: None,
         overrides: vec![Override {
             units: "o_proj$".to_owned(),
             format: "B8".to_owned(),
@@ -28,7 +30,7 @@ fn plan() -> PlanFile {
         units: vec![PlanUnit {
             name: "model.\"odd\" name\n".to_owned(),
             format: "N4".to_owned(),
-            activations: 256,
+            activations: Some("int8-256".to_owned()),
             bytes: 1000,
             predicted_kl: 0.0,
             reason: "it = 'so'".to_owned(),
@@ -87,35 +89,64 @@ fn graph() -> Graph<Typed> {
     loaded.graph
 }
 
-fn rule(units: &str, block: ActivationBlock) -> Rule {
+fn rule(units: &str, format: ActivationFormat) -> Rule {
     Rule {
         units: units.to_owned(),
-        block,
+        format,
     }
 }
 
-#[test]
-fn activation_blocks_follow_their_rules_in_order() {
-    use ActivationBlock::{Of32, Of256};
-    let graph = graph();
-    let chosen = |rules: &[Rule]| activations::chosen(&graph, rules);
-    assert_eq!(chosen(&[]), Ok(Blocks::new()));
-    let all = chosen(&[rule("", Of256)]).unwrap();
-    let readers = activations::readers(&graph);
-    assert_eq!(all.len(), readers.iter().flatten().count());
-    assert_eq!(
-        chosen(&[rule("", Of256), rule("", Of32)]),
-        Ok(Blocks::new())
-    );
-    let down = chosen(&[rule("modules.*down", Of256)]).unwrap();
-    assert!(down.len() >= 16 && down.keys().all(|unit| unit.contains("down")));
+/// Units that read the same rows, and the format of all units.
+fn uniform(graph: &Graph<Typed>, codec: Codec) -> BTreeMap<String, Codec> {
+    units(graph).into_iter().map(|u| (u.name, codec)).collect()
 }
 
 #[test]
-fn units_that_read_the_same_rows_have_one_activation_block() {
+fn first_and_last_unit_read_int16_where_they_are_b8() {
+    let graph = graph();
+    let mut formats = uniform(&graph, Codec::B8);
+    let precise = |formats: &BTreeMap<String, Codec>| -> Vec<String> {
+        let usual = activations::usual(&graph, formats);
+        let precise = usual
+            .into_iter()
+            .filter(|(_, f)| *f == ActivationFormat::Int16);
+        precise.map(|(unit, _)| unit).collect()
+    };
+    let (first, last) = ("model.layers.0.self_attn.qkv", "lm_head");
+    assert_eq!(precise(&formats), [last, first]);
+    formats.insert(last.to_owned(), Codec::L6);
+    assert_eq!(precise(&formats), [first]);
+    assert!(precise(&uniform(&graph, Codec::N4)).is_empty());
+}
+
+#[test]
+fn activations_follow_their_rules_in_order() {
+    use ActivationFormat::{Int8, Int8Wide, Int16};
+    let graph = graph();
+    let formats = uniform(&graph, Codec::B8);
+    let chosen = |rules: &[Rule]| activations::chosen(&graph, &formats, rules).unwrap();
+    assert_eq!(chosen(&[]), activations::usual(&graph, &formats));
+    let all = chosen(&[rule("", Int8Wide)]);
+    let readers = activations::readers(&graph);
+    assert_eq!(all.len(), readers.iter().flatten().count());
+    assert!(all.values().all(|format| *format == Int8Wide));
+    let again = chosen(&[rule("", Int8Wide), rule("", Int8)]);
+    assert!(again.values().all(|format| *format == Int8));
+    let down = chosen(&[rule("", Int8), rule("modules.*down", Int16)]);
+    let precise: Vec<&String> = down
+        .iter()
+        .filter(|(_, f)| **f == Int16)
+        .map(|(u, _)| u)
+        .collect();
+    assert!(precise.len() >= 16 && precise.iter().all(|unit| unit.contains("down")));
+}
+
+#[test]
+fn units_that_read_the_same_rows_have_the_same_activations() {
     let graph = graph();
     let refused = |units: &str, says: &[&str]| {
-        let error = activations::chosen(&graph, &[rule(units, ActivationBlock::Of256)]);
+        let rules = [rule(units, ActivationFormat::Int8Wide)];
+        let error = activations::chosen(&graph, &BTreeMap::new(), &rules);
         let error = error.expect_err(units);
         for words in says {
             assert!(error.contains(words), "{words} in {error}");
@@ -124,6 +155,9 @@ fn units_that_read_the_same_rows_have_one_activation_block() {
     refused("nonsense", &["nonsense"]);
     refused("a(", &["a("]);
     // One module's last map alone: its rows stand in one buffer with those of the others.
-    refused(r"layers\.0\.modules\.1\.down", &["same rows", "32 and 256"]);
-    refused(r"layers\.0\.general.*gate", &["same rows", "modules.0"]);
+    refused(
+        r"layers\.0\.modules\.1\.down",
+        &["same rows", "int8 and int8-256"],
+    );
+    refused(r"layers\.0\.general.*up", &["same rows", "modules.0"]);
 }

@@ -51,8 +51,8 @@ pub enum PlannerError {
     #[error("--override: {0}")]
     Override(String),
     /// How activations are rounded.
-    #[error("--activation-block: {0}")]
-    ActivationBlocks(String),
+    #[error("--activations: {0}")]
+    Activations(String),
     /// Nothing to calibrate with.
     #[error(
         "no calibration text: {0}; allowed: a folder of <domain>.jsonl files, each line {{\"text\": …}}"

@@ -9,9 +9,10 @@ mod page;
 mod settings;
 mod starved;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gem_runtime::format::{ActivationBlock, Codec};
+use gem_runtime::format::Codec;
 use gem_runtime::hex;
 use sha2::{Digest as _, Sha256};
 
@@ -25,7 +26,7 @@ use crate::assign::{self, LADDER, Options, Predictor, Refined, Speed, refine};
 use crate::calibrate::{self, Gather};
 use crate::graph::{NodeId, Task};
 use crate::pipeline::Loaded;
-use crate::plan::activations::{self, Blocks};
+use crate::plan::activations::{self, Formats};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
 use crate::quantise::Planes;
@@ -71,8 +72,9 @@ pub fn make(
     let units = sensitivity::infos(graph);
     let budget = settings.budget.bytes(loaded, &units, &settings.target)?;
     let options = options(&units, &settings.overrides)?;
-    let blocks = activations::chosen(graph, &settings.activation_blocks)
-        .map_err(PlannerError::ActivationBlocks)?;
+    // Whether rules fit does not depend on the formats.
+    activations::chosen(graph, &BTreeMap::new(), &settings.activations)
+        .map_err(PlannerError::Activations)?;
     settings.check(&units, &options, budget)?;
     settings.check_latency()?;
     let reference = loaded.reference();
@@ -117,13 +119,18 @@ pub fn make(
         judge: &judge,
     };
     let found = work.choose(settings, &options, &mut predictor, budget, progress)?;
-    let (domains, rounded_kl) = work.measure_found(&found, &judged, &blocks)?;
+    let formats = formats_by_name(&units, &found.formats);
+    let activations = activations::chosen(graph, &formats, &settings.activations)
+        .map_err(PlannerError::Activations)?;
+    let (domains, rounded_kl) = work.measure_found(&found, &judged, &activations)?;
     let (mut file, codes) = work.file(loaded, settings, &predictor, &found, texts)?;
-    file.measured_kl_int8 = (judge.tokens() > 0).then_some(rounded_kl);
+    file.measured_kl_rounded = (judge.tokens() > 0).then_some(rounded_kl);
+    let usual = activations::usual(graph, &formats);
     for unit in &mut file.units {
-        if let Some(block) = blocks.get(&unit.name) {
-            unit.activations = block.columns();
-        }
+        let (own, usual) = (activations.get(&unit.name), usual.get(&unit.name));
+        unit.activations = own
+            .filter(|_| own != usual)
+            .map(|format| format.name().to_owned());
     }
     Ok(Made {
         file,
@@ -135,6 +142,11 @@ pub fn make(
         predictor,
         trials: found.trials,
     })
+}
+
+fn formats_by_name(units: &[UnitInfo], formats: &[Codec]) -> BTreeMap<String, Codec> {
+    let names = units.iter().map(|unit| unit.name().to_owned());
+    names.zip(formats.iter().copied()).collect()
 }
 
 /// Tokens of the run whose time is predicted: one that is decoded, or a text that is classified.
@@ -246,12 +258,12 @@ impl Work<'_> {
         })
     }
 
-    /// KL of what was found: by domain, and of all with int8 activations.
+    /// KL of what was found: by domain, and of all with rounded activations.
     fn measure_found(
         &self,
         found: &Refined,
         texts: &[Sequence],
-        blocks: &Blocks,
+        activations: &Formats,
     ) -> Result<(Vec<(String, f64)>, f64), PlannerError> {
         let mut names: Vec<&str> = texts.iter().map(|s| s.domain.as_str()).collect();
         names.sort_unstable();
@@ -259,9 +271,13 @@ impl Work<'_> {
         let mut candidate = self.reference.clone();
         for (unit, codec) in self.units.iter().zip(&found.formats) {
             self.ladder.apply(&mut candidate, unit, *codec)?;
-            let block = blocks.get(unit.name()).copied().unwrap_or_default();
-            for node in &unit.unit.nodes {
-                candidate.set_activation_block(*node, block)?;
+            for node in unit
+                .unit
+                .nodes
+                .iter()
+                .filter(|_| activations.contains_key(unit.name()))
+            {
+                candidate.set_activations(*node, activations[unit.name()])?;
             }
         }
         let kl = |activations| {
@@ -270,7 +286,7 @@ impl Work<'_> {
         };
         let by_domain = kl(Activations::F32)?.by_domain();
         let by_domain = names.into_iter().map(str::to_owned).zip(by_domain);
-        Ok((by_domain.collect(), kl(Activations::Int8)?.mean()))
+        Ok((by_domain.collect(), kl(Activations::Rounded)?.mean()))
     }
 
     fn file(
@@ -288,7 +304,7 @@ impl Work<'_> {
             lines.push(PlanUnit {
                 name: unit.name().to_owned(),
                 format: codec.name().to_owned(),
-                activations: ActivationBlock::default().columns(),
+                activations: None,
                 bytes: unit.shape.bytes(*codec),
                 predicted_kl: predictor.joint * predictor.cost(index, *codec),
                 reason: reason(predictor, unit, index, *codec),
@@ -316,7 +332,7 @@ impl Work<'_> {
                 .map(|_| 1e3 * predictor.seconds(&found.formats)),
             predicted_kl: predictor.kl(&found.formats),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
-            measured_kl_int8: None,
+            measured_kl_rounded: None,
             overrides: Vec::new(),
             units: lines,
         };

@@ -50,8 +50,8 @@ pub struct Settings {
     pub effort: Effort,
     /// Units whose format is given.
     pub overrides: Vec<Override>,
-    /// How the inputs of units are rounded, where not in blocks of 32.
-    pub activation_blocks: Vec<Rule>,
+    /// How the inputs of units are rounded, where not as usual.
+    pub activations: Vec<Rule>,
     /// One format, or two adjacent ones by layer, for all units without an override.
     pub uniform_body: bool,
     /// What is left out.

@@ -8,7 +8,7 @@ mod routing;
 
 use std::sync::Arc;
 
-use gem_runtime::format::ActivationBlock;
+use gem_runtime::format::ActivationFormat;
 
 use super::records::Decisions;
 use super::router::Dispatch;
@@ -35,7 +35,7 @@ pub(super) struct Exec<'r, 'o> {
     /// The table of the rope used last: layers share one.
     rope: Option<rope::Table>,
     /// The wire rounded last: several units read one input.
-    rounded: Option<(NodeId, ActivationBlock, Arc<Matrix>)>,
+    rounded: Option<(NodeId, ActivationFormat, Arc<Matrix>)>,
     output_rows: Vec<usize>,
     routing: RoutingRecords,
     captured: Wires,
@@ -269,7 +269,7 @@ impl<'r, 'o> Exec<'r, 'o> {
         let input = node.inputs[0];
         let x = match self.options.activations {
             Activations::F32 => self.floats(input),
-            Activations::Int8 => self.rounded(input, self.model.blocks[id.index()]),
+            Activations::Rounded => self.rounded(input, self.model.activations[id.index()]),
         };
         let x = self.on_rows_of(node, input, x);
         if let Some(observer) = &mut self.observer {
@@ -282,17 +282,17 @@ impl<'r, 'o> Exec<'r, 'o> {
     }
 
     /// A float wire as the kernels' int8 codes represent it.
-    fn rounded(&mut self, id: NodeId, block: ActivationBlock) -> Arc<Matrix> {
+    fn rounded(&mut self, id: NodeId, format: ActivationFormat) -> Arc<Matrix> {
         if let Some((wire, of, matrix)) = &self.rounded
-            && (*wire, *of) == (id, block)
+            && (*wire, *of) == (id, format)
         {
             return matrix.clone();
         }
         let x = self.floats(id);
         let mut out = self.model.pool.take(x.rows(), x.width());
-        ops::round(&x, block, &mut out);
+        ops::round(&x, format, &mut out);
         let out = Arc::new(out);
-        if let Some((.., old)) = self.rounded.replace((id, block, out.clone())) {
+        if let Some((.., old)) = self.rounded.replace((id, format, out.clone())) {
             self.model.pool.recycle(old);
         }
         out

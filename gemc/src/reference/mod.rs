@@ -32,7 +32,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use gem_runtime::format::ActivationBlock;
+use gem_runtime::format::ActivationFormat;
 
 pub use batch::Batch;
 pub use error::ReferenceError;
@@ -71,7 +71,7 @@ pub struct Reference {
     /// By node: who reads its wire last.
     last_use: Arc<[Option<NodeId>]>,
     /// By node: how the inputs of linear maps are rounded.
-    blocks: Vec<ActivationBlock>,
+    activations: Vec<ActivationFormat>,
     pool: Arc<wire::Pool>,
 }
 
@@ -96,7 +96,7 @@ impl Reference {
             }
         }
         Self {
-            blocks: vec![ActivationBlock::default(); weights.len()],
+            activations: vec![ActivationFormat::default(); weights.len()],
             weights,
             graph: Arc::new(graph.clone()),
             last_use: last_use.into(),
@@ -154,20 +154,20 @@ impl Reference {
         Ok(std::mem::replace(current, values))
     }
 
-    /// How the inputs of a unit are rounded in runs with int8 activations.
+    /// How the inputs of a unit are rounded in runs with rounded activations.
     ///
     /// # Errors
     /// When the node is no unit.
-    pub fn set_activation_block(
+    pub fn set_activations(
         &mut self,
         unit: NodeId,
-        block: ActivationBlock,
+        format: ActivationFormat,
     ) -> Result<(), ReferenceError> {
         if self.unit(unit).is_none() {
             let origin = self.graph.node(unit).origin.clone();
             return Err(ReferenceError::NotAUnit { node: unit, origin });
         }
-        self.blocks[unit.index()] = block;
+        self.activations[unit.index()] = format;
         Ok(())
     }
 

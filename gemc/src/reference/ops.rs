@@ -1,6 +1,6 @@
 //! Row-wise operations of the reference: each fills an output whose rows are independent of each other.
 
-use gem_runtime::format::ActivationBlock;
+use gem_runtime::format::ActivationFormat;
 use rayon::prelude::*;
 
 use super::Batch;
@@ -106,9 +106,9 @@ fn layer_norm(row: &mut [f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) {
 }
 
 /// Int8 rounding of every row, as the kernels do.
-pub(super) fn round(x: &Matrix, block: ActivationBlock, out: &mut Matrix) {
+pub(super) fn round(x: &Matrix, format: ActivationFormat, out: &mut Matrix) {
     each_row(out, |row, out| {
-        super::round::round_row(x.row(row), block, out)
+        super::round::round_row(x.row(row), format, out)
     });
 }
 

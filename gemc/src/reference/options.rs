@@ -68,6 +68,6 @@ pub enum Activations {
     /// As computed.
     #[default]
     F32,
-    /// Rounded to int8 as the kernels do, in blocks of 32 or those of [`super::Reference::set_activation_block`].
-    Int8,
+    /// As the kernels round them: int8, or the formats of [`super::Reference::set_activations`].
+    Rounded,
 }

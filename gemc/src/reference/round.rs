@@ -3,7 +3,8 @@
 //! The rule is [`gem_runtime::format::activation`]'s, bit for bit; here it runs over whole rows and vectorises. A
 //! shorter last block behaves as if padded with zeros.
 
-use gem_runtime::format::activation::{ActivationBlock, TINY};
+use gem_runtime::format::activation::TINY;
+use gem_runtime::format::{ActivationFormat, BLOCK};
 
 /// Added and subtracted, rounds |x| < 2^22 to the nearest integer, ties to even (1.5 * 2^23).
 const ROUND: f32 = 12_582_912.0;
@@ -12,14 +13,35 @@ const ROUND: f32 = 12_582_912.0;
 ///
 /// # Panics
 /// When the two differ in length.
-pub(super) fn round_row(row: &[f32], block: ActivationBlock, out: &mut [f32]) {
+pub(super) fn round_row(row: &[f32], format: ActivationFormat, out: &mut [f32]) {
     assert_eq!(row.len(), out.len());
-    let columns = block.columns();
+    let columns = format.columns();
     for (block, rounded) in row.chunks(columns).zip(out.chunks_mut(columns)) {
-        let (inverse, scale) = block_scale(block);
-        for (y, x) in rounded.iter_mut().zip(block) {
-            *y = round_ties_even(x * inverse) * scale;
+        round_block(block, rounded);
+        if format.terms() == 2 {
+            add_second_term(block, rounded);
         }
+    }
+}
+
+fn round_block(block: &[f32], out: &mut [f32]) {
+    let (inverse, scale) = block_scale(block);
+    for (y, x) in out.iter_mut().zip(block) {
+        *y = round_ties_even(x * inverse) * scale;
+    }
+}
+
+/// Adds what codes of their own make of the errors of a rounded block.
+fn add_second_term(block: &[f32], rounded: &mut [f32]) {
+    let mut left = [0.0; BLOCK];
+    let mut second = [0.0; BLOCK];
+    let left = &mut left[..block.len()];
+    for (left, (x, y)) in left.iter_mut().zip(block.iter().zip(rounded.iter())) {
+        *left = x - y;
+    }
+    round_block(left, &mut second[..block.len()]);
+    for (y, term) in rounded.iter_mut().zip(second) {
+        *y += term;
     }
 }
 
@@ -64,13 +86,22 @@ mod tests {
 
     use super::*;
 
-    fn by_the_rule(row: &[f32], block: ActivationBlock) -> Vec<f32> {
-        let rounded = |values: &[f32]| {
+    fn by_the_rule(row: &[f32], format: ActivationFormat) -> Vec<f32> {
+        let rounded = |values: &[f32]| -> Vec<f32> {
             let mut codes = vec![0; values.len()];
             let scale = quantise_block(values, &mut codes);
-            codes.into_iter().map(move |code| f32::from(code) * scale)
+            codes.into_iter().map(|c| f32::from(c) * scale).collect()
         };
-        row.chunks(block.columns()).flat_map(rounded).collect()
+        let all = |values: &[f32]| {
+            let first = rounded(values);
+            if format.terms() == 1 {
+                return first;
+            }
+            let left: Vec<f32> = values.iter().zip(&first).map(|(x, y)| x - y).collect();
+            let terms = first.iter().zip(rounded(&left));
+            terms.map(|(a, b)| a + b).collect()
+        };
+        row.chunks(format.columns()).flat_map(all).collect()
     }
 
     #[test]
@@ -79,7 +110,7 @@ mod tests {
             for magnitude in [1.0, 3e-39, 1e-30, 1e-29, 7e30] {
                 let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) * 0.037 * magnitude;
                 let row: Vec<f32> = (0..n).map(value).collect();
-                for block in ActivationBlock::ALL {
+                for block in ActivationFormat::ALL {
                     let mut out = vec![9.0; n];
                     round_row(&row, block, &mut out);
                     let expected = by_the_rule(&row, block);
@@ -97,7 +128,7 @@ mod tests {
         let mut row = [0.0f32; 64];
         row[..4].copy_from_slice(&[127.0, 0.5, 1.5, -2.5]);
         let mut out = [9.0f32; 64];
-        round_row(&row, ActivationBlock::Of32, &mut out);
+        round_row(&row, ActivationFormat::Int8, &mut out);
         let codes = out[..5].iter().map(|x| x.round());
         assert!(codes.eq([127.0, 0.0, 2.0, -2.0, 0.0]));
         assert_eq!(out[32..], [0.0; 32]);

@@ -185,7 +185,7 @@ impl Judge {
             let run = match activations {
                 Activations::F32 => candidate.run_from(&text.batch, from, &text.wires, &options)?,
                 // The wires kept are those of f32 activations.
-                Activations::Int8 => candidate.run(&text.batch, &options)?,
+                Activations::Rounded => candidate.run(&text.batch, &options)?,
             };
             judged.kl.par_extend(divergences(text, &run.logits));
             judged.domains.extend(&text.domains);

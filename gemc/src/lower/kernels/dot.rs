@@ -5,7 +5,7 @@
 //! several blocks, their `scale * isum` are added as integers before. So all strategies, row blocks and thread counts give
 //! the same bits.
 
-use gem_runtime::format::{ActivationBlock, Codec, CodecSpec};
+use gem_runtime::format::{Codec, CodecSpec};
 
 use super::codes::{self, Block, Form};
 use super::quantise::Quantised;
@@ -21,6 +21,11 @@ pub const TILE: usize = 16;
 #[must_use]
 pub fn block_bytes(codec: Codec) -> usize {
     TILE * 32 / 8 * codec.spec().code_bits as usize
+}
+
+/// Whether an activation scale serves several blocks of weights.
+const fn is_wide(x: &Quantised) -> bool {
+    x.format.weight_blocks() > 1
 }
 
 /// The form of codes that a strategy multiplies: products of signed bytes cost AVX2 more than an offset does, but for codes
@@ -81,30 +86,24 @@ impl Planes {
         let mut inputs = vec![block_count, first_block];
         for &row in rows {
             let base = RowBase::new(b, x, row);
-            inputs.extend(base.inputs(x.block));
+            inputs.extend(base.inputs(x));
         }
-        let suffix = match x.block {
-            ActivationBlock::Of32 => String::new(),
-            wide @ ActivationBlock::Of256 => format!("_by{}", wide.columns()),
-        };
         let codec = self.codec.name().to_lowercase();
+        let suffix = if is_wide(x) { "_by256" } else { "" };
         let name = format!("dot_{codec}_{}{suffix}", rows.len());
         b.outline(&name, &inputs, |b, inputs| {
             let (sizes, bases) = inputs.split_at(2);
             b.name(sizes[0], "block_count");
-            let bases: Vec<RowBase> = bases
-                .chunks(RowBase::len(x.block))
-                .map(RowBase::of)
-                .collect();
+            let bases: Vec<RowBase> = bases.chunks(RowBase::len(x)).map(RowBase::of).collect();
             let product = Product {
                 dot,
                 x,
                 bases: &bases,
                 sums: &sums,
             };
-            match x.block {
-                ActivationBlock::Of32 => self.dot_blocks(b, [sizes[0], sizes[1]], &product),
-                ActivationBlock::Of256 => self.dot_groups(b, [sizes[0], sizes[1]], &product),
+            match is_wide(x) {
+                false => self.dot_blocks(b, [sizes[0], sizes[1]], &product),
+                true => self.dot_groups(b, [sizes[0], sizes[1]], &product),
             }
         });
         let width = b.i32(TILE as i32);
@@ -142,8 +141,8 @@ impl Planes {
         [block_count, first_block]: [ValueId; 2],
         product: &Product<'_>,
     ) {
-        let size = b.i32(product.x.block.weight_blocks() as i32);
-        let round = affine(b, block_count, 1, product.x.block.weight_blocks() - 1);
+        let size = b.i32(product.x.format.weight_blocks() as i32);
+        let round = affine(b, block_count, 1, product.x.format.weight_blocks() - 1);
         let groups = b.div(round, size);
         let start = b.i32(0);
         b.for_(start, groups, |b, group| {
@@ -333,25 +332,25 @@ impl RowBase {
         let blocks = b.i32((x.cols / 32) as i32);
         let code = b.mul(row, width);
         let block = b.mul(row, blocks);
-        let scale = match x.block {
-            ActivationBlock::Of32 => block,
-            ActivationBlock::Of256 => affine(b, row, x.scale_count(), 0),
+        let scale = match is_wide(x) {
+            false => block,
+            true => affine(b, row, x.scale_count(), 0),
         };
         Self { code, block, scale }
     }
 
     /// How many values an outline takes of it.
-    const fn len(block: ActivationBlock) -> usize {
-        match block {
-            ActivationBlock::Of32 => 2,
-            ActivationBlock::Of256 => 3,
+    const fn len(x: &Quantised) -> usize {
+        match is_wide(x) {
+            false => 2,
+            true => 3,
         }
     }
 
     /// Those values.
-    fn inputs(&self, block: ActivationBlock) -> impl Iterator<Item = ValueId> {
+    fn inputs(&self, x: &Quantised) -> impl Iterator<Item = ValueId> {
         let values = [self.code, self.block, self.scale];
-        values.into_iter().take(Self::len(block))
+        values.into_iter().take(Self::len(x))
     }
 
     /// From those values.

@@ -1,9 +1,9 @@
 //! Matrix products: one unit is a tile of outputs (a pair of tiles where the epilogue quantises), for all its rows.
 
-use gem_runtime::format::{ActivationBlock, Codec};
+use gem_runtime::format::{ActivationFormat, Codec};
 
 use super::dot::{Planes, TILE};
-use super::quantise::{Quantised, quantise_name};
+use super::quantise::{Quantised, quantise_name, reading_name};
 use super::vector::{affine, load_pair, store_pair};
 use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
@@ -42,7 +42,7 @@ pub enum Epilogue {
         /// Whether the matrix holds gate rows and then as many up rows.
         gated: bool,
         /// How.
-        block: ActivationBlock,
+        format: ActivationFormat,
     },
 }
 
@@ -60,7 +60,7 @@ pub struct Matmul {
     /// Which rows.
     pub rows: Rows,
     /// How the input was quantised.
-    pub input_block: ActivationBlock,
+    pub input_format: ActivationFormat,
     /// Rows that fit the input buffer.
     pub input_rows: usize,
     /// Rows that fit the output buffer.
@@ -85,7 +85,7 @@ impl Matmul {
     #[must_use]
     pub fn units(&self) -> u32 {
         let units = match self.epilogue {
-            Epilogue::Quantise { block, .. } => self.output_width().div_ceil(block.columns()),
+            Epilogue::Quantise { format, .. } => self.output_width().div_ceil(format.columns()),
             _ => self.tiles,
         };
         units as u32
@@ -103,19 +103,16 @@ impl Matmul {
         let epilogue = match self.epilogue {
             Epilogue::Store => String::new(),
             Epilogue::Residual => "_residual".to_owned(),
-            Epilogue::Quantise { gated, block, .. } => {
+            Epilogue::Quantise { gated, format, .. } => {
                 format!(
                     "_{}{}{}",
                     self.act_name,
                     if gated { "gated_" } else { "" },
-                    quantise_name(block)
+                    quantise_name(format)
                 )
             }
         };
-        let by = match self.input_block {
-            ActivationBlock::Of32 => String::new(),
-            wide @ ActivationBlock::Of256 => format!("_by{}", wide.columns()),
-        };
+        let by = reading_name(self.input_format);
         let bias = if self.bias { "_bias" } else { "" };
         format!(
             "matmul_{codec}_{}x{}{by}{bias}{rows}{epilogue}",
@@ -140,6 +137,7 @@ impl Matmul {
         let count = body.row_count(&mut b);
         let unit = b.unit();
         let zero = b.i32(0);
+        let row_block = (row_block / self.input_format.terms() as u32).max(1);
         let block = b.i32(row_block as i32);
         if row_block > 1 {
             let blocks = b.div(count, block);
@@ -206,7 +204,7 @@ impl<'a> Body<'a> {
             "x",
             spec.input_rows,
             spec.cols.next_multiple_of(32),
-            spec.input_block,
+            spec.input_format,
             false,
         );
         let list = match spec.rows {
@@ -224,18 +222,18 @@ impl<'a> Body<'a> {
         let residual = (spec.epilogue == Epilogue::Residual)
             .then(|| b.region("residual", Space::Arena, Elem::F32, floats, false));
         let output = match spec.epilogue {
-            Epilogue::Quantise { gated, block, .. } => {
+            Epilogue::Quantise { gated, format, .. } => {
                 let width = spec.output_width();
-                let rows = Quantised::declare(b, "y", spec.output_rows, width, block, true);
-                let floats = match block {
-                    ActivationBlock::Of32 => 4 * MAX_ROW_BLOCK * TILE,
-                    wide @ ActivationBlock::Of256 => {
+                let rows = Quantised::declare(b, "y", spec.output_rows, width, format, true);
+                let floats = match format {
+                    ActivationFormat::Int8 | ActivationFormat::Int16 => 4 * MAX_ROW_BLOCK * TILE,
+                    wide @ ActivationFormat::Int8Wide => {
                         (1 + usize::from(gated)) * MAX_ROW_BLOCK * wide.columns()
                     }
                 };
                 let tiles = b.local("tiles", Elem::F32, floats as i64);
-                let group = (block == ActivationBlock::Of256)
-                    .then(|| b.local("group", Elem::F32, block.columns() as i64));
+                let group = (format == ActivationFormat::Int8Wide)
+                    .then(|| b.local("group", Elem::F32, format.columns() as i64));
                 Output::Quantised { rows, tiles, group }
             }
             _ => Output::Floats(b.region("y", Space::Arena, Elem::F32, floats, true)),
@@ -328,7 +326,23 @@ impl<'a> Body<'a> {
 
     /// Sums of one tile for each row, bias added.
     fn tile(&self, b: &mut KernelBuilder, tile: ValueId, inputs: &[ValueId]) -> Vec<ValueId> {
-        let sums = self.planes.dot_tile(b, self.dot, tile, &self.input, inputs);
+        let terms = self.input.format.terms();
+        let rows: Vec<ValueId> = match terms {
+            1 => inputs.to_vec(),
+            _ => inputs
+                .iter()
+                .flat_map(|row| (0..terms).map(move |term| (*row, term)))
+                .map(|(row, term)| affine(b, row, terms, term))
+                .collect(),
+        };
+        let sums = self.planes.dot_tile(b, self.dot, tile, &self.input, &rows);
+        let sums: Vec<ValueId> = sums
+            .chunks(terms)
+            .map(|terms| match *terms {
+                [first, second] => b.add(first, second),
+                _ => terms[0],
+            })
+            .collect();
         let Some(bias) = self.bias else { return sums };
         let width = b.i32(TILE as i32);
         let index = b.mul(tile, width);
@@ -391,7 +405,7 @@ impl<'a> Body<'a> {
     }
 
     /// Tiles of the outputs that are quantised together, or of their gate.
-    const GROUP_TILES: usize = ActivationBlock::Of256.columns() / TILE;
+    const GROUP_TILES: usize = ActivationFormat::Int8Wide.columns() / TILE;
 
     /// As [`Body::local_tiles`] for a unit that is a wide activation block, the last one perhaps shorter: gate's tiles, then
     /// up's from place [`Body::GROUP_TILES`] on.

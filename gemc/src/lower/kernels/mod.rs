@@ -20,7 +20,7 @@ pub mod samples;
 mod tests;
 pub mod vector;
 
-use gem_runtime::format::{ActivationBlock, Codec};
+use gem_runtime::format::{ActivationFormat, Codec};
 
 use super::functions::Functions;
 use crate::kernel::outline::{Outlined, outlined};
@@ -31,8 +31,8 @@ use crate::target::Target;
 #[must_use]
 pub fn outlines(target: &Target) -> Vec<Outlined> {
     let mut all = Vec::new();
-    let blocks = ActivationBlock::ALL.into_iter();
-    for (input_block, &codec) in blocks.flat_map(|b| Codec::ALL.iter().map(move |c| (b, c))) {
+    let blocks = ActivationFormat::ALL.into_iter();
+    for (input_format, &codec) in blocks.flat_map(|b| Codec::ALL.iter().map(move |c| (b, c))) {
         let product = matmul::Matmul {
             codec,
             tiles: 2,
@@ -40,7 +40,7 @@ pub fn outlines(target: &Target) -> Vec<Outlined> {
             bias: false,
             rows: matmul::Rows::All,
             input_rows: matmul::MAX_ROW_BLOCK,
-            input_block,
+            input_format,
             output_rows: matmul::MAX_ROW_BLOCK,
             epilogue: matmul::Epilogue::Store,
             act_name: "",

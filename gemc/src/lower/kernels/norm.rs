@@ -3,7 +3,7 @@
 //! Sums run over 16 partials, chunks of 16 ascending, then added by halves; rows are zero-padded, and the padding
 //! takes no part in the variance.
 
-use gem_runtime::format::{ActivationBlock, BLOCK};
+use gem_runtime::format::{ActivationFormat, BLOCK};
 
 use super::quantise::{Quantised, quantise_name};
 use super::vector::{LANES, affine, chunk_index, load_pair, store_pair};
@@ -25,7 +25,7 @@ pub struct Norm {
     /// Whether f32 rows are stored.
     pub floats: bool,
     /// Whether quantised rows are stored, and how.
-    pub quantised: Option<ActivationBlock>,
+    pub quantised: Option<ActivationFormat>,
     /// Whether there is a bias.
     pub bias: bool,
 }
@@ -48,7 +48,7 @@ impl Norm {
         let and = if self.floats { "_and" } else { "" };
         let outputs = self
             .quantised
-            .map(|block| format!("{and}_{}", quantise_name(block)))
+            .map(|format| format!("{and}_{}", quantise_name(format)))
             .unwrap_or_default();
         format!(
             "{kind}_{}_eps{:08x}{bias}{outputs}",
@@ -78,9 +78,14 @@ impl Norm {
             .then(|| b.region("y", Space::Arena, Elem::F32, matrix, true));
         let yq = self
             .quantised
-            .map(|block| Quantised::declare(&mut b, "yq", self.max_rows, stride, block, true));
-        let group = matches!(self.quantised, Some(ActivationBlock::Of256))
-            .then(|| b.local("group", Elem::F32, ActivationBlock::Of256.columns() as i64));
+            .map(|format| Quantised::declare(&mut b, "yq", self.max_rows, stride, format, true));
+        let group = matches!(self.quantised, Some(ActivationFormat::Int8Wide)).then(|| {
+            b.local(
+                "group",
+                Elem::F32,
+                ActivationFormat::Int8Wide.columns() as i64,
+            )
+        });
 
         let row = b.unit();
         let start = affine(&mut b, row, stride, 0);

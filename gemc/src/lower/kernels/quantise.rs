@@ -1,7 +1,8 @@
-//! Activations to int8: codes, one scale an activation block, sums of codes of every 32; the form that every dot reads.
+//! Activations to int8: codes, one scale an activation block, sums of codes of every 32; the form that every dot reads. A row
+//! of two terms is two such rows, one after the other.
 
 use gem_runtime::format::activation::TINY;
-use gem_runtime::format::{ActivationBlock, BLOCK};
+use gem_runtime::format::{ActivationFormat, BLOCK};
 
 use super::vector::affine;
 use crate::kernel::build::{KernelBuilder, Ops};
@@ -10,30 +11,41 @@ use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 /// Three regions that hold quantised rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantised {
-    /// i8 `[rows][cols]`, cols a multiple of 32.
+    /// i8 `[rows * terms][cols]`, cols a multiple of 32.
     pub codes: ParamId,
-    /// f32 `[rows][activation blocks]`.
+    /// f32 `[rows * terms][activation blocks]`.
     pub scales: ParamId,
-    /// i32 `[rows][cols / 32]`: sums of codes.
+    /// i32 `[rows * terms][cols / 32]`: sums of codes.
     pub sums: ParamId,
     /// Columns.
     pub cols: usize,
-    /// Columns that share a scale.
-    pub block: ActivationBlock,
+    /// How many columns share a scale, and terms a row has.
+    pub format: ActivationFormat,
 }
 
 /// Activation blocks of a row of `cols` columns.
 #[must_use]
-pub const fn scales_per_row(cols: usize, block: ActivationBlock) -> usize {
-    cols.div_ceil(block.columns())
+pub const fn scales_per_row(cols: usize, format: ActivationFormat) -> usize {
+    cols.div_ceil(format.columns())
 }
 
-/// Names kernels whose rows are quantised in these blocks: `quantise`, `quantise256`.
+/// Part of the names of kernels that write this format.
 #[must_use]
-pub fn quantise_name(block: ActivationBlock) -> String {
-    match block {
-        ActivationBlock::Of32 => "quantise".to_owned(),
-        wide @ ActivationBlock::Of256 => format!("quantise{}", wide.columns()),
+pub const fn quantise_name(format: ActivationFormat) -> &'static str {
+    match format {
+        ActivationFormat::Int8 => "quantise",
+        ActivationFormat::Int8Wide => "quantise256",
+        ActivationFormat::Int16 => "quantise16",
+    }
+}
+
+/// Behind the names of kernels and outlines that read this format.
+#[must_use]
+pub const fn reading_name(format: ActivationFormat) -> &'static str {
+    match format {
+        ActivationFormat::Int8 => "",
+        ActivationFormat::Int8Wide => "_by256",
+        ActivationFormat::Int16 => "_int16",
     }
 }
 
@@ -44,12 +56,12 @@ impl Quantised {
         prefix: &str,
         rows: usize,
         cols: usize,
-        block: ActivationBlock,
+        format: ActivationFormat,
         mutable: bool,
     ) -> Self {
         debug_assert_eq!(cols % BLOCK, 0);
         let mut region = |name: &str, elem, per_row: usize| {
-            let len = Extent::fixed((rows * per_row) as i64);
+            let len = Extent::fixed((rows * format.terms() * per_row) as i64);
             b.region(
                 &format!("{prefix}_{name}"),
                 Space::Arena,
@@ -59,14 +71,14 @@ impl Quantised {
             )
         };
         let codes = region("codes", Elem::I8, cols);
-        let scales = region("scales", Elem::F32, scales_per_row(cols, block));
+        let scales = region("scales", Elem::F32, scales_per_row(cols, format));
         let sums = region("sums", Elem::I32, cols / BLOCK);
         Self {
             codes,
             scales,
             sums,
             cols,
-            block,
+            format,
         }
     }
 
@@ -77,7 +89,7 @@ impl Quantised {
 
     /// Activation blocks in a row.
     pub const fn scale_count(&self) -> usize {
-        scales_per_row(self.cols, self.block)
+        scales_per_row(self.cols, self.format)
     }
 
     /// Quantises the 32 values `low`, `high` into block `block` of row `row`.
@@ -91,15 +103,41 @@ impl Quantised {
         low: ValueId,
         high: ValueId,
     ) {
+        if self.format.terms() == 1 {
+            self.store_term(b, row, block, [low, high]);
+            return;
+        }
+        let first = affine(b, row, 2, 0);
+        let (codes, scale) = self.store_term(b, first, block, [low, high]);
+        let scale = b.splat(scale);
+        let mut left = [low, high];
+        for (x, code) in left.iter_mut().zip(codes) {
+            let code = b.to_float(code);
+            let stands_for = b.mul(code, scale);
+            *x = b.sub(*x, stands_for);
+        }
+        let second = affine(b, row, 2, 1);
+        self.store_term(b, second, block, left);
+    }
+
+    /// Quantises 32 values into block `block` of a row of codes; gives the codes and what one stands for.
+    fn store_term(
+        &self,
+        b: &mut KernelBuilder,
+        row: ValueId,
+        block: ValueId,
+        [low, high]: [ValueId; 2],
+    ) -> ([ValueId; 2], ValueId) {
         let larger = magnitude(b, low, high);
         let largest = b.reduce_max(larger);
         let (inverse, scale) = factors(b, largest);
-        let sum = self.store_codes(b, row, block, [low, high], inverse);
+        let (codes, sum) = self.store_codes(b, row, block, [low, high], inverse);
         let blocks = b.i32(self.blocks() as i32);
         let row_start = b.mul(row, blocks);
         let at = b.add(row_start, block);
         b.store(self.scales, at, scale);
         b.store(self.sums, at, sum);
+        (codes, scale)
     }
 
     /// Quantises activation block `group` of row `row`, in two passes over its values. `load(block, place)` gives the 32
@@ -129,7 +167,7 @@ impl Quantised {
         b.store(self.scales, at, scale);
         self.each_block(b, group, |b, block, place| {
             let values = load(b, block, place);
-            let sum = self.store_codes(b, row, block, values, inverse);
+            let (_, sum) = self.store_codes(b, row, block, values, inverse);
             let at = affine(b, row, self.blocks(), 0);
             let at = b.add(at, block);
             b.store(self.sums, at, sum);
@@ -143,10 +181,10 @@ impl Quantised {
         group: ValueId,
         body: impl Fn(&mut KernelBuilder, ValueId, ValueId),
     ) {
-        let first = affine(b, group, self.block.weight_blocks(), 0);
+        let first = affine(b, group, self.format.weight_blocks(), 0);
         let total = b.i32(self.blocks() as i32);
         let rest = b.sub(total, first);
-        let most = b.i32(self.block.weight_blocks() as i32);
+        let most = b.i32(self.format.weight_blocks() as i32);
         let count = b.min(rest, most);
         let zero = b.i32(0);
         let last = b.i32(self.blocks() as i32 - 1);
@@ -158,7 +196,7 @@ impl Quantised {
         });
     }
 
-    /// Codes of 32 values of block `block` of row `row`; gives their sum.
+    /// Codes of 32 values of block `block` of row `row`; gives them and their sum.
     fn store_codes(
         &self,
         b: &mut KernelBuilder,
@@ -166,7 +204,7 @@ impl Quantised {
         block: ValueId,
         [low, high]: [ValueId; 2],
         inverse: ValueId,
-    ) -> ValueId {
+    ) -> ([ValueId; 2], ValueId) {
         let scaled_low = b.mul(low, inverse);
         let code_low = b.to_int(scaled_low);
         let scaled_high = b.mul(high, inverse);
@@ -185,19 +223,19 @@ impl Quantised {
         let upper = b.add(index, half);
         let narrow_high = b.narrow(code_high);
         b.store(self.codes, upper, narrow_high);
-        sum
+        ([code_low, code_high], sum)
     }
 
     /// Quantises row `row` from the f32 row that starts at element `start`.
     fn store_row(&self, b: &mut KernelBuilder, row: ValueId, input: ParamId, start: ValueId) {
         let zero = b.i32(0);
         let count = b.i32(self.scale_count() as i32);
-        b.for_(zero, count, |b, at| match self.block {
-            ActivationBlock::Of32 => {
+        b.for_(zero, count, |b, at| match self.format {
+            ActivationFormat::Int8 | ActivationFormat::Int16 => {
                 let (low, high) = load_block(b, input, start, at);
                 self.store_block(b, row, at, low, high);
             }
-            ActivationBlock::Of256 => self.store_group(b, row, at, |b, block, _| {
+            ActivationFormat::Int8Wide => self.store_group(b, row, at, |b, block, _| {
                 load_block(b, input, start, block).into()
             }),
         });
@@ -226,15 +264,16 @@ fn factors(b: &mut KernelBuilder, largest: ValueId) -> (ValueId, ValueId) {
 }
 
 /// Quantises f32 rows `[max_rows][stride]`; one unit a row. Arguments: input, codes, scales, sums.
-pub fn rows(max_rows: usize, stride: usize, block: ActivationBlock) -> Kernel {
+pub fn rows(max_rows: usize, stride: usize, format: ActivationFormat) -> Kernel {
     let doc = format!(
-        "rows of {stride} f32 to int8 in blocks of {}",
-        block.columns()
+        "rows of {stride} f32 to {} in blocks of {}",
+        format.name(),
+        format.columns()
     );
-    let mut b = KernelBuilder::new(&rows_name(stride, block), &doc, max_rows as u32);
+    let mut b = KernelBuilder::new(&rows_name(stride, format), &doc, max_rows as u32);
     let len = Extent::fixed((max_rows * stride) as i64);
     let input = b.region("x", Space::Arena, Elem::F32, len, false);
-    let output = Quantised::declare(&mut b, "xq", max_rows, stride, block, true);
+    let output = Quantised::declare(&mut b, "xq", max_rows, stride, format, true);
     let row = b.unit();
     let width = b.i32(stride as i32);
     let start = b.mul(row, width);
@@ -244,8 +283,8 @@ pub fn rows(max_rows: usize, stride: usize, block: ActivationBlock) -> Kernel {
 
 /// Key and identifier of [`rows`].
 #[must_use]
-pub fn rows_name(stride: usize, block: ActivationBlock) -> String {
-    format!("{}_{stride}", quantise_name(block))
+pub fn rows_name(stride: usize, format: ActivationFormat) -> String {
+    format!("{}_{stride}", quantise_name(format))
 }
 
 /// The 32 floats of block `block` of the row that starts at element `start`.
@@ -270,16 +309,17 @@ pub fn selected(
     max_rows: usize,
     max_outputs: usize,
     stride: usize,
-    block: ActivationBlock,
+    format: ActivationFormat,
 ) -> Kernel {
     let doc = format!(
-        "wanted rows of {stride} f32 to int8 in blocks of {}",
-        block.columns()
+        "wanted rows of {stride} f32 to {} in blocks of {}",
+        format.name(),
+        format.columns()
     );
-    let mut b = KernelBuilder::new(&selected_name(stride, block), &doc, max_outputs as u32);
+    let mut b = KernelBuilder::new(&selected_name(stride, format), &doc, max_outputs as u32);
     let len = Extent::fixed((max_rows * stride) as i64);
     let input = b.region("x", Space::Arena, Elem::F32, len, false);
-    let output = Quantised::declare(&mut b, "xq", max_outputs, stride, block, true);
+    let output = Quantised::declare(&mut b, "xq", max_outputs, stride, format, true);
     let outputs = b.region(
         "outputs",
         Space::Outputs,
@@ -298,6 +338,6 @@ pub fn selected(
 
 /// Key and identifier of [`selected`].
 #[must_use]
-pub fn selected_name(stride: usize, block: ActivationBlock) -> String {
-    format!("select_and_{}_{stride}", quantise_name(block))
+pub fn selected_name(stride: usize, format: ActivationFormat) -> String {
+    format!("select_and_{}_{stride}", quantise_name(format))
 }

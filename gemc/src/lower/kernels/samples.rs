@@ -2,12 +2,12 @@
 
 use gem_runtime::abi::Row;
 use gem_runtime::format::{
-    ALIGN, ActivationBlock, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, TILE_ROWS,
+    ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, TILE_ROWS,
 };
 
 use super::embed::Embed;
 use super::matmul::{Epilogue, Matmul, Rows};
-use super::quantise::scales_per_row;
+use super::quantise::{reading_name, scales_per_row};
 use crate::kernel::testing::{Bytes, Memory, program_of, shape};
 use crate::kernel::{Kernel, Program, Units};
 use crate::target::DotStrategy;
@@ -18,12 +18,13 @@ pub const COLUMNS: [usize; 5] = [1, 31, 32, 33, 96];
 /// The same for wide activation blocks.
 pub const WIDE_COLUMNS: [usize; 4] = [33, 255, 257, 544];
 
-/// Columns to try with an activation block.
+/// Columns to try with a format of activations.
 #[must_use]
-pub const fn columns(block: ActivationBlock) -> &'static [usize] {
-    match block {
-        ActivationBlock::Of32 => &COLUMNS,
-        ActivationBlock::Of256 => &WIDE_COLUMNS,
+pub const fn columns(format: ActivationFormat) -> &'static [usize] {
+    match format {
+        ActivationFormat::Int8 => &COLUMNS,
+        ActivationFormat::Int8Wide => &WIDE_COLUMNS,
+        ActivationFormat::Int16 => &[33, 96],
     }
 }
 
@@ -79,15 +80,16 @@ pub struct Activations {
 }
 
 impl Activations {
-    fn new(blocks: usize, block: ActivationBlock) -> Self {
-        let scales_per_row = scales_per_row(blocks * BLOCK, block);
-        let random = Bytes::random(7, 4 * STEP_ROWS * blocks * BLOCK);
+    fn new(blocks: usize, format: ActivationFormat) -> Self {
+        let scales_per_row = scales_per_row(blocks * BLOCK, format);
+        let rows = STEP_ROWS * format.terms();
+        let random = Bytes::random(7, 4 * rows * blocks * BLOCK);
         let mut bytes = Bytes::new(&random);
         Self {
-            codes: (0..STEP_ROWS * blocks * BLOCK)
+            codes: (0..rows * blocks * BLOCK)
                 .map(|_| code(&mut bytes, (-127, 127)))
                 .collect(),
-            scales: (0..STEP_ROWS * scales_per_row)
+            scales: (0..rows * scales_per_row)
                 .map(|i| 0.01 + 0.003 * i as f32)
                 .collect(),
             scales_per_row,
@@ -104,14 +106,14 @@ impl Activations {
 
 /// The product of two tiles.
 #[must_use]
-pub fn matmul(codec: Codec, cols: usize, block: ActivationBlock) -> Matmul {
+pub fn matmul(codec: Codec, cols: usize, format: ActivationFormat) -> Matmul {
     Matmul {
         codec,
         tiles: 2,
         cols,
         bias: false,
         rows: Rows::All,
-        input_block: block,
+        input_format: format,
         input_rows: 8,
         output_rows: 8,
         epilogue: Epilogue::Store,
@@ -192,15 +194,16 @@ pub(super) fn planes(size: &PackedSize) -> [u32; 3] {
 pub fn product(
     codec: Codec,
     cols: usize,
-    block: ActivationBlock,
+    format: ActivationFormat,
     dot: DotStrategy,
     row_block: u32,
 ) -> (Launch, Activations) {
-    let spec = matmul(codec, cols, block);
+    let spec = matmul(codec, cols, format);
     let size = PackedSize::new(codec, spec.tiles * TILE_ROWS, cols);
-    let (unit, x) = (matrix(&size), Activations::new(size.blocks, block));
+    let (unit, x) = (matrix(&size), Activations::new(size.blocks, format));
     let padded = size.blocks * BLOCK;
-    let at = places([8 * padded, 32 * size.blocks, 32 * size.blocks, 0]);
+    let (rows, blocks) = (8 * format.terms(), size.blocks);
+    let at = places([rows * padded, 4 * rows * blocks, 4 * rows * blocks, 0]);
     let input = vec![
         (at[0], x.codes.iter().map(|c| *c as u8).collect()),
         (
@@ -263,11 +266,11 @@ pub fn launches(dot: DotStrategy, row_block: u32) -> Vec<(String, Launch)> {
     let mut all = Vec::new();
     for &codec in Codec::ALL {
         let name = codec.name().to_lowercase();
-        for block in ActivationBlock::ALL {
-            for &cols in columns(block) {
-                let (launch, _) = product(codec, cols, block, dot, row_block);
-                let by = block.columns();
-                all.push((format!("product_{name}_{cols}_by{by}"), launch));
+        for format in ActivationFormat::ALL {
+            for &cols in columns(format) {
+                let (launch, _) = product(codec, cols, format, dot, row_block);
+                let reading = reading_name(format);
+                all.push((format!("product_{name}_{cols}{reading}"), launch));
             }
         }
         for cols in COLUMNS {

@@ -3,7 +3,7 @@
 
 mod rows;
 
-use gem_runtime::format::{ActivationBlock, BLOCK, Codec, QuantisedRow, unpack_row};
+use gem_runtime::format::{ActivationFormat, BLOCK, Codec, QuantisedRow, unpack_row};
 
 use super::samples::{COLUMNS, Launch, STEP_ROWS, TOKENS, columns, embedding, matmul, product};
 use crate::executions::run_program;
@@ -23,12 +23,12 @@ fn expected(
     row: &QuantisedRow,
     codes: &[i8],
     scales: &[f32],
-    block: ActivationBlock,
+    format: ActivationFormat,
 ) -> f32 {
     let mut acc = 0.0f32;
     for (group, scale) in scales.iter().enumerate() {
-        let first = group * block.columns();
-        let columns = first..(first + block.columns()).min(codes.len());
+        let first = group * format.columns();
+        let columns = first..(first + format.columns()).min(codes.len());
         let of = |k: usize| {
             let byte = row.scales[k / BLOCK];
             codec.scale(byte) * codec.value(row.codes[k], byte) * i32::from(codes[k])
@@ -49,25 +49,29 @@ fn run(launch: &Launch) -> Vec<f32> {
 fn check_product(
     codec: Codec,
     cols: usize,
-    block: ActivationBlock,
+    format: ActivationFormat,
     dot: DotStrategy,
     row_block: u32,
 ) {
-    let (launch, x) = product(codec, cols, block, dot, row_block);
+    let (launch, x) = product(codec, cols, format, dot, row_block);
     let (size, found) = (&launch.size, run(&launch));
     let (padded, width) = (size.blocks * BLOCK, size.rows);
     let mut row = QuantisedRow::default();
     for out in 0..width {
         unpack_row(size, &launch.unit, out, &mut row);
         for step in 0..STEP_ROWS {
-            let codes = &x.codes[step * padded..][..padded];
-            let scales = &x.scales[step * x.scales_per_row..][..x.scales_per_row];
-            let want = expected(codec, &row, codes, scales, block);
+            let terms = (0..format.terms()).map(|term| {
+                let place = step * format.terms() + term;
+                let codes = &x.codes[place * padded..][..padded];
+                let scales = &x.scales[place * x.scales_per_row..][..x.scales_per_row];
+                expected(codec, &row, codes, scales, format)
+            });
+            let want = terms.reduce(|first, second| first + second).expect("terms");
             let got = found[step * width + out];
             assert_eq!(
                 got.to_bits(),
                 want.to_bits(),
-                "{codec:?} {cols} columns {block:?} {dot:?}: row {step}, output {out}: {got} {want}"
+                "{codec:?} {cols} columns {format:?} {dot:?}: row {step}, output {out}: {got} {want}"
             );
         }
     }
@@ -76,13 +80,15 @@ fn check_product(
 #[test]
 fn products_follow_the_rule_of_the_format_to_the_bit() {
     for &codec in Codec::ALL {
-        for block in ActivationBlock::ALL {
-            for &cols in columns(block) {
+        for format in ActivationFormat::ALL {
+            for &cols in columns(format) {
                 for dot in STRATEGIES {
-                    check_product(codec, cols, block, dot, 1);
+                    check_product(codec, cols, format, dot, 1);
                 }
             }
-            check_product(codec, 64, block, DotStrategy::Pairs, 2);
+            for row_block in [2, 4] {
+                check_product(codec, 64, format, DotStrategy::Pairs, row_block);
+            }
         }
     }
 }
@@ -118,7 +124,7 @@ fn embeddings_are_rows_of_the_matrix_to_the_bit() {
 #[test]
 fn kernels_of_every_format_are_as_expected() {
     for &codec in Codec::ALL {
-        let kernel = matmul(codec, 64, ActivationBlock::Of32).kernel(DotStrategy::Pairs, 1);
+        let kernel = matmul(codec, 64, ActivationFormat::Int8).kernel(DotStrategy::Pairs, 1);
         let text = kernel_to_string(KernelId(0), &kernel);
         insta::assert_snapshot!(
             format!("matmul_{}_pairs", codec.name().to_lowercase()),

@@ -5,7 +5,7 @@ mod fixture;
 use super::*;
 use crate::graph::{Guard, Op};
 use fixture::{classifier, decoder, model};
-use gem_runtime::format::ActivationBlock;
+use gem_runtime::format::ActivationFormat;
 
 fn reference() -> Reference {
     of(&decoder())
@@ -211,7 +211,7 @@ fn int8_activations_round_the_inputs_of_linear_maps_and_nothing_else() {
     let batch = Batch::one(&tokens(50, 1));
     let exact = reference.run(&batch, &RunOptions::default()).unwrap();
     let options = RunOptions {
-        activations: Activations::Int8,
+        activations: Activations::Rounded,
         routing: RoutingSource::Forced(&exact.routing),
         ..RunOptions::default()
     };
@@ -220,7 +220,7 @@ fn int8_activations_round_the_inputs_of_linear_maps_and_nothing_else() {
         seen.push(id);
         for row in 0..x.rows() {
             let mut again = vec![0.0; x.width()];
-            round::round_row(x.row(row), ActivationBlock::Of32, &mut again);
+            round::round_row(x.row(row), ActivationFormat::Int8, &mut again);
             let drift = largest_difference(&again, x.row(row));
             assert!(drift < 1e-5, "{id} row {row} was not rounded: {drift}");
         }

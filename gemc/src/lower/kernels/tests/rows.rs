@@ -1,9 +1,9 @@
-//! Kernels that write quantised rows, in both widths of activation block, against the rule of
+//! Kernels that write quantised rows, in every format of activations, against the rule of
 //! [`gem_runtime::format::activation`].
 
 use gem_runtime::abi::Row;
 use gem_runtime::format::activation::quantise_block;
-use gem_runtime::format::{ALIGN, ActivationBlock, BLOCK, Codec, PackedSize, TILE_ROWS};
+use gem_runtime::format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, TILE_ROWS};
 
 use super::super::matmul::{Epilogue, Matmul, Rows};
 use super::super::norm::Norm;
@@ -37,26 +37,33 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 /// Bytes of codes, scales and sums of rows, buffers one behind the other.
-fn sizes(width: usize, block: ActivationBlock) -> [usize; 3] {
+fn sizes(width: usize, format: ActivationFormat) -> [usize; 3] {
+    let rows = MAX_ROWS * format.terms();
     [
-        MAX_ROWS * width,
-        4 * MAX_ROWS * scales_per_row(width, block),
-        4 * MAX_ROWS * (width / BLOCK),
+        rows * width,
+        4 * rows * scales_per_row(width, format),
+        4 * rows * (width / BLOCK),
     ]
 }
 
 /// Codes, scales and sums of rows by the rule.
-fn by_the_rule(values: &[f32], width: usize, block: ActivationBlock) -> [Vec<u8>; 3] {
+fn by_the_rule(values: &[f32], width: usize, format: ActivationFormat) -> [Vec<u8>; 3] {
     let mut written: [Vec<u8>; 3] = Default::default();
     for row in values.chunks(width) {
-        for values in row.chunks(block.columns()) {
-            let mut codes = vec![0; values.len()];
-            let scale = quantise_block(values, &mut codes);
-            written[0].extend(codes.iter().map(|c| *c as u8));
-            written[1].extend(scale.to_le_bytes());
-            for codes in codes.chunks(BLOCK) {
-                let sum: i32 = codes.iter().map(|c| i32::from(*c)).sum();
-                written[2].extend(sum.to_le_bytes());
+        let mut left = row.to_vec();
+        for _ in 0..format.terms() {
+            for values in left.chunks_mut(format.columns()) {
+                let mut codes = vec![0; values.len()];
+                let scale = quantise_block(values, &mut codes);
+                written[0].extend(codes.iter().map(|c| *c as u8));
+                written[1].extend(scale.to_le_bytes());
+                for codes in codes.chunks(BLOCK) {
+                    let sum: i32 = codes.iter().map(|c| i32::from(*c)).sum();
+                    written[2].extend(sum.to_le_bytes());
+                }
+                for (x, code) in values.iter_mut().zip(codes) {
+                    *x -= f32::from(code) * scale;
+                }
             }
         }
     }
@@ -106,31 +113,41 @@ fn check(arena: &[u8], at: &[usize], expected: &[Vec<u8>; 3], what: &str) {
 
 #[test]
 fn rows_are_quantised_by_the_rule() {
-    for block in ActivationBlock::ALL {
+    for format in ActivationFormat::ALL {
         for width in WIDTHS {
             let values = floats(width);
-            let [codes, scales, sums] = sizes(width, block);
+            let [codes, scales, sums] = sizes(width, format);
             let at = places([4 * MAX_ROWS * width, codes, scales, sums, 0]);
             let input = (at[0], &bytes(&values)[..]);
-            let what = format!("{width} columns, {block:?}");
-            let kernel = rows(MAX_ROWS, width, block);
+            let what = format!("{width} columns, {format:?}");
+            let kernel = rows(MAX_ROWS, width, format);
             let arena = run(kernel, &[], &[input], at[4], &at[..4], STEP_ROWS as u32);
-            check(&arena, &at[1..], &by_the_rule(&values, width, block), &what);
+            check(
+                &arena,
+                &at[1..],
+                &by_the_rule(&values, width, format),
+                &what,
+            );
 
-            let kernel = selected(MAX_ROWS, 4, width, block);
+            let kernel = selected(MAX_ROWS, 4, width, format);
             let arena = run(kernel, &[], &[input], at[4], &at[..4], 2);
             let wanted = [&values[2 * width..], &values[..width]].concat();
-            check(&arena, &at[1..], &by_the_rule(&wanted, width, block), &what);
+            check(
+                &arena,
+                &at[1..],
+                &by_the_rule(&wanted, width, format),
+                &what,
+            );
         }
     }
 }
 
 #[test]
 fn norms_quantise_what_they_store() {
-    for (kind, block, width) in [NormKind::Rms, NormKind::Layer]
+    for (kind, format, width) in [NormKind::Rms, NormKind::Layer]
         .into_iter()
-        .flat_map(|kind| ActivationBlock::ALL.map(|block| (kind, block)))
-        .flat_map(|(kind, block)| WIDTHS.map(|width| (kind, block, width)))
+        .flat_map(|kind| ActivationFormat::ALL.map(|format| (kind, format)))
+        .flat_map(|(kind, format)| WIDTHS.map(|width| (kind, format, width)))
     {
         let mut norm = Norm {
             kind,
@@ -138,11 +155,11 @@ fn norms_quantise_what_they_store() {
             eps: 1e-5,
             max_rows: MAX_ROWS,
             floats: true,
-            quantised: Some(block),
+            quantised: Some(format),
             bias: false,
         };
         let rows = 4 * MAX_ROWS * width;
-        let [codes, scales, sums] = sizes(width, block);
+        let [codes, scales, sums] = sizes(width, format);
         let at = places([rows, rows, codes, scales, sums, 0]);
         let weight = bytes(
             &(0..width)
@@ -161,8 +178,8 @@ fn norms_quantise_what_they_store() {
         );
         let words = arena[at[1]..][..4 * STEP_ROWS * width].as_chunks::<4>().0;
         let stored: Vec<f32> = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
-        let expected = by_the_rule(&stored, width, block);
-        let what = format!("{kind:?} norm of {width}, {block:?}");
+        let expected = by_the_rule(&stored, width, format);
+        let what = format!("{kind:?} norm of {width}, {format:?}");
         check(&arena, &at[2..], &expected, &what);
 
         norm.floats = false;
@@ -185,7 +202,7 @@ fn products_quantise_what_they_would_store() {
     const COLS: usize = 64;
     for gated in [false, true] {
         for width in WIDTHS {
-            for (block, row_block) in ActivationBlock::ALL.map(|b| [(b, 1), (b, 2)]).concat() {
+            for (format, row_block) in ActivationFormat::ALL.map(|b| [(b, 1), (b, 2)]).concat() {
                 let outputs = if gated { 2 * width } else { width };
                 let mut product = Matmul {
                     codec: Codec::N4,
@@ -193,7 +210,7 @@ fn products_quantise_what_they_would_store() {
                     cols: COLS,
                     bias: false,
                     rows: Rows::All,
-                    input_block: ActivationBlock::Of32,
+                    input_format: ActivationFormat::Int8,
                     input_rows: MAX_ROWS,
                     output_rows: MAX_ROWS,
                     epilogue: Epilogue::Store,
@@ -201,9 +218,9 @@ fn products_quantise_what_they_would_store() {
                 };
                 let size = PackedSize::new(product.codec, outputs, COLS);
                 let weights = matrix(&size);
-                let x = by_the_rule(&floats(COLS), COLS, ActivationBlock::Of32);
-                let [a, b, c] = sizes(COLS, ActivationBlock::Of32);
-                let [codes, scales, sums] = sizes(width, block);
+                let x = by_the_rule(&floats(COLS), COLS, ActivationFormat::Int8);
+                let [a, b, c] = sizes(COLS, ActivationFormat::Int8);
+                let [codes, scales, sums] = sizes(width, format);
                 let at = places([a, b, c, 4 * MAX_ROWS * outputs, codes, scales, sums, 0]);
                 let input = [0, 1, 2].map(|i| (at[i], &x[i][..]));
                 let mut args = planes(&size).map(|at| at as usize * ALIGN).to_vec();
@@ -225,13 +242,18 @@ fn products_quantise_what_they_would_store() {
                 product.epilogue = Epilogue::Quantise {
                     act: None,
                     gated,
-                    block,
+                    format,
                 };
                 args.truncate(6);
                 args.extend(&at[4..7]);
                 let arena = run(&product, &args);
-                let what = format!("{width} outputs, gated {gated}, {block:?}, {row_block} rows");
-                check(&arena, &at[4..], &by_the_rule(&values, width, block), &what);
+                let what = format!("{width} outputs, gated {gated}, {format:?}, {row_block} rows");
+                check(
+                    &arena,
+                    &at[4..],
+                    &by_the_rule(&values, width, format),
+                    &what,
+                );
             }
         }
     }
