@@ -1,5 +1,5 @@
 //! The fake-quantised model: the reference executor with the weights that a plan's codes stand for. Together with
-//! int8 activations it is what kernels compute, up to the rounding of f32 sums.
+//! rounded activations it is what kernels compute, up to the rounding of f32 sums.
 
 use std::sync::Arc;
 
@@ -47,9 +47,21 @@ pub fn quantise(
                     .into()
             }
         };
-        let format = plan.activations(&unit.name);
         for node in unit.nodes {
             reference.replace(node, weights.clone())?;
+        }
+    }
+    Ok(round_activations(reference, plan)?)
+}
+
+/// Has runs with rounded activations round them as the plan says.
+///
+/// # Errors
+/// Never for the plan's own graph.
+pub fn round_activations(reference: &mut Reference, plan: &BitPlan) -> Result<(), ReferenceError> {
+    for unit in plan::units(&reference.graph().clone()) {
+        let format = plan.activations(&unit.name);
+        for node in unit.nodes {
             reference.set_activations(node, format)?;
         }
     }

@@ -108,7 +108,7 @@ enum Weights {
 enum Against {
     /// The f32 model
     Reference,
-    /// The fake-quantised executor with int8 activations
+    /// The fake-quantised executor with rounded activations
     Fake,
 }
 
@@ -126,8 +126,9 @@ impl Run for Verify {
         let sequences = verify::windows(&documents, texts::window(loaded), self.tokens);
         let original = loaded.reference();
         let mut faked = original.clone();
-        if self.weights == Weights::Quantised {
-            fake::quantise(&mut faked, plan, *rounding)?;
+        match self.weights {
+            Weights::Quantised => fake::quantise(&mut faked, plan, *rounding)?,
+            Weights::F32 => fake::round_activations(&mut faked, plan)?,
         }
         let (expected, precision) = match self.against {
             Against::Reference => (&original, Activations::F32),

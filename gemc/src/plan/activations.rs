@@ -22,22 +22,33 @@ pub struct Rule {
     pub format: ActivationFormat,
 }
 
-/// int8; but the first and the last unit have int16 where their weights are B8. There the rounding of activations, not of
-/// weights, would be most of a model's error: all layers amplify that of the first, and that of the last is in the logits.
+/// int8; but int16 where weights are B8 and what they give goes through a softmax: queries and keys, and logits. There the
+/// rounding of activations, not of weights, would be most of a model's error (docs/results/spine.md).
 #[must_use]
 pub fn usual<S>(graph: &Graph<S>, formats: &BTreeMap<String, Codec>) -> Formats {
-    let groups = readers(graph);
-    let ends = [0, groups.len().saturating_sub(1)];
-    let b8 = |unit: &String| formats.get(unit) == Some(&Codec::B8);
+    let precise = |reader: &Reader| {
+        formats.get(&reader.unit) == Some(&Codec::B8) && feeds_softmax(graph, reader.node)
+    };
     let mut usual = Formats::new();
-    for (place, group) in groups.into_iter().enumerate() {
-        let format = match ends.contains(&place) && group.iter().all(b8) {
+    for group in readers(graph) {
+        let format = match group.iter().all(precise) {
             true => ActivationFormat::Int16,
             false => ActivationFormat::Int8,
         };
-        usual.extend(group.into_iter().map(|unit| (unit, format)));
+        usual.extend(group.into_iter().map(|reader| (reader.unit, format)));
     }
     usual
+}
+
+fn feeds_softmax<S>(graph: &Graph<S>, node: NodeId) -> bool {
+    let takes = |id| {
+        let op = &graph.node(id).op;
+        matches!(
+            op,
+            Op::Attention { .. } | Op::ScarAttention { .. } | Op::Output
+        )
+    };
+    graph.consumers(node).into_iter().any(takes)
 }
 
 /// What rules make of the usual; the last that matches a unit counts.
@@ -72,39 +83,47 @@ pub fn chosen<S>(
 
 /// Whether units that read the same rows agree; names two that do not.
 pub(super) fn check<S>(graph: &Graph<S>, activations: &Formats) -> Result<(), String> {
+    let of = |reader: &Reader| activations[&reader.unit];
     for group in readers(graph) {
         let first = &group[0];
-        if let Some(other) = group
-            .iter()
-            .find(|unit| activations[*unit] != activations[first])
-        {
+        if let Some(other) = group.iter().find(|other| of(other) != of(first)) {
             return Err(format!(
-                "{first} and {other} read the same rows: both need the same activations, not {} and {}",
-                activations[first].name(),
-                activations[other].name()
+                "{} and {} read the same rows: both need the same activations, not {} and {}",
+                first.unit,
+                other.unit,
+                of(first).name(),
+                of(other).name()
             ));
         }
     }
     Ok(())
 }
 
-/// Units in groups that read the same rows, in evaluation order: one wire, or the same stage of the modules of a layer, whose
-/// rows stand in one buffer.
-pub(super) fn readers<S>(graph: &Graph<S>) -> Vec<Vec<String>> {
+/// A unit that reads activations, by a linear map.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    pub unit: String,
+    node: NodeId,
+}
+
+/// Readers in groups of the same rows, in evaluation order of units: one wire, or the same stage of the modules of a layer,
+/// whose rows stand in one buffer.
+pub(super) fn readers<S>(graph: &Graph<S>) -> Vec<Vec<Reader>> {
     let mut places: HashMap<NodeId, usize> = HashMap::new();
-    let mut groups: Vec<(NodeId, Vec<String>)> = Vec::new();
+    let mut groups: Vec<Vec<Reader>> = Vec::new();
     for unit in units(graph) {
-        let reader = unit.nodes.iter().find(|node| is_linear(graph, **node));
-        let Some(&reader) = reader else { continue };
-        let place = *places.entry(rows_of(graph, reader)).or_insert(groups.len());
+        let node = unit.nodes.iter().find(|node| is_linear(graph, **node));
+        let Some(&node) = node else { continue };
+        let place = *places.entry(rows_of(graph, node)).or_insert(groups.len());
         if place == groups.len() {
-            groups.push((reader, Vec::new()));
+            groups.push(Vec::new());
         }
-        groups[place].1.push(unit.name);
+        groups[place].push(Reader {
+            unit: unit.name,
+            node,
+        });
     }
-    // A tied embedding comes first among units, and reads last.
-    groups.sort_by_key(|(reader, _)| *reader);
-    groups.into_iter().map(|(_, units)| units).collect()
+    groups
 }
 
 fn is_linear<S>(graph: &Graph<S>, node: NodeId) -> bool {

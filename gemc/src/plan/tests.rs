@@ -102,7 +102,7 @@ fn uniform(graph: &Graph<Typed>, codec: Codec) -> BTreeMap<String, Codec> {
 }
 
 #[test]
-fn first_and_last_unit_read_int16_where_they_are_b8() {
+fn what_goes_through_a_softmax_reads_int16_where_it_is_b8() {
     let graph = graph();
     let mut formats = uniform(&graph, Codec::B8);
     let precise = |formats: &BTreeMap<String, Codec>| -> Vec<String> {
@@ -112,10 +112,15 @@ fn first_and_last_unit_read_int16_where_they_are_b8() {
             .filter(|(_, f)| *f == ActivationFormat::Int16);
         precise.map(|(unit, _)| unit).collect()
     };
-    let (first, last) = ("model.layers.0.self_attn.qkv", "lm_head");
-    assert_eq!(precise(&formats), [last, first]);
-    formats.insert(last.to_owned(), Codec::L6);
-    assert_eq!(precise(&formats), [first]);
+    let all = [
+        "lm_head",
+        "model.layers.0.scar.qkv",
+        "model.layers.0.self_attn.qkv",
+        "model.layers.1.self_attn.qkv",
+    ];
+    assert_eq!(precise(&formats), all);
+    formats.insert("lm_head".to_owned(), Codec::L6);
+    assert_eq!(precise(&formats), all[1..]);
     assert!(precise(&uniform(&graph, Codec::N4)).is_empty());
 }
 
