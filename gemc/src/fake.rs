@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gem_runtime::format::Rounding;
+use gem_runtime::format::{ActivationFormat, Rounding};
 
 use crate::graph::NodeId;
 use crate::plan::codes::CodesError;
@@ -51,18 +51,20 @@ pub fn quantise(
             reference.replace(node, weights.clone())?;
         }
     }
-    Ok(round_activations(reference, plan)?)
+    Ok(round_activations(reference, |unit| plan.activations(unit))?)
 }
 
-/// Has runs with rounded activations round them as the plan says.
+/// Has runs with rounded activations round the input of each unit in this format.
 ///
 /// # Errors
-/// Never for the plan's own graph.
-pub fn round_activations(reference: &mut Reference, plan: &BitPlan) -> Result<(), ReferenceError> {
+/// Never for a reference of its own.
+pub fn round_activations(
+    reference: &mut Reference,
+    format: impl Fn(&str) -> ActivationFormat,
+) -> Result<(), ReferenceError> {
     for unit in plan::units(&reference.graph().clone()) {
-        let format = plan.activations(&unit.name);
         for node in unit.nodes {
-            reference.set_activations(node, format)?;
+            reference.set_activations(node, format(&unit.name))?;
         }
     }
     Ok(())

@@ -10,9 +10,11 @@ use std::time::Instant;
 use gem_runtime::format::Codec;
 use gemc::assign::bytes;
 use gemc::calibrate::{self, Gather, Stats};
+use gemc::fake;
 use gemc::graph::NodeId;
 use gemc::import::Split;
 use gemc::pipeline::{self, Loaded};
+use gemc::plan::activations;
 use gemc::plan::file::Override;
 use gemc::planner::{self, Budget, Effort, Settings, Texts, Without};
 use gemc::progress::{Progress, Silent};
@@ -155,7 +157,21 @@ impl Bench {
         for (unit, codec) in self.units.iter().zip(formats) {
             ladder.apply(&mut model, unit, *codec)?;
         }
+        self.round_activations(&mut model, formats.iter().copied())?;
         Ok(model)
+    }
+
+    /// As usual for these formats, in the order of the units.
+    fn round_activations(
+        &self,
+        model: &mut Reference,
+        formats: impl Iterator<Item = Codec>,
+    ) -> Result<()> {
+        let names = self.units.iter().map(|unit| unit.name().to_owned());
+        let formats = names.zip(formats).collect();
+        let usual = activations::usual(&self.loaded.graph, &formats);
+        let format = |unit: &str| usual.get(unit).copied().unwrap_or_default();
+        Ok(fake::round_activations(model, format)?)
     }
 
     /// Measures a model.
@@ -212,6 +228,7 @@ impl Bench {
                 model.replace(*node, weights.clone())?;
             }
         }
+        self.round_activations(&mut model, codes.iter().map(|planes| planes.codec))?;
         Ok(model)
     }
 

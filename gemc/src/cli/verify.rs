@@ -128,7 +128,7 @@ impl Run for Verify {
         let mut faked = original.clone();
         match self.weights {
             Weights::Quantised => fake::quantise(&mut faked, plan, *rounding)?,
-            Weights::F32 => fake::round_activations(&mut faked, plan)?,
+            Weights::F32 => fake::round_activations(&mut faked, |unit| plan.activations(unit))?,
         }
         let (expected, precision) = match self.against {
             Against::Reference => (&original, Activations::F32),

@@ -24,6 +24,7 @@ pub use settings::{Budget, Effort, Settings, Texts, Without};
 
 use crate::assign::{self, LADDER, Options, Predictor, Refined, Speed, refine};
 use crate::calibrate::{self, Gather};
+use crate::fake;
 use crate::graph::{NodeId, Task};
 use crate::pipeline::Loaded;
 use crate::plan::activations::{self, Formats};
@@ -271,15 +272,9 @@ impl Work<'_> {
         let mut candidate = self.reference.clone();
         for (unit, codec) in self.units.iter().zip(&found.formats) {
             self.ladder.apply(&mut candidate, unit, *codec)?;
-            for node in unit
-                .unit
-                .nodes
-                .iter()
-                .filter(|_| activations.contains_key(unit.name()))
-            {
-                candidate.set_activations(*node, activations[unit.name()])?;
-            }
         }
+        let format = |unit: &str| activations.get(unit).copied().unwrap_or_default();
+        fake::round_activations(&mut candidate, format)?;
         let kl = |activations| {
             self.judge
                 .judge_with(&candidate, NodeId(0), true, activations)
