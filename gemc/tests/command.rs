@@ -263,3 +263,173 @@ fn a_check_names_what_is_not_up_to_date() {
     );
     assert_eq!(files(&out).len() + 1, before.len(), "nothing is written");
 }
+
+#[test]
+fn a_locked_build_keeps_to_its_manifest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("model");
+    let output = out.to_str().expect("a plain path");
+    let build = |more: &[&str]| {
+        let mut command = gemc(&["build", CHECKPOINT, "--target", "x86-64-v3", "-o", output]);
+        command.args(more).output().expect("it starts")
+    };
+    let refused = |more: &[&str], says: &[&str]| {
+        let output = build(more);
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        for words in says {
+            assert!(
+                told(&output).contains(words),
+                "{words} in {}",
+                told(&output)
+            );
+        }
+    };
+    refused(&["--locked"], &["no manifest.json", "without --locked"]);
+    assert!(!out.exists(), "nothing is written");
+    assert!(build(&[]).status.success());
+    let before = files(&out);
+    // The manifest alone is enough, as a repository may keep it.
+    for (path, _) in before
+        .iter()
+        .filter(|(path, _)| !path.ends_with("manifest.json"))
+    {
+        fs::remove_file(path).expect("it was there");
+    }
+    let again = build(&["--locked"]);
+    assert!(again.status.success(), "{}", told(&again));
+    assert!(files(&out) == before, "the same files");
+    refused(&["--locked", "--bits", "8.25"], &["plan, ", "model.gemw"]);
+    refused(&["--locked", "--name", "other"], &["name, ", "Cargo.toml"]);
+    refused(&["--locked", "--emit", "plan"], &["emit/plan.txt"]);
+    refused(&["--locked", "--format", "obj"], &["gem.h"]);
+    assert!(files(&out) == before, "what was there is untouched");
+}
+
+#[test]
+fn a_crate_may_depend_on_a_published_runtime() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("model");
+    let output = out.to_str().expect("a plain path");
+    let build = |more: &[&str]| {
+        let mut command = gemc(&["build", CHECKPOINT, "-o", output]);
+        command.args(more).output().expect("it starts")
+    };
+    let built = build(&["--runtime", "0.1.7"]);
+    assert!(built.status.success(), "{}", told(&built));
+    let manifest = fs::read_to_string(out.join("Cargo.toml")).expect("a manifest");
+    assert!(
+        manifest.contains("gem-runtime = { version = \"0.1.7\""),
+        "{manifest}"
+    );
+    assert!(!out.join("gem-runtime").exists());
+    assert_eq!(build(&["--runtime", "newest"]).status.code(), Some(2));
+    let object = build(&["--runtime", "0.1.7", "--format", "obj"]);
+    assert_eq!(object.status.code(), Some(2), "{}", told(&object));
+}
+
+#[test]
+fn plans_routes_and_rust_can_be_looked_at() {
+    const TRAINED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models/gem-lm");
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out");
+    let output = out.to_str().expect("a plain path");
+    let build = |checkpoint: &str, more: &[&str]| {
+        let mut command = gemc(&["build", checkpoint, "-o", output, "--rounding", "plain"]);
+        command.args(more).output().expect("it starts")
+    };
+    let emit = [
+        "--emit",
+        "routes,plan,rust",
+        "--bits",
+        "8.25",
+        "--format",
+        "obj",
+    ];
+    let built = build(TRAINED, &emit);
+    assert!(built.status.success(), "{}", told(&built));
+    let read = |file: &str| fs::read_to_string(out.join("emit").join(file)).expect("a text");
+    let plan = read("plan.txt");
+    assert!(
+        plan.contains("model.embed_tokens B8 int16 rounded now"),
+        "{plan}"
+    );
+    assert!(
+        plan.contains("model.layers.5.modules.7.down_proj B8 int8 rounded now"),
+        "{plan}"
+    );
+    assert!(read("kernels.rs").contains("extern \"C\" fn"), "kernels");
+    let routes: serde_json::Value = serde_json::from_str(&read("routes.json")).expect("JSON");
+    assert!(
+        routes["texts"]["law"].as_u64().is_some_and(|n| n > 0),
+        "{routes}"
+    );
+    let none = build(CHECKPOINT, &["--emit", "routes"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(told(&none).contains("calibration"), "{}", told(&none));
+}
+
+/// `docs/command.md` is what the command says of itself; `GEM_BLESS=1` writes it anew.
+#[test]
+fn the_documented_command_is_the_one_that_runs() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/command.md");
+    let help = |arguments: &[&str]| {
+        let output = gemc(arguments).output().expect("it starts");
+        let text = String::from_utf8(output.stdout).expect("a text");
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        lines.join("\n")
+    };
+    let all = help(&["--help"]);
+    let mut text = format!(
+        "# The command\n\nWhat `gemc --help` and `gemc VERB --help` say; a test holds this page to them.\n\n```text\n{all}\n```\n"
+    );
+    let verbs = all.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for verb in verbs.take_while(|line| !line.is_empty()) {
+        let verb = verb.split_whitespace().next().expect("a name");
+        if verb != "help" {
+            text += &format!(
+                "\n## gemc {verb}\n\n```text\n{}\n```\n",
+                help(&[verb, "--help"])
+            );
+        }
+    }
+    if std::env::var_os("GEM_BLESS").is_some_and(|bless| bless == "1") {
+        fs::write(path, &text).expect("a writable page");
+    }
+    let written = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == text,
+        "docs/command.md is not what the command says; run this test with GEM_BLESS=1"
+    );
+}
+
+#[test]
+fn the_doctor_knows_what_is_here() {
+    let output = gemc(&["doctor", "--json"]).output().expect("it starts");
+    assert!(output.status.success(), "{}", told(&output));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one value");
+    let checks = found["checks"].as_array().expect("a list");
+    let check = |what: &str| {
+        let named = checks
+            .iter()
+            .find(|c| c["what"].as_str().is_some_and(|w| w.contains(what)));
+        named.unwrap_or_else(|| panic!("no {what}"))
+    };
+    assert!(check("cargo")["found"].is_string(), "tests are run by it");
+    assert!(
+        check("targets that run here")["found"]
+            .as_str()
+            .is_some_and(|f| f.contains("portable"))
+    );
+    check("standard library for aarch64-unknown-linux-gnu");
+    let none = gemc(&["doctor", "--json"])
+        .env("PATH", "")
+        .output()
+        .expect("it starts");
+    let found: serde_json::Value = serde_json::from_slice(&none.stdout).expect("one value");
+    let checks = found["checks"].as_array().expect("a list");
+    let cargo = checks
+        .iter()
+        .find(|c| c["what"] == "cargo")
+        .expect("a line");
+    assert!(cargo["found"].is_null() && cargo["mend"].is_string());
+}

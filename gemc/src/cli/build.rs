@@ -10,7 +10,7 @@ use super::model::{Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::emit::cranelift::object::{DEFAULT_PREFIX, is_prefix};
-use crate::package::{Builder, Form, Runtime, hash_file};
+use crate::package::{Builder, Form, Manifest, Runtime, hash_file};
 use crate::progress::Progress as _;
 
 /// Compile a checkpoint into a crate, or an object for C, for one target
@@ -36,6 +36,12 @@ pub struct Build {
     /// Also write what stages made, to DIR/emit
     #[arg(long, value_enum, value_name = "STAGE", value_delimiter = ',')]
     emit: Vec<Stage>,
+    /// Fail, and change nothing, where the plan, an input or any file would differ from what DIR/manifest.json says
+    #[arg(long)]
+    locked: bool,
+    /// Have the crate depend on this published version of gem-runtime, and not on sources of its own
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    runtime: Option<String>,
     /// Write nothing: compare what would be written with what DIR holds, and fail where it differs
     #[arg(long, conflicts_with_all = ["bin", "json"])]
     check: bool,
@@ -70,6 +76,15 @@ fn prefix(text: &str) -> Result<String, &'static str> {
     match is_prefix(text) {
         true => Ok(text.to_owned()),
         false => Err("allowed are up to 64 letters, digits and `_`, not beginning with a digit"),
+    }
+}
+
+/// A version as the registry has them.
+fn version(text: &str) -> Result<String, &'static str> {
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    match text.split('.').count() <= 3 && text.split('.').all(number) {
+        true => Ok(text.to_owned()),
+        false => Err("allowed are numbers, 0.1.0 for instance"),
     }
 }
 
@@ -118,6 +133,9 @@ impl Build {
     fn consistent(&self) -> Result<(), Failure> {
         let wrong = match self.format.form() {
             Some(_) if self.bin => "--bin needs --format crate: an object is no program",
+            Some(_) if self.runtime.is_some() => {
+                "--runtime needs --format crate: an object links none"
+            }
             None if self.prefix.is_some() => "--prefix needs --format obj or staticlib",
             _ => return Ok(()),
         };
@@ -153,7 +171,11 @@ impl Build {
         ui: &Ui,
     ) -> Result<(String, Option<PathBuf>), Failure> {
         let parts = model.parts();
-        let dumps = emit::texts(self.emit.clone(), model)?;
+        let dumps = emit::texts(self.emit.clone(), model, ui)?;
+        let locked = self
+            .locked
+            .then(|| Manifest::locked(&self.output))
+            .transpose()?;
         let total = model.compiled.layout.body_bytes();
         let mut before = 0;
         let mut progress = |done| {
@@ -164,12 +186,18 @@ impl Build {
             let object = parts.object(self.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?;
             let mut linkable = parts.linkable(form, object)?;
             linkable.texts.extend(dumps);
+            linkable.locked = locked;
             ui.start("quantising and packing weights", total);
             parts.write_linkable(output, &linkable, &mut progress)?;
             return Ok((linkable.file_name(), None));
         }
-        let mut package = parts.package(Runtime::Embedded)?;
+        let runtime = self
+            .runtime
+            .clone()
+            .map_or(Runtime::Embedded, Runtime::Version);
+        let mut package = parts.package(runtime)?;
         package.texts.extend(dumps);
+        package.locked = locked;
         ui.start("quantising and packing weights", total);
         parts.write(output, &package, &mut progress)?;
         let mut program = None;

@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod choices;
+mod doctor;
 mod emit;
 mod explain;
 mod failure;
@@ -73,6 +74,7 @@ impl Verb {
 const VERBS: &[Verb] = &[
     Verb::new::<bench::Bench>("bench"),
     Verb::new::<build::Build>("build"),
+    Verb::new::<doctor::Doctor>("doctor"),
     Verb::new::<explain::Explain>("explain"),
     Verb::new::<inspect::Inspect>("inspect"),
     Verb::new::<logits::Logits>("logits"),

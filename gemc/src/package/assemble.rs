@@ -61,6 +61,7 @@ impl Parts<'_> {
             inputs: self.inputs()?,
             texts: self.texts()?,
             runtime,
+            locked: None,
         })
     }
 
@@ -99,6 +100,7 @@ impl Parts<'_> {
             object,
             inputs: self.inputs()?,
             texts: self.texts()?,
+            locked: None,
         })
     }
 

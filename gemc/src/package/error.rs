@@ -32,6 +32,22 @@ pub enum PackageError {
     /// The weight file cannot be written.
     #[error(transparent)]
     Weights(#[from] gem_runtime::Error),
+    /// A locked build would give something else.
+    #[error(
+        "{dir} is locked to what its manifest.json says, and this build differs: {differences}; build without --locked to change it"
+    )]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+    /// There is nothing to keep to.
+    #[error("--locked: {dir} has no manifest.json that gemc wrote; build once without --locked")]
+    Unlocked {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A path that leads out of the package; a defect of the compiler.
     #[error("a generated file would lie outside the package: {path}")]
     Outside {

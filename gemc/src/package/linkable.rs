@@ -2,7 +2,7 @@
 
 use gem_runtime::ModelInfo;
 
-use super::{About, Files, PackageError, cargo};
+use super::{About, Files, Manifest, PackageError, cargo};
 
 /// Text of the header, the same for every model.
 pub const HEADER: &str = include_str!("../../../gem-runtime/include/gem.h");
@@ -32,6 +32,8 @@ pub struct Linkable {
     pub texts: Vec<(String, Vec<u8>)>,
     /// SHA-256 of the files it was made from, by name, in hexadecimal.
     pub inputs: std::collections::BTreeMap<String, String>,
+    /// What the manifest must be, where that is fixed.
+    pub locked: Option<Manifest>,
 }
 
 impl Linkable {
@@ -49,6 +51,7 @@ impl Linkable {
         About {
             info: &self.info,
             inputs: &self.inputs,
+            locked: self.locked.as_ref(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `manifest.json`: what a package was made from, by what, and what it contains, all by SHA-256.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use gem_runtime::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{About, Files, PackageError, WEIGHTS};
+use super::{About, Files, MANIFEST, PackageError, WEIGHTS};
 use crate::cache::digest_of;
 
 /// The value of [`Manifest::tool`].
@@ -77,6 +77,49 @@ impl Manifest {
         file.take(LONGEST).read_to_string(&mut text).ok()?;
         let manifest: Self = serde_json::from_str(&text).ok()?;
         (manifest.tool == TOOL).then_some(manifest)
+    }
+
+    /// Of the folder that a locked build is for.
+    ///
+    /// # Errors
+    /// [`PackageError::Unlocked`] when it has none.
+    pub fn locked(dir: &Path) -> Result<Self, PackageError> {
+        Self::read(&dir.join(MANIFEST)).ok_or_else(|| PackageError::Unlocked {
+            dir: dir.to_owned(),
+        })
+    }
+
+    /// Whether this is the manifest that a folder is locked to.
+    ///
+    /// # Errors
+    /// [`PackageError::Locked`], with what differs.
+    pub(super) fn check(&self, locked: &Self, dir: &Path) -> Result<(), PackageError> {
+        let facts = [
+            ("gemc's version", &self.version, &locked.version),
+            ("name", &self.name, &locked.name),
+            ("target", &self.target, &locked.target),
+            ("plan", &self.plan_hash, &locked.plan_hash),
+        ];
+        let facts = facts.into_iter().filter(|(_, ours, theirs)| ours != theirs);
+        let mut differences: Vec<String> = facts.map(|(what, ..)| what.to_owned()).collect();
+        for (ours, theirs) in [
+            (&self.inputs, &locked.inputs),
+            (&self.outputs, &locked.outputs),
+        ] {
+            let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+            let differing = names
+                .into_iter()
+                .filter(|name| ours.get(*name) != theirs.get(*name));
+            differences.extend(differing.cloned());
+        }
+        differences.dedup();
+        match differences.as_slice() {
+            [] => Ok(()),
+            _ => Err(PackageError::Locked {
+                dir: dir.to_owned(),
+                differences: differences.join(", "),
+            }),
+        }
     }
 
     /// The text of the file.

@@ -61,6 +61,8 @@ pub struct Package {
     pub runtime: Runtime,
     /// SHA-256 of the files it was made from, by name, in hexadecimal.
     pub inputs: BTreeMap<String, String>,
+    /// What the manifest must be, where that is fixed.
+    pub locked: Option<Manifest>,
 }
 
 impl Package {
@@ -123,6 +125,7 @@ fn files(all: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Files, Pack
 struct About<'a> {
     info: &'a ModelInfo,
     inputs: &'a BTreeMap<String, String>,
+    locked: Option<&'a Manifest>,
 }
 
 /// Writes a package to a folder. `weights` writes the weight file.
@@ -142,6 +145,7 @@ where
     let about = About {
         info: &package.info,
         inputs: &package.inputs,
+        locked: package.locked.as_ref(),
     };
     write_files(dir, about, &render(package)?, weights)
 }
@@ -176,6 +180,9 @@ where
     }
     weights(&mut staging.create(WEIGHTS)?)?;
     let manifest = Manifest::new(about, files, &staging.path(WEIGHTS))?;
+    if let Some(locked) = about.locked {
+        manifest.check(locked, dir)?;
+    }
     staging.write(MANIFEST, manifest.to_json().as_bytes())?;
     staging.commit()?;
     Ok(manifest)

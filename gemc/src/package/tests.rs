@@ -36,6 +36,7 @@ fn toy() -> Package {
         texts: vec![("tokenizer.json".to_owned(), b"{}".to_vec())],
         runtime: Runtime::Embedded,
         inputs: BTreeMap::from([("model.safetensors".to_owned(), hash_bytes(b"weights"))]),
+        locked: None,
     }
 }
 

@@ -1,0 +1,213 @@
+//! `gemc doctor`: this machine -> what is installed, what is missing for which target, and the command that mends it.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Serialize;
+
+use super::{Failure, Outcome, Run, Ui};
+use crate::cache::Cache;
+use crate::target::Target;
+
+/// Say what is installed, what is missing for which target, and how to mend it
+#[derive(clap::Args, Debug)]
+pub struct Doctor {
+    /// Write one JSON value
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was looked for.
+#[derive(Debug, PartialEq, Serialize)]
+struct Check {
+    what: String,
+    /// What was found; nothing when it is missing.
+    found: Option<String>,
+    /// What works with it.
+    needed_for: String,
+    /// What mends it, when it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Found {
+    gemc: &'static str,
+    checks: Vec<Check>,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "gemc {}", self.gemc)?;
+        for check in &self.checks {
+            let Check {
+                what,
+                found,
+                needed_for,
+                mend,
+            } = check;
+            match found {
+                Some(found) => writeln!(f, "ok       {what}: {found} ({needed_for})")?,
+                None => writeln!(f, "missing  {what} ({needed_for})")?,
+            }
+            if let Some(mend) = mend {
+                writeln!(f, "         {mend}")?;
+            }
+        }
+        let missing = self.checks.iter().filter(|c| c.found.is_none()).count();
+        match missing {
+            0 => write!(f, "nothing is missing"),
+            n => write!(
+                f,
+                "{n} missing; `gemc run` and objects need none of the above"
+            ),
+        }
+    }
+}
+
+impl Check {
+    fn new(what: &str, found: Option<String>, needed_for: &str, mend: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            mend: found.is_none().then(|| mend.to_owned()),
+            found,
+            needed_for: needed_for.to_owned(),
+        }
+    }
+
+    /// A program, by the first line of what it says of its version.
+    fn program(name: &str, argument: &str, needed_for: &str, mend: &str) -> Self {
+        Self::new(name, said(name, &[argument]), needed_for, mend)
+    }
+}
+
+/// The first line that a program writes; nothing when it does not run.
+fn said(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().next().unwrap_or_default().trim().to_owned();
+    output.status.success().then_some(line)
+}
+
+const RUSTUP: &str = "install it from https://rustup.rs";
+
+/// What every machine may have.
+fn here() -> Vec<Check> {
+    let runs = Target::all().into_iter().filter(Target::runs_here);
+    let names: Vec<String> = runs.map(|target| target.name).collect();
+    let cpu = Check::new(
+        "targets that run here",
+        (!names.is_empty())
+            .then(|| format!("{}; host is {}", names.join(", "), Target::host().name)),
+        "gemc run",
+        "gemc build works for other machines",
+    );
+    vec![
+        cpu,
+        cache(),
+        Check::program(
+            "cargo",
+            "--version",
+            "gemc build --bin, --backend rust",
+            RUSTUP,
+        ),
+        Check::program(
+            "rustc",
+            "--version",
+            "gemc build --bin, --backend rust; 1.95 or newer",
+            RUSTUP,
+        ),
+        Check::program(
+            "cc",
+            "--version",
+            "linking programs for this machine",
+            "apt-get install gcc",
+        ),
+    ]
+}
+
+/// The cache, which is tried by opening it.
+fn cache() -> Check {
+    let opened = Cache::open().map(|cache| cache.root().display().to_string());
+    let why = opened.as_ref().err().map(ToString::to_string);
+    Check::new(
+        "cache",
+        opened.ok(),
+        "what was made is not made again",
+        &format!(
+            "set GEMC_CACHE to a folder that can be written: {}",
+            why.unwrap_or_default()
+        ),
+    )
+}
+
+/// What programs for another machine need: Rust's standard library for it, a linker, something to try them with.
+fn for_triple(triple: &str) -> Vec<Check> {
+    let library = said("rustc", &["--print", "target-libdir", "--target", triple]);
+    let library = library.filter(|folder| Path::new(folder).is_dir());
+    let mut checks = vec![Check::new(
+        &format!("Rust's standard library for {triple}"),
+        library.map(|_| "installed".to_owned()),
+        &format!("gemc build --bin, gemc runtime for {triple}"),
+        &format!("rustup target add {triple}"),
+    )];
+    if triple == "aarch64-unknown-linux-gnu" && !cfg!(target_arch = "aarch64") {
+        checks.push(Check::program(
+            "aarch64-linux-gnu-gcc",
+            "--version",
+            "linking programs for aarch64 Linux; set CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER to it",
+            "apt-get install gcc-aarch64-linux-gnu",
+        ));
+        checks.push(Check::program(
+            "qemu-aarch64-static",
+            "--version",
+            "running programs for aarch64 here, as tests do",
+            "apt-get install qemu-user-static",
+        ));
+    }
+    checks
+}
+
+impl Run for Doctor {
+    fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        let mut triples: Vec<String> = Target::all()
+            .iter()
+            .filter_map(Target::rust_triple)
+            .collect();
+        triples.sort();
+        triples.dedup();
+        let mut checks = here();
+        checks.extend(triples.iter().flat_map(|triple| for_triple(triple)));
+        let found = Found {
+            gemc: env!("CARGO_PKG_VERSION"),
+            checks,
+        };
+        ui.result(self.json, &found)?;
+        Ok(Outcome::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_comes_with_what_mends_it() {
+        let there = Check::program("cargo", "--version", "tests", "nothing");
+        assert!(there.found.is_some_and(|v| v.starts_with("cargo")) && there.mend.is_none());
+        let missing = Check::program("no-such-program", "-V", "nothing", "install it");
+        assert_eq!(
+            (missing.found, missing.mend),
+            (None, Some("install it".to_owned()))
+        );
+        let unknown = for_triple("riscv99-unknown-none");
+        assert_eq!(unknown[0].found, None);
+        assert!(
+            unknown[0]
+                .mend
+                .as_ref()
+                .is_some_and(|m| m.contains("riscv99"))
+        );
+    }
+}
