@@ -4,7 +4,7 @@
 //! Every checkpoint meets every format, and every target some formats of every checkpoint: each of the combinations of
 //! two is run, of all three one in as many as there are targets, by rotation. `gemc/tests/lowering.rs` verifies them all,
 //! and `gemc/src/lower/kernels/tests.rs` holds products of every format and strategy against the format's rule. Every
-//! format of activations meets every checkpoint once, and a model whose rows are longer than wide blocks.
+//! format of activations, and of keys and values, meets every checkpoint once, and a model whose rows are longer than wide blocks.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,8 @@ use gemc::emit::cranelift::Effort;
 use gemc::metrics::kl_divergence;
 use gemc::package::Parts;
 use gemc::pipeline::Loaded;
-use gemc::plan::BitPlan;
 use gemc::plan::activations::Rule;
+use gemc::plan::{BitPlan, KvFormat};
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Batch, Reference, RunOptions};
 use gemc::target::Target;
@@ -29,6 +29,9 @@ const NEGLIGIBLE: f64 = 2e-4;
 
 /// The same where all activations are int16, whose steps are too small to amplify another order of sums.
 const PRECISE: f64 = 1e-6;
+
+/// What keys and values in fewer bits may add.
+const OF_KV: f64 = 5e-3;
 
 /// Share of the quantisation's own KL that kernels may add: sums differ in order, so an activation may fall on the
 /// other side of a rounding step now and then, and tiny random models amplify each.
@@ -59,7 +62,7 @@ fn main() {
             let dir = dir.clone();
             let title = format!("{}::{}::{}", name(&dir), target.name, codec.name());
             trials.push(Trial::test(title, move || {
-                agrees(&dir, codec, None, &target)
+                agrees(&dir, Variant::of(codec), &target)
             }));
         }
         let target = targets[i % targets.len()].clone();
@@ -73,8 +76,17 @@ fn main() {
             );
             let (dir, target) = (dir.clone(), target.clone());
             trials.push(Trial::test(title, move || {
-                agrees(&dir, codec, Some(format), &target)
+                agrees(&dir, Variant::of(codec).with(format), &target)
             }));
+        }
+        for kv in [KvFormat::F16, KvFormat::Int8] {
+            let title = format!("{}::{}::kv-{}", name(&dir), target.name, kv.name());
+            let (dir, target) = (dir.clone(), target.clone());
+            let variant = Variant {
+                kv,
+                ..Variant::of(codec)
+            };
+            trials.push(Trial::test(title, move || agrees(&dir, variant, &target)));
         }
     }
     for target in targets {
@@ -82,7 +94,11 @@ fn main() {
             let title = format!("long-rows-{}-{}", target.name, format.name());
             let target = target.clone();
             trials.push(Trial::test(title.clone(), move || {
-                agrees(&long_rows(&title)?, Codec::N4, Some(format), &target)
+                agrees(
+                    &long_rows(&title)?,
+                    Variant::of(Codec::N4).with(format),
+                    &target,
+                )
             }));
         }
     }
@@ -121,12 +137,45 @@ fn inputs(dir: &Path, loaded: &Loaded, reference: &Reference) -> Result<Vec<Gold
     }])
 }
 
-fn agrees(
-    dir: &Path,
+/// What varies between builds of a checkpoint.
+#[derive(Clone, Copy)]
+struct Variant {
     codec: Codec,
+    /// Of all units, where it is not the usual one.
     activations: Option<ActivationFormat>,
-    target: &Target,
-) -> Result<(), Failed> {
+    kv: KvFormat,
+}
+
+impl Variant {
+    const fn of(codec: Codec) -> Self {
+        Self {
+            codec,
+            activations: None,
+            kv: KvFormat::F32,
+        }
+    }
+
+    const fn with(mut self, activations: ActivationFormat) -> Self {
+        self.activations = Some(activations);
+        self
+    }
+
+    /// How far kernels may be from the executor, whose keys and values are f32, in mean KL.
+    fn allowed(self, quantisation: f64) -> f64 {
+        match (self.activations, self.kv) {
+            (Some(ActivationFormat::Int16), _) => PRECISE,
+            (_, KvFormat::F32) => NEGLIGIBLE.max(SHARE * quantisation),
+            (_, KvFormat::F16 | KvFormat::Int8) => OF_KV.max(SHARE * quantisation),
+        }
+    }
+}
+
+fn agrees(dir: &Path, variant: Variant, target: &Target) -> Result<(), Failed> {
+    let Variant {
+        codec,
+        activations,
+        kv,
+    } = variant;
     let loaded = pipeline::load(dir)?;
     let everywhere = |format| Rule {
         units: String::new(),
@@ -134,7 +183,7 @@ fn agrees(
     };
     let rules: Vec<Rule> = activations.map(everywhere).into_iter().collect();
     let plan = BitPlan::uniform(&loaded.graph, codec);
-    let plan = plan.with_activations(&loaded.graph, &rules)?;
+    let plan = plan.with_activations(&loaded.graph, &rules)?.with_kv(kv);
     let compiled = pipeline::compile(&loaded.graph, &plan, target)?;
     let parts = Parts {
         name: "tiny",
@@ -190,11 +239,7 @@ fn agrees(
         let expected = executor.run(&golden.ids, forced)?;
         let kl = mean_kl(&expected.logits, &kernels.logits);
         let quantisation = mean_kl(&original.run(&golden.ids, forced)?.logits, &expected.logits);
-        let allowed = match activations {
-            Some(ActivationFormat::Int16) => PRECISE,
-            _ => NEGLIGIBLE.max(SHARE * quantisation),
-        };
-        if kl.is_nan() || kl > allowed {
+        if kl.is_nan() || kl > variant.allowed(quantisation) {
             return Err(format!(
                 "{} tokens: mean KL {kl:e}, of quantisation itself {quantisation:e}",
                 golden.ids.len()

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use gem_runtime::format::{ActivationFormat, Codec};
 use gemc::lower::kernels::{outlines, outlines_of};
 use gemc::pipeline;
-use gemc::plan::BitPlan;
 use gemc::plan::activations::Rule;
+use gemc::plan::{BitPlan, KvFormat};
 use gemc::target::Target;
 
 fn checkpoints() -> Vec<PathBuf> {
@@ -49,6 +49,8 @@ fn every_checkpoint_lowers_and_verifies() {
                         .clone()
                         .with_activations(&loaded.graph, &[everywhere(format)]);
                     let plan = plan.expect("all units agree");
+                    // Three of the nine combinations: each with each in some build.
+                    let plan = plan.with_kv(KvFormat::ALL[format as usize]);
                     if let Err(e) = pipeline::compile(&loaded.graph, &plan, &target) {
                         faults.push(format!("{} {} {codec:?}: {e}", dir.display(), target.name));
                     }
@@ -80,6 +82,7 @@ fn every_outline_of_the_models_has_a_copy() {
                         .clone()
                         .with_activations(&loaded.graph, &[everywhere(format)]);
                     let plan = plan.expect("all units agree");
+                    let plan = plan.with_kv(KvFormat::ALL[format as usize]);
                     let compiled = pipeline::compile(&loaded.graph, &plan, &target);
                     for kernel in &compiled.expect("it lowers").program.program().kernels {
                         outlines_of(kernel, &kernel.body, &mut held);

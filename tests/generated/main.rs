@@ -14,6 +14,7 @@ use gem_runtime::format::{ActivationFormat, Codec};
 use gem_runtime::{Engine, Task};
 use gem_tests::needs::repository;
 use gemc::package::{self, Runtime};
+use gemc::plan::KvFormat;
 use gemc::target::Target;
 use workspace::{Case, Workspace, cargo, checksums, listed};
 
@@ -28,8 +29,8 @@ const MODELS: &[(&str, Codec)] = &[
     ("lm-some-5lora-top2-fallback-domainscar", Codec::N2),
 ];
 
-/// Checkpoint and format that also run with activations in other formats.
-const OTHER_ACTIVATIONS: (&str, Codec) = ("lm-all-8mlp-top3-always-domainscar", Codec::N4);
+/// Checkpoint and format that also run with activations, keys and values in other formats.
+const OTHER_FORMATS: (&str, Codec) = ("lm-all-8mlp-top3-always-domainscar", Codec::N4);
 
 /// How the driver runs a model: tokens of each call (the last number counts for all that follow), threads.
 const MODES: &[(&str, usize)] = &[("9999", 1), ("9999", 3), ("1", 1), ("7", 2)];
@@ -72,8 +73,11 @@ fn generated_crates_equal_the_interpreter_bit_for_bit() {
         if target.runs_here() {
             let of = |(model, codec): &(&str, Codec)| Case::new(model, *codec, target.clone());
             cases.extend(MODELS.iter().map(of));
-            let others = [ActivationFormat::Int8Wide, ActivationFormat::Int16];
-            cases.extend(others.map(|format| of(&OTHER_ACTIVATIONS).with_activations(format)));
+            let others = [
+                (ActivationFormat::Int8Wide, KvFormat::F16),
+                (ActivationFormat::Int16, KvFormat::Int8),
+            ];
+            cases.extend(others.map(|(format, kv)| of(&OTHER_FORMATS).with_formats(format, kv)));
         } else {
             println!("SKIPPED: needs a CPU of level {}", target.level.name());
         }

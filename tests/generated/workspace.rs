@@ -13,8 +13,8 @@ use gem_tests::needs::repository;
 use gemc::backend;
 use gemc::package::{Package, Parts, Runtime};
 use gemc::pipeline::{self, Compiled, Loaded};
-use gemc::plan::BitPlan;
 use gemc::plan::activations::Rule;
+use gemc::plan::{BitPlan, KvFormat};
 use gemc::target::Target;
 
 /// A checkpoint compiled for a target.
@@ -46,8 +46,8 @@ impl Case {
         }
     }
 
-    /// The same with activations in this format.
-    pub fn with_activations(mut self, format: ActivationFormat) -> Self {
+    /// The same with all activations, keys and values in these formats.
+    pub fn with_formats(mut self, format: ActivationFormat, kv: KvFormat) -> Self {
         let everywhere = Rule {
             units: String::new(),
             format,
@@ -55,10 +55,10 @@ impl Case {
         let plan = self
             .plan
             .with_activations(&self.loaded.graph, &[everywhere]);
-        self.plan = plan.expect("all units agree");
+        self.plan = plan.expect("all units agree").with_kv(kv);
         let compiled = pipeline::compile(&self.loaded.graph, &self.plan, &self.target);
         self.compiled = compiled.expect("it compiles");
-        self.name = format!("{}-{}", self.name, format.name());
+        self.name = format!("{}-{}-{}", self.name, format.name(), kv.name());
         self
     }
 

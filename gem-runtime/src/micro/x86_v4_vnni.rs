@@ -241,6 +241,102 @@ pub(super) static COPIES: &[Copy] = &[
         key: 7065695433236368365u64,
         run: weighted_listed_256,
     },
+    Copy {
+        key: 2256316673061914636u64,
+        run: scores_32_kvf16,
+    },
+    Copy {
+        key: 8084454021333909502u64,
+        run: weighted_32_kvf16,
+    },
+    Copy {
+        key: 15754515030630700847u64,
+        run: scores_listed_32_kvf16,
+    },
+    Copy {
+        key: 1303549598244304865u64,
+        run: weighted_listed_32_kvf16,
+    },
+    Copy {
+        key: 8373269307353344289u64,
+        run: scores_64_kvf16,
+    },
+    Copy {
+        key: 4575387258721628262u64,
+        run: weighted_64_kvf16,
+    },
+    Copy {
+        key: 13867681070424340129u64,
+        run: scores_listed_64_kvf16,
+    },
+    Copy {
+        key: 7804706474879507452u64,
+        run: weighted_listed_64_kvf16,
+    },
+    Copy {
+        key: 751806119991964488u64,
+        run: scores_128_kvf16,
+    },
+    Copy {
+        key: 8402062320360961592u64,
+        run: weighted_128_kvf16,
+    },
+    Copy {
+        key: 11660061916537065384u64,
+        run: scores_listed_128_kvf16,
+    },
+    Copy {
+        key: 16618589562840765754u64,
+        run: weighted_listed_128_kvf16,
+    },
+    Copy {
+        key: 14351193586401127761u64,
+        run: scores_32_kvint8,
+    },
+    Copy {
+        key: 9263095313386605323u64,
+        run: weighted_32_kvint8,
+    },
+    Copy {
+        key: 9477841858142661223u64,
+        run: scores_listed_32_kvint8,
+    },
+    Copy {
+        key: 11729648390343697086u64,
+        run: weighted_listed_32_kvint8,
+    },
+    Copy {
+        key: 6225016772677527647u64,
+        run: scores_64_kvint8,
+    },
+    Copy {
+        key: 5992584380712254861u64,
+        run: weighted_64_kvint8,
+    },
+    Copy {
+        key: 8283231849432797172u64,
+        run: scores_listed_64_kvint8,
+    },
+    Copy {
+        key: 3850177505254547060u64,
+        run: weighted_listed_64_kvint8,
+    },
+    Copy {
+        key: 10842517500531583959u64,
+        run: scores_128_kvint8,
+    },
+    Copy {
+        key: 15570555625761007860u64,
+        run: weighted_128_kvint8,
+    },
+    Copy {
+        key: 12623563576495615446u64,
+        run: scores_listed_128_kvint8,
+    },
+    Copy {
+        key: 16356856594988737170u64,
+        run: weighted_listed_128_kvint8,
+    },
 ];
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe extern "C" fn dot_b8_8(
@@ -12760,5 +12856,1267 @@ unsafe extern "C" fn weighted_listed_256(
         s::store_f32x16(locals.at_mut::<64>(208), m13);
         s::store_f32x16(locals.at_mut::<64>(224), m14);
         s::store_f32x16(locals.at_mut::<64>(240), m15);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_32_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<i16>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        for v14 in 0..input0 {
+            let v19 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v14), input3))
+                .wrapping_mul(32);
+            let k_p1_v20 = s::load_i16x16(k_p1.at::<32>(v19));
+            let v21 = s::half_to_float_i16x16(k_p1_v20);
+            let v22 = s::mul_f32x16(q_v10, v21);
+            let k_p1_v24 = s::load_i16x16(k_p1.at::<32>(v19.wrapping_add(16)));
+            let v25 = s::half_to_float_i16x16(k_p1_v24);
+            let v26 = s::fma_f32x16(q_v13, v25, v22);
+            k::store_f32(
+                scores.at_mut::<4>(v14),
+                s::reduce_add_f32x16(v26) * 0.17677669,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_32_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<i16>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        for v11 in 0..input0 {
+            let v16 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v11), input3))
+                .wrapping_mul(32);
+            let scores_v17 = k::load_f32(scores.at::<4>(v11));
+            let v18 = s::splat_f32(scores_v17);
+            let v_v20 = s::load_i16x16(v.at::<32>(v16));
+            let v21 = s::half_to_float_i16x16(v_v20);
+            m0 = s::fma_f32x16(v18, v21, m0);
+            let v_v26 = s::load_i16x16(v.at::<32>(v16.wrapping_add(16)));
+            let v27 = s::half_to_float_i16x16(v_v26);
+            m1 = s::fma_f32x16(v18, v27, m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_listed_32_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<i16>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        for v13 in 0..input0 {
+            let seen_v14 = k::load_i32(seen.at::<4>(v13));
+            let v18 = input1.wrapping_add(k::bounded(seen_v14, input3)).wrapping_mul(32);
+            let k_p2_v19 = s::load_i16x16(k_p2.at::<32>(v18));
+            let v20 = s::half_to_float_i16x16(k_p2_v19);
+            let v21 = s::mul_f32x16(q_v9, v20);
+            let k_p2_v23 = s::load_i16x16(k_p2.at::<32>(v18.wrapping_add(16)));
+            let v24 = s::half_to_float_i16x16(k_p2_v23);
+            let v25 = s::fma_f32x16(q_v12, v24, v21);
+            k::store_f32(
+                scores.at_mut::<4>(v13),
+                s::reduce_add_f32x16(v25) * 0.17677669,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_listed_32_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<i16>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        for v10 in 0..input0 {
+            let seen_v11 = k::load_i32(seen.at::<4>(v10));
+            let v15 = input1.wrapping_add(k::bounded(seen_v11, input3)).wrapping_mul(32);
+            let scores_v16 = k::load_f32(scores.at::<4>(v10));
+            let v17 = s::splat_f32(scores_v16);
+            let v_v19 = s::load_i16x16(v.at::<32>(v15));
+            let v20 = s::half_to_float_i16x16(v_v19);
+            m0 = s::fma_f32x16(v17, v20, m0);
+            let v_v25 = s::load_i16x16(v.at::<32>(v15.wrapping_add(16)));
+            let v26 = s::half_to_float_i16x16(v_v25);
+            m1 = s::fma_f32x16(v17, v26, m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_64_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<i16>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        for v20 in 0..input0 {
+            let v25 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v20), input3))
+                .wrapping_mul(64);
+            let k_p1_v26 = s::load_i16x16(k_p1.at::<32>(v25));
+            let v27 = s::half_to_float_i16x16(k_p1_v26);
+            let v28 = s::mul_f32x16(q_v10, v27);
+            let k_p1_v30 = s::load_i16x16(k_p1.at::<32>(v25.wrapping_add(16)));
+            let v31 = s::half_to_float_i16x16(k_p1_v30);
+            let v32 = s::fma_f32x16(q_v13, v31, v28);
+            let k_p1_v34 = s::load_i16x16(k_p1.at::<32>(v25.wrapping_add(32)));
+            let v35 = s::half_to_float_i16x16(k_p1_v34);
+            let v36 = s::fma_f32x16(q_v16, v35, v32);
+            let k_p1_v38 = s::load_i16x16(k_p1.at::<32>(v25.wrapping_add(48)));
+            let v39 = s::half_to_float_i16x16(k_p1_v38);
+            let v40 = s::fma_f32x16(q_v19, v39, v36);
+            k::store_f32(scores.at_mut::<4>(v20), s::reduce_add_f32x16(v40) * 0.125);
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_64_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<i16>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        let locals_v11 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v11;
+        let locals_v13 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v13;
+        for v15 in 0..input0 {
+            let v20 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v15), input3))
+                .wrapping_mul(64);
+            let scores_v21 = k::load_f32(scores.at::<4>(v15));
+            let v22 = s::splat_f32(scores_v21);
+            let v_v24 = s::load_i16x16(v.at::<32>(v20));
+            let v25 = s::half_to_float_i16x16(v_v24);
+            m0 = s::fma_f32x16(v22, v25, m0);
+            let v_v30 = s::load_i16x16(v.at::<32>(v20.wrapping_add(16)));
+            let v31 = s::half_to_float_i16x16(v_v30);
+            m1 = s::fma_f32x16(v22, v31, m1);
+            let v_v36 = s::load_i16x16(v.at::<32>(v20.wrapping_add(32)));
+            let v37 = s::half_to_float_i16x16(v_v36);
+            m2 = s::fma_f32x16(v22, v37, m2);
+            let v_v42 = s::load_i16x16(v.at::<32>(v20.wrapping_add(48)));
+            let v43 = s::half_to_float_i16x16(v_v42);
+            m3 = s::fma_f32x16(v22, v43, m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_listed_64_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<i16>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        for v19 in 0..input0 {
+            let seen_v20 = k::load_i32(seen.at::<4>(v19));
+            let v24 = input1.wrapping_add(k::bounded(seen_v20, input3)).wrapping_mul(64);
+            let k_p2_v25 = s::load_i16x16(k_p2.at::<32>(v24));
+            let v26 = s::half_to_float_i16x16(k_p2_v25);
+            let v27 = s::mul_f32x16(q_v9, v26);
+            let k_p2_v29 = s::load_i16x16(k_p2.at::<32>(v24.wrapping_add(16)));
+            let v30 = s::half_to_float_i16x16(k_p2_v29);
+            let v31 = s::fma_f32x16(q_v12, v30, v27);
+            let k_p2_v33 = s::load_i16x16(k_p2.at::<32>(v24.wrapping_add(32)));
+            let v34 = s::half_to_float_i16x16(k_p2_v33);
+            let v35 = s::fma_f32x16(q_v15, v34, v31);
+            let k_p2_v37 = s::load_i16x16(k_p2.at::<32>(v24.wrapping_add(48)));
+            let v38 = s::half_to_float_i16x16(k_p2_v37);
+            let v39 = s::fma_f32x16(q_v18, v38, v35);
+            k::store_f32(scores.at_mut::<4>(v19), s::reduce_add_f32x16(v39) * 0.125);
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_listed_64_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<i16>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v12;
+        for v14 in 0..input0 {
+            let seen_v15 = k::load_i32(seen.at::<4>(v14));
+            let v19 = input1.wrapping_add(k::bounded(seen_v15, input3)).wrapping_mul(64);
+            let scores_v20 = k::load_f32(scores.at::<4>(v14));
+            let v21 = s::splat_f32(scores_v20);
+            let v_v23 = s::load_i16x16(v.at::<32>(v19));
+            let v24 = s::half_to_float_i16x16(v_v23);
+            m0 = s::fma_f32x16(v21, v24, m0);
+            let v_v29 = s::load_i16x16(v.at::<32>(v19.wrapping_add(16)));
+            let v30 = s::half_to_float_i16x16(v_v29);
+            m1 = s::fma_f32x16(v21, v30, m1);
+            let v_v35 = s::load_i16x16(v.at::<32>(v19.wrapping_add(32)));
+            let v36 = s::half_to_float_i16x16(v_v35);
+            m2 = s::fma_f32x16(v21, v36, m2);
+            let v_v41 = s::load_i16x16(v.at::<32>(v19.wrapping_add(48)));
+            let v42 = s::half_to_float_i16x16(v_v41);
+            m3 = s::fma_f32x16(v21, v42, m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_128_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<i16>::endless(*regions.add(1));
+        let scores = k::Region::<f32>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        let q_v28 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
+        let q_v31 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
+        for v32 in 0..input0 {
+            let v37 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v32), input3))
+                .wrapping_mul(128);
+            let k_p1_v38 = s::load_i16x16(k_p1.at::<32>(v37));
+            let v39 = s::half_to_float_i16x16(k_p1_v38);
+            let v40 = s::mul_f32x16(q_v10, v39);
+            let k_p1_v42 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(16)));
+            let v43 = s::half_to_float_i16x16(k_p1_v42);
+            let v44 = s::fma_f32x16(q_v13, v43, v40);
+            let k_p1_v46 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(32)));
+            let v47 = s::half_to_float_i16x16(k_p1_v46);
+            let v48 = s::fma_f32x16(q_v16, v47, v44);
+            let k_p1_v50 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(48)));
+            let v51 = s::half_to_float_i16x16(k_p1_v50);
+            let v52 = s::fma_f32x16(q_v19, v51, v48);
+            let k_p1_v54 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(64)));
+            let v55 = s::half_to_float_i16x16(k_p1_v54);
+            let v56 = s::fma_f32x16(q_v22, v55, v52);
+            let k_p1_v58 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(80)));
+            let v59 = s::half_to_float_i16x16(k_p1_v58);
+            let v60 = s::fma_f32x16(q_v25, v59, v56);
+            let k_p1_v62 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(96)));
+            let v63 = s::half_to_float_i16x16(k_p1_v62);
+            let v64 = s::fma_f32x16(q_v28, v63, v60);
+            let k_p1_v66 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(112)));
+            let v67 = s::half_to_float_i16x16(k_p1_v66);
+            let v68 = s::fma_f32x16(q_v31, v67, v64);
+            k::store_f32(
+                scores.at_mut::<4>(v32),
+                s::reduce_add_f32x16(v68) * 0.088388346,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_128_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v = k::Region::<i16>::endless(*regions.add(1));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        let locals_v11 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v11;
+        let locals_v13 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v13;
+        let locals_v15 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v15;
+        let locals_v17 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v17;
+        let locals_v19 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v19;
+        let locals_v21 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v21;
+        for v23 in 0..input0 {
+            let v28 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v23), input3))
+                .wrapping_mul(128);
+            let scores_v29 = k::load_f32(scores.at::<4>(v23));
+            let v30 = s::splat_f32(scores_v29);
+            let v_v32 = s::load_i16x16(v.at::<32>(v28));
+            let v33 = s::half_to_float_i16x16(v_v32);
+            m0 = s::fma_f32x16(v30, v33, m0);
+            let v_v38 = s::load_i16x16(v.at::<32>(v28.wrapping_add(16)));
+            let v39 = s::half_to_float_i16x16(v_v38);
+            m1 = s::fma_f32x16(v30, v39, m1);
+            let v_v44 = s::load_i16x16(v.at::<32>(v28.wrapping_add(32)));
+            let v45 = s::half_to_float_i16x16(v_v44);
+            m2 = s::fma_f32x16(v30, v45, m2);
+            let v_v50 = s::load_i16x16(v.at::<32>(v28.wrapping_add(48)));
+            let v51 = s::half_to_float_i16x16(v_v50);
+            m3 = s::fma_f32x16(v30, v51, m3);
+            let v_v56 = s::load_i16x16(v.at::<32>(v28.wrapping_add(64)));
+            let v57 = s::half_to_float_i16x16(v_v56);
+            m4 = s::fma_f32x16(v30, v57, m4);
+            let v_v62 = s::load_i16x16(v.at::<32>(v28.wrapping_add(80)));
+            let v63 = s::half_to_float_i16x16(v_v62);
+            m5 = s::fma_f32x16(v30, v63, m5);
+            let v_v68 = s::load_i16x16(v.at::<32>(v28.wrapping_add(96)));
+            let v69 = s::half_to_float_i16x16(v_v68);
+            m6 = s::fma_f32x16(v30, v69, m6);
+            let v_v74 = s::load_i16x16(v.at::<32>(v28.wrapping_add(112)));
+            let v75 = s::half_to_float_i16x16(v_v74);
+            m7 = s::fma_f32x16(v30, v75, m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_listed_128_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<i16>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        let q_v27 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
+        let q_v30 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
+        for v31 in 0..input0 {
+            let seen_v32 = k::load_i32(seen.at::<4>(v31));
+            let v36 = input1
+                .wrapping_add(k::bounded(seen_v32, input3))
+                .wrapping_mul(128);
+            let k_p2_v37 = s::load_i16x16(k_p2.at::<32>(v36));
+            let v38 = s::half_to_float_i16x16(k_p2_v37);
+            let v39 = s::mul_f32x16(q_v9, v38);
+            let k_p2_v41 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(16)));
+            let v42 = s::half_to_float_i16x16(k_p2_v41);
+            let v43 = s::fma_f32x16(q_v12, v42, v39);
+            let k_p2_v45 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(32)));
+            let v46 = s::half_to_float_i16x16(k_p2_v45);
+            let v47 = s::fma_f32x16(q_v15, v46, v43);
+            let k_p2_v49 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(48)));
+            let v50 = s::half_to_float_i16x16(k_p2_v49);
+            let v51 = s::fma_f32x16(q_v18, v50, v47);
+            let k_p2_v53 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(64)));
+            let v54 = s::half_to_float_i16x16(k_p2_v53);
+            let v55 = s::fma_f32x16(q_v21, v54, v51);
+            let k_p2_v57 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(80)));
+            let v58 = s::half_to_float_i16x16(k_p2_v57);
+            let v59 = s::fma_f32x16(q_v24, v58, v55);
+            let k_p2_v61 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(96)));
+            let v62 = s::half_to_float_i16x16(k_p2_v61);
+            let v63 = s::fma_f32x16(q_v27, v62, v59);
+            let k_p2_v65 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(112)));
+            let v66 = s::half_to_float_i16x16(k_p2_v65);
+            let v67 = s::fma_f32x16(q_v30, v66, v63);
+            k::store_f32(
+                scores.at_mut::<4>(v31),
+                s::reduce_add_f32x16(v67) * 0.088388346,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_listed_128_kvf16(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<i16>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v12;
+        let locals_v14 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v14;
+        let locals_v16 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v16;
+        let locals_v18 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v18;
+        let locals_v20 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v20;
+        for v22 in 0..input0 {
+            let seen_v23 = k::load_i32(seen.at::<4>(v22));
+            let v27 = input1
+                .wrapping_add(k::bounded(seen_v23, input3))
+                .wrapping_mul(128);
+            let scores_v28 = k::load_f32(scores.at::<4>(v22));
+            let v29 = s::splat_f32(scores_v28);
+            let v_v31 = s::load_i16x16(v.at::<32>(v27));
+            let v32 = s::half_to_float_i16x16(v_v31);
+            m0 = s::fma_f32x16(v29, v32, m0);
+            let v_v37 = s::load_i16x16(v.at::<32>(v27.wrapping_add(16)));
+            let v38 = s::half_to_float_i16x16(v_v37);
+            m1 = s::fma_f32x16(v29, v38, m1);
+            let v_v43 = s::load_i16x16(v.at::<32>(v27.wrapping_add(32)));
+            let v44 = s::half_to_float_i16x16(v_v43);
+            m2 = s::fma_f32x16(v29, v44, m2);
+            let v_v49 = s::load_i16x16(v.at::<32>(v27.wrapping_add(48)));
+            let v50 = s::half_to_float_i16x16(v_v49);
+            m3 = s::fma_f32x16(v29, v50, m3);
+            let v_v55 = s::load_i16x16(v.at::<32>(v27.wrapping_add(64)));
+            let v56 = s::half_to_float_i16x16(v_v55);
+            m4 = s::fma_f32x16(v29, v56, m4);
+            let v_v61 = s::load_i16x16(v.at::<32>(v27.wrapping_add(80)));
+            let v62 = s::half_to_float_i16x16(v_v61);
+            m5 = s::fma_f32x16(v29, v62, m5);
+            let v_v67 = s::load_i16x16(v.at::<32>(v27.wrapping_add(96)));
+            let v68 = s::half_to_float_i16x16(v_v67);
+            m6 = s::fma_f32x16(v29, v68, m6);
+            let v_v73 = s::load_i16x16(v.at::<32>(v27.wrapping_add(112)));
+            let v74 = s::half_to_float_i16x16(v_v73);
+            m7 = s::fma_f32x16(v29, v74, m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_32_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<i8>::endless(*regions.add(1));
+        let k_scales = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        for v14 in 0..input0 {
+            let v17 = input1.wrapping_add(k::bounded(input4.wrapping_add(v14), input3));
+            let v19 = v17.wrapping_mul(32);
+            let k_p1_v20 = s::load_i8x16(k_p1.at::<16>(v19));
+            let v21 = s::widen_s_i8x16(k_p1_v20);
+            let v22 = s::to_float_i32x16(v21);
+            let v23 = s::mul_f32x16(q_v10, v22);
+            let k_p1_v25 = s::load_i8x16(k_p1.at::<16>(v19.wrapping_add(16)));
+            let v26 = s::widen_s_i8x16(k_p1_v25);
+            let v27 = s::to_float_i32x16(v26);
+            let v28 = s::fma_f32x16(q_v13, v27, v23);
+            let k_scales_v31 = k::load_f32(k_scales.at::<4>(v17));
+            k::store_f32(
+                scores.at_mut::<4>(v14),
+                s::reduce_add_f32x16(v28) * 0.17677669 * k_scales_v31,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_32_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v_scales = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<i8>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        for v11 in 0..input0 {
+            let v14 = input1.wrapping_add(k::bounded(input4.wrapping_add(v11), input3));
+            let v16 = v14.wrapping_mul(32);
+            let scores_v17 = k::load_f32(scores.at::<4>(v11));
+            let v_scales_v18 = k::load_f32(v_scales.at::<4>(v14));
+            let v20 = s::splat_f32(scores_v17 * v_scales_v18);
+            let v_v22 = s::load_i8x16(v.at::<16>(v16));
+            let v23 = s::widen_s_i8x16(v_v22);
+            let v24 = s::to_float_i32x16(v23);
+            m0 = s::fma_f32x16(v20, v24, m0);
+            let v_v29 = s::load_i8x16(v.at::<16>(v16.wrapping_add(16)));
+            let v30 = s::widen_s_i8x16(v_v29);
+            let v31 = s::to_float_i32x16(v30);
+            m1 = s::fma_f32x16(v20, v31, m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_listed_32_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<i8>::endless(*regions.add(2));
+        let k_scales = k::Region::<f32>::endless(*regions.add(3));
+        let scores = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        for v13 in 0..input0 {
+            let seen_v14 = k::load_i32(seen.at::<4>(v13));
+            let v16 = input1.wrapping_add(k::bounded(seen_v14, input3));
+            let v18 = v16.wrapping_mul(32);
+            let k_p2_v19 = s::load_i8x16(k_p2.at::<16>(v18));
+            let v20 = s::widen_s_i8x16(k_p2_v19);
+            let v21 = s::to_float_i32x16(v20);
+            let v22 = s::mul_f32x16(q_v9, v21);
+            let k_p2_v24 = s::load_i8x16(k_p2.at::<16>(v18.wrapping_add(16)));
+            let v25 = s::widen_s_i8x16(k_p2_v24);
+            let v26 = s::to_float_i32x16(v25);
+            let v27 = s::fma_f32x16(q_v12, v26, v22);
+            let k_scales_v30 = k::load_f32(k_scales.at::<4>(v16));
+            k::store_f32(
+                scores.at_mut::<4>(v13),
+                s::reduce_add_f32x16(v27) * 0.17677669 * k_scales_v30,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_listed_32_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v_scales = k::Region::<f32>::endless(*regions.add(2));
+        let v = k::Region::<i8>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        for v10 in 0..input0 {
+            let seen_v11 = k::load_i32(seen.at::<4>(v10));
+            let v13 = input1.wrapping_add(k::bounded(seen_v11, input3));
+            let v15 = v13.wrapping_mul(32);
+            let scores_v16 = k::load_f32(scores.at::<4>(v10));
+            let v_scales_v17 = k::load_f32(v_scales.at::<4>(v13));
+            let v19 = s::splat_f32(scores_v16 * v_scales_v17);
+            let v_v21 = s::load_i8x16(v.at::<16>(v15));
+            let v22 = s::widen_s_i8x16(v_v21);
+            let v23 = s::to_float_i32x16(v22);
+            m0 = s::fma_f32x16(v19, v23, m0);
+            let v_v28 = s::load_i8x16(v.at::<16>(v15.wrapping_add(16)));
+            let v29 = s::widen_s_i8x16(v_v28);
+            let v30 = s::to_float_i32x16(v29);
+            m1 = s::fma_f32x16(v19, v30, m1);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_64_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<i8>::endless(*regions.add(1));
+        let k_scales = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        for v20 in 0..input0 {
+            let v23 = input1.wrapping_add(k::bounded(input4.wrapping_add(v20), input3));
+            let v25 = v23.wrapping_mul(64);
+            let k_p1_v26 = s::load_i8x16(k_p1.at::<16>(v25));
+            let v27 = s::widen_s_i8x16(k_p1_v26);
+            let v28 = s::to_float_i32x16(v27);
+            let v29 = s::mul_f32x16(q_v10, v28);
+            let k_p1_v31 = s::load_i8x16(k_p1.at::<16>(v25.wrapping_add(16)));
+            let v32 = s::widen_s_i8x16(k_p1_v31);
+            let v33 = s::to_float_i32x16(v32);
+            let v34 = s::fma_f32x16(q_v13, v33, v29);
+            let k_p1_v36 = s::load_i8x16(k_p1.at::<16>(v25.wrapping_add(32)));
+            let v37 = s::widen_s_i8x16(k_p1_v36);
+            let v38 = s::to_float_i32x16(v37);
+            let v39 = s::fma_f32x16(q_v16, v38, v34);
+            let k_p1_v41 = s::load_i8x16(k_p1.at::<16>(v25.wrapping_add(48)));
+            let v42 = s::widen_s_i8x16(k_p1_v41);
+            let v43 = s::to_float_i32x16(v42);
+            let v44 = s::fma_f32x16(q_v19, v43, v39);
+            let k_scales_v47 = k::load_f32(k_scales.at::<4>(v23));
+            k::store_f32(
+                scores.at_mut::<4>(v20),
+                s::reduce_add_f32x16(v44) * 0.125 * k_scales_v47,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_64_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v_scales = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<i8>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        let locals_v11 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v11;
+        let locals_v13 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v13;
+        for v15 in 0..input0 {
+            let v18 = input1.wrapping_add(k::bounded(input4.wrapping_add(v15), input3));
+            let v20 = v18.wrapping_mul(64);
+            let scores_v21 = k::load_f32(scores.at::<4>(v15));
+            let v_scales_v22 = k::load_f32(v_scales.at::<4>(v18));
+            let v24 = s::splat_f32(scores_v21 * v_scales_v22);
+            let v_v26 = s::load_i8x16(v.at::<16>(v20));
+            let v27 = s::widen_s_i8x16(v_v26);
+            let v28 = s::to_float_i32x16(v27);
+            m0 = s::fma_f32x16(v24, v28, m0);
+            let v_v33 = s::load_i8x16(v.at::<16>(v20.wrapping_add(16)));
+            let v34 = s::widen_s_i8x16(v_v33);
+            let v35 = s::to_float_i32x16(v34);
+            m1 = s::fma_f32x16(v24, v35, m1);
+            let v_v40 = s::load_i8x16(v.at::<16>(v20.wrapping_add(32)));
+            let v41 = s::widen_s_i8x16(v_v40);
+            let v42 = s::to_float_i32x16(v41);
+            m2 = s::fma_f32x16(v24, v42, m2);
+            let v_v47 = s::load_i8x16(v.at::<16>(v20.wrapping_add(48)));
+            let v48 = s::widen_s_i8x16(v_v47);
+            let v49 = s::to_float_i32x16(v48);
+            m3 = s::fma_f32x16(v24, v49, m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_listed_64_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<i8>::endless(*regions.add(2));
+        let k_scales = k::Region::<f32>::endless(*regions.add(3));
+        let scores = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        for v19 in 0..input0 {
+            let seen_v20 = k::load_i32(seen.at::<4>(v19));
+            let v22 = input1.wrapping_add(k::bounded(seen_v20, input3));
+            let v24 = v22.wrapping_mul(64);
+            let k_p2_v25 = s::load_i8x16(k_p2.at::<16>(v24));
+            let v26 = s::widen_s_i8x16(k_p2_v25);
+            let v27 = s::to_float_i32x16(v26);
+            let v28 = s::mul_f32x16(q_v9, v27);
+            let k_p2_v30 = s::load_i8x16(k_p2.at::<16>(v24.wrapping_add(16)));
+            let v31 = s::widen_s_i8x16(k_p2_v30);
+            let v32 = s::to_float_i32x16(v31);
+            let v33 = s::fma_f32x16(q_v12, v32, v28);
+            let k_p2_v35 = s::load_i8x16(k_p2.at::<16>(v24.wrapping_add(32)));
+            let v36 = s::widen_s_i8x16(k_p2_v35);
+            let v37 = s::to_float_i32x16(v36);
+            let v38 = s::fma_f32x16(q_v15, v37, v33);
+            let k_p2_v40 = s::load_i8x16(k_p2.at::<16>(v24.wrapping_add(48)));
+            let v41 = s::widen_s_i8x16(k_p2_v40);
+            let v42 = s::to_float_i32x16(v41);
+            let v43 = s::fma_f32x16(q_v18, v42, v38);
+            let k_scales_v46 = k::load_f32(k_scales.at::<4>(v22));
+            k::store_f32(
+                scores.at_mut::<4>(v19),
+                s::reduce_add_f32x16(v43) * 0.125 * k_scales_v46,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_listed_64_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v_scales = k::Region::<f32>::endless(*regions.add(2));
+        let v = k::Region::<i8>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v12;
+        for v14 in 0..input0 {
+            let seen_v15 = k::load_i32(seen.at::<4>(v14));
+            let v17 = input1.wrapping_add(k::bounded(seen_v15, input3));
+            let v19 = v17.wrapping_mul(64);
+            let scores_v20 = k::load_f32(scores.at::<4>(v14));
+            let v_scales_v21 = k::load_f32(v_scales.at::<4>(v17));
+            let v23 = s::splat_f32(scores_v20 * v_scales_v21);
+            let v_v25 = s::load_i8x16(v.at::<16>(v19));
+            let v26 = s::widen_s_i8x16(v_v25);
+            let v27 = s::to_float_i32x16(v26);
+            m0 = s::fma_f32x16(v23, v27, m0);
+            let v_v32 = s::load_i8x16(v.at::<16>(v19.wrapping_add(16)));
+            let v33 = s::widen_s_i8x16(v_v32);
+            let v34 = s::to_float_i32x16(v33);
+            m1 = s::fma_f32x16(v23, v34, m1);
+            let v_v39 = s::load_i8x16(v.at::<16>(v19.wrapping_add(32)));
+            let v40 = s::widen_s_i8x16(v_v39);
+            let v41 = s::to_float_i32x16(v40);
+            m2 = s::fma_f32x16(v23, v41, m2);
+            let v_v46 = s::load_i8x16(v.at::<16>(v19.wrapping_add(48)));
+            let v47 = s::widen_s_i8x16(v_v46);
+            let v48 = s::to_float_i32x16(v47);
+            m3 = s::fma_f32x16(v23, v48, m3);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_128_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let k_p1 = k::Region::<i8>::endless(*regions.add(1));
+        let k_scales = k::Region::<f32>::endless(*regions.add(2));
+        let scores = k::Region::<f32>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let input5 = *inputs.add(5);
+        let q_v10 = s::load_f32x16(q.at::<64>(input5));
+        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        let q_v28 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
+        let q_v31 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
+        for v32 in 0..input0 {
+            let v35 = input1.wrapping_add(k::bounded(input4.wrapping_add(v32), input3));
+            let v37 = v35.wrapping_mul(128);
+            let k_p1_v38 = s::load_i8x16(k_p1.at::<16>(v37));
+            let v39 = s::widen_s_i8x16(k_p1_v38);
+            let v40 = s::to_float_i32x16(v39);
+            let v41 = s::mul_f32x16(q_v10, v40);
+            let k_p1_v43 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(16)));
+            let v44 = s::widen_s_i8x16(k_p1_v43);
+            let v45 = s::to_float_i32x16(v44);
+            let v46 = s::fma_f32x16(q_v13, v45, v41);
+            let k_p1_v48 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(32)));
+            let v49 = s::widen_s_i8x16(k_p1_v48);
+            let v50 = s::to_float_i32x16(v49);
+            let v51 = s::fma_f32x16(q_v16, v50, v46);
+            let k_p1_v53 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(48)));
+            let v54 = s::widen_s_i8x16(k_p1_v53);
+            let v55 = s::to_float_i32x16(v54);
+            let v56 = s::fma_f32x16(q_v19, v55, v51);
+            let k_p1_v58 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(64)));
+            let v59 = s::widen_s_i8x16(k_p1_v58);
+            let v60 = s::to_float_i32x16(v59);
+            let v61 = s::fma_f32x16(q_v22, v60, v56);
+            let k_p1_v63 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(80)));
+            let v64 = s::widen_s_i8x16(k_p1_v63);
+            let v65 = s::to_float_i32x16(v64);
+            let v66 = s::fma_f32x16(q_v25, v65, v61);
+            let k_p1_v68 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(96)));
+            let v69 = s::widen_s_i8x16(k_p1_v68);
+            let v70 = s::to_float_i32x16(v69);
+            let v71 = s::fma_f32x16(q_v28, v70, v66);
+            let k_p1_v73 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(112)));
+            let v74 = s::widen_s_i8x16(k_p1_v73);
+            let v75 = s::to_float_i32x16(v74);
+            let v76 = s::fma_f32x16(q_v31, v75, v71);
+            let k_scales_v79 = k::load_f32(k_scales.at::<4>(v35));
+            k::store_f32(
+                scores.at_mut::<4>(v32),
+                s::reduce_add_f32x16(v76) * 0.088388346 * k_scales_v79,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_128_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let scores = k::Region::<f32>::endless(*regions.add(0));
+        let v_scales = k::Region::<f32>::endless(*regions.add(1));
+        let v = k::Region::<i8>::endless(*regions.add(2));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v7 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v7;
+        let locals_v9 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v9;
+        let locals_v11 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v11;
+        let locals_v13 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v13;
+        let locals_v15 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v15;
+        let locals_v17 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v17;
+        let locals_v19 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v19;
+        let locals_v21 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v21;
+        for v23 in 0..input0 {
+            let v26 = input1.wrapping_add(k::bounded(input4.wrapping_add(v23), input3));
+            let v28 = v26.wrapping_mul(128);
+            let scores_v29 = k::load_f32(scores.at::<4>(v23));
+            let v_scales_v30 = k::load_f32(v_scales.at::<4>(v26));
+            let v32 = s::splat_f32(scores_v29 * v_scales_v30);
+            let v_v34 = s::load_i8x16(v.at::<16>(v28));
+            let v35 = s::widen_s_i8x16(v_v34);
+            let v36 = s::to_float_i32x16(v35);
+            m0 = s::fma_f32x16(v32, v36, m0);
+            let v_v41 = s::load_i8x16(v.at::<16>(v28.wrapping_add(16)));
+            let v42 = s::widen_s_i8x16(v_v41);
+            let v43 = s::to_float_i32x16(v42);
+            m1 = s::fma_f32x16(v32, v43, m1);
+            let v_v48 = s::load_i8x16(v.at::<16>(v28.wrapping_add(32)));
+            let v49 = s::widen_s_i8x16(v_v48);
+            let v50 = s::to_float_i32x16(v49);
+            m2 = s::fma_f32x16(v32, v50, m2);
+            let v_v55 = s::load_i8x16(v.at::<16>(v28.wrapping_add(48)));
+            let v56 = s::widen_s_i8x16(v_v55);
+            let v57 = s::to_float_i32x16(v56);
+            m3 = s::fma_f32x16(v32, v57, m3);
+            let v_v62 = s::load_i8x16(v.at::<16>(v28.wrapping_add(64)));
+            let v63 = s::widen_s_i8x16(v_v62);
+            let v64 = s::to_float_i32x16(v63);
+            m4 = s::fma_f32x16(v32, v64, m4);
+            let v_v69 = s::load_i8x16(v.at::<16>(v28.wrapping_add(80)));
+            let v70 = s::widen_s_i8x16(v_v69);
+            let v71 = s::to_float_i32x16(v70);
+            m5 = s::fma_f32x16(v32, v71, m5);
+            let v_v76 = s::load_i8x16(v.at::<16>(v28.wrapping_add(96)));
+            let v77 = s::widen_s_i8x16(v_v76);
+            let v78 = s::to_float_i32x16(v77);
+            m6 = s::fma_f32x16(v32, v78, m6);
+            let v_v83 = s::load_i8x16(v.at::<16>(v28.wrapping_add(112)));
+            let v84 = s::widen_s_i8x16(v_v83);
+            let v85 = s::to_float_i32x16(v84);
+            m7 = s::fma_f32x16(v32, v85, m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn scores_listed_128_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let q = k::Region::<f32>::endless(*regions.add(0));
+        let seen = k::Region::<i32>::endless(*regions.add(1));
+        let k_p2 = k::Region::<i8>::endless(*regions.add(2));
+        let k_scales = k::Region::<f32>::endless(*regions.add(3));
+        let scores = k::Region::<f32>::endless(*regions.add(4));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let input4 = *inputs.add(4);
+        let q_v9 = s::load_f32x16(q.at::<64>(input4));
+        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        let q_v27 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
+        let q_v30 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
+        for v31 in 0..input0 {
+            let seen_v32 = k::load_i32(seen.at::<4>(v31));
+            let v34 = input1.wrapping_add(k::bounded(seen_v32, input3));
+            let v36 = v34.wrapping_mul(128);
+            let k_p2_v37 = s::load_i8x16(k_p2.at::<16>(v36));
+            let v38 = s::widen_s_i8x16(k_p2_v37);
+            let v39 = s::to_float_i32x16(v38);
+            let v40 = s::mul_f32x16(q_v9, v39);
+            let k_p2_v42 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(16)));
+            let v43 = s::widen_s_i8x16(k_p2_v42);
+            let v44 = s::to_float_i32x16(v43);
+            let v45 = s::fma_f32x16(q_v12, v44, v40);
+            let k_p2_v47 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(32)));
+            let v48 = s::widen_s_i8x16(k_p2_v47);
+            let v49 = s::to_float_i32x16(v48);
+            let v50 = s::fma_f32x16(q_v15, v49, v45);
+            let k_p2_v52 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(48)));
+            let v53 = s::widen_s_i8x16(k_p2_v52);
+            let v54 = s::to_float_i32x16(v53);
+            let v55 = s::fma_f32x16(q_v18, v54, v50);
+            let k_p2_v57 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(64)));
+            let v58 = s::widen_s_i8x16(k_p2_v57);
+            let v59 = s::to_float_i32x16(v58);
+            let v60 = s::fma_f32x16(q_v21, v59, v55);
+            let k_p2_v62 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(80)));
+            let v63 = s::widen_s_i8x16(k_p2_v62);
+            let v64 = s::to_float_i32x16(v63);
+            let v65 = s::fma_f32x16(q_v24, v64, v60);
+            let k_p2_v67 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(96)));
+            let v68 = s::widen_s_i8x16(k_p2_v67);
+            let v69 = s::to_float_i32x16(v68);
+            let v70 = s::fma_f32x16(q_v27, v69, v65);
+            let k_p2_v72 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(112)));
+            let v73 = s::widen_s_i8x16(k_p2_v72);
+            let v74 = s::to_float_i32x16(v73);
+            let v75 = s::fma_f32x16(q_v30, v74, v70);
+            let k_scales_v78 = k::load_f32(k_scales.at::<4>(v34));
+            k::store_f32(
+                scores.at_mut::<4>(v31),
+                s::reduce_add_f32x16(v75) * 0.088388346 * k_scales_v78,
+            );
+        }
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn weighted_listed_128_kvint8(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the caller stands where the outline stood, in a kernel that gemc's verifier proved, and hands over
+    // its regions, inputs and locals; the CPU has the level's instructions.
+    unsafe {
+        let seen = k::Region::<i32>::endless(*regions.add(0));
+        let scores = k::Region::<f32>::endless(*regions.add(1));
+        let v_scales = k::Region::<f32>::endless(*regions.add(2));
+        let v = k::Region::<i8>::endless(*regions.add(3));
+        let input0 = *inputs.add(0);
+        let input1 = *inputs.add(1);
+        let input3 = *inputs.add(3);
+        let locals = k::Region::<f32>::endless(locals.cast());
+        let locals_v6 = s::load_f32x16(locals.at::<64>(0));
+        let mut m0 = locals_v6;
+        let locals_v8 = s::load_f32x16(locals.at::<64>(16));
+        let mut m1 = locals_v8;
+        let locals_v10 = s::load_f32x16(locals.at::<64>(32));
+        let mut m2 = locals_v10;
+        let locals_v12 = s::load_f32x16(locals.at::<64>(48));
+        let mut m3 = locals_v12;
+        let locals_v14 = s::load_f32x16(locals.at::<64>(64));
+        let mut m4 = locals_v14;
+        let locals_v16 = s::load_f32x16(locals.at::<64>(80));
+        let mut m5 = locals_v16;
+        let locals_v18 = s::load_f32x16(locals.at::<64>(96));
+        let mut m6 = locals_v18;
+        let locals_v20 = s::load_f32x16(locals.at::<64>(112));
+        let mut m7 = locals_v20;
+        for v22 in 0..input0 {
+            let seen_v23 = k::load_i32(seen.at::<4>(v22));
+            let v25 = input1.wrapping_add(k::bounded(seen_v23, input3));
+            let v27 = v25.wrapping_mul(128);
+            let scores_v28 = k::load_f32(scores.at::<4>(v22));
+            let v_scales_v29 = k::load_f32(v_scales.at::<4>(v25));
+            let v31 = s::splat_f32(scores_v28 * v_scales_v29);
+            let v_v33 = s::load_i8x16(v.at::<16>(v27));
+            let v34 = s::widen_s_i8x16(v_v33);
+            let v35 = s::to_float_i32x16(v34);
+            m0 = s::fma_f32x16(v31, v35, m0);
+            let v_v40 = s::load_i8x16(v.at::<16>(v27.wrapping_add(16)));
+            let v41 = s::widen_s_i8x16(v_v40);
+            let v42 = s::to_float_i32x16(v41);
+            m1 = s::fma_f32x16(v31, v42, m1);
+            let v_v47 = s::load_i8x16(v.at::<16>(v27.wrapping_add(32)));
+            let v48 = s::widen_s_i8x16(v_v47);
+            let v49 = s::to_float_i32x16(v48);
+            m2 = s::fma_f32x16(v31, v49, m2);
+            let v_v54 = s::load_i8x16(v.at::<16>(v27.wrapping_add(48)));
+            let v55 = s::widen_s_i8x16(v_v54);
+            let v56 = s::to_float_i32x16(v55);
+            m3 = s::fma_f32x16(v31, v56, m3);
+            let v_v61 = s::load_i8x16(v.at::<16>(v27.wrapping_add(64)));
+            let v62 = s::widen_s_i8x16(v_v61);
+            let v63 = s::to_float_i32x16(v62);
+            m4 = s::fma_f32x16(v31, v63, m4);
+            let v_v68 = s::load_i8x16(v.at::<16>(v27.wrapping_add(80)));
+            let v69 = s::widen_s_i8x16(v_v68);
+            let v70 = s::to_float_i32x16(v69);
+            m5 = s::fma_f32x16(v31, v70, m5);
+            let v_v75 = s::load_i8x16(v.at::<16>(v27.wrapping_add(96)));
+            let v76 = s::widen_s_i8x16(v_v75);
+            let v77 = s::to_float_i32x16(v76);
+            m6 = s::fma_f32x16(v31, v77, m6);
+            let v_v82 = s::load_i8x16(v.at::<16>(v27.wrapping_add(112)));
+            let v83 = s::widen_s_i8x16(v_v82);
+            let v84 = s::to_float_i32x16(v83);
+            m7 = s::fma_f32x16(v31, v84, m7);
+        }
+        s::store_f32x16(locals.at_mut::<64>(0), m0);
+        s::store_f32x16(locals.at_mut::<64>(16), m1);
+        s::store_f32x16(locals.at_mut::<64>(32), m2);
+        s::store_f32x16(locals.at_mut::<64>(48), m3);
+        s::store_f32x16(locals.at_mut::<64>(64), m4);
+        s::store_f32x16(locals.at_mut::<64>(80), m5);
+        s::store_f32x16(locals.at_mut::<64>(96), m6);
+        s::store_f32x16(locals.at_mut::<64>(112), m7);
     }
 }

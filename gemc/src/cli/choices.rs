@@ -6,7 +6,7 @@ use gem_runtime::format::Rounding;
 
 use super::Failure;
 use crate::pipeline::Loaded;
-use crate::plan::{BitPlan, DEFAULT_BITS};
+use crate::plan::{BitPlan, DEFAULT_BITS, KvFormat};
 use crate::prepared;
 use crate::target::Target;
 
@@ -23,6 +23,20 @@ pub struct Formats {
     /// How weights are rounded
     #[arg(long, value_enum, default_value_t = RoundingName::Search)]
     pub rounding: RoundingName,
+    /// How attention keeps keys and values
+    #[arg(long, value_enum, default_value_t = KvName::F32)]
+    pub kv: KvName,
+}
+
+/// A format of keys and values by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum KvName {
+    /// As computed
+    F32,
+    /// Half precision: half the memory
+    F16,
+    /// Codes with a scale for each head of a position: a quarter of the memory
+    Int8,
 }
 
 /// A rounding by its name.
@@ -44,7 +58,17 @@ impl Formats {
             None => prepared::Formats::Bits(self.bits().to_owned()),
             Some(path) => prepared::Formats::File(path.clone()),
         };
-        Ok(formats.plan(loaded)?)
+        Ok(formats.plan(loaded)?.with_kv(self.kv()))
+    }
+
+    /// How keys and values are kept.
+    #[must_use]
+    pub fn kv(&self) -> KvFormat {
+        match self.kv {
+            KvName::F32 => KvFormat::F32,
+            KvName::F16 => KvFormat::F16,
+            KvName::Int8 => KvFormat::Int8,
+        }
     }
 
     /// The uniform format.

@@ -58,7 +58,7 @@ impl ModelArgs {
                 ui.note(&format!(
                     "the plan made last for this checkpoint and {target}; --bits and --plan choose others"
                 ));
-                plan
+                plan.with_kv(self.formats.kv())
             }
             other => {
                 if let Some(Err(error)) = other {

@@ -12,7 +12,7 @@ use crate::backend::{self, JitEngineError};
 use crate::cache::{Cache, CacheError};
 use crate::emit::cranelift::Effort;
 use crate::pipeline::{self, CompileError};
-use crate::plan::{BitPlan, DEFAULT_BITS};
+use crate::plan::{BitPlan, DEFAULT_BITS, KvFormat};
 use crate::prepared::{Formats, FormatsError, Prepared};
 use crate::progress::{Progress, Silent};
 use crate::target::Target;
@@ -111,6 +111,7 @@ pub struct Options {
     target: Option<Target>,
     effort: Effort,
     rounding: Rounding,
+    kv: Option<KvFormat>,
     cache: Keep,
 }
 
@@ -130,6 +131,7 @@ impl Default for Options {
             target: None,
             effort: Effort::default(),
             rounding: Rounding::Search,
+            kv: None,
             cache: Keep::User,
         }
     }
@@ -172,6 +174,12 @@ impl Options {
         self
     }
 
+    /// How keys and values are kept; else as the plan says.
+    pub const fn kv(mut self, kv: KvFormat) -> Self {
+        self.kv = Some(kv);
+        self
+    }
+
     /// Keeps quantised weights in this cache; else in the user's, see [`Cache::open`].
     pub fn cache(mut self, cache: Cache) -> Self {
         self.cache = Keep::Cache(cache);
@@ -203,6 +211,8 @@ impl Options {
     ) -> Result<Model, OpenError> {
         let loaded = pipeline::load(path.as_ref())?;
         let plan = self.formats.plan(&loaded)?;
+        let kv = self.kv.unwrap_or(plan.kv());
+        let plan = plan.with_kv(kv);
         let target = self.target.clone().unwrap_or_else(Target::host);
         let cache = self.cache.find()?;
         let prepared = Prepared::new(loaded, plan, target, self.rounding, cache)?;

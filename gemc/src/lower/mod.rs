@@ -373,6 +373,7 @@ impl<'a> Lowering<'a> {
         let spec = Heads {
             heads,
             kv_heads,
+            kv: self.plan.kv(),
             head_dim,
             columns,
             stride: input.stride,
@@ -383,21 +384,31 @@ impl<'a> Lowering<'a> {
         let padded = spec.padded();
         let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim / 2));
         let norms = qk_norm.map(|(q, k, _)| [q, k].map(|t| self.vector(t, padded)));
-        let kv = [(); 2].map(|()| self.phases.kv(4 * kv_heads * padded));
-        let queries = self.heads(&spec, input, cos_sin, norms, kv, &node.origin);
+        let kv = self.keys_and_values(&spec);
+        let queries = self.heads(&spec, input, cos_sin, norms, &kv, &node.origin);
+        let mut args = vec![Arg::of(queries)];
+        args.extend(kv);
         let output = self.attend(
             Attention {
                 heads,
                 kv_heads,
+                kv: self.plan.kv(),
                 head_dim,
                 stride: (heads * head_dim).next_multiple_of(32),
                 max_rows: self.max_rows,
                 mask: None,
             },
-            vec![Arg::of(queries), kv[0], kv[1]],
+            args,
             &node.origin,
         );
         self.values.insert(id, output);
+    }
+
+    /// Memory of keys and of values.
+    fn keys_and_values(&mut self, spec: &Heads) -> Vec<Arg> {
+        let bytes = spec.cache().bytes();
+        let both = [&bytes[..], &bytes[..]].concat();
+        both.into_iter().map(|n| self.phases.kv(n)).collect()
     }
 
     /// The phase that writes queries, keys and values to attention's memory; gives the queries.
@@ -407,7 +418,7 @@ impl<'a> Lowering<'a> {
         input: Rows,
         cos_sin: Option<[Buffer; 2]>,
         norms: Option<[Arg; 2]>,
-        kv: [Arg; 2],
+        kv: &[Arg],
         origin: &str,
     ) -> Buffer {
         let queries = self.words(self.max_rows * spec.heads * spec.padded());

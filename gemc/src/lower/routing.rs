@@ -201,6 +201,7 @@ impl Lowering<'_> {
         let spec = Heads {
             heads,
             kv_heads: heads,
+            kv: self.plan.kv(),
             head_dim,
             columns: [0, width, 2 * width],
             stride: input.stride,
@@ -208,18 +209,20 @@ impl Lowering<'_> {
             rope: false,
             qk_norm: None,
         };
-        let kv = [(); 2].map(|()| self.phases.kv(4 * heads * spec.padded()));
-        let queries = self.heads(&spec, input, None, None, kv, &node.origin);
+        let kv = self.keys_and_values(&spec);
+        let queries = self.heads(&spec, input, None, None, &kv, &node.origin);
         let mut memory = vec![self.phases.kv_word()];
         if cluster_ids.is_some() {
             memory.push(self.phases.kv_word());
         }
         self.scar_tags(&routed, mask, cluster_ids, &memory, &node.origin);
-        let mut args = vec![Arg::of(queries), kv[0], kv[1]];
+        let mut args = vec![Arg::of(queries)];
+        args.extend(kv);
         args.extend(memory);
         let spec = Attention {
             heads,
             kv_heads: heads,
+            kv: self.plan.kv(),
             head_dim,
             stride: width.next_multiple_of(32),
             max_rows: self.max_rows,

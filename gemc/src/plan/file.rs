@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::activations::{self, Formats};
 use super::codes::{Codes, CodesError, Digest};
-use super::{BitPlan, units};
+use super::{BitPlan, KvFormat, units};
 use crate::graph::{Graph, Typed};
 use crate::quantise::Shape;
 
@@ -196,6 +196,7 @@ impl PlanFile {
         let plan = BitPlan {
             formats,
             activations,
+            kv: KvFormat::default(),
             codes,
             store,
         };

@@ -3,6 +3,7 @@
 pub mod activations;
 pub mod codes;
 pub mod file;
+mod kv;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use sha2::{Digest, Sha256};
 
 use crate::graph::{Graph, NodeId, Op};
 use codes::{Codes, CodesError, Digest as CodesDigest};
+
+pub use kv::KvFormat;
 
 /// What can be wrong with a bit-width.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,7 @@ pub struct OtherGraph {
 pub struct BitPlan {
     formats: BTreeMap<String, Codec>,
     activations: Formats,
+    kv: KvFormat,
     /// Of units that are not rounded when the model is built.
     codes: BTreeMap<String, CodesDigest>,
     /// Where those are.
@@ -65,6 +69,7 @@ impl BitPlan {
         Self {
             activations: activations::usual(graph, &formats),
             formats,
+            kv: KvFormat::default(),
             codes: BTreeMap::new(),
             store: None,
         }
@@ -154,6 +159,18 @@ impl BitPlan {
         self.activations.get(unit).copied().unwrap_or_default()
     }
 
+    /// The plan with keys and values kept in another way.
+    #[must_use]
+    pub fn with_kv(self, kv: KvFormat) -> Self {
+        Self { kv, ..self }
+    }
+
+    /// How keys and values are kept.
+    #[must_use]
+    pub const fn kv(&self) -> KvFormat {
+        self.kv
+    }
+
     /// Identifies the plan in the weight file and in bench results.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
@@ -167,6 +184,7 @@ impl BitPlan {
         for (unit, format) in &self.activations {
             hasher.update(format!("{unit}:{}\n", format.name()));
         }
+        hasher.update(self.kv.name());
         hasher.finalize().into()
     }
 }

@@ -6,9 +6,11 @@
 mod loops;
 mod output;
 
+use super::cache::{Cache, CacheRegions};
 use super::vector::{LANES, affine, chunk_index};
 use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
+use crate::plan::KvFormat;
 use loops::Positions;
 
 /// Positions of a chunk.
@@ -24,6 +26,8 @@ pub struct Attention {
     pub heads: usize,
     /// Key and value heads.
     pub kv_heads: usize,
+    /// How they are kept.
+    pub kv: KvFormat,
     /// Real width of a head.
     pub head_dim: usize,
     /// Elements between rows of the output.
@@ -43,8 +47,8 @@ pub struct Mask {
 
 struct Regions {
     q: ParamId,
-    k: ParamId,
-    v: ParamId,
+    k: CacheRegions,
+    v: CacheRegions,
     rows: ParamId,
     tags: Option<ParamId>,
     clusters: Option<ParamId>,
@@ -90,12 +94,16 @@ impl Attention {
             Some(Mask { clusters: true }) => "_tags_clusters",
         };
         format!(
-            "attention{mask}_{}_{}x{}",
-            self.heads, self.kv_heads, self.head_dim
+            "attention{mask}_{}_{}x{}{}",
+            self.heads,
+            self.kv_heads,
+            self.head_dim,
+            self.kv.suffix()
         )
     }
 
-    /// Writes the kernel; a unit is a head of a row. Arguments: queries; keys; values; [tags; [clusters]]; output.
+    /// Writes the kernel; a unit is a head of a row. Arguments: queries; keys, [scales]; values, [scales];
+    /// [tags; [clusters]]; output.
     #[must_use]
     pub fn kernel(&self, exp: &FunctionRef) -> Kernel {
         let doc = format!(
@@ -168,9 +176,13 @@ impl Attention {
             fixed(self.max_rows * self.heads * padded),
             false,
         );
-        let cache = Extent::per_context((self.kv_heads * padded) as i64);
-        let k = b.region("k", Space::Kv, Elem::F32, cache, false);
-        let v = b.region("v", Space::Kv, Elem::F32, cache, false);
+        let cache = Cache {
+            format: self.kv,
+            heads: self.kv_heads,
+            padded,
+        };
+        let k = cache.declare(b, "k", false);
+        let v = cache.declare(b, "v", false);
         let per_position = Extent::per_context(1);
         let tags = self
             .mask

@@ -3,6 +3,7 @@
 //! A kernel's name says operation, shape and format, and is its key: equal kernels are shared by all layers.
 
 pub mod attention;
+pub mod cache;
 pub mod clusters;
 pub mod codes;
 pub mod combine;
@@ -25,6 +26,7 @@ use gem_runtime::format::{ActivationFormat, Codec};
 use super::functions::Functions;
 use crate::kernel::outline::{Outlined, outlined};
 use crate::kernel::{Block, Kernel, Stmt};
+use crate::plan::KvFormat;
 use crate::target::Target;
 
 /// Every outline that kernels for this target may hold, once.
@@ -49,11 +51,13 @@ pub fn outlines(target: &Target) -> Vec<Outlined> {
         outlines_of(&kernel, &kernel.body, &mut all);
     }
     let exp = Functions::default().exp();
-    for head_dim in HEAD_DIMS {
+    let formats = KvFormat::ALL.into_iter();
+    for (kv, &head_dim) in formats.flat_map(|kv| head_dims(kv).iter().map(move |d| (kv, d))) {
         for mask in [None, Some(attention::Mask { clusters: false })] {
             let attention = attention::Attention {
                 heads: 1,
                 kv_heads: 1,
+                kv,
                 head_dim,
                 stride: head_dim,
                 max_rows: 1,
@@ -67,7 +71,13 @@ pub fn outlines(target: &Target) -> Vec<Outlined> {
 }
 
 /// Widths of heads that attention has outlines for: those of the families that run on small devices.
-const HEAD_DIMS: [usize; 6] = [16, 32, 64, 96, 128, 256];
+const fn head_dims(kv: KvFormat) -> &'static [usize] {
+    match kv {
+        KvFormat::F32 => &[16, 32, 64, 96, 128, 256],
+        // The commonest: copies are compiled with every gemc.
+        KvFormat::F16 | KvFormat::Int8 => &[32, 64, 128],
+    }
+}
 
 /// Adds the outlines of a block that are not known yet.
 pub fn outlines_of(kernel: &Kernel, block: &Block, all: &mut Vec<Outlined>) {

@@ -250,7 +250,7 @@ fn magnitude(b: &mut KernelBuilder, low: ValueId, high: ValueId) -> ValueId {
 }
 
 /// What values of a block are multiplied with, in all lanes, and the block's scale.
-fn factors(b: &mut KernelBuilder, largest: ValueId) -> (ValueId, ValueId) {
+pub(super) fn factors(b: &mut KernelBuilder, largest: ValueId) -> (ValueId, ValueId) {
     let tiny = b.f32(TINY);
     let zero = b.f32(0.0);
     let full = b.f32(127.0);

@@ -1,9 +1,11 @@
 //! Projections into attention's memory: q, k and v rows are normed and rotated where the model says so, then written
 //! to the query buffer and the key/value cache, heads zero-padded to whole vectors.
 
+use super::cache::{Cache, CacheRegions};
 use super::vector::{LANES, affine, chunk_index};
 use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::plan::KvFormat;
 
 /// Cosines and sines of each row's position: f32 `[max_rows][padded half]` each; one unit a row. Arguments: inverse
 /// frequencies, cosines, sines.
@@ -56,6 +58,8 @@ pub struct Heads {
     pub heads: usize,
     /// Key and value heads.
     pub kv_heads: usize,
+    /// How they are kept.
+    pub kv: KvFormat,
     /// Real width of a head.
     pub head_dim: usize,
     /// First columns of q, k and v in the projection's rows.
@@ -75,8 +79,8 @@ struct Regions {
     cos_sin: Option<(ParamId, ParamId)>,
     norms: Option<(ParamId, ParamId)>,
     q: ParamId,
-    k: ParamId,
-    v: ParamId,
+    k: CacheRegions,
+    v: CacheRegions,
     head: ParamId,
 }
 
@@ -95,6 +99,16 @@ impl Heads {
         self.head_dim.next_multiple_of(LANES)
     }
 
+    /// What keys look like in memory, and values.
+    #[must_use]
+    pub fn cache(&self) -> Cache {
+        Cache {
+            format: self.kv,
+            heads: self.kv_heads,
+            padded: self.padded(),
+        }
+    }
+
     /// Units per row.
     #[must_use]
     pub fn units_per_row(&self) -> u32 {
@@ -110,13 +124,17 @@ impl Heads {
             .map(|eps| format!("_norm{:08x}", eps.to_bits()))
             .unwrap_or_default();
         format!(
-            "heads_{}_{}x{}_of_{}{rope}{norm}",
-            self.heads, self.kv_heads, self.head_dim, self.stride
+            "heads_{}_{}x{}_of_{}{rope}{norm}{}",
+            self.heads,
+            self.kv_heads,
+            self.head_dim,
+            self.stride,
+            self.kv.suffix()
         )
     }
 
     /// Writes the kernel; a unit is a head of a row: queries, then keys, then values. Arguments: projection; [cosines,
-    /// sines]; [q norm, k norm]; queries `[row][head][padded]`; keys and values `[kv head][position][padded]`.
+    /// sines]; [q norm, k norm]; queries `[row][head][padded]`; keys, [scales], values, [scales], see [`Cache`].
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(
@@ -171,24 +189,17 @@ impl Heads {
                 let context = b.context();
                 let first = b.mul(h, context);
                 let at = b.add(first, position);
-                let to = affine(b, at, self.padded(), 0);
                 b.if_(
                     is_key,
                     |b| {
                         let start = affine(b, row, self.stride, self.columns[1]);
                         self.head(b, &regions, Role::Key, row, h, start);
-                        self.copy(b, &regions, |b, index, value| {
-                            let index = b.add(to, index);
-                            b.store_kv(regions.k, slot, index, value);
-                        });
+                        regions.k.store(b, slot, at, regions.head, self.padded());
                     },
                     |b| {
                         let start = affine(b, row, self.stride, self.columns[2]);
                         self.head(b, &regions, Role::Value, row, h, start);
-                        self.copy(b, &regions, |b, index, value| {
-                            let index = b.add(to, index);
-                            b.store_kv(regions.v, slot, index, value);
-                        });
+                        regions.v.store(b, slot, at, regions.head, self.padded());
                     },
                 );
             },
@@ -223,9 +234,9 @@ impl Heads {
             )
         });
         let q = arena(b, "q", self.max_rows * self.heads * padded, true);
-        let cache = Extent::per_context((self.kv_heads * padded) as i64);
-        let k = b.region("k", Space::Kv, Elem::F32, cache, true);
-        let v = b.region("v", Space::Kv, Elem::F32, cache, true);
+        let cache = self.cache();
+        let k = cache.declare(b, "k", true);
+        let v = cache.declare(b, "v", true);
         let head = b.local("head", Elem::F32, padded as i64);
         Regions {
             x,

@@ -90,11 +90,12 @@ impl Attention {
                 .collect();
             let zero = b.i32(0);
             b.for_(zero, inputs.count, |b, j| {
-                let start = self.cache_row(b, &inputs, j);
+                let row = cache_row(b, &inputs, j);
+                let start = affine(b, row, self.padded(), 0);
                 let mut acc = None;
                 for (chunk, &q) in queries.iter().enumerate() {
                     let index = affine(b, start, 1, chunk * LANES);
-                    let k = b.load_kv(Ty::F32x16, r.k, inputs.slot, index);
+                    let k = r.k.load(b, inputs.slot, index);
                     acc = Some(match acc {
                         None => b.mul(q, k),
                         Some(before) => b.fma(q, k, before),
@@ -103,6 +104,7 @@ impl Attention {
                 let acc = acc.expect("a head has at least one chunk");
                 let score = b.reduce_add(acc);
                 let score = b.mul(score, scale);
+                let score = r.k.scaled(b, inputs.slot, row, score);
                 b.store(r.scores, j, score);
             });
         });
@@ -110,18 +112,7 @@ impl Attention {
 
     fn outline_name(&self, part: &str) -> String {
         let mask = if self.mask.is_some() { "_listed" } else { "" };
-        format!("{part}{mask}_{}", self.padded())
-    }
-
-    /// Start of the row of the cache that holds the j-th position.
-    fn cache_row(&self, b: &mut KernelBuilder, inputs: &Inputs, j: ValueId) -> ValueId {
-        let position = match inputs.positions {
-            Positions::From(base) => b.add(base, j),
-            Positions::Listed(list) => b.load(Ty::I32, list, j),
-        };
-        let position = b.bounded(position, inputs.context);
-        let row = b.add(inputs.first, position);
-        affine(b, row, self.padded(), 0)
+        format!("{part}{mask}_{}{}", self.padded(), self.kv.suffix())
     }
 
     /// Sum of weight times value, positions ascending.
@@ -144,12 +135,14 @@ impl Attention {
             let inputs = outside.inside(b, values);
             let start = b.i32(0);
             b.for_(start, inputs.count, |b, j| {
-                let row = self.cache_row(b, &inputs, j);
+                let row = cache_row(b, &inputs, j);
+                let start = affine(b, row, self.padded(), 0);
                 let weight = b.load(Ty::F32, r.scores, j);
+                let weight = r.v.scaled(b, inputs.slot, row, weight);
                 let weight = b.splat(weight);
                 for (chunk, &sum) in sums.iter().enumerate() {
-                    let index = affine(b, row, 1, chunk * LANES);
-                    let v = b.load_kv(Ty::F32x16, r.v, inputs.slot, index);
+                    let index = affine(b, start, 1, chunk * LANES);
+                    let v = r.v.load(b, inputs.slot, index);
                     let before = b.get(sum);
                     let after = b.fma(weight, v, before);
                     b.set(sum, after);
@@ -158,4 +151,14 @@ impl Attention {
         });
         sums.into_iter().map(|sum| b.get(sum)).collect()
     }
+}
+
+/// Row of the head's memory that holds the j-th position.
+fn cache_row(b: &mut KernelBuilder, inputs: &Inputs, j: ValueId) -> ValueId {
+    let position = match inputs.positions {
+        Positions::From(base) => b.add(base, j),
+        Positions::Listed(list) => b.load(Ty::I32, list, j),
+    };
+    let position = b.bounded(position, inputs.context);
+    b.add(inputs.first, position)
 }
