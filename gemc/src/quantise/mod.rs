@@ -116,8 +116,8 @@ pub enum Inputs<'a> {
     Unknown(Rounding),
     /// The mean square of each column: a search over scales.
     Importance(&'a [f32]),
-    /// All second moments: error feedback. Which factor a row has: the first where nothing is said of it.
-    Factors(&'a [Factor<'a>], &'a [u8]),
+    /// All second moments: error feedback.
+    Factor(&'a Factor<'a>),
 }
 
 /// A unit in a format.
@@ -183,7 +183,7 @@ pub fn dequantise_rows(
 /// Quantises a unit; `weights` are `[rows, cols]`. On all cores, and the same whatever their number.
 ///
 /// # Panics
-/// When `weights` or `inputs` are of another shape, or a row's factor is not there.
+/// When `weights` or `inputs` are of another shape.
 #[must_use]
 pub fn quantise(weights: &[f32], shape: &Shape, codec: Codec, inputs: Inputs<'_>) -> Planes {
     assert_eq!(weights.len(), shape.weights(), "one weight per element");
@@ -199,7 +199,7 @@ pub fn quantise(weights: &[f32], shape: &Shape, codec: Codec, inputs: Inputs<'_>
             let begin = next.fetch_add(share, std::sync::atomic::Ordering::Relaxed);
             for (tile, &(first, rows)) in tiles.iter().enumerate().skip(begin).take(share) {
                 let weights = &weights[first * size.cols..][..rows * size.cols];
-                worker.tile(weights, first, codec, inputs);
+                worker.tile(weights, codec, inputs);
                 let mut bytes = bytes.lock().unwrap_or_else(|e| e.into_inner());
                 bytes[size.codes(tile)].copy_from_slice(&worker.tile.codes);
                 bytes[size.scales(tile)].copy_from_slice(&worker.tile.scales);
@@ -241,8 +241,8 @@ impl Worker {
         }
     }
 
-    /// Fills the tile with up to 16 rows, `first` the first of them; the rest is padding.
-    fn tile(&mut self, weights: &[f32], first: usize, codec: Codec, inputs: Inputs<'_>) {
+    /// Fills the tile with up to 16 rows; the rest is padding.
+    fn tile(&mut self, weights: &[f32], codec: Codec, inputs: Inputs<'_>) {
         let (row, feedback) = (&mut self.row, &mut self.feedback);
         let mut rows = weights.chunks_exact(self.size.cols.max(1));
         for index in 0..TILE_ROWS {
@@ -255,9 +255,7 @@ impl Worker {
                 Inputs::Importance(h) => {
                     quantise_row(codec, weights, Some(h), Rounding::Search, row);
                 }
-                Inputs::Factors(factors, classes) => {
-                    let class = classes.get(first + index).copied().unwrap_or_default();
-                    let factor = &factors[usize::from(class)];
+                Inputs::Factor(factor) => {
                     quantise_row_with_feedback(codec, weights, factor, feedback, row);
                 }
             }

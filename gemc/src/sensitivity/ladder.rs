@@ -73,8 +73,7 @@ pub struct Ladder<'a> {
 #[derive(Debug)]
 struct Known {
     seen: Seen,
-    /// Factors, and which of them each row has.
-    moments: Option<(Vec<Moments>, Vec<u8>)>,
+    moments: Option<Moments>,
     importance: Vec<f32>,
     /// Of an embedding that is also the head.
     reading: Option<Reading>,
@@ -127,13 +126,11 @@ impl<'a> Ladder<'a> {
             };
             let scale =
                 counted / (seen.weight().max(f64::MIN_POSITIVE) * stats.tokens.max(1) as f64);
-            let reading = evidence
-                .reading
-                .filter(|_| unit.unit.nodes.len() > 1)
-                .cloned();
+            let reading = evidence.reading.filter(|_| unit.unit.nodes.len() > 1);
+            let reading = reading.copied();
             let moments = match (method, &reading) {
-                (Method::Feedback, Some(reading)) => reading.factors(&seen),
-                (Method::Feedback, None) => seen.factorised(0.0).map(|m| (vec![m], Vec::new())),
+                (Method::Feedback, Some(reading)) => reading.factorised(&seen),
+                (Method::Feedback, None) => seen.factorised(0.0),
                 (Method::Plain | Method::Search, _) => None,
             };
             let entry = Known {
@@ -203,8 +200,7 @@ impl<'a> Ladder<'a> {
         sample: Option<&[usize]>,
     ) -> Planes {
         let known = self.known.get(unit.name());
-        let factors: Vec<Factor<'_>>;
-        let sampled: Vec<u8>;
+        let factor: Factor<'_>;
         let shape = match sample {
             None => unit.shape.clone(),
             Some(rows) => Shape {
@@ -217,16 +213,9 @@ impl<'a> Ladder<'a> {
             (_, None) => Inputs::Unknown(Rounding::Search),
             (Method::Search, Some(known)) => Inputs::Importance(&known.importance),
             (Method::Feedback, Some(known)) => match &known.moments {
-                Some((moments, classes)) => {
-                    factors = moments.iter().map(Moments::factor).collect();
-                    let classes = match sample {
-                        Some(rows) if !classes.is_empty() => {
-                            sampled = rows.iter().map(|row| classes[*row]).collect();
-                            &sampled
-                        }
-                        _ => classes,
-                    };
-                    Inputs::Factors(&factors, classes)
+                Some(moments) => {
+                    factor = moments.factor();
+                    Inputs::Factor(&factor)
                 }
                 None => Inputs::Importance(&known.importance),
             },
@@ -251,10 +240,10 @@ impl<'a> Ladder<'a> {
             let original = self.sample(unit, &sample);
             let rounded = self.rounded(unit, codec, &original, Some(&sample));
             let share = rows as f64 / self.error_rows as f64;
-            share * self.error_of(unit, rounded.weights(), &original, Some(&sample))
+            share * self.error_of(unit, rounded.weights(), &original)
         } else {
             let rounded = self.planes(unit, codec).weights();
-            self.error_of(unit, rounded, &self.original(unit), None)
+            self.error_of(unit, rounded, &self.original(unit))
         };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.errors.insert(key, error);
@@ -301,22 +290,12 @@ impl<'a> Ladder<'a> {
     }
 
     /// Error of rounded rows, per token of the text.
-    fn error_of(
-        &self,
-        unit: &UnitInfo,
-        rounded: Vec<f32>,
-        original: &[f32],
-        sample: Option<&[usize]>,
-    ) -> f64 {
+    fn error_of(&self, unit: &UnitInfo, rounded: Vec<f32>, original: &[f32]) -> f64 {
         let mut delta = rounded;
         delta.iter_mut().zip(original).for_each(|(a, b)| *a -= b);
         match self.known.get(unit.name()) {
             Some(known) => {
-                let reading = known.reading.as_ref();
-                let read = reading.map_or(0.0, |reading| match sample {
-                    Some(rows) => reading.of_rows(rows).error(&delta),
-                    None => reading.error(&delta),
-                });
+                let read = known.reading.map_or(0.0, |r| r.error(&delta));
                 known.seen.error(&delta) * known.scale + read
             }
             // Rows of an embedding are read, not multiplied: each row's squared error, all rows alike.

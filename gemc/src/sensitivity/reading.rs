@@ -15,17 +15,12 @@ use crate::reference::{Reference, ReferenceError};
 /// The format that both uses are tried in.
 const PROBE: Codec = Codec::N4;
 
-/// Classes of rows are this factor apart in what reading them costs.
-const CLASS_STEP: f64 = 4.0;
-
-/// Rows read more or less often than this many classes from the mean of the head's inputs are of the last one.
-const CLASSES: (i32, i32) = (-3, 4);
-
-/// What reading a row with an error costs, in terms of the head's error `Δw H Δwᵀ`.
-#[derive(Clone, Debug, PartialEq)]
+/// What reading a row with an error costs, in terms of the head's error `Δw H Δwᵀ`. The same for every row: a token that is
+/// read often is as often what the head has to tell, so that both errors of its row count as often.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
-    /// By row: cost of a squared error of the row, per token, in units of the head's error per token.
-    pub cost: Vec<f64>,
+    /// Cost of a squared error that is read, in units of the head's error per token.
+    pub cost: f64,
 }
 
 impl Reading {
@@ -72,53 +67,30 @@ impl Reading {
             .zip(original.iter())
             .map(|(a, b)| a - b)
             .collect();
-        let head = inputs.error(&delta) / inputs.weight().max(f64::MIN_POSITIVE);
-        let frequencies: Vec<f64> = (0..unit.shape.rows())
-            .map(|row| stats.frequency(row))
-            .collect();
-        let rows = Self { cost: frequencies };
-        let per_square = (read / rows.error(&delta)) / (multiplied / head);
-        if !(per_square.is_finite() && per_square > 0.0) {
-            return Ok(None);
-        }
-        let cost = rows.cost.iter().map(|f| f * per_square).collect();
-        Ok(Some(Self { cost }))
+        // Rows count as often as the text has their tokens, in both uses.
+        let weighted = |error: &dyn Fn(&[f32]) -> f64| -> f64 {
+            let rows = delta.chunks_exact(unit.shape.cols.max(1)).enumerate();
+            rows.map(|(row, delta)| stats.frequency(row) * error(delta))
+                .sum()
+        };
+        let squares = weighted(&square);
+        let head = weighted(&|delta| inputs.error(delta)) / inputs.weight();
+        let cost = (read / squares) / (multiplied / head);
+        Ok((cost.is_finite() && cost > 0.0).then_some(Self { cost }))
     }
 
-    /// The same for some of the rows.
-    #[must_use]
-    pub fn of_rows(&self, rows: &[usize]) -> Self {
-        Self {
-            cost: rows.iter().map(|row| self.cost[*row]).collect(),
-        }
-    }
-
-    /// Cost of errors `[rows, columns]` per token.
+    /// Cost of errors of rows, per token.
     #[must_use]
     pub fn error(&self, delta: &[f32]) -> f64 {
-        let width = delta.len() / self.cost.len().max(1);
-        let rows = delta.chunks_exact(width.max(1)).zip(&self.cost);
-        let each = rows.map(|(row, cost)| {
-            let square: f64 = row.iter().map(|d| f64::from(*d).powi(2)).sum();
-            cost * square
-        });
-        each.sum()
+        self.cost * square(delta)
     }
 
-    /// Factors that account for both uses, and which of them each row has: rows are read so differently often that one
-    /// factor would do for few of them.
-    pub(super) fn factors(
-        &self,
-        inputs: &crate::calibrate::Inputs,
-    ) -> Option<(Vec<Moments>, Vec<u8>)> {
-        let mean = inputs.mean_square();
-        let (least, most) = CLASSES;
-        let class = |cost: &f64| {
-            let class = (cost / mean).log(CLASS_STEP).round();
-            class.clamp(f64::from(least), f64::from(most)) as i32
-        };
-        let factors = (least..=most).map(|class| inputs.factorised(CLASS_STEP.powi(class)));
-        let classes = self.cost.iter().map(|cost| (class(cost) - least) as u8);
-        Some((factors.collect::<Option<_>>()?, classes.collect()))
+    /// What error feedback needs to account for both uses.
+    pub(super) fn factorised(&self, inputs: &crate::calibrate::Inputs) -> Option<Moments> {
+        inputs.factorised(self.cost / inputs.mean_square())
     }
+}
+
+fn square(delta: &[f32]) -> f64 {
+    delta.iter().map(|d| f64::from(*d).powi(2)).sum()
 }
