@@ -1,0 +1,149 @@
+//! Attention: the projection's rows to queries and the memory of keys and values, then the heads' sums.
+
+use super::arena::Buffer;
+use super::kernels::attention::Attention;
+use super::kernels::rope::{self, Heads};
+use super::kernels::vector;
+use super::phases::{Arg, UnitCount};
+use super::{Lowering, Rows};
+use crate::graph::{Node, NodeId, Op, Rope, TensorId};
+use crate::pack::layout::VectorSource;
+
+impl Lowering<'_> {
+    pub(super) fn attention(&mut self, id: NodeId, node: &Node) {
+        let Op::Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            rope,
+            qk_norm,
+            ..
+        } = &node.op
+        else {
+            return;
+        };
+        let (heads, kv_heads, head_dim) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
+        let projection = self.graph.node(node.inputs[0]);
+        let Op::Linear { parts } = &projection.op else {
+            unreachable!("typing lets only a linear map feed attention")
+        };
+        let tensors: Vec<TensorId> = parts.iter().map(|p| p.weight).collect();
+        let first = self.place(node.inputs[0], tensors).part_rows;
+        let columns = match first.as_slice() {
+            [q, k, v] => [*q, *k, *v],
+            _ => [0, heads * head_dim, (heads + kv_heads) * head_dim],
+        };
+        let input = self.values[&node.inputs[0]];
+        let spec = Heads {
+            heads,
+            kv_heads,
+            kv: self.plan.kv(),
+            head_dim,
+            columns,
+            stride: input.stride,
+            max_rows: self.max_rows,
+            rope: rope.is_some(),
+            qk_norm: qk_norm.map(|(_, _, eps)| eps),
+        };
+        let padded = spec.padded();
+        let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim / 2));
+        let norms = qk_norm.map(|(q, k, _)| [q, k].map(|t| self.vector(t, padded)));
+        let kv = self.keys_and_values(&spec);
+        let queries = self.heads(&spec, input, cos_sin, norms, &kv, &node.origin);
+        let mut args = vec![Arg::of(queries)];
+        args.extend(kv);
+        let output = self.attend(
+            Attention {
+                heads,
+                kv_heads,
+                kv: self.plan.kv(),
+                head_dim,
+                stride: (heads * head_dim).next_multiple_of(32),
+                max_rows: self.max_rows,
+                mask: None,
+            },
+            args,
+            &node.origin,
+        );
+        self.values.insert(id, output);
+    }
+
+    /// Memory of keys and of values.
+    pub(super) fn keys_and_values(&mut self, spec: &Heads) -> Vec<Arg> {
+        let bytes = spec.cache().bytes();
+        let both = [&bytes[..], &bytes[..]].concat();
+        both.into_iter().map(|n| self.phases.kv(n)).collect()
+    }
+
+    /// The phase that writes queries, keys and values to attention's memory; gives the queries.
+    pub(super) fn heads(
+        &mut self,
+        spec: &Heads,
+        input: Rows,
+        cos_sin: Option<[Buffer; 2]>,
+        norms: Option<[Arg; 2]>,
+        kv: &[Arg],
+        origin: &str,
+    ) -> Buffer {
+        let queries = self.words(self.max_rows * spec.heads * spec.padded());
+        let mut args = vec![Arg::of(input.buffer)];
+        args.extend(cos_sin.into_iter().flatten().map(Arg::of));
+        args.extend(norms.into_iter().flatten());
+        args.push(Arg::of(queries));
+        args.extend(kv);
+        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let doc = format!(
+            "{origin}: q, k, v of {} + 2x{} heads of {}",
+            spec.heads, spec.kv_heads, spec.head_dim
+        );
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(spec.units_per_row()), doc);
+        queries
+    }
+
+    /// The attention phase; its output is appended to `args`.
+    pub(super) fn attend(&mut self, spec: Attention, mut args: Vec<Arg>, origin: &str) -> Rows {
+        let output = self.floats(self.max_rows, spec.stride);
+        args.push(Arg::of(output.buffer));
+        let kernel = self.phases.kernel(&spec.name(), |functions| {
+            let exp = functions.exp();
+            spec.kernel(&exp)
+        });
+        let doc = format!("{origin} [rows, {}]", spec.heads * spec.head_dim);
+        self.phases
+            .phase(kernel, args, UnitCount::PerRow(spec.heads as u32), doc);
+        output
+    }
+
+    fn rope_table(&mut self, rope: Rope, half: usize) -> [Buffer; 2] {
+        if let Some((_, _, buffers)) = self
+            .rope_tables
+            .iter()
+            .find(|(r, h, _)| *r == rope && *h == half)
+        {
+            return *buffers;
+        }
+        let padded = half.next_multiple_of(vector::LANES);
+        let buffers = [(); 2].map(|()| self.words(self.max_rows * padded));
+        let max_rows = self.max_rows;
+        let kernel = self
+            .phases
+            .kernel(&format!("rope_table_{half}"), |functions| {
+                let (sin, cos) = (functions.sin(), functions.cos());
+                rope::table(half, max_rows, &sin, &cos)
+            });
+        let mut args = vec![Arg::Weights(
+            self.layout
+                .vector(VectorSource::InverseFrequencies(rope, half)),
+        )];
+        args.extend(buffers.map(Arg::of));
+        self.phases.phase(
+            kernel,
+            args,
+            UnitCount::PerRow(1),
+            format!("rotary table, theta {}", rope.theta),
+        );
+        self.rope_tables.push((rope, half, buffers));
+        buffers
+    }
+}
