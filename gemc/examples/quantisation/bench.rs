@@ -50,7 +50,7 @@ pub struct Bench {
     pub units: Vec<UnitInfo>,
     pub texts: Texts,
     pub evaluation: Vec<Sequence>,
-    /// Evaluation text, int8 activations.
+    /// Evaluation text, rounded activations.
     pub judge: Judge,
     /// Search text, f32 activations.
     pub search: Judge,

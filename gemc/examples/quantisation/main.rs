@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     let bench = bench::Bench::new(checkpoint.as_ref())?;
     let ladders = bench.ladders();
     println!(
-        "{} evaluation tokens; int8 activations; KL in nats per token against the f32 model, routing forced to the f32\n\
+        "{} evaluation tokens; activations rounded as plans usually have them; KL in nats per token against the f32 model, routing forced to the f32\n\
          model's unless it says free. *Excess* is KL above the all-B8 build ({:.6}). Calibration, search and evaluation\n\
          use different documents.\n",
         bench.judge.tokens(),
