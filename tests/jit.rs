@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use gem_runtime::format::{Codec, Rounding};
+use gem_runtime::format::{ActivationFormat, Codec, Rounding};
 use gem_runtime::{Finish, Model as _, Sampling, SessionOptions};
 use gem_tests::needs::repository;
 use gemc::cache::Cache;
 use gemc::jit::{Model, OpenError, Options};
 use gemc::pipeline;
-use gemc::plan::BitPlan;
+use gemc::plan::activations::Rule;
+use gemc::plan::{BitPlan, KvFormat};
 use gemc::prepared::{FormatsError, Prepared};
 use gemc::target::Target;
 
@@ -91,6 +92,58 @@ fn a_plan_is_as_good_as_its_name() {
     let other = options().bits("4.25").open(checkpoint()).expect("a format");
     assert_eq!(logits(&named, &ids), logits(&planned, &ids));
     assert_ne!(logits(&named, &ids), logits(&other, &ids));
+}
+
+/// Around every block of rows, call of 128 rows and chunk of 256 positions, to the context; more threads than cores.
+#[test]
+fn other_activations_keys_and_values_equal_single_steps_over_the_whole_context() {
+    const PROMPTS: [usize; 11] = [1, 2, 7, 8, 9, 127, 128, 129, 255, 257, 1024];
+    let trained = repository("examples/models/gem-lm");
+    let graph = pipeline::load(&trained).expect("a good checkpoint").graph;
+    let ids: Vec<u32> = (0..1024).map(|i| (i * 37 + i * i) % 4096).collect();
+    let steps = |model: &Model, prompt: usize, threads: usize| -> Vec<u32> {
+        let options = SessionOptions {
+            context: None,
+            threads: Some(threads),
+        };
+        let mut session = model.session(options).expect("small");
+        let mut bits = Vec::new();
+        let (first, rest) = ids.split_at(prompt);
+        for ids in std::iter::once(first).chain(rest.chunks(prompt)) {
+            let each = |_, row: &[f32]| bits.extend(row.iter().map(|x| x.to_bits()));
+            session.forward_all(ids, each).expect("within the context");
+        }
+        let past = session.forward_all(&[1], |_, _| ());
+        assert!(past.is_err(), "past the context");
+        bits
+    };
+    let mut seen = Vec::new();
+    for (format, kv) in [
+        (ActivationFormat::Int8, KvFormat::F16),
+        (ActivationFormat::Int8Wide, KvFormat::Int8),
+        (ActivationFormat::Int16, KvFormat::F32),
+    ] {
+        let everywhere = Rule {
+            units: String::new(),
+            format,
+        };
+        let plan = BitPlan::uniform(&graph, Codec::N4).with_activations(&graph, &[everywhere]);
+        let options = options().plan(plan.expect("all units agree")).kv(kv);
+        let model = options.open(&trained).expect("a good checkpoint");
+        let expected = steps(&model, 1, 1);
+        for (prompt, threads) in PROMPTS.into_iter().zip([1, 2, 3, 5].into_iter().cycle()) {
+            let found = steps(&model, prompt, threads);
+            assert!(
+                found == expected,
+                "{format:?} {kv:?}: {prompt} tokens at once, {threads} threads"
+            );
+        }
+        assert!(
+            !seen.contains(&expected),
+            "{format:?} {kv:?} changes nothing"
+        );
+        seen.push(expected);
+    }
 }
 
 #[test]
