@@ -190,6 +190,12 @@ impl<'a> NormalisedRow<'a> {
         x
     }
 
+    /// A weight, normalised.
+    #[inline(always)]
+    pub(super) fn weight(&self, col: usize) -> f32 {
+        self.weights[col] * self.factor
+    }
+
     /// A row scale as it is for the normalised row.
     pub(super) fn normalised(&self, row_scale: f32) -> f32 {
         row_scale * self.factor

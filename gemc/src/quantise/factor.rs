@@ -13,6 +13,8 @@ pub const DAMPING: f64 = 0.01;
 pub struct Moments {
     importance: Vec<f32>,
     blocks: Vec<f32>,
+    order: Vec<u32>,
+    places: Vec<u32>,
     panels: Vec<f32>,
     diagonal: Vec<f32>,
 }
@@ -39,26 +41,18 @@ impl Moments {
         }
         let importance = (0..n).map(|i| a[i * n + i] as f32).collect();
         let blocks = diagonal_blocks(&a, n);
-        let diagonal = factorise(&mut a, n);
-        let mut panels = Vec::with_capacity(panels_len(n));
-        for block in 0..n.div_ceil(BLOCK) {
-            let start = block * BLOCK;
-            for j in 0..start + BLOCK {
-                let above = |k: usize| {
-                    if j < k && k < n {
-                        a[j * n + k] as f32
-                    } else {
-                        0.0
-                    }
-                };
-                panels.extend((start..start + BLOCK).map(above));
-            }
+        let (order, diagonal) = factorise(&mut a, n);
+        let mut places = vec![0; n];
+        for (place, col) in order.iter().enumerate() {
+            places[*col as usize] = place as u32;
         }
         Self {
             importance,
             blocks,
-            panels,
-            diagonal,
+            panels: panels(&a, &order, &diagonal),
+            order,
+            places,
+            diagonal: diagonal.iter().map(|d| *d as f32).collect(),
         }
     }
 
@@ -68,6 +62,8 @@ impl Moments {
         Factor {
             importance: &self.importance,
             blocks: &self.blocks,
+            order: &self.order,
+            places: &self.places,
             panels: &self.panels,
             diagonal: &self.diagonal,
         }
@@ -96,41 +92,63 @@ fn diagonal_blocks(a: &[f64], n: usize) -> Vec<f32> {
     blocks
 }
 
-/// Overwrites the upper triangle of `a` by M (its unit diagonal not stored) and gives d. Column n-1 comes first.
-fn factorise(a: &mut [f64], n: usize) -> Vec<f32> {
-    let mut diagonal = vec![0.0; n];
-    let mut scaled = vec![0.0; n];
-    for k in (0..n).rev() {
-        let (above, from_k) = a.split_at_mut(k * n);
-        let row = &from_k[..n];
-        for j in k + 1..n {
-            scaled[j] = row[j] * diagonal[j];
-        }
-        let pivot = row[k] - dot(&row[k + 1..], &scaled[k + 1..]);
+/// The order in which columns are best rounded, and d in that order. The lower triangle of `a` is overwritten: where columns j
+/// and k meet, k rounded later, it is `d_k M_jk`.
+///
+/// Later columns make up for the errors of earlier ones, and d is what is left of each when they did: the last column's is all of
+/// its mean square. With the product of all d given, their sum is the smaller the more equal they are. So the one with the least
+/// left is rounded last, and likewise those before it (the order of V-BLAST, Wolniansky et al. 1998).
+fn factorise(a: &mut [f64], n: usize) -> (Vec<u32>, Vec<f64>) {
+    let (mut order, mut diagonal) = (vec![0; n], vec![0.0; n]);
+    let mut left: Vec<bool> = vec![true; n];
+    let mut row = vec![0.0; n];
+    for place in (0..n).rev() {
+        let of = |k: &usize| a[k * n + k];
+        let least = (0..n)
+            .filter(|k| left[*k])
+            .min_by(|j, k| of(j).total_cmp(&of(k)));
+        // As many columns are left as places.
+        let k = least.unwrap_or_default();
+        left[k] = false;
         // Damping keeps pivots far above the rounding of the sums; were one lost to it all the same, its column is taken
         // for independent.
-        let pivot = if pivot > 1e-9 { pivot } else { 1e-9 };
-        diagonal[k] = pivot;
-        let scaled = &scaled;
-        above.par_chunks_mut(n).with_min_len(64).for_each(|row| {
-            row[k] = (row[k] - dot(&row[k + 1..], &scaled[k + 1..])) / pivot;
+        let pivot = a[k * n + k].max(1e-9);
+        (order[place], diagonal[place]) = (k as u32, pivot);
+        for (j, value) in row.iter_mut().enumerate() {
+            *value = if left[j] {
+                a[j.max(k) * n + j.min(k)]
+            } else {
+                0.0
+            };
+        }
+        let (row, left) = (&row, &left);
+        let rows = a.par_chunks_mut(n).enumerate().with_min_len(64);
+        rows.filter(|(j, _)| left[*j]).for_each(|(j, values)| {
+            let share = row[j] / pivot;
+            for (value, x) in values[..=j].iter_mut().zip(row) {
+                *value -= share * x;
+            }
         });
     }
-    diagonal.iter().map(|d| *d as f32).collect()
+    (order, diagonal)
 }
 
-/// Eight partial sums and a fixed tree.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (whole_a, rest_a) = a.as_chunks::<8>();
-    let (whole_b, rest_b) = b.as_chunks::<8>();
-    for (a, b) in whole_a.iter().zip(whole_b) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
+/// M as [`Factor`] has it, of what [`factorise`] leaves.
+fn panels(a: &[f64], order: &[u32], diagonal: &[f64]) -> Vec<f32> {
+    let n = order.len();
+    let mut panels = Vec::with_capacity(panels_len(n));
+    for start in (0..n).step_by(BLOCK) {
+        for j in 0..start + BLOCK {
+            let above = |k: usize| {
+                if j < k && k < n {
+                    let (row, col) = (order[j] as usize, order[k] as usize);
+                    (a[row.max(col) * n + row.min(col)] / diagonal[k]) as f32
+                } else {
+                    0.0
+                }
+            };
+            panels.extend((start..start + BLOCK).map(above));
         }
     }
-    for (lane, (a, b)) in rest_a.iter().zip(rest_b).enumerate() {
-        sums[lane] += a * b;
-    }
-    ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+    panels
 }

@@ -116,13 +116,16 @@ fn factors_multiply_to_the_moments() {
             std::cmp::Ordering::Greater => 0.0,
         };
         let mean = (0..n).map(|i| h[i * n + i]).sum::<f32>() / n as f32;
+        let col = |place: usize| factor.order[place] as usize;
+        let places: Vec<usize> = factor.places.iter().map(|p| *p as usize).collect();
+        assert!((0..n).all(|place| places[col(place)] == place), "{n}");
         for i in 0..n {
             for j in 0..n {
                 let product: f64 = (0..n)
                     .map(|k| m(i, k) * f64::from(factor.diagonal[k]) * m(j, k))
                     .sum();
-                let damped =
-                    f64::from(h[i * n + j] / mean) + if i == j { factor::DAMPING } else { 0.0 };
+                let damped = f64::from(h[col(i) * n + col(j)] / mean)
+                    + if i == j { factor::DAMPING } else { 0.0 };
                 assert!(
                     (product - damped).abs() < 1e-4,
                     "{n} {i} {j}: {product} {damped}"
@@ -130,6 +133,31 @@ fn factors_multiply_to_the_moments() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_left_of_columns_gets_less_to_the_end() {
+    let n = 5;
+    let mut h = vec![0.0; n * n];
+    for (i, square) in [2.0, 0.5, 4.0, 1.0, 3.0].into_iter().enumerate() {
+        h[i * n + i] = square;
+    }
+    let moments = Moments::new(&h, n, 0.0);
+    assert_eq!(moments.factor().order, [2, 4, 0, 3, 1]);
+    // Column 1 is nearly the sum of the others: least is left of it when they are rounded after it.
+    let n = 3;
+    let h = [4.0, 5.0, 0.0, 5.0, 6.3, 0.1, 0.0, 0.1, 1.0];
+    let moments = Moments::new(&h, n, 0.0);
+    let factor = moments.factor();
+    assert_eq!(
+        factor.order[n - 1],
+        2,
+        "the least mean square of all is the last"
+    );
+    assert!(factor.diagonal.iter().all(|d| *d > 0.0));
+    let mean: f32 = factor.diagonal.iter().sum::<f32>() / n as f32;
+    let own: f32 = factor.importance.iter().sum::<f32>() / n as f32;
+    assert!(mean < 0.5 * own, "{mean} of {own}");
 }
 
 #[test]

@@ -1,0 +1,187 @@
+//! Codes and scale of one block after the other, moved to where `H` wants them given all the others: coordinate descent, as in
+//! QuantEase (arXiv 2309.01885). A column is no longer rounded blind to those after it.
+
+use super::super::BLOCK;
+use super::super::grid::Grid;
+use super::super::quantise::QuantisedRow;
+use super::{Factor, FeedbackScratch, add, of_codes, total, value};
+
+/// Times that the codes of a block are moved one after the other.
+const CODE_ROUNDS: usize = 2;
+
+/// Moves every block once.
+#[inline(always)]
+pub(super) fn sweep<G: Grid>(
+    factor: &Factor<'_>,
+    scratch: &mut FeedbackScratch,
+    row_scale: f32,
+    out: &mut QuantisedRow,
+) {
+    let _ = of_codes::<G>(out, factor, scratch, row_scale);
+    let reached = scratch.target.iter().zip(&scratch.reached);
+    scratch.pull.clear();
+    let pull = reached.zip(factor.diagonal).map(|((t, r), d)| d * (t - row_scale * r));
+    scratch.pull.extend(pull);
+    for block in 0..out.scales.len() {
+        if G::scale(out.scales[block]) != 0 {
+            improve::<G>(factor, &mut scratch.pull, row_scale, block, out);
+        }
+    }
+}
+
+/// A block's codes and scale, and what is left to be pulled at.
+#[derive(Clone, Copy)]
+struct Place {
+    byte: u8,
+    codes: [i8; BLOCK],
+    /// In units of the row scale.
+    values: [f32; BLOCK],
+    /// Half the fall of the error per step of each weight.
+    gradient: [f32; BLOCK],
+}
+
+impl Place {
+    /// The same values, as nearly as another scale byte can have them, then its best codes one after the other.
+    #[inline(always)]
+    fn moved<G: Grid>(
+        &self,
+        byte: u8,
+        h: &[[f32; BLOCK]; BLOCK],
+        row_scale: f32,
+        width: usize,
+    ) -> Self {
+        let mut place = Self { byte, ..*self };
+        let shift = (G::SHIFT * i32::from(byte & 1)) as f32;
+        let inverse = 1.0 / G::scale(byte) as f32;
+        let start = usize::from(byte == self.byte);
+        for round in start..=CODE_ROUNDS {
+            for (i, row) in h.iter().enumerate().take(width) {
+                let step = if round == 0 {
+                    0.0
+                } else {
+                    place.gradient[i] / (row_scale * row[i])
+                };
+                let code = G::nearest((place.values[i] + step) * inverse - shift);
+                let value = value::<G>(code, byte);
+                let change = row_scale * (value - place.values[i]);
+                // With another scale, another code can stand for the same value.
+                place.codes[i] = code;
+                if change != 0.0 {
+                    place.values[i] = value;
+                    add(&mut place.gradient, -change, row);
+                }
+            }
+        }
+        debug_assert!(
+            (0..width).all(|i| place.values[i] == value::<G>(place.codes[i], byte)),
+            "values are those of the codes"
+        );
+        place
+    }
+
+    /// How much lower the error is than at another place.
+    #[inline(always)]
+    fn gain(&self, from: &Self, row_scale: f32) -> f32 {
+        let sums = core::array::from_fn(|i| {
+            let change = row_scale * (self.values[i] - from.values[i]);
+            change * (from.gradient[i] + self.gradient[i])
+        });
+        total(&sums)
+    }
+}
+
+/// Moves a block to its best codes, with the scale it has or one near the best scale for its codes.
+#[inline(always)]
+fn improve<G: Grid>(
+    factor: &Factor<'_>,
+    pull: &mut [f32],
+    row_scale: f32,
+    block: usize,
+    out: &mut QuantisedRow,
+) {
+    let start = block * BLOCK;
+    let width = BLOCK.min(pull.len() - start);
+    let places = &factor.places[start..start + width];
+    let h = factor.block(block);
+    let byte = out.scales[block];
+    let (mut values, mut codes) = ([0.0; BLOCK], [G::PADDING; BLOCK]);
+    codes[..width].copy_from_slice(&out.codes[start..start + width]);
+    for i in 0..width {
+        values[i] = value::<G>(codes[i], byte);
+    }
+    let from = Place {
+        byte,
+        codes,
+        values,
+        gradient: gradient(factor, pull, places),
+    };
+    let mut best = from.moved::<G>(byte, h, row_scale, width);
+    let mut gain = best.gain(&from, row_scale);
+    let ideal = G::scale(byte) as f32 * (1.0 + stretch(&from, h, row_scale));
+    for offset in -1..=1 {
+        for shifted in [false, true] {
+            let other = G::byte(ideal, offset, shifted);
+            let usable = ideal.is_finite() && (ideal > 0.0 || !G::UNSIGNED);
+            if other == byte || !usable || (shifted && G::SHIFT == 0) {
+                continue;
+            }
+            let place = from.moved::<G>(other, h, row_scale, width);
+            let found = place.gain(&from, row_scale);
+            if found > gain {
+                (best, gain) = (place, found);
+            }
+        }
+    }
+    if gain <= 0.0 {
+        return;
+    }
+    out.scales[block] = best.byte;
+    out.codes[start..start + width].copy_from_slice(&best.codes[..width]);
+    for (i, place) in places.iter().enumerate() {
+        let change = row_scale * (best.values[i] - values[i]);
+        if change != 0.0 {
+            release(factor, pull, *place as usize, change);
+        }
+    }
+}
+
+/// `H (w - q)` at some places; zero in the padding.
+#[inline(always)]
+fn gradient(factor: &Factor<'_>, pull: &[f32], places: &[u32]) -> [f32; BLOCK] {
+    let mut gradient = [0.0; BLOCK];
+    for (gradient, place) in gradient.iter_mut().zip(places) {
+        let place = *place as usize;
+        let mut sums = [0.0; BLOCK];
+        for (panel, pull) in pull.chunks(BLOCK).enumerate().skip(place / BLOCK) {
+            let row = &factor.panel(panel)[place];
+            for ((sum, pull), m) in sums.iter_mut().zip(pull).zip(row) {
+                *sum += pull * m;
+            }
+        }
+        *gradient = pull[place] + total(&sums);
+    }
+    gradient
+}
+
+/// A weight grew by this much: nothing of that is left to be pulled at.
+#[inline(always)]
+fn release(factor: &Factor<'_>, pull: &mut [f32], place: usize, change: f32) {
+    pull[place] -= factor.diagonal[place] * change;
+    for (panel, pull) in pull.chunks_mut(BLOCK).enumerate().skip(place / BLOCK) {
+        let diagonal = &factor.diagonal[panel * BLOCK..];
+        let row = &factor.panel(panel)[place];
+        for ((pull, m), d) in pull.iter_mut().zip(row).zip(diagonal) {
+            *pull -= d * (change * m);
+        }
+    }
+}
+
+/// By what share a block's values are too small, all of them together.
+#[inline(always)]
+fn stretch(place: &Place, h: &[[f32; BLOCK]; BLOCK], row_scale: f32) -> f32 {
+    let mut product = [0.0; BLOCK];
+    place.values.iter().zip(h).for_each(|(value, row)| add(&mut product, *value, row));
+    let along = core::array::from_fn(|i| place.values[i] * place.gradient[i]);
+    let square = core::array::from_fn(|i| place.values[i] * product[i]);
+    total(&along) / (row_scale * total(&square))
+}
