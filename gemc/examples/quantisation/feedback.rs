@@ -16,7 +16,7 @@ const KNOWN: f64 = 8.0;
 pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
     println!("## Error feedback against search: tr(ΔW H ΔWᵀ), H of the evaluation text\n");
     println!(
-        "| format | units | median | largest | largest with 8 d tokens | median on the text fitted |\n|---|---|---|---|---|---|"
+        "| format | units | median | largest | largest with 8 d tokens | of these above 0.7 | median on the text fitted |\n|---|---|---|---|---|---|---|"
     );
     let mut worse = Vec::new();
     for codec in [Codec::N5, Codec::N4, Codec::N3, Codec::N2] {
@@ -41,13 +41,15 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
         ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
         fitted.sort_by(f64::total_cmp);
         let largest = ratios.last().map_or(0.0, |r| r.0);
-        let known = ratios.iter().filter(|r| r.1).map(|r| r.0);
+        let known: Vec<f64> = ratios.iter().filter(|r| r.1).map(|r| r.0).collect();
         println!(
-            "| {} | {} | {:.3} | {largest:.3} | {:.3} | {:.3} |",
+            "| {} | {} | {:.3} | {largest:.3} | {:.3} | {} of {} | {:.3} |",
             codec.name(),
             ratios.len(),
             ratios.get(ratios.len() / 2).map_or(0.0, |r| r.0),
-            known.fold(0.0, f64::max),
+            known.iter().copied().fold(0.0, f64::max),
+            known.iter().filter(|ratio| **ratio > 0.7).count(),
+            known.len(),
             fitted.get(fitted.len() / 2).copied().unwrap_or(0.0)
         );
         let above = ratios.iter().filter(|r| r.0 > 0.9);

@@ -192,6 +192,35 @@ fn feedback_lowers_the_error_of_the_products() {
 }
 
 #[test]
+fn no_row_is_worse_than_after_the_search() {
+    for n in [1, 2, 31, 32, 33, 70] {
+        let mut h = moments(n, 3);
+        let known = Moments::new(&h, n, 0.0);
+        let mean = (0..n).map(|i| h[i * n + i]).sum::<f32>() / n as f32;
+        (0..n).for_each(|i| h[i * n + i] += factor::DAMPING as f32 * mean);
+        let shape = Shape {
+            parts: vec![8],
+            cols: n,
+        };
+        let weights = numbers(shape.weights(), 11);
+        for &codec in Codec::ALL {
+            let error = |inputs| difference(&quantise(&weights, &shape, codec, inputs), &weights);
+            let search = error(Inputs::Importance(known.importance()));
+            let feedback = error(Inputs::Factor(&known.factor()));
+            for (search, feedback) in search.chunks(n).zip(feedback.chunks(n)) {
+                let (before, after) = (cost(search, &h, n), cost(feedback, &h, n));
+                // Sums of single precision decide, and the row's whole energy is in them.
+                let slack = 1e-6 * cost(&weights, &h, n);
+                assert!(
+                    after <= before + slack,
+                    "{codec:?} {n}: {after} of {before}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_ridge_keeps_rows_closer_to_the_originals() {
     let n = 64;
     let (h, shape) = (

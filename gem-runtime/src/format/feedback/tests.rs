@@ -113,6 +113,40 @@ fn the_beam_finds_the_best_of_four_columns() {
     assert!(greedy_misses > 5, "{greedy_misses} of 40 are hard enough to show anything");
 }
 
+/// The least error that the eight best beginnings lead to, each remembered whole.
+fn eight_best(of: &Owned, target: &[f32], row_scale: f32, scales: &[u8]) -> f32 {
+    let mut beginnings = vec![(0.0, Vec::new())];
+    for col in &of.order {
+        let byte = scales[*col as usize / BLOCK];
+        let mut longer = Vec::new();
+        for (_, before) in &beginnings {
+            for value in &next(of, target, row_scale, byte, before)[..2] {
+                let values = [&before[..], &[*value]].concat();
+                longer.push((of.error(target, row_scale, &values), values));
+            }
+        }
+        longer.sort_by(|a, b| a.0.total_cmp(&b.0));
+        longer.truncate(8);
+        beginnings = longer;
+    }
+    beginnings[0].0
+}
+
+#[test]
+fn the_beam_keeps_the_eight_best() {
+    let mut numbers = numbers(3);
+    for cols in [5, 31, 32, 33, 40, 66] {
+        let of = Owned::new(cols, &mut numbers);
+        let target: Vec<f32> = (0..cols).map(|_| 2.0 * numbers()).collect();
+        let scales: Vec<u8> = (0..cols.div_ceil(BLOCK)).map(|block| 30 + 7 * block as u8).collect();
+        let mut beam = Beam::default();
+        let mut codes = vec![N3::PADDING; scales.len() * BLOCK];
+        beam.round::<N3>(&of.factor(), &target, 0.001, &scales, &mut codes);
+        let expected = eight_best(&of, &target, 0.001, &scales);
+        assert!((beam.error() - expected).abs() <= 1e-3 * expected, "{cols}: {expected}");
+    }
+}
+
 #[test]
 fn the_beam_knows_the_error_of_its_best() {
     let mut numbers = numbers(9);
