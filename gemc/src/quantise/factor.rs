@@ -8,6 +8,9 @@ use rayon::prelude::*;
 /// Share of the mean of H's diagonal that is added to it: what the calibration text did not show is not free.
 pub const DAMPING: f64 = 0.01;
 
+/// A pivot below is lost to rounding: with damping none is in exact arithmetic.
+const LEAST_PIVOT: f64 = 1e-9;
+
 /// An owned [`Factor`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
@@ -69,6 +72,13 @@ impl Moments {
         }
     }
 
+    /// `Σ d` over the trace of H: about what feedback leaves of the error of columns rounded each by itself.
+    #[must_use]
+    pub fn left(&self) -> f64 {
+        let sum = |values: &[f32]| values.iter().map(|v| f64::from(*v)).sum::<f64>();
+        sum(&self.diagonal) / sum(&self.importance)
+    }
+
     /// Diagonal of H.
     #[must_use]
     pub fn importance(&self) -> &[f32] {
@@ -110,16 +120,18 @@ fn factorise(a: &mut [f64], n: usize) -> (Vec<u32>, Vec<f64>) {
         // As many columns are left as places.
         let k = least.unwrap_or_default();
         left[k] = false;
-        // Damping keeps pivots far above the rounding of the sums; were one lost to it all the same, its column is taken
-        // for independent.
-        let pivot = a[k * n + k].max(1e-9);
+        // Damping keeps pivots above the rounding of f32 moments; where one is lost to it all the same (a few very long rows over
+        // many columns), damping is all that is known of its column: it is taken for independent.
+        let own = a[k * n + k];
+        let lost = own.is_nan() || own < LEAST_PIVOT;
+        let pivot = if lost { DAMPING } else { own };
         (order[place], diagonal[place]) = (k as u32, pivot);
         for (j, value) in row.iter_mut().enumerate() {
-            *value = if left[j] {
-                a[j.max(k) * n + j.min(k)]
-            } else {
-                0.0
-            };
+            let meet = &mut a[j.max(k) * n + j.min(k)];
+            *value = if left[j] && !lost { *meet } else { 0.0 };
+            if left[j] {
+                *meet = *value;
+            }
         }
         let (row, left) = (&row, &left);
         let rows = a.par_chunks_mut(n).enumerate().with_min_len(64);

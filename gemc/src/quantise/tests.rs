@@ -161,6 +161,29 @@ fn what_is_left_of_columns_gets_less_to_the_end() {
 }
 
 #[test]
+fn a_lost_pivot_carries_nothing() {
+    // No moments of any inputs: rounding, exaggerated, left them indefinite.
+    let n = 3;
+    let h = [1.0, 2.0, 2.0, 2.0, 1.0, 2.0, 2.0, 2.0, 1.0];
+    let known = Moments::new(&h, n, 0.0);
+    let factor = known.factor();
+    assert!(factor.diagonal.iter().all(|d| *d >= factor::DAMPING as f32));
+    assert!(
+        factor.panels.iter().all(|m| m.abs() < 3.0),
+        "{:?}",
+        factor.panels
+    );
+    let weights = numbers(4 * n, 6);
+    let shape = Shape {
+        parts: vec![4],
+        cols: n,
+    };
+    let planes = quantise(&weights, &shape, Codec::B8, Inputs::Factor(&factor));
+    let error = difference(&planes, &weights);
+    assert!(error.iter().all(|e| e.abs() < 0.05), "{error:?}");
+}
+
+#[test]
 fn feedback_lowers_the_error_of_the_products() {
     let n = 96;
     let h = moments(n, 400);

@@ -4,12 +4,12 @@
 use super::super::BLOCK;
 use super::super::grid::Grid;
 use super::super::quantise::QuantisedRow;
-use super::{Factor, FeedbackScratch, add, of_codes, total, value};
+use super::{Factor, FeedbackScratch, add, total, value};
 
 /// Times that the codes of a block are moved one after the other.
 const CODE_ROUNDS: usize = 2;
 
-/// Moves every block once.
+/// Moves every block once. `scratch` holds what the codes reach.
 #[inline(always)]
 pub(super) fn sweep<G: Grid>(
     factor: &Factor<'_>,
@@ -17,7 +17,6 @@ pub(super) fn sweep<G: Grid>(
     row_scale: f32,
     out: &mut QuantisedRow,
 ) {
-    let _ = of_codes::<G>(out, factor, scratch, row_scale);
     let reached = scratch.target.iter().zip(&scratch.reached);
     scratch.pull.clear();
     let pull = reached.zip(factor.diagonal).map(|((t, r), d)| d * (t - row_scale * r));
@@ -31,7 +30,7 @@ pub(super) fn sweep<G: Grid>(
 
 /// A block's codes and scale, and what is left to be pulled at.
 #[derive(Clone, Copy)]
-struct Place {
+struct Candidate {
     byte: u8,
     codes: [i8; BLOCK],
     /// In units of the row scale.
@@ -40,7 +39,7 @@ struct Place {
     gradient: [f32; BLOCK],
 }
 
-impl Place {
+impl Candidate {
     /// The same values, as nearly as another scale byte can have them, then its best codes one after the other.
     #[inline(always)]
     fn moved<G: Grid>(
@@ -50,7 +49,7 @@ impl Place {
         row_scale: f32,
         width: usize,
     ) -> Self {
-        let mut place = Self { byte, ..*self };
+        let mut to = Self { byte, ..*self };
         let shift = (G::SHIFT * i32::from(byte & 1)) as f32;
         let inverse = 1.0 / G::scale(byte) as f32;
         let start = usize::from(byte == self.byte);
@@ -59,27 +58,27 @@ impl Place {
                 let step = if round == 0 {
                     0.0
                 } else {
-                    place.gradient[i] / (row_scale * row[i])
+                    to.gradient[i] / (row_scale * row[i])
                 };
-                let code = G::nearest((place.values[i] + step) * inverse - shift);
+                let code = G::nearest((to.values[i] + step) * inverse - shift);
                 let value = value::<G>(code, byte);
-                let change = row_scale * (value - place.values[i]);
+                let change = row_scale * (value - to.values[i]);
                 // With another scale, another code can stand for the same value.
-                place.codes[i] = code;
+                to.codes[i] = code;
                 if change != 0.0 {
-                    place.values[i] = value;
-                    add(&mut place.gradient, -change, row);
+                    to.values[i] = value;
+                    add(&mut to.gradient, -change, row);
                 }
             }
         }
         debug_assert!(
-            (0..width).all(|i| place.values[i] == value::<G>(place.codes[i], byte)),
+            (0..width).all(|i| to.values[i] == value::<G>(to.codes[i], byte)),
             "values are those of the codes"
         );
-        place
+        to
     }
 
-    /// How much lower the error is than at another place.
+    /// How much lower the error is than with another.
     #[inline(always)]
     fn gain(&self, from: &Self, row_scale: f32) -> f32 {
         let sums = core::array::from_fn(|i| {
@@ -109,7 +108,7 @@ fn improve<G: Grid>(
     for i in 0..width {
         values[i] = value::<G>(codes[i], byte);
     }
-    let from = Place {
+    let from = Candidate {
         byte,
         codes,
         values,
@@ -125,10 +124,10 @@ fn improve<G: Grid>(
             if other == byte || !usable || (shifted && G::SHIFT == 0) {
                 continue;
             }
-            let place = from.moved::<G>(other, h, row_scale, width);
-            let found = place.gain(&from, row_scale);
+            let candidate = from.moved::<G>(other, h, row_scale, width);
+            let found = candidate.gain(&from, row_scale);
             if found > gain {
-                (best, gain) = (place, found);
+                (best, gain) = (candidate, found);
             }
         }
     }
@@ -178,10 +177,10 @@ fn release(factor: &Factor<'_>, pull: &mut [f32], place: usize, change: f32) {
 
 /// By what share a block's values are too small, all of them together.
 #[inline(always)]
-fn stretch(place: &Place, h: &[[f32; BLOCK]; BLOCK], row_scale: f32) -> f32 {
+fn stretch(from: &Candidate, h: &[[f32; BLOCK]; BLOCK], row_scale: f32) -> f32 {
     let mut product = [0.0; BLOCK];
-    place.values.iter().zip(h).for_each(|(value, row)| add(&mut product, *value, row));
-    let along = core::array::from_fn(|i| place.values[i] * place.gradient[i]);
-    let square = core::array::from_fn(|i| place.values[i] * product[i]);
+    from.values.iter().zip(h).for_each(|(value, row)| add(&mut product, *value, row));
+    let along = core::array::from_fn(|i| from.values[i] * from.gradient[i]);
+    let square = core::array::from_fn(|i| from.values[i] * product[i]);
     total(&along) / (row_scale * total(&square))
 }

@@ -164,6 +164,7 @@ fn row<G: Grid>(
             row_scale = scale;
         } else {
             core::mem::swap(&mut out.codes, &mut scratch.candidate.codes);
+            let _ = of_codes::<G>(out, factor, scratch, row_scale);
         }
     }
     descent::sweep::<G>(factor, scratch, row_scale, out);
