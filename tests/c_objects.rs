@@ -388,9 +388,10 @@ fn c_and_rust_agree_about_structures() {
     fields!(ProgramShape, "gem_abi_shape":
         arena_bytes, kv_bytes_per_position, max_rows, max_outputs, logits, logits_stride, weight_bytes);
     fields!(c::Tap, "gem_abi_tap": site, after, modules, top_k, p, fired, gates, domain, cluster);
+    fields!(c::Half, "gem_abi_half": site, before, heads, width, reserved);
     fields!(c::Program, "gem_abi_program":
-        abi, bytes, name, target, level, features, plan_hash, shape, body, head, tables, taps, n_body, n_head, n_tables,
-        n_taps, task, vocab_size, hidden_size, max_positions, max_context, n_logits, labels, domains, eos, n_labels,
+        abi, bytes, name, target, level, features, plan_hash, shape, body, head, tables, taps, halves, n_body, n_head, n_tables,
+        n_taps, n_halves, task, vocab_size, hidden_size, max_positions, max_context, n_logits, reserved, labels, domains, eos, n_labels,
         n_domains, n_eos, bos, bits_per_weight, weight_bytes);
     let numbers = [
         ("GEM_ABI", c::ABI),
@@ -410,6 +411,7 @@ fn c_and_rust_agree_about_structures() {
         ("GEM_FULL", Status::Full as u32),
         ("GEM_FAILED", Status::Failed as u32),
         ("GEM_STOPPED", Status::Stopped as u32),
+        ("GEM_LOGITS", Status::Logits as u32),
     ];
     for (name, value) in numbers {
         require(name.to_owned(), value as usize);

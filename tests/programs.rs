@@ -110,6 +110,7 @@ pub fn small(dot: DotStrategy) -> Program {
             domain: place::CALLED,
             cluster: None,
         }],
+        halves: Vec::new(),
     }
 }
 

@@ -35,7 +35,7 @@ extern "C" {
 #endif
 
 /* Version of this interface: structures and functions. gem_program.abi is the version an object was made for. */
-#define GEM_ABI 1u
+#define GEM_ABI 2u
 
 /* Alignment in bytes of memory and weights. */
 #define GEM_ALIGNMENT 64u
@@ -56,7 +56,8 @@ enum gem_status {
     GEM_TOKEN = 8,         /* a token id is not below gem_program.vocab_size */
     GEM_FULL = 9,          /* the tokens do not fit the context */
     GEM_FAILED = 10,       /* gem_text.h only: gem_last_error() has the words */
-    GEM_STOPPED = 11       /* gem_text.h only: the caller's function asked to stop */
+    GEM_STOPPED = 11,      /* gem_text.h only: the caller's function asked to stop */
+    GEM_LOGITS = 12        /* a logit is not a finite number: values overflow, or the weights are damaged */
 };
 
 /* ------------------------------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ int gem_open(gem_model **model, void *memory, size_t bytes, const void *weights,
  * There are gem_program.n_logits of them, valid until the next call with this model. Without need of any, as between the
  * parts of a long prompt, pass a null `logits`, which saves the work.
  *
- * GEM_NULL, GEM_EMPTY, GEM_TOKEN, GEM_FULL.
+ * GEM_NULL, GEM_EMPTY, GEM_TOKEN, GEM_FULL, GEM_LOGITS (where logits are asked for).
  */
 int gem_step(gem_model *model, const uint32_t *ids, uint32_t n, const float **logits);
 
@@ -187,6 +188,18 @@ typedef struct gem_abi_tap {
     uint32_t cluster; /* int32_t [max_rows]; GEM_NONE without clusters */
 } gem_abi_tap;
 
+/*
+ * Where f16 keys or values of one attention stand in a slot's memory: uint16_t [heads][context][width] from byte
+ * `before` * context on. Kernels store plus or minus 65504 where a value is larger.
+ */
+typedef struct gem_abi_half {
+    const char *site; /* "layers.3" */
+    uint32_t before;
+    uint32_t heads;
+    uint32_t width;
+    uint32_t reserved; /* 0 */
+} gem_abi_half;
+
 enum gem_task { GEM_CAUSAL_LM = 0, GEM_SEQUENCE_CLASSIFICATION = 1 };
 
 typedef struct gem_abi_program {
@@ -202,16 +215,19 @@ typedef struct gem_abi_program {
     const gem_abi_phase *head;
     const gem_abi_table *tables;
     const gem_abi_tap *taps;
+    const gem_abi_half *halves; /* none unless built with --kv f16 */
     uint32_t n_body;
     uint32_t n_head;
     uint32_t n_tables;
     uint32_t n_taps;
+    uint32_t n_halves;
     uint32_t task;          /* enum gem_task */
     uint32_t vocab_size;
     uint32_t hidden_size;
     uint32_t max_positions; /* of the model */
     uint32_t max_context;   /* of a sequence; an encoder takes a text in one step, so it may be less */
     uint32_t n_logits;      /* vocab_size or n_labels */
+    uint32_t reserved;      /* 0 */
     const char *const *labels;
     const char *const *domains;
     const uint32_t *eos;    /* each of them ends a text */

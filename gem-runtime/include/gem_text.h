@@ -56,6 +56,9 @@ void gem_session_close(gem_session *session);
 /* Tokens it holds. */
 uint32_t gem_session_position(const gem_session *session);
 
+/* Keys and values since it began that f16 could not hold and that were cut to 65504; 0 with other formats of them. */
+uint64_t gem_session_saturated(const gem_session *session);
+
 /* Forgets them. */
 void gem_session_reset(gem_session *session);
 

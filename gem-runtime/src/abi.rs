@@ -197,6 +197,22 @@ pub struct RoutingTap {
     pub cluster: Option<u32>,
 }
 
+/// Where f16 keys or values of one attention stand in a slot's memory: `[head][position][width]`, from byte
+/// `before * context` on.
+///
+/// Lets the runtime count values that f16 cannot hold; kernels store the largest f16 number in their place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HalfTap {
+    /// `layers.3`, for instance; keys and values of one attention have the same name.
+    pub site: &'static str,
+    /// Bytes per position of everything before it.
+    pub before: u32,
+    /// Heads.
+    pub heads: u32,
+    /// Elements of a head.
+    pub width: u32,
+}
+
 /// Sizes of a program, fixed at build time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +241,8 @@ pub trait Program: Sync {
     fn phases(&self, part: Part) -> &[Units];
     /// Routing taps, in phase order.
     fn taps(&self) -> &[RoutingTap];
+    /// Keys and values kept as f16; empty when they are kept in another format.
+    fn halves(&self) -> &[HalfTap];
     /// Call tables for [`Ctx::tables`]; empty when the program resolves them itself.
     fn tables(&self) -> &[Table];
     /// Runs units `begin..end` of a phase.
@@ -252,6 +270,8 @@ pub struct CompiledProgram {
     pub tables: &'static [Table],
     /// Routing taps.
     pub taps: &'static [RoutingTap],
+    /// Keys and values kept as f16.
+    pub halves: &'static [HalfTap],
 }
 
 impl Program for CompiledProgram {
@@ -268,6 +288,10 @@ impl Program for CompiledProgram {
 
     fn taps(&self) -> &[RoutingTap] {
         self.taps
+    }
+
+    fn halves(&self) -> &[HalfTap] {
+        self.halves
     }
 
     fn tables(&self) -> &[Table] {

@@ -19,12 +19,12 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`crate::Error::Empty`] when neither the text nor what is put around it has a token, [`crate::Error::Task`],
-    /// [`crate::Error::Text`].
+    /// [`crate::Error::Text`], [`crate::Error::Logits`].
     pub fn classify(&mut self, text: &str) -> Result<Vec<Label>> {
         let engine = self.engine();
         let limit = self.longest_text() as usize;
         let ids = engine.text()?.tokenizer().encode_cut(text, limit)?;
-        let scores = softmax(self.classify_ids(&ids)?);
+        let scores = softmax(self.classify_ids(&ids)?)?;
         let mut labels: Vec<Label> = engine
             .info()
             .labels

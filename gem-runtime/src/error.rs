@@ -63,6 +63,15 @@ pub enum Error {
         /// Tokens that can be held.
         limit: u32,
     },
+    /// A logit is not a finite number, so there is no most probable token or label. The session is as it was.
+    Logits {
+        /// Position of the token after which it stands; 0 for a classified text.
+        position: u32,
+        /// The token or label.
+        id: u32,
+        /// NaN or an infinity.
+        value: f32,
+    },
     /// The model is for something else.
     Task {
         /// What was asked of it.
@@ -117,6 +126,15 @@ impl fmt::Display for Error {
             Self::Context { needed, limit } => {
                 write!(f, "{needed} tokens do not fit: the limit is {limit}")
             }
+            Self::Logits {
+                position,
+                id,
+                value,
+            } => write!(
+                f,
+                "logit {id} after position {position} is {value}, not a finite number: values of the model overflow, \
+                 or its weights are damaged"
+            ),
             Self::Task { asked, task } => {
                 write!(f, "cannot {asked} with a model made for {task}")
             }

@@ -53,7 +53,7 @@ impl<'m> Session<'m> {
     /// chosen tokens but the last.
     ///
     /// Whatever goes wrong is the first piece: [`Error::Empty`] for an empty prompt, [`Error::Context`] for one that is
-    /// too long, [`Error::Options`], [`Error::Text`], [`Error::Task`].
+    /// too long, [`Error::Options`], [`Error::Text`], [`Error::Task`]. [`Error::Logits`] may come at any piece.
     pub fn generate<'s>(&'s mut self, prompt: &str, sampling: Sampling) -> Generation<'s, 'm> {
         let start = self.prompt(prompt);
         Generation::new(self, start, sampling)
@@ -204,8 +204,8 @@ impl<'m> Run<'m> {
     /// Chooses one token.
     fn step(&mut self, session: &mut Session<'m>) -> Result<(Piece, Option<Finish>)> {
         let logits = session.forward(&self.input)?;
-        let token = self.sampler.next(logits, &self.history);
-        let logprob = logprob(logits, token);
+        let token = self.sampler.next(logits, &self.history)?;
+        let logprob = logprob(logits, token)?;
         self.history.push(token);
         self.input.clear();
         self.input.push(token);

@@ -40,6 +40,7 @@ with_alloc! {
     mod random;
     pub mod routing;
     mod sample;
+    mod saturation;
     mod session;
     mod step;
     pub mod storage;
@@ -48,6 +49,7 @@ with_alloc! {
     pub use error::{Error, Result};
     pub use info::{ModelInfo, Name, Names, Task};
     pub use model::{Engine, Model, from_hex, hex};
+    pub use saturation::{Saturated, warning as saturation_warning};
     pub use sample::{REPETITION_WINDOW, Sampler, Sampling, logprob, softmax};
     pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
 }

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 
 use crate::abi::{Part, Program, Units};
-use crate::abi::{ProgramShape, RoutingTap};
+use crate::abi::{HalfTap, ProgramShape, RoutingTap};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
 use crate::session::{Session, SessionOptions};
@@ -89,6 +89,9 @@ impl Engine {
         check_phases(&*program)?;
         for tap in program.taps() {
             check_tap(tap, program.shape(), program.phases(Part::Body).len())?;
+        }
+        for half in program.halves() {
+            check_half(half, program.shape())?;
         }
         Ok(Self {
             info,
@@ -262,6 +265,15 @@ fn check_phases(program: &dyn Program) -> Result<()> {
         require(holds, "a phase's unit count cannot be read")?;
     }
     Ok(())
+}
+
+fn check_half(half: &HalfTap, shape: &ProgramShape) -> Result<()> {
+    let bytes = 2 * u64::from(half.heads) * u64::from(half.width);
+    let end = bytes.saturating_add(u64::from(half.before));
+    require(
+        half.before.is_multiple_of(2) && end <= u64::from(shape.kv_bytes_per_position),
+        "keys or values lie outside a slot's memory",
+    )
 }
 
 fn check_tap(tap: &RoutingTap, shape: &ProgramShape, phases: usize) -> Result<()> {

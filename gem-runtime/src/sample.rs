@@ -1,7 +1,8 @@
 //! Logits of the next token -> one token id, the same on every machine.
 //!
 //! The steps, in this order:
-//! 1. NaN becomes minus infinity, infinity the largest number.
+//! 1. Logits must be numbers or minus infinity, which stands for a token that is not allowed; anything else, and a row
+//!    without any allowed token, is an error.
 //! 2. Repetition penalty r: the logit of every token among the last [`REPETITION_WINDOW`] of the sequence, prompt
 //!    included, is divided by r when positive and multiplied by r otherwise, once however often it occurs.
 //! 3. Temperature 0: the largest logit wins, of equal ones the lowest id. All further steps are skipped.
@@ -131,28 +132,33 @@ impl Sampler {
         &self.sampling
     }
 
-    /// Chooses a token by its logits `[vocab]`; `history` is the sequence so far. 0 when there are no logits.
-    pub fn next(&mut self, logits: &[f32], history: &[u32]) -> u32 {
+    /// Chooses a token by its logits `[vocab]`; `history` is the sequence so far, whose last token they follow. A logit of
+    /// minus infinity forbids its token.
+    ///
+    /// # Errors
+    /// [`Error::Logits`] when a logit is NaN or infinite, or no token is allowed.
+    pub fn next(&mut self, logits: &[f32], history: &[u32]) -> Result<u32> {
+        check(logits, history.len().saturating_sub(1) as u32)?;
         self.fill(logits);
         self.penalise(logits, history);
-        let Some(best) = self.candidates.iter().copied().min_by(better) else {
-            return 0;
-        };
-        if self.sampling.temperature == 0.0 || best.logit == f32::NEG_INFINITY {
-            return best.id;
+        let best = self.candidates.iter().copied().min_by(better);
+        // `check` has seen an allowed token.
+        let best = best.ok_or(Error::Empty)?;
+        if self.sampling.temperature == 0.0 {
+            return Ok(best.id);
         }
         self.keep_top_k();
         self.weigh(best.logit);
         self.keep_top_p();
         self.drop_below_min_p();
-        self.draw().unwrap_or(best.id)
+        Ok(self.draw().unwrap_or(best.id))
     }
 
     fn fill(&mut self, logits: &[f32]) {
         self.candidates.clear();
         let all = logits.iter().zip(0..).map(|(logit, id)| Candidate {
             id,
-            logit: sound(*logit),
+            logit: ordered(*logit),
         });
         self.candidates.extend(all);
     }
@@ -166,7 +172,7 @@ impl Sampler {
         for &id in &history[recent..] {
             // Computed from the given logit, so that a token that occurs twice is penalised once.
             if let Some(candidate) = self.candidates.get_mut(id as usize) {
-                let logit = sound(logits[id as usize]);
+                let logit = ordered(logits[id as usize]);
                 let changed = if logit > 0.0 {
                     logit / penalty
                 } else {
@@ -239,53 +245,61 @@ impl Sampler {
     }
 }
 
-/// A logit that compares as numbers do.
-const fn sound(logit: f32) -> f32 {
-    if logit.is_nan() {
-        f32::NEG_INFINITY
-    } else if logit > f32::MAX {
-        f32::MAX
-    } else {
-        // Adding zero makes -0 and 0, which `total_cmp` tells apart, the same.
-        logit + 0.0
+/// A logit that compares as numbers do: adding zero makes -0 and 0, which `total_cmp` tells apart, the same.
+const fn ordered(logit: f32) -> f32 {
+    logit + 0.0
+}
+
+/// Refuses logits of which no distribution can be made.
+fn check(logits: &[f32], position: u32) -> Result<()> {
+    let wrong = |(id, value)| Error::Logits {
+        position,
+        id,
+        value,
+    };
+    let unusable = |(_, x): &(u32, f32)| x.is_nan() || *x == f32::INFINITY;
+    let mut all = (0..).zip(logits.iter().copied());
+    if let Some(found) = all.clone().find(unusable) {
+        return Err(wrong(found));
+    }
+    match all.clone().any(|(_, x)| x > f32::NEG_INFINITY) {
+        true => Ok(()),
+        // Every token is forbidden, if there is one at all.
+        false => Err(all.next().map_or(Error::Empty, wrong)),
     }
 }
 
-/// Largest logit and the sum of `exp(logit - largest)`; `None` when nothing has any probability.
-fn normaliser(logits: &[f32]) -> Option<(f32, f64)> {
-    let largest = logits
-        .iter()
-        .map(|logit| sound(*logit))
-        .fold(f32::NEG_INFINITY, f32::max);
-    let sum = logits
-        .iter()
-        .map(|logit| f64::from(libm::expf(sound(*logit) - largest)))
-        .sum();
-    (largest > f32::NEG_INFINITY).then_some((largest, sum))
+/// Largest logit and the sum of `exp(logit - largest)`.
+///
+/// # Errors
+/// As of [`softmax`].
+fn normaliser(logits: &[f32]) -> Result<(f32, f64)> {
+    check(logits, 0)?;
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let terms = logits.iter().map(|x| f64::from(libm::expf(x - largest)));
+    Ok((largest, terms.sum()))
 }
 
 /// Natural logarithm of the probability that the logits themselves, before any sampling option, give a token.
 /// Minus infinity for a token there is no logit of.
-#[must_use]
-pub fn logprob(logits: &[f32], id: u32) -> f32 {
-    match (logits.get(id as usize), normaliser(logits)) {
-        (Some(logit), Some((largest, sum))) => {
-            (f64::from(sound(*logit)) - f64::from(largest) - libm::log(sum)) as f32
-        }
-        _ => f32::NEG_INFINITY,
-    }
+///
+/// # Errors
+/// As of [`softmax`].
+pub fn logprob(logits: &[f32], id: u32) -> Result<f32> {
+    let (largest, sum) = normaliser(logits)?;
+    Ok(logits.get(id as usize).map_or(f32::NEG_INFINITY, |logit| {
+        (f64::from(*logit) - f64::from(largest) - libm::log(sum)) as f32
+    }))
 }
 
-/// Probabilities of logits; all equal where no logit is a number.
-#[must_use]
-pub fn softmax(logits: &[f32]) -> Vec<f32> {
-    let Some((largest, sum)) = normaliser(logits) else {
-        return logits.iter().map(|_| 1.0 / logits.len() as f32).collect();
-    };
-    logits
-        .iter()
-        .map(|logit| (f64::from(libm::expf(sound(*logit) - largest)) / sum) as f32)
-        .collect()
+/// Probabilities of logits.
+///
+/// # Errors
+/// [`Error::Logits`] when a logit is NaN or infinity, or all are minus infinity; [`Error::Empty`] of no logits.
+pub fn softmax(logits: &[f32]) -> Result<Vec<f32>> {
+    let (largest, sum) = normaliser(logits)?;
+    let share = |logit: &f32| (f64::from(libm::expf(logit - largest)) / sum) as f32;
+    Ok(logits.iter().map(share).collect())
 }
 
 #[cfg(test)]

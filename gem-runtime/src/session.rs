@@ -12,6 +12,7 @@ use crate::info::Task;
 use crate::memory::Buffer;
 use crate::model::Engine;
 use crate::routing::RoutingHook;
+use crate::saturation::{Counts, Saturated};
 use crate::step::{Machine, Step};
 
 /// Context of a session unless asked otherwise, if the model has so many positions.
@@ -45,6 +46,7 @@ pub struct Session<'m> {
     /// The tokens it holds, one per position.
     tokens: Vec<u32>,
     rows: Vec<Row>,
+    saturated: Counts,
 }
 
 impl<'m> Session<'m> {
@@ -60,6 +62,7 @@ impl<'m> Session<'m> {
             context,
             tokens: Vec::new(),
             rows: Vec::new(),
+            saturated: Counts::default(),
         })
     }
 
@@ -103,6 +106,13 @@ impl<'m> Session<'m> {
         }
     }
 
+    /// Keys and values since the session began that f16 could not hold, by layer; empty when all of them fit, and with
+    /// any other format of keys and values. [`crate::saturation_warning`] makes a sentence of it.
+    #[must_use]
+    pub fn saturated(&self) -> &[Saturated] {
+        self.saturated.as_slice()
+    }
+
     /// Forgets all tokens.
     pub fn reset(&mut self) {
         self.tokens.clear();
@@ -116,14 +126,17 @@ impl<'m> Session<'m> {
     /// Appends tokens; the logits after the last one, `[vocab_size]`.
     ///
     /// # Errors
-    /// [`Error::Empty`], [`Error::Token`], [`Error::Context`], [`Error::Task`]; the session is then as before.
+    /// [`Error::Empty`], [`Error::Token`], [`Error::Context`], [`Error::Task`], [`Error::Logits`]; the session is then as
+    /// before.
     pub fn forward(&mut self, ids: &[u32]) -> Result<&[f32]> {
         let last = u64::from(self.position()) + ids.len() as u64 - u64::from(!ids.is_empty());
         self.advance(ids, None, |machine, engine, step| {
             let row = step.rows.len() as u32 - 1;
-            if u64::from(step.rows[row as usize].position) == last {
+            let position = step.rows[row as usize].position;
+            if u64::from(position) == last {
                 // SAFETY: as for the body of this step, which has just run.
                 unsafe { machine.head(engine, step, &[row])? };
+                check_logits(machine.logits(engine, 0), position)?;
             }
             Ok(())
         })?;
@@ -175,7 +188,9 @@ impl<'m> Session<'m> {
                 unsafe { machine.head(engine, step, &outputs)? };
                 for (output, row) in outputs.iter().enumerate() {
                     let position = step.rows[*row as usize].position;
-                    each(position, machine.logits(engine, output as u32));
+                    let logits = machine.logits(engine, output as u32);
+                    check_logits(logits, position)?;
+                    each(position, logits);
                 }
             }
             Ok(())
@@ -212,6 +227,9 @@ impl<'m> Session<'m> {
                 .map(|hook| &mut **hook as &mut dyn RoutingHook);
             // SAFETY: the machine is this engine's, and the only slot is this session's memory, `context` long.
             unsafe { self.machine.body(self.engine, &step, hook)? };
+            let halves = self.engine.program().halves();
+            // SAFETY: as above; the step has checked its positions, and no kernel runs any more.
+            unsafe { self.saturated.add(halves, slots[0], self.context, &self.rows) };
             after(&mut self.machine, self.engine, &step)?;
             next += chunk.len() as u32;
         }
@@ -223,7 +241,7 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::Token`], [`Error::Context`] for a text of more tokens than a step has rows,
-    /// [`Error::Task`].
+    /// [`Error::Task`], [`Error::Logits`].
     pub fn classify_ids(&mut self, ids: &[u32]) -> Result<&[f32]> {
         self.classify_rows(ids, None)
     }
@@ -261,9 +279,13 @@ impl<'m> Session<'m> {
         // SAFETY: the machine is this engine's, and the only slot is this session's memory, `context` long.
         unsafe {
             self.machine.body(self.engine, &step, hook)?;
+            let halves = self.engine.program().halves();
+            self.saturated.add(halves, slots[0], self.context, &self.rows);
             self.machine.head(self.engine, &step, &[0])?;
         }
-        Ok(self.machine.logits(self.engine, 0))
+        let logits = self.machine.logits(self.engine, 0);
+        check_logits(logits, 0)?;
+        Ok(logits)
     }
 
     /// The most tokens [`Session::classify_ids`] takes.
@@ -295,6 +317,23 @@ impl<'m> Session<'m> {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Refuses logits that are not finite numbers.
+fn check_logits(logits: &[f32], position: u32) -> Result<()> {
+    // A maximum of exponent bits has no branches, so that the whole vocabulary costs next to nothing.
+    let bits = |x: &f32| x.to_bits() & f32::INFINITY.to_bits();
+    if logits.iter().map(bits).max() < Some(f32::INFINITY.to_bits()) {
+        return Ok(());
+    }
+    match logits.iter().zip(0..).find(|(x, _)| !x.is_finite()) {
+        None => Ok(()),
+        Some((&value, id)) => Err(Error::Logits {
+            position,
+            id,
+            value,
+        }),
     }
 }
 

@@ -205,3 +205,41 @@ fn impossible_routing_is_refused() {
         assert_eq!(session.position(), 0);
     }
 }
+
+/// The toy with a weight of token 5 that is not a number.
+fn broken(task: Task, value: f32) -> gem_runtime::Engine {
+    let mut file = toy::weight_file();
+    let body = gem_runtime::file::WeightFile::parse(&file)
+        .expect("own file")
+        .body_range();
+    file[body.start + 20..][..4].copy_from_slice(&value.to_le_bytes());
+    let weights = gem_runtime::storage::Weights::copied(&file).expect("its header is sound");
+    gem_runtime::Engine::new(toy::info(task), Box::new(toy::Toy::default()), weights)
+        .expect("they fit")
+}
+
+#[test]
+fn logits_that_are_not_numbers_are_errors_and_change_nothing() {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let engine = broken(Task::CausalLm, value);
+        let mut session = engine.session(options(2)).expect("small");
+        let named = |result: gem_runtime::Result<()>, position| match result {
+            Err(Error::Logits {
+                position: at,
+                id: 5,
+                ..
+            }) => assert_eq!(at, position),
+            other => panic!("expected an error, got {other:?}"),
+        };
+        named(session.forward(&IDS[..6]).map(drop), 5);
+        assert_eq!(session.position(), 0);
+        let mut seen = 0;
+        let all = session.forward_all(&IDS, |_, _| seen += 1);
+        named(all, 0);
+        assert_eq!((session.position(), seen), (0, 0));
+    }
+    // Of two labels, the second is not a number; tokens beyond the labels do not matter.
+    let engine = broken(Task::SequenceClassification, f32::NAN);
+    let mut session = engine.session(options(1)).expect("small");
+    assert!(session.classify_ids(&IDS[..3]).is_ok());
+}

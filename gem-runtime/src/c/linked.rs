@@ -10,7 +10,7 @@ use core::ffi::{CStr, c_char};
 use core::slice;
 
 use super::{ABI, CAUSAL_LM, NONE, Program, SEQUENCE_CLASSIFICATION};
-use crate::abi::{self, Ctx, Part, Phase, ProgramShape, RoutingTap, Table, Units};
+use crate::abi::{self, Ctx, HalfTap, Part, Phase, ProgramShape, RoutingTap, Table, Units};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Name, Names, Task};
 use crate::simd::Level;
@@ -22,6 +22,7 @@ pub struct Linked {
     body: Vec<Units>,
     head: Vec<Units>,
     taps: Vec<RoutingTap>,
+    halves: Vec<HalfTap>,
     info: ModelInfo,
 }
 
@@ -57,6 +58,10 @@ impl Linked {
                     .iter()
                     .map(tap)
                     .collect::<Result<_>>()?,
+                halves: list(program.halves, program.n_halves)
+                    .iter()
+                    .map(half)
+                    .collect::<Result<_>>()?,
                 info,
                 program,
             })
@@ -84,6 +89,10 @@ impl abi::Program for Linked {
 
     fn taps(&self) -> &[RoutingTap] {
         &self.taps
+    }
+
+    fn halves(&self) -> &[HalfTap] {
+        &self.halves
     }
 
     fn tables(&self) -> &[Table] {
@@ -151,6 +160,16 @@ fn tap(tap: &super::Tap) -> Result<RoutingTap> {
         gates: tap.gates,
         domain: tap.domain,
         cluster: (tap.cluster != NONE).then_some(tap.cluster),
+    })
+}
+
+fn half(half: &super::Half) -> Result<HalfTap> {
+    Ok(HalfTap {
+        // SAFETY: part of a table, whose strings are constants.
+        site: unsafe { text(half.site)? },
+        before: half.before,
+        heads: half.heads,
+        width: half.width,
     })
 }
 

@@ -15,7 +15,7 @@ use crate::abi::{Phase, ProgramShape, Table};
 pub use linked::Linked;
 
 /// Version of everything in `gem.h`: the structures, and what the functions do.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Stands for a token or an array that there is none of.
 pub const NONE: u32 = u32::MAX;
@@ -54,6 +54,8 @@ pub struct Program {
     pub tables: *const Table,
     /// Routing decisions.
     pub taps: *const Tap,
+    /// Keys and values kept as f16.
+    pub halves: *const Half,
     /// Number of them.
     pub n_body: u32,
     /// Number of them.
@@ -62,6 +64,8 @@ pub struct Program {
     pub n_tables: u32,
     /// Number of them.
     pub n_taps: u32,
+    /// Number of them.
+    pub n_halves: u32,
     /// [`CAUSAL_LM`] or [`SEQUENCE_CLASSIFICATION`].
     pub task: u32,
     /// Token ids are below this.
@@ -75,6 +79,8 @@ pub struct Program {
     pub max_context: u32,
     /// Logits of an output: tokens or labels.
     pub n_logits: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Names of the labels.
     pub labels: *const *const c_char,
     /// Names of the domains.
@@ -122,6 +128,22 @@ pub struct Tap {
     pub cluster: u32,
 }
 
+/// Where f16 keys or values of one attention stand; see [`crate::abi::HalfTap`].
+#[repr(C)]
+#[derive(Debug)]
+pub struct Half {
+    /// `layers.3`, for instance.
+    pub site: *const c_char,
+    /// Bytes per position of everything before it.
+    pub before: u32,
+    /// Heads.
+    pub heads: u32,
+    /// Elements of a head.
+    pub width: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// What functions of an object return; 0 is success. Each leaves everything as it was when it fails.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,11 +172,13 @@ pub enum Status {
     Failed = 10,
     /// The caller's own function asked to stop.
     Stopped = 11,
+    /// Logits that are not numbers.
+    Logits = 12,
 }
 
 impl Status {
     /// Every status, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Null,
         Self::Context,
@@ -167,6 +191,7 @@ impl Status {
         Self::Full,
         Self::Failed,
         Self::Stopped,
+        Self::Logits,
     ];
 
     /// What it means, for people.
@@ -187,6 +212,9 @@ impl Status {
             Self::Full => "the tokens do not fit the context",
             Self::Failed => "the runtime failed; it keeps the words",
             Self::Stopped => "the caller's function asked to stop",
+            Self::Logits => {
+                "a logit is not a finite number: values of the model overflow, or its weights are damaged"
+            }
         }
     }
 }
@@ -206,6 +234,7 @@ mod tests {
             offset_of!(Program, shape),
             offset_of!(Program, body),
             offset_of!(Program, taps),
+            offset_of!(Program, halves),
             offset_of!(Program, n_body),
             offset_of!(Program, task),
             offset_of!(Program, n_logits),
@@ -219,11 +248,12 @@ mod tests {
         assert_eq!(
             offsets,
             [
-                8, 32, 40, 72, 104, 128, 136, 152, 172, 176, 192, 200, 212, 216, 224
+                8, 32, 40, 72, 104, 128, 136, 144, 164, 184, 192, 208, 216, 228, 232, 240
             ]
         );
-        assert_eq!((size_of::<Program>(), align_of::<Program>()), (232, 8));
+        assert_eq!((size_of::<Program>(), align_of::<Program>()), (248, 8));
         assert_eq!((size_of::<Tap>(), offset_of!(Tap, cluster)), (40, 36));
+        assert_eq!((size_of::<Half>(), offset_of!(Half, width)), (24, 16));
     }
 
     #[test]

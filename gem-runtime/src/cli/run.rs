@@ -11,6 +11,7 @@ use crate::generate::{Finish, Generation};
 use crate::model::{Engine, Model as _};
 use crate::protocol;
 use crate::sample::Sampling;
+use crate::saturation_warning;
 use crate::session::{Session, SessionOptions};
 use crate::text::Message;
 
@@ -62,6 +63,22 @@ pub fn run(
     })?;
     let sampling = options.sampling.over(engine.text()?.sampling());
     sampling.check()?;
+    let result = respond(&mut session, options, sampling, input, &mut to);
+    if let Some(warning) = saturation_warning(session.saturated()) {
+        // Where nobody listens there is nobody to warn.
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    result
+}
+
+/// Does what the mode says in a session.
+fn respond(
+    session: &mut Session<'_>,
+    options: &Options,
+    sampling: Sampling,
+    input: impl BufRead,
+    mut to: impl Write,
+) -> Result<(), Failure> {
     match &options.mode {
         Mode::Prompt(prompt) if options.json => {
             let answer = answer_json(session.generate(prompt, sampling))?;
@@ -75,7 +92,7 @@ pub fn run(
             let labels = session.classify(text)?;
             write_labels(&labels, options.json, &mut to)
         }
-        Mode::Chat => chat(&mut session, &sampling, input, &mut to),
+        Mode::Chat => chat(session, &sampling, input, &mut to),
         Mode::Serve => Ok(()),
     }
 }

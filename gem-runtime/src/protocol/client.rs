@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use super::message::{self, Answer};
 use super::wire::{broken, io, read_frame, write_frame};
 use super::{
-    BenchRequest, BenchResult, LogitsRequest, Peer, ProbeRequest, ProbeResult, RoutingRecord,
+    BenchRequest, BenchResult, LogitsRequest, LogitsResult, Peer, ProbeRequest, ProbeResult,
 };
 use crate::error::{Error, Result};
 use crate::info::ModelInfo;
@@ -62,14 +62,14 @@ impl<R: Read, W: Write> Peer for Client<R, W> {
         &mut self,
         request: &LogitsRequest,
         each: &mut dyn FnMut(u32, &[f32]),
-    ) -> Result<Vec<RoutingRecord>> {
+    ) -> Result<LogitsResult> {
         self.ask(&message::logits_request(request))?;
-        let mut records = Vec::new();
+        let mut routing = Vec::new();
         loop {
             match self.answer()? {
                 Answer::Row(position, logits) => each(position, &logits),
-                Answer::Routing(record) => records.push(record),
-                Answer::Done => return Ok(records),
+                Answer::Routing(record) => routing.push(record),
+                Answer::Done(saturated) => return Ok(LogitsResult { routing, saturated }),
                 _ => return Err(broken("an answer to another question")),
             }
         }

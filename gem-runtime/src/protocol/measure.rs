@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{ProbeRequest, ProbeResult};
-use crate::abi::{Ctx, Part, Program, ProgramShape, RoutingTap, Table, Units};
+use crate::abi::{Ctx, HalfTap, Part, Program, ProgramShape, RoutingTap, Table, Units};
 use crate::error::{Error, Result};
 use crate::memory::Buffer;
 use crate::team::Team;
@@ -60,6 +60,10 @@ impl Program for Scan<'_> {
     }
 
     fn taps(&self) -> &[RoutingTap] {
+        &[]
+    }
+
+    fn halves(&self) -> &[HalfTap] {
         &[]
     }
 

@@ -30,8 +30,8 @@ pub(super) enum Answer {
     /// A position and its logits.
     Row(u32, Vec<f32>),
     Routing(RoutingRecord),
-    /// All rows and routing records are out.
-    Done,
+    /// All rows and routing records are out; keys and values that f16 could not hold, by site.
+    Done(Vec<(String, u64)>),
     Bench(BenchResult),
     Probe(ProbeResult),
     /// The request could not be done; why.
@@ -170,8 +170,14 @@ pub(super) fn routing(record: &RoutingRecord) -> Vec<u8> {
     put.0
 }
 
-pub(super) fn done() -> Vec<u8> {
-    start(DONE).0
+pub(super) fn done(saturated: &[(String, u64)]) -> Vec<u8> {
+    let mut put = start(DONE);
+    put.len(saturated.len());
+    for (site, values) in saturated {
+        put.text(site);
+        put.u64(*values);
+    }
+    put.0
 }
 
 pub(super) fn failed(error: &Error) -> Vec<u8> {
@@ -272,7 +278,7 @@ impl Answer {
             INFO_ANSWER => Self::Info(Box::new(take_info(&mut take)?)),
             ROW => Self::Row(take.u32()?, take.floats()?),
             ROUTING => Self::Routing(RoutingRecord::take(&mut take)?),
-            DONE => Self::Done,
+            DONE => Self::Done(take.list(|take| Ok((take.text()?, take.u64()?)))?),
             BENCH_ANSWER => Self::Bench(take_bench_answer(&mut take)?),
             PROBE_ANSWER => Self::Probe(ProbeResult {
                 bytes_per_second: take.f64()?,

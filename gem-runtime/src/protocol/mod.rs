@@ -23,7 +23,7 @@ pub use routing::RoutingRecord;
 pub use server::{Server, serve};
 
 /// Version of the frames; both ends must have the same.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Bytes of a frame at most.
 pub const LONGEST_FRAME: u32 = 1 << 30;
@@ -63,6 +63,15 @@ pub struct LogitsRequest {
     pub routing: bool,
     /// The session.
     pub setup: Setup,
+}
+
+/// What a sequence gave beside its logits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogitsResult {
+    /// One record per routed site where routing is wanted, in the model's order; else none.
+    pub routing: Vec<RoutingRecord>,
+    /// Keys and values of this sequence that f16 could not hold, by site.
+    pub saturated: Vec<(String, u64)>,
 }
 
 /// Measures time.
@@ -137,8 +146,7 @@ pub trait Peer {
     /// Those of the wire.
     fn info(&mut self) -> Result<ModelInfo>;
 
-    /// Runs a sequence; calls `each` with the wanted positions, ascending, and their logits. One record per routed
-    /// site where routing is wanted, in the model's order; else none.
+    /// Runs a sequence; calls `each` with the wanted positions, ascending, and their logits.
     ///
     /// # Errors
     /// As of [`crate::Session::forward_routed`] and those of the wire. [`crate::Error::Options`] for zero chunks, and
@@ -147,7 +155,7 @@ pub trait Peer {
         &mut self,
         request: &LogitsRequest,
         each: &mut dyn FnMut(u32, &[f32]),
-    ) -> Result<Vec<RoutingRecord>>;
+    ) -> Result<LogitsResult>;
 
     /// Measures time.
     ///

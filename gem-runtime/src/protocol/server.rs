@@ -6,17 +6,18 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::time::Instant;
 
 use super::message::{self, Request};
-use super::routing::{Recorder, RoutingRecord};
+use super::routing::Recorder;
 use super::wire::{io, read_frame, write_frame};
 use super::{
-    BenchRequest, BenchResult, LogitsRequest, Peer, ProbeRequest, ProbeResult, Setup, Which,
-    measure,
+    BenchRequest, BenchResult, LogitsRequest, LogitsResult, Peer, ProbeRequest, ProbeResult, Setup,
+    Which, measure,
 };
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
 use crate::model::Engine;
 use crate::random::Random;
 use crate::routing::RoutingHook;
+use crate::saturation::Saturated;
 use crate::session::{Session, SessionOptions};
 
 /// Runs at most, so that a request cannot ask for more results than there is time for.
@@ -101,20 +102,25 @@ impl Peer for Server<'_> {
         &mut self,
         request: &LogitsRequest,
         each: &mut dyn FnMut(u32, &[f32]),
-    ) -> Result<Vec<RoutingRecord>> {
+    ) -> Result<LogitsResult> {
         if request.chunks.contains(&0) {
             return Err(Error::Options("chunks has a 0".to_owned()));
         }
         let mut recorder = Recorder::new(request, self.engine.program().taps())?;
         let task = self.engine.info().task;
-        self.within(request.setup, |session| {
+        let saturated = self.within(request.setup, |session| {
             let hook = recorder.as_mut();
+            let before = session.saturated().to_vec();
             match task {
-                Task::CausalLm => sequence(session, request, hook, each),
-                Task::SequenceClassification => whole_text(session, request, hook, each),
+                Task::CausalLm => sequence(session, request, hook, each)?,
+                Task::SequenceClassification => whole_text(session, request, hook, each)?,
             }
+            Ok(since(&before, session.saturated()))
         })?;
-        Ok(recorder.map(|r| r.records).unwrap_or_default())
+        Ok(LogitsResult {
+            routing: recorder.map(|r| r.records).unwrap_or_default(),
+            saturated,
+        })
     }
 
     fn bench(&mut self, request: &BenchRequest) -> Result<BenchResult> {
@@ -191,6 +197,15 @@ fn sequence(
     Ok(())
 }
 
+/// What was counted since `before`, by site.
+fn since(before: &[Saturated], now: &[Saturated]) -> Vec<(String, u64)> {
+    let new = now.iter().map(|s| {
+        let known = before.iter().find(|b| b.site == s.site);
+        (s.site.to_owned(), s.values - known.map_or(0, |b| b.values))
+    });
+    new.filter(|(_, values)| *values > 0).collect()
+}
+
 /// Runs a classifier's text.
 fn whole_text(
     session: &mut Session<'_>,
@@ -256,16 +271,16 @@ fn answer(server: &mut Server<'_>, request: &Request, output: &mut impl Write) -
         Request::Probe(request) => message::probe(&server.probe(request)?),
         Request::Logits(request) => {
             let mut written = Ok(());
-            let records = server.logits(request, &mut |position, logits| {
+            let result = server.logits(request, &mut |position, logits| {
                 if written.is_ok() {
                     written = write_frame(output, &message::row(position, logits));
                 }
             })?;
             written?;
-            for record in &records {
+            for record in &result.routing {
                 write_frame(output, &message::routing(record))?;
             }
-            message::done()
+            message::done(&result.saturated)
         }
     })
 }

@@ -83,7 +83,7 @@ fn frames() -> Vec<Vec<u8>> {
         message::info(&info()),
         message::row(3, &[1.0, f32::NEG_INFINITY]),
         message::routing(&record()),
-        message::done(),
+        message::done(&[("layers.1".to_owned(), 7)]),
         message::bench(&bench()),
         message::probe(&ProbeResult {
             bytes_per_second: 1e10,
@@ -121,7 +121,12 @@ fn answers_survive() {
         Answer::Routing(record())
     );
     assert_eq!(read(&message::bench(&bench())), Answer::Bench(bench()));
-    assert_eq!(read(&message::done()), Answer::Done);
+    let saturated = vec![
+        ("layers.1".to_owned(), 7),
+        ("layers.2".to_owned(), u64::MAX),
+    ];
+    assert_eq!(read(&message::done(&saturated)), Answer::Done(saturated));
+    assert_eq!(read(&message::done(&[])), Answer::Done(Vec::new()));
     let why = Error::Empty.to_string();
     assert_eq!(read(&message::failed(&Error::Empty)), Answer::Failed(why));
 }

@@ -14,11 +14,15 @@ fn with(change: impl FnOnce(&mut Sampling)) -> Sampler {
     Sampler::new(sampling).expect("valid")
 }
 
+fn next(sampler: &mut Sampler, logits: &[f32], history: &[u32]) -> u32 {
+    sampler.next(logits, history).expect("logits are numbers")
+}
+
 /// How often each of `n` tokens is drawn in `draws`.
 fn histogram(sampler: &mut Sampler, logits: &[f32], draws: usize) -> Vec<usize> {
     let mut counts = vec![0; logits.len()];
     for _ in 0..draws {
-        counts[sampler.next(logits, &[]) as usize] += 1;
+        counts[next(sampler, logits, &[]) as usize] += 1;
     }
     counts
 }
@@ -26,12 +30,31 @@ fn histogram(sampler: &mut Sampler, logits: &[f32], draws: usize) -> Vec<usize> 
 #[test]
 fn greedy_takes_the_lowest_of_equal_ids() {
     let mut greedy = Sampler::new(Sampling::default()).expect("valid");
-    assert_eq!(greedy.next(&[0.0, 3.0, 3.0, 1.0], &[]), 1);
-    assert_eq!(greedy.next(&[f32::NAN, -5.0, f32::NAN], &[]), 1);
-    assert_eq!(greedy.next(&[-0.0, 0.0], &[]), 0);
-    assert_eq!(greedy.next(&[1.0, f32::INFINITY, f32::MAX], &[]), 1);
-    assert_eq!(greedy.next(&[f32::NAN; 3], &[]), 0);
-    assert_eq!(greedy.next(&[], &[]), 0);
+    assert_eq!(next(&mut greedy, &[0.0, 3.0, 3.0, 1.0], &[]), 1);
+    assert_eq!(next(&mut greedy, &[f32::NEG_INFINITY, -5.0], &[]), 1);
+    assert_eq!(next(&mut greedy, &[-0.0, 0.0], &[]), 0);
+}
+
+#[test]
+fn what_is_not_a_number_is_refused_wherever_it_stands() {
+    let history = [7, 8, 9];
+    for sampling in [Sampling::default(), Sampling { temperature: 1.0, top_k: 2, ..Sampling::default() }] {
+        let mut sampler = Sampler::new(sampling).expect("valid");
+        for bad in [f32::NAN, f32::INFINITY] {
+            for at in 0..3 {
+                let mut logits = [1.0, 2.0, 3.0];
+                logits[at] = bad;
+                let Err(Error::Logits { position: 2, id, value }) = sampler.next(&logits, &history) else {
+                    panic!("{bad} at {at} was taken for a logit");
+                };
+                assert_eq!((id as usize, value.is_nan()), (at, bad.is_nan()));
+                assert!(softmax(&logits).is_err() && logprob(&logits, 0).is_err());
+            }
+        }
+        let forbidden = [f32::NEG_INFINITY; 3];
+        assert!(matches!(sampler.next(&forbidden, &[]), Err(Error::Logits { id: 0, .. })));
+        assert!(matches!(sampler.next(&[], &[]), Err(Error::Empty)));
+    }
 }
 
 #[test]
@@ -82,14 +105,14 @@ fn repetition_looks_at_the_last_tokens_once_each() {
         ..Sampling::default()
     })
     .expect("valid");
-    assert_eq!(greedy.next(&[3.0, 2.0], &[]), 0);
-    assert_eq!(greedy.next(&[3.0, 2.0], &[0]), 1);
-    assert_eq!(greedy.next(&[5.0, 2.0], &[0, 0, 0]), 0);
-    assert_eq!(greedy.next(&[-1.0, -1.5], &[0]), 1);
+    assert_eq!(next(&mut greedy, &[3.0, 2.0], &[]), 0);
+    assert_eq!(next(&mut greedy, &[3.0, 2.0], &[0]), 1);
+    assert_eq!(next(&mut greedy, &[5.0, 2.0], &[0, 0, 0]), 0);
+    assert_eq!(next(&mut greedy, &[-1.0, -1.5], &[0]), 1);
     let mut long_ago = vec![0];
     long_ago.extend([7; REPETITION_WINDOW]);
-    assert_eq!(greedy.next(&[3.0, 2.0], &long_ago), 0);
-    assert_eq!(greedy.next(&[3.0, 2.0], &long_ago[..REPETITION_WINDOW]), 1);
+    assert_eq!(next(&mut greedy, &[3.0, 2.0], &long_ago), 0);
+    assert_eq!(next(&mut greedy, &[3.0, 2.0], &long_ago[..REPETITION_WINDOW]), 1);
 }
 
 #[test]
@@ -101,7 +124,7 @@ fn draws_are_the_same_everywhere() {
         s.top_k = 20;
         s.top_p = 0.9;
     });
-    let drawn: Vec<u32> = (0..8).map(|_| sampler.next(&logits, &[])).collect();
+    let drawn: Vec<u32> = (0..8).map(|_| next(&mut sampler, &logits, &[])).collect();
     assert_eq!(drawn, [5, 9, 16, 33, 5, 7, 24, 7]);
 }
 
@@ -125,25 +148,25 @@ fn options_out_of_range_are_named() {
 
 #[test]
 fn logprobs_are_those_of_the_softmax() {
-    let logits = [0.5, -1.0, 3.0, f32::NAN];
-    let probabilities = softmax(&logits);
+    let logits = [0.5, -1.0, 3.0, f32::NEG_INFINITY];
+    let probabilities = softmax(&logits).expect("numbers");
+    let logprob = |id| logprob(&logits, id).expect("numbers");
     assert!((probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
     for (id, p) in probabilities.iter().enumerate().take(3) {
-        assert!((logprob(&logits, id as u32) - p.ln()).abs() < 1e-5);
+        assert!((logprob(id as u32) - p.ln()).abs() < 1e-5);
     }
-    assert_eq!(logprob(&logits, 3), f32::NEG_INFINITY);
-    assert_eq!(logprob(&logits, 4), f32::NEG_INFINITY);
-    assert_eq!(softmax(&[f32::NAN; 2]), [0.5, 0.5]);
-    assert_eq!(logprob(&[f32::NEG_INFINITY; 2], 0), f32::NEG_INFINITY);
+    assert_eq!(logprob(3), f32::NEG_INFINITY);
+    assert_eq!(logprob(4), f32::NEG_INFINITY);
+    assert!(matches!(softmax(&[]), Err(Error::Empty)));
 }
 
 fn any_logit() -> impl Strategy<Value = f32> {
     prop_oneof![
-        8 => -20.0_f32..20.0,
+        400 => -20.0_f32..20.0,
         1 => any::<f32>(),
         1 => Just(f32::NAN),
         1 => Just(f32::INFINITY),
-        1 => Just(f32::NEG_INFINITY),
+        20 => Just(f32::NEG_INFINITY),
     ]
 }
 
@@ -166,7 +189,7 @@ fn any_sampling() -> impl Strategy<Value = Sampling> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever the logits: an id in range, the same for the same seed, and never an impossible token.
+    /// Whatever the logits: an error, or an id in range that is allowed, and the same for the same seed.
     #[test]
     fn choices_are_possible_and_repeatable(
         logits in vec(any_logit(), 1..40),
@@ -175,13 +198,24 @@ proptest! {
     ) {
         let mut one = Sampler::new(sampling.clone()).expect("valid");
         let mut other = Sampler::new(sampling.clone()).expect("valid");
+        let usable = logits.iter().all(|l| !l.is_nan() && *l < f32::INFINITY)
+            && logits.iter().any(|l| *l > f32::NEG_INFINITY);
         for _ in 0..4 {
-            let id = one.next(&logits, &history);
-            prop_assert_eq!(id, other.next(&logits, &history));
-            let chosen = sound(logits[id as usize]);
-            let possible = logits.iter().any(|l| sound(*l) > f32::NEG_INFINITY);
-            prop_assert!(!possible || chosen > f32::NEG_INFINITY);
-            let rank = logits.iter().filter(|l| sound(**l) > chosen).count();
+            let id = match (one.next(&logits, &history), other.next(&logits, &history)) {
+                (Ok(id), Ok(same)) => {
+                    prop_assert!(usable);
+                    prop_assert_eq!(id, same);
+                    id
+                }
+                (Err(_), Err(_)) => {
+                    prop_assert!(!usable);
+                    continue;
+                }
+                _ => return Err(TestCaseError::fail("one of two equal samplers failed")),
+            };
+            let chosen = logits[id as usize];
+            prop_assert!(chosen > f32::NEG_INFINITY);
+            let rank = logits.iter().filter(|l| **l > chosen).count();
             if sampling.repetition_penalty == 1.0 && sampling.top_k > 0 {
                 prop_assert!(rank < sampling.top_k as usize);
             }
@@ -196,7 +230,7 @@ proptest! {
         top_p in 0.05_f32..1.0,
     ) {
         let mut sampler = with(|s| { s.top_k = top_k; s.top_p = top_p; });
-        sampler.next(&logits, &[]);
+        next(&mut sampler, &logits, &[]);
         let kept: Vec<f32> = sampler.candidates[..sampler.weights.len()].iter().map(|c| c.logit).collect();
         let mut sorted = logits.clone();
         sorted.sort_by(|a, b| b.total_cmp(a));

@@ -1,7 +1,7 @@
 //! One thread equals many; panics poison and do not hang; routed unit counts are read between phases.
 
 use super::*;
-use crate::abi::{ProgramShape, RoutingTap, Table, Units};
+use crate::abi::{ProgramShape, RoutingTap, HalfTap, Table, Units};
 use crate::memory::Buffer;
 
 /// Phase 0 fills `values`, phase 1 (one unit) writes how many units phase 2 has, phase 2 doubles the first of them.
@@ -49,6 +49,10 @@ impl Program for Toy {
     }
 
     fn taps(&self) -> &[RoutingTap] {
+        &[]
+    }
+
+    fn halves(&self) -> &[HalfTap] {
         &[]
     }
 

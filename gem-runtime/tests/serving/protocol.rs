@@ -38,7 +38,7 @@ type Rows = Vec<(u32, Vec<f32>)>;
 fn rows(peer: &mut dyn Peer, request: &LogitsRequest) -> (Rows, Vec<RoutingRecord>) {
     let mut rows = Vec::new();
     let mut each = |position: u32, logits: &[f32]| rows.push((position, logits.to_vec()));
-    let records = peer.logits(request, &mut each).expect("sound");
+    let records = peer.logits(request, &mut each).expect("sound").routing;
     (rows, records)
 }
 

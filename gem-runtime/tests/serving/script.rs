@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use gem_runtime::abi::{Ctx, Part, Program, ProgramShape, RoutingTap, Table, Units};
+use gem_runtime::abi::{Ctx, HalfTap, Part, Program, ProgramShape, RoutingTap, Table, Units};
 use gem_runtime::storage::Weights;
 use gem_runtime::text::{Text, TextFiles};
 use gem_runtime::{Engine, ModelInfo, Result, Task};
@@ -41,6 +41,10 @@ impl Program for Script {
     }
 
     fn taps(&self) -> &[RoutingTap] {
+        &[]
+    }
+
+    fn halves(&self) -> &[HalfTap] {
         &[]
     }
 

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
-use gem_runtime::abi::{Ctx, Part, Program, ProgramShape, RoutingTap, Row, Table, Units};
+use gem_runtime::abi::{Ctx, HalfTap, Part, Program, ProgramShape, RoutingTap, Row, Table, Units};
 use gem_runtime::file::{Header, Record, Writer, name_hash};
 use gem_runtime::simd::Level;
 use gem_runtime::storage::Weights;
@@ -29,6 +29,7 @@ const ARENA: u32 = STATE + MAX_ROWS * 4;
 pub struct Toy {
     pub shape: ProgramShape,
     pub taps: Vec<RoutingTap>,
+    pub halves: Vec<HalfTap>,
 }
 
 impl Default for Toy {
@@ -54,6 +55,7 @@ impl Default for Toy {
                 domain: DOMAIN,
                 cluster: None,
             }],
+            halves: Vec::new(),
         }
     }
 }
@@ -85,6 +87,10 @@ impl Program for Toy {
 
     fn taps(&self) -> &[RoutingTap] {
         &self.taps
+    }
+
+    fn halves(&self) -> &[HalfTap] {
+        &self.halves
     }
 
     fn tables(&self) -> &[Table] {

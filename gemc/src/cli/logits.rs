@@ -78,7 +78,13 @@ impl Logits {
         };
         self.model.compile()?.answer(backend, ui, |peer| {
             let mut logits = Vec::new();
-            peer.logits(&request, &mut |_, row| logits.push(row.to_vec()))?;
+            let result = peer.logits(&request, &mut |_, row| logits.push(row.to_vec()))?;
+            for (site, values) in &result.saturated {
+                ui.note(&format!(
+                    "warning: {values} keys and values of {site} are too large for f16 and were cut to 65504; --kv f32 or \
+                     --kv int8 holds them"
+                ));
+            }
             Ok(Rows { logits })
         })
     }

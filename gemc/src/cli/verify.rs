@@ -175,6 +175,9 @@ impl Run for Verify {
         };
         report.bits_per_weight = Some(compiled.layout.bits_per_weight());
         report.weight_bytes = Some(compiled.layout.weight_bytes());
+        if !report.kv_saturated.is_empty() {
+            ui.note("warning: f16 does not hold all keys and values; --kv f32 or --kv int8 does");
+        }
         let holds = self.holds(&report, ui);
         ui.result(self.json, &Shown(report))?;
         Ok(if holds {
@@ -189,7 +192,8 @@ impl Verify {
     fn holds(&self, report: &Report, ui: &Ui) -> bool {
         let above =
             |what: &str, bound: Option<f64>, found: Option<f64>, sign: f64| match (bound, found) {
-                (Some(bound), Some(found)) if sign * found > sign * bound => {
+                // Not `found > bound`, which is false of what is not a number.
+                (Some(bound), Some(found)) if !(sign * found <= sign * bound) => {
                     ui.note(&format!("{what} is {found:.6}, bound {bound}"));
                     false
                 }
@@ -238,6 +242,12 @@ impl fmt::Display for Shown {
         )?;
         writeln!(f, "KL with the same routing {}", number(all.kl_same_route))?;
         writeln!(f, "clear disagreements {}", number(all.clear_disagreement))?;
+        for (site, values) in &report.kv_saturated {
+            writeln!(
+                f,
+                "{values} keys and values of {site} are too large for f16 and were cut to 65504"
+            )?;
+        }
         for site in &report.layers {
             writeln!(
                 f,

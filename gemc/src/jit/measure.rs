@@ -133,6 +133,7 @@ fn product(codec: Codec, target: &Target, rows: u32) -> Result<f64, MeasureError
         }],
         head: Vec::new(),
         taps: Vec::new(),
+        halves: Vec::new(),
     };
     let verified = verify(program).map_err(|e| MeasureError::Kernel(format!("{e:?}")))?;
     let jit = JitProgram::with_effort(&verified, Effort::High)?;

@@ -15,11 +15,11 @@ pub use error::JitError;
 pub use measure::{MeasureError, measure};
 pub use model::{Model, OpenError, Options};
 
-use gem_runtime::abi::{self, Ctx, Entry, Part, ProgramShape, RoutingTap, Table, Units};
+use gem_runtime::abi::{self, Ctx, Entry, HalfTap, Part, ProgramShape, RoutingTap, Table, Units};
 
 use crate::emit::cranelift::{Effort, Isa, compile};
 use crate::kernel::verify::Verified;
-use crate::kernel::{Phase, TableEntry, Tap};
+use crate::kernel::{Half, Phase, TableEntry, Tap};
 use crate::target::Target;
 use code::Code;
 
@@ -31,6 +31,7 @@ pub struct JitProgram {
     head: Phases,
     tables: Vec<Table>,
     taps: Vec<RoutingTap>,
+    halves: Vec<HalfTap>,
     bytes: usize,
     /// What `tables` points to.
     _entries: Vec<Box<[Entry]>>,
@@ -90,6 +91,7 @@ impl JitProgram {
             head,
             tables: tables.collect(),
             taps: program.taps.iter().map(Tap::to_runtime).collect(),
+            halves: program.halves.iter().map(Half::to_runtime).collect(),
             bytes: compiled.bytes(),
             _entries: entries,
             _arguments: linker.arguments,
@@ -162,6 +164,10 @@ impl abi::Program for JitProgram {
 
     fn taps(&self) -> &[RoutingTap] {
         &self.taps
+    }
+
+    fn halves(&self) -> &[HalfTap] {
+        &self.halves
     }
 
     fn tables(&self) -> &[Table] {

@@ -27,7 +27,7 @@ pub mod verify;
 
 pub use op::{Cmp, Op, Ty};
 pub use op_info::ALL_TYPES;
-pub use program::{Phase, Program, ProgramShape, Table, TableEntry, Tap, Units};
+pub use program::{Half, Phase, Program, ProgramShape, Table, TableEntry, Tap, Units};
 
 crate::id_type!(
     /// A value of a kernel or function.

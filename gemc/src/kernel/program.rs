@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use gem_runtime::abi::RoutingTap;
+use gem_runtime::abi::{HalfTap, RoutingTap};
 
 use super::{Function, Kernel, KernelId, TableId};
 pub use gem_runtime::abi::{ProgramShape, Units};
@@ -77,6 +77,31 @@ impl Tap {
     }
 }
 
+/// Keys or values kept as f16; see [`gem_runtime::abi::HalfTap`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Half {
+    /// `layers.3`, for instance.
+    pub site: String,
+    /// Bytes per position of everything before it.
+    pub before: u32,
+    /// Heads.
+    pub heads: u32,
+    /// Elements of a head.
+    pub width: u32,
+}
+
+impl Half {
+    /// As the runtime has it, with a name that lives as long as its interface asks.
+    pub(crate) fn to_runtime(&self) -> HalfTap {
+        HalfTap {
+            site: intern(&self.site),
+            before: self.before,
+            heads: self.heads,
+            width: self.width,
+        }
+    }
+}
+
 /// A copy of a name that is never freed; every name is copied once per process.
 fn intern(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
@@ -106,6 +131,8 @@ pub struct Program {
     pub head: Vec<Phase>,
     /// Routing decisions.
     pub taps: Vec<Tap>,
+    /// Keys and values kept as f16.
+    pub halves: Vec<Half>,
 }
 
 impl Program {

@@ -6,8 +6,9 @@ use super::kernels::rope::{self, Heads};
 use super::kernels::vector;
 use super::phases::{Arg, UnitCount};
 use super::{Lowering, Rows};
-use crate::graph::{Node, NodeId, Op, Rope, TensorId};
+use crate::graph::{Node, NodeId, Op, Rope, Site, TensorId};
 use crate::pack::layout::VectorSource;
+use crate::plan::KvFormat;
 
 impl Lowering<'_> {
     pub(super) fn attention(&mut self, id: NodeId, node: &Node) {
@@ -48,7 +49,7 @@ impl Lowering<'_> {
         let padded = spec.padded();
         let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim / 2));
         let norms = qk_norm.map(|(q, k, _)| [q, k].map(|t| self.vector(t, padded)));
-        let kv = self.keys_and_values(&spec);
+        let kv = self.keys_and_values(&spec, node.site);
         let queries = self.heads(&spec, input, cos_sin, norms, &kv, &node.origin);
         let mut args = vec![Arg::of(queries)];
         args.extend(kv);
@@ -69,10 +70,20 @@ impl Lowering<'_> {
     }
 
     /// Memory of keys and of values.
-    pub(super) fn keys_and_values(&mut self, spec: &Heads) -> Vec<Arg> {
-        let bytes = spec.cache().bytes();
-        let both = [&bytes[..], &bytes[..]].concat();
-        both.into_iter().map(|n| self.phases.kv(n)).collect()
+    pub(super) fn keys_and_values(&mut self, spec: &Heads, site: Site) -> Vec<Arg> {
+        let cache = spec.cache();
+        let mut args = Vec::new();
+        for _ in ["keys", "values"] {
+            let first = args.len();
+            let bytes = cache.bytes().into_iter();
+            args.extend(bytes.map(|n| self.phases.kv(n)));
+            if cache.format == KvFormat::F16 {
+                let (heads, width) = (cache.heads, cache.padded);
+                self.phases
+                    .half(&site.to_string(), args[first], heads, width);
+            }
+        }
+        args
     }
 
     /// The phase that writes queries, keys and values to attention's memory; gives the queries.

@@ -7,7 +7,7 @@ use gem_runtime::abi::ProgramShape;
 
 use super::arena::{Arena, Buffer, Placement};
 use super::functions::Functions;
-use crate::kernel::{Kernel, KernelId, Phase, Program, Table, TableEntry, Tap, Units};
+use crate::kernel::{Half, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap, Units};
 
 /// An argument before addresses are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,7 @@ pub struct Phases {
     head_start: Option<usize>,
     tables: Vec<TableSpec>,
     taps: Vec<(usize, TapSpec)>,
+    halves: Vec<Half>,
     kv_vectors: u32,
     kv_words: u32,
 }
@@ -182,6 +183,18 @@ impl Phases {
         Arg::Kv(before)
     }
 
+    /// Tells the runtime that the memory of `before` holds f16 numbers, `heads` times `width` per position.
+    pub fn half(&mut self, site: &str, before: Arg, heads: usize, width: usize) {
+        if let Arg::Kv(before) = before {
+            self.halves.push(Half {
+                site: site.to_owned(),
+                before,
+                heads: heads as u32,
+                width: width as u32,
+            });
+        }
+    }
+
     /// Key/value memory of one word per position.
     pub fn kv_word(&mut self) -> Arg {
         self.kv_words += 1;
@@ -242,6 +255,7 @@ impl Phases {
             body,
             head,
             taps,
+            halves: self.halves,
         }
     }
 

@@ -209,7 +209,7 @@ impl Lowering<'_> {
             rope: false,
             qk_norm: None,
         };
-        let kv = self.keys_and_values(&spec);
+        let kv = self.keys_and_values(&spec, node.site);
         let queries = self.heads(&spec, input, None, None, &kv, &node.origin);
         let mut memory = vec![self.phases.kv_word()];
         if cluster_ids.is_some() {

@@ -4,7 +4,10 @@ mod classes;
 mod tokens;
 
 pub use classes::macro_f1;
-pub use tokens::{argmax, kl_divergence, log_softmax, negative_log_likelihood, top2_gap};
+pub use tokens::{
+    all_finite, argmax, at_least_zero, kl_divergence, log_softmax, negative_log_likelihood,
+    top2_gap,
+};
 
 /// A sample of some figure: collects values, gives statistics.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,13 +48,21 @@ impl Sample {
         Some((squares / (count - 1.0) / count).sqrt())
     }
 
-    /// The `q`-th percentile, `0..=100`, linear between neighbours; `None` of no values.
+    /// The value below which this share of the values lies (0.99: the 99th percentile), linear between neighbours;
+    /// `None` of no values. NaN where a value is NaN.
+    ///
+    /// # Panics
+    /// For a share outside `0..=1`, which is a percentage given by mistake.
     #[must_use]
-    pub fn percentile(&self, q: f64) -> Option<f64> {
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        assert!((0.0..=1.0).contains(&share), "a share, not a percentage");
         let mut sorted = self.values.clone();
         sorted.sort_unstable_by(f64::total_cmp);
         let last = sorted.len().checked_sub(1)?;
-        let at = (q / 100.0).clamp(0.0, 1.0) * last as f64;
+        if sorted.iter().any(|value| value.is_nan()) {
+            return Some(f64::NAN);
+        }
+        let at = share * last as f64;
         let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
         Some(below + (above - below) * at.fract())
     }
@@ -85,9 +96,9 @@ mod tests {
     fn statistics_of_a_sample() {
         let sample: Sample = [4.0, 1.0, 3.0, 2.0].into_iter().collect();
         assert_eq!(sample.mean(), Some(2.5));
-        assert_eq!(sample.percentile(50.0), Some(2.5));
-        assert_eq!(sample.percentile(100.0), Some(4.0));
-        assert_eq!(sample.percentile(0.0), Some(1.0));
+        assert_eq!(sample.quantile(0.5), Some(2.5));
+        assert_eq!(sample.quantile(1.0), Some(4.0));
+        assert_eq!(sample.quantile(0.0), Some(1.0));
         let stderr = sample.standard_error().unwrap();
         assert!((stderr - (5.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
     }
@@ -95,8 +106,44 @@ mod tests {
     #[test]
     fn too_few_values_have_no_statistics() {
         let mut sample = Sample::default();
-        assert_eq!((sample.mean(), sample.percentile(50.0)), (None, None));
+        assert_eq!((sample.mean(), sample.quantile(0.5)), (None, None));
         sample.push(7.0);
         assert_eq!((sample.mean(), sample.standard_error()), (Some(7.0), None));
+        assert_eq!(sample.quantile(0.99), Some(7.0));
+        sample.push(f64::NAN);
+        let nan = |value: Option<f64>| value.is_some_and(f64::is_nan);
+        assert!(nan(sample.mean()) && nan(sample.quantile(0.1)));
+    }
+
+    proptest::proptest! {
+        /// Of n values, at least the share lies at or below its quantile and at least the rest at or above: counted.
+        #[test]
+        fn quantiles_are_those_of_a_count(
+            values in proptest::collection::vec(-50_i32..50, 1..60),
+            percent in 0_u32..=100,
+        ) {
+            let share = f64::from(percent) / 100.0;
+            let sample: Sample = values.iter().map(|v| f64::from(*v)).collect();
+            let quantile = sample.quantile(share).expect("there are values");
+            let count = values.len() as f64;
+            let below = values.iter().filter(|v| f64::from(**v) <= quantile).count() as f64;
+            let above = values.iter().filter(|v| f64::from(**v) >= quantile).count() as f64;
+            // A quantile between two neighbours leaves at most one value of slack on either side.
+            proptest::prop_assert!(below + 1.0 >= share * (count - 1.0) + 1.0 - 1e-9);
+            proptest::prop_assert!(above + 1.0 >= (1.0 - share) * (count - 1.0) + 1.0 - 1e-9);
+            let sorted = {
+                let mut sorted = values.clone();
+                sorted.sort_unstable();
+                sorted
+            };
+            if sorted.len() % 2 == 1 {
+                let middle = f64::from(sorted[sorted.len() / 2]);
+                proptest::prop_assert_eq!(sample.quantile(0.5), Some(middle));
+            }
+            // Thousandths from the top: the plain rank of the nearest values brackets it.
+            let rank = share * (count - 1.0);
+            let bracket = f64::from(sorted[rank.floor() as usize])..=f64::from(sorted[rank.ceil() as usize]);
+            proptest::prop_assert!(bracket.contains(&quantile));
+        }
     }
 }

@@ -7,7 +7,8 @@ pub fn log_softmax(row: &[f32]) -> Vec<f64> {
     row.iter().map(|x| f64::from(*x) - normaliser).collect()
 }
 
-/// Kullback-Leibler divergence KL(reference || candidate) in nats of two rows of logits; never negative.
+/// Kullback-Leibler divergence KL(reference || candidate) in nats of two rows of logits; never negative, and NaN where a
+/// logit of either is not a number.
 ///
 /// # Panics
 /// When the rows differ in length.
@@ -19,7 +20,13 @@ pub fn kl_divergence(reference: &[f32], candidate: &[f32]) -> f64 {
         let log_p = f64::from(*p) - p_normaliser;
         log_p.exp() * (log_p - (f64::from(*q) - q_normaliser))
     });
-    terms.sum::<f64>().max(0.0)
+    at_least_zero(terms.sum())
+}
+
+/// A divergence that rounding made negative is zero; NaN stays, which `f64::max` would replace by the other operand.
+#[must_use]
+pub fn at_least_zero(divergence: f64) -> f64 {
+    if divergence < 0.0 { 0.0 } else { divergence }
 }
 
 /// Negative log-likelihood of `target` in nats.
@@ -31,7 +38,7 @@ pub fn negative_log_likelihood(row: &[f32], target: usize) -> f64 {
     log_sum_exp(row) - f64::from(row[target])
 }
 
-/// Index of the largest value, the lower one of equals; 0 of an empty row.
+/// Index of the largest value, the lower one of equals; 0 of an empty row. Rows must hold numbers: see [`all_finite`].
 #[must_use]
 pub fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
@@ -41,6 +48,12 @@ pub fn argmax(row: &[f32]) -> usize {
         }
     }
     best
+}
+
+/// Whether every value is a finite number, without which neither a divergence nor a largest value means anything.
+#[must_use]
+pub fn all_finite(row: &[f32]) -> bool {
+    row.iter().all(|x| x.is_finite())
 }
 
 /// Difference of the two largest values; infinite of fewer than two.
@@ -91,5 +104,20 @@ mod tests {
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
         assert_eq!(top2_gap(&[1.0, 3.0, 2.5]), 0.5);
         assert_eq!(top2_gap(&[3.0, 3.0]), 0.0);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_a_difference() {
+        let sound = [1.0, 2.0, 3.0];
+        for bad in [f32::NAN, f32::INFINITY] {
+            let row = [1.0, bad, 3.0];
+            assert!(!all_finite(&row));
+            assert!(kl_divergence(&sound, &row).is_nan(), "{bad}");
+            assert!(kl_divergence(&row, &sound).is_nan(), "{bad}");
+            assert!(kl_divergence(&row, &row).is_nan(), "{bad}");
+        }
+        assert!(all_finite(&sound) && all_finite(&[]));
+        assert_eq!(at_least_zero(-1e-9), 0.0);
+        assert!(at_least_zero(f64::NAN).is_nan());
     }
 }

@@ -42,6 +42,18 @@ pub enum ReferenceError {
         /// Rows of the batch.
         rows: usize,
     },
+    /// A logit is not a finite number, so that nothing can be measured with or against this run.
+    #[error(
+        "the f32 model's logit {output} after row {row} of a batch is {value}: its values overflow or its weights are damaged"
+    )]
+    NotFinite {
+        /// Row of the batch.
+        row: usize,
+        /// Token or label whose logit it is.
+        output: usize,
+        /// NaN, inf or -inf.
+        value: String,
+    },
     /// Weights were to be replaced of a node that is not a unit.
     #[error("{node} ({origin}) has no replaceable weights: only Linear and Embed nodes have")]
     NotAUnit {

@@ -83,11 +83,24 @@ impl<'r, 'o> Exec<'r, 'o> {
             Some(Wire::Rows(logits)) => Arc::unwrap_or_clone(logits),
             _ => Matrix::default(),
         };
+        self.check_logits(&logits)?;
         Ok(Run {
             logits,
             output_rows: self.output_rows,
             routing: self.routing,
             captured: self.captured,
+        })
+    }
+
+    /// Refuses logits that are not numbers: every figure made of them would be wrong without a word.
+    fn check_logits(&self, logits: &Matrix) -> Result<(), ReferenceError> {
+        let wrong = logits.values().iter().position(|x| !x.is_finite());
+        let Some(at) = wrong else { return Ok(()) };
+        let (row, output) = (at / logits.width(), at % logits.width());
+        Err(ReferenceError::NotFinite {
+            row: self.output_rows.get(row).copied().unwrap_or(row),
+            output,
+            value: logits.values()[at].to_string(),
         })
     }
 

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::{batch_of, batches};
 use crate::graph::NodeId;
+use crate::metrics::at_least_zero;
 use crate::progress::Progress;
 use crate::reference::{
     Activations, Batch, Matrix, Reference, ReferenceError, RoutingRecords, RoutingSource,
@@ -239,7 +240,7 @@ fn divergences<'t>(
             .zip(z)
             .map(|(p, z)| f64::from(*p) * f64::from(*z))
             .sum();
-        (text.certainty[row] - expected + log_sum_exp(z)).max(0.0)
+        at_least_zero(text.certainty[row] - expected + log_sum_exp(z))
     })
 }
 

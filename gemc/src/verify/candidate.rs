@@ -16,6 +16,8 @@ pub struct Output {
     pub logits: Vec<Vec<f32>>,
     /// What was decided before anything was forced.
     pub routing: RoutingRecords,
+    /// Keys and values that f16 could not hold, by site.
+    pub saturated: Vec<(String, u64)>,
 }
 
 /// What can go wrong in a comparison.
@@ -66,12 +68,13 @@ impl Candidate for Program<'_> {
             ..LogitsRequest::default()
         };
         let mut logits = Vec::new();
-        let routing = self
+        let result = self
             .peer
             .logits(&request, &mut |_, row| logits.push(row.to_vec()))?;
         Ok(Output {
             logits,
-            routing: records::from_program(self.graph, routing),
+            routing: records::from_program(self.graph, result.routing),
+            saturated: result.saturated,
         })
     }
 }
@@ -104,6 +107,7 @@ impl Candidate for Executor<'_> {
         Ok(Output {
             logits,
             routing: run.routing,
+            saturated: Vec::new(),
         })
     }
 }

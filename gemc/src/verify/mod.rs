@@ -62,7 +62,7 @@ pub fn windows(documents: &[Sequence], window: usize, tokens: usize) -> Vec<Sequ
 /// decisions are compared all the same.
 ///
 /// # Errors
-/// When a sequence does not fit the model.
+/// When a sequence does not fit the model, or logits of either are not finite numbers.
 pub fn compare(
     mut expected: Executor<'_>,
     candidate: &mut dyn Candidate,
@@ -76,6 +76,7 @@ pub fn compare(
     let mut all = Collector::default();
     let mut domains: BTreeMap<&str, Collector> = BTreeMap::new();
     let mut routing = RoutingCollector::default();
+    let mut saturated = BTreeMap::new();
     progress.start(
         "comparing with the reference",
         sequences.iter().map(|s| s.ids.len() as u64).sum(),
@@ -83,6 +84,9 @@ pub fn compare(
     for sequence in sequences {
         let truth = expected.run(&sequence.ids, None)?;
         let found = candidate.run(&sequence.ids, forced.then_some(&truth.routing))?;
+        for (site, values) in found.saturated {
+            *saturated.entry(site).or_default() += values;
+        }
         let same = routing.push(&truth.routing, &found.routing, sequence.ids.len());
         for (i, (reference, candidate)) in truth.logits.iter().zip(&found.logits).enumerate() {
             let (truth, same_route) = if classifies {
@@ -111,6 +115,7 @@ pub fn compare(
             .map(|(name, c)| ((*name).to_owned(), c.figures(classes)))
             .collect(),
         layers: routing.sites(),
+        kv_saturated: saturated,
         ..Report::default()
     };
     report.all.routing_agreement = routing.mean();

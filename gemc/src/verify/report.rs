@@ -58,6 +58,8 @@ pub struct Report {
     pub domains: BTreeMap<String, Figures>,
     /// Routing agreement by routed site.
     pub layers: Vec<SiteAgreement>,
+    /// Keys and values that f16 could not hold and that were cut to 65504, by site; empty where all of them fit.
+    pub kv_saturated: BTreeMap<String, u64>,
 }
 
 /// How often a site decides as the reference does.
@@ -130,7 +132,7 @@ impl Collector {
             tokens: self.kl.len(),
             kl_mean: self.kl.mean(),
             kl_stderr: self.kl.standard_error(),
-            kl_p99: self.kl.percentile(0.99),
+            kl_p99: self.kl.quantile(0.99),
             kl_same_route: self.kl_same.mean(),
             flipped_tokens: self.flips.mean(),
             top1_agreement: self.agree.mean(),
@@ -197,5 +199,33 @@ impl RoutingCollector {
         let sites = self.sites();
         (!sites.is_empty())
             .then(|| sites.iter().map(|s| s.agreement).sum::<f64>() / sites.len() as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_a_plain_sort() {
+        let mut collector = Collector::default();
+        let mut plain = Vec::new();
+        // 200 outputs, the further apart the later.
+        for i in 0..200_u8 {
+            let (reference, candidate) = ([0.0, 0.0], [0.0, f32::from(i) / 50.0]);
+            plain.push(kl_divergence(&reference, &candidate));
+            let pair = Pair {
+                reference: &reference,
+                candidate: &candidate,
+                truth: None,
+                same_route: true,
+            };
+            collector.push(pair, false);
+        }
+        plain.sort_by(f64::total_cmp);
+        let figures = collector.figures(None);
+        let p99 = figures.kl_p99.expect("there are outputs");
+        assert!((plain[197]..=plain[198]).contains(&p99), "{p99}");
+        assert!(p99 > figures.kl_mean.expect("there are outputs"));
     }
 }

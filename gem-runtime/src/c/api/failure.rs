@@ -44,6 +44,7 @@ const fn status(error: &Error) -> Status {
         Error::Empty => Status::Empty,
         Error::Token { .. } => Status::Token,
         Error::Context { .. } => Status::Full,
+        Error::Logits { .. } => Status::Logits,
         _ => Status::Failed,
     }
 }

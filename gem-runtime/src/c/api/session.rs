@@ -100,6 +100,19 @@ pub unsafe extern "C" fn gem_session_close(session: *mut TextSession) {
     }
 }
 
+/// Keys and values since the session began that f16 could not hold.
+///
+/// # Safety
+/// `session` is null or open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_session_saturated(session: *const TextSession) -> u64 {
+    // SAFETY: the caller's promise.
+    let session = unsafe { session.as_ref() };
+    session.map_or(0, |s| {
+        s.session.saturated().iter().map(|layer| layer.values).sum()
+    })
+}
+
 /// Forgets all tokens.
 ///
 /// # Safety

@@ -66,7 +66,7 @@ pub enum Fault {
         /// The bound.
         n: i32,
     },
-    /// A float that is too large to round, or NaN.
+    /// A float that is too large to round.
     #[error("`to_int` of {0}, expected within ±2^30")]
     ToInt(f32),
     /// Division that the verifier should have refused.

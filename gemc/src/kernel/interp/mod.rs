@@ -21,9 +21,9 @@ mod vector;
 pub use fault::{Fault, Trap};
 
 use super::verify::{Range, Verified};
-use super::{KernelId, TableEntry, Tap};
+use super::{Half, KernelId, TableEntry, Tap};
 use code::Code;
-use gem_runtime::abi::{self, Ctx, Part, ProgramShape, RoutingTap, Units};
+use gem_runtime::abi::{self, Ctx, HalfTap, Part, ProgramShape, RoutingTap, Units};
 use race::Races;
 
 /// A program that the interpreter can run.
@@ -36,6 +36,7 @@ pub struct InterpProgram {
     body: Phases,
     head: Phases,
     taps: Vec<RoutingTap>,
+    halves: Vec<HalfTap>,
     races: Option<Races>,
 }
 
@@ -85,6 +86,7 @@ impl InterpProgram {
             body: Phases::new(&program.body),
             head: Phases::new(&program.head),
             taps: program.taps.iter().map(Tap::to_runtime).collect(),
+            halves: program.halves.iter().map(Half::to_runtime).collect(),
             races: None,
         };
         this.size_stacks();
@@ -161,6 +163,10 @@ impl abi::Program for InterpProgram {
 
     fn taps(&self) -> &[RoutingTap] {
         &self.taps
+    }
+
+    fn halves(&self) -> &[HalfTap] {
+        &self.halves
     }
 
     /// Empty: calls are resolved here.

@@ -6,7 +6,7 @@ mod values;
 use super::{Bytes, shape};
 use crate::kernel::build::{FunctionBuilder, FunctionRef, Ops};
 use crate::kernel::{
-    Block, Cmp, Elem, Extent, FuncId, Function, Kernel, KernelId, Op, Param, ParamId, Phase,
+    Block, Cmp, Elem, Extent, FuncId, Function, Half, Kernel, KernelId, Op, Param, ParamId, Phase,
     Program, Space, Stmt, Table, TableEntry, Tap, Ty, Units, ValueDef, ValueId, VarId,
 };
 use kernels::{IN_WORDS, OUT_WORDS, UNITS, WEIGHT_BYTES};
@@ -29,6 +29,12 @@ pub fn any_program(data: &[u8]) -> Program {
         body: repeat(&mut b, 3, any_phase),
         head: repeat(&mut b, 2, any_phase),
         taps: repeat(&mut b, 2, any_tap),
+        halves: repeat(&mut b, 2, |b| Half {
+            site: any_name(b),
+            before: b.word() % 64,
+            heads: b.word() % 5,
+            width: b.word() % 40,
+        }),
     }
 }
 
@@ -330,6 +336,7 @@ pub fn valid_program(data: &[u8]) -> Program {
         body,
         head: Vec::new(),
         taps: Vec::new(),
+        halves: Vec::new(),
     }
 }
 

@@ -40,6 +40,7 @@ pub fn program_of(
         }],
         head: Vec::new(),
         taps: Vec::new(),
+        halves: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::lex::Kind;
 use super::parse::{Parser, Result};
 use crate::kernel::{
-    Function, KernelId, Phase, Program, ProgramShape, Table, TableEntry, Tap, Units, ValueId,
+    Function, Half, KernelId, Phase, Program, ProgramShape, Table, TableEntry, Tap, Units, ValueId,
 };
 
 /// A whole program: the shape, then items of any order.
@@ -17,6 +17,7 @@ pub(super) fn program(p: &mut Parser) -> Result<Program> {
         body: Vec::new(),
         head: Vec::new(),
         taps: Vec::new(),
+        halves: Vec::new(),
     };
     loop {
         p.skip_lines();
@@ -70,9 +71,11 @@ impl Parser {
             program.head = self.lines(Self::phase)?;
         } else if self.eat_word("tap") {
             program.taps.push(self.tap()?);
+        } else if self.eat_word("half") {
+            program.halves.push(self.half()?);
         } else {
             return self
-                .fail("function, kernel, table, body, head (each of these two once) or tap");
+                .fail("function, kernel, table, body, head (each of these two once), tap or half");
         }
         Ok(())
     }
@@ -162,6 +165,15 @@ impl Parser {
         } else {
             self.fail("fixed, per_row, per_output or loaded")
         }
+    }
+
+    fn half(&mut self) -> Result<Half> {
+        Ok(Half {
+            site: self.text()?,
+            before: self.field("before")?,
+            heads: self.field("heads")?,
+            width: self.field("width")?,
+        })
     }
 
     fn tap(&mut self) -> Result<Tap> {

@@ -91,11 +91,20 @@ impl Printer {
         }
         self.phases("body", &program.body);
         self.phases("head", &program.head);
-        if !program.taps.is_empty() {
+        if !program.taps.is_empty() || !program.halves.is_empty() {
             self.out.push('\n');
         }
         for tap in &program.taps {
             self.tap(tap);
+        }
+        for half in &program.halves {
+            self.line(format_args!(
+                "half {} before {} heads {} width {}",
+                Quoted(&half.site),
+                half.before,
+                half.heads,
+                half.width
+            ));
         }
     }
 

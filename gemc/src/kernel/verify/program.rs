@@ -4,7 +4,7 @@ use super::error::{Place, Problem};
 use super::range::at;
 use super::{Errors, KernelInfo, MAX_CALL_DEPTH, structure};
 use crate::kernel::{
-    Extent, KernelId, Param, Program, ProgramShape, Space, TableEntry, TableId, Tap, Units,
+    Extent, Half, KernelId, Param, Program, ProgramShape, Space, TableEntry, TableId, Tap, Units,
 };
 use gem_runtime::abi::{ARG_UNIT, MAX_CONTEXT};
 use std::collections::HashSet;
@@ -96,6 +96,12 @@ pub(super) fn check_phases(program: &Program, kernels: &[KernelInfo], errors: &m
     for tap in &program.taps {
         check.errors.at(Place::item(format!("tap {:?}", tap.site)));
         check.tap(tap);
+    }
+    for half in &program.halves {
+        check
+            .errors
+            .at(Place::item(format!("half {:?}", half.site)));
+        check.half(half);
     }
 }
 
@@ -313,6 +319,19 @@ impl<'a> Check<'a> {
         self.in_arena("domain", tap.domain, 4 * rows, 4);
         if let Some(cluster) = tap.cluster {
             self.in_arena("cluster", cluster, 4 * rows, 4);
+        }
+    }
+
+    fn half(&mut self, half: &Half) {
+        let size = u64::from(self.program.shape.kv_bytes_per_position);
+        let bytes = 2 * u64::from(half.heads) * u64::from(half.width);
+        let end = bytes.saturating_add(u64::from(half.before));
+        if end > size || !half.before.is_multiple_of(2) {
+            self.errors.push(problem(
+                "keys or values",
+                format!("bytes {}..{end} per position", half.before),
+                format!("an even number with an end of at most {size}"),
+            ));
         }
     }
 

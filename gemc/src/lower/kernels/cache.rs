@@ -87,7 +87,10 @@ impl CacheRegions {
             let value = b.load(Ty::F32x16, local, index);
             let index = b.add(to, index);
             let value = match (self.format, inverse) {
-                (KvFormat::F16, _) => b.float_to_half(value),
+                (KvFormat::F16, _) => {
+                    let value = within_half(b, value);
+                    b.float_to_half(value)
+                }
                 (_, Some(inverse)) => {
                     let scaled = b.mul(value, inverse);
                     let code = b.to_int(scaled);
@@ -131,6 +134,17 @@ impl CacheRegions {
             }
         }
     }
+}
+
+/// Values that f16 holds: larger ones become the largest, 65504, which the runtime counts (`gem_runtime::abi::HalfTap`).
+/// An infinity would make every later sum NaN. NaN stays: it is the second operand of both.
+fn within_half(b: &mut KernelBuilder, value: ValueId) -> ValueId {
+    let [most, least] = [65504.0, -65504.0].map(|limit| {
+        let limit = b.f32(limit);
+        b.splat(limit)
+    });
+    let value = b.min(most, value);
+    b.max(least, value)
 }
 
 /// What codes of a local head are multiplied with, and what one stands for: the rule of int8 activations.

@@ -6,7 +6,7 @@ use gem_runtime::{Name, Task};
 
 use super::Contents;
 use super::image::{Address, Image};
-use crate::kernel::{Phase, ProgramShape, Table, TableEntry, Tap, Units};
+use crate::kernel::{Half, Phase, ProgramShape, Table, TableEntry, Tap, Units};
 
 /// The constants of an object.
 #[derive(Debug)]
@@ -159,6 +159,18 @@ impl Builder {
         (!taps.is_empty()).then_some(Address::Table(at))
     }
 
+    /// A list of `c::Half`.
+    fn halves(&mut self, halves: &[Half]) -> Option<Address> {
+        let sites: Vec<Address> = halves.iter().map(|half| self.text(&half.site)).collect();
+        let at = self.start();
+        for (half, site) in halves.iter().zip(sites) {
+            self.tables.pointer(Some(site));
+            let words = [half.before, half.heads, half.width, 0];
+            words.iter().for_each(|word| self.tables.word(*word));
+        }
+        (!halves.is_empty()).then_some(Address::Table(at))
+    }
+
     /// The `c::Program`, field by field.
     fn program(&mut self, contents: &Contents<'_>, places: Places) -> Image {
         let Contents {
@@ -180,6 +192,7 @@ impl Builder {
         let eos = (!info.eos.is_empty()).then(|| self.words(&info.eos));
         let tables = (!program.tables.is_empty()).then_some(Address::Table(places.calls));
         let taps = self.taps(&program.taps);
+        let halves = self.halves(&program.halves);
 
         let mut image = Image::default();
         image.word(c::ABI);
@@ -191,11 +204,13 @@ impl Builder {
         image.pointer(Some(Address::Table(places.head)));
         image.pointer(tables);
         image.pointer(taps);
+        image.pointer(halves);
         let counts = [
             program.body.len(),
             program.head.len(),
             program.tables.len(),
             program.taps.len(),
+            program.halves.len(),
         ];
         counts.iter().for_each(|count| image.word(*count as u32));
         image.word(match info.task {
@@ -207,6 +222,7 @@ impl Builder {
         image.word(info.max_positions);
         image.word(info.most_positions(program.shape.max_rows));
         image.word(info.output_width() as u32);
+        image.word(0);
         image.pointer(labels);
         image.pointer(domains);
         image.pointer(eos);
@@ -220,7 +236,7 @@ impl Builder {
 }
 
 /// Bytes of a `c::Program` on a 64-bit target; a test compares.
-pub(super) const PROGRAM_BYTES: u32 = 232;
+pub(super) const PROGRAM_BYTES: u32 = 248;
 
 /// An `abi::ProgramShape`.
 fn shape(image: &mut Image, shape: &ProgramShape) {

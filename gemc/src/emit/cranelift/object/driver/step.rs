@@ -89,20 +89,41 @@ pub(super) fn step(c: &mut Code<'_>, facts: &Facts<'_>, run: FuncId, params: &[V
         let phases = c.word(facts.contents.program.body.len() as u32);
         c.call(run, &[model, body, phases]);
     });
-    if facts.grows() {
-        let position = c.ins().iadd(held, n);
-        c.store(position, model, state::POSITION);
-    }
+    let advance = |c: &mut Code<'_>| {
+        if facts.grows() {
+            let position = c.ins().iadd(held, n);
+            c.store(position, model, state::POSITION);
+        }
+    };
     let unwanted = c.is_zero(I64, logits);
     c.when(unwanted, |c| {
+        advance(c);
         c.status(Status::Ok);
         false
     });
     head(c, facts, run, model);
     let arena = c.load(I64, model, state::CTX + CTX.arena);
     let found = c.offset(arena, u64::from(shape.logits));
+    check_logits(c, facts, found);
+    advance(c);
     c.store(found, logits, 0);
     c.status(Status::Ok);
+}
+
+/// Refuses logits that are not finite: those whose exponent is all ones.
+fn check_logits(c: &mut Code<'_>, facts: &Facts<'_>, logits: Value) {
+    let start = c.wide(0);
+    let end = c.wide(facts.contents.info.output_width());
+    c.each(start, end, |c, index| {
+        let index = c.ins().ireduce(I32, index);
+        let at = c.element(logits, index, 4);
+        let bits = c.load(I32, at, 0);
+        let exponent = c.word(f32::INFINITY.to_bits());
+        let found = c.ins().band(bits, exponent);
+        let exponent = c.word(f32::INFINITY.to_bits());
+        let infinite = c.is(found, IntCC::Equal, exponent);
+        c.fail_if(infinite, Status::Logits);
+    });
 }
 
 /// Refuses what cannot be done; gives the tokens the sequence holds.
