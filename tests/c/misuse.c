@@ -72,9 +72,16 @@ int main(int argc, char **argv)
     REQUIRE(gem_position(model) == 0 && gem_position(second) == 8);
     REQUIRE(gem_step(model, ids, 8, &logits) == GEM_OK && memcmp(first, logits, width) == 0);
 
-    for (int status = GEM_OK; status <= GEM_STOPPED; status++)
+    /* Weights that are no numbers: found where logits are asked for, and the sequence is as before. */
+    gem_reset(model);
+    memset(weights + head, 0xff, n - head);
+    logits = NULL;
+    REQUIRE(gem_step(model, ids, 3, &logits) == GEM_LOGITS && logits == NULL && gem_position(model) == 0);
+    REQUIRE(gem_step(model, ids, 3, NULL) == GEM_OK && gem_position(model) == 3);
+
+    for (int status = GEM_OK; status <= GEM_LOGITS; status++)
         REQUIRE(strlen(gem_error(status)) > 3 && strcmp(gem_error(status), gem_error(-1)) != 0);
-    REQUIRE(strcmp(gem_error(GEM_STOPPED + 1), gem_error(-1)) == 0);
+    REQUIRE(strcmp(gem_error(GEM_LOGITS + 1), gem_error(-1)) == 0);
     puts("ok");
     return 0;
 }
