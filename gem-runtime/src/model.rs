@@ -121,7 +121,8 @@ impl Engine {
     /// it, if there is one.
     ///
     /// # Errors
-    /// As [`Engine::new`] and [`Weights::open`]; [`Error::Text`] for a broken tokenizer.
+    /// As [`Engine::new`] and [`Weights::open`]; [`Error::Text`] for a broken tokenizer. Whether the weights are undamaged
+    /// is seen by [`Weights::verify`] only.
     #[cfg(feature = "std")]
     pub fn open(
         info: ModelInfo,
@@ -165,6 +166,7 @@ fn check_weights(info: &ModelInfo, shape: &ProgramShape, weights: &Weights) -> R
             return Ok(());
         }
         Err(Error::WrongWeights {
+            file: weights.file().map(String::from),
             what,
             expected,
             found,
