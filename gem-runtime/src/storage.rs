@@ -189,16 +189,29 @@ impl Weights {
         self.bytes.as_slice().len() as u64
     }
 
+    /// The whole weight file: its records and their digests.
+    ///
+    /// # Errors
+    /// [`Error::WeightFile`] when it is no longer what was opened.
+    pub fn as_file(&self) -> Result<WeightFile<'_>> {
+        WeightFile::parse(self.bytes.as_slice()).map_err(|error| self.named(error))
+    }
+
     /// Compares the weights with their digests; reads all of them, on several threads with feature `threads`.
     ///
     /// # Errors
     /// [`Error::WeightFile`], saying which file is damaged and where.
     pub fn verify(&self) -> Result<()> {
-        let sound = WeightFile::parse(self.bytes.as_slice()).and_then(|file| file.verify_body());
-        sound.map_err(|error| match &self.file {
+        let sound = self.as_file()?.verify_body();
+        sound.map_err(|error| self.named(error))
+    }
+
+    /// An error about these weights, with their file.
+    fn named(&self, error: Error) -> Error {
+        match &self.file {
             Some(file) => error.of_file(file),
             None => error,
-        })
+        }
     }
 }
 

@@ -4,15 +4,13 @@
 //! For programs alone, which own their process: `main` of this module and of `gemc` call it. The library never installs a
 //! handler; an app that maps weights and fears for the file reads it instead ([`crate::storage::Weights::read`]).
 
-/// From now on a mapped file that is lost ends this process with exit code 1 and words that name `file`. A no-op where the
+/// From now on a mapped file that is lost ends this process with exit code 1 and this message as a line. A no-op where the
 /// system is not Linux. The first call counts.
-pub fn end_at_lost_files(program: &str, file: &str) {
+pub fn end_at_lost_files(message: &str) {
     #[cfg(target_os = "linux")]
-    linux::install(format!(
-        "{program}: {file} or another file in use was cut short, or its disk failed\n"
-    ));
+    linux::install(format!("{message}\n"));
     #[cfg(not(target_os = "linux"))]
-    let _ = (program, file);
+    let _ = message;
 }
 
 #[cfg(target_os = "linux")]

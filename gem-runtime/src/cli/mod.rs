@@ -84,7 +84,10 @@ fn start(
         Some(path) => path.clone(),
         None => find_weights()?,
     };
-    end_at_lost_files(program, &weights.display().to_string());
+    end_at_lost_files(&format!(
+        "{program}: {} was cut short while it was in use, or its disk failed",
+        weights.display()
+    ));
     let started = Instant::now();
     let engine = open(&weights)?;
     let load_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -20,6 +20,7 @@ mod synth;
 mod targets;
 mod ui;
 mod verify;
+mod weight_file;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -105,6 +106,9 @@ pub fn command() -> Command {
 /// Runs the command with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    gem_runtime::cli::end_at_lost_files(
+        "error: a file of the checkpoint or of the cache was cut short while it was in use, or its disk failed",
+    );
     ExitCode::from(run(std::env::args_os(), &Ui::of_process()))
 }
 
