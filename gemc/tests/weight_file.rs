@@ -13,6 +13,12 @@ const CHECKPOINT: &str = concat!(
     "/../examples/checkpoints/lm-dense-pre-rope"
 );
 
+/// One that brings text to plan with.
+const ROUTED: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../examples/checkpoints/lm-final-2domains-top1-none-flagscar"
+);
+
 fn gemc(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gemc"));
     command.args(arguments);
@@ -133,6 +139,37 @@ fn what_is_no_weight_file_is_an_error_that_names_it() {
     if pipe.is_ok_and(|status| status.success()) {
         refused("pipe", "no regular file");
     }
+}
+
+#[test]
+fn codes_of_a_plan_are_checked_as_well() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let plan = dir.path().join("plan.toml");
+    let planned = gemc(&["plan", ROUTED, "--bits", "4.25", "-o"])
+        .arg(&plan)
+        .env("GEMC_CACHE", dir.path().join("cache"))
+        .output()
+        .expect("it starts");
+    assert!(planned.status.success(), "{}", text(&planned.stderr));
+    let path = dir.path().join("plan.codes");
+    let whole = doctor(&path, &["--json"]);
+    assert_eq!(whole.status.code(), Some(0), "{}", text(&whole.stderr));
+    let found: Value = serde_json::from_slice(&whole.stdout).expect("one JSON value");
+    assert!(
+        found["units"].as_u64().is_some_and(|units| units > 0),
+        "{found}"
+    );
+    let mut bytes = fs::read(&path).expect("planned");
+    let at = bytes.len() - 64;
+    bytes[at] ^= 0x80;
+    fs::write(&path, bytes).expect("space");
+    let broken = doctor(&path, &[]);
+    let told = text(&broken.stderr);
+    assert_eq!(broken.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("plan.codes") && told.contains("damaged"),
+        "{told}"
+    );
 }
 
 /// The only file of this name below a folder.

@@ -1,5 +1,5 @@
 //! `gemc doctor`: this machine -> what is installed, what is missing for which target, and the command that mends it. With
-//! a file: see `weight_file`.
+//! a file: see `files`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::{Failure, Outcome, Run, Ui, weight_file};
+use super::{Failure, Outcome, Run, Ui, files};
 use crate::cache::Cache;
 use crate::target::Target;
 
-/// Say what is installed, what is missing for which target, and how to mend it; or whether a weight file is whole
+/// Say what is installed, what is missing for which target, and how to mend it; or whether a weight file or a plan's codes are whole
 #[derive(clap::Args, Debug)]
 pub struct Doctor {
-    /// A weight file, or a folder with model.gemw: read all of it, say what it is and where it is damaged
+    /// A weight file, a folder with model.gemw, or a plan's codes: read all of it, say what it is and what is damaged
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Write one JSON value
@@ -176,7 +176,7 @@ fn for_triple(triple: &str) -> Vec<Check> {
 impl Run for Doctor {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         if let Some(file) = &self.file {
-            return weight_file::examine(file, self.json, ui);
+            return files::examine(file, self.json, ui);
         }
         let mut triples: Vec<String> = Target::all()
             .iter()

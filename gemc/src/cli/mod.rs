@@ -10,6 +10,7 @@ mod doctor;
 mod emit;
 mod explain;
 mod failure;
+mod files;
 mod inspect;
 mod logits;
 mod model;
@@ -20,7 +21,6 @@ mod synth;
 mod targets;
 mod ui;
 mod verify;
-mod weight_file;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};

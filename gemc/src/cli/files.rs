@@ -1,4 +1,4 @@
-//! `gemc doctor FILE`: a weight file -> what it is, and whether every byte is as it was written.
+//! `gemc doctor FILE`: a weight file, or the codes of a plan -> what it is, and whether every byte is as it was written.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +13,31 @@ use serde::Serialize;
 
 use super::{Failure, Outcome, Ui};
 use crate::package::WEIGHTS;
+use crate::plan::codes::Codes;
 
 /// Damaged parts that people are told of one by one.
 const TOLD: usize = 20;
 
-/// What was found.
+/// A file of codes that is whole.
+#[derive(Debug, Serialize)]
+struct WholeCodes {
+    file: String,
+    bytes: u64,
+    /// Quantised units, equal ones once.
+    units: usize,
+    intact: bool,
+    seconds: f64,
+}
+
+impl fmt::Display for WholeCodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, units) = (self.bytes, self.units);
+        writeln!(f, "{}: codes of a plan, {units} units", self.file)?;
+        write!(f, "intact   {bytes} bytes, read in {:.3} s", self.seconds)
+    }
+}
+
+/// What was found in a weight file.
 #[derive(Debug, Serialize)]
 struct Examined {
     file: String,
@@ -106,10 +126,34 @@ impl fmt::Display for Examined {
     }
 }
 
-/// Reads a weight file, or the one in a folder, and tells what it is.
+/// Reads a file, or the weight file in a folder, and tells what it is.
 pub(super) fn examine(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
     let in_folder = path.is_dir().then(|| path.join(WEIGHTS));
     let path = in_folder.as_deref().unwrap_or(path);
+    if Codes::are_in(path) {
+        codes(path, json, ui)
+    } else {
+        weights(path, json, ui)
+    }
+}
+
+fn codes(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
+    let wrong = |error| Failure::Input(Box::new(error));
+    let codes = Codes::open(path).map_err(wrong)?;
+    let started = Instant::now();
+    let units = codes.check().map_err(wrong)?;
+    let whole = WholeCodes {
+        file: path.display().to_string(),
+        bytes: codes.file_bytes(),
+        units,
+        intact: true,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    ui.result(json, &whole)?;
+    Ok(Outcome::Done)
+}
+
+fn weights(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
     let weights = Weights::open(path)?;
     let file = weights.as_file()?;
     let started = Instant::now();
