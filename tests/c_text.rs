@@ -151,7 +151,11 @@ fn a_conversation_in_c_is_that_of_a_session() {
     std::fs::write(&weights, bytes).expect("space");
     let output = chat();
     assert_eq!(output.status.code(), Some(1));
-    assert!(told(&output).contains("model.gemw is damaged"), "{}", told(&output));
+    assert!(
+        told(&output).contains("model.gemw is damaged"),
+        "{}",
+        told(&output)
+    );
 }
 
 #[test]

@@ -111,7 +111,7 @@ mod shared {
     /// More threads wait for memory.
     const MOST_THREADS: usize = 16;
     /// A thread is worth starting for this many bytes.
-    const BYTES_PER_THREAD: usize = 4 << 20;
+    const BYTES_PER_THREAD: usize = 16 << 20;
     /// Hashing needs next to none.
     const STACK: usize = 128 << 10;
 
