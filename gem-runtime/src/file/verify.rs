@@ -116,6 +116,13 @@ mod shared {
     const STACK: usize = 128 << 10;
 
     pub(super) fn damage(file: &WeightFile<'_>, parts: usize) -> Vec<Damage> {
+        let machine = thread::available_parallelism().map_or(1, usize::from);
+        let useful = file.body().len() / BYTES_PER_THREAD;
+        damage_by(machine.min(useful).min(MOST_THREADS), file, parts)
+    }
+
+    /// As many threads as asked for, this one included, or as can be had.
+    fn damage_by(threads: usize, file: &WeightFile<'_>, parts: usize) -> Vec<Damage> {
         let next = AtomicUsize::new(0);
         let found = Mutex::new(Vec::new());
         let work = || {
@@ -131,10 +138,8 @@ mod shared {
                 }
             }
         };
-        let machine = thread::available_parallelism().map_or(1, usize::from);
-        let useful = file.body().len() / BYTES_PER_THREAD;
         thread::scope(|scope| {
-            for _ in 1..machine.min(useful).min(MOST_THREADS) {
+            for _ in 1..threads {
                 let thread = thread::Builder::new().stack_size(STACK);
                 if thread.spawn_scoped(scope, work).is_err() {
                     // This thread does what no other can be had for.
@@ -146,5 +151,52 @@ mod shared {
         let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         found.sort_by_key(|damage| damage.range.start);
         found
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::io::Cursor;
+
+        use super::*;
+        use crate::file::{Header, Record, Writer, name_hash};
+
+        /// 40 records of 64 bytes, all from the fifth on damaged.
+        fn damaged() -> Vec<u8> {
+            let header = Header {
+                target: "portable".to_owned(),
+                plan_hash: [7; 32],
+                body_bytes: 40 * 64,
+            };
+            let record = |i: u64| Record {
+                name_hash: name_hash(&i.to_string()),
+                codec: 0,
+                layout: 0,
+                offset: 64 * i,
+                bytes: 64,
+            };
+            let records = (0..40).map(record).collect();
+            let mut writer = Writer::new(Cursor::new(Vec::new()), header, records).expect("valid");
+            for i in 0..40 {
+                writer.write(i, &[i as u8; 64]).expect("in order");
+            }
+            let mut bytes = writer.finish().expect("complete").into_inner();
+            let body = bytes.len() - 40 * 64;
+            for record in bytes[body..].as_chunks_mut::<64>().0.iter_mut().skip(5) {
+                record[9] ^= 0x80;
+            }
+            bytes
+        }
+
+        #[test]
+        fn any_number_of_threads_finds_the_same() {
+            let bytes = damaged();
+            let file = WeightFile::parse(&bytes).expect("an intact header");
+            for threads in [0, 1, 2, 3, 16] {
+                let found = damage_by(threads, &file, 41);
+                let records: Vec<_> = found.iter().filter_map(|d| d.record).collect();
+                let places: Vec<_> = records.iter().map(|(place, _)| *place).collect();
+                assert_eq!(places, (5..40).collect::<Vec<_>>(), "{threads} threads");
+            }
+        }
     }
 }
