@@ -26,8 +26,9 @@ use object::{Object as _, ObjectSymbol as _};
 const TOKENS: u32 = 140;
 
 /// What an object exports, behind its prefix.
-const EXPORTS: [&str; 9] = [
-    "context", "error", "memory", "open", "position", "program", "reset", "step", "truncate",
+const EXPORTS: [&str; 10] = [
+    "check", "context", "error", "memory", "open", "position", "program", "reset", "step",
+    "truncate",
 ];
 
 /// A checkpoint compiled for a target.

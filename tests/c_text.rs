@@ -13,7 +13,7 @@ use gem_tests::needs::repository;
 use gemc::backend;
 use gemc::cache::Cache;
 use gemc::emit::cranelift::Effort;
-use gemc::package::{Builder, Form, LIBRARY, Parts, write_runtime};
+use gemc::package::{Builder, Form, LIBRARY, Parts, WEIGHTS, write_runtime};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
 use gemc::target::Target;
@@ -133,13 +133,29 @@ fn a_conversation_in_c_is_that_of_a_session() {
         turns.extend(next.map(|text| turn("user", text)));
     }
     let _ = writeln!(expected, "{} tokens", session.position());
-    let output = Command::new(program)
-        .arg(folder)
-        .args(["6", "a b", "c"])
-        .output()
-        .expect("the program starts");
+    let chat = || {
+        Command::new(&program)
+            .arg(&folder)
+            .args(["6", "a b", "c"])
+            .output()
+            .expect("the program starts")
+    };
+    let output = chat();
     assert!(output.status.success(), "{}", told(&output));
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+
+    let weights = folder.join(WEIGHTS);
+    let mut bytes = std::fs::read(&weights).expect("written");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 0x80;
+    std::fs::write(&weights, bytes).expect("space");
+    let output = chat();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told(&output).contains("model.gemw is damaged"),
+        "{}",
+        told(&output)
+    );
 }
 
 #[test]

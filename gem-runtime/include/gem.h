@@ -75,12 +75,20 @@ size_t gem_memory(uint32_t context);
  *
  * `weights` is the whole contents of the model.gemw that was built with the object: mapped, read or embedded. It is
  * only read, and must stay in place while the model is used. Header, plan and sizes are checked (a few KB are read), not
- * the weights themselves.
+ * the weights themselves: gem_check does that.
  *
  * GEM_NULL, GEM_CONTEXT, GEM_MISALIGNED, GEM_MEMORY, GEM_WEIGHT_FILE, GEM_WRONG_WEIGHTS.
  */
 int gem_open(gem_model **model, void *memory, size_t bytes, const void *weights, size_t weights_bytes,
              uint32_t context);
+
+/*
+ * Reads all of a weight file and compares it with the digests in its header, after the checks that gem_open makes: GEM_OK
+ * when every byte is as gemc wrote it. It takes about as long as reading the memory, and needs no model.
+ *
+ * GEM_NULL, GEM_MISALIGNED, GEM_WEIGHT_FILE, GEM_WRONG_WEIGHTS.
+ */
+int gem_check(const void *weights, size_t weights_bytes);
 
 /*
  * A decoder (GEM_CAUSAL_LM): appends `n` tokens to the sequence; `*logits` are those of the token after the last.
@@ -253,6 +261,7 @@ extern const gem_abi_program gem_program;
     GEM_C size_t prefix##_memory(uint32_t context);                                                                  \
     GEM_C int prefix##_open(gem_model **model, void *memory, size_t bytes, const void *weights,                      \
                             size_t weights_bytes, uint32_t context);                                                 \
+    GEM_C int prefix##_check(const void *weights, size_t weights_bytes);                                             \
     GEM_C int prefix##_step(gem_model *model, const uint32_t *ids, uint32_t n, const float **logits);                \
     GEM_C uint32_t prefix##_position(const gem_model *model);                                                        \
     GEM_C uint32_t prefix##_context(const gem_model *model);                                                         \

@@ -44,6 +44,12 @@ const char *gem_last_error(void);
  */
 int gem_text_open(gem_text **text, const gem_abi_program *program, const char *path);
 
+/*
+ * Reads all weights and compares them with the digests of their file, on all threads of the machine: GEM_OK when every byte
+ * is as gemc wrote it, GEM_WEIGHT_FILE when not; gem_last_error() says where. gem_text_open checks the header alone.
+ */
+int gem_text_check(const gem_text *text);
+
 /* Lets a model go; its sessions may live on. Null is allowed. */
 void gem_text_close(gem_text *text);
 

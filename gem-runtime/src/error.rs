@@ -14,10 +14,13 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Bytes that should be a weight file are not one, or are damaged.
+    /// Bytes that should be a weight file are not one, or are damaged: what follows "weight file", beginning with its path
+    /// where it has one.
     WeightFile(String),
     /// The weight file is sound, but made for another program.
     WrongWeights {
+        /// The file, if they are from one.
+        file: Option<String>,
         /// Which property differs: target, plan or size.
         what: &'static str,
         /// What the program was compiled for.
@@ -99,15 +102,22 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WeightFile(what) => write!(f, "weight file: {what}"),
+            Self::WeightFile(what) => write!(f, "weight file {what}"),
             Self::WrongWeights {
+                file,
                 what,
                 expected,
                 found,
-            } => write!(
-                f,
-                "weight file is for another program: {what} is {found}, expected {expected}"
-            ),
+            } => {
+                f.write_str("weight file ")?;
+                if let Some(file) = file {
+                    write!(f, "{file} ")?;
+                }
+                write!(
+                    f,
+                    "is for another program: {what} is {found}, expected {expected}"
+                )
+            }
             Self::Program(what) => write!(f, "inconsistent program: {what}"),
             Self::Cpu { needed } => write!(
                 f,
@@ -158,6 +168,16 @@ impl core::error::Error for Error {
             #[cfg(feature = "std")]
             Self::Io { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+impl Error {
+    /// An error about a weight file, with its path.
+    pub(crate) fn of_file(self, path: &str) -> Self {
+        match self {
+            Self::WeightFile(what) => Self::WeightFile(alloc::format!("{path} {what}")),
+            other => other,
         }
     }
 }

@@ -124,7 +124,8 @@ impl Engine {
     /// it, if there is one.
     ///
     /// # Errors
-    /// As [`Engine::new`] and [`Weights::open`]; [`Error::Text`] for a broken tokenizer.
+    /// As [`Engine::new`] and [`Weights::open`]; [`Error::Text`] for a broken tokenizer. Whether the weights are undamaged
+    /// is seen by [`Weights::verify`] only.
     #[cfg(feature = "std")]
     pub fn open(
         info: ModelInfo,
@@ -168,6 +169,7 @@ fn check_weights(info: &ModelInfo, shape: &ProgramShape, weights: &Weights) -> R
             return Ok(());
         }
         Err(Error::WrongWeights {
+            file: weights.file().map(String::from),
             what,
             expected,
             found,

@@ -1,9 +1,16 @@
 //! Where the weights are: a mapped file, memory of our own, or the program itself -> one aligned, checked body.
+//!
+//! Opening checks the header: that the file is whole in length, and which program it is for. It does not read the weights;
+//! [`Weights::verify`] does, and compares them with their digests.
 
+#[cfg(feature = "std")]
+use alloc::format;
 use alloc::string::String;
 use core::ops::Range;
 
 use crate::error::{Error, Result};
+#[cfg(feature = "std")]
+use crate::file::{FIXED_BYTES, check_fixed};
 use crate::file::WeightFile;
 use crate::memory::{BUFFER_ALIGN, Buffer};
 
@@ -20,6 +27,8 @@ pub struct Weights {
     body: Range<usize>,
     target: String,
     plan_hash: [u8; 32],
+    /// The file they are from, as the caller named it.
+    file: Option<String>,
 }
 
 #[derive(Debug)]
@@ -42,12 +51,15 @@ impl Bytes {
 }
 
 impl Weights {
-    /// Opens a weight file: mapped with feature `mmap`, else read in one piece.
+    /// Opens a weight file: mapped with feature `mmap`, else read in one piece. Checks its header; the weights themselves
+    /// are checked by [`Weights::open_checked`] or [`Weights::verify`].
     ///
-    /// The file must not be changed while it is in use.
+    /// A mapped file must stay as it is while it is in use. Replacing it by another of its name (`rename`, as `gemc` does) is
+    /// safe. Writing to it changes what the model computes; cutting it short, or a disk that fails, ends the process with
+    /// SIGBUS when a kernel touches what is gone. Who cannot rule that out takes [`Weights::read`].
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::WeightFile`], [`Error::Memory`].
+    /// [`Error::Io`], [`Error::WeightFile`], [`Error::Memory`], each with the path.
     #[cfg(feature = "std")]
     pub fn open(path: &std::path::Path) -> Result<Self> {
         #[cfg(feature = "mmap")]
@@ -56,31 +68,52 @@ impl Weights {
         Self::read(path)
     }
 
+    /// Opens a weight file as [`Weights::open`] does, and reads all of it to compare it with its digests.
+    ///
+    /// # Errors
+    /// As [`Weights::open`]; [`Error::WeightFile`] that says where it is damaged.
+    #[cfg(feature = "std")]
+    pub fn open_checked(path: &std::path::Path) -> Result<Self> {
+        let weights = Self::open(path)?;
+        weights.verify()?;
+        Ok(weights)
+    }
+
     /// Maps a weight file: pages are read when a kernel first touches them, and can be dropped by the system.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::WeightFile`].
+    /// [`Error::Io`], [`Error::WeightFile`], each with the path.
     #[cfg(feature = "mmap")]
     pub fn map(path: &std::path::Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+        let (file, _) = regular_file(path)?;
         // SAFETY: the map is read-only; that nobody changes the file meanwhile is the documented duty of the caller, as
         // for every mapped file.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
-        Self::checked(Bytes::Mapped(map))
+        Self::from_file(path, Bytes::Mapped(map))
     }
 
-    /// Reads a weight file in one piece.
+    /// Reads a weight file in one piece, into memory of this process: what happens to the file afterwards does not matter.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::WeightFile`], [`Error::Memory`].
+    /// [`Error::Io`], [`Error::WeightFile`], each with the path; [`Error::Memory`].
     #[cfg(feature = "std")]
     pub fn read(path: &std::path::Path) -> Result<Self> {
         use std::io::Read as _;
         let io = |e| Error::io(path, e);
-        let mut file = std::fs::File::open(path).map_err(io)?;
-        let mut buffer = Buffer::zeroed(file.metadata().map_err(io)?.len())?;
-        file.read_exact(buffer.as_mut_slice()).map_err(io)?;
-        Self::checked(Bytes::Owned(buffer))
+        let (mut file, length) = regular_file(path)?;
+        let mut fixed = [0; FIXED_BYTES];
+        if length >= FIXED_BYTES as u64 {
+            file.read_exact(&mut fixed).map_err(io)?;
+            // Before memory is reserved: a file of another kind may be of any size.
+            check_fixed(&fixed, length).map_err(|e| of_file(path, e))?;
+        }
+        let mut buffer = Buffer::zeroed(length)?;
+        let (start, rest) = buffer
+            .as_mut_slice()
+            .split_at_mut(FIXED_BYTES.min(length as usize));
+        start.copy_from_slice(&fixed[..start.len()]);
+        file.read_exact(rest).map_err(io)?;
+        Self::from_file(path, Bytes::Owned(buffer))
     }
 
     /// Copies a weight file from memory.
@@ -101,6 +134,15 @@ impl Weights {
         Self::checked(Bytes::Embedded(&bytes.0))
     }
 
+    #[cfg(feature = "std")]
+    fn from_file(path: &std::path::Path, bytes: Bytes) -> Result<Self> {
+        let weights = Self::checked(bytes).map_err(|e| of_file(path, e))?;
+        Ok(Self {
+            file: Some(path.display().to_string()),
+            ..weights
+        })
+    }
+
     fn checked(bytes: Bytes) -> Result<Self> {
         let file = WeightFile::parse(bytes.as_slice())?;
         if !file.body().as_ptr().addr().is_multiple_of(BUFFER_ALIGN) {
@@ -113,6 +155,7 @@ impl Weights {
             target,
             plan_hash,
             bytes,
+            file: None,
         })
     }
 
@@ -134,11 +177,60 @@ impl Weights {
         &self.plan_hash
     }
 
-    /// Compares the weights with their checksum; reads all of them.
+    /// The file they are from, as the caller named it; `None` for memory.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// Bytes of the whole weight file, header included.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.bytes.as_slice().len() as u64
+    }
+
+    /// The whole weight file: its records and their digests.
     ///
     /// # Errors
-    /// [`Error::WeightFile`] when they are damaged.
-    pub fn verify(&self) -> Result<()> {
-        WeightFile::parse(self.bytes.as_slice())?.verify_body()
+    /// [`Error::WeightFile`] when it is no longer what was opened.
+    pub fn as_file(&self) -> Result<WeightFile<'_>> {
+        WeightFile::parse(self.bytes.as_slice()).map_err(|error| self.named(error))
     }
+
+    /// Compares the weights with their digests; reads all of them, on several threads with feature `threads`.
+    ///
+    /// # Errors
+    /// [`Error::WeightFile`], saying which file is damaged and where.
+    pub fn verify(&self) -> Result<()> {
+        let sound = self.as_file()?.verify_body();
+        sound.map_err(|error| self.named(error))
+    }
+
+    /// An error about these weights, with their file.
+    fn named(&self, error: Error) -> Error {
+        match &self.file {
+            Some(file) => error.of_file(file),
+            None => error,
+        }
+    }
+}
+
+/// Opens a regular file; also how long it is. A pipe would keep its reader waiting.
+#[cfg(feature = "std")]
+fn regular_file(path: &std::path::Path) -> Result<(std::fs::File, u64)> {
+    let io = |e| Error::io(path, e);
+    let kind = std::fs::metadata(path).map_err(io)?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a folder" } else { "no regular file" };
+        return Err(of_file(path, Error::WeightFile(format!("is {what}"))));
+    }
+    let file = std::fs::File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    Ok((file, length))
+}
+
+/// An error about the weight file at a path.
+#[cfg(feature = "std")]
+fn of_file(path: &std::path::Path, error: Error) -> Error {
+    error.of_file(&path.display().to_string())
 }

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufReader, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -38,6 +38,12 @@ fn main() -> ExitCode {
         trial("who_stops_reading_stops_nothing", unread),
         trial("a_full_disk_is_an_error", full_disk),
         trial("requests_are_served", served),
+        trial("a_check_reads_everything", check),
+        #[cfg(target_os = "linux")]
+        trial(
+            "weights_that_go_away_end_the_program_in_words",
+            lost_weights,
+        ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -245,4 +251,89 @@ fn served() {
     let output = child.wait_with_output().expect("an end");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("protocol"));
+}
+
+fn check() {
+    let folder = Folder::new();
+    let weights = folder.path("model.gemw");
+    let bytes = fs::read(&weights).expect("there");
+    let (code, output, errors) = ended(&mut folder.command(&["--check"]));
+    assert_eq!((code, &*errors), (Some(0), ""));
+    let said = format!(
+        "{}: {} bytes, intact, checked in ",
+        weights.display(),
+        bytes.len()
+    );
+    assert!(
+        output.starts_with(&said) && output.ends_with(" s; tokenizer sound\n"),
+        "{output}"
+    );
+    assert_eq!(output.lines().count(), 1);
+    let (code, output, errors) = ended(&mut folder.command(&["--check", "--json"]));
+    assert_eq!((code, &*errors), (Some(0), ""));
+    let found: serde_json::Value = serde_json::from_str(&output).expect("JSON");
+    assert_eq!(found["file"], weights.display().to_string());
+    assert_eq!(
+        (&found["bytes"], &found["intact"]),
+        (&bytes.len().into(), &true.into())
+    );
+    refused(&mut folder.command(&["--check", "--chat"]), 2, "--check");
+    // A weight and the padding behind it.
+    for at in [bytes.len() - 64, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x80;
+        folder.write("model.gemw", &damaged);
+        refused(
+            &mut folder.command(&["--check"]),
+            1,
+            "model.gemw is damaged",
+        );
+        // Without being asked, nobody reads all weights.
+        assert_eq!(ended(&mut folder.command(&["--prompt", "a"])).0, Some(0));
+    }
+    folder.write("model.gemw", &bytes[..bytes.len() - 1]);
+    refused(&mut folder.command(&["--check"]), 1, "model.gemw has");
+    folder.write("model.gemw", &bytes);
+    folder.write("tokenizer.json", b"{");
+    refused(&mut folder.command(&["--check"]), 1, "tokenizer.json");
+    fs::remove_file(folder.path("tokenizer.json")).expect("there");
+    let (code, output, _) = ended(&mut folder.command(&["--check"]));
+    assert!(
+        code == Some(0) && output.contains("no tokenizer"),
+        "{output}"
+    );
+}
+
+/// Cut short between two requests: to less than a page, so that what was mapped is gone.
+#[cfg(target_os = "linux")]
+fn lost_weights() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = Folder::new();
+    let mut child = folder
+        .command(&["--chat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let mut to = child.stdin.take().expect("piped");
+    to.write_all(b"a\n").expect("a reader");
+    let mut first = [0];
+    let from = child.stdout.as_mut().expect("piped");
+    from.read_exact(&mut first).expect("an answer");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(folder.path("model.gemw"));
+    file.and_then(|file| file.set_len(100)).expect("ours");
+    to.write_all(b"a\n").expect("a reader");
+    drop(to);
+    let output = child.wait_with_output().expect("an end");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), None, "{errors}");
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(
+        errors.contains("model.gemw") && errors.contains("cut short"),
+        "{errors}"
+    );
 }

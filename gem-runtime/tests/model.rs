@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod toy;
 
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 
 use gem_runtime::storage::{Aligned, Weights};
 use gem_runtime::{Engine, Error, Model as _, ModelInfo, Result, Session, SessionOptions, Task};
@@ -97,9 +97,99 @@ fn weights_come_from_files_memory_or_the_program() {
         let mut session = engine.session(SessionOptions::default()).expect("small");
         assert_eq!(session.forward(&[1]).expect("fits")[2], 2.25 * 101.0);
     }
+    let changed = std::fs::File::options().write(true).open(file.path());
+    let mut changed = changed.expect("ours");
+    let at = bytes.len() as u64 - 60;
+    changed.seek(SeekFrom::Start(at)).expect("ours");
+    changed.write_all(&[0xff]).expect("space");
+    let damaged = Weights::open_checked(file.path()).expect_err("a weight is another");
+    let message = damaged.to_string();
+    assert!(
+        message.contains(&file.path().display().to_string()) && message.contains("record 0"),
+        "{message}"
+    );
+    assert!(Weights::open(file.path()).is_ok(), "the header is intact");
     let absent = Weights::open(&file.path().with_extension("absent"));
     let message = absent.expect_err("no such file").to_string();
     assert!(message.contains("absent"), "{message}");
+}
+
+/// Whatever stands at a path, it is refused at once, by that path.
+#[test]
+fn what_is_no_weight_file_is_refused_with_its_path() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let refused = |name: &str, why: &str| {
+        let path = dir.path().join(name);
+        for result in [Weights::open(&path), Weights::read(&path)] {
+            let message = result.expect_err(name).to_string();
+            assert!(
+                message.contains(&path.display().to_string()) && message.contains(why),
+                "{message}"
+            );
+        }
+    };
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(dir.path().join(name), bytes).expect("space");
+    };
+    let good = toy::weight_file();
+    write("empty", b"");
+    refused("empty", "has 0 bytes");
+    write("cut", &good[..good.len() - 1]);
+    refused("cut", "where its header says");
+    write("grown", &[&good[..], b"x"].concat());
+    refused("grown", "where its header says");
+    write("text", &b"what is this".repeat(99));
+    refused("text", "does not start with GEMW");
+    let mut old = good.clone();
+    old[4] = 1;
+    write("old", &old);
+    refused("old", "version 1, this program reads version 2");
+    refused("absent", "");
+    refused(".", "is a folder");
+    // Of a size for which there is no memory, had anybody reserved it.
+    let sparse = std::fs::File::create(dir.path().join("sparse")).expect("space");
+    if sparse.set_len(1 << 42).is_ok() {
+        refused("sparse", "does not start with GEMW");
+    }
+    let mut huge = good;
+    huge[24..32].copy_from_slice(&(1_u64 << 50).to_le_bytes());
+    write("huge", &huge);
+    refused("huge", "where its header says");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::symlink;
+        symlink("nothing", dir.path().join("dangling")).expect("a link");
+        refused("dangling", "");
+        if std::path::Path::new("/dev/zero").exists() {
+            symlink("/dev/zero", dir.path().join("device")).expect("a link");
+            refused("device", "is no regular file");
+        }
+        let pipe = std::process::Command::new("mkfifo")
+            .arg(dir.path().join("pipe"))
+            .status();
+        if pipe.is_ok_and(|status| status.success()) {
+            refused("pipe", "is no regular file");
+        }
+        write("whole", &toy::weight_file());
+        symlink("whole", dir.path().join("link")).expect("a link");
+        Weights::open_checked(&dir.path().join("link")).expect("a link to a good file");
+    }
+}
+
+#[test]
+fn weights_of_another_program_are_refused_with_their_path() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary folder");
+    file.write_all(&toy::weight_file()).expect("space");
+    let info = ModelInfo {
+        target: "a72".into(),
+        ..toy::info(Task::CausalLm)
+    };
+    let opened = Engine::open(info, Box::new(Toy::default()), file.path());
+    let message = opened.expect_err("another target").to_string();
+    assert!(
+        message.contains(&file.path().display().to_string()),
+        "{message}"
+    );
 }
 
 #[test]

@@ -168,6 +168,8 @@ pub fn weights(
         progress.advance(done - before);
         before = done;
     })?;
+    // What is sealed is what was made, not what a disk made of it.
+    Weights::open_checked(&making.path().join(WEIGHTS))?;
     let sealed = cache::seal(making.path(), &key);
     sealed.map_err(|e| making.error(cache::SEAL, e))?;
     making.commit()?;

@@ -1,6 +1,6 @@
 /*
  * A conversation of two turns in one session: chat MODEL_FOLDER COUNT FIRST SECOND prints the answers, a line each, and
- * how many tokens the session then holds. Refused calls leave the session as it was.
+ * how many tokens the session then holds. Refused calls leave the session as it was; damaged weights are told and end it.
  */
 #include "gem_text.h"
 #include "testing.h"
@@ -25,6 +25,12 @@ int main(int argc, char **argv)
     gem_text *text;
     gem_session *session;
     REQUIRE(!gem_text_open(&text, &gem_program, argv[1]));
+    REQUIRE(gem_text_check(NULL) == GEM_NULL);
+    if (gem_text_check(text)) {
+        REQUIRE(gem_text_check(text) == GEM_WEIGHT_FILE);
+        fprintf(stderr, "%s\n", gem_last_error());
+        return 1;
+    }
     REQUIRE(!gem_session_open(&session, text, 0, 2));
     gem_sampling sampling;
     gem_sampling_greedy(&sampling);

@@ -41,6 +41,18 @@ int main(int argc, char **argv)
     REQUIRE(gem_open(&model, memory, bytes, other, others, context) == GEM_WRONG_WEIGHTS);
     REQUIRE(model == NULL);
 
+    REQUIRE(gem_check(NULL, n) == GEM_NULL && gem_check(weights + 8, n) == GEM_MISALIGNED);
+    REQUIRE(gem_check(weights, 0) == GEM_WEIGHT_FILE && gem_check(weights, n - 1) == GEM_WEIGHT_FILE);
+    REQUIRE(gem_check(other, others) == GEM_WRONG_WEIGHTS);
+    REQUIRE(gem_check(weights, n) == GEM_OK);
+    /* Any damage at all is found: of the header, of records, of what lies between them. */
+    for (size_t at = 0; at < n; at += at < head && at >= 256 ? 501 : 97) {
+        weights[at] ^= (char)0x80;
+        REQUIRE(gem_check(weights, n) == GEM_WEIGHT_FILE);
+        weights[at] ^= (char)0x80;
+    }
+    REQUIRE(gem_check(weights, n) == GEM_OK);
+
     REQUIRE(gem_open(&model, memory, bytes, weights, n, context) == GEM_OK);
     REQUIRE(gem_position(model) == 0 && gem_context(model) == context);
     const uint32_t ids[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};

@@ -3,6 +3,8 @@
 //! Invariant: whatever the arguments, the files and the streams are, the command ends with an exit code of its own: 0
 //! done, 1 the input is at fault, 2 usage. It never panics; who reads its output may stop reading at any time.
 
+mod bus;
+mod check;
 mod options;
 mod run;
 
@@ -17,6 +19,7 @@ use crate::model::Engine;
 use crate::protocol;
 use crate::text::Text;
 
+pub use bus::end_at_lost_files;
 pub use options::{Mode, Options, Parsed, SamplingOptions, Usage};
 pub use run::{Failure, run};
 
@@ -32,7 +35,7 @@ pub fn main(open: impl FnOnce(&Path) -> Result<Engine>) -> ExitCode {
     let program = name(arguments.next());
     match Options::parse(arguments) {
         Ok(Parsed::Help) => finish(&program, help(&program)),
-        Ok(Parsed::Run(options)) => finish(&program, start(&options, open)),
+        Ok(Parsed::Run(options)) => finish(&program, start(&program, &options, open)),
         Err(usage) => {
             complain(&program, &usage.message);
             complain(&program, "--help shows what there is");
@@ -72,11 +75,19 @@ fn complain(program: &str, what: &str) {
     let _ = writeln!(io::stderr(), "{program}: {what}");
 }
 
-fn start(options: &Options, open: impl FnOnce(&Path) -> Result<Engine>) -> Result<(), Failure> {
+fn start(
+    program: &str,
+    options: &Options,
+    open: impl FnOnce(&Path) -> Result<Engine>,
+) -> Result<(), Failure> {
     let weights = match &options.weights {
         Some(path) => path.clone(),
         None => find_weights()?,
     };
+    end_at_lost_files(&format!(
+        "{program}: {} was cut short while it was in use, or its disk failed",
+        weights.display()
+    ));
     let started = Instant::now();
     let engine = open(&weights)?;
     let load_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -19,6 +19,7 @@ Runs the model that this program was built for.
 Usage: NAME --prompt TEXT [options]    continues TEXT
        NAME --chat [options]           answers what is typed, line by line
        NAME --text TEXT [options]      classifies TEXT
+       NAME --check [--json]           reads all weights and the tokenizer, and says whether they are whole
 
 Options:
   -n N             tokens of an answer at most
@@ -47,6 +48,8 @@ pub enum Mode {
     Text(String),
     /// Answer line by line.
     Chat,
+    /// Compare the weights with their digests.
+    Check,
     /// Answer requests of `gemc`, as [`crate::protocol`] describes.
     Serve,
 }
@@ -190,6 +193,7 @@ impl Draft {
             "--prompt" => self.modes.push(Mode::Prompt(parser.value()?.string()?)),
             "--text" => self.modes.push(Mode::Text(parser.value()?.string()?)),
             "--chat" => self.modes.push(Mode::Chat),
+            "--check" => self.modes.push(Mode::Check),
             "--serve" => self.modes.push(Mode::Serve),
             "-n" => sampling.max_tokens = Some(number(name, parser)?),
             "--temp" => sampling.temperature = Some(number(name, parser)?),
@@ -212,7 +216,7 @@ impl Draft {
         let mode = match (self.modes.pop(), self.modes.is_empty()) {
             (Some(mode), true) => mode,
             _ => {
-                let message = "exactly one of --prompt, --text and --chat must be given";
+                let message = "exactly one of --prompt, --text, --chat and --check must be given";
                 return Err(Usage::new(message));
             }
         };

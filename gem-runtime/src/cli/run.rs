@@ -4,6 +4,7 @@ use std::io::{self, BufRead, ErrorKind, IsTerminal as _, Read as _, Write};
 
 use serde_json::json;
 
+use super::check::check;
 use super::{Mode, Options};
 use crate::classify::Label;
 use crate::error::{Error, Result};
@@ -57,6 +58,9 @@ pub fn run(
     if options.mode == Mode::Serve {
         return Ok(protocol::serve(engine, 0, input, to)?);
     }
+    if options.mode == Mode::Check {
+        return check(engine, options.json, &mut to);
+    }
     let mut session = engine.session(SessionOptions {
         context: options.context,
         threads: options.threads,
@@ -93,11 +97,12 @@ fn respond(
             write_labels(&labels, options.json, &mut to)
         }
         Mode::Chat => chat(session, &sampling, input, &mut to),
-        Mode::Serve => Ok(()),
+        Mode::Check | Mode::Serve => Ok(()),
     }
 }
 
-fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
+/// Writes a line, at once.
+pub(super) fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
     output(writeln!(to, "{text}").and_then(|()| to.flush()))
 }
 

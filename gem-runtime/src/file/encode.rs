@@ -1,19 +1,25 @@
-//! Fields and record table -> the bytes before the body.
+//! Fields, record table and digests -> the bytes before the body.
 
-use super::header::{Header, damaged, head_checksum, target_name};
+use super::header::{Header, damaged, target_name};
 use super::{
-    BODY_ALIGN, FIXED_BYTES, MAGIC, RECORD_BYTES, Record, TARGET_BYTES, VERSION, at,
+    BODY_ALIGN, Checksum, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, RECORD_BYTES, Record,
+    TARGET_BYTES, VERSION, at, record_at,
 };
 use crate::error::Result;
 
-/// Everything before the body, as bytes: a multiple of [`BODY_ALIGN`] long.
+/// Bytes before the body of a file with so many records: a multiple of [`BODY_ALIGN`].
+pub(super) fn head_bytes(records: usize) -> usize {
+    let used = FIXED_BYTES + records * RECORD_BYTES + HEAD_DIGEST_BYTES;
+    used.next_multiple_of(BODY_ALIGN as usize)
+}
+
+/// Everything before the body, as bytes. `digests` are those of the records.
 ///
 /// # Errors
 /// [`Error::WeightFile`] when a field does not fit the format.
-pub(super) fn encode(header: &Header, records: &[Record], body_checksum: u64) -> Result<Vec<u8>> {
+pub(super) fn encode(header: &Header, records: &[Record], digests: &[u64]) -> Result<Vec<u8>> {
     let count = u32::try_from(records.len()).map_err(|_| damaged("has too many records"))?;
-    let used = FIXED_BYTES + records.len() * RECORD_BYTES;
-    let mut head = vec![0; used.next_multiple_of(BODY_ALIGN as usize)];
+    let mut head = vec![0; head_bytes(records.len())];
     if header.target.len() > TARGET_BYTES {
         return Err(damaged(format!(
             "cannot hold a target name of more than {TARGET_BYTES} bytes"
@@ -27,29 +33,28 @@ pub(super) fn encode(header: &Header, records: &[Record], body_checksum: u64) ->
     put(at::BODY_OFFSET, &offset.to_le_bytes());
     put(at::BODY_BYTES, &header.body_bytes.to_le_bytes());
     put(at::PLAN_HASH, &header.plan_hash);
-    put(at::BODY_CHECKSUM, &body_checksum.to_le_bytes());
     put(at::TARGET, header.target.as_bytes());
     target_name(&head[at::TARGET..at::TARGET + TARGET_BYTES])?;
-    for (bytes, record) in head[FIXED_BYTES..]
-        .as_chunks_mut::<RECORD_BYTES>()
-        .0
-        .iter_mut()
-        .zip(records)
-    {
-        *bytes = encode_record(record);
+    let (table, _) = head[FIXED_BYTES..].as_chunks_mut::<RECORD_BYTES>();
+    for ((bytes, record), digest) in table.iter_mut().zip(records).zip(digests) {
+        *bytes = encode_record(record, *digest);
     }
-    let sum = head_checksum(&head);
-    head[at::CHECKSUM..FIXED_BYTES].copy_from_slice(&sum.to_le_bytes());
+    let (covered, digest) = head.split_at_mut(offset as usize - HEAD_DIGEST_BYTES);
+    digest.copy_from_slice(&Checksum::of(covered).to_le_bytes());
     Ok(head)
 }
 
-fn encode_record(record: &Record) -> [u8; RECORD_BYTES] {
+fn encode_record(record: &Record, digest: u64) -> [u8; RECORD_BYTES] {
     let mut bytes = [0; RECORD_BYTES];
-    bytes[..8].copy_from_slice(&record.name_hash.to_le_bytes());
-    bytes[8] = record.codec;
-    bytes[9] = record.layout;
-    bytes[16..24].copy_from_slice(&record.offset.to_le_bytes());
-    bytes[24..].copy_from_slice(&record.bytes.to_le_bytes());
+    bytes[record_at::CODEC] = record.codec;
+    bytes[record_at::LAYOUT] = record.layout;
+    for (at, field) in [
+        (record_at::NAME_HASH, record.name_hash),
+        (record_at::OFFSET, record.offset),
+        (record_at::BYTES, record.bytes),
+        (record_at::DIGEST, digest),
+    ] {
+        bytes[at..at + 8].copy_from_slice(&field.to_le_bytes());
+    }
     bytes
 }
-

@@ -5,8 +5,8 @@ use alloc::string::{String, ToString as _};
 use core::ops::Range;
 
 use super::{
-    BODY_ALIGN, Checksum, FIXED_BYTES, MAGIC, RECORD_BYTES, Record, TARGET_BYTES,
-    VERSION, at, record_align,
+    BODY_ALIGN, Checksum, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, RECORD_BYTES, Record,
+    TARGET_BYTES, VERSION, at, record_align, record_at,
 };
 use crate::error::{Error, Result};
 
@@ -26,7 +26,6 @@ pub struct Header {
 pub struct WeightFile<'a> {
     target: &'a str,
     plan_hash: [u8; 32],
-    body_checksum: u64,
     table: &'a [[u8; RECORD_BYTES]],
     body_offset: usize,
     body: &'a [u8],
@@ -54,34 +53,26 @@ impl<'a> WeightFile<'a> {
     /// # Errors
     /// [`Error::WeightFile`], saying what is wrong.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let length = bytes.len() as u64;
         let Some((fixed, _)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
-            return Err(damaged(format!(
-                "has {} bytes, fewer than a header",
-                bytes.len()
-            )));
+            return Err(too_short(length));
         };
-        if fixed[..4] != MAGIC {
-            return Err(damaged("does not start with GEMW"));
-        }
-        let version = u32_at(fixed, at::VERSION);
-        if version != VERSION {
-            return Err(damaged(format!(
-                "has version {version}; this program reads version {VERSION}"
-            )));
-        }
-        let (head, body) = split_body(bytes, fixed)?;
-        let table_end = FIXED_BYTES as u64 + u64::from(u32_at(fixed, at::RECORDS)) * RECORD_BYTES as u64;
+        check_fixed(fixed, length)?;
+        // The body ends with the slice, so that its offset fits `usize`.
+        let (head, body) = bytes.split_at(u64_at(fixed, at::BODY_OFFSET) as usize);
+        let (covered, digest) = head.split_at(head.len() - HEAD_DIGEST_BYTES);
+        let table_end =
+            FIXED_BYTES as u64 + u64::from(u32_at(fixed, at::RECORDS)) * RECORD_BYTES as u64;
         let table = usize::try_from(table_end)
             .ok()
-            .and_then(|end| head.get(FIXED_BYTES..end))
+            .and_then(|end| covered.get(FIXED_BYTES..end))
             .ok_or_else(|| damaged("has a record table longer than its header"))?;
-        if head_checksum(head) != u64_at(fixed, at::CHECKSUM) {
-            return Err(damaged("has a damaged header (checksum differs)"));
+        if Checksum::of(covered) != u64_at(digest, 0) {
+            return Err(damaged("has a damaged header: its checksum differs"));
         }
         let file = Self {
             target: target_name(&fixed[at::TARGET..at::TARGET + TARGET_BYTES])?,
             plan_hash: plan_hash(fixed),
-            body_checksum: u64_at(fixed, at::BODY_CHECKSUM),
             table: table.as_chunks().0,
             body_offset: head.len(),
             body,
@@ -119,6 +110,19 @@ impl<'a> WeightFile<'a> {
         self.table.iter().map(decode_record)
     }
 
+    /// A record by its place in file order.
+    #[must_use]
+    pub fn record(&self, index: usize) -> Option<Record> {
+        self.table.get(index).map(decode_record)
+    }
+
+    /// The digest of a record's bytes when they were written, by its place in file order.
+    #[must_use]
+    pub fn digest(&self, index: usize) -> Option<u64> {
+        let record = self.table.get(index)?;
+        Some(u64_at(record, record_at::DIGEST))
+    }
+
     /// The record with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Record> {
@@ -139,23 +143,28 @@ impl<'a> WeightFile<'a> {
             .and_then(|range| self.body.get(range))
             .ok_or_else(|| damaged("has no such record"))
     }
-
-    /// Compares the body with its checksum; reads all of it.
-    ///
-    /// # Errors
-    /// [`Error::WeightFile`] when it is damaged.
-    pub fn verify_body(&self) -> Result<()> {
-        if Checksum::of(self.body) == self.body_checksum {
-            Ok(())
-        } else {
-            Err(damaged("has damaged weights (checksum differs)"))
-        }
-    }
 }
 
-/// Splits a file into everything before the body, and the body.
-fn split_body<'a>(bytes: &'a [u8], fixed: &[u8; FIXED_BYTES]) -> Result<(&'a [u8], &'a [u8])> {
-    let (offset, length) = (
+fn too_short(length: u64) -> Error {
+    damaged(format!("has {length} bytes, fewer than a header"))
+}
+
+/// Checks the fixed part of a file of `length` bytes: what it is, and that it is as long as it says. Whoever reads a file
+/// checks this before reserving memory for it.
+///
+/// # Errors
+/// [`Error::WeightFile`].
+pub(crate) fn check_fixed(fixed: &[u8; FIXED_BYTES], length: u64) -> Result<()> {
+    if fixed[..4] != MAGIC {
+        return Err(damaged("does not start with GEMW"));
+    }
+    let version = u32_at(fixed, at::VERSION);
+    if version != VERSION {
+        return Err(damaged(format!(
+            "has version {version}, this program reads version {VERSION}; build both again with the same gemc"
+        )));
+    }
+    let (offset, body) = (
         u64_at(fixed, at::BODY_OFFSET),
         u64_at(fixed, at::BODY_BYTES),
     );
@@ -164,16 +173,14 @@ fn split_body<'a>(bytes: &'a [u8], fixed: &[u8; FIXED_BYTES]) -> Result<(&'a [u8
             "has its body at {offset}, which is no multiple of {BODY_ALIGN}"
         )));
     }
-    let expected = offset.checked_add(length);
-    if expected != Some(bytes.len() as u64) {
+    let expected = offset.checked_add(body);
+    if expected != Some(length) {
         return Err(damaged(format!(
-            "has {} bytes where its header says {}",
-            bytes.len(),
+            "has {length} bytes where its header says {}",
             expected.map_or_else(|| "more than 2^64".to_string(), |n| n.to_string())
         )));
     }
-    // The sum equals the slice's length, so both parts fit `usize`.
-    Ok(bytes.split_at(bytes.len() - length as usize))
+    Ok(())
 }
 
 fn plan_hash(fixed: &[u8; FIXED_BYTES]) -> [u8; 32] {
@@ -192,21 +199,13 @@ pub(super) fn target_name(field: &[u8]) -> Result<&str> {
     Ok(name)
 }
 
-/// Checksum of everything before the body but the checksum itself.
-pub(super) fn head_checksum(head: &[u8]) -> u64 {
-    let mut sum = Checksum::default();
-    sum.update(&head[..at::CHECKSUM]);
-    sum.update(&head[FIXED_BYTES..]);
-    sum.finish()
-}
-
 fn decode_record(bytes: &[u8; RECORD_BYTES]) -> Record {
     Record {
-        name_hash: u64_at(bytes, 0),
-        codec: bytes[8],
-        layout: bytes[9],
-        offset: u64_at(bytes, 16),
-        bytes: u64_at(bytes, 24),
+        name_hash: u64_at(bytes, record_at::NAME_HASH),
+        codec: bytes[record_at::CODEC],
+        layout: bytes[record_at::LAYOUT],
+        offset: u64_at(bytes, record_at::OFFSET),
+        bytes: u64_at(bytes, record_at::BYTES),
     }
 }
 

@@ -1,6 +1,6 @@
-//! `model.gemw`: bytes -> a checked [`WeightFile`], and records -> bytes ([`Writer`]).
+//! `model.gemw`: bytes -> a checked [`WeightFile`], and records -> bytes ([`Writer`]). `docs/weight-file.md` is normative.
 //!
-//! Little endian throughout, fixed-width fields, no `usize`:
+//! Little endian throughout, fixed-width fields, no `usize`; digests are XXH64:
 //!
 //! | offset | field |
 //! |---|---|
@@ -11,19 +11,21 @@
 //! | 16 | offset of the body in the file, u64, a multiple of 16 KiB |
 //! | 24 | bytes of the body, u64 |
 //! | 32 | plan hash, 32 bytes |
-//! | 64 | checksum of the body, u64 |
-//! | 72 | target name, 48 bytes, zero-padded UTF-8 |
-//! | 120 | checksum of everything before the body without this field, u64 |
-//! | 128 | records of 32 bytes: hash of the name u64, codec u8, layout u8, zero `[6]`, offset in the body u64, bytes u64 |
+//! | 64 | target name, 48 bytes, zero-padded UTF-8 |
+//! | 112 | zeros |
+//! | 128 | records of 40 bytes: hash of the name u64, codec u8, layout u8, zero `[6]`, offset in the body u64, bytes u64, digest u64 |
+//! | | zeros |
+//! | body - 8 | digest of everything before it, u64 |
 //!
 //! Invariant: a `WeightFile` exists only for bytes whose header is intact and whose records lie in the body, ascending,
-//! without overlap, aligned as [`record_align`] says. The body's checksum takes a pass over all weights and is
-//! compared by [`WeightFile::verify_body`] only.
+//! without overlap, aligned as [`record_align`] says. Comparing the body with its digests takes a pass over all weights
+//! and is done by [`WeightFile::verify_body`] only.
 
 mod checksum;
 #[cfg(feature = "std")]
 mod encode;
 mod header;
+mod verify;
 #[cfg(feature = "std")]
 mod write;
 
@@ -31,7 +33,10 @@ mod write;
 mod tests;
 
 pub use checksum::{BASIS, Checksum, PRIME, name_hash};
+#[cfg(feature = "std")]
+pub(crate) use header::check_fixed;
 pub use header::{Header, WeightFile};
+pub use verify::Damage;
 #[cfg(feature = "std")]
 pub use write::Writer;
 
@@ -39,7 +44,7 @@ pub use write::Writer;
 pub const MAGIC: [u8; 4] = *b"GEMW";
 
 /// Version of the file format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The body starts at a multiple of this many bytes, so that it can be mapped with any page size in use.
 pub const BODY_ALIGN: u64 = 16 * 1024;
@@ -59,7 +64,11 @@ pub const TARGET_BYTES: usize = 48;
 /// Bytes before the record table.
 pub const FIXED_BYTES: usize = 128;
 
-const RECORD_BYTES: usize = 32;
+/// Bytes of a record in the table.
+pub const RECORD_BYTES: usize = 40;
+
+/// Bytes of the digest that ends the header, directly before the body.
+pub const HEAD_DIGEST_BYTES: usize = 8;
 
 /// Where fields of the fixed part stand.
 pub mod at {
@@ -73,12 +82,24 @@ pub mod at {
     pub const BODY_BYTES: usize = 24;
     /// 32 bytes.
     pub const PLAN_HASH: usize = 32;
-    /// u64.
-    pub const BODY_CHECKSUM: usize = 64;
     /// [`super::TARGET_BYTES`] bytes.
-    pub const TARGET: usize = 72;
-    /// Checksum of everything before the body without this field, u64.
-    pub const CHECKSUM: usize = 120;
+    pub const TARGET: usize = 64;
+}
+
+/// Where fields of a record stand.
+pub mod record_at {
+    /// u64.
+    pub const NAME_HASH: usize = 0;
+    /// u8.
+    pub const CODEC: usize = 8;
+    /// u8.
+    pub const LAYOUT: usize = 9;
+    /// Where it starts in the body, u64.
+    pub const OFFSET: usize = 16;
+    /// How long it is, u64.
+    pub const BYTES: usize = 24;
+    /// Digest of its bytes, u64.
+    pub const DIGEST: usize = 32;
 }
 
 /// Alignment in the body of a record with so many bytes.
@@ -127,5 +148,6 @@ pub fn fuzz_weight_file(bytes: &[u8]) {
             let _ = file.record_bytes(&record);
         }
         let _ = file.verify_body();
+        let _ = file.damage();
     }
 }

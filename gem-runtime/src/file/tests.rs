@@ -1,4 +1,4 @@
-//! Round trip, every kind of damage, and a short fuzz of the parser.
+//! Round trip, every kind of damage to header and body, and a short fuzz of both.
 
 use std::io::Cursor;
 
@@ -64,8 +64,9 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn damage_is_found_and_named() {
+fn damage_of_the_header_is_found_and_named() {
     let good = sample();
+    assert!(complaint(&[]).contains("has 0 bytes, fewer than a header"));
     assert!(complaint(&good[..50]).contains("fewer than a header"));
     assert!(complaint(&good[..good.len() - 1]).contains("where its header says"));
     let with = |at: usize, byte: u8| {
@@ -74,14 +75,139 @@ fn damage_is_found_and_named() {
         bad
     };
     assert!(complaint(&with(0, b'X')).contains("GEMW"));
-    assert!(complaint(&with(4, 9)).contains("version 9"));
     assert!(complaint(&with(17, 1)).contains("no multiple"));
     assert!(complaint(&with(40, 1)).contains("checksum"));
     assert!(complaint(&with(130, 1)).contains("checksum"));
+    assert!(complaint(&with(BODY_ALIGN as usize - 1, 1)).contains("checksum"));
     assert!(complaint(&with(11, 0xff)).contains("record table"));
-    let bad = with(good.len() - 70, 0xa5);
-    let file = WeightFile::parse(&bad).expect("the header is intact");
-    assert!(matches!(file.verify_body(), Err(Error::WeightFile(_))));
+    // The last count that would overlap the digest, and the first that would not.
+    let most = (BODY_ALIGN as usize - FIXED_BYTES - HEAD_DIGEST_BYTES) / RECORD_BYTES;
+    let counted = |count: usize| {
+        let mut bad = good.clone();
+        bad[8..12].copy_from_slice(&(count as u32).to_le_bytes());
+        complaint(&bad)
+    };
+    assert!(counted(most + 1).contains("record table"));
+    assert!(counted(most).contains("checksum"));
+}
+
+#[test]
+fn another_version_is_told_with_both_numbers_and_what_to_do() {
+    for version in [0_u8, 1, 3, 9] {
+        let mut other = sample();
+        other[4] = version;
+        let what = complaint(&other);
+        for words in [&*format!("version {version},"), "version 2", "build both again"] {
+            assert!(what.contains(words), "{what}");
+        }
+    }
+}
+
+/// What is damaged in a file whose header is intact.
+fn damage(bytes: &[u8]) -> Vec<Damage> {
+    WeightFile::parse(bytes).expect("an intact header").damage()
+}
+
+#[test]
+fn damage_of_the_body_is_found_wherever_it_is_and_named() {
+    let good = sample();
+    let (body, large) = (BODY_ALIGN as usize, LARGE_RECORD_ALIGN as usize);
+    assert_eq!(damage(&good), []);
+    // First and last bytes of records and of what lies between them.
+    let end = body + large + SIZES[1] as usize;
+    let places = [
+        (body, Some(0)),
+        (body + 99, Some(0)),
+        (body + 100, None),
+        (body + large - 1, None),
+        (body + large, Some(1)),
+        (end - 1, Some(1)),
+        (end, Some(2)),
+        (end + 1, None),
+        (good.len() - 1, None),
+    ];
+    for (at, record) in places {
+        for bit in [0, 7] {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << bit;
+            let found = damage(&bad);
+            assert_eq!(found.len(), 1, "byte {at}");
+            assert_eq!(found[0].record.map(|(i, _)| i), record, "byte {at}");
+            assert!(found[0].range.contains(&(at as u64)), "byte {at}");
+        }
+    }
+    let mut bad = good;
+    bad[body + 7] ^= 1;
+    bad[end] ^= 1;
+    let file = WeightFile::parse(&bad).expect("an intact header");
+    let Err(Error::WeightFile(what)) = file.verify_body() else {
+        panic!("two records are damaged");
+    };
+    let first = format!("is damaged: record 0 (plain values, name hash {:016x})", name_hash(NAMES[0]));
+    let place = format!("at bytes {body} to {} of the file, and 1 more", body + 100);
+    assert!(what.starts_with(&first) && what.contains(&place), "{what}");
+}
+
+/// A product of words moves differences upwards only, so that those of two top bits could cancel each other.
+#[test]
+fn the_same_bit_of_several_words_is_found() {
+    let good = sample();
+    let start = BODY_ALIGN as usize;
+    for bit in 0..8 {
+        for distance in [8, 16, 32, 64] {
+            let mut bad = good.clone();
+            for at in [start + 7, start + 7 + distance] {
+                bad[at] ^= 1 << bit;
+            }
+            assert_eq!(damage(&bad).len(), 1, "bit {bit}, {distance} bytes apart");
+            let mut bad = good.clone();
+            for at in [39, 39 + distance] {
+                bad[at] ^= 1 << bit;
+            }
+            assert!(WeightFile::parse(&bad).is_err(), "bit {bit} of the header");
+        }
+    }
+}
+
+#[test]
+fn lost_and_exchanged_pages_are_found() {
+    let good = sample();
+    let page = BODY_ALIGN as usize + LARGE_RECORD_ALIGN as usize..;
+    let mut zeroed = good.clone();
+    zeroed[page.clone()][..4096].fill(0);
+    assert_eq!(damage(&zeroed).len(), 1);
+    let mut exchanged = good;
+    // The record counts its bytes in a cycle of 256, so that only unequal pages can be told apart.
+    exchanged[page.clone()][..4096].rotate_left(1);
+    let (first, second) = exchanged[page].split_at_mut(4096);
+    first.swap_with_slice(&mut second[..4096]);
+    assert_eq!(damage(&exchanged).len(), 1);
+}
+
+#[test]
+fn records_without_bytes_are_records() {
+    let header = Header {
+        target: "portable".to_owned(),
+        plan_hash: [7; 32],
+        body_bytes: 64,
+    };
+    let records = ["a", "b", "c", "d"].map(|name| Record {
+        name_hash: name_hash(name),
+        codec: 0,
+        layout: 0,
+        offset: 0,
+        bytes: if name == "c" { 8 } else { 0 },
+    });
+    let mut records = records.to_vec();
+    records[3].offset = 64;
+    let mut writer = Writer::new(Cursor::new(Vec::new()), header, records).expect("valid");
+    writer.write(2, &[1; 8]).expect("the others are complete");
+    let bytes = writer.finish().expect("complete").into_inner();
+    assert_eq!(damage(&bytes), []);
+    let file = WeightFile::parse(&bytes).expect("own file");
+    let [empty, full] = [&[][..], &[1; 8]].map(|bytes| Some(Checksum::of(bytes)));
+    let digests: Vec<_> = (0..5).map(|i| file.digest(i)).collect();
+    assert_eq!(digests, [empty, empty, full, empty, None]);
 }
 
 #[test]
@@ -116,6 +242,18 @@ fn a_writer_refuses_disorder() {
     assert!(two().finish().is_err(), "incomplete");
 }
 
+/// Values of the reference implementation.
+#[test]
+fn checksums_are_xxh64() {
+    for (text, sum) in [
+        ("", 0xef46_db37_51d8_e999_u64),
+        ("a", 0xd24e_c4f1_a98c_6e5b),
+        ("abc", 0x44bc_2cf5_ad77_0999),
+    ] {
+        assert_eq!(Checksum::of(text.as_bytes()), sum, "{text:?}");
+    }
+}
+
 #[test]
 fn checksums_do_not_depend_on_the_pieces() {
     let bytes: Vec<u8> = (0..100_u8).collect();
@@ -147,5 +285,22 @@ proptest! {
             bytes[24..32].copy_from_slice(&length.wrapping_sub(BODY_ALIGN).to_le_bytes());
         }
         fuzz_weight_file(&bytes);
+    }
+
+    #[test]
+    fn no_change_goes_unnoticed(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 1_u8..), 1..4),
+    ) {
+        let mut bytes = sample();
+        let length = bytes.len();
+        let mut changed = std::collections::BTreeSet::new();
+        for (at, bits) in changes {
+            let at = at.index(length);
+            if changed.insert(at) {
+                bytes[at] ^= bits;
+            }
+        }
+        let sound = WeightFile::parse(&bytes).and_then(|file| file.verify_body());
+        prop_assert!(sound.is_err(), "{changed:?}");
     }
 }

@@ -106,6 +106,7 @@ fn wrong_usage_is_told() {
     refused(&["--chat", "--top-k", "1e3"], "--top-k");
     refused(&["--chat=yes"], "chat");
     refused(&["--chat", "--json"], "--json");
+    refused(&["--check", "--prompt", "x"], "--check");
 }
 
 #[cfg(unix)]

@@ -44,7 +44,6 @@ fn contents(dir: &Path, key: &str) -> io::Result<String> {
     names.sort();
     let mut text = format!("gemc {key}\n");
     for name in names {
-        // The checksum alone does not tell how many zeros a file ends with.
         let (bytes, sum) = size_and_checksum(&dir.join(&name))?;
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{sum:016x} {bytes} {}", name.to_string_lossy());

@@ -1,18 +1,22 @@
-//! `gemc doctor`: this machine -> what is installed, what is missing for which target, and the command that mends it.
+//! `gemc doctor`: this machine -> what is installed, what is missing for which target, and the command that mends it. With
+//! a file: see `files`.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Serialize;
 
-use super::{Failure, Outcome, Run, Ui};
+use super::{Failure, Outcome, Run, Ui, files};
 use crate::cache::Cache;
 use crate::target::Target;
 
-/// Say what is installed, what is missing for which target, and how to mend it
+/// Say what is installed, what is missing for which target, and how to mend it; or whether a weight file or a plan's codes are whole
 #[derive(clap::Args, Debug)]
 pub struct Doctor {
+    /// A weight file, a folder with model.gemw, or a plan's codes: read all of it, say what it is and what is damaged
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
@@ -171,6 +175,9 @@ fn for_triple(triple: &str) -> Vec<Check> {
 
 impl Run for Doctor {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        if let Some(file) = &self.file {
+            return files::examine(file, self.json, ui);
+        }
         let mut triples: Vec<String> = Target::all()
             .iter()
             .filter_map(Target::rust_triple)

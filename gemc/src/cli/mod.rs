@@ -10,6 +10,7 @@ mod doctor;
 mod emit;
 mod explain;
 mod failure;
+mod files;
 mod inspect;
 mod logits;
 mod model;
@@ -105,6 +106,9 @@ pub fn command() -> Command {
 /// Runs the command with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    gem_runtime::cli::end_at_lost_files(
+        "error: a file of the checkpoint or of the cache was cut short while it was in use, or its disk failed",
+    );
     ExitCode::from(run(std::env::args_os(), &Ui::of_process()))
 }
 

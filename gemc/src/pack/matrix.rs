@@ -35,7 +35,9 @@ pub fn write<W: Write + Seek>(
     packer: &Packer<'_>,
 ) -> Result<(), Error> {
     let planned = packer.plan.planes(&source.unit);
-    if let Some(planes) = planned.map_err(|e| Error::WeightFile(e.to_string()))? {
+    if let Some(planes) =
+        planned.map_err(|e| Error::WeightFile(format!("cannot be written: {e}")))?
+    {
         return writer.write(index, planes);
     }
     let Some(cache) = packer.cache else {

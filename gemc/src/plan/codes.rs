@@ -8,7 +8,7 @@
 //! Little-endian. A body is compared with its digest when it is asked for: what it says is then what was planned.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,6 +85,33 @@ impl Codes {
             map,
             entries,
         })
+    }
+
+    /// Whether a file begins as a file of codes; not for one that cannot be read, or is no regular file.
+    #[must_use]
+    pub fn are_in(path: &Path) -> bool {
+        let mut start = [0; MAGIC.len()];
+        path.is_file()
+            && File::open(path)
+                .and_then(|mut file| file.read_exact(&mut start))
+                .is_ok_and(|()| start == *MAGIC)
+    }
+
+    /// Compares all planes with their digests; how many there are.
+    ///
+    /// # Errors
+    /// When some are damaged.
+    pub fn check(&self) -> Result<usize, CodesError> {
+        for (digest, _, _) in &self.entries {
+            self.planes("a unit", digest)?;
+        }
+        Ok(self.entries.len())
+    }
+
+    /// Bytes of the whole file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.map.len() as u64
     }
 
     /// The planes with this digest, compared with it now.

@@ -44,6 +44,17 @@ pub unsafe extern "C" fn gem_text_open(
     report(open())
 }
 
+/// Compares a model's weights with their digests.
+///
+/// # Safety
+/// `text` is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_text_check(text: *const Text) -> c_int {
+    // SAFETY: the caller's promise.
+    let check = || unsafe { Ok(shared(text)?.0.weights().verify()?) };
+    report(check())
+}
+
 /// Lets a model go; sessions keep what they use of it.
 ///
 /// # Safety

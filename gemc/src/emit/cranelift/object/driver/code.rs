@@ -112,6 +112,13 @@ impl<'c> Code<'c> {
         self.ins().call(function, operands);
     }
 
+    /// Calls a function of the object that returns a value.
+    pub(super) fn called(&mut self, function: FuncId, operands: &[Value]) -> Value {
+        let function = self.module.declare_func_in_func(function, self.b.func);
+        let call = self.ins().call(function, operands);
+        self.b.inst_results(call)[0]
+    }
+
     /// Calls a kernel by its address.
     pub(super) fn call_kernel(&mut self, kernel: Value, operands: &[Value]) {
         let convention = self.module.isa().default_call_conv();

@@ -3,12 +3,14 @@
 //! Everything a function does is decided by numbers of the program, which stand in its code as literals. Invariant: a
 //! function that returns an error has written nothing but through its own checks' registers, so the model is as before.
 
+mod check;
 mod code;
+mod digest;
 mod open;
 mod step;
 
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use cranelift_module::{FuncId, Linkage};
 use cranelift_object::ObjectModule;
 use gem_runtime::Task;
@@ -88,7 +90,17 @@ pub(super) fn define(
         places: *places,
         data,
     };
-    let run = local(module, contents, "run", &[I64, I64, I32], step::run)?;
+    let params = [I64, I64, I32];
+    let run = local(module, contents, "run", &params, None, step::run)?;
+    let params = [I64, I64];
+    let digest = local(
+        module,
+        contents,
+        "digest",
+        &params,
+        Some(I64),
+        digest::digest,
+    )?;
     let mut export = |name, params: &[_], result, write: &dyn Fn(&mut Code<'_>, &[Value])| {
         let function = Function {
             name: &format!("{}_{name}", contents.prefix),
@@ -102,7 +114,12 @@ pub(super) fn define(
         open::memory(c, facts, p)
     })?;
     let params = [I64, I64, I64, I64, I64, I32];
-    export("open", &params, Some(I32), &|c, p| open::open(c, facts, p))?;
+    export("open", &params, Some(I32), &|c, p| {
+        open::open(c, facts, digest, p);
+    })?;
+    export("check", &[I64, I64], Some(I32), &|c, p| {
+        check::check(c, facts, digest, p);
+    })?;
     let params = [I64, I64, I32, I64];
     export("step", &params, Some(I32), &|c, p| {
         step::step(c, facts, run, p);
@@ -141,14 +158,15 @@ fn local(
     module: &mut ObjectModule,
     contents: &Contents<'_>,
     name: &str,
-    params: &[cranelift_codegen::ir::Type],
+    params: &[Type],
+    result: Option<Type>,
     write: impl Fn(&mut Code<'_>, &[Value]),
 ) -> Result<FuncId, ObjectError> {
     let function = Function {
         name: &format!("{}_{name}", contents.prefix),
         linkage: Linkage::Local,
         params,
-        result: None,
+        result,
     };
     code::define(module, &function, &write)
 }

@@ -3,8 +3,11 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_module::FuncId;
 use gem_runtime::c::Status;
-use gem_runtime::file::{BASIS, BODY_ALIGN, FIXED_BYTES, MAGIC, PRIME, TARGET_BYTES, VERSION, at};
+use gem_runtime::file::{
+    BODY_ALIGN, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, TARGET_BYTES, VERSION, at,
+};
 
 use super::code::Code;
 use super::{ALIGNMENT, Facts, state};
@@ -25,7 +28,7 @@ pub(super) fn memory(c: &mut Code<'_>, facts: &Facts<'_>, params: &[Value]) {
 
 /// `int gem_open(gem_model **out, void *memory, size_t bytes, const void *weights, size_t weights_bytes, uint32_t
 /// context)`.
-pub(super) fn open(c: &mut Code<'_>, facts: &Facts<'_>, params: &[Value]) {
+pub(super) fn open(c: &mut Code<'_>, facts: &Facts<'_>, digest: FuncId, params: &[Value]) {
     let &[out, memory, size, weights, weights_size, context] = params else {
         return;
     };
@@ -42,7 +45,7 @@ pub(super) fn open(c: &mut Code<'_>, facts: &Facts<'_>, params: &[Value]) {
     let needed = bytes(c, facts, context);
     let small = c.is(size, IntCC::UnsignedLessThan, needed);
     c.fail_if(small, Status::Memory);
-    let body = check_weights(c, facts, weights, weights_size);
+    let body = check_weights(c, facts, digest, weights, weights_size);
     fill(c, facts, memory, body, context);
     c.store(memory, out, 0);
     c.status(Status::Ok);
@@ -67,7 +70,7 @@ fn bytes(c: &mut Code<'_>, facts: &Facts<'_>, context: Value) -> Value {
 }
 
 /// Whether a number is no multiple of a power of two.
-fn is_ragged(c: &mut Code<'_>, value: Value, of: u64) -> Value {
+pub(super) fn is_ragged(c: &mut Code<'_>, value: Value, of: u64) -> Value {
     let mask = c.wide(of - 1);
     let rest = c.ins().band(value, mask);
     let zero = c.wide(0);
@@ -75,7 +78,13 @@ fn is_ragged(c: &mut Code<'_>, value: Value, of: u64) -> Value {
 }
 
 /// Checks all of a weight file but its body and its records, which kernels do not read; gives the body's address.
-fn check_weights(c: &mut Code<'_>, facts: &Facts<'_>, weights: Value, size: Value) -> Value {
+pub(super) fn check_weights(
+    c: &mut Code<'_>,
+    facts: &Facts<'_>,
+    digest: FuncId,
+    weights: Value,
+    size: Value,
+) -> Value {
     let fixed = c.wide(FIXED_BYTES as u64);
     let short = c.is(size, IntCC::UnsignedLessThan, fixed);
     c.fail_if(short, Status::WeightFile);
@@ -97,8 +106,11 @@ fn check_weights(c: &mut Code<'_>, facts: &Facts<'_>, weights: Value, size: Valu
     let said = c.load(I64, weights, at::BODY_BYTES as i32);
     let differs = c.is(body, IntCC::NotEqual, said);
     c.fail_if(differs, Status::WeightFile);
-    let sum = checksum(c, weights, offset);
-    let said = c.load(I64, weights, at::CHECKSUM as i32);
+    let behind = c.wide(HEAD_DIGEST_BYTES as u64);
+    let covered = c.ins().isub(offset, behind);
+    let sum = c.called(digest, &[weights, covered]);
+    let last = c.ins().iadd(weights, covered);
+    let said = c.load(I64, last, 0);
     let differs = c.is(sum, IntCC::NotEqual, said);
     c.fail_if(differs, Status::WeightFile);
     check_program(c, facts, weights);
@@ -125,30 +137,6 @@ fn check_program(c: &mut Code<'_>, facts: &Facts<'_>, weights: Value) {
             c.fail_if(differs, Status::WrongWeights);
         }
     }
-}
-
-/// FNV-1a over the words before the body, without the field that holds it.
-fn checksum(c: &mut Code<'_>, weights: Value, offset: Value) -> Value {
-    const { assert!(at::CHECKSUM.is_multiple_of(8) && FIXED_BYTES == at::CHECKSUM + 8) };
-    let basis = c.wide(BASIS);
-    let sum = c.variable(I64, basis);
-    let [zero, before, after] = [0, at::CHECKSUM, FIXED_BYTES].map(|at| c.wide(at as u64 / 8));
-    let eight = c.wide(8);
-    let end = c.ins().udiv(offset, eight);
-    for (start, end) in [(zero, before), (after, end)] {
-        c.each(start, end, |c, index| {
-            let eight = c.wide(8);
-            let at = c.ins().imul(index, eight);
-            let at = c.ins().iadd(weights, at);
-            let word = c.load(I64, at, 0);
-            let held = c.get(sum);
-            let mixed = c.ins().bxor(held, word);
-            let prime = c.wide(PRIME);
-            let next = c.ins().imul(mixed, prime);
-            c.set(sum, next);
-        });
-    }
-    c.get(sum)
 }
 
 /// Writes a model that holds no tokens; kernels expect scratch memory that starts as zeros.

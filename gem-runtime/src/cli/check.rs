@@ -1,0 +1,41 @@
+//! `--check`: an engine -> whether its weights are what was built, in one line.
+//!
+//! What comes before has checked the rest: the header, that the weights are this program's, the CPU, tokenizer and template.
+
+use std::io::Write;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::run::{Failure, line};
+use crate::model::Engine;
+
+/// Reads all weights; says so when they are sound.
+pub(super) fn check(engine: &Engine, as_json: bool, to: &mut impl Write) -> Result<(), Failure> {
+    let weights = engine.weights();
+    let started = Instant::now();
+    weights.verify()?;
+    let seconds = started.elapsed().as_secs_f64();
+    let file = weights.file().unwrap_or("weights");
+    let bytes = weights.file_bytes();
+    let tokenizer = engine.text().is_ok();
+    if as_json {
+        let found = json!({
+            "file": file,
+            "bytes": bytes,
+            "intact": true,
+            "tokenizer": tokenizer,
+            "seconds": seconds,
+        });
+        return line(to, &found.to_string());
+    }
+    let texts = if tokenizer {
+        "tokenizer sound"
+    } else {
+        "no tokenizer beside it"
+    };
+    line(
+        to,
+        &format!("{file}: {bytes} bytes, intact, checked in {seconds:.3} s; {texts}"),
+    )
+}
