@@ -5,6 +5,7 @@
 
 mod options;
 mod run;
+mod weights;
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Write as _};
@@ -20,9 +21,6 @@ use crate::text::Text;
 pub use options::{Mode, Options, Parsed, SamplingOptions, Usage};
 pub use run::{Failure, run};
 
-/// Name of the weight file beside the program.
-const WEIGHTS: &str = "model.gemw";
-
 /// The whole program: reads the arguments, opens the model with `open`, does what is asked.
 ///
 /// `open` gets the path of the weight file and is where the CPU is checked, as by [`Engine::new`]. Where it adds no
@@ -32,7 +30,7 @@ pub fn main(open: impl FnOnce(&Path) -> Result<Engine>) -> ExitCode {
     let program = name(arguments.next());
     match Options::parse(arguments) {
         Ok(Parsed::Help) => finish(&program, help(&program)),
-        Ok(Parsed::Run(options)) => finish(&program, start(&options, open)),
+        Ok(Parsed::Run(options)) => finish(&program, start(&program, &options, open)),
         Err(usage) => {
             complain(&program, &usage.message);
             complain(&program, "--help shows what there is");
@@ -72,10 +70,14 @@ fn complain(program: &str, what: &str) {
     let _ = writeln!(io::stderr(), "{program}: {what}");
 }
 
-fn start(options: &Options, open: impl FnOnce(&Path) -> Result<Engine>) -> Result<(), Failure> {
+fn start(
+    program: &str,
+    options: &Options,
+    open: impl FnOnce(&Path) -> Result<Engine>,
+) -> Result<(), Failure> {
     let weights = match &options.weights {
         Some(path) => path.clone(),
-        None => find_weights()?,
+        None => weights::find(|note| complain(program, note))?,
     };
     let started = Instant::now();
     let engine = open(&weights)?;
@@ -105,15 +107,4 @@ fn with_text(engine: Engine, weights: &Path) -> Result<Engine> {
     let folder = weights.parent().unwrap_or(Path::new(""));
     let text = Text::open(folder, engine.info().vocab_size)?;
     Ok(engine.with_text(text))
-}
-
-/// The weight file beside the program, or in the folder above it.
-fn find_weights() -> Result<PathBuf> {
-    let program = std::env::current_exe().map_err(|e| Error::io(Path::new(WEIGHTS), e))?;
-    let folders = program.ancestors().skip(1).take(2);
-    let mut places = folders.map(|folder| folder.join(WEIGHTS));
-    places.find(|path| path.exists()).ok_or_else(|| {
-        let why = "not beside the program nor in the folder above it; --weights names it";
-        Error::text(WEIGHTS, why)
-    })
 }
