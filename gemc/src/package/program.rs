@@ -30,6 +30,9 @@ const CRATE: &str = "crate";
 /// Folder of the cache with finished programs.
 const PROGRAMS: &str = "programs";
 
+/// Folder of the cache with finished libraries.
+const LIBRARIES: &str = "libraries";
+
 /// Builds programs from packages.
 #[derive(Clone, Debug)]
 pub struct Builder {
@@ -94,7 +97,7 @@ impl Builder {
     /// As [`Builder::build`].
     pub fn runtime_library(&self) -> Result<PathBuf, PackageError> {
         let product = Product {
-            kind: "libraries",
+            kind: LIBRARIES,
             name: text_runtime::LIBRARY.to_owned(),
             arguments: vec!["--lib".to_owned()],
             built: text_runtime::BUILT.to_owned(),
@@ -120,7 +123,10 @@ impl Builder {
         // Whoever had the lock may have built it.
         if !is_whole(&place, &key) {
             write_tree(&self.cache.root().join(CRATE), sources)?;
-            let built = self.cargo_build(&toolchain, product)?;
+            let mut built = self.cargo_build(&toolchain, product)?;
+            if product.kind == LIBRARIES {
+                built = stripped(&toolchain, built);
+            }
             keep(&built, &place, &key)?;
             drop(lock);
             self.cache.trim();
@@ -258,6 +264,24 @@ fn circumstance(toolchain: &Toolchain) -> String {
     } = toolchain;
     let flags = user_flags();
     format!("{}{flags}\n{triple}\n{linkage:?}", rustc.version())
+}
+
+/// A library without the debug information of Rust's standard library, which cargo's profile does not reach. Where there
+/// is nothing that removes it, it stays: it holds paths of Rust's makers only.
+fn stripped(toolchain: &Toolchain, library: PathBuf) -> PathBuf {
+    let Some(linker) = &toolchain.linker else {
+        return library;
+    };
+    let to = library.with_extension("stripped");
+    let status = Command::new(linker.strip())
+        .args(["--strip-debug", "--enable-deterministic-archives", "-o"])
+        .arg(&to)
+        .arg(&library)
+        .output();
+    match status {
+        Ok(output) if output.status.success() => to,
+        _ => library,
+    }
 }
 
 /// Flags that the user gives in the environment. Those of cargo's configuration files do not count: what is shipped must

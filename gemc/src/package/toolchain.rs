@@ -254,6 +254,15 @@ impl Linker {
         (self.choice == Choice::Ours).then_some(&self.program)
     }
 
+    /// The program of the same tools that removes debug information from libraries.
+    pub(super) fn strip(&self) -> OsString {
+        let name = self.program.to_string_lossy();
+        match name.strip_suffix("gcc") {
+            Some(tools) => format!("{tools}strip").into(),
+            None => "strip".into(),
+        }
+    }
+
     /// Where it has a library of C.
     #[must_use]
     pub fn library(&self, name: &str) -> Option<PathBuf> {
