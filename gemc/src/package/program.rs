@@ -217,7 +217,9 @@ impl Builder {
         });
         let given = user_flags();
         let given = given.split_whitespace().map(OsString::from);
-        Ok(given.chain(replaced).collect())
+        let linux = toolchain.triple.contains("-linux-");
+        let random = linux.then(|| RANDOM.into());
+        Ok(given.chain(random).chain(replaced).collect())
     }
 
     /// The folders that the crates of the lock file lie in, after they were downloaded, unless they are there.
@@ -263,7 +265,10 @@ fn circumstance(toolchain: &Toolchain) -> String {
         ..
     } = toolchain;
     let flags = user_flags();
-    format!("{}{flags}\n{triple}\n{linkage:?}", rustc.version())
+    format!(
+        "{}{flags}\n{triple}\n{linkage:?}\n{RANDOM}",
+        rustc.version()
+    )
 }
 
 /// A library without the debug information of Rust's standard library, which cargo's profile does not reach. Where there
@@ -290,6 +295,10 @@ fn user_flags() -> String {
     let flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
     flags.to_string_lossy().into_owned()
 }
+
+/// Has random numbers, which hash tables of the tokenizer begin with, come from the system call alone. Else `getrandom`
+/// looks for its function in the C library while the program runs, which a static one cannot, and then for `/dev/urandom`.
+const RANDOM: &str = "--cfg=getrandom_backend=\"linux_getrandom\"";
 
 /// What separates flags in `CARGO_ENCODED_RUSTFLAGS`.
 const SEPARATOR: &str = "\x1f";
