@@ -111,7 +111,12 @@ fn tells_nothing(file: &Path, cache: &Path) {
 fn in_empty_root(program: &Path, arguments: &[&str]) -> Option<Output> {
     let root = tempfile::tempdir().expect("a temporary folder");
     let folder = program.parent()?.parent()?;
-    for file in ["model.gemw", "tokenizer.json"] {
+    for file in [
+        "model.gemw",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ] {
         fs::copy(folder.join(file), root.path().join(file)).expect("there");
     }
     fs::copy(program, root.path().join("prog")).expect("space");
