@@ -119,12 +119,11 @@ impl fmt::Display for Error {
                 )
             }
             Self::Program(what) => write!(f, "inconsistent program: {what}"),
-            Self::Cpu { needed } => write!(
-                f,
-                "this CPU lacks instructions of `{}` that the program was compiled for: {}",
-                needed.name(),
-                needed.features()
-            ),
+            Self::Cpu { needed } => {
+                let level = needed.name();
+                write!(f, "this CPU lacks instructions of `{level}`, which the program was compiled for:")?;
+                needed.missing().try_for_each(|name| write!(f, " {name}"))
+            }
             #[cfg(feature = "std")]
             Self::Io { path, source } => write!(f, "{path}: {source}"),
             Self::Memory { bytes } => write!(f, "cannot reserve {bytes} bytes of memory"),

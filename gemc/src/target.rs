@@ -150,10 +150,11 @@ impl Target {
         level.chain(self.features.iter().map(String::as_str))
     }
 
-    /// The triple for cargo; `None` for the host's own.
+    /// The triple for cargo; `None` for the host's own. One for musl is taken at its word, whatever the host has.
     #[must_use]
     pub fn rust_triple(&self) -> Option<String> {
-        (!self.is_native()).then(|| self.triple.clone())
+        let own = self.is_native() && !self.triple.contains("-linux-musl");
+        (!own).then(|| self.triple.clone())
     }
 
     /// Whether the architecture is the one this runs on.

@@ -7,6 +7,7 @@ mod bus;
 mod check;
 mod options;
 mod run;
+mod weights;
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Write as _};
@@ -22,9 +23,6 @@ use crate::text::Text;
 pub use bus::end_at_lost_files;
 pub use options::{Mode, Options, Parsed, SamplingOptions, Usage};
 pub use run::{Failure, run};
-
-/// Name of the weight file beside the program.
-const WEIGHTS: &str = "model.gemw";
 
 /// The whole program: reads the arguments, opens the model with `open`, does what is asked.
 ///
@@ -82,7 +80,7 @@ fn start(
 ) -> Result<(), Failure> {
     let weights = match &options.weights {
         Some(path) => path.clone(),
-        None => find_weights()?,
+        None => weights::find(|note| complain(program, note))?,
     };
     end_at_lost_files(&format!(
         "{program}: {} was cut short while it was in use, or its disk failed",
@@ -116,15 +114,4 @@ fn with_text(engine: Engine, weights: &Path) -> Result<Engine> {
     let folder = weights.parent().unwrap_or(Path::new(""));
     let text = Text::open(folder, engine.info().vocab_size)?;
     Ok(engine.with_text(text))
-}
-
-/// The weight file beside the program, or in the folder above it.
-fn find_weights() -> Result<PathBuf> {
-    let program = std::env::current_exe().map_err(|e| Error::io(Path::new(WEIGHTS), e))?;
-    let folders = program.ancestors().skip(1).take(2);
-    let mut places = folders.map(|folder| folder.join(WEIGHTS));
-    places.find(|path| path.exists()).ok_or_else(|| {
-        let why = "not beside the program nor in the folder above it; --weights names it";
-        Error::text(WEIGHTS, why)
-    })
 }

@@ -58,42 +58,67 @@ impl Level {
     /// Whether the CPU this runs on has the instructions. Without `std`, whether the build assumes them.
     #[must_use]
     pub fn supported(self) -> bool {
-        match self {
-            Self::Portable => true,
-            Self::X86V3 => has_v3(),
-            Self::X86V4Vnni => has_v3() && has_v4_vnni(),
-        }
+        self.missing().next().is_none()
+    }
+
+    /// Those of [`Level::features`] that the CPU this runs on lacks. Without `std`, those that the build does not assume.
+    pub fn missing(self) -> impl Iterator<Item = &'static str> {
+        let all = self.features().split(',').filter(|name| !name.is_empty());
+        all.filter(|name| !has(name))
     }
 }
 
-/// Asks the CPU, or without `std` the build.
+/// Asks the CPU, or without `std` the build, for a feature of some level.
 #[cfg(target_arch = "x86_64")]
-macro_rules! has {
-    ($($feature:tt),*) => {{
-        #[cfg(feature = "std")]
-        let all = $(std::arch::is_x86_feature_detected!($feature))&&*;
-        #[cfg(not(feature = "std"))]
-        let all = $(cfg!(target_feature = $feature))&&*;
-        all
-    }};
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_v3() -> bool {
-    has!("avx2", "fma", "f16c")
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_v4_vnni() -> bool {
-    has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
+fn has(name: &str) -> bool {
+    macro_rules! ask {
+        ($($feature:tt),*) => {
+            match name {
+                $(
+                    #[cfg(feature = "std")]
+                    $feature => std::arch::is_x86_feature_detected!($feature),
+                    #[cfg(not(feature = "std"))]
+                    $feature => cfg!(target_feature = $feature),
+                )*
+                _ => false,
+            }
+        };
+    }
+    ask!(
+        "avx2",
+        "fma",
+        "f16c",
+        "avx512f",
+        "avx512bw",
+        "avx512dq",
+        "avx512vl",
+        "avx512vnni"
+    )
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn has_v3() -> bool {
+fn has(_: &str) -> bool {
     false
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-fn has_v4_vnni() -> bool {
-    false
+#[cfg(all(test, feature = "std"))]
+mod level_tests {
+    use super::Level;
+
+    #[test]
+    fn what_a_level_lacks_is_what_makes_it_unsupported() {
+        assert_eq!(Level::Portable.missing().count(), 0);
+        for level in Level::ALL {
+            let lacks: Vec<&str> = level.missing().collect();
+            assert_eq!(level.supported(), lacks.is_empty(), "{lacks:?}");
+            assert!(lacks.iter().all(|name| level.features().contains(name)));
+        }
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(
+            Level::X86V3.supported(),
+            std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("fma")
+                && std::arch::is_x86_feature_detected!("f16c")
+        );
+    }
 }

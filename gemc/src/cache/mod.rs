@@ -5,7 +5,7 @@
 //! the whole folder, or being unable to write it, costs time and nothing else.
 //!
 //! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `plans/KEY.*` (see `plans`), `weights/KEY/` (weight file and
-//! texts, sealed, see `backend`), `programs`, `crates`, `runtime`, `target` (see `package::Builder`). Whatever nobody
+//! texts, sealed, see `backend`), `programs`, `libraries`, `crate`, `target` (see `package::Builder`). Whatever nobody
 //! used for 30 days goes; with `$GEMC_CACHE_LIMIT`, also what is beyond that size (see [`trim`]).
 
 mod digest;

@@ -30,10 +30,10 @@ const FILES: &[&str] = &["digests", "matrices", "plans"];
 const FOLDERS: &[&str] = &["weights"];
 
 /// Entries that are folders, under the lock of whoever builds.
-const BUILT: &[&str] = &["crates", "libraries", "programs", "runtime"];
+const BUILT: &[&str] = &["libraries", "programs"];
 
-/// Cargo's own folder, under the same lock.
-const CARGO: &str = "target";
+/// What cargo builds from and its own folder, under the same lock.
+const CARGO: &[&str] = &["crate", "target"];
 
 /// What a cache may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,9 +157,11 @@ impl Cache {
                 }));
             }
         }
-        let cargo = self.root().join(CARGO);
-        if cargo.is_dir() {
-            entries.push(folder(cargo, Kind::Built));
+        for name in CARGO {
+            let cargo = self.root().join(name);
+            if cargo.is_dir() {
+                entries.push(folder(cargo, Kind::Built));
+            }
         }
         entries
     }

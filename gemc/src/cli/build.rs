@@ -10,7 +10,9 @@ use super::model::{Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::emit::cranelift::object::{DEFAULT_PREFIX, is_prefix};
-use crate::package::{Builder, Form, Manifest, Runtime, hash_file};
+use crate::package::{
+    Builder, Form, Linkage, Manifest, ProgramManifest, Requirements, Runtime, hash_file,
+};
 use crate::progress::Progress as _;
 
 /// Compile a checkpoint into a crate, or an object for C, for one target
@@ -33,6 +35,9 @@ pub struct Build {
     /// Also compile the program, to DIR/bin/NAME
     #[arg(long)]
     bin: bool,
+    /// With --bin: a program that needs no C library of the machine that runs it; for Linux
+    #[arg(long, requires = "bin")]
+    r#static: bool,
     /// Also write what stages made, to DIR/emit
     #[arg(long, value_enum, value_name = "STAGE", value_delimiter = ',')]
     emit: Vec<Stage>,
@@ -101,6 +106,8 @@ struct Built {
     kernels: usize,
     phases: usize,
     program: Option<String>,
+    /// Of the program, beside the kernel; nothing where it cannot be told.
+    requirements: Option<Requirements>,
 }
 
 impl fmt::Display for Built {
@@ -124,6 +131,9 @@ impl fmt::Display for Built {
         if let Some(program) = &self.program {
             write!(f, "\n  program: {program}")?;
         }
+        if let Some(requirements) = &self.requirements {
+            write!(f, "\n  {requirements}")?;
+        }
         Ok(())
     }
 }
@@ -145,6 +155,20 @@ impl Build {
         })
     }
 
+    /// What builds the program, where one is asked for; tells before any work what it lacks.
+    fn builder(&self, model: &Model) -> Result<Option<Builder>, Failure> {
+        if !self.bin {
+            return Ok(None);
+        }
+        let linkage = match self.r#static {
+            true => Linkage::Static,
+            false => Linkage::Dynamic,
+        };
+        let builder = Builder::new(&Cache::open()?, model.target.rust_triple()).linked(linkage);
+        builder.toolchain()?;
+        Ok(Some(builder))
+    }
+
     /// Builds beside, and says which files differ from those at the output.
     fn compare(&self, model: &Model, ui: &Ui) -> Result<(), Failure> {
         let beside = tempfile::tempdir()?;
@@ -163,13 +187,14 @@ impl Build {
         Err(Failure::Input(words.into()))
     }
 
-    /// Writes the folder; gives the name of what is in it, and the program's path.
+    /// Writes the folder; gives the name of what is in it, and the program's path with what is to be known of it.
     fn write(
         &self,
         output: &Path,
         model: &Model,
         ui: &Ui,
-    ) -> Result<(String, Option<PathBuf>), Failure> {
+    ) -> Result<(String, Option<(PathBuf, ProgramManifest)>), Failure> {
+        let builder = self.builder(model)?;
         let parts = model.parts();
         let dumps = emit::texts(self.emit.clone(), model, ui)?;
         let locked = self
@@ -201,9 +226,8 @@ impl Build {
         ui.start("quantising and packing weights", total);
         parts.write(output, &package, &mut progress)?;
         let mut program = None;
-        if self.bin {
+        if let Some(builder) = builder {
             ui.start("compiling the program", 0);
-            let builder = Builder::new(&Cache::open()?, model.target.rust_triple());
             program = Some(builder.build_into(&package, output)?);
         }
         Ok((package.crate_name(), program))
@@ -244,6 +268,7 @@ impl Run for Build {
             return Ok(Outcome::Done);
         }
         let (name, program) = self.write(&self.output, &model, ui)?;
+        let (program, about) = program.unzip();
         let layout = &model.compiled.layout;
         let program_ir = model.compiled.program.program();
         let built = Built {
@@ -257,6 +282,7 @@ impl Run for Build {
             kernels: program_ir.kernels.len(),
             phases: program_ir.body.len() + program_ir.head.len(),
             program: program.map(|p| p.display().to_string()),
+            requirements: about.and_then(|about| about.requirements),
         };
         ui.result(self.json, &built)?;
         Ok(Outcome::Done)

@@ -1,14 +1,16 @@
 //! `gemc doctor`: this machine -> what is installed, what is missing for which target, and the command that mends it. With
 //! a file: see `files`.
 
+mod machines;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::{Failure, Outcome, Run, Ui, files};
 use crate::cache::Cache;
+use crate::package::toolchain::{Rustc, first_line};
 use crate::target::Target;
 
 /// Say what is installed, what is missing for which target, and how to mend it; or whether a weight file or a plan's codes are whole
@@ -82,16 +84,13 @@ impl Check {
 
     /// A program, by the first line of what it says of its version.
     fn program(name: &str, argument: &str, needed_for: &str, mend: &str) -> Self {
-        Self::new(name, said(name, &[argument]), needed_for, mend)
+        Self::new(
+            name,
+            first_line(&name.into(), &[argument]),
+            needed_for,
+            mend,
+        )
     }
-}
-
-/// The first line that a program writes; nothing when it does not run.
-fn said(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().next().unwrap_or_default().trim().to_owned();
-    output.status.success().then_some(line)
 }
 
 const RUSTUP: &str = "install it from https://rustup.rs";
@@ -122,12 +121,6 @@ fn here() -> Vec<Check> {
             "gemc build --bin, --backend rust; 1.95 or newer",
             RUSTUP,
         ),
-        Check::program(
-            "cc",
-            "--version",
-            "linking programs for this machine",
-            "apt-get install gcc",
-        ),
     ]
 }
 
@@ -146,46 +139,13 @@ fn cache() -> Check {
     )
 }
 
-/// What programs for another machine need: Rust's standard library for it, a linker, something to try them with.
-fn for_triple(triple: &str) -> Vec<Check> {
-    let library = said("rustc", &["--print", "target-libdir", "--target", triple]);
-    let library = library.filter(|folder| Path::new(folder).is_dir());
-    let mut checks = vec![Check::new(
-        &format!("Rust's standard library for {triple}"),
-        library.map(|_| "installed".to_owned()),
-        &format!("gemc build --bin, gemc runtime for {triple}"),
-        &format!("rustup target add {triple}"),
-    )];
-    if triple == "aarch64-unknown-linux-gnu" && !cfg!(target_arch = "aarch64") {
-        checks.push(Check::program(
-            "aarch64-linux-gnu-gcc",
-            "--version",
-            "linking programs for aarch64 Linux; set CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER to it",
-            "apt-get install gcc-aarch64-linux-gnu",
-        ));
-        checks.push(Check::program(
-            "qemu-aarch64-static",
-            "--version",
-            "running programs for aarch64 here, as tests do",
-            "apt-get install qemu-user-static",
-        ));
-    }
-    checks
-}
-
 impl Run for Doctor {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         if let Some(file) = &self.file {
             return files::examine(file, self.json, ui);
         }
-        let mut triples: Vec<String> = Target::all()
-            .iter()
-            .filter_map(Target::rust_triple)
-            .collect();
-        triples.sort();
-        triples.dedup();
         let mut checks = here();
-        checks.extend(triples.iter().flat_map(|triple| for_triple(triple)));
+        checks.extend(machines::checks(&Rustc::all().unwrap_or_default()));
         let found = Found {
             gemc: env!("CARGO_PKG_VERSION"),
             checks,
@@ -207,14 +167,6 @@ mod tests {
         assert_eq!(
             (missing.found, missing.mend),
             (None, Some("install it".to_owned()))
-        );
-        let unknown = for_triple("riscv99-unknown-none");
-        assert_eq!(unknown[0].found, None);
-        assert!(
-            unknown[0]
-                .mend
-                .as_ref()
-                .is_some_and(|m| m.contains("riscv99"))
         );
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::CacheError;
 use crate::output::OutputError;
+use crate::package::toolchain::Missing;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -81,16 +82,22 @@ pub enum PackageError {
         /// Why it did not start.
         source: std::io::Error,
     },
-    /// The toolchain is for other machines only.
+    /// What programs of a target are made with is not all there.
     #[error(
-        "the Rust toolchain has no standard library for {triple}; `rustup target add {triple}` installs it; cargo says:\n\
-         {output}"
+        "programs for {triple} need more than is installed; `gemc doctor` shows all\n{}",
+        lines(missing)
     )]
-    NoStd {
+    Missing {
         /// The Rust target.
         triple: String,
-        /// The last lines cargo wrote.
-        output: String,
+        /// What is not there.
+        missing: Vec<Missing>,
+    },
+    /// A system without static programs.
+    #[error("--static is for Linux, with glibc or musl; {triple} has no static programs")]
+    NoStatic {
+        /// The Rust target.
+        triple: String,
     },
     /// Cargo ran and failed.
     #[error("building the program failed; cargo says:\n{output}")]
@@ -107,4 +114,9 @@ impl PackageError {
             source,
         }
     }
+}
+
+fn lines(missing: &[Missing]) -> String {
+    let lines: Vec<String> = missing.iter().map(Missing::to_string).collect();
+    lines.join("\n")
 }

@@ -11,11 +11,14 @@ mod linkable;
 mod lock;
 mod manifest;
 mod program;
+mod program_manifest;
+mod requirements;
 mod runtime;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod text_runtime;
+pub mod toolchain;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,7 +31,10 @@ pub use error::PackageError;
 pub use linkable::{Form, HEADER, HEADER_NAME, Linkable};
 pub use manifest::{Manifest, hash_bytes, hash_file};
 pub use program::Builder;
+pub use program_manifest::ProgramManifest;
+pub use requirements::{Requirements, glibc_version};
 pub use text_runtime::{LIBRARY, write_runtime};
+pub use toolchain::Linkage;
 
 /// Name of the weight file in a package.
 pub const WEIGHTS: &str = "model.gemw";

@@ -1,19 +1,37 @@
 //! A package -> a program, built by cargo in a content-addressed cache, so that the same package is built once; and the
 //! runtime alone -> a static library.
 //!
-//! Cache: `programs/KEY/NAME` finished programs, `libraries/KEY` libraries, `crates/KEY` sources, `runtime/KEY` sources of the runtime (shared, so
-//! that models differ only in their own crate), `target` cargo's. KEY hashes everything the program depends on: the
-//! sources, not the weights, and the compiler's version.
+//! Cache: `programs/KEY/NAME` finished programs, `libraries/KEY` libraries, `crate` the sources of whatever was built last,
+//! `target` cargo's. KEY hashes everything the program depends on: the sources, not the weights, the compiler's version
+//! and how it is linked.
+//!
+//! The same inputs give the same bytes wherever the cache, the home and cargo's registry are, and no path of this machine
+//! is among them. Cargo hashes where a crate lies in its workspace into symbols and type ids, so all crates are built in
+//! one folder, with the runtime inside; rustc writes paths into messages, so each that may occur is replaced.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Files, Package, PackageError, Runtime, render, text_runtime};
+use super::toolchain::{Linkage, Toolchain, linker_variable};
+use super::{
+    Files, MANIFEST, Package, PackageError, ProgramManifest, Runtime, render, text_runtime,
+};
 use crate::cache::{self, Cache};
+
+/// The folder of the cache that crates are built in.
+const CRATE: &str = "crate";
+
+/// Folder of the cache with finished programs.
+const PROGRAMS: &str = "programs";
+
+/// Folder of the cache with finished libraries.
+const LIBRARIES: &str = "libraries";
 
 /// Builds programs from packages.
 #[derive(Clone, Debug)]
@@ -21,6 +39,7 @@ pub struct Builder {
     cache: Cache,
     cargo: OsString,
     triple: Option<String>,
+    linkage: Linkage,
 }
 
 impl Builder {
@@ -31,17 +50,31 @@ impl Builder {
             cache: cache.clone(),
             cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
             triple,
+            linkage: Linkage::default(),
         }
+    }
+
+    /// With programs linked so; a library is linked later, by others.
+    #[must_use]
+    pub fn linked(self, linkage: Linkage) -> Self {
+        Self { linkage, ..self }
+    }
+
+    /// What programs are built with. Tells before any work whether they can be.
+    ///
+    /// # Errors
+    /// As of [`Toolchain::find`].
+    pub fn toolchain(&self) -> Result<Toolchain, PackageError> {
+        Toolchain::find(self.triple.as_deref(), self.linkage)
     }
 
     /// The program of a package, if it was built before.
     ///
     /// # Errors
-    /// [`PackageError::NoToolchain`]: whether one is out of date depends on the compiler.
+    /// As of [`Builder::toolchain`]: whether one is out of date depends on the compiler.
     pub fn find(&self, package: &Package) -> Result<Option<PathBuf>, PackageError> {
-        let sources = Sources::of(package)?;
-        let key = key(&sources.files, &self.toolchain()?);
-        let program = self.place(&key, &self.program(package));
+        let key = key(&sources(package)?, &circumstance(&self.toolchain()?));
+        let program = self.place(&key, &program(package));
         Ok(is_whole(&program, &key).then_some(program))
     }
 
@@ -55,7 +88,7 @@ impl Builder {
     /// # Errors
     /// [`PackageError`]; with cargo's own words when it fails.
     pub fn build(&self, package: &Package) -> Result<PathBuf, PackageError> {
-        self.product(&Sources::of(package)?, &self.program(package))
+        self.product(&sources(package)?, &program(package))
     }
 
     /// The library that C programs link for text and threads, built now or earlier.
@@ -64,28 +97,24 @@ impl Builder {
     /// As [`Builder::build`].
     pub fn runtime_library(&self) -> Result<PathBuf, PackageError> {
         let product = Product {
-            kind: "libraries",
+            kind: LIBRARIES,
             name: text_runtime::LIBRARY.to_owned(),
             arguments: vec!["--lib".to_owned()],
             built: text_runtime::BUILT.to_owned(),
         };
-        self.product(&Sources::of_library()?, &product)
+        let runtime = Runtime::Path(text_runtime::RUNTIME.to_owned());
+        let mut files = text_runtime::files(&runtime);
+        let runtime = super::runtime::files()?.into_iter();
+        files.extend(runtime.map(|(path, text)| {
+            let path = format!("{}/{path}", text_runtime::RUNTIME);
+            (path, text.into_bytes())
+        }));
+        self.product(&alone(files), &product)
     }
 
-    /// What becomes of a package.
-    fn program(&self, package: &Package) -> Product {
-        let name = package.crate_name();
-        let arguments = ["--features", "cli", "--bin", &name];
-        Product {
-            kind: "programs",
-            arguments: arguments.map(str::to_owned).into(),
-            built: format!("{name}{}", self.suffix()),
-            name,
-        }
-    }
-
-    fn product(&self, sources: &Sources, product: &Product) -> Result<PathBuf, PackageError> {
-        let key = key(&sources.files, &self.toolchain()?);
+    fn product(&self, sources: &Files, product: &Product) -> Result<PathBuf, PackageError> {
+        let toolchain = self.toolchain()?;
+        let key = key(sources, &circumstance(&toolchain));
         let place = self.place(&key, product);
         if is_whole(&place, &key) {
             return Ok(place);
@@ -93,12 +122,11 @@ impl Builder {
         let lock = self.lock()?;
         // Whoever had the lock may have built it.
         if !is_whole(&place, &key) {
-            if let Some((folder, runtime)) = &sources.runtime {
-                write_tree(&self.cache.root().join("runtime").join(folder), runtime)?;
+            write_tree(&self.cache.root().join(CRATE), sources)?;
+            let mut built = self.cargo_build(&toolchain, product)?;
+            if product.kind == LIBRARIES {
+                built = stripped(&toolchain, built);
             }
-            let dir = self.cache.root().join("crates").join(&key);
-            write_tree(&dir, &sources.files)?;
-            let built = self.cargo_build(&dir, product)?;
             keep(&built, &place, &key)?;
             drop(lock);
             self.cache.trim();
@@ -106,25 +134,24 @@ impl Builder {
         Ok(place)
     }
 
-    /// Builds the program of a package and puts it at `dir/bin/NAME`.
+    /// Builds the program of a package and puts it at `dir/bin/NAME`, with a manifest beside it; gives both.
     ///
     /// # Errors
     /// As [`Builder::build`].
-    pub fn build_into(&self, package: &Package, dir: &Path) -> Result<PathBuf, PackageError> {
+    pub fn build_into(
+        &self,
+        package: &Package,
+        dir: &Path,
+    ) -> Result<(PathBuf, ProgramManifest), PackageError> {
         let program = self.build(package)?;
-        let to = dir.join("bin").join(package.crate_name());
+        let name = package.crate_name();
+        let bin = dir.join("bin");
+        let to = bin.join(&name);
         install(&program, &to)?;
-        Ok(to)
-    }
-
-    /// What of the toolchain a program depends on.
-    fn toolchain(&self) -> Result<String, PackageError> {
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let output = run(Command::new(&rustc).arg("-vV"), &rustc)?;
-        let version = String::from_utf8_lossy(&output.stdout);
-        let flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
-        let triple = self.triple.as_deref().unwrap_or("host");
-        Ok(format!("{version}{}\n{triple}", flags.to_string_lossy()))
+        let about = ProgramManifest::new(&name, &to, &self.toolchain()?)?;
+        let path = bin.join(MANIFEST);
+        fs::write(&path, about.to_json()).map_err(PackageError::io(&path))?;
+        Ok((to, about))
     }
 
     /// Only one build at a time: cargo's output file has the crate's name alone.
@@ -135,66 +162,168 @@ impl Builder {
         Ok(file)
     }
 
-    /// Builds the crate in `dir`; the path of what cargo made.
-    fn cargo_build(&self, dir: &Path, product: &Product) -> Result<PathBuf, PackageError> {
-        let arguments = product.arguments.iter().map(String::as_str);
-        let build: Vec<&str> = ["build", "--release"]
-            .into_iter()
-            .chain(arguments)
-            .collect();
-        let mut output = self.cargo(dir, &[&build[..], &["--offline"]].concat())?;
+    /// Builds the crate that was written; the path of what cargo made.
+    fn cargo_build(
+        &self,
+        toolchain: &Toolchain,
+        product: &Product,
+    ) -> Result<PathBuf, PackageError> {
+        let flags = self.flags(toolchain)?;
+        let triple = &toolchain.triple;
+        // Everything is there now. `--target` keeps the flags from what runs here: build scripts and macros.
+        let mut command = self.cargo(toolchain, "rustc");
+        command
+            .args(["--release", "--offline", "--target", triple])
+            .args(&product.arguments)
+            // Over whatever cargo's own configuration says of what is shipped.
+            .args(["--config", "profile.release.strip = true"])
+            .args(["--config", "profile.release.debug = false"])
+            .env("CARGO_TARGET_DIR", self.cache.root().join("target"))
+            .env("CARGO_INCREMENTAL", "0")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join(SEPARATOR.as_ref()));
+        if let Some(linker) = toolchain.linker.as_ref().and_then(|linker| linker.told()) {
+            command.env(linker_variable(triple), linker);
+        }
+        // Only what links must know; so static programs share all else with others.
+        if toolchain.linkage == Linkage::Static {
+            command.args(["--", "-C", "target-feature=+crt-static"]);
+        }
+        let output = run(&mut command, &self.cargo)?;
+        if !output.status.success() {
+            let output = last_lines(&output.stderr);
+            return Err(PackageError::Cargo { output });
+        }
+        let suffix = match product.kind {
+            PROGRAMS if triple.contains("-windows") => ".exe",
+            _ => "",
+        };
+        let folder = self.cache.root().join("target").join(triple);
+        Ok(folder
+            .join("release")
+            .join(format!("{}{suffix}", product.built)))
+    }
+
+    /// Flags of rustc: the user's, then what replaces paths of this machine.
+    fn flags(&self, toolchain: &Toolchain) -> Result<Vec<OsString>, PackageError> {
+        let mut paths = vec![(self.cache.root().to_owned(), "gemc".to_owned())];
+        let folders = self.crates(toolchain)?.into_iter();
+        paths.extend(folders.map(|folder| (folder, "crates".to_owned())));
+        paths.extend(toolchain.rustc.library_sources());
+        let replaced = paths.into_iter().map(|(from, to)| {
+            let mut flag = OsString::from("--remap-path-prefix=");
+            flag.push(from);
+            flag.push(format!("={to}"));
+            flag
+        });
+        let given = user_flags();
+        let given = given.split_whitespace().map(OsString::from);
+        let linux = toolchain.triple.contains("-linux-");
+        let random = linux.then(|| RANDOM.into());
+        Ok(given.chain(random).chain(replaced).collect())
+    }
+
+    /// The folders that the crates of the lock file lie in, after they were downloaded, unless they are there.
+    fn crates(&self, toolchain: &Toolchain) -> Result<BTreeSet<PathBuf>, PackageError> {
+        let metadata = |offline: &[&str]| {
+            let mut command = self.cargo(toolchain, "metadata");
+            command.args(["--format-version", "1"]).args(offline);
+            for triple in [toolchain.rustc.host(), &toolchain.triple] {
+                command.args(["--filter-platform", triple]);
+            }
+            run(&mut command, &self.cargo)
+        };
+        let mut output = metadata(&["--offline"])?;
         if needs_network(&output) {
-            output = self.cargo(dir, &build)?;
+            output = metadata(&[])?;
         }
         if !output.status.success() {
-            let triple = self.triple.as_deref().unwrap_or("this machine");
             let output = last_lines(&output.stderr);
-            return Err(if lacks_std(&output) {
-                PackageError::NoStd {
-                    triple: triple.to_owned(),
-                    output,
-                }
-            } else {
-                PackageError::Cargo { output }
-            });
+            return Err(PackageError::Cargo { output });
         }
-        let mut built = self.cache.root().join("target");
-        if let Some(triple) = &self.triple {
-            built.push(triple);
-        }
-        built.push("release");
-        built.push(&product.built);
-        Ok(built)
+        folders_of_crates(&output.stdout)
     }
 
-    fn suffix(&self) -> &'static str {
-        match &self.triple {
-            None => std::env::consts::EXE_SUFFIX,
-            Some(triple) if triple.contains("-windows") => ".exe",
-            Some(_) => "",
-        }
-    }
-
-    fn cargo(&self, dir: &Path, args: &[&str]) -> Result<Output, PackageError> {
+    fn cargo(&self, toolchain: &Toolchain, verb: &str) -> Command {
+        let dir = self.cache.root().join(CRATE);
         let mut command = Command::new(&self.cargo);
-        // No path of this machine ends up in the program.
-        let remap = format!("--remap-path-prefix={}=gemc", self.cache.root().display());
-        let flags = toml::Value::Array(vec![toml::Value::String(remap)]);
         command
-            .args(args)
-            .arg("--locked")
-            .arg("--manifest-path")
+            .args([verb, "--locked", "--manifest-path"])
             .arg(dir.join("Cargo.toml"))
-            .args(["--config", &format!("build.rustflags = {flags}")])
-            .env("CARGO_TARGET_DIR", self.cache.root().join("target"))
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env("RUSTC", &toolchain.rustc.program)
             .env_remove("RUSTC_WORKSPACE_WRAPPER")
             .current_dir(dir);
-        if let Some(triple) = &self.triple {
-            command.args(["--target", triple]);
-        }
-        run(&mut command, &self.cargo)
+        command
     }
+}
+
+/// What of the toolchain a program depends on.
+fn circumstance(toolchain: &Toolchain) -> String {
+    let Toolchain {
+        rustc,
+        triple,
+        linkage,
+        ..
+    } = toolchain;
+    let flags = user_flags();
+    format!(
+        "{}{flags}\n{triple}\n{linkage:?}\n{RANDOM}",
+        rustc.version()
+    )
+}
+
+/// A library without the debug information of Rust's standard library, which cargo's profile does not reach. Where there
+/// is nothing that removes it, it stays: it holds paths of Rust's makers only.
+fn stripped(toolchain: &Toolchain, library: PathBuf) -> PathBuf {
+    let Some(linker) = &toolchain.linker else {
+        return library;
+    };
+    let to = library.with_extension("stripped");
+    let status = Command::new(linker.strip())
+        .args(["--strip-debug", "--enable-deterministic-archives", "-o"])
+        .arg(&to)
+        .arg(&library)
+        .output();
+    match status {
+        Ok(output) if output.status.success() => to,
+        _ => library,
+    }
+}
+
+/// Flags that the user gives in the environment. Those of cargo's configuration files do not count: what is shipped must
+/// not depend on them.
+fn user_flags() -> String {
+    let flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
+    flags.to_string_lossy().into_owned()
+}
+
+/// Has random numbers, which hash tables of the tokenizer begin with, come from the system call alone. Else `getrandom`
+/// looks for its function in the C library while the program runs, which a static one cannot, and then for `/dev/urandom`.
+const RANDOM: &str = "--cfg=getrandom_backend=\"linux_getrandom\"";
+
+/// What separates flags in `CARGO_ENCODED_RUSTFLAGS`.
+const SEPARATOR: &str = "\x1f";
+
+/// What `cargo metadata` writes, as far as it matters here.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    manifest_path: PathBuf,
+    /// Nothing for the crate itself and what it brings along.
+    source: Option<String>,
+}
+
+/// The folders in which crates from elsewhere lie: the registry's, or that of `cargo vendor`.
+fn folders_of_crates(metadata: &[u8]) -> Result<BTreeSet<PathBuf>, PackageError> {
+    let metadata: Metadata = serde_json::from_slice(metadata).map_err(|e| PackageError::Cargo {
+        output: format!("cargo metadata: {e}"),
+    })?;
+    let others = metadata.packages.iter().filter(|p| p.source.is_some());
+    let folders = others.filter_map(|p| p.manifest_path.parent()?.parent());
+    Ok(folders.map(Path::to_owned).collect())
 }
 
 fn run(command: &mut Command, program: &OsString) -> Result<Output, PackageError> {
@@ -211,12 +340,6 @@ fn needs_network(output: &Output) -> bool {
     !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("--offline")
 }
 
-/// Whether cargo failed because the toolchain has no standard library for the target.
-fn lacks_std(output: &str) -> bool {
-    let missing = |name: &str| output.contains(&format!("can't find crate for `{name}`"));
-    missing("core") || missing("std")
-}
-
 /// What cargo makes of a crate, and where it is kept.
 struct Product {
     /// Folder in the cache.
@@ -229,51 +352,31 @@ struct Product {
     built: String,
 }
 
-/// What cargo compiles: the crate, and the runtime in a folder that all crates share.
-struct Sources {
-    files: Files,
-    runtime: Option<(String, Files)>,
-}
-
-impl Sources {
-    fn of(package: &Package) -> Result<Self, PackageError> {
-        let mut package = package.clone();
-        let mut shared = None;
-        if package.runtime == Runtime::Embedded {
-            let (folder, runtime) = shared_runtime()?;
-            package.runtime = Runtime::Path(runtime_path(&folder));
-            shared = Some((folder, runtime));
-        }
-        package.texts.clear();
-        Ok(Self::alone(render(&package)?, shared))
-    }
-
-    /// The crate around the runtime alone.
-    fn of_library() -> Result<Self, PackageError> {
-        let (folder, runtime) = shared_runtime()?;
-        let files = text_runtime::files(&Runtime::Path(runtime_path(&folder)));
-        Ok(Self::alone(files, Some((folder, runtime))))
-    }
-
-    fn alone(mut files: Files, runtime: Option<(String, Files)>) -> Self {
-        // The cache may lie in somebody's workspace.
-        if let Some(manifest) = files.get_mut("Cargo.toml") {
-            manifest.extend_from_slice(b"\n[workspace]\n");
-        }
-        Self { files, runtime }
+/// What becomes of a package.
+fn program(package: &Package) -> Product {
+    let name = package.crate_name();
+    let arguments = ["--features", "cli", "--bin", &name];
+    Product {
+        kind: PROGRAMS,
+        arguments: arguments.map(str::to_owned).into(),
+        built: name.clone(),
+        name,
     }
 }
 
-/// The runtime's sources, and the name of their folder.
-fn shared_runtime() -> Result<(String, Files), PackageError> {
-    let text = |(path, text): (String, String)| (path, text.into_bytes());
-    let runtime: Files = super::runtime::files()?.into_iter().map(text).collect();
-    Ok((key(&runtime, ""), runtime))
+/// What cargo compiles of a package.
+fn sources(package: &Package) -> Result<Files, PackageError> {
+    let mut package = package.clone();
+    package.texts.clear();
+    Ok(alone(render(&package)?))
 }
 
-/// Where a crate in the cache finds that folder.
-fn runtime_path(folder: &str) -> String {
-    format!("../../runtime/{folder}")
+/// The crate as a workspace of its own: the cache may lie in somebody's.
+fn alone(mut files: Files) -> Files {
+    if let Some(manifest) = files.get_mut("Cargo.toml") {
+        manifest.extend_from_slice(b"\n[workspace]\n");
+    }
+    files
 }
 
 /// A name for these files and this circumstance.
@@ -291,8 +394,10 @@ fn key(files: &Files, circumstance: &str) -> String {
     gem_runtime::hex(&hasher.finalize()[..16])
 }
 
-/// Writes files that are not there yet, or differ; what a killed run left is completed.
+/// Makes a folder hold these files and no others. Files that are as they should be keep their times, by which cargo knows
+/// what to build again.
 fn write_tree(dir: &Path, files: &Files) -> Result<(), PackageError> {
+    remove_others(dir, "", files)?;
     for (path, bytes) in files {
         let path = dir.join(path);
         if fs::read(&path).is_ok_and(|found| found == *bytes) {
@@ -302,6 +407,20 @@ fn write_tree(dir: &Path, files: &Files) -> Result<(), PackageError> {
             fs::create_dir_all(parent).map_err(PackageError::io(parent))?;
         }
         fs::write(&path, bytes).map_err(PackageError::io(&path))?;
+    }
+    Ok(())
+}
+
+/// Removes the files of a folder that are not among these.
+fn remove_others(dir: &Path, prefix: &str, files: &Files) -> Result<(), PackageError> {
+    for item in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = item.path();
+        let name = format!("{prefix}{}", item.file_name().to_string_lossy());
+        if item.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_others(&path, &format!("{name}/"), files)?;
+        } else if !files.contains_key(&name) {
+            fs::remove_file(&path).map_err(PackageError::io(&path))?;
+        }
     }
     Ok(())
 }
@@ -374,5 +493,37 @@ mod tests {
             change();
             assert!(!is_whole(&program, "a"));
         }
+    }
+
+    #[test]
+    fn the_folder_of_a_crate_holds_its_files_and_no_others() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let files = |names: &[&str]| -> Files {
+            let named = names.iter().map(|name| ((*name).to_owned(), b"x".to_vec()));
+            named.collect()
+        };
+        write_tree(dir.path(), &files(&["Cargo.toml", "src/text.rs"])).expect("space");
+        let before = fs::metadata(dir.path().join("Cargo.toml")).and_then(|m| m.modified());
+        write_tree(dir.path(), &files(&["Cargo.toml", "src/text/mod.rs"])).expect("space");
+        assert!(dir.path().join("src/text/mod.rs").is_file());
+        assert!(!dir.path().join("src/text.rs").exists());
+        let after = fs::metadata(dir.path().join("Cargo.toml")).and_then(|m| m.modified());
+        assert_eq!(
+            before.expect("a time"),
+            after.expect("a time"),
+            "not built again"
+        );
+    }
+
+    #[test]
+    fn crates_from_elsewhere_are_found() {
+        let metadata = br#"{"packages": [
+            {"name": "m", "source": null, "manifest_path": "/cache/crate/Cargo.toml"},
+            {"name": "a", "source": "registry+x", "manifest_path": "/home/u/r/a-1.0.0/Cargo.toml"},
+            {"name": "b", "source": "registry+x", "manifest_path": "/home/u/r/b-1.0.0/Cargo.toml"}
+        ]}"#;
+        let found = folders_of_crates(metadata).expect("JSON");
+        assert_eq!(Vec::from_iter(found), [PathBuf::from("/home/u/r")]);
+        assert!(folders_of_crates(b"{").is_err());
     }
 }

@@ -19,6 +19,9 @@ pub const LIBRARY: &str = "libgem_runtime.a";
 /// Name of the library as cargo makes it. It cannot be that of the runtime's own crate.
 pub(super) const BUILT: &str = "libgem_text.a";
 
+/// Folder of the runtime in the crate.
+pub(super) const RUNTIME: &str = "gem-runtime";
+
 /// Name of the crate.
 const CRATE: &str = "gem-text";
 
