@@ -141,9 +141,10 @@ fn product_kernel(dot: DotStrategy) -> Kernel {
         input_format: ActivationFormat::Int8,
         output_rows: MAX_ROWS,
         epilogue: Epilogue::Store,
-        act_name: "",
+        dot,
+        row_block: 2,
     };
-    matmul.kernel(dot, 2)
+    matmul.kernel()
 }
 
 fn fixed(n: i64) -> Extent {

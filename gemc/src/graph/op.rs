@@ -13,7 +13,7 @@ pub struct LinearPart {
 }
 
 /// Which norm, over the last dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NormKind {
     /// `x / sqrt(mean(x^2) + eps) * w`.
     Rms,
@@ -22,7 +22,7 @@ pub enum NormKind {
 }
 
 /// Elementwise non-linearity of an MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
@@ -67,7 +67,7 @@ pub struct Rope {
 }
 
 /// Turns router logits into p.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Score {
     /// Over all modules.
     Softmax,

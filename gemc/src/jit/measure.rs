@@ -93,9 +93,10 @@ fn product(codec: Codec, target: &Target, rows: u32) -> Result<f64, MeasureError
         input_format: ActivationFormat::Int8,
         output_rows: count,
         epilogue: Epilogue::Store,
-        act_name: "",
+        dot: target.dot,
+        row_block: target.row_block,
     };
-    let kernel = matmul.kernel(target.dot, target.row_block);
+    let kernel = matmul.kernel();
     let size = PackedSize::new(codec, TILES * 16, COLUMNS);
     let blocks = COLUMNS / BLOCK;
     // Codes, scales and sums of the rows, then what they are multiplied to.

@@ -2,7 +2,7 @@
 
 use super::arena::Buffer;
 use super::kernels::attention::Attention;
-use super::kernels::rope::{self, Heads};
+use super::kernels::rope::{Heads, RopeTable};
 use super::kernels::vector;
 use super::phases::{Arg, UnitCount};
 use super::{Lowering, Rows};
@@ -44,7 +44,7 @@ impl Lowering<'_> {
             stride: input.stride,
             max_rows: self.max_rows,
             rope: rope.is_some(),
-            qk_norm: qk_norm.map(|(_, _, eps)| eps),
+            qk_norm: qk_norm.map(|(_, _, eps)| eps.into()),
         };
         let padded = spec.padded();
         let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim / 2));
@@ -102,7 +102,7 @@ impl Lowering<'_> {
         args.extend(norms.into_iter().flatten());
         args.push(Arg::of(queries));
         args.extend(kv);
-        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let kernel = self.phases.kernel(*spec);
         let doc = format!(
             "{origin}: q, k, v of {} + 2x{} heads of {}",
             spec.heads, spec.kv_heads, spec.head_dim
@@ -116,10 +116,7 @@ impl Lowering<'_> {
     pub(super) fn attend(&mut self, spec: Attention, mut args: Vec<Arg>, origin: &str) -> Rows {
         let output = self.floats(self.max_rows, spec.stride);
         args.push(Arg::of(output.buffer));
-        let kernel = self.phases.kernel(&spec.name(), |functions| {
-            let exp = functions.exp();
-            spec.kernel(&exp)
-        });
+        let kernel = self.phases.kernel(spec);
         let doc = format!("{origin} [rows, {}]", spec.heads * spec.head_dim);
         self.phases
             .phase(kernel, args, UnitCount::PerRow(spec.heads as u32), doc);
@@ -136,13 +133,10 @@ impl Lowering<'_> {
         }
         let padded = half.next_multiple_of(vector::LANES);
         let buffers = [(); 2].map(|()| self.words(self.max_rows * padded));
-        let max_rows = self.max_rows;
-        let kernel = self
-            .phases
-            .kernel(&format!("rope_table_{half}"), |functions| {
-                let (sin, cos) = (functions.sin(), functions.cos());
-                rope::table(half, max_rows, &sin, &cos)
-            });
+        let kernel = self.phases.kernel(RopeTable {
+            half,
+            max_rows: self.max_rows,
+        });
         let mut args = vec![Arg::Weights(
             self.layout
                 .vector(VectorSource::InverseFrequencies(rope, half)),

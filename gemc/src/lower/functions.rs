@@ -5,75 +5,112 @@
 
 use crate::graph::Activation;
 use crate::kernel::build::{FunctionBuilder, FunctionRef, Ops};
-use crate::kernel::{Cmp, FuncId, Function, Ty, ValueId};
+use crate::kernel::{Cmp, FuncId, Function, Kernel, Op, Ty, ValueDef, ValueId};
 
-/// The functions of a program, each made when first asked for.
-#[derive(Debug, Default)]
-pub struct Functions {
-    list: Vec<Function>,
+/// A function that kernels call. Kernels are written with the place in [`Math::ALL`] for a function's number; [`link`] gives
+/// those that are called their numbers in a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Math {
+    /// `e^x`.
+    Exp,
+    /// `sin x`.
+    Sin,
+    /// `cos x`.
+    Cos,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+    /// `x sigmoid(x)`.
+    Silu,
+    /// By the error function.
+    Gelu,
+    /// By tanh.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
 }
 
-impl Functions {
-    /// All functions made so far, callees first.
+impl Math {
+    /// Every function; each calls only those before it.
+    pub const ALL: [Self; 8] = [
+        Self::Exp,
+        Self::Sin,
+        Self::Cos,
+        Self::Sigmoid,
+        Self::Silu,
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::Relu,
+    ];
+
+    /// The function of an activation.
     #[must_use]
-    pub fn into_list(self) -> Vec<Function> {
-        self.list
-    }
-
-    fn get(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Function) -> FunctionRef {
-        let index = self
-            .list
-            .iter()
-            .position(|f| f.name == name)
-            .unwrap_or_else(|| {
-                let function = make(self);
-                debug_assert_eq!(function.name, name);
-                self.list.push(function);
-                self.list.len() - 1
-            });
-        FunctionRef::new(FuncId::from_index(index), &self.list[index])
-    }
-
-    /// `e^x`.
-    pub fn exp(&mut self) -> FunctionRef {
-        self.get("exp", |_| exp())
-    }
-
-    /// `sin x`.
-    pub fn sin(&mut self) -> FunctionRef {
-        self.get("sin", |_| sine("sin", 0))
-    }
-
-    /// `cos x`.
-    pub fn cos(&mut self) -> FunctionRef {
-        self.get("cos", |_| sine("cos", 1))
-    }
-
-    /// `1 / (1 + e^-x)`.
-    pub fn sigmoid(&mut self) -> FunctionRef {
-        self.get("sigmoid", |this| {
-            let exp = this.exp();
-            sigmoid(exp)
-        })
-    }
-
-    /// The activation, elementwise.
-    pub fn activation(&mut self, act: Activation) -> FunctionRef {
+    pub const fn of(act: Activation) -> Self {
         match act {
-            Activation::Silu => self.get("silu", |this| {
-                let sigmoid = this.sigmoid();
-                silu(sigmoid)
-            }),
-            Activation::Gelu => self.get("gelu", |this| {
-                let exp = this.exp();
-                gelu(exp)
-            }),
-            Activation::GeluTanh => self.get("gelu_tanh", |this| {
-                let exp = this.exp();
-                gelu_tanh(exp)
-            }),
-            Activation::Relu => self.get("relu", |_| relu()),
+            Activation::Silu => Self::Silu,
+            Activation::Gelu => Self::Gelu,
+            Activation::GeluTanh => Self::GeluTanh,
+            Activation::Relu => Self::Relu,
         }
+    }
+
+    /// Its definition.
+    #[must_use]
+    pub fn function(self) -> Function {
+        match self {
+            Self::Exp => exp(),
+            Self::Sin => sine("sin", 0),
+            Self::Cos => sine("cos", 1),
+            Self::Sigmoid => sigmoid(Self::Exp.reference()),
+            Self::Silu => silu(Self::Sigmoid.reference()),
+            Self::Gelu => gelu(Self::Exp.reference()),
+            Self::GeluTanh => gelu_tanh(Self::Exp.reference()),
+            Self::Relu => relu(),
+        }
+    }
+
+    /// For calls.
+    #[must_use]
+    pub fn reference(self) -> FunctionRef {
+        FunctionRef::new(FuncId::from_index(self as usize), &self.function())
+    }
+}
+
+/// The functions that kernels call, callees first, in the order of their first calls; calls get their numbers among these.
+pub fn link(kernels: &mut [Kernel]) -> Vec<Function> {
+    let mut linked = Linked::default();
+    for kernel in kernels.iter_mut() {
+        linked.calls(&mut kernel.values);
+    }
+    linked.functions
+}
+
+/// Functions of a program in the making.
+#[derive(Default)]
+struct Linked {
+    functions: Vec<Function>,
+    /// By place in [`Math::ALL`].
+    numbers: [Option<FuncId>; Math::ALL.len()],
+}
+
+impl Linked {
+    fn calls(&mut self, values: &mut [ValueDef]) {
+        for value in values {
+            if let Op::Call(function, _) = &mut value.op {
+                *function = self.number(function.index());
+            }
+        }
+    }
+
+    fn number(&mut self, place: usize) -> FuncId {
+        if let Some(known) = self.numbers[place] {
+            return known;
+        }
+        let mut function = Math::ALL[place].function();
+        self.calls(&mut function.values);
+        let id = FuncId::from_index(self.functions.len());
+        self.functions.push(function);
+        self.numbers[place] = Some(id);
+        id
     }
 }
 
@@ -279,4 +316,21 @@ fn gelu(exp: FunctionRef) -> Function {
     let half_x = b.mul(x, half);
     let result = b.mul(half_x, factor);
     b.finish(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_stands_at_its_place_and_calls_only_those_before() {
+        for (place, math) in Math::ALL.into_iter().enumerate() {
+            assert_eq!(math as usize, place);
+            for value in &math.function().values {
+                if let Op::Call(callee, _) = value.op {
+                    assert!(callee.index() < place, "{math:?}");
+                }
+            }
+        }
+    }
 }

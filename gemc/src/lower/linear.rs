@@ -147,7 +147,7 @@ impl Lowering<'_> {
             }
         }
         let doc = self.product_doc(node, parts, &matrix);
-        let kernel = self.matmul_kernel(&spec);
+        let kernel = self.phases.kernel(spec);
         let units = match counter {
             None => UnitCount::Fixed(spec.units()),
             Some(counter) => {
@@ -172,9 +172,9 @@ impl Lowering<'_> {
         )
     }
 
-    /// The kernel's description; its epilogue's function is made on the way.
+    /// The kernel's description.
     pub(super) fn matmul(
-        &mut self,
+        &self,
         matrix: &Matrix,
         parts: &[LinearPart],
         rows: Rows,
@@ -182,20 +182,14 @@ impl Lowering<'_> {
         output_rows: usize,
         fusion: Fusion,
     ) -> Matmul {
-        let (epilogue, act_name) = match fusion {
-            Fusion::None => (Epilogue::Store, ""),
-            Fusion::Residual { .. } => (Epilogue::Residual, ""),
-            Fusion::Quantise { wire, act, gated } => {
-                let function = act.map(|act| self.phases.functions.activation(act));
-                (
-                    Epilogue::Quantise {
-                        act: function,
-                        gated,
-                        format: self.activations(wire),
-                    },
-                    act.map_or("", act_prefix),
-                )
-            }
+        let epilogue = match fusion {
+            Fusion::None => Epilogue::Store,
+            Fusion::Residual { sum: _, other: _ } => Epilogue::Residual,
+            Fusion::Quantise { wire, act, gated } => Epilogue::Quantise {
+                act,
+                gated,
+                format: self.activations(wire),
+            },
         };
         Matmul {
             codec: matrix.codec,
@@ -207,14 +201,9 @@ impl Lowering<'_> {
             input_format,
             output_rows,
             epilogue,
-            act_name,
+            dot: self.target.dot,
+            row_block: self.target.row_block,
         }
-    }
-
-    pub(super) fn matmul_kernel(&mut self, spec: &Matmul) -> crate::kernel::KernelId {
-        let (dot, row_block) = (self.target.dot, self.target.row_block);
-        self.phases
-            .kernel(&spec.name(), |_| spec.kernel(dot, row_block))
     }
 
     /// Planes, biases and input: the arguments that every product begins with.
@@ -233,14 +222,5 @@ impl Lowering<'_> {
     /// Tensors of a product's parts.
     pub(super) fn part_tensors(parts: &[LinearPart]) -> Vec<TensorId> {
         parts.iter().map(|p| p.weight).collect()
-    }
-}
-
-fn act_prefix(act: Activation) -> &'static str {
-    match act {
-        Activation::Silu => "silu_",
-        Activation::Gelu => "gelu_",
-        Activation::GeluTanh => "gelu_tanh_",
-        Activation::Relu => "relu_",
     }
 }

@@ -19,7 +19,7 @@ use arena::Buffer;
 use gem_runtime::format::{ActivationFormat, BLOCK};
 use kernels::embed::Embed;
 use kernels::norm::Norm;
-use kernels::quantise;
+use kernels::quantise::{self, QuantiseRows, SelectRows};
 use phases::{Arg, Phases, UnitCount};
 
 use crate::graph::{Graph, Node, NodeId, Op, Rope, Task, TensorId, Typed, WireType};
@@ -227,11 +227,11 @@ impl<'a> Lowering<'a> {
         let input = self.values[&id];
         let format = self.activations(id);
         let output = self.quantised_rows(self.max_rows, input.stride, format);
-        let max_rows = self.max_rows;
-        let name = quantise::rows_name(input.stride, format);
-        let kernel = self
-            .phases
-            .kernel(&name, |_| quantise::rows(max_rows, input.stride, format));
+        let kernel = self.phases.kernel(QuantiseRows {
+            max_rows: self.max_rows,
+            stride: input.stride,
+            format,
+        });
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());
         let doc = format!("int8 of {}", self.graph.node(id).origin);
@@ -287,7 +287,7 @@ impl<'a> Lowering<'a> {
             token_type: token_type.is_some(),
             max_rows: self.max_rows,
         };
-        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let kernel = self.phases.kernel(spec);
         let mut args = planes(&matrix).to_vec();
         args.extend(position.map(|p| self.matrix_f32(p, spec.positions, output.stride)));
         args.extend(token_type.map(|t| self.matrix_f32(t, 1, output.stride)));
@@ -318,7 +318,7 @@ impl<'a> Lowering<'a> {
         let spec = Norm {
             kind,
             cols: self.width(id),
-            eps,
+            eps: eps.into(),
             max_rows: self.max_rows,
             floats: consumers.iter().any(|n| !is_linear(n)),
             quantised: consumers
@@ -327,7 +327,7 @@ impl<'a> Lowering<'a> {
                 .then(|| self.activations(id)),
             bias: bias.is_some(),
         };
-        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let kernel = self.phases.kernel(spec);
         let mut args = vec![self.vector(weight, spec.stride())];
         args.extend(bias.map(|b| self.vector(b, spec.stride())));
         args.push(Arg::of(input.buffer));
@@ -357,7 +357,7 @@ impl<'a> Lowering<'a> {
             max_rows: self.max_rows,
         };
         let output = self.floats(self.max_rows, a.stride);
-        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let kernel = self.phases.kernel(spec);
         let args = [b, a, output].map(|rows| Arg::of(rows.buffer)).to_vec();
         self.phases
             .phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
@@ -370,10 +370,11 @@ impl<'a> Lowering<'a> {
         self.phases.begin_head();
         let format = self.activations(id);
         let output = self.quantised_rows(self.max_outputs, input.stride, format);
-        let (max_rows, max_outputs) = (self.max_rows, self.max_outputs);
-        let name = quantise::selected_name(input.stride, format);
-        let kernel = self.phases.kernel(&name, |_| {
-            quantise::selected(max_rows, max_outputs, input.stride, format)
+        let kernel = self.phases.kernel(SelectRows {
+            max_rows: self.max_rows,
+            max_outputs: self.max_outputs,
+            stride: input.stride,
+            format,
         });
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());

@@ -1,7 +1,7 @@
 //! The modules of one routed block: stage by stage (first product, last product), each stage one phase whose units
 //! call the active modules through a table. Formats differ freely between modules.
 
-use super::kernels::dispatch::{self, Dispatch};
+use super::kernels::dispatch::{CallModules, Dispatch};
 use super::kernels::matmul::Rows;
 use super::linear::Fusion;
 use super::phases::{Arg, UnitCount};
@@ -101,7 +101,7 @@ impl Lowering<'_> {
             args.extend(next.into_iter().flat_map(QuantisedRows::args));
             args.extend(floats.map(|rows| Arg::of(rows.buffer)));
             each = spec.units();
-            table.push((self.matmul_kernel(&spec), args));
+            table.push((self.phases.kernel(spec), args));
             if let Some(rows) = floats {
                 self.values.insert(id, rows);
             }
@@ -137,10 +137,7 @@ impl Lowering<'_> {
     ) {
         let units = self.count_units(routed.active, each, routed.modules as u32);
         let modules = routed.modules;
-        let name = format!("call_modules_{modules}x{each}");
-        let kernel = self
-            .phases
-            .kernel(&name, |_| dispatch::call_modules(modules, each));
+        let kernel = self.phases.kernel(CallModules { modules, each });
         let table = self.phases.table(format!("modules as {origin}"), table);
         let args = vec![Arg::of(routed.active), table];
         let doc = format!("{origin} and its siblings: active modules");

@@ -1,12 +1,13 @@
-//! The program under construction: kernels by name, phases and call tables with symbolic arguments, resolved to
+//! The program under construction: kernels by their specs, phases and call tables with symbolic arguments, resolved to
 //! offsets once every buffer's life is known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use gem_runtime::abi::ProgramShape;
 
 use super::arena::{Arena, Buffer, Placement};
-use super::functions::Functions;
+use super::functions;
+use super::kernels::spec::Spec as KernelSpec;
 use crate::kernel::{Half, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap, Units};
 
 /// An argument before addresses are known.
@@ -85,12 +86,11 @@ pub struct TapSpec {
 /// The program under construction.
 #[derive(Debug, Default)]
 pub struct Phases {
-    /// IR functions.
-    pub functions: Functions,
     /// Buffers.
     pub arena: Arena,
     kernels: Vec<Kernel>,
-    by_name: HashMap<String, KernelId>,
+    by_spec: HashMap<KernelSpec, KernelId>,
+    names: HashSet<String>,
     phases: Vec<Spec>,
     head_start: Option<usize>,
     tables: Vec<TableSpec>,
@@ -101,17 +101,30 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// The kernel of this name, made when first asked for.
-    pub fn kernel(&mut self, name: &str, make: impl FnOnce(&mut Functions) -> Kernel) -> KernelId {
-        if let Some(&id) = self.by_name.get(name) {
+    /// The kernel of a spec, made when first asked for.
+    pub fn kernel(&mut self, spec: impl Into<KernelSpec>) -> KernelId {
+        let spec = spec.into();
+        if let Some(&id) = self.by_spec.get(&spec) {
             return id;
         }
-        let kernel = make(&mut self.functions);
-        debug_assert_eq!(kernel.name, name, "a kernel's name is its key");
+        let mut kernel = spec.kernel();
+        kernel.name = self.unique(kernel.name);
         let id = KernelId::from_index(self.kernels.len());
         self.kernels.push(kernel);
-        self.by_name.insert(name.to_owned(), id);
+        self.by_spec.insert(spec, id);
         id
+    }
+
+    /// A name that no kernel has yet: names do not say all that a kernel depends on.
+    fn unique(&mut self, name: String) -> String {
+        let numbered = (2..).map(|n| format!("{name}_{n}"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        // One of more names than there are kernels is free.
+        let free = names
+            .find(|name| !self.names.contains(name))
+            .unwrap_or(name);
+        self.names.insert(free.clone());
+        free
     }
 
     /// Appends a phase.
@@ -249,7 +262,7 @@ impl Phases {
             .collect();
         Program {
             shape,
-            functions: self.functions.into_list(),
+            functions: functions::link(&mut self.kernels),
             kernels: self.kernels,
             tables,
             body,

@@ -2,9 +2,9 @@
 
 use super::arena::Buffer;
 use super::kernels::attention::{Attention, Mask};
-use super::kernels::clusters::clusters;
+use super::kernels::clusters::Clusters;
 use super::kernels::combine::{Base, Combine};
-use super::kernels::dispatch::{self, Dispatch};
+use super::kernels::dispatch::{CountUnits, Dispatch, Tags};
 use super::kernels::rope::Heads;
 use super::kernels::route::Router;
 use super::phases::{Arg, TapSpec, UnitCount};
@@ -60,7 +60,7 @@ impl Lowering<'_> {
             stride: input.stride,
             max_rows: self.max_rows,
             score,
-            threshold,
+            threshold: threshold.into(),
             renormalize,
             bias: bias.is_some(),
         };
@@ -68,10 +68,7 @@ impl Lowering<'_> {
         let fired = self.words(self.max_rows * top_k);
         let gates = self.words(self.max_rows * top_k);
         let domain = self.words(self.max_rows);
-        let kernel = self.phases.kernel(&spec.name(), |functions| {
-            let exp = functions.exp();
-            spec.kernel(&exp)
-        });
+        let kernel = self.phases.kernel(spec);
         let mut args = vec![
             Arg::of(input.buffer),
             self.matrix_f32(weight, modules, input.stride),
@@ -114,11 +111,11 @@ impl Lowering<'_> {
         let x = self.values[&input];
         let [count, cols] = [0, 1].map(|i| self.graph.tensor(centroids).shape[i]);
         let ids = self.words(self.max_rows);
-        let max_rows = self.max_rows;
-        let name = format!("clusters_{count}_x{}", x.stride);
-        let kernel = self
-            .phases
-            .kernel(&name, |_| clusters(count, x.stride, max_rows));
+        let kernel = self.phases.kernel(Clusters {
+            count,
+            stride: x.stride,
+            max_rows: self.max_rows,
+        });
         let norms = VectorSource::SquaredNorms {
             tensor: centroids,
             rows: count,
@@ -161,7 +158,7 @@ impl Lowering<'_> {
             idle: self.words(self.max_rows),
             idle_count: self.words(1),
         };
-        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let kernel = self.phases.kernel(spec);
         let args = [
             fired,
             routed.lists,
@@ -179,9 +176,7 @@ impl Lowering<'_> {
     /// A phase that writes `min(counter, limit) * each` units; gives the buffer.
     pub(super) fn count_units(&mut self, counter: Buffer, each: u32, limit: u32) -> Buffer {
         let units = self.words(1);
-        let kernel = self
-            .phases
-            .kernel(&format!("units_times_{each}"), |_| dispatch::units(each));
+        let kernel = self.phases.kernel(CountUnits { each });
         let args = vec![Arg::of(counter), Arg::of(units), Arg::Scalar(limit)];
         self.phases
             .phase(kernel, args, UnitCount::Fixed(1), "units of the next phase");
@@ -242,11 +237,12 @@ impl Lowering<'_> {
         memory: &[Arg],
         origin: &str,
     ) {
-        let by_flag = mask == ScarMask::ClusterOrFlag;
-        let (modules, max_rows) = (routed.modules, self.max_rows);
-        let make = || dispatch::tags(modules, by_flag, cluster_ids.is_some(), max_rows);
-        let name = make().name;
-        let kernel = self.phases.kernel(&name, |_| make());
+        let kernel = self.phases.kernel(Tags {
+            modules: routed.modules,
+            by_flag: mask == ScarMask::ClusterOrFlag,
+            clusters: cluster_ids.is_some(),
+            max_rows: self.max_rows,
+        });
         let mut args = vec![Arg::of(routed.domain)];
         args.extend(cluster_ids.map(Arg::of));
         args.extend(memory);
@@ -296,7 +292,7 @@ impl Lowering<'_> {
         args.extend(residual.map(|(_, other)| Arg::of(self.values[&other].buffer)));
         let output = self.floats(self.max_rows, stride);
         args.push(Arg::of(output.buffer));
-        let kernel = self.phases.kernel(&spec.name(), |_| spec.kernel());
+        let kernel = self.phases.kernel(spec);
         self.phases
             .phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
         let result = match residual {

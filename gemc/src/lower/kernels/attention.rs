@@ -10,6 +10,7 @@ use super::cache::{Cache, CacheRegions};
 use super::vector::{LANES, affine, chunk_index};
 use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
+use crate::lower::functions::Math;
 use crate::plan::KvFormat;
 use loops::Positions;
 
@@ -20,7 +21,7 @@ pub const CHUNK: usize = 256;
 const LOWEST: f32 = -1e30;
 
 /// What an attention kernel's code depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attention {
     /// Query heads.
     pub heads: usize,
@@ -39,7 +40,7 @@ pub struct Attention {
 }
 
 /// What decides visibility in SCAR attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mask {
     /// Whether positions have clusters.
     pub clusters: bool,
@@ -85,7 +86,7 @@ impl Attention {
         self.head_dim.next_multiple_of(LANES)
     }
 
-    /// Key and identifier.
+    /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
         let mask = match self.mask {
@@ -105,7 +106,8 @@ impl Attention {
     /// Writes the kernel; a unit is a head of a row. Arguments: queries; keys, [scales]; values, [scales];
     /// [tags; [clusters]]; output.
     #[must_use]
-    pub fn kernel(&self, exp: &FunctionRef) -> Kernel {
+    pub fn kernel(&self) -> Kernel {
+        let exp = &Math::Exp.reference();
         let doc = format!(
             "{} heads of {} over {} key/value heads",
             self.heads, self.head_dim, self.kv_heads

@@ -5,7 +5,7 @@ use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the kernel that sums modules' outputs depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Combine {
     /// Columns, padded.
     pub stride: usize,
@@ -22,7 +22,7 @@ pub struct Combine {
 }
 
 /// The part of a routed block that does not come from modules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Base {
     /// There is none.
     None,
@@ -33,7 +33,7 @@ pub enum Base {
 }
 
 impl Combine {
-    /// Key and identifier.
+    /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
         let base = match self.base {

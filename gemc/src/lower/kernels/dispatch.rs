@@ -6,7 +6,7 @@ use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the dispatch kernel's code depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dispatch {
     /// Modules D.
     pub modules: usize,
@@ -41,7 +41,7 @@ impl Dispatch {
         self.modules + 1
     }
 
-    /// Key and identifier.
+    /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
         format!("dispatch_{}of{}", self.top_k, self.modules)
@@ -152,97 +152,165 @@ impl Dispatch {
     }
 }
 
-/// Writes the number of units of a phase: active modules (or 1 where any row is idle) times units each; one unit.
-/// Arguments: counter; number of units.
-#[must_use]
-pub fn units(each: u32) -> Kernel {
-    let doc = format!("units = min(counter, limit) * {each}");
-    let mut b = KernelBuilder::new(&format!("units_times_{each}"), &doc, 1);
-    let counter = b.region("counter", Space::Arena, Elem::I32, Extent::fixed(1), false);
-    let units = b.region("units", Space::Arena, Elem::I32, Extent::fixed(1), true);
-    let limit = b.scalar("limit", 1 << 16);
-    let zero = b.i32(0);
-    let n = b.load(Ty::I32, counter, zero);
-    let n = b.min(n, limit);
-    let each = b.i32(each as i32);
-    let total = b.mul(n, each);
-    b.store(units, zero, total);
-    b.finish()
+/// What the kernel that counts units depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CountUnits {
+    /// Units of one.
+    pub each: u32,
 }
 
-/// Calls active modules: unit u is unit `u % each` of active module `u / each`. Arguments: active list; call table.
-#[must_use]
-pub fn call_modules(modules: usize, each: u32) -> Kernel {
-    let doc = format!("unit u: unit u % {each} of active module u / {each}, of {modules}");
-    let name = format!("call_modules_{modules}x{each}");
-    let mut b = KernelBuilder::new(&name, &doc, modules as u32 * each);
-    let active = b.region(
-        "active",
-        Space::Arena,
-        Elem::I32,
-        Extent::fixed(modules as i64 + 1),
-        false,
-    );
-    let table = b.table("modules", modules as u32);
-    let unit = b.unit();
-    let each = b.i32(each as i32);
-    let which = b.div(unit, each);
-    let begin = b.rem(unit, each);
-    let index = affine(&mut b, which, 1, 1);
-    let module = b.load(Ty::I32, active, index);
-    let limit = b.i32(modules as i32);
-    let module = b.bounded(module, limit);
-    let end = affine(&mut b, begin, 1, 1);
-    b.call_table(table, module, begin, end);
-    b.finish()
-}
-
-/// SCAR's memory of each row's position: keys, values, tag and cluster. The tag is the domain, or whether anything fired
-/// (1) where `by_flag`. One unit a row. Arguments: domain; [clusters]; tags; [cluster ids].
-#[must_use]
-pub fn tags(modules: usize, by_flag: bool, clusters: bool, max_rows: usize) -> Kernel {
-    let kind = if by_flag { "flag" } else { "domain" };
-    let suffix = if clusters { "_and_cluster" } else { "" };
-    let name = format!("scar_tags_{kind}{modules}{suffix}");
-    let mut b = KernelBuilder::new(
-        &name,
-        &format!("{kind}{suffix} of each row to SCAR's memory"),
-        max_rows as u32,
-    );
-    let rows_len = Extent::fixed(max_rows as i64);
-    let cache = Extent::per_context(1);
-    let domain = b.region("domain", Space::Arena, Elem::I32, rows_len, false);
-    let ids = clusters.then(|| b.region("clusters", Space::Arena, Elem::I32, rows_len, false));
-    let tags = b.region("tags", Space::Kv, Elem::I32, cache, true);
-    let cache_ids = clusters.then(|| b.region("cluster_ids", Space::Kv, Elem::I32, cache, true));
-    let rows = b.region(
-        "rows",
-        Space::Rows,
-        Elem::I32,
-        Extent::fixed(4 * max_rows as i64),
-        false,
-    );
-    let row = b.unit();
-    let slot_field = affine(&mut b, row, 4, 1);
-    let slot = b.load(Ty::I32, rows, slot_field);
-    let position_field = affine(&mut b, row, 4, 2);
-    let position = b.load(Ty::I32, rows, position_field);
-    let context = b.context();
-    let position = b.bounded(position, context);
-    let own = b.load(Ty::I32, domain, row);
-    let tag = if by_flag {
-        let none = b.i32(modules as i32);
-        let fired = b.cmp(Cmp::Ne, own, none);
-        let one = b.i32(1);
-        let zero = b.i32(0);
-        b.select(fired, one, zero)
-    } else {
-        own
-    };
-    b.store_kv(tags, slot, position, tag);
-    if let (Some(ids), Some(cache_ids)) = (ids, cache_ids) {
-        let id = b.load(Ty::I32, ids, row);
-        b.store_kv(cache_ids, slot, position, id);
+impl CountUnits {
+    /// A name for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("units_times_{}", self.each)
     }
-    b.finish()
+
+    /// Writes the number of units of a phase: active modules (or 1 where any row is idle) times units each; one unit.
+    /// Arguments: counter; number of units.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        let each = self.each;
+        let doc = format!("units = min(counter, limit) * {each}");
+        let mut b = KernelBuilder::new(&self.name(), &doc, 1);
+        let counter = b.region("counter", Space::Arena, Elem::I32, Extent::fixed(1), false);
+        let units = b.region("units", Space::Arena, Elem::I32, Extent::fixed(1), true);
+        let limit = b.scalar("limit", 1 << 16);
+        let zero = b.i32(0);
+        let n = b.load(Ty::I32, counter, zero);
+        let n = b.min(n, limit);
+        let each = b.i32(each as i32);
+        let total = b.mul(n, each);
+        b.store(units, zero, total);
+        b.finish()
+    }
+}
+
+/// What the kernel that calls modules depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallModules {
+    /// Modules D.
+    pub modules: usize,
+    /// Units of one.
+    pub each: u32,
+}
+
+impl CallModules {
+    /// A name for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("call_modules_{}x{}", self.modules, self.each)
+    }
+
+    /// Calls active modules: unit u is unit `u % each` of active module `u / each`. Arguments: active list; call table.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        let Self { modules, each } = *self;
+        let doc = format!("unit u: unit u % {each} of active module u / {each}, of {modules}");
+        let mut b = KernelBuilder::new(&self.name(), &doc, modules as u32 * each);
+        let active = b.region(
+            "active",
+            Space::Arena,
+            Elem::I32,
+            Extent::fixed(modules as i64 + 1),
+            false,
+        );
+        let table = b.table("modules", modules as u32);
+        let unit = b.unit();
+        let each = b.i32(each as i32);
+        let which = b.div(unit, each);
+        let begin = b.rem(unit, each);
+        let index = affine(&mut b, which, 1, 1);
+        let module = b.load(Ty::I32, active, index);
+        let limit = b.i32(modules as i32);
+        let module = b.bounded(module, limit);
+        let end = affine(&mut b, begin, 1, 1);
+        b.call_table(table, module, begin, end);
+        b.finish()
+    }
+}
+
+/// What the kernel of SCAR's tags depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tags {
+    /// Modules D.
+    pub modules: usize,
+    /// Whether the tag is only whether anything fired.
+    pub by_flag: bool,
+    /// Whether positions have clusters.
+    pub clusters: bool,
+    /// Rows of the buffers.
+    pub max_rows: usize,
+}
+
+impl Tags {
+    const fn kind(&self) -> &'static str {
+        if self.by_flag { "flag" } else { "domain" }
+    }
+
+    const fn suffix(&self) -> &'static str {
+        if self.clusters { "_and_cluster" } else { "" }
+    }
+
+    /// A name for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("scar_tags_{}{}{}", self.kind(), self.modules, self.suffix())
+    }
+
+    /// SCAR's memory of each row's position: tag and cluster. The tag is the domain, or whether anything fired (1) where
+    /// `by_flag`. One unit a row. Arguments: domain; [clusters]; tags; [cluster ids].
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        let Self {
+            modules,
+            by_flag,
+            clusters,
+            max_rows,
+        } = *self;
+        let kind = self.kind();
+        let suffix = self.suffix();
+        let mut b = KernelBuilder::new(
+            &self.name(),
+            &format!("{kind}{suffix} of each row to SCAR's memory"),
+            max_rows as u32,
+        );
+        let rows_len = Extent::fixed(max_rows as i64);
+        let cache = Extent::per_context(1);
+        let domain = b.region("domain", Space::Arena, Elem::I32, rows_len, false);
+        let ids = clusters.then(|| b.region("clusters", Space::Arena, Elem::I32, rows_len, false));
+        let tags = b.region("tags", Space::Kv, Elem::I32, cache, true);
+        let cache_ids =
+            clusters.then(|| b.region("cluster_ids", Space::Kv, Elem::I32, cache, true));
+        let rows = b.region(
+            "rows",
+            Space::Rows,
+            Elem::I32,
+            Extent::fixed(4 * max_rows as i64),
+            false,
+        );
+        let row = b.unit();
+        let slot_field = affine(&mut b, row, 4, 1);
+        let slot = b.load(Ty::I32, rows, slot_field);
+        let position_field = affine(&mut b, row, 4, 2);
+        let position = b.load(Ty::I32, rows, position_field);
+        let context = b.context();
+        let position = b.bounded(position, context);
+        let own = b.load(Ty::I32, domain, row);
+        let tag = if by_flag {
+            let none = b.i32(modules as i32);
+            let fired = b.cmp(Cmp::Ne, own, none);
+            let one = b.i32(1);
+            let zero = b.i32(0);
+            b.select(fired, one, zero)
+        } else {
+            own
+        };
+        b.store_kv(tags, slot, position, tag);
+        if let (Some(ids), Some(cache_ids)) = (ids, cache_ids) {
+            let id = b.load(Ty::I32, ids, row);
+            b.store_kv(cache_ids, slot, position, id);
+        }
+        b.finish()
+    }
 }

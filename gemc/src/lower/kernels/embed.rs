@@ -9,7 +9,7 @@ use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the embedding kernel's code depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Embed {
     /// Format of the token table.
     pub codec: Codec,
@@ -36,7 +36,7 @@ struct Table {
 }
 
 impl Embed {
-    /// Key and identifier.
+    /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
         let positions = if self.positions > 0 { "_positions" } else { "" };

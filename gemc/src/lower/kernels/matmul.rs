@@ -5,15 +5,17 @@ use gem_runtime::format::{ActivationFormat, Codec};
 use super::dot::{Planes, TILE};
 use super::quantise::{Quantised, quantise_name, reading_name};
 use super::vector::{affine, load_pair, store_pair};
-use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::graph::Activation;
+use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::lower::functions::Math;
 use crate::target::DotStrategy;
 
 /// Rows that share one pass over a tile, at most.
 pub const MAX_ROW_BLOCK: usize = 8;
 
 /// Which activation rows take part, and where their results go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rows {
     /// All rows of the step; result row = row.
     All,
@@ -29,7 +31,7 @@ pub enum Rows {
 }
 
 /// What happens to the 16 sums before they are stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Epilogue {
     /// Stored as f32.
     Store,
@@ -38,7 +40,7 @@ pub enum Epilogue {
     /// Activated (pairs of gate and up multiplied), then quantised for the next product.
     Quantise {
         /// Elementwise function, when there is one.
-        act: Option<FunctionRef>,
+        act: Option<Activation>,
         /// Whether the matrix holds gate rows and then as many up rows.
         gated: bool,
         /// How.
@@ -47,7 +49,7 @@ pub enum Epilogue {
 }
 
 /// Everything that a product's code depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matmul {
     /// Weight format.
     pub codec: Codec,
@@ -67,8 +69,10 @@ pub struct Matmul {
     pub output_rows: usize,
     /// What follows.
     pub epilogue: Epilogue,
-    /// Names the activation in the kernel's name.
-    pub act_name: &'static str,
+    /// How codes and activations are multiplied.
+    pub dot: DotStrategy,
+    /// Rows that share a pass over the weights, where the input has one term.
+    pub row_block: u32,
 }
 
 impl Matmul {
@@ -91,7 +95,7 @@ impl Matmul {
         units as u32
     }
 
-    /// Key and identifier.
+    /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
         let codec = format!("{:?}", self.codec).to_lowercase();
@@ -103,10 +107,10 @@ impl Matmul {
         let epilogue = match self.epilogue {
             Epilogue::Store => String::new(),
             Epilogue::Residual => "_residual".to_owned(),
-            Epilogue::Quantise { gated, format, .. } => {
+            Epilogue::Quantise { act, gated, format } => {
                 format!(
                     "_{}{}{}",
-                    self.act_name,
+                    act.map_or("", act_prefix),
                     if gated { "gated_" } else { "" },
                     quantise_name(format)
                 )
@@ -124,7 +128,7 @@ impl Matmul {
     /// Writes the kernel. Arguments: codes, scales, row scales; [bias]; input codes, scales, sums; [list, count];
     /// [residual]; output, or output codes, scales, sums.
     #[must_use]
-    pub fn kernel(&self, dot: DotStrategy, row_block: u32) -> Kernel {
+    pub fn kernel(&self) -> Kernel {
         let doc = format!(
             "y [rows, {}] = W x, W [{}, {}] in {:?}",
             self.output_width(),
@@ -133,11 +137,11 @@ impl Matmul {
             self.codec
         );
         let mut b = KernelBuilder::new(&self.name(), &doc, self.units());
-        let body = Body::declare(&mut b, self, dot);
+        let body = Body::declare(&mut b, self);
         let count = body.row_count(&mut b);
         let unit = b.unit();
         let zero = b.i32(0);
-        let row_block = (row_block / self.input_format.terms() as u32).max(1);
+        let row_block = (self.row_block / self.input_format.terms() as u32).max(1);
         let block = b.i32(row_block as i32);
         if row_block > 1 {
             let blocks = b.div(count, block);
@@ -163,10 +167,18 @@ impl Matmul {
     }
 }
 
+const fn act_prefix(act: Activation) -> &'static str {
+    match act {
+        Activation::Silu => "silu_",
+        Activation::Gelu => "gelu_",
+        Activation::GeluTanh => "gelu_tanh_",
+        Activation::Relu => "relu_",
+    }
+}
+
 /// The kernel under construction: its regions.
 struct Body<'a> {
     spec: &'a Matmul,
-    dot: DotStrategy,
     planes: Planes,
     bias: Option<ParamId>,
     input: Quantised,
@@ -193,7 +205,7 @@ struct GroupRow {
 }
 
 impl<'a> Body<'a> {
-    fn declare(b: &mut KernelBuilder, spec: &'a Matmul, dot: DotStrategy) -> Self {
+    fn declare(b: &mut KernelBuilder, spec: &'a Matmul) -> Self {
         let planes = Planes::declare(b, spec.codec, spec.tiles, spec.cols);
         let outputs = Extent::fixed((spec.tiles * TILE) as i64);
         let bias = spec
@@ -240,7 +252,6 @@ impl<'a> Body<'a> {
         };
         Self {
             spec,
-            dot,
             planes,
             bias,
             input,
@@ -335,7 +346,9 @@ impl<'a> Body<'a> {
                 .map(|(row, term)| affine(b, row, terms, term))
                 .collect(),
         };
-        let sums = self.planes.dot_tile(b, self.dot, tile, &self.input, &rows);
+        let sums = self
+            .planes
+            .dot_tile(b, self.spec.dot, tile, &self.input, &rows);
         let sums: Vec<ValueId> = sums
             .chunks(terms)
             .map(|terms| match *terms {
@@ -474,7 +487,7 @@ impl<'a> Body<'a> {
             return gate;
         };
         let gate = match act {
-            Some(f) => b.call_fn(f, &[gate]),
+            Some(act) => b.call_fn(&Math::of(*act).reference(), &[gate]),
             None => gate,
         };
         if *gated {

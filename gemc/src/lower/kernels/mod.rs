@@ -1,6 +1,6 @@
 //! Kernel definitions: each file writes one kind of kernel in IR, once, for every target.
 //!
-//! A kernel's name says operation, shape and format, and is its key: equal kernels are shared by all layers.
+//! A kernel's [`spec::Spec`] is its key: equal kernels are shared by all layers. Its name is for people.
 
 pub mod attention;
 pub mod cache;
@@ -17,13 +17,13 @@ pub mod rope;
 pub mod route;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod samples;
+pub mod spec;
 #[cfg(test)]
 mod tests;
 pub mod vector;
 
 use gem_runtime::format::{ActivationFormat, Codec};
 
-use super::functions::Functions;
 use crate::kernel::outline::{Outlined, outlined};
 use crate::kernel::{Block, Kernel, Stmt};
 use crate::plan::KvFormat;
@@ -45,12 +45,12 @@ pub fn outlines(target: &Target) -> Vec<Outlined> {
             input_format,
             output_rows: matmul::MAX_ROW_BLOCK,
             epilogue: matmul::Epilogue::Store,
-            act_name: "",
+            dot: target.dot,
+            row_block: target.row_block,
         };
-        let kernel = product.kernel(target.dot, target.row_block);
+        let kernel = product.kernel();
         outlines_of(&kernel, &kernel.body, &mut all);
     }
-    let exp = Functions::default().exp();
     let formats = KvFormat::ALL.into_iter();
     for (kv, &head_dim) in formats.flat_map(|kv| head_dims(kv).iter().map(move |d| (kv, d))) {
         for mask in [None, Some(attention::Mask { clusters: false })] {
@@ -63,7 +63,7 @@ pub fn outlines(target: &Target) -> Vec<Outlined> {
                 max_rows: 1,
                 mask,
             };
-            let kernel = attention.kernel(&exp);
+            let kernel = attention.kernel();
             outlines_of(&kernel, &kernel.body, &mut all);
         }
     }

@@ -6,20 +6,21 @@
 use gem_runtime::format::{ActivationFormat, BLOCK};
 
 use super::quantise::{Quantised, quantise_name};
+use super::spec::Exact;
 use super::vector::{LANES, affine, chunk_index, load_pair, store_pair};
 use crate::graph::NormKind;
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What a norm kernel's code depends on.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Norm {
     /// Which.
     pub kind: NormKind,
     /// Real columns.
     pub cols: usize,
     /// Added to mean square or variance.
-    pub eps: f32,
+    pub eps: Exact,
     /// Rows of the buffers.
     pub max_rows: usize,
     /// Whether f32 rows are stored.
@@ -37,7 +38,7 @@ impl Norm {
         self.cols.next_multiple_of(BLOCK)
     }
 
-    /// Key and identifier.
+    /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
         let kind = match self.kind {
@@ -53,7 +54,7 @@ impl Norm {
         format!(
             "{kind}_{}_eps{:08x}{bias}{outputs}",
             self.cols,
-            self.eps.to_bits()
+            self.eps.bits()
         )
     }
 
@@ -62,7 +63,9 @@ impl Norm {
     pub fn kernel(&self) -> Kernel {
         let doc = format!(
             "{:?} norm of rows of {} f32, eps {:e}",
-            self.kind, self.cols, self.eps
+            self.kind,
+            self.cols,
+            self.eps.get()
         );
         let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
         let stride = self.stride();
@@ -91,7 +94,7 @@ impl Norm {
         let start = affine(&mut b, row, stride, 0);
         let mean = (self.kind == NormKind::Layer).then(|| self.mean(&mut b, x, start));
         let square = self.mean_square(&mut b, x, start, mean);
-        let eps = b.f32(self.eps);
+        let eps = b.f32(self.eps.get());
         let sum = b.add(square, eps);
         let root = b.sqrt(sum);
         let one = b.f32(1.0);

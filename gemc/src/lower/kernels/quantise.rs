@@ -263,28 +263,47 @@ pub(super) fn factors(b: &mut KernelBuilder, largest: ValueId) -> (ValueId, Valu
     (b.splat(inverse), scale)
 }
 
-/// Quantises f32 rows `[max_rows][stride]`; one unit a row. Arguments: input, codes, scales, sums.
-pub fn rows(max_rows: usize, stride: usize, format: ActivationFormat) -> Kernel {
-    let doc = format!(
-        "rows of {stride} f32 to {} in blocks of {}",
-        format.name(),
-        format.columns()
-    );
-    let mut b = KernelBuilder::new(&rows_name(stride, format), &doc, max_rows as u32);
-    let len = Extent::fixed((max_rows * stride) as i64);
-    let input = b.region("x", Space::Arena, Elem::F32, len, false);
-    let output = Quantised::declare(&mut b, "xq", max_rows, stride, format, true);
-    let row = b.unit();
-    let width = b.i32(stride as i32);
-    let start = b.mul(row, width);
-    output.store_row(&mut b, row, input, start);
-    b.finish()
+/// What the kernel that quantises rows depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QuantiseRows {
+    /// Rows of the buffers.
+    pub max_rows: usize,
+    /// Columns, padded.
+    pub stride: usize,
+    /// How.
+    pub format: ActivationFormat,
 }
 
-/// Key and identifier of [`rows`].
-#[must_use]
-pub fn rows_name(stride: usize, format: ActivationFormat) -> String {
-    format!("{}_{stride}", quantise_name(format))
+impl QuantiseRows {
+    /// A name for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}_{}", quantise_name(self.format), self.stride)
+    }
+
+    /// Quantises f32 rows `[max_rows][stride]`; one unit a row. Arguments: input, codes, scales, sums.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        let Self {
+            max_rows,
+            stride,
+            format,
+        } = *self;
+        let doc = format!(
+            "rows of {stride} f32 to {} in blocks of {}",
+            format.name(),
+            format.columns()
+        );
+        let mut b = KernelBuilder::new(&self.name(), &doc, max_rows as u32);
+        let len = Extent::fixed((max_rows * stride) as i64);
+        let input = b.region("x", Space::Arena, Elem::F32, len, false);
+        let output = Quantised::declare(&mut b, "xq", max_rows, stride, format, true);
+        let row = b.unit();
+        let width = b.i32(stride as i32);
+        let start = b.mul(row, width);
+        output.store_row(&mut b, row, input, start);
+        b.finish()
+    }
 }
 
 /// The 32 floats of block `block` of the row that starts at element `start`.
@@ -304,40 +323,57 @@ pub fn load_block(
     (low, high)
 }
 
-/// Quantises the rows whose logits are wanted; one unit an output. Arguments: input, codes, scales, sums.
-pub fn selected(
-    max_rows: usize,
-    max_outputs: usize,
-    stride: usize,
-    format: ActivationFormat,
-) -> Kernel {
-    let doc = format!(
-        "wanted rows of {stride} f32 to {} in blocks of {}",
-        format.name(),
-        format.columns()
-    );
-    let mut b = KernelBuilder::new(&selected_name(stride, format), &doc, max_outputs as u32);
-    let len = Extent::fixed((max_rows * stride) as i64);
-    let input = b.region("x", Space::Arena, Elem::F32, len, false);
-    let output = Quantised::declare(&mut b, "xq", max_outputs, stride, format, true);
-    let outputs = b.region(
-        "outputs",
-        Space::Outputs,
-        Elem::I32,
-        Extent::fixed(max_outputs as i64),
-        false,
-    );
-    let unit = b.unit();
-    let row = b.load(Ty::I32, outputs, unit);
-    let limit = b.i32(max_rows as i32);
-    let row = b.bounded(row, limit);
-    let start = affine(&mut b, row, stride, 0);
-    output.store_row(&mut b, unit, input, start);
-    b.finish()
+/// What the kernel that quantises wanted rows depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SelectRows {
+    /// Rows of the input.
+    pub max_rows: usize,
+    /// Rows of the result.
+    pub max_outputs: usize,
+    /// Columns, padded.
+    pub stride: usize,
+    /// How.
+    pub format: ActivationFormat,
 }
 
-/// Key and identifier of [`selected`].
-#[must_use]
-pub fn selected_name(stride: usize, format: ActivationFormat) -> String {
-    format!("select_and_{}_{stride}", quantise_name(format))
+impl SelectRows {
+    /// A name for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("select_and_{}_{}", quantise_name(self.format), self.stride)
+    }
+
+    /// Quantises the rows whose logits are wanted; one unit an output. Arguments: input, codes, scales, sums.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        let Self {
+            max_rows,
+            max_outputs,
+            stride,
+            format,
+        } = *self;
+        let doc = format!(
+            "wanted rows of {stride} f32 to {} in blocks of {}",
+            format.name(),
+            format.columns()
+        );
+        let mut b = KernelBuilder::new(&self.name(), &doc, max_outputs as u32);
+        let len = Extent::fixed((max_rows * stride) as i64);
+        let input = b.region("x", Space::Arena, Elem::F32, len, false);
+        let output = Quantised::declare(&mut b, "xq", max_outputs, stride, format, true);
+        let outputs = b.region(
+            "outputs",
+            Space::Outputs,
+            Elem::I32,
+            Extent::fixed(max_outputs as i64),
+            false,
+        );
+        let unit = b.unit();
+        let row = b.load(Ty::I32, outputs, unit);
+        let limit = b.i32(max_rows as i32);
+        let row = b.bounded(row, limit);
+        let start = affine(&mut b, row, stride, 0);
+        output.store_row(&mut b, unit, input, start);
+        b.finish()
+    }
 }

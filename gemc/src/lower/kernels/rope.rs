@@ -2,57 +2,80 @@
 //! to the query buffer and the key/value cache, heads zero-padded to whole vectors.
 
 use super::cache::{Cache, CacheRegions};
+use super::spec::Exact;
 use super::vector::{LANES, affine, chunk_index};
-use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
+use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::lower::functions::Math;
 use crate::plan::KvFormat;
 
-/// Cosines and sines of each row's position: f32 `[max_rows][padded half]` each; one unit a row. Arguments: inverse
-/// frequencies, cosines, sines.
-#[must_use]
-pub fn table(half: usize, max_rows: usize, sin: &FunctionRef, cos: &FunctionRef) -> Kernel {
-    let padded = half.next_multiple_of(LANES);
-    let doc = format!("cos and sin of position * frequency, {half} frequencies");
-    let mut b = KernelBuilder::new(&format!("rope_table_{half}"), &doc, max_rows as u32);
-    let matrix = Extent::fixed((max_rows * padded) as i64);
-    let frequencies = b.region(
-        "frequencies",
-        Space::Weights,
-        Elem::F32,
-        Extent::fixed(padded as i64),
-        false,
-    );
-    let rows = b.region(
-        "rows",
-        Space::Rows,
-        Elem::I32,
-        Extent::fixed(4 * max_rows as i64),
-        false,
-    );
-    let cosines = b.region("cosines", Space::Arena, Elem::F32, matrix, true);
-    let sines = b.region("sines", Space::Arena, Elem::F32, matrix, true);
-    let row = b.unit();
-    let field = affine(&mut b, row, 4, 2);
-    let position = b.load(Ty::I32, rows, field);
-    let position = b.to_float(position);
-    let position = b.splat(position);
-    let start = affine(&mut b, row, padded, 0);
-    b.for_n((padded / LANES) as i32, |b, chunk| {
-        let zero = b.i32(0);
-        let column = chunk_index(b, zero, chunk);
-        let frequency = b.load(Ty::F32x16, frequencies, column);
-        let angle = b.mul(position, frequency);
-        let index = b.add(start, column);
-        let c = b.call_fn(cos, &[angle]);
-        b.store(cosines, index, c);
-        let s = b.call_fn(sin, &[angle]);
-        b.store(sines, index, s);
-    });
-    b.finish()
+/// What the kernel of cosines and sines depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RopeTable {
+    /// Frequencies: half the width of a head.
+    pub half: usize,
+    /// Rows of the buffers.
+    pub max_rows: usize,
+}
+
+impl RopeTable {
+    /// A name for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("rope_table_{}", self.half)
+    }
+
+    /// Cosines and sines of each row's position: f32 `[max_rows][padded half]` each; one unit a row. Arguments: inverse
+    /// frequencies, cosines, sines.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        let padded = self.half.next_multiple_of(LANES);
+        let doc = format!(
+            "cos and sin of position * frequency, {} frequencies",
+            self.half
+        );
+        let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
+        let matrix = Extent::fixed((self.max_rows * padded) as i64);
+        let frequencies = b.region(
+            "frequencies",
+            Space::Weights,
+            Elem::F32,
+            Extent::fixed(padded as i64),
+            false,
+        );
+        let rows = b.region(
+            "rows",
+            Space::Rows,
+            Elem::I32,
+            Extent::fixed(4 * self.max_rows as i64),
+            false,
+        );
+        let cosines = b.region("cosines", Space::Arena, Elem::F32, matrix, true);
+        let sines = b.region("sines", Space::Arena, Elem::F32, matrix, true);
+        let [sin, cos] = [Math::Sin, Math::Cos].map(Math::reference);
+        let row = b.unit();
+        let field = affine(&mut b, row, 4, 2);
+        let position = b.load(Ty::I32, rows, field);
+        let position = b.to_float(position);
+        let position = b.splat(position);
+        let start = affine(&mut b, row, padded, 0);
+        b.for_n((padded / LANES) as i32, |b, chunk| {
+            let zero = b.i32(0);
+            let column = chunk_index(b, zero, chunk);
+            let frequency = b.load(Ty::F32x16, frequencies, column);
+            let angle = b.mul(position, frequency);
+            let index = b.add(start, column);
+            let c = b.call_fn(&cos, &[angle]);
+            b.store(cosines, index, c);
+            let s = b.call_fn(&sin, &[angle]);
+            b.store(sines, index, s);
+        });
+        b.finish()
+    }
 }
 
 /// What the writing kernel's code depends on.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Heads {
     /// Query heads.
     pub heads: usize,
@@ -71,7 +94,7 @@ pub struct Heads {
     /// Whether q and k are rotated.
     pub rope: bool,
     /// RMS norm of q and k: eps.
-    pub qk_norm: Option<f32>,
+    pub qk_norm: Option<Exact>,
 }
 
 struct Regions {
@@ -115,13 +138,13 @@ impl Heads {
         (self.heads + 2 * self.kv_heads) as u32
     }
 
-    /// Key and identifier.
+    /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
         let rope = if self.rope { "_rope" } else { "" };
         let norm = self
             .qk_norm
-            .map(|eps| format!("_norm{:08x}", eps.to_bits()))
+            .map(|eps| format!("_norm{:08x}", eps.bits()))
             .unwrap_or_default();
         format!(
             "heads_{}_{}x{}_of_{}{rope}{norm}{}",
@@ -295,13 +318,13 @@ impl Heads {
     }
 
     /// RMS norm of the local head; its padding is zero.
-    fn norm(&self, b: &mut KernelBuilder, r: &Regions, weight: ParamId, eps: f32) {
+    fn norm(&self, b: &mut KernelBuilder, r: &Regions, weight: ParamId, eps: Exact) {
         let zero = b.i32(0);
         let squares =
             super::vector::inner_product(b, (r.head, zero), (r.head, zero), self.padded());
         let share = b.f32(1.0 / self.head_dim as f32);
         let mean = b.mul(squares, share);
-        let eps = b.f32(eps);
+        let eps = b.f32(eps.get());
         let sum = b.add(mean, eps);
         let root = b.sqrt(sum);
         let one = b.f32(1.0);

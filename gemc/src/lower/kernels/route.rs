@@ -1,12 +1,14 @@
 //! Routing in f32: module probabilities and the fired top-k.
 
+use super::spec::Exact;
 use super::vector::{affine, inner_product};
 use crate::graph::Score;
 use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::lower::functions::Math;
 
 /// What the router kernel's code depends on.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Router {
     /// Modules D.
     pub modules: usize,
@@ -19,7 +21,7 @@ pub struct Router {
     /// Logits to p.
     pub score: Score,
     /// A module fires when p is strictly above.
-    pub threshold: f32,
+    pub threshold: Exact,
     /// Gates divided by their sum.
     pub renormalize: bool,
     /// Whether logits have a bias.
@@ -38,7 +40,7 @@ struct RouterRegions {
 }
 
 impl Router {
-    /// Key and identifier.
+    /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
         let score = format!("{:?}", self.score).to_lowercase();
@@ -49,17 +51,20 @@ impl Router {
             self.top_k,
             self.modules,
             self.stride,
-            self.threshold.to_bits()
+            self.threshold.bits()
         )
     }
 
     /// Writes the kernel; one unit a row. Arguments: x; weight; [bias]; p `[row][D]`; fired `[row][K]`; gates
     /// `[row][K]`; domain `[row]`.
     #[must_use]
-    pub fn kernel(&self, exp: &FunctionRef) -> Kernel {
+    pub fn kernel(&self) -> Kernel {
+        let exp = &Math::Exp.reference();
         let doc = format!(
             "p over {} modules, top {} above {}",
-            self.modules, self.top_k, self.threshold
+            self.modules,
+            self.top_k,
+            self.threshold.get()
         );
         let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
         let r = self.declare(&mut b);
@@ -229,7 +234,7 @@ impl Router {
         let one = b.i32(1);
         let minus_one = b.i32(-1);
         let nothing = b.f32(0.0);
-        let threshold = b.f32(self.threshold);
+        let threshold = b.f32(self.threshold.get());
         let slots = b.i32(self.top_k as i32);
         let list = affine(b, row, self.top_k, 0);
         b.for_(zero, slots, |b, slot| {

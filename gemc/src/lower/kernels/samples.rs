@@ -106,7 +106,13 @@ impl Activations {
 
 /// The product of two tiles.
 #[must_use]
-pub fn matmul(codec: Codec, cols: usize, format: ActivationFormat) -> Matmul {
+pub fn matmul(
+    codec: Codec,
+    cols: usize,
+    format: ActivationFormat,
+    dot: DotStrategy,
+    row_block: u32,
+) -> Matmul {
     Matmul {
         codec,
         tiles: 2,
@@ -117,7 +123,8 @@ pub fn matmul(codec: Codec, cols: usize, format: ActivationFormat) -> Matmul {
         input_rows: 8,
         output_rows: 8,
         epilogue: Epilogue::Store,
-        act_name: "",
+        dot,
+        row_block,
     }
 }
 
@@ -198,7 +205,7 @@ pub fn product(
     dot: DotStrategy,
     row_block: u32,
 ) -> (Launch, Activations) {
-    let spec = matmul(codec, cols, format);
+    let spec = matmul(codec, cols, format, dot, row_block);
     let size = PackedSize::new(codec, spec.tiles * TILE_ROWS, cols);
     let (unit, x) = (matrix(&size), Activations::new(size.blocks, format));
     let padded = size.blocks * BLOCK;
@@ -220,7 +227,7 @@ pub fn product(
     let launch = Launch {
         size,
         unit,
-        kernel: spec.kernel(dot, row_block),
+        kernel: spec.kernel(),
         args,
         units: spec.units(),
         tokens: vec![0; STEP_ROWS],

@@ -124,7 +124,7 @@ fn embeddings_are_rows_of_the_matrix_to_the_bit() {
 #[test]
 fn kernels_of_every_format_are_as_expected() {
     for &codec in Codec::ALL {
-        let kernel = matmul(codec, 64, ActivationFormat::Int8).kernel(DotStrategy::Pairs, 1);
+        let kernel = matmul(codec, 64, ActivationFormat::Int8, DotStrategy::Pairs, 1).kernel();
         let text = kernel_to_string(KernelId(0), &kernel);
         insta::assert_snapshot!(
             format!("matmul_{}_pairs", codec.name().to_lowercase()),

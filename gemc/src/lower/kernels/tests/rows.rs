@@ -7,7 +7,7 @@ use gem_runtime::format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, TIL
 
 use super::super::matmul::{Epilogue, Matmul, Rows};
 use super::super::norm::Norm;
-use super::super::quantise::{rows, scales_per_row, selected};
+use super::super::quantise::{QuantiseRows, SelectRows, scales_per_row};
 use super::super::samples::{STEP_ROWS, matrix, places, planes};
 use crate::executions::run_kernel;
 use crate::graph::NormKind;
@@ -120,7 +120,12 @@ fn rows_are_quantised_by_the_rule() {
             let at = places([4 * MAX_ROWS * width, codes, scales, sums, 0]);
             let input = (at[0], &bytes(&values)[..]);
             let what = format!("{width} columns, {format:?}");
-            let kernel = rows(MAX_ROWS, width, format);
+            let kernel = QuantiseRows {
+                max_rows: MAX_ROWS,
+                stride: width,
+                format,
+            }
+            .kernel();
             let arena = run(kernel, &[], &[input], at[4], &at[..4], STEP_ROWS as u32);
             check(
                 &arena,
@@ -129,7 +134,13 @@ fn rows_are_quantised_by_the_rule() {
                 &what,
             );
 
-            let kernel = selected(MAX_ROWS, 4, width, format);
+            let kernel = SelectRows {
+                max_rows: MAX_ROWS,
+                max_outputs: 4,
+                stride: width,
+                format,
+            }
+            .kernel();
             let arena = run(kernel, &[], &[input], at[4], &at[..4], 2);
             let wanted = [&values[2 * width..], &values[..width]].concat();
             check(
@@ -152,7 +163,7 @@ fn norms_quantise_what_they_store() {
         let mut norm = Norm {
             kind,
             cols: width,
-            eps: 1e-5,
+            eps: 1e-5.into(),
             max_rows: MAX_ROWS,
             floats: true,
             quantised: Some(format),
@@ -214,7 +225,8 @@ fn products_quantise_what_they_would_store() {
                     input_rows: MAX_ROWS,
                     output_rows: MAX_ROWS,
                     epilogue: Epilogue::Store,
-                    act_name: "",
+                    dot: DotStrategy::Pairs,
+                    row_block,
                 };
                 let size = PackedSize::new(product.codec, outputs, COLS);
                 let weights = matrix(&size);
@@ -226,7 +238,7 @@ fn products_quantise_what_they_would_store() {
                 let mut args = planes(&size).map(|at| at as usize * ALIGN).to_vec();
                 args.extend(&at[..4]);
                 let run = |product: &Matmul, args: &[usize]| {
-                    let kernel = product.kernel(DotStrategy::Pairs, row_block);
+                    let kernel = product.kernel();
                     run(kernel, &weights, &input, at[7], args, product.units())
                 };
                 let arena = run(&product, &args);
