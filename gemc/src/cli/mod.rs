@@ -14,6 +14,7 @@ mod inspect;
 mod logits;
 mod model;
 mod plan;
+mod planned;
 mod run;
 mod runtime;
 mod synth;

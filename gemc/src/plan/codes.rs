@@ -87,19 +87,28 @@ impl Codes {
         })
     }
 
+    /// Whether there are planes with this digest.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.find(digest).is_some()
+    }
+
+    fn find(&self, digest: &Digest) -> Option<(usize, usize)> {
+        let at = self.entries.binary_search_by(|(d, _, _)| d.cmp(digest));
+        at.ok().map(|at| (self.entries[at].1, self.entries[at].2))
+    }
+
     /// The planes with this digest, compared with it now.
     ///
     /// # Errors
     /// When there are none, or they are damaged.
     pub fn planes(&self, unit: &str, digest: &Digest) -> Result<&[u8], CodesError> {
-        let at = self.entries.binary_search_by(|(d, _, _)| d.cmp(digest));
-        let Ok(at) = at else {
+        let Some((offset, bytes)) = self.find(digest) else {
             return Err(CodesError::Missing {
                 path: self.path.clone(),
                 unit: unit.to_owned(),
             });
         };
-        let (_, offset, bytes) = self.entries[at];
         let planes = &self.map[offset..offset + bytes];
         if Sha256::digest(planes)[..] == digest[..] {
             return Ok(planes);
@@ -144,6 +153,12 @@ fn table(file: &[u8]) -> Result<Vec<(Digest, usize, usize)>, &'static str> {
         entries.push((digest, offset, bytes));
     }
     Ok(entries)
+}
+
+/// Whether the content of a file is that of codes, whole or not.
+#[must_use]
+pub fn is_codes(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
 }
 
 /// Parses a file of codes: the entry point of fuzzers.
