@@ -103,7 +103,7 @@ impl OutputFile {
     pub fn write(&self, bytes: &[u8]) -> Result<Written<'_>, OutputError> {
         let write = || {
             let mut file = temporary(parent(&self.place))?;
-            file.write_all(bytes)?;
+            file.as_file_mut().write_all(bytes)?;
             if let Some(old) = &self.old {
                 // Root may write for somebody else; whoever is not root owns the file already.
                 let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
@@ -189,10 +189,19 @@ fn beginning(path: &Path) -> io::Result<Vec<u8>> {
 
 /// A file that goes when it is dropped, with the permissions that the umask leaves.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    Builder::new()
+    let made = Builder::new()
         .prefix(".gemc-")
         .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
+        .tempfile_in(folder);
+    // What the system said, without the temporary name.
+    made.map_err(|error| {
+        let inner = error.get_ref().and_then(std::error::Error::source);
+        let system = inner.and_then(|inner| inner.downcast_ref::<io::Error>());
+        match system.and_then(io::Error::raw_os_error) {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => error,
+        }
+    })
 }
 
 #[cfg(test)]
