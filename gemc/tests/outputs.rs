@@ -321,7 +321,11 @@ fn a_plan_that_cannot_be_written_is_kept() {
     );
     let failed = output(with_small_files(1, &command("6")));
     assert_eq!(failed.status.code(), Some(1), "{}", told(&failed));
-    assert!(told(&failed).contains("plan.toml"), "{}", told(&failed));
+    assert!(
+        told(&failed).contains("plan.codes: cannot be written"),
+        "{}",
+        told(&failed)
+    );
     let after = (
         fs::read(&file).expect("there"),
         fs::read(out.join("plan.codes")).expect("there"),

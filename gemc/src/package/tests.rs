@@ -126,6 +126,7 @@ fn a_previous_package_is_replaced_and_nothing_else() {
         assert_eq!(occupied(&dir), mine);
         assert_eq!(fs::read(&path).expect("there"), b"mine");
         fs::remove_file(&path).expect("there");
+        let _ = fs::remove_dir(dir.join("bin"));
     }
     // An empty folder is somebody's, too.
     assert_eq!(occupied(&dir), "gem-runtime/src/mine");
