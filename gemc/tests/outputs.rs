@@ -233,6 +233,51 @@ fn plans_and_reports_are_replaced_with_links_and_permissions_kept() {
     refused(plan(planned(), &["-o", text(&real)]), &["write-protected"]);
 }
 
+/// A pipe that nobody writes to would be waited for, for ever.
+#[test]
+fn pipes_are_not_waited_for() {
+    let root = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| root.path().join(name);
+    fs::create_dir(at("out")).expect("space");
+    for pipe in ["plan.toml", "x.codes", "out/manifest.json"] {
+        let made = Command::new("mkfifo").arg(at(pipe)).status();
+        assert!(
+            made.is_ok_and(|status| status.success()),
+            "mkfifo is everywhere"
+        );
+    }
+    refused(
+        gemc(&["explain", text(&at("plan.toml"))]),
+        &["no regular file"],
+    );
+    let with_plan = [
+        "build",
+        CHECKPOINT,
+        "-o",
+        text(&at("new")),
+        "--plan",
+        text(&at("plan.toml")),
+    ]
+    .map(str::to_owned);
+    refused(
+        gemc(&with_plan.each_ref().map(String::as_str)),
+        &["no regular file"],
+    );
+    refused(
+        plan(planned(), &["-o", text(&at("x.toml"))]),
+        &["is a pipe"],
+    );
+    let folder = at("out");
+    refused(
+        gemc(&["build", CHECKPOINT, "-o", text(&folder)]),
+        &["manifest.json", "did not write"],
+    );
+    refused(
+        gemc(&["build", CHECKPOINT, "-o", text(&folder), "--locked"]),
+        &["no manifest.json"],
+    );
+}
+
 #[test]
 fn every_plan_has_codes_of_its_own() {
     let root = tempfile::tempdir().expect("a folder");

@@ -116,7 +116,8 @@ impl Outputs {
         }
         let (plan, codes) = (self.plan.place(), self.codes.place());
         let other = rival(plan);
-        if fs::read(&other).is_ok_and(|bytes| is_plan(&bytes)) {
+        let is_plan_file = other.is_file() && fs::read(&other).is_ok_and(|bytes| is_plan(&bytes));
+        if is_plan_file {
             let words = format!(
                 "holds codes of {}; choose another name for the plan",
                 other.display()

@@ -1,6 +1,7 @@
 //! `plan.toml` <-> a plan: what each unit gets and why; a person may read, edit, commit and compare it.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::activations::{self, Formats};
 use super::codes::{Codes, CodesError, Digest};
 use super::{BitPlan, KvFormat, units};
 use crate::graph::{Graph, Typed};
-use crate::output::through_links;
+use crate::output::{open_regular, through_links};
 use crate::quantise::Shape;
 
 /// Digest of the codes of units.
@@ -134,7 +135,9 @@ impl PlanFile {
     /// # Errors
     /// When it cannot be read or is no plan.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let text = std::fs::read_to_string(path).map_err(|source| PlanError::Io {
+        let mut text = String::new();
+        let read = open_regular(path).and_then(|mut file| file.read_to_string(&mut text));
+        read.map_err(|source| PlanError::Io {
             path: path.to_owned(),
             source,
         })?;
