@@ -14,6 +14,7 @@ use gem_runtime::text::Text;
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 use gem_tests::machine::{ARM, Machine, NATIVE};
 use gem_tests::needs::{repository, skipped};
+use gem_tests::place;
 use gemc::emit::cranelift::Effort;
 use gemc::package::{Form, Parts};
 use gemc::pipeline::{self, Compiled, Loaded};
@@ -77,7 +78,7 @@ impl Case {
         let object = parts.object(prefix).expect("a target with machine code");
         let linkable = parts.linkable(form, object).expect("a readable checkpoint");
         parts
-            .write_linkable(dir, &linkable, &mut |_| {})
+            .write_linkable(place(dir), &linkable, &mut |_| {})
             .expect("a new folder, or one of ours");
         dir.join(linkable.file_name())
     }

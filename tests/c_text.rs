@@ -10,6 +10,7 @@ use gem_runtime::text::{Message, Text};
 use gem_runtime::{Engine, Model as _, Sampling, SessionOptions};
 use gem_tests::machine::NATIVE;
 use gem_tests::needs::repository;
+use gem_tests::place;
 use gemc::backend;
 use gemc::cache::Cache;
 use gemc::emit::cranelift::Effort;
@@ -54,7 +55,7 @@ fn linked(source: &str, checkpoint: &str, runtime: &Path) -> (PathBuf, PathBuf, 
         .expect("a readable checkpoint");
     let folder = temporary(name).join("model");
     parts
-        .write_linkable(&folder, &linkable, &mut |_| {})
+        .write_linkable(place(&folder), &linkable, &mut |_| {})
         .expect("a new folder, or one of ours");
     let program = temporary(name).join("program");
     let output = Command::new(NATIVE.compiler)
@@ -101,7 +102,8 @@ fn runtime() -> &'static Path {
         let folder = temporary("runtime");
         let builder = Builder::new(&Cache::open().expect("a home"), None);
         let library = builder.runtime_library().expect("cargo runs this test");
-        write_runtime(&folder, &library, NATIVE.target).expect("a new folder, or one of ours");
+        write_runtime(place(&folder), &library, NATIVE.target)
+            .expect("a new folder, or one of ours");
         folder
     });
     &FOLDER

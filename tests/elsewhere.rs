@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use gem_runtime::format::{Codec, Rounding};
 use gem_tests::machine::ARM;
 use gem_tests::needs::{repository, skipped};
+use gem_tests::place;
 use gemc::cache::Cache;
 use gemc::package::{Builder, LIBRARY, Linkage, Parts, ProgramManifest, Requirements, Runtime};
 use gemc::pipeline;
@@ -72,7 +73,7 @@ fn built(target: &str, linkage: Linkage, cache: &Cache) -> (PathBuf, ProgramMani
     let package = parts.package(Runtime::Embedded).expect("readable");
     let folder = temporary(&format!("{}-{linkage:?}", target.name));
     parts
-        .write(&folder, &package, &mut |_| {})
+        .write(place(&folder), &package, &mut |_| {})
         .expect("a new folder, or one of ours");
     let builder = Builder::new(cache, target.rust_triple()).linked(linkage);
     builder

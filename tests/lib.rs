@@ -6,7 +6,15 @@ pub mod machine;
 pub mod needs;
 pub mod sample;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use gemc::package::{Destination, Edited};
+
+/// Where a package goes in a test: a new folder, or one with nothing but an earlier package.
+#[must_use]
+pub fn place(dir: &Path) -> Destination {
+    Destination::new(dir, Edited::Refused).expect("a new folder, or one of ours")
+}
 
 /// Folders of the tiny checkpoints, sorted; each has goldens.
 #[must_use]

@@ -6,9 +6,9 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::abi::Row;
+use crate::abi::{ProgramShape, Row};
 use crate::error::{Error, Result};
-use crate::info::Task;
+use crate::info::{ModelInfo, Task};
 use crate::memory::Buffer;
 use crate::model::Engine;
 use crate::routing::RoutingHook;
@@ -53,7 +53,7 @@ impl<'m> Session<'m> {
     /// Reserves the memory of a session and starts its threads.
     pub(crate) fn new(engine: &'m Engine, options: SessionOptions) -> Result<Self> {
         let shape = engine.program().shape();
-        let context = context(engine, options.context)?;
+        let context = context(engine.info(), shape, options.context)?;
         let kv = Buffer::zeroed_items(u64::from(context), u64::from(shape.kv_bytes_per_position))?;
         Ok(Self {
             engine,
@@ -295,14 +295,7 @@ impl<'m> Session<'m> {
     }
 
     fn require(&self, task: Task, asked: &'static str) -> Result<()> {
-        let found = self.engine.info().task;
-        if found == task {
-            return Ok(());
-        }
-        Err(Error::Task {
-            asked,
-            task: found.name(),
-        })
+        check_task(self.engine.info(), task, asked)
     }
 
     fn check(&self, ids: &[u32], held: u64, limit: u32) -> Result<()> {
@@ -337,10 +330,20 @@ fn check_logits(logits: &[f32], position: u32) -> Result<()> {
     }
 }
 
+/// Whether a model is made for this.
+pub(crate) fn check_task(info: &ModelInfo, task: Task, asked: &'static str) -> Result<()> {
+    if info.task == task {
+        return Ok(());
+    }
+    Err(Error::Task {
+        asked,
+        task: info.task.name(),
+    })
+}
+
 /// The positions a session gets.
-fn context(engine: &Engine, asked: Option<u32>) -> Result<u32> {
-    let shape = engine.program().shape();
-    let most = engine.info().most_positions(shape.max_rows);
+pub(crate) fn context(info: &ModelInfo, shape: &ProgramShape, asked: Option<u32>) -> Result<u32> {
+    let most = info.most_positions(shape.max_rows);
     match asked {
         None => Ok(most.min(DEFAULT_CONTEXT)),
         Some(n) if (1..=most).contains(&n) => Ok(n),

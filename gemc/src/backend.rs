@@ -71,6 +71,11 @@ fn kept(
         Ok(file) => Ok(Weights::open(&file)?),
         // What fails so was being written to the cache.
         Err(error @ (PackageError::Output(_) | PackageError::Weights(Error::Io { .. }))) => {
+            if let PackageError::Output(OutputError::Io { source, .. })
+            | PackageError::Weights(Error::Io { source, .. }) = &error
+            {
+                cache.failed(source);
+            }
             progress.note(&format!("weights are made anew each time: {error}"));
             progress.start("quantising and packing weights", 0);
             Ok(in_memory(parts)?)
@@ -150,12 +155,28 @@ pub fn weights(
     let key = hex(&parts.weights_key()?);
     let folder = cache.root().join("weights").join(&key);
     let file = folder.join(WEIGHTS);
-    if cache::is_sealed(&folder, &key) {
+    let whole = |folder: &Path| cache::is_sealed(folder, &key);
+    if whole(&folder) {
         cache::used(&file);
         return Ok(file);
     }
-    let whatever_is_there = |_: &Path| Ok::<(), OutputError>(());
-    let making = OutputFolder::replacing(&folder, whatever_is_there)?;
+    let waiting = || progress.note("waiting for another gemc, which is making these weights");
+    let Some(making) = OutputFolder::in_turn(&folder, &waiting, whole)? else {
+        return Ok(file);
+    };
+    make_weights(parts, &making, &key, progress)?;
+    making.commit()?;
+    cache.trim();
+    Ok(file)
+}
+
+/// Weights and texts, sealed.
+fn make_weights(
+    parts: &Parts<'_>,
+    making: &OutputFolder,
+    key: &str,
+    progress: &dyn Progress,
+) -> Result<(), PackageError> {
     for (name, bytes) in parts.texts()? {
         let written = fs::write(making.path().join(&name), bytes);
         written.map_err(|e| making.error(&name, e))?;
@@ -163,18 +184,16 @@ pub fn weights(
     let layout = &parts.compiled.layout;
     progress.start("quantising and packing weights", layout.body_bytes());
     let mut before = 0;
-    let to = File::create(making.path().join(WEIGHTS)).map_err(|e| making.error(WEIGHTS, e))?;
-    parts.write_weights(BufWriter::new(to), &mut |done| {
-        progress.advance(done - before);
+    let mut to = File::create(making.path().join(WEIGHTS)).map_err(|e| making.error(WEIGHTS, e))?;
+    let name = making.target().join(WEIGHTS);
+    parts.write_weight_file(&mut to, &name, &mut |done| {
+        progress.advance(done.saturating_sub(before));
         before = done;
     })?;
     // What is sealed is what was made, not what a disk made of it.
     Weights::open_checked(&making.path().join(WEIGHTS))?;
-    let sealed = cache::seal(making.path(), &key);
-    sealed.map_err(|e| making.error(cache::SEAL, e))?;
-    making.commit()?;
-    cache.trim();
-    Ok(file)
+    let sealed = cache::seal(making.path(), key);
+    Ok(sealed.map_err(|e| making.error(cache::SEAL, e))?)
 }
 
 /// A program that runs as a child and answers over its standard input and output.

@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 use gem_runtime::format::{ActivationFormat, Codec};
 use gem_runtime::{Engine, Task};
 use gem_tests::needs::repository;
+use gem_tests::place;
 use gemc::package::{self, Runtime};
 use gemc::plan::KvFormat;
 use gemc::target::Target;
@@ -149,7 +150,7 @@ fn a_portable_classifier_is_no_std_and_reproducible() {
     let (near, far) = (root.path().join("a"), root.path().join("b/c/d"));
     let manifest = |dir: &Path| {
         case.parts()
-            .write(dir, &package, &mut |_| {})
+            .write(place(dir), &package, &mut |_| {})
             .expect("a new folder")
     };
     let first = manifest(&near);

@@ -10,6 +10,7 @@ use gem_runtime::file::Checksum;
 use gem_runtime::format::{ActivationFormat, Codec, Rounding};
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 use gem_tests::needs::repository;
+use gem_tests::place;
 use gemc::backend;
 use gemc::package::{Package, Parts, Runtime};
 use gemc::pipeline::{self, Compiled, Loaded};
@@ -230,7 +231,7 @@ impl Workspace {
             let package = case.package(runtime.clone());
             let name = package.crate_name();
             case.parts()
-                .write(&root.join(&name), &package, &mut |_| {})
+                .write(place(&root.join(&name)), &package, &mut |_| {})
                 .expect("a new folder, or a package");
             name
         };

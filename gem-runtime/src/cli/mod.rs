@@ -3,6 +3,7 @@
 //! Invariant: whatever the arguments, the files and the streams are, the command ends with an exit code of its own: 0
 //! done, 1 the input is at fault, 2 usage. It never panics; who reads its output may stop reading at any time.
 
+mod before;
 mod bus;
 mod check;
 mod options;
@@ -20,6 +21,7 @@ use crate::model::Engine;
 use crate::protocol;
 use crate::text::Text;
 
+pub use before::check;
 pub use bus::end_at_lost_files;
 pub use options::{Mode, Options, Parsed, SamplingOptions, Usage};
 pub use run::{Failure, run};

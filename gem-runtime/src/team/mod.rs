@@ -57,14 +57,18 @@ impl Team {
     /// # Errors
     /// [`Error::Options`] for zero or more than [`MOST_THREADS`] threads, [`Error::Io`] when one cannot be started.
     pub fn new(threads: Option<usize>) -> Result<Self> {
-        if let Some(n) = threads
-            && !(1..=MOST_THREADS).contains(&n)
-        {
-            return Err(Error::Options(format!(
-                "threads is {n}; allowed are 1 to {MOST_THREADS}"
-            )));
-        }
+        Self::check(threads)?;
         Self::start(threads)
+    }
+
+    /// Whether a team may have so many threads.
+    pub(crate) fn check(threads: Option<usize>) -> Result<()> {
+        match threads {
+            Some(n) if !(1..=MOST_THREADS).contains(&n) => Err(Error::Options(format!(
+                "threads is {n}; allowed are 1 to {MOST_THREADS}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     #[cfg(feature = "threads")]

@@ -64,9 +64,11 @@ impl Cache {
         key: &Key,
         write: impl FnOnce(&mut Sink) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut sink = self.sink(kind)?;
-        write(&mut sink)?;
-        self.keep(kind, key, sink)
+        let stored = self.sink(kind).and_then(|mut sink| {
+            write(&mut sink)?;
+            self.keep(kind, key, sink)
+        });
+        stored.inspect_err(|error| self.failed(error))
     }
 
     /// Begins a payload that [`Cache::keep`] stores; dropped, it leaves nothing.
@@ -74,6 +76,9 @@ impl Cache {
     /// # Errors
     /// From the system.
     pub fn sink(&self, kind: &str) -> io::Result<Sink> {
+        if self.is_full() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let dir = self.root().join(kind);
         fs::create_dir_all(&dir)?;
         let mut file = BufWriter::new(NamedTempFile::new_in(dir)?);

@@ -4,9 +4,10 @@
 //! compared with their checksum before use: one that is damaged, cut short or of something else is made anew. Losing
 //! the whole folder, or being unable to write it, costs time and nothing else.
 //!
-//! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `plans/KEY.*` (see `plans`), `weights/KEY/` (weight file and
-//! texts, sealed, see `backend`), `programs`, `libraries`, `crate`, `target` (see `package::Builder`). Whatever nobody
-//! used for 30 days goes; with `$GEMC_CACHE_LIMIT`, also what is beyond that size (see [`trim`]).
+//! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `planned/KEY/` (see `plans`), `weights/KEY/` (weight file and
+//! texts, sealed, see `backend`), `programs`, `libraries`, `gemc-crate`, `target` (see `package::Builder`). Whatever nobody
+//! used for 30 days goes; with `$GEMC_CACHE_LIMIT`, also what is beyond that size; on a full disk, what can be spared
+//! (see [`trim`]).
 
 mod digest;
 mod entry;
@@ -14,19 +15,26 @@ mod plans;
 mod seal;
 mod trim;
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use digest::digest_of;
 pub use entry::{Entry, Sink};
+pub use plans::DamagedPlan;
 pub use seal::{SEAL, is_sealed, seal};
 pub use trim::{Bounds, used};
+pub(crate) use trim::{CARGO, CARGO_MARK, CRATE};
+
+use crate::output::is_full;
 
 /// SHA-256 of what an entry was made from.
 pub type Key = [u8; 32];
 
 /// File that is locked while programs are built.
-pub(crate) const BUILD_LOCK: &str = "lock";
+const BUILD_LOCK: &str = "lock";
 
 /// Why there is no cache.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +62,8 @@ pub enum CacheError {
 pub struct Cache {
     root: PathBuf,
     bounds: Bounds,
+    /// The disk was full: nothing more is stored by this process.
+    full: Arc<AtomicBool>,
 }
 
 impl Cache {
@@ -100,13 +110,36 @@ impl Cache {
         Ok(Self {
             root,
             bounds: Bounds::default(),
+            full: Arc::default(),
         })
+    }
+
+    /// Hears why something could not be written. When the disk is full, the cache gives back what it can, and takes
+    /// nothing more from this process.
+    pub fn failed(&self, error: &io::Error) {
+        if is_full(error) && !self.full.swap(true, Ordering::Relaxed) {
+            self.make_room();
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// With other bounds.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// The file that is locked while programs are built, open. Whatever is in it stays: the folder may be somebody's.
+    ///
+    /// # Errors
+    /// From the system.
+    pub(crate) fn build_lock(&self) -> io::Result<File> {
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        options.open(self.root.join(BUILD_LOCK))
     }
 
     /// The folder.

@@ -1,23 +1,31 @@
 //! The plan that was made last for a checkpoint folder and a target -> the one `gemc run` takes when it is told none.
 //!
-//! `plans/KEY.toml` and `plans/KEY.codes`, KEY of the folder's place and the target's name: whether the checkpoint there
-//! is still the planned one is what the plan itself says.
+//! `planned/KEY/plan.toml` and `plan.codes`, sealed, KEY of the folder's place and the target's name: whether the
+//! checkpoint there is still the planned one is what the plan itself says.
 
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use gem_runtime::hex;
 use sha2::{Digest as _, Sha256};
 
-use super::{Cache, used};
-use crate::output::{OutputError, replace_file};
+use super::{Cache, is_sealed, seal, used};
+use crate::output::{OutputError, OutputFolder};
 use crate::plan::file::codes_path;
 
 /// Folder of plans.
-pub(super) const KIND: &str = "plans";
+pub(super) const KIND: &str = "planned";
+
+/// Name of a plan in its folder.
+const PLAN: &str = "plan.toml";
+
+/// A kept plan that is not as it was kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: damaged; `gemc plan` makes it anew", .0.display())]
+pub struct DamagedPlan(PathBuf);
 
 impl Cache {
-    /// Keeps a plan with its codes.
+    /// Keeps a plan with its codes; where.
     ///
     /// # Errors
     /// From the system. Whoever planned can go on without.
@@ -27,40 +35,69 @@ impl Cache {
         target: &str,
         text: &[u8],
         codes: &[u8],
-    ) -> Result<(), OutputError> {
-        let path = self.plan_path(checkpoint, target);
-        let path = path.and_then(|path| {
-            std::fs::create_dir_all(self.root().join(KIND))?;
-            Ok(path)
-        });
-        let path = path.map_err(|source| OutputError::Io {
-            path: checkpoint.to_owned(),
-            source,
-        })?;
-        // The codes first: a plan without codes would look whole.
-        replace_file(&codes_path(&path), codes)?;
-        replace_file(&path, text)
+    ) -> Result<PathBuf, OutputError> {
+        let kept = self.write_plan(checkpoint, target, text, codes);
+        if let Err(OutputError::Io { source, .. }) = &kept {
+            self.failed(source);
+        }
+        kept
+    }
+
+    fn write_plan(
+        &self,
+        checkpoint: &Path,
+        target: &str,
+        text: &[u8],
+        codes: &[u8],
+    ) -> Result<PathBuf, OutputError> {
+        let key = plan_key(checkpoint, target);
+        let folder = self.root().join(KIND).join(&key);
+        let making = OutputFolder::in_turn(&folder, &|| (), |_| false)?;
+        let plan = folder.join(PLAN);
+        // Always, since nobody's plan is taken for this one.
+        if let Some(making) = making {
+            let write = |name: &str, bytes: &[u8]| {
+                let written = fs::write(making.path().join(name), bytes);
+                written.map_err(|e| making.error(name, e))
+            };
+            write(PLAN, text)?;
+            let codes_name = codes_path(Path::new(PLAN));
+            write(&codes_name.to_string_lossy(), codes)?;
+            seal(making.path(), &key).map_err(|e| making.error(PLAN, e))?;
+            making.commit()?;
+        }
+        Ok(plan)
     }
 
     /// The plan's file, if one is kept.
-    #[must_use]
-    pub fn kept_plan(&self, checkpoint: &Path, target: &str) -> Option<PathBuf> {
-        let path = self.plan_path(checkpoint, target).ok()?;
-        let codes = codes_path(&path);
-        if !(path.is_file() && codes.is_file()) {
-            return None;
+    ///
+    /// # Errors
+    /// When it is not as it was kept.
+    pub fn kept_plan(
+        &self,
+        checkpoint: &Path,
+        target: &str,
+    ) -> Result<Option<PathBuf>, DamagedPlan> {
+        let key = plan_key(checkpoint, target);
+        let folder = self.root().join(KIND).join(&key);
+        let plan = folder.join(PLAN);
+        if !folder.exists() {
+            return Ok(None);
         }
-        used(&path);
-        used(&codes);
-        Some(path)
+        if !(plan.is_file() && is_sealed(&folder, &key)) {
+            return Err(DamagedPlan(plan));
+        }
+        used(&plan);
+        Ok(Some(plan))
     }
+}
 
-    fn plan_path(&self, checkpoint: &Path, target: &str) -> io::Result<PathBuf> {
-        let mut hash = Sha256::new();
-        hash.update(checkpoint.canonicalize()?.as_os_str().as_encoded_bytes());
-        hash.update([0]);
-        hash.update(target);
-        let name = format!("{}.toml", hex(&hash.finalize()));
-        Ok(self.root().join(KIND).join(name))
-    }
+fn plan_key(checkpoint: &Path, target: &str) -> String {
+    let place = checkpoint.canonicalize();
+    let place = place.unwrap_or_else(|_| checkpoint.to_owned());
+    let mut hash = Sha256::new();
+    hash.update(place.as_os_str().as_encoded_bytes());
+    hash.update([0]);
+    hash.update(target);
+    hex(&hash.finalize())
 }

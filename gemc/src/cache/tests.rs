@@ -114,8 +114,25 @@ fn age(path: &Path, days: u64) {
     file.set_modified(then).expect("ours");
 }
 
+/// `kind/a` with as many letters as a key has; anything else as it is.
+fn place(cache: &Cache, name: &str) -> PathBuf {
+    let long = |letter: char| letter.to_string().repeat(64);
+    match name.rsplit_once('/') {
+        Some((kind, rest)) => {
+            let rest = rest.trim_start_matches('.');
+            let (dot, letter) = (&name[kind.len() + 1..name.len() - rest.len()], &rest[..1]);
+            let key: String = letter.chars().map(long).collect();
+            cache
+                .root()
+                .join(kind)
+                .join(format!("{dot}{key}{}", &rest[1..]))
+        }
+        None => cache.root().join(name),
+    }
+}
+
 fn folder(cache: &Cache, name: &str, days: u64) -> PathBuf {
-    let path = cache.root().join(name);
+    let path = place(cache, name);
     fs::create_dir_all(&path).expect("space");
     fs::write(path.join("file"), [0; 1000]).expect("space");
     age(&path, days);
@@ -134,6 +151,8 @@ fn what_nobody_used_for_long_goes() {
         .join(gem_runtime::hex(&[1; 32]));
     age(&old, 31);
     let foreign = folder(&cache, "letters", 99);
+    fs::create_dir(cache.root().join("target")).expect("space");
+    fs::write(cache.root().join("target").join(CARGO_MARK), "").expect("space");
     let gone = ["weights/a", "programs/a", "crates/a", "target"].map(|f| folder(&cache, f, 31));
     let kept = ["weights/b", "programs/b", "runtime/b"].map(|f| folder(&cache, f, 29));
     let partial = folder(&cache, "weights/.c.gemc-partial", 2);
@@ -142,6 +161,108 @@ fn what_nobody_used_for_long_goes() {
     assert!(gone.iter().all(|path| !path.exists()));
     assert!(kept.iter().all(|path| path.exists()));
     assert!(!old.exists() && !partial.exists() && begun.exists() && foreign.exists());
+}
+
+/// The root may be a folder with other things in it: a project's, with weights and a `target` of its own.
+#[test]
+fn only_entries_are_ever_removed() {
+    let (_dir, cache) = cache();
+    let mut foreign = Vec::new();
+    for name in [
+        "weights/mine",
+        "weights/.mine.gemc-partial",
+        "programs/x",
+        "target",
+    ] {
+        let path = cache.root().join(name);
+        fs::create_dir_all(&path).expect("space");
+        fs::write(path.join("file"), "1").expect("space");
+        foreign.push(path);
+    }
+    for name in [
+        "matrices/notes",
+        "matrices/.gitignore",
+        "digests/0123",
+        "plans/p.toml",
+    ] {
+        let path = cache.root().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("space");
+        fs::write(&path, "1").expect("space");
+        foreign.push(path);
+    }
+    let lock = cache.root().join(BUILD_LOCK);
+    fs::write(&lock, "mine").expect("space");
+    foreign.iter().for_each(|path| age(path, 99));
+    cache.trim();
+    cache.make_room();
+    assert!(foreign.iter().all(|path| path.exists()));
+    assert_eq!(fs::read(&lock).expect("there"), b"mine");
+}
+
+#[test]
+fn a_full_disk_gets_back_what_can_be_spared() {
+    let (_dir, cache) = cache();
+    for (kind, key) in [("matrices", [1; 32]), ("digests", [2; 32])] {
+        let stored = cache.store(kind, &key, |sink| sink.write_all(b"payload"));
+        stored.expect("space");
+    }
+    let [old, new] = [("a", 1), ("b", 0)].map(|(n, d)| folder(&cache, &format!("weights/{n}"), d));
+    let full = cache.store("matrices", &[3; 32], |sink| {
+        sink.write_all(b"half")?;
+        Err(io::ErrorKind::StorageFull.into())
+    });
+    assert!(full.is_err());
+    assert!(
+        fs::read_dir(cache.root().join("matrices"))
+            .expect("listed")
+            .next()
+            .is_none()
+    );
+    assert!(!old.exists() && new.exists());
+    assert!(cache.find("digests", &[2; 32]).is_some(), "just used");
+    // Nothing more is taken, lest the disk fill up again.
+    assert!(cache.clone().sink("matrices").is_err());
+    let unrelated = Cache::at(cache.root()).expect("there");
+    unrelated.failed(&io::ErrorKind::PermissionDenied.into());
+    assert!(unrelated.sink("matrices").is_ok());
+}
+
+#[test]
+fn a_kept_plan_is_whole_or_not_taken() {
+    let (dir, cache) = cache();
+    let (checkpoint, other) = (dir.path().join("model"), dir.path().join("other"));
+    fs::create_dir(&checkpoint).expect("space");
+    let keep = |text: &[u8]| {
+        cache
+            .keep_plan(&checkpoint, "host", text, b"codes")
+            .expect("space")
+    };
+    keep(b"one");
+    let path = keep(b"two");
+    let kept = |checkpoint: &Path, target: &str| cache.kept_plan(checkpoint, target);
+    assert!(kept(&other, "host").is_ok_and(|plan| plan.is_none()));
+    assert!(kept(&checkpoint, "v3").is_ok_and(|plan| plan.is_none()));
+    assert_eq!(
+        kept(&checkpoint, "host").expect("whole").as_ref(),
+        Some(&path)
+    );
+    assert_eq!(fs::read(&path).expect("there"), b"two");
+    let codes = path.with_extension("codes");
+    let damages: [&dyn Fn(); 3] = [
+        &|| fs::write(&path, "twp").expect("space"),
+        &|| fs::write(&codes, "code").expect("space"),
+        &|| fs::remove_file(&codes).expect("there"),
+    ];
+    for damage in damages {
+        damage();
+        let told = kept(&checkpoint, "host").expect_err("damaged").to_string();
+        assert!(
+            told.contains("plan.toml") && told.contains("gemc plan"),
+            "{told}"
+        );
+        assert_eq!(keep(b"two"), path);
+        assert!(kept(&checkpoint, "host").is_ok());
+    }
 }
 
 #[test]
@@ -182,7 +303,7 @@ fn what_is_locked_stays() {
     let weights = folder(&cache, "weights/a", 40);
     let program = folder(&cache, "programs/a", 40);
     let lock = |name: &str| {
-        let file = fs::File::create(cache.root().join(name)).expect("space");
+        let file = fs::File::create(place(&cache, name)).expect("space");
         file.try_lock().expect("nobody has it");
         file
     };

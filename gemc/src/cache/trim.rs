@@ -1,7 +1,8 @@
 //! A cache that grew -> one within its bounds: what was not used for long goes, then, least recently used first, what is
 //! beyond the size.
 //!
-//! Who writes trims; reading removes nothing. What was used within [`GRACE`], is locked by whoever makes it, or belongs to
+//! Who writes trims; reading removes nothing. Only what has a name of an entry is ever removed: the folder may be
+//! somebody's, with a `target` of theirs. What was used within [`GRACE`], is locked by whoever makes it, or belongs to
 //! a build that is going on, stays, even beyond the bounds. Mapped files and running programs outlive their names.
 
 use std::fs::{self, File};
@@ -23,17 +24,29 @@ const MARKED: Duration = Duration::from_secs(30 * 60);
 /// Beginnings of files that nobody finished go after this time.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Entries that are files.
-const FILES: &[&str] = &["digests", "matrices", "plans"];
+/// Entries that are files; `plans` are those of earlier versions.
+const FILES: &[&str] = &["digests", MATRICES, "plans"];
+
+/// Entries that whoever has the checkpoint makes again.
+const MATRICES: &str = "matrices";
 
 /// Entries that are folders, each with a lock beside it; see [`OutputFolder`].
-const FOLDERS: &[&str] = &["weights"];
+const FOLDERS: &[&str] = &[super::plans::KIND, "weights"];
 
 /// Entries that are folders, under the lock of whoever builds.
 const BUILT: &[&str] = &["libraries", "programs"];
 
-/// What cargo builds from and its own folder, under the same lock.
-const CARGO: &[&str] = &["crate", "target"];
+/// What cargo builds from, under the same lock.
+pub(crate) const CRATE: &str = "gemc-crate";
+
+/// Cargo's own folder, under the same lock; it has [`CARGO_MARK`] in it.
+pub(crate) const CARGO: &str = "target";
+
+/// Empty file that tells cargo's folder from one of somebody whose folder the cache's root is.
+pub(crate) const CARGO_MARK: &str = ".gemc";
+
+/// Digits of the shortest name of an entry.
+const KEY_DIGITS: usize = 32;
 
 /// What a cache may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +131,7 @@ struct Entry {
 impl Cache {
     /// Removes what is beyond the bounds. What cannot be removed stays until the next time.
     pub fn trim(&self) {
-        let mut entries = self.entries();
-        let building = self.build_lock();
-        if building.is_none() {
-            entries.retain(|entry| entry.kind != Kind::Built);
-        }
+        let (mut entries, _lock) = self.removable();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.unused));
         let mut bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
         let limit = self.bounds.bytes.unwrap_or(u64::MAX);
@@ -134,11 +143,27 @@ impl Cache {
         }
     }
 
-    /// The lock of whoever builds programs, unless somebody does.
-    fn build_lock(&self) -> Option<File> {
-        let file = File::create(self.root().join(super::BUILD_LOCK)).ok()?;
-        file.try_lock().ok()?;
-        Some(file)
+    /// Removes what was not used within [`GRACE`], and matrices however new: a disk is full, and they are only used
+    /// where a weight file is made.
+    pub fn make_room(&self) {
+        let (entries, _lock) = self.removable();
+        for entry in entries {
+            let parent = entry.path.parent().and_then(Path::file_name);
+            if entry.unused > GRACE || parent.is_some_and(|parent| parent == MATRICES) {
+                remove(&entry);
+            }
+        }
+    }
+
+    /// Entries that nobody builds at this time, and the lock that keeps it so.
+    fn removable(&self) -> (Vec<Entry>, Option<File>) {
+        let mut entries = self.entries();
+        let lock = self.build_lock().ok();
+        let lock = lock.filter(|file| file.try_lock().is_ok());
+        if lock.is_none() {
+            entries.retain(|entry| entry.kind != Kind::Built);
+        }
+        (entries, lock)
     }
 
     fn entries(&self) -> Vec<Entry> {
@@ -152,16 +177,18 @@ impl Cache {
             for name in names {
                 let folders = listed(&self.root().join(name)).into_iter();
                 entries.extend(folders.filter_map(|path| match hidden(&path) {
-                    false => Some(folder(path, kind)),
+                    false => is_entry(&path).then(|| folder(path, kind)),
                     true => partial(path),
                 }));
             }
         }
-        for name in CARGO {
-            let cargo = self.root().join(name);
-            if cargo.is_dir() {
-                entries.push(folder(cargo, Kind::Built));
-            }
+        let from = self.root().join(CRATE);
+        if from.is_dir() {
+            entries.push(folder(from, Kind::Built));
+        }
+        let cargo = self.root().join(CARGO);
+        if cargo.join(CARGO_MARK).exists() {
+            entries.push(folder(cargo, Kind::Built));
         }
         entries
     }
@@ -177,13 +204,25 @@ fn hidden(path: &Path) -> bool {
     name.is_some_and(|name| name.starts_with('.'))
 }
 
+/// Whether a name is that of an entry: a key, and an ending where files have one.
+fn is_entry(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().as_encoded_bytes();
+    stem.len() >= KEY_DIGITS && stem.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Whether a name is one that `tempfile` gives.
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().starts_with(b".tmp")
+}
+
 /// A file; one that is being written counts once it is abandoned.
 fn file(path: PathBuf) -> Option<Entry> {
     let meta = fs::metadata(&path).ok()?;
     let unused = match hidden(&path) {
-        false => age(&meta),
-        true if age(&meta) > ABANDONED => Duration::MAX,
-        true => return None,
+        false if is_entry(&path) => age(&meta),
+        true if is_temporary(&path) && age(&meta) > ABANDONED => Duration::MAX,
+        _ => return None,
     };
     Some(Entry {
         kind: Kind::File,
@@ -219,7 +258,7 @@ fn folder(path: PathBuf, kind: Kind) -> Entry {
 
 /// A folder that somebody began to write and did not finish.
 fn partial(path: PathBuf) -> Option<Entry> {
-    let target = OutputFolder::target_of_partial(&path)?;
+    let target = OutputFolder::target_of_partial(&path).filter(|path| is_entry(path))?;
     let entry = folder(path, Kind::Partial);
     (entry.unused > ABANDONED).then_some(Entry {
         path: target,

@@ -11,7 +11,8 @@ use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::emit::cranelift::object::{DEFAULT_PREFIX, is_prefix};
 use crate::package::{
-    Builder, Form, Linkage, Manifest, ProgramManifest, Requirements, Runtime, hash_file,
+    Builder, Destination, Edited, Form, Linkage, Manifest, PackageError, ProgramManifest,
+    Requirements, Runtime, hash_file,
 };
 use crate::progress::Progress as _;
 
@@ -20,7 +21,8 @@ use crate::progress::Progress as _;
 pub struct Build {
     #[command(flatten)]
     model: ModelArgs,
-    /// Folder to write; an earlier one is replaced once the new one is complete
+    /// Folder to write; an earlier one is replaced once the new one is complete. Hidden files, such as .git, and cargo's
+    /// target stay
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// What the folder holds
@@ -41,9 +43,13 @@ pub struct Build {
     /// Also write what stages made, to DIR/emit
     #[arg(long, value_enum, value_name = "STAGE", value_delimiter = ',')]
     emit: Vec<Stage>,
-    /// Fail, and change nothing, where the plan, an input or any file would differ from what DIR/manifest.json says
+    /// Fail, and change nothing, where the plan, an input or any file would differ from what DIR/manifest.json says, or a
+    /// file in DIR does
     #[arg(long)]
     locked: bool,
+    /// Replace files of DIR even where they were edited since gemc wrote them
+    #[arg(long, conflicts_with_all = ["locked", "check"])]
+    overwrite: bool,
     /// Have the crate depend on this published version of gem-runtime, and not on sources of its own
     #[arg(long, value_name = "VERSION", value_parser = version)]
     runtime: Option<String>,
@@ -169,11 +175,25 @@ impl Build {
         Ok(Some(builder))
     }
 
+    /// Tries the output, before anything is done.
+    fn destination(&self) -> Result<(Destination, Option<Manifest>), Failure> {
+        let edited = match (self.overwrite, self.locked) {
+            (true, _) => Edited::Overwritten,
+            (_, true) => Edited::RefusedWithLock,
+            _ => Edited::Refused,
+        };
+        let locked = self.locked.then(|| Manifest::locked(&self.output));
+        let locked = locked.transpose()?;
+        Ok((Destination::new(&self.output, edited)?, locked))
+    }
+
     /// Builds beside, and says which files differ from those at the output.
     fn compare(&self, model: &Model, ui: &Ui) -> Result<(), Failure> {
-        let beside = tempfile::tempdir()?;
+        let beside = tempfile::tempdir().map_err(in_folder(&std::env::temp_dir()))?;
         let fresh = beside.path().join("fresh");
-        self.write(&fresh, model, ui)?;
+        let locked = self.locked.then(|| Manifest::locked(&self.output));
+        let to = Destination::new(&fresh, Edited::Refused)?;
+        self.write(to, locked.transpose()?, model, ui)?;
         let differing = differing(&fresh, &self.output)?;
         if differing.is_empty() {
             ui.note(&format!("{} is up to date", self.output.display()));
@@ -190,21 +210,18 @@ impl Build {
     /// Writes the folder; gives the name of what is in it, and the program's path with what is to be known of it.
     fn write(
         &self,
-        output: &Path,
+        to: Destination,
+        locked: Option<Manifest>,
         model: &Model,
         ui: &Ui,
     ) -> Result<(String, Option<(PathBuf, ProgramManifest)>), Failure> {
         let builder = self.builder(model)?;
         let parts = model.parts();
         let dumps = emit::texts(self.emit.clone(), model, ui)?;
-        let locked = self
-            .locked
-            .then(|| Manifest::locked(&self.output))
-            .transpose()?;
         let total = model.compiled.layout.body_bytes();
         let mut before = 0;
-        let mut progress = |done| {
-            ui.advance(done - before);
+        let mut progress = |done: u64| {
+            ui.advance(done.saturating_sub(before));
             before = done;
         };
         if let Some(form) = self.format.form() {
@@ -213,7 +230,7 @@ impl Build {
             linkable.texts.extend(dumps);
             linkable.locked = locked;
             ui.start("quantising and packing weights", total);
-            parts.write_linkable(output, &linkable, &mut progress)?;
+            parts.write_linkable(to, &linkable, &mut progress)?;
             return Ok((linkable.file_name(), None));
         }
         let runtime = self
@@ -224,11 +241,11 @@ impl Build {
         package.texts.extend(dumps);
         package.locked = locked;
         ui.start("quantising and packing weights", total);
-        parts.write(output, &package, &mut progress)?;
+        parts.write(to, &package, &mut progress)?;
         let mut program = None;
         if let Some(builder) = builder {
             ui.start("compiling the program", 0);
-            program = Some(builder.build_into(&package, output)?);
+            program = Some(builder.build_into(&package, &self.output)?);
         }
         Ok((package.crate_name(), program))
     }
@@ -239,8 +256,9 @@ fn differing(fresh: &Path, other: &Path) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
-        for item in std::fs::read_dir(fresh.join(&folder))? {
-            let item = item?;
+        let full = fresh.join(&folder);
+        for item in std::fs::read_dir(&full).map_err(in_folder(&full))? {
+            let item = item.map_err(in_folder(&full))?;
             let name = folder.join(item.file_name());
             let (path, there) = (item.path(), other.join(&name));
             if path.is_dir() {
@@ -256,18 +274,29 @@ fn differing(fresh: &Path, other: &Path) -> Result<Vec<String>, Failure> {
     Ok(found)
 }
 
+fn in_folder(folder: &Path) -> impl Fn(std::io::Error) -> PackageError + '_ {
+    |source| PackageError::Io {
+        path: folder.to_owned(),
+        source,
+    }
+}
+
 impl Run for Build {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         self.consistent()?;
+        let destination = match self.check {
+            true => None,
+            false => Some(self.destination()?),
+        };
         let mut model = self.model.compile()?;
         if let Some(name) = &self.name {
             model.name.clone_from(name);
         }
-        if self.check {
+        let Some((to, locked)) = destination else {
             self.compare(&model, ui)?;
             return Ok(Outcome::Done);
-        }
-        let (name, program) = self.write(&self.output, &model, ui)?;
+        };
+        let (name, program) = self.write(to, locked, &model, ui)?;
         let (program, about) = program.unzip();
         let layout = &model.compiled.layout;
         let program_ir = model.compiled.program.program();

@@ -50,11 +50,12 @@ impl Failure {
     /// Tells it; gives the exit code.
     pub fn report(self, ui: &Ui) -> u8 {
         match self {
-            Self::Usage(error) => {
+            Self::Usage(error) => match (error.print(), error.use_stderr()) {
+                // Help and version are results.
+                (Err(error), false) => Self::Output(error).report(ui),
                 // When standard error is gone there is nobody to tell.
-                let _ = error.print();
-                u8::try_from(error.exit_code()).unwrap_or(2)
-            }
+                _ => u8::try_from(error.exit_code()).unwrap_or(2),
+            },
             Self::Told(code) => code,
             Self::Words { words, code } => {
                 ui.note(&format!("error: {words}"));

@@ -15,6 +15,7 @@ mod inspect;
 mod logits;
 mod model;
 mod plan;
+mod planned;
 mod run;
 mod runtime;
 mod synth;

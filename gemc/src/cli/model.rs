@@ -1,7 +1,7 @@
 //! The arguments that name a checkpoint, a device and formats -> the compiled model, and somebody who answers for it.
 //! Every verb that compiles takes this way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use gem_runtime::Engine;
@@ -49,19 +49,18 @@ impl ModelArgs {
         let loaded = pipeline::load(&self.checkpoint)?;
         let target = self.device.find()?.name;
         let kept = match (self.formats.open(), Cache::if_possible()?) {
-            (true, Some(cache)) => cache.kept_plan(&self.checkpoint, &target),
-            _ => None,
+            (true, Some(cache)) => kept_plan(&cache, &self.checkpoint, &target, &loaded),
+            _ => Ok(None),
         };
-        let kept = kept.map(|path| prepared::Formats::File(path).plan(&loaded));
         let plan = match kept {
-            Some(Ok(plan)) => {
+            Ok(Some(plan)) => {
                 ui.note(&format!(
                     "the plan made last for this checkpoint and {target}; --bits and --plan choose others"
                 ));
                 plan.with_kv(self.formats.kv())
             }
             other => {
-                if let Some(Err(error)) = other {
+                if let Err(error) = other {
                     ui.note(&format!("the plan made last is not used: {error}"));
                 }
                 ui.note(&format!("{} for {target}", self.formats.shown()));
@@ -76,6 +75,21 @@ impl ModelArgs {
         let (rounding, cache) = (self.formats.rounding(), Cache::if_possible()?);
         Ok(Model::new(loaded, plan, target, rounding, cache)?)
     }
+}
+
+/// The plan made last, for a checkpoint as it is now; or in words why it does not do.
+fn kept_plan(
+    cache: &Cache,
+    checkpoint: &Path,
+    target: &str,
+    loaded: &Loaded,
+) -> Result<Option<BitPlan>, String> {
+    let kept = cache.kept_plan(checkpoint, target);
+    let Some(path) = kept.map_err(|e| e.to_string())? else {
+        return Ok(None);
+    };
+    let plan = prepared::Formats::File(path).plan(loaded);
+    plan.map(Some).map_err(|e| e.to_string())
 }
 
 /// What runs the kernels.

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gem_runtime::format::ActivationFormat;
 use serde::Serialize;
 
 use super::choices::Device;
+use super::planned::Outputs;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::graph::Task;
 use crate::import::Split;
-use crate::output;
 use crate::pipeline::{self, Loaded};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
-use crate::plan::file::{Override, codes_path};
+use crate::plan::file::Override;
 use crate::planner::{self, Budget, Effort, Made, PlannerError, Settings, Texts, Without};
 use crate::prepared::folder_name;
 use crate::reference::RoutingRecords;
@@ -68,7 +68,7 @@ pub struct Plan {
     /// How long it may take
     #[arg(long, value_enum, default_value_t = EffortName::Default)]
     effort: EffortName,
-    /// The plan's file; its codes are written beside it
+    /// The plan's file; its codes are written beside it: to X.codes for X.toml, to N.codes for any other name N
     #[arg(short, long, value_name = "FILE", default_value = "plan.toml")]
     output: PathBuf,
     /// Also write a page to look at: routing, bits per unit, sensitivity, predictions, size against KL
@@ -192,6 +192,12 @@ impl Run for Plan {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         let settings = self.settings()?;
         let loaded = pipeline::load(&self.checkpoint)?;
+        let outputs = Outputs::attempt(
+            &self.output,
+            self.report.as_deref(),
+            &self.checkpoint,
+            self.calib.as_deref(),
+        )?;
         let texts = self.texts(&loaded, ui)?;
         let mut collector = Collector::new(&loaded.graph);
         let mut refused = None;
@@ -211,9 +217,10 @@ impl Run for Plan {
                 "warning: {module} saw fewer than 32 tokens of the calibration text; it gets few bits"
             ));
         }
-        self.write(&made)?;
-        if let Some(path) = &self.report {
-            self.report(path, &loaded, &texts, &made, &routes, ui)?;
+        self.write(&made, &outputs)?;
+        if self.report.is_some() {
+            let html = self.page(&loaded, &texts, &made, &routes, ui)?;
+            outputs.write_page(html.as_bytes())?;
         }
         let planned = Planned {
             plan: self.output.display().to_string(),
@@ -299,15 +306,14 @@ impl Plan {
     }
 
     /// The page, with what each module is worth.
-    fn report(
+    fn page(
         &self,
-        path: &Path,
         loaded: &Loaded,
         texts: &Texts,
         made: &Made,
         routes: &Routes,
         ui: &Ui,
-    ) -> Result<(), Failure> {
+    ) -> Result<String, Failure> {
         let mut reference = loaded.reference();
         let judged = verify::windows(&texts.search, texts::window(loaded), CAUSAL_TOKENS);
         let causal = routing::causal(&mut reference, &judged, CausalOptions::default(), ui)?;
@@ -318,23 +324,33 @@ impl Plan {
             made.file.target
         );
         let page = planner::page(&title, made, routes, Some(&causal));
-        let html = report::render(&page).map_err(|e| Failure::Input(Box::new(e)))?;
-        output::replace_file(path, html.as_bytes())?;
-        Ok(())
+        report::render(&page).map_err(|e| Failure::Input(Box::new(e)))
     }
 
-    /// Both files, the codes first: a plan without codes would look whole. `gemc run` finds them again in the cache.
-    fn write(&self, made: &Made) -> Result<(), Failure> {
+    /// Keeps the plan in the cache, where `gemc run` finds it, then writes both files: what took so long is not lost when
+    /// the disk is.
+    fn write(&self, made: &Made, outputs: &Outputs) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         codes::write(&mut bytes, &made.codes).map_err(Failure::Output)?;
-        output::replace_file(&codes_path(&self.output), &bytes)?;
         let text = made.file.text().map_err(|e| Failure::Input(Box::new(e)))?;
-        output::replace_file(&self.output, text.as_bytes())?;
-        if let Some(cache) = Cache::if_possible()? {
+        let cache = Cache::if_possible()?;
+        let kept = cache.and_then(|cache| {
             // Without it, `run` takes uniform formats unless it is given the plan.
             let target = &made.file.target;
-            let _ = cache.keep_plan(&self.checkpoint, target, text.as_bytes(), &bytes);
-        }
-        Ok(())
+            let kept = cache.keep_plan(&self.checkpoint, target, text.as_bytes(), &bytes);
+            kept.ok()
+        });
+        outputs.write(text.as_bytes(), &bytes).map_err(|error| {
+            match kept {
+                None => error.into(),
+                Some(path) => Failure::Input(
+                    format!(
+                        "{error}; the plan is kept: `gemc run` takes it, other verbs do with --plan {}",
+                        path.display()
+                    )
+                    .into(),
+                ),
+            }
+        })
     }
 }

@@ -115,13 +115,18 @@ impl Verb for Run {
             }
         };
         let model = self.model.compile_as_planned(ui)?;
+        let text = model.text()?;
+        let (info, shape) = (model.parts().info(), model.compiled.program.program().shape);
+        // Making weights, or a program, may take minutes.
+        gem_runtime::cli::check(&info, &shape, text.as_ref(), &options)?;
         match self.backend {
             Backend::Rust => {
                 let program = model.program(ui)?;
                 ui.finish();
                 let status = backend::command(&program.path, &program.weights)
                     .args(arguments)
-                    .status()?;
+                    .status()
+                    .map_err(|e| gem_runtime::Error::io(&program.path, e))?;
                 match status.code() {
                     Some(0) => Ok(Outcome::Done),
                     // It has said why on standard error.
@@ -131,7 +136,6 @@ impl Verb for Run {
                 }
             }
             Backend::Jit | Backend::Interp => {
-                let text = model.text()?;
                 let engine = model.engine(self.backend, ui)?.with_text(text);
                 ui.finish();
                 gem_runtime::cli::run(&engine, &options, io::stdin().lock(), io::stdout().lock())?;

@@ -1,14 +1,14 @@
 //! `gemc runtime`: the static library that gives linked objects text and threads, built once for a target.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::choices::Device;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
-use crate::package::{Builder, LIBRARY, write_runtime};
+use crate::package::{Builder, Destination, Edited, LIBRARY, PackageError, write_runtime};
 use crate::progress::Progress as _;
 
 /// Build libgem_runtime.a: text and threads for objects, for every model of a target
@@ -19,6 +19,9 @@ pub struct Runtime {
     /// Folder to write; an earlier one is replaced once the new one is complete
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    /// Replace files of the folder even where they were edited
+    #[arg(long)]
+    overwrite: bool,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
@@ -40,17 +43,31 @@ impl fmt::Display for Built {
     }
 }
 
+fn file_size(path: &Path) -> Result<u64, PackageError> {
+    let meta = path.metadata();
+    let io = |source| PackageError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    Ok(meta.map_err(io)?.len())
+}
+
 impl Run for Runtime {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         let target = self.device.find()?;
+        let edited = match self.overwrite {
+            true => Edited::Overwritten,
+            false => Edited::Refused,
+        };
+        let to = Destination::new(&self.output, edited)?;
         ui.start("compiling the runtime", 0);
         let builder = Builder::new(&Cache::open()?, target.rust_triple());
         let library = builder.runtime_library()?;
-        write_runtime(&self.output, &library, &target.name)?;
-        let library = self.output.join(LIBRARY);
+        write_runtime(to, &library, &target.name)?;
+        let place = self.output.join(LIBRARY);
         let built = Built {
-            bytes: library.metadata()?.len(),
-            library: library.display().to_string(),
+            bytes: file_size(&place)?,
+            library: place.display().to_string(),
             triple: target
                 .rust_triple()
                 .unwrap_or_else(|| "this machine".to_owned()),

@@ -50,13 +50,14 @@ pub fn write<W: Write + Seek>(
     // A cache that cannot be written is no reason to stop.
     let mut sink = cache.sink(KIND).ok();
     quantise(source, packer, &mut |bytes| {
-        if sink.as_mut().is_some_and(|s| s.write_all(bytes).is_err()) {
+        if let Some(Err(error)) = sink.as_mut().map(|sink| sink.write_all(bytes)) {
             sink = None;
+            cache.failed(&error);
         }
         writer.write(index, bytes)
     })?;
-    if let Some(sink) = sink {
-        let _ = cache.keep(KIND, &key, sink);
+    if let Some(Err(error)) = sink.map(|sink| cache.keep(KIND, &key, sink)) {
+        cache.failed(&error);
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! A compiled checkpoint -> its package, and the folder of it.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Seek, Write};
+use std::fs::{self, File};
+use std::io::{BufWriter, Seek, Write};
 use std::path::Path;
 
 use gem_runtime::format::Rounding;
 use gem_runtime::{ModelInfo, hex};
 
-use super::{Form, Linkable, Manifest, Package, PackageError, Runtime, write, write_linkable};
+use super::{
+    Destination, Form, Linkable, Manifest, Package, PackageError, Runtime, WEIGHTS, write,
+    write_linkable,
+};
 use crate::cache::{self, Cache, Key};
 use crate::emit;
 #[cfg(feature = "object")]
@@ -17,6 +20,7 @@ use crate::emit::cranelift::{
     object::{self, Contents, ObjectError},
 };
 use crate::facts;
+use crate::output::is_full;
 use crate::pack::{self, Origin, Packer};
 use crate::pipeline::{Compiled, Loaded};
 use crate::plan::BitPlan;
@@ -187,19 +191,48 @@ impl Parts<'_> {
         packer.write(to, self.origin(), &self.compiled.layout, progress)
     }
 
+    /// Writes the weight file to a file, which is called `name` in errors. Where that fills the disk, the cache makes
+    /// room, and the file is written once more; `progress` then begins anew.
+    ///
+    /// # Errors
+    /// From the system.
+    pub(crate) fn write_weight_file(
+        &self,
+        to: &mut File,
+        name: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), gem_runtime::Error> {
+        let mut write = |to: &mut File| {
+            let written = self.write_weights(BufWriter::new(to), progress);
+            written.map(drop).map_err(|error| match error {
+                gem_runtime::Error::Io { source, .. } => gem_runtime::Error::io(name, source),
+                other => other,
+            })
+        };
+        match (write(to), self.cache) {
+            (Err(gem_runtime::Error::Io { source, .. }), Some(cache)) if is_full(&source) => {
+                cache.failed(&source);
+                let emptied = to.set_len(0).and_then(|()| to.rewind());
+                emptied.map_err(|e| gem_runtime::Error::io(name, e))?;
+                write(to)
+            }
+            (written, _) => written,
+        }
+    }
+
     /// Writes the package to a folder, weights included; `progress` as in [`Parts::write_weights`].
     ///
     /// # Errors
     /// As of [`write`].
     pub fn write(
         &self,
-        dir: &Path,
+        to: Destination,
         package: &Package,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Manifest, PackageError> {
-        let manifest = write(dir, package, |file| {
-            self.write_weights(file, progress)?;
-            Ok::<(), PackageError>(())
+        let name = to.target().join(WEIGHTS);
+        let manifest = write(to, package, |file| {
+            Ok::<(), PackageError>(self.write_weight_file(file, &name, progress)?)
         })?;
         if let Some(cache) = self.cache {
             cache.trim();
@@ -213,13 +246,17 @@ impl Parts<'_> {
     /// As of [`write`].
     pub fn write_linkable(
         &self,
-        dir: &Path,
+        to: Destination,
         linkable: &Linkable,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Manifest, PackageError> {
-        write_linkable(dir, linkable, |file| {
-            self.write_weights(file, progress)?;
-            Ok(())
-        })
+        let name = to.target().join(WEIGHTS);
+        let manifest = write_linkable(to, linkable, |file| {
+            Ok::<(), PackageError>(self.write_weight_file(file, &name, progress)?)
+        })?;
+        if let Some(cache) = self.cache {
+            cache.trim();
+        }
+        Ok(manifest)
     }
 }

@@ -27,6 +27,16 @@ pub enum PackageError {
         /// A file in it.
         file: String,
     },
+    /// Files of the output folder were changed by somebody.
+    #[error(
+        "{dir}: changed since gemc wrote it: {files}; keep what you need elsewhere and remove it here, or build with --overwrite"
+    )]
+    Edited {
+        /// The folder.
+        dir: PathBuf,
+        /// The files.
+        files: String,
+    },
     /// The output folder cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),

@@ -1,7 +1,6 @@
 //! `manifest.json`: what a package was made from, by what, and what it contains, all by SHA-256.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{About, Files, MANIFEST, PackageError, WEIGHTS};
 use crate::cache::digest_of;
+use crate::output::open_regular;
 
 /// The value of [`Manifest::tool`].
 const TOOL: &str = "gemc";
@@ -73,7 +73,7 @@ impl Manifest {
     pub fn read(path: &Path) -> Option<Self> {
         const LONGEST: u64 = 16 << 20;
         let mut text = String::new();
-        let file = File::open(path).ok()?;
+        let file = open_regular(path).ok()?;
         file.take(LONGEST).read_to_string(&mut text).ok()?;
         let manifest: Self = serde_json::from_str(&text).ok()?;
         (manifest.tool == TOOL).then_some(manifest)

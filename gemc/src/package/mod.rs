@@ -5,6 +5,7 @@
 
 mod assemble;
 mod cargo;
+mod contents;
 mod error;
 mod folder;
 mod linkable;
@@ -22,12 +23,12 @@ pub mod toolchain;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
 
 use gem_runtime::ModelInfo;
 
 pub use assemble::Parts;
 pub use error::PackageError;
+pub use folder::{Destination, Edited};
 pub use linkable::{Form, HEADER, HEADER_NAME, Linkable};
 pub use manifest::{Manifest, hash_bytes, hash_file};
 pub use program::Builder;
@@ -136,12 +137,12 @@ struct About<'a> {
 
 /// Writes a package to a folder. `weights` writes the weight file.
 ///
-/// A previous package there is replaced, once the new one is complete; any other content is left alone.
+/// A previous package there is replaced, once the new one is complete.
 ///
 /// # Errors
 /// [`PackageError`]; nothing is left behind then.
 pub fn write<E>(
-    dir: &Path,
+    to: Destination,
     package: &Package,
     weights: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<Manifest, E>
@@ -153,7 +154,7 @@ where
         inputs: &package.inputs,
         locked: package.locked.as_ref(),
     };
-    write_files(dir, about, &render(package)?, weights)
+    write_files(to, about, &render(package)?, weights)
 }
 
 /// Writes a folder for C programs, as [`write`] writes a crate.
@@ -161,18 +162,18 @@ where
 /// # Errors
 /// As there.
 pub fn write_linkable<E>(
-    dir: &Path,
+    to: Destination,
     linkable: &Linkable,
     weights: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<Manifest, E>
 where
     E: From<PackageError>,
 {
-    write_files(dir, linkable.about(), &linkable.render()?, weights)
+    write_files(to, linkable.about(), &linkable.render()?, weights)
 }
 
 fn write_files<E>(
-    dir: &Path,
+    to: Destination,
     about: About<'_>,
     files: &Files,
     weights: impl FnOnce(&mut File) -> Result<(), E>,
@@ -180,16 +181,15 @@ fn write_files<E>(
 where
     E: From<PackageError>,
 {
-    let staging = folder::Staging::new(dir)?;
     for (path, bytes) in files {
-        staging.write(path, bytes)?;
+        to.write(path, bytes)?;
     }
-    weights(&mut staging.create(WEIGHTS)?)?;
-    let manifest = Manifest::new(about, files, &staging.path(WEIGHTS))?;
+    weights(&mut to.create(WEIGHTS)?)?;
+    let manifest = Manifest::new(about, files, &to.path(WEIGHTS))?;
     if let Some(locked) = about.locked {
-        manifest.check(locked, dir)?;
+        manifest.check(locked, to.target())?;
     }
-    staging.write(MANIFEST, manifest.to_json().as_bytes())?;
-    staging.commit()?;
+    to.write(MANIFEST, manifest.to_json().as_bytes())?;
+    to.commit(&manifest)?;
     Ok(manifest)
 }

@@ -22,10 +22,7 @@ use super::toolchain::{Linkage, Toolchain, linker_variable};
 use super::{
     Files, MANIFEST, Package, PackageError, ProgramManifest, Runtime, render, text_runtime,
 };
-use crate::cache::{self, Cache};
-
-/// The folder of the cache that crates are built in.
-const CRATE: &str = "crate";
+use crate::cache::{self, CRATE, Cache};
 
 /// Folder of the cache with finished programs.
 const PROGRAMS: &str = "programs";
@@ -123,6 +120,7 @@ impl Builder {
         // Whoever had the lock may have built it.
         if !is_whole(&place, &key) {
             write_tree(&self.cache.root().join(CRATE), sources)?;
+            self.mark_target()?;
             let mut built = self.cargo_build(&toolchain, product)?;
             if product.kind == LIBRARIES {
                 built = stripped(&toolchain, built);
@@ -156,10 +154,22 @@ impl Builder {
 
     /// Only one build at a time: cargo's output file has the crate's name alone.
     fn lock(&self) -> Result<File, PackageError> {
-        let path = self.cache.root().join(cache::BUILD_LOCK);
-        let file = File::create(&path).map_err(PackageError::io(&path))?;
-        file.lock().map_err(PackageError::io(&path))?;
+        let root = self.cache.root();
+        let file = self.cache.build_lock().map_err(PackageError::io(root))?;
+        file.lock().map_err(PackageError::io(root))?;
         Ok(file)
+    }
+
+    /// Marks cargo's folder as one that may be removed.
+    fn mark_target(&self) -> Result<(), PackageError> {
+        let target = self.cache.root().join(cache::CARGO);
+        let mark = target.join(cache::CARGO_MARK);
+        let marked = match target.exists() {
+            // Somebody else's, or an earlier version's.
+            true => Ok(()),
+            false => fs::create_dir(&target).and_then(|()| fs::write(&mark, "")),
+        };
+        marked.map_err(PackageError::io(&mark))
     }
 
     /// Builds the crate that was written; the path of what cargo made.
@@ -445,8 +455,12 @@ fn keep(built: &Path, program: &Path, key: &str) -> Result<(), PackageError> {
     {
         return Err(PackageError::io(folder)(e));
     }
-    install(built, program)?;
-    cache::seal(folder, key).map_err(PackageError::io(folder))
+    let kept = install(built, program)
+        .and_then(|()| cache::seal(folder, key).map_err(PackageError::io(folder)));
+    kept.inspect_err(|_| {
+        // Half of it would only take room.
+        let _ = fs::remove_dir_all(folder);
+    })
 }
 
 /// Copies a program: beside its place first, then renamed.

@@ -41,7 +41,7 @@ fn toy() -> Package {
 }
 
 fn write_toy(dir: &Path) -> Result<Manifest, PackageError> {
-    write(dir, &toy(), |file| {
+    write(Destination::new(dir, Edited::Refused)?, &toy(), |file| {
         file.write_all(b"weights").map_err(PackageError::io(dir))
     })
 }
@@ -101,40 +101,134 @@ fn the_same_package_gives_the_same_bytes_at_any_depth() {
     assert_eq!(beside.len(), 2, "only `a` and `b`: {beside:?}");
 }
 
+fn occupied(dir: &Path) -> String {
+    match write_toy(dir) {
+        Err(PackageError::Occupied { file, .. }) => file,
+        other => panic!("expected an error, got {other:?}"),
+    }
+}
+
 #[test]
 fn a_previous_package_is_replaced_and_nothing_else() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let dir = root.path().join("out");
     fs::create_dir(&dir).expect("a new folder");
     write_toy(&dir).expect("an empty folder");
-    fs::create_dir_all(dir.join("target/release")).expect("cargo's");
-    fs::write(dir.join("target/release/x"), "").expect("cargo's");
-    fs::write(dir.join("src/lib.rs"), "changed").expect("generated");
+    fs::create_dir(dir.join("bin")).expect("space");
+    fs::write(dir.join("bin/toy-one"), "the program").expect("space");
+    fs::remove_file(dir.join("tokenizer.json")).expect("there");
     write_toy(&dir).expect("a package");
-    assert_ne!(fs::read(dir.join("src/lib.rs")).expect("there"), b"changed");
-    fs::write(dir.join("src/notes.txt"), "mine").expect("space");
-    match write_toy(&dir) {
-        Err(PackageError::Occupied { file, .. }) => assert_eq!(file, "src/notes.txt"),
-        other => panic!("expected an error, got {other:?}"),
+    assert!(dir.join("tokenizer.json").exists() && !dir.join("bin").exists());
+    for mine in ["src/notes.txt", "bin/script", "gem-runtime/src/mine/empty"] {
+        let path = dir.join(mine);
+        fs::create_dir_all(path.parent().expect("below")).expect("space");
+        fs::write(&path, "mine").expect("space");
+        assert_eq!(occupied(&dir), mine);
+        assert_eq!(fs::read(&path).expect("there"), b"mine");
+        fs::remove_file(&path).expect("there");
+        let _ = fs::remove_dir(dir.join("bin"));
     }
-    assert_eq!(fs::read(dir.join("src/notes.txt")).expect("there"), b"mine");
+    // An empty folder is somebody's, too.
+    assert_eq!(occupied(&dir), "gem-runtime/src/mine");
+    assert!(dir.join("gem-runtime/src/mine").exists());
 
     let other = root.path().join("other");
     fs::create_dir(&other).expect("a new folder");
     fs::write(other.join(MANIFEST), "{\"tool\": \"else\"}").expect("space");
-    assert!(matches!(
-        write_toy(&other),
-        Err(PackageError::Occupied { .. })
-    ));
+    assert_eq!(occupied(&other), MANIFEST);
+    let folders = root.path().join("folders");
+    fs::create_dir_all(folders.join("empty")).expect("space");
+    assert_eq!(occupied(&folders), "empty");
+}
+
+#[test]
+fn what_was_edited_is_not_replaced_unless_asked_for() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let dir = root.path().join("out");
+    write_toy(&dir).expect("a new folder");
+    let program = dir.join("src/program.rs");
+    fs::write(dir.join("src/lib.rs"), "// mine").expect("generated");
+    fs::remove_file(&program).expect("there");
+    std::os::unix::fs::symlink("lib.rs", &program).expect("space");
+    for edited in [Edited::Refused, Edited::RefusedWithLock] {
+        match Destination::new(&dir, edited) {
+            Err(PackageError::Edited { files, .. }) => {
+                assert_eq!(files, "src/lib.rs, src/program.rs");
+            }
+            other => panic!("expected an error, got {other:?}"),
+        }
+    }
+    assert_eq!(fs::read(dir.join("src/lib.rs")).expect("there"), b"// mine");
+    let to = Destination::new(&dir, Edited::Overwritten).expect("asked for");
+    write(to, &toy(), |_| Ok::<(), PackageError>(())).expect("space");
+    assert_ne!(fs::read(dir.join("src/lib.rs")).expect("there"), b"// mine");
+    assert!(!program.is_symlink());
+}
+
+#[test]
+fn what_other_tools_put_there_stays() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let dir = root.path().join("out");
+    let put = |path: &str| {
+        let full = dir.join(path);
+        fs::create_dir_all(full.parent().expect("below")).expect("space");
+        fs::write(full, path).expect("space");
+    };
+    let stays = |path: &str| fs::read_to_string(dir.join(path)).is_ok_and(|text| text == path);
+    // A repository that is still empty.
+    let first = [".git/objects/ab/cd", ".gitignore", ".DS_Store"];
+    first.iter().for_each(|path| put(path));
+    write_toy(&dir).expect("nothing of anybody's content");
+    let later = [
+        ".cargo/config.toml",
+        "src/.lib.rs.swp",
+        "src/lib.rs~",
+        "src/#lib.rs#",
+        "target/release/toy",
+    ];
+    later.iter().for_each(|path| put(path));
+    write_toy(&dir).expect("a package");
+    for path in first.iter().chain(&later) {
+        assert!(stays(path), "{path}");
+    }
+    assert_eq!(fs::read_dir(root.path()).expect("a folder").count(), 1);
+    // Cargo's lock file: its changes stay as long as the generated one is the same.
+    let lock = dir.join("Cargo.lock");
+    fs::write(&lock, "# cargo's").expect("space");
+    write_toy(&dir).expect("no edit of somebody's");
+    assert_eq!(fs::read(&lock).expect("there"), b"# cargo's");
+    assert!(Destination::new(&dir, Edited::RefusedWithLock).is_err());
+    let mut package = toy();
+    package.runtime = Runtime::Version("9.9.9".to_owned());
+    let to = Destination::new(&dir, Edited::Refused).expect("a package");
+    write(to, &package, |_| Ok::<(), PackageError>(())).expect("space");
+    assert_ne!(fs::read(&lock).expect("there"), b"# cargo's");
+}
+
+/// A folder that appears while the new one is written is not lost either.
+#[test]
+fn what_comes_meanwhile_is_not_lost() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let dir = root.path().join("out");
+    write_toy(&dir).expect("a new folder");
+    let to = Destination::new(&dir, Edited::Refused).expect("a package");
+    let late = write(to, &toy(), |_| {
+        fs::write(dir.join("notes.txt"), "mine").map_err(PackageError::io(&dir))
+    });
+    assert!(matches!(late, Err(PackageError::Occupied { .. })));
+    assert_eq!(fs::read(dir.join("notes.txt")).expect("there"), b"mine");
 }
 
 #[test]
 fn a_failed_or_killed_run_leaves_nothing_that_looks_whole() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let dir = root.path().join("out");
-    let failed = write(&dir, &toy(), |_| {
-        Err::<(), PackageError>(CacheError::NoFolder.into())
-    });
+    let fail = || {
+        write(Destination::new(&dir, Edited::Refused)?, &toy(), |_| {
+            Err::<(), PackageError>(CacheError::NoFolder.into())
+        })
+    };
+    let failed = fail();
     assert!(failed.is_err());
     assert_eq!(fs::read_dir(root.path()).expect("a folder").count(), 0);
 
@@ -142,9 +236,7 @@ fn a_failed_or_killed_run_leaves_nothing_that_looks_whole() {
     fs::create_dir_all(partial.join("src")).expect("as left by a killed run");
     let old = root.path().join(".out.gemc-old");
     write_toy(&old).expect("as if renamed by a killed run");
-    let failed = write(&dir, &toy(), |_| {
-        Err::<(), PackageError>(CacheError::NoFolder.into())
-    });
+    let failed = fail();
     assert!(failed.is_err());
     assert!(dir.join(MANIFEST).exists(), "the old package is back");
     assert!(!partial.exists() && !old.exists());
@@ -180,9 +272,8 @@ fn two_files_of_one_path_are_refused() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let mut package = toy();
     package.texts.push(("../outside".to_owned(), Vec::new()));
-    let result = write(&root.path().join("out"), &package, |_| {
-        Ok::<(), PackageError>(())
-    });
+    let to = Destination::new(&root.path().join("out"), Edited::Refused).expect("new");
+    let result = write(to, &package, |_| Ok::<(), PackageError>(()));
     assert!(matches!(result, Err(PackageError::Outside { .. })));
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::linkable::{HEADER, HEADER_NAME};
-use super::{Files, MANIFEST, Manifest, PackageError, Runtime, cargo, folder, lock};
+use super::{Destination, Files, MANIFEST, Manifest, PackageError, Runtime, cargo, lock};
 
 /// Text of the header for text, chat and threads.
 const TEXT_HEADER: &str = include_str!("../../../gem-runtime/include/gem_text.h");
@@ -70,16 +70,19 @@ strip = true
 ///
 /// # Errors
 /// [`PackageError`]; nothing is left behind then.
-pub fn write_runtime(dir: &Path, library: &Path, target: &str) -> Result<Manifest, PackageError> {
+pub fn write_runtime(
+    to: Destination,
+    library: &Path,
+    target: &str,
+) -> Result<Manifest, PackageError> {
     let library = fs::read(library).map_err(PackageError::io(library))?;
     let files = Files::from([
         (LIBRARY.to_owned(), library),
         (HEADER_NAME.to_owned(), HEADER.into()),
         (TEXT_HEADER_NAME.to_owned(), TEXT_HEADER.into()),
     ]);
-    let staging = folder::Staging::new(dir)?;
     for (path, bytes) in &files {
-        staging.write(path, bytes)?;
+        to.write(path, bytes)?;
     }
     let manifest = Manifest::of_files(
         &files,
@@ -88,7 +91,7 @@ pub fn write_runtime(dir: &Path, library: &Path, target: &str) -> Result<Manifes
         target,
         String::new(),
     );
-    staging.write(MANIFEST, manifest.to_json().as_bytes())?;
-    staging.commit()?;
+    to.write(MANIFEST, manifest.to_json().as_bytes())?;
+    to.commit(&manifest)?;
     Ok(manifest)
 }

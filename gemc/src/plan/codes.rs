@@ -7,7 +7,6 @@
 //! ```
 //! Little-endian. A body is compared with its digest when it is asked for: what it says is then what was planned.
 
-use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use sha2::{Digest as _, Sha256};
 
+use crate::output::open_regular;
 use crate::quantise::Planes;
 
 const MAGIC: &[u8; 8] = b"GEMCODES";
@@ -72,7 +72,7 @@ impl Codes {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(io)?;
+        let file = open_regular(path).map_err(io)?;
         // SAFETY: the file is read-only here. Were it changed by another process meanwhile, bytes would change under
         // the digests that they are compared with; weights would be wrong, but no reference is to anything but bytes.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
@@ -92,9 +92,9 @@ impl Codes {
     pub fn are_in(path: &Path) -> bool {
         let mut start = [0; MAGIC.len()];
         path.is_file()
-            && File::open(path)
+            && std::fs::File::open(path)
                 .and_then(|mut file| file.read_exact(&mut start))
-                .is_ok_and(|()| start == *MAGIC)
+                .is_ok_and(|()| is_codes(&start))
     }
 
     /// Compares all planes with their digests; how many there are.
@@ -114,19 +114,28 @@ impl Codes {
         self.map.len() as u64
     }
 
+    /// Whether there are planes with this digest.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.find(digest).is_some()
+    }
+
+    fn find(&self, digest: &Digest) -> Option<(usize, usize)> {
+        let at = self.entries.binary_search_by(|(d, _, _)| d.cmp(digest));
+        at.ok().map(|at| (self.entries[at].1, self.entries[at].2))
+    }
+
     /// The planes with this digest, compared with it now.
     ///
     /// # Errors
     /// When there are none, or they are damaged.
     pub fn planes(&self, unit: &str, digest: &Digest) -> Result<&[u8], CodesError> {
-        let at = self.entries.binary_search_by(|(d, _, _)| d.cmp(digest));
-        let Ok(at) = at else {
+        let Some((offset, bytes)) = self.find(digest) else {
             return Err(CodesError::Missing {
                 path: self.path.clone(),
                 unit: unit.to_owned(),
             });
         };
-        let (_, offset, bytes) = self.entries[at];
         let planes = &self.map[offset..offset + bytes];
         if Sha256::digest(planes)[..] == digest[..] {
             return Ok(planes);
@@ -171,6 +180,12 @@ fn table(file: &[u8]) -> Result<Vec<(Digest, usize, usize)>, &'static str> {
         entries.push((digest, offset, bytes));
     }
     Ok(entries)
+}
+
+/// Whether the content of a file is that of codes, whole or not.
+#[must_use]
+pub fn is_codes(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
 }
 
 /// Parses a file of codes: the entry point of fuzzers.

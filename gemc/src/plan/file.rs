@@ -1,6 +1,7 @@
 //! `plan.toml` <-> a plan: what each unit gets and why; a person may read, edit, commit and compare it.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::activations::{self, Formats};
 use super::codes::{Codes, CodesError, Digest};
 use super::{BitPlan, KvFormat, units};
 use crate::graph::{Graph, Typed};
+use crate::output::{open_regular, through_links};
 use crate::quantise::Shape;
 
 /// Digest of the codes of units.
@@ -20,6 +22,9 @@ type CodesByUnit = BTreeMap<String, Digest>;
 
 /// Version of the file's form.
 pub const VERSION: u32 = 1;
+
+/// How the text of a plan begins.
+const HEAD: &str = "# Formats of a model's weights, by `gemc plan`.";
 
 /// What is wrong with a plan.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +135,9 @@ impl PlanFile {
     /// # Errors
     /// When it cannot be read or is no plan.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let text = std::fs::read_to_string(path).map_err(|source| PlanError::Io {
+        let mut text = String::new();
+        let read = open_regular(path).and_then(|mut file| file.read_to_string(&mut text));
+        read.map_err(|source| PlanError::Io {
             path: path.to_owned(),
             source,
         })?;
@@ -160,9 +167,9 @@ impl PlanFile {
     /// # Errors
     /// Never for a plan that gemc made.
     pub fn text(&self) -> Result<String, toml::ser::Error> {
-        let head = "# Formats of a model's weights, by `gemc plan`. Formats may be edited: a unit whose format is not the\n\
+        let more = " Formats may be edited: a unit whose format is not the\n\
                     # planned one is rounded anew when the model is built. `gemc explain FILE` says more.\n";
-        Ok(format!("{head}{}", toml::to_string(self)?))
+        Ok(format!("{HEAD}{more}{}", toml::to_string(self)?))
     }
 
     /// The plan for a graph, with its codes; `checkpoint` identifies the one at hand.
@@ -210,6 +217,15 @@ impl PlanFile {
             }
         }
         Ok(plan)
+    }
+
+    /// Whether these are the codes of this plan: all that it names are in them.
+    #[must_use]
+    pub fn owns(&self, codes: &Codes) -> bool {
+        self.units.iter().all(|unit| {
+            let digits = unit.codes.split_once(':').map_or("", |(_, digits)| digits);
+            digest(digits).is_ok_and(|digest| codes.has(&digest))
+        })
     }
 
     /// How inputs are rounded: as usual, but for units that say otherwise.
@@ -270,10 +286,49 @@ impl PlanFile {
     }
 }
 
-/// The file of codes that belongs to a plan.
+/// The file of codes that belongs to a plan: `X.codes` of `X.toml`, `N.codes` of any other name N. Of a link, the one
+/// beside it, or else the one beside what it leads to.
 #[must_use]
 pub fn codes_path(plan: &Path) -> PathBuf {
-    plan.with_extension("codes")
+    let beside = named_codes(plan);
+    if !plan.is_symlink() || beside.symlink_metadata().is_ok() {
+        return beside;
+    }
+    match through_links(plan) {
+        Ok(real) => named_codes(&real),
+        Err(_) => beside,
+    }
+}
+
+fn named_codes(plan: &Path) -> PathBuf {
+    match plan.extension() {
+        Some(extension) if extension == "toml" => plan.with_extension("codes"),
+        _ => {
+            let mut name = plan.as_os_str().to_owned();
+            name.push(".codes");
+            name.into()
+        }
+    }
+}
+
+/// The other plan that would have the same codes: `X` of `X.toml`, and `N.toml` of any other name N.
+#[must_use]
+pub fn rival(plan: &Path) -> PathBuf {
+    match plan.extension() {
+        Some(extension) if extension == "toml" => plan.with_extension(""),
+        _ => {
+            let mut name = plan.as_os_str().to_owned();
+            name.push(".toml");
+            name.into()
+        }
+    }
+}
+
+/// Whether the text of a file is a plan's, if only by its first line.
+#[must_use]
+pub fn is_plan(bytes: &[u8]) -> bool {
+    bytes.starts_with(HEAD.as_bytes())
+        || std::str::from_utf8(bytes).is_ok_and(|text| PlanFile::parse(text).is_ok())
 }
 
 /// Compiled exceptions.

@@ -34,6 +34,19 @@ use minijinja::{Environment, UndefinedBehavior, context};
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 
+/// What tells a page of gemc from those of others, near its beginning.
+const MARK: &str = r#"<meta name="generator" content="gemc plan"/>"#;
+
+/// Bytes that the mark is looked for in.
+const HEAD: usize = 1024;
+
+/// Whether the content of a file is a page that was rendered here.
+#[must_use]
+pub fn is_report(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(HEAD)];
+    head.windows(MARK.len()).any(|part| part == MARK.as_bytes())
+}
+
 /// A fault of gemc: its own template did not render.
 #[derive(Debug, thiserror::Error)]
 #[error("internal fault, please report: the report's template failed")]
