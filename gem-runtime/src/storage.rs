@@ -62,7 +62,7 @@ impl Weights {
     /// [`Error::Io`], [`Error::WeightFile`].
     #[cfg(feature = "mmap")]
     pub fn map(path: &std::path::Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+        let file = crate::regular::open(path).map_err(|e| Error::io(path, e))?;
         // SAFETY: the map is read-only; that nobody changes the file meanwhile is the documented duty of the caller, as
         // for every mapped file.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
@@ -77,7 +77,7 @@ impl Weights {
     pub fn read(path: &std::path::Path) -> Result<Self> {
         use std::io::Read as _;
         let io = |e| Error::io(path, e);
-        let mut file = std::fs::File::open(path).map_err(io)?;
+        let mut file = crate::regular::open(path).map_err(io)?;
         let mut buffer = Buffer::zeroed(file.metadata().map_err(io)?.len())?;
         file.read_exact(buffer.as_mut_slice()).map_err(io)?;
         Self::checked(Bytes::Owned(buffer))

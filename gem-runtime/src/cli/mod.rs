@@ -15,6 +15,7 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::model::Engine;
 use crate::protocol;
+use crate::regular;
 use crate::text::Text;
 
 pub use options::{Mode, Options, Parsed, SamplingOptions, Usage};
@@ -112,7 +113,7 @@ fn find_weights() -> Result<PathBuf> {
     let program = std::env::current_exe().map_err(|e| Error::io(Path::new(WEIGHTS), e))?;
     let folders = program.ancestors().skip(1).take(2);
     let mut places = folders.map(|folder| folder.join(WEIGHTS));
-    places.find(|path| path.exists()).ok_or_else(|| {
+    places.find(|path| regular::is_there(path)).ok_or_else(|| {
         let why = "not beside the program nor in the folder above it; --weights names it";
         Error::text(WEIGHTS, why)
     })

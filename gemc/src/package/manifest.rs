@@ -1,11 +1,10 @@
 //! `manifest.json`: what a package was made from, by what, and what it contains, all by SHA-256.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use gem_runtime::hex;
+use gem_runtime::{hex, regular};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -73,7 +72,7 @@ impl Manifest {
     pub fn read(path: &Path) -> Option<Self> {
         const LONGEST: u64 = 16 << 20;
         let mut text = String::new();
-        let file = File::open(path).ok()?;
+        let file = regular::open(path).ok()?;
         file.take(LONGEST).read_to_string(&mut text).ok()?;
         let manifest: Self = serde_json::from_str(&text).ok()?;
         (manifest.tool == TOOL).then_some(manifest)

@@ -7,11 +7,11 @@
 //! ```
 //! Little-endian. A body is compared with its digest when it is asked for: what it says is then what was planned.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gem_runtime::regular;
 use memmap2::Mmap;
 use sha2::{Digest as _, Sha256};
 
@@ -72,7 +72,7 @@ impl Codes {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(io)?;
+        let file = regular::open(path).map_err(io)?;
         // SAFETY: the file is read-only here. Were it changed by another process meanwhile, bytes would change under
         // the digests that they are compared with; weights would be wrong, but no reference is to anything but bytes.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gem_runtime::format::{ActivationFormat, Codec};
-use gem_runtime::hex;
+use gem_runtime::{hex, regular};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ use crate::quantise::Shape;
 
 /// Digest of the codes of units.
 type CodesByUnit = BTreeMap<String, Digest>;
+
+/// Bytes of a plan at most.
+const LONGEST: u64 = 64 << 20;
 
 /// Version of the file's form.
 pub const VERSION: u32 = 1;
@@ -130,11 +133,12 @@ impl PlanFile {
     /// # Errors
     /// When it cannot be read or is no plan.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let text = std::fs::read_to_string(path).map_err(|source| PlanError::Io {
+        let bytes = regular::read_text(path, LONGEST).map_err(|source| PlanError::Io {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|what| PlanError::Form {
+        let text = str::from_utf8(&bytes).map_err(|e| format!("is not UTF-8: {e}"));
+        text.and_then(Self::parse).map_err(|what| PlanError::Form {
             path: path.to_owned(),
             what,
         })
