@@ -212,7 +212,7 @@ mod tests {
     fn texts_are_bounded_and_lose_their_mark() {
         let root = tempfile::tempdir().expect("a temporary folder");
         let path = root.path().join("text");
-        let mut read = |bytes: &[u8]| {
+        let read = |bytes: &[u8]| {
             fs::write(&path, bytes).expect("space");
             read_text(&path, 5).map_err(|e| e.to_string())
         };

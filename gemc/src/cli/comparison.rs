@@ -9,6 +9,9 @@ use crate::graph::Task;
 use crate::import::shown;
 use crate::verify::report::{CLEAR_GAP, Figures, Report};
 
+const SAME_TOKEN: &str = "same top-1";
+const SAME_LABEL: &str = "same label";
+
 /// A report for people; as JSON it is the report itself.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
@@ -42,8 +45,8 @@ impl Comparison {
         let names = rows.iter().map(|(name, _)| name.chars().count());
         let width = names.max().unwrap_or(0);
         let (outputs, same) = match self.task {
-            Task::CausalLm => ("tokens", "same top-1"),
-            Task::SequenceClassification => ("texts", "same label"),
+            Task::CausalLm => ("tokens", SAME_TOKEN),
+            Task::SequenceClassification => ("texts", SAME_LABEL),
         };
         write!(
             f,
@@ -107,9 +110,9 @@ impl Comparison {
 
     /// What the columns mean.
     fn legend(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (of, choice) = match self.task {
-            Task::CausalLm => ("tokens", "next token"),
-            Task::SequenceClassification => ("texts", "label"),
+        let (of, same, choice) = match self.task {
+            Task::CausalLm => ("tokens", SAME_TOKEN, "next token"),
+            Task::SequenceClassification => ("texts", SAME_LABEL, "label"),
         };
         writeln!(
             f,
@@ -117,7 +120,7 @@ impl Comparison {
         )?;
         write!(
             f,
-            "same: share of {of} with the reference's most probable {choice}"
+            "{same}: share of {of} with the reference's most probable {choice}"
         )?;
         if self.routed() {
             let for_whom = match self.task {
