@@ -19,6 +19,8 @@ pub mod kernel;
 pub mod micro;
 #[cfg(feature = "std")]
 pub mod protocol;
+#[cfg(feature = "std")]
+pub mod regular;
 pub mod simd;
 #[cfg(feature = "tokenizer")]
 pub mod text;

@@ -4,7 +4,6 @@
 //! [`Weights::verify`] does, and compares them with their digests.
 
 #[cfg(feature = "std")]
-use alloc::format;
 use alloc::string::String;
 use core::ops::Range;
 
@@ -85,7 +84,7 @@ impl Weights {
     /// [`Error::Io`], [`Error::WeightFile`], each with the path.
     #[cfg(feature = "mmap")]
     pub fn map(path: &std::path::Path) -> Result<Self> {
-        let (file, _) = regular_file(path)?;
+        let file = crate::regular::open(path).map_err(|e| Error::io(path, e))?;
         // SAFETY: the map is read-only; that nobody changes the file meanwhile is the documented duty of the caller, as
         // for every mapped file.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
@@ -100,7 +99,8 @@ impl Weights {
     pub fn read(path: &std::path::Path) -> Result<Self> {
         use std::io::Read as _;
         let io = |e| Error::io(path, e);
-        let (mut file, length) = regular_file(path)?;
+        let mut file = crate::regular::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
         let mut fixed = [0; FIXED_BYTES];
         if length >= FIXED_BYTES as u64 {
             file.read_exact(&mut fixed).map_err(io)?;
@@ -213,20 +213,6 @@ impl Weights {
             None => error,
         }
     }
-}
-
-/// Opens a regular file; also how long it is. A pipe would keep its reader waiting.
-#[cfg(feature = "std")]
-fn regular_file(path: &std::path::Path) -> Result<(std::fs::File, u64)> {
-    let io = |e| Error::io(path, e);
-    let kind = std::fs::metadata(path).map_err(io)?.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_dir() { "a folder" } else { "no regular file" };
-        return Err(of_file(path, Error::WeightFile(format!("is {what}"))));
-    }
-    let file = std::fs::File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    Ok((file, length))
 }
 
 /// An error about the weight file at a path.

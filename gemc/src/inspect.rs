@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::graph::{Activation, NormKind, Op, ScarMask, Score, Task};
 use crate::import::config::{GemConfig, GeneralPath, KeyUse, Modules, NormPosition, Positions};
-use crate::import::{Checkpoint, ImportError, Split, TensorUse, shown};
+use crate::import::{
+    Checkpoint, Findings, ImportError, Records, Split, TensorUse, counted, shown, text_files,
+};
 
 /// The sizes of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,7 +73,7 @@ pub struct Unused {
 }
 
 /// Number of records per domain of one split.
-pub type Records = Vec<(String, usize)>;
+pub type Counts = Vec<(String, usize)>;
 
 /// The report of `gemc inspect`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -109,9 +111,9 @@ pub struct Inspection {
     /// Whether there is a chat template.
     pub chat_template: bool,
     /// Records of calibration text.
-    pub calibration: Records,
+    pub calibration: Counts,
     /// Records of evaluation text.
-    pub evaluation: Records,
+    pub evaluation: Counts,
 }
 
 /// Describes a checkpoint.
@@ -296,9 +298,22 @@ fn keys(checkpoint: &Checkpoint) -> (Vec<String>, Vec<Unused>) {
     (used, ignored)
 }
 
-fn records(checkpoint: &Checkpoint, split: Split) -> Result<Records, ImportError> {
-    let texts = checkpoint.texts(split)?;
-    Ok(texts.into_iter().map(|(d, r)| (d, r.len())).collect())
+/// Counts records without keeping them.
+fn records(checkpoint: &Checkpoint, split: Split) -> Result<Counts, ImportError> {
+    let mut findings = Findings::default();
+    let mut counts = Counts::new();
+    for (domain, path) in text_files(&checkpoint.dir().join(split.folder()))? {
+        let mut count = 0;
+        match Records::open(&path, &checkpoint.config().labels) {
+            Ok(records) => records.for_each(|record| match record {
+                Ok(_) => count += 1,
+                Err(finding) => findings.push(finding),
+            }),
+            Err(finding) => findings.push(finding),
+        }
+        counts.push((domain, count));
+    }
+    findings.into_result(counts)
 }
 
 impl fmt::Display for Inspection {
@@ -307,23 +322,23 @@ impl fmt::Display for Inspection {
         writeln!(f, "task        {}", self.task)?;
         writeln!(
             f,
-            "shape       {} layers, hidden {}, {}/{} heads of {}, general path {}, vocabulary {}, {} positions",
-            s.num_hidden_layers,
+            "shape       {}, hidden {}, {} of {} columns ({} of keys and values), general path {}, vocabulary {}, {}",
+            counted(s.num_hidden_layers, "layer"),
             s.hidden_size,
-            s.num_attention_heads,
-            s.num_key_value_heads,
+            counted(s.num_attention_heads, "head"),
             s.head_dim,
+            s.num_key_value_heads,
             s.intermediate_size,
             s.vocab_size,
-            s.max_position_embeddings
+            counted(s.max_position_embeddings, "position")
         )?;
         writeln!(f, "structure   {}", self.structure)?;
         let types: Vec<&str> = self.stored_types.keys().map(String::as_str).collect();
         writeln!(
             f,
-            "parameters  {} in {} tensors, {} bytes as {}",
+            "parameters  {} in {}, {} bytes as {}",
             self.parameters,
-            self.tensors_used,
+            counted(self.tensors_used, "tensor"),
             self.stored_bytes,
             types.join(", ")
         )?;
@@ -365,8 +380,10 @@ impl Inspection {
                 let residual = if s.residual { ", residual" } else { "" };
                 write!(
                     f,
-                    "; SCAR {}, {} heads, {} clusters{residual}",
-                    s.mask, s.heads, s.clusters
+                    "; SCAR {}, {}, {}{residual}",
+                    s.mask,
+                    counted(s.heads as usize, "head"),
+                    counted(s.clusters, "cluster")
                 )?;
             }
             writeln!(f)?;
@@ -383,7 +400,7 @@ impl Inspection {
     }
 }
 
-fn write_records(f: &mut fmt::Formatter<'_>, what: &str, records: &Records) -> fmt::Result {
+fn write_records(f: &mut fmt::Formatter<'_>, what: &str, records: &Counts) -> fmt::Result {
     if records.is_empty() {
         return Ok(());
     }

@@ -4,8 +4,11 @@ mod costs;
 
 use std::path::Path;
 
+use gem_runtime::regular;
 use gem_runtime::simd::Level;
 use serde::{Deserialize, Serialize};
+
+use crate::import::{nearest, shown};
 
 pub use costs::Costs;
 
@@ -27,13 +30,23 @@ const EMBEDDED: &[(&str, &str)] = &[
 /// What can be wrong with a target.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// Neither embedded nor a readable file.
-    #[error("unknown target `{name}`; known: host, {known}; or the path of a target file")]
+    /// The name of none.
+    #[error("unknown target `{name}`{hint}; known: host, {known}; or the path of a target file")]
     Unknown {
         /// What was asked for.
         name: String,
+        /// A question whether a near one is meant, or nothing.
+        hint: String,
         /// Names of the embedded ones.
         known: String,
+    },
+    /// A file that cannot be read.
+    #[error("target file {path}: {reason}")]
+    Unread {
+        /// Where.
+        path: String,
+        /// Why.
+        reason: String,
     },
     /// A file that is not a target.
     #[error("target file {path}: {reason}")]
@@ -87,10 +100,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// An embedded target, `host`, or the file at a path.
+    /// An embedded target, `host`, or the file at a path: whatever ends in `.toml` or has a separator of folders.
     ///
     /// # Errors
-    /// When there is no such target or the file does not describe one.
+    /// When there is no such target or file, or the file does not describe one.
     pub fn find(name: &str) -> Result<Self, TargetError> {
         if name == "host" {
             return Ok(Self::host());
@@ -98,22 +111,28 @@ impl Target {
         if let Some((_, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) {
             return Self::parse(name, text);
         }
-        if name.ends_with(".toml") && Path::new(name).is_file() {
-            let text = std::fs::read_to_string(name).map_err(|e| TargetError::Invalid {
-                path: name.to_owned(),
-                reason: e.to_string(),
-            })?;
-            return Self::parse(name, &text);
+        if name.ends_with(".toml") || name.contains(std::path::is_separator) {
+            return Self::read(name);
         }
-        let known = EMBEDDED
-            .iter()
-            .map(|(known, _)| *known)
-            .collect::<Vec<_>>()
-            .join(", ");
+        let known: Vec<&str> = EMBEDDED.iter().map(|(known, _)| *known).collect();
+        let near = nearest(name, known.iter().copied().chain(["host"]));
         Err(TargetError::Unknown {
-            name: name.to_owned(),
-            known,
+            name: shown(name),
+            hint: near.map_or_else(String::new, |near| format!(": did you mean `{near}`?")),
+            known: known.join(", "),
         })
+    }
+
+    fn read(path: &str) -> Result<Self, TargetError> {
+        const LONGEST: u64 = 1 << 20;
+        let unread = |reason: String| TargetError::Unread {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes =
+            regular::read_text(Path::new(path), LONGEST).map_err(|e| unread(regular::why(&e)))?;
+        let text = str::from_utf8(&bytes).map_err(|e| unread(format!("is not UTF-8: {e}")))?;
+        Self::parse(path, text)
     }
 
     /// Reads a target file.
@@ -299,6 +318,33 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn what_looks_like_a_path_is_one_and_names_have_neighbours() {
+        let told = |name: &str| Target::find(name).unwrap_err().to_string();
+        for path in ["./nope.toml", "nope.toml", "nope/board", "/nope"] {
+            let told = told(path);
+            assert!(told.contains("No such file"), "{told}");
+            assert!(told.contains(path) && !told.contains("unknown"), "{told}");
+        }
+        assert!(told("./").contains("is a folder"));
+        for (name, near) in [
+            ("aarch46", "did you mean `aarch64`?"),
+            ("x86-64-v4", "did you mean `x86-64-v3`?"),
+            ("hots", "did you mean `host`?"),
+            (
+                "toaster",
+                "unknown target `toaster`; known: host, portable, ",
+            ),
+        ] {
+            assert!(told(name).contains(near), "{}", told(name));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("board");
+        std::fs::write(&path, format!("\u{feff}{}", EMBEDDED[0].1)).unwrap();
+        let found = Target::find(path.to_str().unwrap()).unwrap();
+        assert_eq!(found.name, EMBEDDED[0].0);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::path::Path;
 use gem_runtime::text::Text;
 
 use crate::graph::Task;
-use crate::import::{ImportError, Split, read_texts};
+use crate::import::{Findings, ImportError, Records, Split, TextRecord, text_files};
 use crate::pipeline::Loaded;
+use crate::planner::Parts;
 use crate::verify::{Sequence, WINDOW};
 
 /// Why there are no documents.
@@ -23,54 +24,113 @@ pub enum TextsError {
     Missing(String),
 }
 
-/// All documents of the checkpoint's split, or of another folder; `what` they are needed for is said when there is none.
+/// How much text of each domain is read and made ids of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All.
+    All,
+    /// Documents until they have so many tokens: [`crate::verify::windows`] takes no more of a domain.
+    Tokens(usize),
+    /// Documents until both parts that [`crate::planner::Texts::divide`] makes have what a plan of any effort takes of them.
+    Plan,
+}
+
+impl Extent {
+    /// Whether what was taken of a domain is enough.
+    const fn reached(self, taken: Parts) -> bool {
+        match self {
+            Self::All => false,
+            Self::Tokens(most) => taken.fit + taken.search >= most,
+            Self::Plan => taken.suffice(),
+        }
+    }
+}
+
+/// Documents of the checkpoint's split, or of another folder; `what` they are needed for is said when there is none. Lines
+/// are read as far as they are needed, in the order of the files.
 ///
 /// # Errors
-/// Without a tokenizer, without text, and with every line that is wrong.
+/// Without a tokenizer, without text, and with every line read that is wrong.
 pub fn documents(
     loaded: &Loaded,
     split: Split,
     folder: Option<&Path>,
     what: &str,
+    extent: Extent,
 ) -> Result<Vec<Sequence>, TextsError> {
     let facts = loaded.graph.facts();
     let dir = loaded.checkpoint.dir();
     let text = Text::open(dir, facts.vocab_size as u32)?
         .ok_or_else(|| TextsError::Missing(format!("{}: no tokenizer.json", dir.display())))?;
-    let classifies = facts.task == Task::SequenceClassification;
-    let texts = match folder {
+    let own = dir.join(split.folder());
+    let files = match folder {
         Some(folder) if !folder.is_dir() => {
             let words = format!("{}: no folder of texts", folder.display());
             return Err(TextsError::Missing(words));
         }
-        Some(folder) => read_texts(folder, &facts.labels)?,
-        None => loaded.checkpoint.texts(split)?,
+        Some(folder) => text_files(folder)?,
+        None => text_files(&own)?,
+    };
+    let tokenizer = text.tokenizer();
+    let ids = |record: &TextRecord| match facts.task {
+        Task::SequenceClassification => tokenizer.encode_cut(&record.text, facts.max_positions),
+        Task::CausalLm => tokenizer.encode_plain(&record.text),
     };
     let mut documents = Vec::new();
-    for (domain, records) in texts {
-        for record in records {
-            let ids = if classifies {
-                text.tokenizer()
-                    .encode_cut(&record.text, facts.max_positions)?
-            } else {
-                text.tokenizer().encode_plain(&record.text)?
-            };
-            if !ids.is_empty() {
-                documents.push(Sequence {
-                    domain: domain.clone(),
-                    ids,
-                    label: record.label.map(|label| label as usize),
-                });
+    let mut findings = Findings::default();
+    for (domain, path) in files {
+        match Records::open(&path, &facts.labels) {
+            Ok(records) => {
+                let taken = take(&domain, records, &ids, extent, &mut findings)?;
+                documents.extend(taken);
             }
+            Err(finding) => findings.push(finding),
         }
     }
+    findings.into_result(())?;
     if documents.is_empty() {
-        let own = dir.join(split.folder());
         let folder = folder.unwrap_or(&own).display();
         let words = format!(
             "{folder}: no text {what}; allowed: files <domain>.jsonl, each line {{\"text\": \"…\"}}"
         );
         return Err(TextsError::Missing(words));
+    }
+    Ok(documents)
+}
+
+/// The documents of one domain. Once a line is wrong nothing will come of the texts: the rest is read for its errors alone.
+fn take(
+    domain: &str,
+    records: Records<'_>,
+    ids: &dyn Fn(&TextRecord) -> gem_runtime::Result<Vec<u32>>,
+    extent: Extent,
+    findings: &mut Findings,
+) -> Result<Vec<Sequence>, TextsError> {
+    let (mut documents, mut taken) = (Vec::new(), Parts::default());
+    for record in records {
+        let record = match record {
+            Ok(record) => record,
+            Err(finding) => {
+                findings.push(finding);
+                continue;
+            }
+        };
+        if !findings.is_empty() {
+            continue;
+        }
+        let ids = ids(&record)?;
+        if ids.is_empty() {
+            continue;
+        }
+        taken.push(ids.len());
+        documents.push(Sequence {
+            domain: domain.to_owned(),
+            ids,
+            label: record.label.map(|label| label as usize),
+        });
+        if extent.reached(taken) {
+            break;
+        }
     }
     Ok(documents)
 }
@@ -82,5 +142,53 @@ pub fn window(loaded: &Loaded) -> usize {
     match facts.task {
         Task::SequenceClassification => facts.max_positions,
         Task::CausalLm => WINDOW.min(facts.max_positions),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planner::Texts;
+    use crate::verify::windows;
+
+    #[test]
+    fn no_more_text_is_made_ids_of_than_is_taken() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models/gem-lm");
+        let loaded = crate::pipeline::load(Path::new(dir)).expect("committed");
+        let read = |extent| {
+            let split = Split::Evaluation;
+            documents(&loaded, split, None, "to test with", extent).expect("committed")
+        };
+        let all = read(Extent::All);
+        let window = window(&loaded);
+        for most in [1, 300, 4096] {
+            let some = read(Extent::Tokens(most));
+            assert!(some.len() < all.len());
+            assert!(windows(&some, window, most) == windows(&all, window, most));
+        }
+        // Committed texts are within what plans take: what was planned from them stays as it is.
+        assert!(read(Extent::Plan) == all);
+    }
+
+    #[test]
+    fn a_plan_takes_what_the_highest_effort_wants_of_both_parts() {
+        let mut taken = Parts::default();
+        let mut documents = Vec::new();
+        while !Extent::Plan.reached(taken) {
+            taken.push(1000);
+            documents.push(Sequence {
+                domain: "law".to_owned(),
+                ids: vec![1; 1000],
+                label: None,
+            });
+        }
+        let texts = Texts::divide(&documents, 256);
+        let tokens = |part: &[Sequence]| part.iter().map(|s| s.ids.len()).sum::<usize>();
+        assert_eq!(
+            (tokens(&texts.fit), tokens(&texts.search)),
+            (taken.fit, taken.search)
+        );
+        assert!(taken.fit >= 131_072 && taken.search >= 24_576);
+        assert!(documents.len() < 200);
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::regular;
 
 /// Name of the weight file.
 const WEIGHTS: &str = "model.gemw";
@@ -44,7 +45,7 @@ fn places(own: Option<PathBuf>, called: Option<OsString>) -> Vec<PathBuf> {
 
 /// The first place with something there.
 fn first(places: &[PathBuf]) -> Result<PathBuf> {
-    let found = places.iter().find(|path| path.exists());
+    let found = places.iter().find(|path| regular::is_there(path));
     found.cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
         let why = format!(

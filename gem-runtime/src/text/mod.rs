@@ -9,11 +9,10 @@ mod stop;
 mod stream;
 mod tokenizer;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::regular;
 use crate::sample::Sampling;
 
 #[cfg(feature = "chat")]
@@ -161,20 +160,7 @@ impl Text {
 
 /// Reads a file of at most so many bytes; `None` when there is none.
 fn read(path: &Path, longest: u64) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(path, e)),
-    };
-    let mut bytes = Vec::new();
-    file.take(longest + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::io(path, e))?;
-    if bytes.len() as u64 > longest {
-        let why = format!("is longer than {longest} bytes");
-        return Err(Error::text(path.display(), why));
-    }
-    Ok(Some(bytes))
+    regular::read_text_if_there(path, longest).map_err(|e| Error::io(path, e))
 }
 
 /// Reads whatever is given as each of the files, and uses what came of it; for fuzzing.

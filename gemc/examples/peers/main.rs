@@ -19,7 +19,7 @@ use gemc::progress::Silent;
 use gemc::reference::{Activations, Reference};
 use gemc::sensitivity::{Judge, Method, UnitInfo, infos};
 use gemc::target::Target;
-use gemc::texts;
+use gemc::texts::{self, Extent};
 use gemc::verify;
 use serde::Deserialize;
 
@@ -73,9 +73,21 @@ impl Bench {
     fn new(checkpoint: &Path) -> Result<Self> {
         let loaded = pipeline::load(checkpoint)?;
         let window = texts::window(&loaded);
-        let evaluation = texts::documents(&loaded, Split::Evaluation, None, "to measure on")?;
+        let evaluation = texts::documents(
+            &loaded,
+            Split::Evaluation,
+            None,
+            "to measure on",
+            Extent::All,
+        )?;
         let evaluation = verify::windows(&evaluation, window, TOKENS);
-        let calibration = texts::documents(&loaded, Split::Calibration, None, "to calibrate with")?;
+        let calibration = texts::documents(
+            &loaded,
+            Split::Calibration,
+            None,
+            "to calibrate with",
+            Extent::All,
+        )?;
         let reference = loaded.reference();
         Ok(Self {
             texts: Texts::divide(&calibration, window),

@@ -22,7 +22,7 @@ use gemc::quantise::Planes;
 use gemc::reference::{Activations, Reference};
 use gemc::sensitivity::{self, Evidence, Judge, Judged, Ladder, Method, Reading, UnitInfo};
 use gemc::target::Target;
-use gemc::texts;
+use gemc::texts::{self, Extent};
 use gemc::verify::{self, Sequence};
 
 use crate::Result;
@@ -92,9 +92,21 @@ impl Bench {
     pub fn new(checkpoint: &Path) -> Result<Self> {
         let loaded = pipeline::load(checkpoint)?;
         let window = texts::window(&loaded);
-        let evaluation = texts::documents(&loaded, Split::Evaluation, None, "to measure on")?;
+        let evaluation = texts::documents(
+            &loaded,
+            Split::Evaluation,
+            None,
+            "to measure on",
+            Extent::All,
+        )?;
         let evaluation = verify::windows(&evaluation, window, TOKENS);
-        let calibration = texts::documents(&loaded, Split::Calibration, None, "to calibrate with")?;
+        let calibration = texts::documents(
+            &loaded,
+            Split::Calibration,
+            None,
+            "to calibrate with",
+            Extent::All,
+        )?;
         let divided = Texts::divide(&calibration, window);
         let reference = loaded.reference();
         let units = sensitivity::infos(&loaded.graph);

@@ -2,11 +2,12 @@
 //!
 //! A file that changed in the last seconds may change again within one tick of its clock: its digest is not remembered.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use gem_runtime::regular;
 use sha2::{Digest as _, Sha256};
 
 use super::{Cache, Key};
@@ -71,7 +72,7 @@ fn settled(meta: &Metadata) -> bool {
 /// # Errors
 /// When it cannot be read.
 pub fn digest_of(path: &Path) -> io::Result<Key> {
-    let mut file = File::open(path)?;
+    let mut file = regular::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

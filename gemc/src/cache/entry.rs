@@ -8,13 +8,13 @@
 //! | 48 | checksum of the payload, u64 |
 //! | 56 | zeros |
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 use std::ops::Deref;
 use std::path::PathBuf;
 
 use gem_runtime::file::Checksum;
-use gem_runtime::hex;
+use gem_runtime::{hex, regular};
 use memmap2::Mmap;
 use tempfile::NamedTempFile;
 
@@ -40,7 +40,7 @@ impl Cache {
     #[must_use]
     pub fn find(&self, kind: &str, key: &Key) -> Option<Entry> {
         let path = self.path(kind, key);
-        let file = File::open(&path).ok()?;
+        let file = regular::open(&path).ok()?;
         // SAFETY: the mapping is read-only and seen as bytes alone. Entries are complete when they get their name and
         // are never written again; were one changed all the same, bytes would differ and nothing else.
         let entry = Entry(unsafe { Mmap::map(&file) }.ok()?);

@@ -4,11 +4,12 @@
 //! Another key's files, another version's, cut or added ones make it something to be made anew.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use gem_runtime::file::Checksum;
+use gem_runtime::regular;
 use memmap2::Mmap;
 
 /// Name of the seal in its folder.
@@ -26,10 +27,11 @@ pub fn seal(dir: &Path, key: &str) -> io::Result<()> {
 /// Whether a folder is as it was when it was sealed under this key. Reads all of it.
 #[must_use]
 pub fn is_sealed(dir: &Path, key: &str) -> bool {
-    let Ok(seal) = fs::read_to_string(dir.join(SEAL)) else {
+    const LONGEST: u64 = 1 << 20;
+    let Ok(seal) = regular::read_text(&dir.join(SEAL), LONGEST) else {
         return false;
     };
-    contents(dir, key).is_ok_and(|now| now == seal)
+    contents(dir, key).is_ok_and(|now| now.as_bytes() == seal)
 }
 
 /// The seal's text: the key, then a line for every file.
@@ -52,7 +54,7 @@ fn contents(dir: &Path, key: &str) -> io::Result<String> {
 }
 
 fn size_and_checksum(path: &Path) -> io::Result<(u64, u64)> {
-    let file = File::open(path)?;
+    let file = regular::open(path)?;
     let bytes = file.metadata()?.len();
     if bytes == 0 {
         return Ok((0, Checksum::of(&[])));

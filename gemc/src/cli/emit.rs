@@ -10,6 +10,7 @@ use crate::import::Split;
 use crate::progress::Progress as _;
 use crate::reference::{OutputRows, RunOptions};
 use crate::routing::Collector;
+use crate::texts::{self, Extent};
 use crate::{calibrate, graph, kernel, verify};
 
 /// A stage whose result can be looked at.
@@ -81,9 +82,15 @@ pub fn texts(
 /// Where the f32 model sends the checkpoint's calibration text.
 fn routes(model: &Model, ui: &Ui) -> Result<String, Failure> {
     let loaded = &model.loaded;
-    let documents =
-        crate::texts::documents(loaded, Split::Calibration, None, "to follow routes of")?;
-    let sequences = verify::windows(&documents, crate::texts::window(loaded), ROUTED_TOKENS);
+    let extent = Extent::Tokens(ROUTED_TOKENS);
+    let documents = texts::documents(
+        loaded,
+        Split::Calibration,
+        None,
+        "to follow routes of",
+        extent,
+    )?;
+    let sequences = verify::windows(&documents, texts::window(loaded), ROUTED_TOKENS);
     let reference = loaded.reference();
     let mut collector = Collector::new(&loaded.graph);
     ui.start("following the calibration text", sequences.len() as u64);

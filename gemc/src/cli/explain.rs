@@ -22,6 +22,10 @@ pub struct Explain {
     json: bool,
 }
 
+/// What a plan's time is of.
+pub const PREDICTED: &str =
+    "for a token at position 512, or for a text of 128 tokens that is classified";
+
 /// Units with their reasons, the costliest first.
 #[derive(Debug, Serialize)]
 struct Explained {
@@ -50,7 +54,7 @@ impl fmt::Display for Explained {
             None => writeln!(f)?,
         }
         if let Some(ms) = self.predicted_ms {
-            writeln!(f, "{ms:.4} ms a token or text, predicted")?;
+            writeln!(f, "{ms:.4} ms predicted {PREDICTED}")?;
         }
         let width = self.units.iter().map(|u| u.name.len()).max().unwrap_or(0);
         for unit in &self.units {

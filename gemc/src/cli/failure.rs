@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use miette::{Diagnostic, GraphicalReportHandler};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 use super::Ui;
 use crate::cache::CacheError;
@@ -205,7 +205,8 @@ impl Diagnostic for Shown {
 fn tell(ui: &Ui, shown: &Shown) {
     if ui.rich() {
         let mut text = String::new();
-        let handler = GraphicalReportHandler::new().with_wrap_lines(false);
+        let theme = GraphicalTheme::unicode();
+        let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false);
         if handler.render_report(&mut text, shown).is_ok() {
             ui.note(text.trim_end());
             return;

@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod choices;
+mod comparison;
 mod doctor;
 mod emit;
 mod explain;
@@ -27,7 +28,7 @@ use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Args, Command};
+use clap::{ArgMatches, Args, ColorChoice, Command};
 
 pub use failure::Failure;
 pub use ui::Ui;
@@ -128,7 +129,13 @@ pub fn run<I: IntoIterator<Item = OsString>>(arguments: I, ui: &Ui) -> u8 {
 }
 
 fn dispatch<I: IntoIterator<Item = OsString>>(arguments: I, ui: &Ui) -> Result<Outcome, Failure> {
+    // What clap says follows the same rules as what we say.
+    let colour = match ui.rich() {
+        true => ColorChoice::Auto,
+        false => ColorChoice::Never,
+    };
     let matches = command()
+        .color(colour)
         .try_get_matches_from(arguments)
         .map_err(Failure::Usage)?;
     let chosen = matches.subcommand().and_then(|(name, matches)| {

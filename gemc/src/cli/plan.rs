@@ -12,7 +12,7 @@ use super::planned::Outputs;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::graph::Task;
-use crate::import::Split;
+use crate::import::{Split, counted};
 use crate::pipeline::{self, Loaded};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
@@ -23,7 +23,7 @@ use crate::reference::RoutingRecords;
 use crate::report;
 use crate::routing::{self, CausalOptions, Collector, Routes};
 use crate::sensitivity::Method;
-use crate::texts;
+use crate::texts::{self, Extent};
 use crate::verify::{self, Sequence};
 
 /// Tokens that modules are switched off on, for the report.
@@ -178,7 +178,7 @@ impl fmt::Display for Planned {
             }
         }
         if let Some(ms) = self.predicted_ms {
-            writeln!(f, "  {ms:.4} ms a token or text, predicted")?;
+            writeln!(f, "  {ms:.4} ms predicted {}", super::explain::PREDICTED)?;
         }
         let worst = self.domains.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((domain, kl)) = worst {
@@ -271,8 +271,8 @@ impl Plan {
 
     fn texts(&self, loaded: &Loaded, ui: &Ui) -> Result<Texts, Failure> {
         let folder = self.calib.as_deref();
-        let mut documents =
-            texts::documents(loaded, Split::Calibration, folder, "to calibrate with")?;
+        let (split, extent) = (Split::Calibration, Extent::Plan);
+        let mut documents = texts::documents(loaded, split, folder, "to calibrate with", extent)?;
         let known: BTreeSet<String> = documents.iter().map(|d| d.domain.clone()).collect();
         if let Some(unknown) = self.domains.iter().find(|name| !known.contains(*name)) {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -297,8 +297,13 @@ impl Plan {
         };
         if texts.fit.is_empty() || texts.search.is_empty() {
             let words = format!(
-                "{} document(s) per domain are too few: some are for moments and others to judge by",
-                documents.len()
+                "{} in {} too few: of each domain the second document and every fourth after it are to judge by, and the \
+                 others for moments",
+                counted(documents.len(), "document"),
+                match known.len() {
+                    1 => "1 domain is".to_owned(),
+                    n => format!("{n} domains are"),
+                }
             );
             return Err(PlannerError::NoText(words).into());
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Failure, Outcome, Run, Ui};
+use crate::import::counted;
 use crate::synth::{self, Synthesised};
 
 /// Write a random checkpoint of any shape
@@ -31,8 +32,11 @@ struct Report(Synthesised);
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let made = &self.0;
-        let (n, tensors, files) = (made.parameters, made.tensors, made.files.len());
-        write!(f, "{n} parameters in {tensors} tensors, {files} file(s)")?;
+        let (tensors, files) = (
+            counted(made.tensors, "tensor"),
+            counted(made.files.len(), "file"),
+        );
+        write!(f, "{} parameters in {tensors}, {files}", made.parameters)?;
         if !made.tokenizer {
             f.write_str("; no tokenizer, since the vocabulary is below 256")?;
         }

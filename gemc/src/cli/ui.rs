@@ -1,5 +1,6 @@
 //! The terminal, or whatever stands in its place: results to standard output, notes and progress to standard error.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Where the command speaks.
 #[derive(Debug)]
 pub struct Ui {
+    moving: bool,
     rich: bool,
     work: Mutex<Option<Work>>,
 }
@@ -37,16 +39,29 @@ struct Plain {
 }
 
 impl Ui {
-    /// Of this process: rich when standard error is a terminal.
+    /// Of this process, by what standard error is and what the user's variables say.
     #[must_use]
     pub fn of_process() -> Self {
+        Self::of(io::stderr().is_terminal(), |name| std::env::var_os(name))
+    }
+
+    /// Lines are redrawn on a terminal that can do so. Findings are coloured there, unless `NO_COLOR` is set
+    /// (https://no-color.org) or `CLICOLOR` is 0.
+    fn of(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let capable = match variable("TERM") {
+            Some(term) => !term.is_empty() && term != "dumb",
+            None => cfg!(windows),
+        };
+        let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || variable("CLICOLOR").is_some_and(|value| value == "0");
         Self {
-            rich: io::stderr().is_terminal(),
+            moving: terminal && capable,
+            rich: terminal && capable && !unwanted,
             work: Mutex::new(None),
         }
     }
 
-    /// Whether a person looks at standard error.
+    /// Whether standard error shows colours, and somebody wants them.
     #[must_use]
     pub fn rich(&self) -> bool {
         self.rich
@@ -98,7 +113,7 @@ impl Ui {
 impl Progress for Ui {
     fn start(&self, what: &str, total: u64) {
         self.finish();
-        let work = if self.rich {
+        let work = if self.moving {
             Work::Bar(bar(what, total))
         } else {
             let _ = writeln!(io::stderr().lock(), "{what}");
@@ -151,7 +166,8 @@ impl Plain {
     /// A line when it is time for one.
     fn advance(&mut self, units: u64, now: Instant) -> Option<String> {
         self.done += units;
-        if now.duration_since(self.told) < PLAIN_EVERY || self.total == 0 {
+        // Once all is done, what follows tells it.
+        if now.duration_since(self.told) < PLAIN_EVERY || self.done >= self.total {
             return None;
         }
         self.told = now;
@@ -183,5 +199,30 @@ mod tests {
         let line = plain.advance(15, begun + Duration::from_secs(10));
         assert_eq!(line.as_deref(), Some("work: 25 %, about 30 s left"));
         assert_eq!(plain.advance(1, begun + Duration::from_secs(11)), None);
+        assert_eq!(
+            plain.advance(74, begun + Duration::from_secs(30)),
+            None,
+            "the end"
+        );
+    }
+
+    #[test]
+    fn colours_are_for_terminals_that_have_them_and_users_who_want_them() {
+        let ui = |terminal, variables: &[(&str, &str)]| {
+            let value = |name: &str| {
+                let found = variables.iter().find(|(n, _)| *n == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            let ui = Ui::of(terminal, value);
+            (ui.moving, ui.rich)
+        };
+        let term = ("TERM", "xterm-256color");
+        assert_eq!(ui(true, &[term]), (true, true));
+        assert_eq!(ui(false, &[term, ("CLICOLOR_FORCE", "1")]), (false, false));
+        assert_eq!(ui(true, &[("TERM", "dumb")]), (false, false));
+        assert_eq!(ui(true, &[("TERM", "")]), (false, false));
+        assert_eq!(ui(true, &[term, ("NO_COLOR", "1")]), (true, false));
+        assert_eq!(ui(true, &[term, ("NO_COLOR", "")]), (true, true));
+        assert_eq!(ui(true, &[term, ("CLICOLOR", "0")]), (true, false));
     }
 }

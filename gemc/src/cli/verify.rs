@@ -1,19 +1,17 @@
 //! `gemc verify`: a program against the f32 reference, on the checkpoint's evaluation text.
 
-use std::fmt;
-
 use gem_runtime::protocol::Setup;
-use serde::Serialize;
 
+use super::comparison::Comparison;
 use super::model::{Backend, Model, ModelArgs};
 use super::{Failure, Outcome, Run, Ui};
 use crate::fake;
 use crate::import::Split;
 use crate::reference::Activations;
-use crate::texts;
+use crate::texts::{self, Extent};
 use crate::verify;
 use crate::verify::candidate::{Candidate, Executor, Program};
-use crate::verify::report::{Figures, Report};
+use crate::verify::report::Report;
 
 /// Compare a compiled model with the f32 reference
 #[derive(clap::Args, Debug)]
@@ -122,7 +120,8 @@ impl Run for Verify {
             rounding,
             ..
         } = &model;
-        let documents = texts::documents(loaded, Split::Evaluation, None, "to compare on")?;
+        let extent = Extent::Tokens(self.tokens);
+        let documents = texts::documents(loaded, Split::Evaluation, None, "to compare on", extent)?;
         let sequences = verify::windows(&documents, texts::window(loaded), self.tokens);
         let original = loaded.reference();
         let mut faked = original.clone();
@@ -179,7 +178,8 @@ impl Run for Verify {
             ui.note("warning: f16 does not hold all keys and values; --kv f32 or --kv int8 does");
         }
         let holds = self.holds(&report, ui);
-        ui.result(self.json, &Shown(report))?;
+        let task = loaded.graph.facts().task;
+        ui.result(self.json, &Comparison::new(report, task))?;
         Ok(if holds {
             Outcome::Done
         } else {
@@ -213,62 +213,4 @@ impl Verify {
         let f1 = above("macro-F1", self.min_f1, report.all.f1, -1.0);
         kl && top1 && f1
     }
-}
-
-/// The report for people.
-#[derive(Serialize)]
-struct Shown(Report);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let report = &self.0;
-        let all = &report.all;
-        line(f, "all", all)?;
-        for (name, figures) in &report.domains {
-            line(f, name, figures)?;
-        }
-        let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
-        writeln!(
-            f,
-            "perplexity {} (reference {})",
-            number(all.ppl),
-            number(all.ppl_reference)
-        )?;
-        writeln!(
-            f,
-            "macro-F1 {} (reference {})",
-            number(all.f1),
-            number(all.f1_reference)
-        )?;
-        writeln!(f, "KL with the same routing {}", number(all.kl_same_route))?;
-        writeln!(f, "clear disagreements {}", number(all.clear_disagreement))?;
-        for (site, values) in &report.kv_saturated {
-            writeln!(
-                f,
-                "{values} keys and values of {site} are too large for f16 and were cut to 65504"
-            )?;
-        }
-        for site in &report.layers {
-            writeln!(
-                f,
-                "  {} decides alike on {:.3} %",
-                site.site,
-                100.0 * site.agreement
-            )?;
-        }
-        Ok(())
-    }
-}
-
-fn line(f: &mut fmt::Formatter<'_>, name: &str, figures: &Figures) -> fmt::Result {
-    let share =
-        |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{:.2} %", 100.0 * v));
-    let kl = figures.kl_mean.unwrap_or_default();
-    let error = figures.kl_stderr.unwrap_or_default();
-    let (top1, flips) = (share(figures.top1_agreement), share(figures.flipped_tokens));
-    writeln!(
-        f,
-        "{name:18} {:6} outputs  KL {kl:.6} ± {error:.6}  top-1 {top1}  flipped {flips}",
-        figures.tokens
-    )
 }

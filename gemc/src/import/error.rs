@@ -181,16 +181,31 @@ impl Findings {
 /// A name from a file as it may be printed: control characters and quotes escaped, long ones cut.
 #[must_use]
 pub fn shown(name: &str) -> String {
-    const LONGEST: usize = 160;
-    let mut text: String = name
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
-    if name.chars().nth(LONGEST).is_some() {
-        text.push('…');
+    cut(name, 160, |c| c.escape_debug().collect())
+}
+
+/// A message that may hold names from a file: control characters escaped, long ones cut. Quotes are its own.
+#[must_use]
+pub fn printable(message: &str) -> String {
+    cut(message, 400, |c| match c.is_control() {
+        true => c.escape_debug().collect(),
+        false => c.to_string(),
+    })
+}
+
+/// A number of things, by the word for one of them: "1 label", "2 labels".
+#[must_use]
+pub fn counted(n: usize, one: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {one}{plural}")
+}
+
+fn cut(text: &str, longest: usize, escape: impl Fn(char) -> String) -> String {
+    let mut out: String = text.chars().take(longest).map(escape).collect();
+    if text.chars().nth(longest).is_some() {
+        out.push('…');
     }
-    text
+    out
 }
 
 /// The nearest of `known` to `name`, when it is near enough to be a slip of the pen.
@@ -232,6 +247,7 @@ mod tests {
     fn names_are_escaped_and_cut() {
         assert_eq!(shown("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
         assert_eq!(shown(&"x".repeat(500)).chars().count(), 161);
+        assert_eq!(printable("key \"a\\b\" \u{1b}"), "key \"a\\b\" \\u{1b}");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod checkpoint;
 pub mod config;
 mod error;
+mod families;
+mod folder;
 pub mod gem;
 pub(crate) mod json;
 pub mod safetensors;
@@ -15,6 +17,7 @@ mod tokenizer;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use gem_runtime::regular;
 use serde_json::{Map, Value};
 
 use crate::graph::{Graph, Untyped};
@@ -22,8 +25,10 @@ use config::{GemConfig, KeyAccount};
 use safetensors::{StoredType, TensorFiles, first_not_finite};
 
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
-pub use error::{Finding, Findings, ImportError, Place, nearest, shown};
-pub use texts::{Split, TextRecord, parse_record, read as read_texts};
+pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
+pub use texts::{
+    Records, Split, TextRecord, files as text_files, parse_record, read as read_texts,
+};
 pub use tokenizer::{GenerationConfig, TokenizerConfig, highest_id};
 
 const CONFIG: &str = "config.json";
@@ -110,13 +115,10 @@ impl Source<'_> {
 /// # Errors
 /// With everything that is wrong; a file that cannot be parsed at all stops at once.
 pub fn checkpoint(dir: &Path) -> Result<Checkpoint, ImportError> {
-    if !dir.is_dir() {
-        let what = "is no folder; a checkpoint is a folder with config.json and model.safetensors";
-        return Err(Finding::file(dir.display().to_string(), what).into());
-    }
+    folder::check(dir)?;
     let config_bytes = json::read_bounded(&dir.join(CONFIG), CONFIG, LONGEST_CONFIG)?;
     let map = json::parse_object(&config_bytes).map_err(|e| Finding::file(CONFIG, e))?;
-    let front = front_end(&map)?;
+    let front = families::front_end(&map)?;
     let files = TensorFiles::open(dir)?;
     let mut findings = Findings::default();
     let mut source = Source {
@@ -129,10 +131,11 @@ pub fn checkpoint(dir: &Path) -> Result<Checkpoint, ImportError> {
     check_surplus(&files, &uses, &mut findings);
     check_values(&files, &uses, &mut findings);
     let vocab = built.as_ref().map_or(usize::MAX, |b| b.config.vocab_size);
-    let companions = tokenizer::read(dir, vocab, &mut findings);
-    let Some(built) = built else {
+    let mut companions = tokenizer::read(dir, vocab, &mut findings);
+    let Some(mut built) = built else {
         return findings.into_result(()).and_then(|()| Err(unexplained()));
     };
+    special_tokens(dir, &mut built, &mut companions.generation);
     findings.into_result(())?;
     let weights = Weights::of(&built.graph, files).ok_or_else(unexplained)?;
     Ok(Checkpoint {
@@ -149,32 +152,34 @@ pub fn checkpoint(dir: &Path) -> Result<Checkpoint, ImportError> {
     })
 }
 
+/// Takes the tokens that begin and end a text from `config.json` where there is no `generation_config.json`, as Hugging
+/// Face's library does; notes whether they have an effect. An id beyond the vocabulary is never generated.
+fn special_tokens(dir: &Path, built: &mut Built, generation: &mut GenerationConfig) {
+    let config = &built.config;
+    let why = if !config.causal() {
+        "a classifier generates no text"
+    } else if regular::is_there(&dir.join(tokenizer::GENERATION)) {
+        "generation_config.json says it"
+    } else {
+        let known = |id: &u64| {
+            u32::try_from(*id)
+                .ok()
+                .filter(|_| *id < config.vocab_size as u64)
+        };
+        generation.bos_token_id = config.special.bos.as_ref().and_then(known);
+        generation.eos_token_ids = config.special.eos.iter().filter_map(known).collect();
+        return;
+    };
+    for (key, becomes) in &mut built.keys {
+        if ["bos_token_id", "eos_token_id"].contains(&key.as_str()) {
+            *becomes = config::KeyUse::Ignored(why.to_owned());
+        }
+    }
+}
+
 /// A front end that fails without saying why is at fault itself; the input is refused all the same.
 fn unexplained() -> ImportError {
     Finding::file(CONFIG, "describes no model that this compiler can build").into()
-}
-
-fn front_end(config: &Map<String, Value>) -> Result<&'static FrontEnd, Finding> {
-    let known: Vec<String> = FRONT_ENDS
-        .iter()
-        .map(|f| format!("\"{}\"", f.model_type))
-        .collect();
-    let found = config.get("model_type");
-    let name = found.and_then(Value::as_str);
-    let place = Place::Key {
-        file: CONFIG.to_owned(),
-        key: "model_type".to_owned(),
-    };
-    FRONT_ENDS
-        .iter()
-        .find(|f| name == Some(f.model_type))
-        .ok_or_else(|| {
-            let what = match found {
-                Some(value) => format!("found {}", json::kind(value)),
-                None => "is missing".to_owned(),
-            };
-            Finding::at(place, what).allowed(known.join(", "))
-        })
 }
 
 /// Every tensor of the file is used or dropped; any other is a finding. When the front end noted none, the config was

@@ -86,7 +86,7 @@ fn a_checkpoint_is_read_and_accounted_for() {
             .iter()
             .any(|(k, u)| k == key && *u != config::KeyUse::Used)
     };
-    assert!(ignored("eos_token_id") && ignored("attention_dropout") && ignored("torch_dtype"));
+    assert!(ignored("attention_dropout") && ignored("torch_dtype"));
     assert!(!ignored("router.top_k") && !ignored("hidden_size"));
     assert_eq!(
         c.tokenizer_path(),

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use gem_runtime::regular;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -13,7 +14,7 @@ use super::json;
 
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-const GENERATION: &str = "generation_config.json";
+pub(super) const GENERATION: &str = "generation_config.json";
 const LONGEST_TOKENIZER: u64 = 256 << 20;
 const LONGEST_CONFIG: u64 = 4 << 20;
 
@@ -66,7 +67,7 @@ pub struct Companions {
 pub fn read(dir: &Path, vocab_size: usize, findings: &mut Findings) -> Companions {
     let mut companions = Companions::default();
     let path = dir.join(TOKENIZER);
-    if path.exists() {
+    if regular::is_there(&path) {
         let ids = json::read_bounded(&path, TOKENIZER, LONGEST_TOKENIZER)
             .and_then(|bytes| highest_id(&bytes).map_err(|e| Finding::file(TOKENIZER, e)));
         match ids {
@@ -95,7 +96,7 @@ pub fn read(dir: &Path, vocab_size: usize, findings: &mut Findings) -> Companion
 
 fn object(dir: &Path, name: &str, findings: &mut Findings) -> Option<Map<String, Value>> {
     let path = dir.join(name);
-    if !path.exists() {
+    if !regular::is_there(&path) {
         return None;
     }
     let read = json::read_bounded(&path, name, LONGEST_CONFIG)

@@ -71,17 +71,6 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> OutputError + '_ {
     }
 }
 
-/// Opens a file to read it; a pipe, which would wait for whoever writes to it, and anything else is refused.
-///
-/// # Errors
-/// From the system, and for what is no regular file.
-pub fn open_regular(path: &Path) -> io::Result<fs::File> {
-    match fs::metadata(path)?.is_file() {
-        true => fs::File::open(path),
-        false => Err(io::Error::other("is no regular file")),
-    }
-}
-
 /// Whether writing failed because there is no room left.
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {

@@ -1,12 +1,12 @@
 //! A compiled checkpoint -> its package, and the folder of it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::path::Path;
 
 use gem_runtime::format::Rounding;
-use gem_runtime::{ModelInfo, hex};
+use gem_runtime::{ModelInfo, hex, regular};
 
 use super::{
     Destination, Form, Linkable, Manifest, Package, PackageError, Runtime, WEIGHTS, write,
@@ -32,6 +32,9 @@ const TEXTS: &[&str] = &[
     "tokenizer_config.json",
     "generation_config.json",
 ];
+
+/// Bytes of one of them at most: import has refused longer ones.
+const LONGEST_TEXT: u64 = 1 << 30;
 
 /// What a package is made from, all of one checkpoint.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +118,7 @@ impl Parts<'_> {
     pub fn texts(&self) -> Result<Vec<(String, Vec<u8>)>, PackageError> {
         let read = |file: &str| {
             let path = self.loaded.checkpoint.dir().join(file);
-            let bytes = fs::read(&path).map_err(PackageError::io(&path))?;
+            let bytes = regular::read_text(&path, LONGEST_TEXT).map_err(PackageError::io(&path))?;
             Ok((file.to_owned(), bytes))
         };
         self.present_texts().map(read).collect()
@@ -123,7 +126,10 @@ impl Parts<'_> {
 
     fn present_texts(&self) -> impl Iterator<Item = &str> {
         let dir = self.loaded.checkpoint.dir();
-        TEXTS.iter().copied().filter(|file| dir.join(file).exists())
+        TEXTS
+            .iter()
+            .copied()
+            .filter(|file| regular::is_there(&dir.join(file)))
     }
 
     fn inputs(&self) -> Result<BTreeMap<String, String>, PackageError> {

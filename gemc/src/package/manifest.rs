@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
 
-use gem_runtime::hex;
+use gem_runtime::{hex, regular};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{About, Files, MANIFEST, PackageError, WEIGHTS};
 use crate::cache::digest_of;
-use crate::output::open_regular;
 
 /// The value of [`Manifest::tool`].
 const TOOL: &str = "gemc";
@@ -73,7 +72,7 @@ impl Manifest {
     pub fn read(path: &Path) -> Option<Self> {
         const LONGEST: u64 = 16 << 20;
         let mut text = String::new();
-        let file = open_regular(path).ok()?;
+        let file = regular::open(path).ok()?;
         file.take(LONGEST).read_to_string(&mut text).ok()?;
         let manifest: Self = serde_json::from_str(&text).ok()?;
         (manifest.tool == TOOL).then_some(manifest)

@@ -73,7 +73,7 @@ pub fn chosen<S>(
         }
         if matches == 0 {
             return Err(format!(
-                "{units:?} is in the name of no unit that reads activations"
+                "\"{units}\" is in the name of no unit that reads activations"
             ));
         }
     }

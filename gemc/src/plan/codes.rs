@@ -11,10 +11,10 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gem_runtime::regular;
 use memmap2::Mmap;
 use sha2::{Digest as _, Sha256};
 
-use crate::output::open_regular;
 use crate::quantise::Planes;
 
 const MAGIC: &[u8; 8] = b"GEMCODES";
@@ -72,7 +72,7 @@ impl Codes {
             path: path.to_owned(),
             source,
         };
-        let file = open_regular(path).map_err(io)?;
+        let file = regular::open(path).map_err(io)?;
         // SAFETY: the file is read-only here. Were it changed by another process meanwhile, bytes would change under
         // the digests that they are compared with; weights would be wrong, but no reference is to anything but bytes.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;

@@ -1,12 +1,11 @@
 //! `plan.toml` <-> a plan: what each unit gets and why; a person may read, edit, commit and compare it.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gem_runtime::format::{ActivationFormat, Codec};
-use gem_runtime::hex;
+use gem_runtime::{hex, regular};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +13,14 @@ use super::activations::{self, Formats};
 use super::codes::{Codes, CodesError, Digest};
 use super::{BitPlan, KvFormat, units};
 use crate::graph::{Graph, Typed};
-use crate::output::{open_regular, through_links};
+use crate::output::through_links;
 use crate::quantise::Shape;
 
 /// Digest of the codes of units.
 type CodesByUnit = BTreeMap<String, Digest>;
+
+/// Bytes of a plan at most.
+const LONGEST: u64 = 64 << 20;
 
 /// Version of the file's form.
 pub const VERSION: u32 = 1;
@@ -135,13 +137,12 @@ impl PlanFile {
     /// # Errors
     /// When it cannot be read or is no plan.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let mut text = String::new();
-        let read = open_regular(path).and_then(|mut file| file.read_to_string(&mut text));
-        read.map_err(|source| PlanError::Io {
+        let bytes = regular::read_text(path, LONGEST).map_err(|source| PlanError::Io {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|what| PlanError::Form {
+        let text = str::from_utf8(&bytes).map_err(|e| format!("is not UTF-8: {e}"));
+        text.and_then(Self::parse).map_err(|what| PlanError::Form {
             path: path.to_owned(),
             what,
         })

@@ -20,7 +20,7 @@ pub use baseline::body;
 pub use error::PlannerError;
 #[cfg(feature = "report")]
 pub use page::page;
-pub use settings::{Budget, Effort, Settings, Texts, Without};
+pub use settings::{Budget, Effort, Part, Parts, Settings, Texts, Without};
 
 use crate::assign::{self, LADDER, Options, Predictor, Refined, Speed, refine};
 use crate::calibrate::{self, Gather};
@@ -185,7 +185,7 @@ fn options(units: &[UnitInfo], exceptions: &[Override]) -> Result<Options, Plann
         .find(|(names, _)| !units.iter().any(|unit| names.is_match(unit.name())));
     match unused {
         Some((names, _)) => Err(PlannerError::Override(format!(
-            "{:?} is in no unit's name; the first is {}",
+            "\"{}\" is in no unit's name; the first is {}",
             names.as_str(),
             units.first().map_or("none", UnitInfo::name)
         ))),

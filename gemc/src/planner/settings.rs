@@ -76,22 +76,59 @@ pub struct Texts {
     pub search: Vec<Sequence>,
 }
 
-/// Every so manieth document is one to judge by.
-const JUDGED: usize = 4;
+/// Tokens of both parts of a domain's text, told document by document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    documents: usize,
+    /// For moments.
+    pub fit: usize,
+    /// To judge by.
+    pub search: usize,
+}
+
+impl Parts {
+    /// Counts the next document; gives the part that it belongs to.
+    pub const fn push(&mut self, tokens: usize) -> Part {
+        /// Every so manieth document is one to judge by.
+        const JUDGED: usize = 4;
+        self.documents += 1;
+        if self.documents % JUDGED == 2 {
+            self.search += tokens;
+            Part::Search
+        } else {
+            self.fit += tokens;
+            Part::Fit
+        }
+    }
+
+    /// Whether no effort takes more of one domain.
+    #[must_use]
+    pub const fn suffice(self) -> bool {
+        self.fit >= Effort::High.fit_tokens() && self.search >= Effort::High.search_tokens()
+    }
+}
+
+/// What a document is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Moments.
+    Fit,
+    /// To judge by.
+    Search,
+}
 
 impl Texts {
     /// Divides documents: of each domain every fourth is for judging, cut to windows.
     #[must_use]
     pub fn divide(documents: &[Sequence], window: usize) -> Self {
         let mut texts = Self::default();
-        let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+        let mut domains: std::collections::BTreeMap<&str, Parts> =
+            std::collections::BTreeMap::new();
         for document in documents {
-            let count = counts.entry(&document.domain).or_default();
-            *count += 1;
-            let part = if *count % JUDGED == 2 {
-                &mut texts.search
-            } else {
-                &mut texts.fit
+            let parts = domains.entry(&document.domain).or_default();
+            let part = match parts.push(document.ids.len()) {
+                Part::Search => &mut texts.search,
+                Part::Fit => &mut texts.fit,
             };
             part.extend(document.ids.chunks(window.max(1)).map(|ids| Sequence {
                 ids: ids.to_vec(),

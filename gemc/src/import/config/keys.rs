@@ -31,6 +31,8 @@ pub struct Keys<'a> {
     known: Vec<&'static str>,
     account: KeyAccount,
     findings: Findings,
+    refused: bool,
+    unknown_allowed: bool,
 }
 
 impl<'a> Keys<'a> {
@@ -43,42 +45,62 @@ impl<'a> Keys<'a> {
             known: Vec::new(),
             account: Vec::new(),
             findings: Findings::default(),
+            refused: false,
+            unknown_allowed: false,
         }
     }
 
-    /// Starts on the object under `key`; an absent one reads as empty.
+    /// Starts on the object under `key`; an absent one reads as empty, and so does what is no object: see
+    /// [`Keys::is_refused`].
     pub fn nested(&mut self, key: &'static str, empty: &'a Map<String, Value>) -> Keys<'a> {
-        let map = match self.get(key) {
-            None => empty,
-            Some(Value::Object(map)) => map,
+        let (map, refused) = match self.get(key) {
+            None => (empty, false),
+            Some(Value::Object(map)) => (map, false),
             Some(other) => {
                 self.refuse(key, format!("found {}", kind(other)), "an object");
-                empty
+                (empty, true)
             }
         };
         let path = self.path(key);
-        self.account.retain(|(k, _)| *k != path);
+        // What is in it is accounted for one by one.
+        if !map.is_empty() {
+            self.account.retain(|(k, _)| *k != path);
+        }
         Keys {
             prefix: format!("{path}."),
+            refused,
             ..Keys::new(self.file, map)
         }
     }
 
+    /// Whether what stands in the object's place is none: its keys are not absent but unknown.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Lets unknown keys pass: a value that was refused may have keys of its own.
+    pub fn allow_unknown(&mut self) {
+        self.unknown_allowed = true;
+    }
+
     /// Takes over what a nested reader found; its unknown keys are refused.
     pub fn absorb(&mut self, nested: Keys<'a>) {
-        let (account, findings) = nested.finish(|_| false);
+        let (account, findings) = nested.finish(|_| None);
         self.account.extend(account);
         findings.into_iter().for_each(|f| self.findings.push(f));
     }
 
-    /// Refuses what nobody asked for, except keys for which `training_only` holds.
-    pub fn finish(mut self, training_only: fn(&str) -> bool) -> (KeyAccount, Vec<Finding>) {
+    /// Refuses what nobody asked for, except keys that have no effect, for the reason that `no_effect` gives.
+    pub fn finish(
+        mut self,
+        no_effect: fn(&str) -> Option<&'static str>,
+    ) -> (KeyAccount, Vec<Finding>) {
         for key in self.map.keys() {
-            if self.known.contains(&key.as_str()) {
+            if self.unknown_allowed || self.known.contains(&key.as_str()) {
                 continue;
             }
-            if training_only(key) {
-                let why = KeyUse::Ignored("only training or other libraries use it".to_owned());
+            if let Some(why) = no_effect(key) {
+                let why = KeyUse::Ignored(why.to_owned());
                 self.account.push((self.path(key), why));
                 continue;
             }
@@ -239,6 +261,25 @@ impl<'a> Keys<'a> {
                 found.map(|(_, v)| *v)
             }
         }
+    }
+
+    /// One id or a list of them, as they stand; none when absent. Negative ones mean that there is none.
+    pub fn ids(&mut self, key: &'static str) -> Option<Vec<u64>> {
+        let Some(value) = self.get(key) else {
+            return Some(Vec::new());
+        };
+        let list = value
+            .as_array()
+            .map_or(std::slice::from_ref(value), Vec::as_slice);
+        if list.iter().any(|id| !(id.is_u64() || id.is_i64())) {
+            self.refuse(
+                key,
+                format!("found {}", kind(value)),
+                "a token id or a list of them",
+            );
+            return None;
+        }
+        Some(list.iter().filter_map(Value::as_u64).collect())
     }
 
     /// A list of at most `most` distinct, printable, non-empty strings; empty when absent.

@@ -10,7 +10,7 @@ mod routing;
 use crate::graph::{Activation, NormKind, Rope, ScarMask, Score, Task};
 
 pub use keys::{KeyAccount, KeyUse};
-pub use read::{is_training_only, read};
+pub use read::{no_effect, read};
 
 /// Where norms sit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,17 @@ pub struct GemConfig {
     pub general_path: GeneralPath,
     /// Label names by index; empty for a decoder.
     pub labels: Vec<String>,
+    /// Tokens that begin and end a text.
+    pub special: SpecialTokens,
+}
+
+/// Tokens that begin and end a text, as `config.json` names them; not compared with the vocabulary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpecialTokens {
+    /// Begins one.
+    pub bos: Option<u64>,
+    /// End one.
+    pub eos: Vec<u64>,
 }
 
 impl GemConfig {

@@ -2,38 +2,55 @@
 
 use serde_json::{Map, Value};
 
-use super::super::error::Findings;
-use super::super::json::kind;
+use super::super::error::{Findings, counted};
+use super::super::json::{kind, listed};
 use super::keys::{KeyAccount, Keys, is_name};
-use super::{GemConfig, NormPosition, Positions, rope, routing};
+use super::{
+    GemConfig, GeneralPath, Modules, NormPosition, Positions, SpecialTokens, rope, routing,
+};
 use crate::graph::{Activation, NormKind, Task};
 
 const FILE: &str = "config.json";
 const MOST_LABELS: usize = 1 << 16;
 
-/// Keys that only training or other libraries use; so are `*_token_id` and `*dropout*`.
-const TRAINING_ONLY: [&str; 15] = [
-    "transformers_version",
-    "_name_or_path",
-    "use_cache",
-    "initializer_range",
-    "label2id",
-    "problem_type",
-    "finetuning_task",
-    "gradient_checkpointing",
-    "output_attentions",
-    "output_hidden_states",
-    "output_router_logits",
-    "pretraining_tp",
-    "return_dict",
-    "router_aux_loss_coef",
-    "auto_map",
+const TRAINING: &str = "only training uses it";
+const ASKED_FOR: &str = "what a run gives is asked for when it is run";
+
+/// Keys that are accepted without effect, and why; so are `*_token_id` and `*dropout*`.
+const NO_EFFECT: [(&str, &str); 15] = [
+    (
+        "transformers_version",
+        "a note of the library that wrote it",
+    ),
+    ("_name_or_path", "a note of where the model came from"),
+    ("use_cache", "keys and values are always kept"),
+    ("initializer_range", TRAINING),
+    ("label2id", "`id2label` names the labels"),
+    ("problem_type", "scores are the softmax of the logits"),
+    ("finetuning_task", TRAINING),
+    ("gradient_checkpointing", TRAINING),
+    ("output_attentions", ASKED_FOR),
+    ("output_hidden_states", ASKED_FOR),
+    ("output_router_logits", ASKED_FOR),
+    ("pretraining_tp", TRAINING),
+    ("return_dict", "a setting of a Python library"),
+    ("router_aux_loss_coef", TRAINING),
+    ("auto_map", "it names Python code, which is not run"),
 ];
 
-/// Whether a key is accepted without effect.
+/// Why a key is accepted without effect; `None` for any other.
 #[must_use]
-pub fn is_training_only(key: &str) -> bool {
-    TRAINING_ONLY.contains(&key) || key.ends_with("_token_id") || key.contains("dropout")
+pub fn no_effect(key: &str) -> Option<&'static str> {
+    let listed = NO_EFFECT.iter().find(|(name, _)| *name == key);
+    match listed {
+        Some((_, why)) => Some(why),
+        None if key == "pad_token_id" => Some("texts are not padded"),
+        None if key.ends_with("_token_id") => {
+            Some("tokenizer.json says where special tokens stand")
+        }
+        None if key.contains("dropout") => Some(TRAINING),
+        None => None,
+    }
 }
 
 /// Reads a GEM config. Findings go to `findings`; the config comes back when every value could be read, even if an
@@ -42,7 +59,7 @@ pub fn read(map: &Map<String, Value>, findings: &mut Findings) -> (Option<GemCon
     let empty = Map::new();
     let mut keys = Keys::new(FILE, map);
     let config = values(&mut keys, &empty);
-    let (account, found) = keys.finish(is_training_only);
+    let (account, found) = keys.finish(no_effect);
     found.into_iter().for_each(|f| findings.push(f));
     (config, account)
 }
@@ -53,6 +70,8 @@ struct Sizes {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
+    /// Whether the file says it, or it follows from the others.
+    head_dim_written: bool,
 }
 
 fn values<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<GemConfig> {
@@ -89,12 +108,13 @@ fn values<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<GemC
     let qk_norm = keys.flag("qk_norm", Some(false));
     let tie = keys.flag("tie_word_embeddings", Some(false));
     let routing = routing::read(keys, empty, num_hidden_layers, hidden_size);
-    let labels = task.and_then(|task| labels(keys, task));
+    let labels = labels(keys, task);
+    let special = special(keys);
     if task == Some(Task::SequenceClassification) {
         keys.ignore("tie_word_embeddings", "a classifier has no word head");
     }
     let (sizes, routing) = (sizes?, routing?);
-    Some(GemConfig {
+    let config = GemConfig {
         task: task?,
         hidden_size: sizes.hidden,
         num_hidden_layers: num_hidden_layers?,
@@ -121,6 +141,33 @@ fn values<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<GemC
         modules: routing.modules,
         general_path: routing.general_path,
         labels: labels?,
+        special: special?,
+    };
+    unused_mlp(keys, &config);
+    Some(config)
+}
+
+/// Keys of the general path, or of every MLP, in a model without.
+fn unused_mlp(keys: &mut Keys<'_>, config: &GemConfig) {
+    let mut layers = 0..config.num_hidden_layers;
+    let general = layers.any(|l| config.general_path != GeneralPath::None || !config.is_routed(l));
+    if general {
+        return;
+    }
+    keys.ignore("intermediate_size", "no layer has a general path");
+    if !matches!(config.modules, Modules::Mlp { .. }) {
+        for key in ["hidden_act", "mlp_gated", "mlp_bias"] {
+            keys.ignore(key, "no layer has an MLP");
+        }
+    }
+}
+
+/// Tokens that begin and end a text; they count where no `generation_config.json` names others.
+fn special(keys: &mut Keys<'_>) -> Option<SpecialTokens> {
+    let (bos, eos) = (keys.ids("bos_token_id"), keys.ids("eos_token_id"));
+    Some(SpecialTokens {
+        bos: bos?.first().copied(),
+        eos: eos?,
     })
 }
 
@@ -129,7 +176,9 @@ fn dtype(keys: &mut Keys<'_>) {
     const TYPES: [(&str, u8); 3] = [("float32", 0), ("float16", 1), ("bfloat16", 2)];
     let old = keys.choice("torch_dtype", &TYPES, Some(u8::MAX));
     let new = keys.choice("dtype", &TYPES, Some(u8::MAX));
-    if keys.written("torch_dtype") && keys.written("dtype") && old != new {
+    let both = keys.written("torch_dtype") && keys.written("dtype");
+    // One that was refused has no value to compare.
+    if both && old.zip(new).is_some_and(|(old, new)| old != new) {
         let allowed = "one of the two spellings, or the same value in both";
         keys.refuse("dtype", "disagrees with `torch_dtype`", allowed);
     }
@@ -153,8 +202,7 @@ fn task(keys: &mut Keys<'_>) -> Option<Task> {
     };
     let found = TASKS.iter().find(|(n, _)| name == Some(n));
     if found.is_none() {
-        let found = value.as_array().and_then(|a| a.first()).unwrap_or(value);
-        keys.refuse("architectures", format!("found {}", kind(found)), allowed);
+        keys.refuse("architectures", format!("found {}", listed(value)), allowed);
     }
     found.map(|(_, t)| *t)
 }
@@ -181,6 +229,7 @@ fn sizes(keys: &mut Keys<'_>, hidden: Option<usize>) -> Option<Sizes> {
         heads,
         kv_heads,
         head_dim: if written { given? } else { hidden / heads },
+        head_dim_written: written,
     })
 }
 
@@ -194,9 +243,8 @@ fn positions<'a>(
     let rope = rope::read(keys, empty);
     match which? {
         0 => {
-            if let Some(odd) = sizes.map(|s| s.head_dim).filter(|d| d % 2 != 0) {
-                let allowed = "an even number, since `position_embedding` is \"rope\"";
-                keys.refuse("head_dim", format!("is {odd}"), allowed);
+            if let Some(odd) = sizes.filter(|s| s.head_dim % 2 != 0) {
+                odd_heads(keys, odd);
                 return None;
             }
             Some(Positions::Rope(rope?))
@@ -219,38 +267,68 @@ fn positions<'a>(
     }
 }
 
+/// Rotation takes columns of a head in pairs.
+fn odd_heads(keys: &mut Keys<'_>, sizes: &Sizes) {
+    const EVEN: &str = "an even number, since `position_embedding` is \"rope\"";
+    let d = sizes.head_dim;
+    if sizes.head_dim_written {
+        return keys.refuse("head_dim", format!("is {d}"), EVEN);
+    }
+    let what = format!(
+        "makes heads of `hidden_size` / {} = {d} columns",
+        sizes.heads
+    );
+    keys.refuse("num_attention_heads", what, EVEN);
+}
+
 /// Label names by index, from `id2label` or made up from `num_labels`.
-fn labels(keys: &mut Keys<'_>, task: Task) -> Option<Vec<String>> {
-    if task == Task::CausalLm {
+fn labels(keys: &mut Keys<'_>, task: Option<Task>) -> Option<Vec<String>> {
+    if task == Some(Task::CausalLm) {
         keys.ignore("num_labels", "only a classifier has labels");
         keys.ignore("id2label", "only a classifier has labels");
         return Some(Vec::new());
     }
-    let names = keys.get("id2label").map(|v| (v, label_names(v)));
-    let default = match &names {
-        Some((_, Some(names))) => Some(names.len()),
-        _ => None,
-    };
-    let count = keys.count("num_labels", 1..=MOST_LABELS, default)?;
-    match names {
-        None => Some((0..count).map(|i| format!("LABEL_{i}")).collect()),
-        Some((_, Some(names))) if names.len() == count => Some(names),
-        Some((value, _)) => {
-            let allowed = format!(
-                "an object that names each of \"0\" to \"{}\" once",
-                count - 1
-            );
-            let size = value.as_object().map_or(0, Map::len);
-            keys.refuse("id2label", format!("holds {size} labels"), allowed);
-            None
+    let names = match keys.get("id2label").map(label_names).transpose() {
+        Ok(names) => names,
+        Err(what) => {
+            let allowed = "an object that names each of \"0\", \"1\", ... once";
+            keys.refuse("id2label", what, allowed);
+            // How many there are is not known from it; what is said of it elsewhere can be wrong by itself.
+            keys.count("num_labels", 1..=MOST_LABELS, Some(1));
+            return None;
         }
+    };
+    let Some(names) = names else {
+        // Whether labels are needed at all is not known without a task.
+        let default = task.is_none().then_some(1);
+        let count = keys.count("num_labels", 1..=MOST_LABELS, default)?;
+        return Some((0..count).map(|i| format!("LABEL_{i}")).collect());
+    };
+    let count = keys.count("num_labels", 1..=MOST_LABELS, Some(names.len()))?;
+    if names.len() != count {
+        let what = format!("names {}", counted(names.len(), "label"));
+        let allowed = format!("as many as `num_labels` = {count} says, or no `num_labels`");
+        keys.refuse("id2label", what, allowed);
+        return None;
     }
+    Some(names)
 }
 
-fn label_names(value: &Value) -> Option<Vec<String>> {
-    let map = value.as_object().filter(|m| m.len() <= MOST_LABELS)?;
-    (0..map.len())
-        .map(|i| map.get(&i.to_string())?.as_str().filter(|s| is_name(s)))
-        .map(|name| name.map(str::to_owned))
-        .collect()
+/// The names in order, or what is wrong.
+fn label_names(value: &Value) -> Result<Vec<String>, String> {
+    let map = value
+        .as_object()
+        .ok_or_else(|| format!("found {}", kind(value)))?;
+    if map.is_empty() || map.len() > MOST_LABELS {
+        return Err(format!("names {}", counted(map.len(), "label")));
+    }
+    let name = |i: usize| match map.get(&i.to_string()) {
+        None => Err(format!(
+            "names {}, but none is \"{i}\"",
+            counted(map.len(), "label")
+        )),
+        Some(Value::String(name)) if is_name(name) => Ok(name.clone()),
+        Some(other) => Err(format!("names label \"{i}\" {}", kind(other))),
+    };
+    (0..map.len()).map(name).collect()
 }

@@ -27,20 +27,21 @@ pub fn read<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<Ro
         });
     }
     let mut new = keys.nested("rope_parameters", empty);
-    let theta = new.number("rope_theta", positive, POSITIVE, old_theta);
+    // Where the old one was refused, there is nothing to complain of here.
+    let default = old_theta.unwrap_or(DEFAULT_THETA);
+    let theta = new.number("rope_theta", positive, POSITIVE, Some(default));
     let scaling = scaling(&mut new);
     keys.absorb(new);
-    let rope = Rope {
-        theta: theta?,
-        scaling: scaling?,
-    };
-    if keys.written("rope_theta") && Some(rope.theta) != old_theta {
+    // Only values that are right by themselves can disagree.
+    let (theta, scaling) = (theta?, scaling?);
+    let (old_theta, old_scaling) = (old_theta?, old_scaling?);
+    if keys.written("rope_theta") && theta != old_theta {
         disagree(keys, "rope_theta");
     }
-    if keys.written("rope_scaling") && Some(rope.scaling) != old_scaling {
+    if keys.written("rope_scaling") && scaling != old_scaling {
         disagree(keys, "rope_scaling");
     }
-    Some(rope)
+    Some(Rope { theta, scaling })
 }
 
 fn disagree(keys: &mut Keys<'_>, old: &'static str) {
@@ -52,12 +53,49 @@ fn disagree(keys: &mut Keys<'_>, old: &'static str) {
     );
 }
 
+/// Keys that belong to one type of scaling or another.
+const OF_SCALINGS: [&str; 4] = [
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "original_max_position_embeddings",
+];
+
 /// One scaling object; an empty one means none.
 fn scaling(keys: &mut Keys<'_>) -> Option<RopeScaling> {
+    let which = which(keys);
+    if which.is_none() {
+        // Another type has other keys.
+        keys.allow_unknown();
+    }
+    if keys.is_refused() {
+        return None;
+    }
+    let used: &[&str] = match which? {
+        0 => &[],
+        1 => &OF_SCALINGS[..1],
+        _ => &OF_SCALINGS,
+    };
+    for key in OF_SCALINGS.iter().filter(|key| !used.contains(key)) {
+        keys.ignore(key, "`rope_type` does not ask for it");
+    }
+    match which? {
+        0 => Some(RopeScaling::None),
+        1 => Some(RopeScaling::Linear {
+            factor: keys.number("factor", positive, POSITIVE, None)?,
+        }),
+        _ => llama3(keys),
+    }
+}
+
+/// The type, in both spellings.
+fn which(keys: &mut Keys<'_>) -> Option<u8> {
     const KINDS: [(&str, u8); 3] = [("default", 0), ("linear", 1), ("llama3", 2)];
-    let older = keys.choice("type", &KINDS, Some(0))?;
-    let default = if keys.written("type") { older } else { 0 };
-    let which = keys.choice("rope_type", &KINDS, Some(default))?;
+    let older = keys.choice("type", &KINDS, Some(0));
+    let default = if keys.written("type") { older } else { Some(0) };
+    // The older one was refused already where it is no default.
+    let which = keys.choice("rope_type", &KINDS, default.or(Some(0)));
+    let (older, which) = (older?, which?);
     if keys.written("type") && older != which {
         let found = keys.get("type").map(kind).unwrap_or_default();
         keys.refuse(
@@ -67,13 +105,7 @@ fn scaling(keys: &mut Keys<'_>) -> Option<RopeScaling> {
         );
         return None;
     }
-    match which {
-        0 => Some(RopeScaling::None),
-        1 => Some(RopeScaling::Linear {
-            factor: keys.number("factor", positive, POSITIVE, None)?,
-        }),
-        _ => llama3(keys),
-    }
+    Some(which)
 }
 
 fn llama3(keys: &mut Keys<'_>) -> Option<RopeScaling> {

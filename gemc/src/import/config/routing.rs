@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::super::json::kind;
+use super::super::json::listed;
 use super::keys::Keys;
 use super::{GeneralPath, Modules, RouterConfig, RouterPlace, ScarConfig};
 use crate::graph::{ScarMask, Score};
 
+const LAYERS: &str = "\"all\", \"final\" or a list of ascending layer indices";
 const MOST_DOMAINS: usize = 1024;
 const MOST_CLUSTERS: usize = 1 << 16;
 const MOST_MODULE_WIDTH: usize = 1 << 20;
@@ -34,23 +35,32 @@ pub fn read<'a>(
         ("none", GeneralPath::None),
     ];
     let domains = keys.names("domains", MOST_DOMAINS);
-    let mut nested = keys.nested("router", empty);
-    let place = router_place(&mut nested, layers);
-    let router = router(&mut nested, place.clone(), domains.as_deref());
-    keys.absorb(nested);
+    let mut router_keys = keys.nested("router", empty);
+    let place = router_place(&mut router_keys, layers);
+    let router = router(&mut router_keys, place.clone(), domains.as_deref());
     let place = place.as_ref();
-    let mut nested = keys.nested("scar", empty);
-    let scar = scar(&mut nested, place, hidden);
-    keys.absorb(nested);
-    let mut nested = keys.nested("modules", empty);
-    let modules = modules(&mut nested, place);
-    keys.absorb(nested);
+    let mut scar_keys = keys.nested("scar", empty);
+    let scar = scar(&mut scar_keys, place, hidden);
+    let mut module_keys = keys.nested("modules", empty);
+    let modules = modules(&mut module_keys);
     let general_path = keys.choice("general_path", &PATHS, Some(GeneralPath::Always));
     if matches!(place, Some(RouterPlace::Nowhere | RouterPlace::Final)) {
         keys.ignore("general_path", "no layer is routed");
     }
-    if let (Some(domains), Some(place)) = (&domains, place) {
-        tie_domains(keys, domains, place);
+    unused(&mut router_keys, place, scar.as_ref(), modules);
+    for nested in [router_keys, scar_keys, module_keys] {
+        keys.absorb(nested);
+    }
+    if place == Some(&RouterPlace::Nowhere) {
+        let on = [
+            ("domains", domains.as_ref().is_some_and(|d| !d.is_empty())),
+            ("scar.mask", matches!(scar, Some(Some(_)))),
+            ("modules.kind", modules.is_some_and(|m| m != Modules::Off)),
+        ];
+        nothing_routed(keys, &on)?;
+    } else if place.is_some() && domains.as_ref().is_some_and(Vec::is_empty) {
+        keys.refuse("domains", "is empty", "one name per module of the router");
+        return None;
     }
     Some(Routing {
         domains: domains?,
@@ -61,14 +71,65 @@ pub fn read<'a>(
     })
 }
 
-fn tie_domains(keys: &mut Keys<'_>, domains: &[String], place: &RouterPlace) {
-    let routed = *place != RouterPlace::Nowhere;
-    if routed && domains.is_empty() {
-        keys.refuse("domains", "is empty", "one name per module of the router");
+/// Refuses what makes no sense without routed layers. Where several keys want them, `router.layers` is what is wrong.
+fn nothing_routed(keys: &mut Keys<'_>, on: &[(&'static str, bool)]) -> Option<()> {
+    let on: Vec<&str> = on
+        .iter()
+        .filter(|(_, on)| *on)
+        .map(|(key, _)| *key)
+        .collect();
+    match on[..] {
+        [] => return Some(()),
+        ["domains"] => {
+            let allowed = "none, since `router.layers` is empty";
+            keys.refuse("domains", "names domains", allowed);
+        }
+        [one] => {
+            let what = "is on, but `router.layers` is empty";
+            keys.refuse(one, what, "\"off\" in a model without routed layers");
+        }
+        _ => {
+            let what = format!("is empty, but {} are set", quoted(&on));
+            let allowed = format!("{LAYERS}; or none of the other keys in a model without");
+            keys.refuse("router.layers", what, allowed);
+        }
     }
-    if !routed && !domains.is_empty() {
-        let what = format!("names {} domains", domains.len());
-        keys.refuse("domains", what, "none, since `router.layers` is empty");
+    None
+}
+
+fn quoted(keys: &[&str]) -> String {
+    let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    quoted.join(" and ")
+}
+
+/// Notes keys of the router that nothing reads.
+fn unused(
+    router: &mut Keys<'_>,
+    place: Option<&RouterPlace>,
+    scar: Option<&Option<ScarConfig>>,
+    modules: Option<Modules>,
+) {
+    if place == Some(&RouterPlace::Nowhere) {
+        for key in [
+            "score",
+            "top_k",
+            "threshold",
+            "renormalize",
+            "clusters",
+            "bias",
+        ] {
+            router.ignore(key, "no layer is routed");
+        }
+        return;
+    }
+    if scar.is_some_and(Option::is_none) {
+        router.ignore("clusters", "`scar.mask` is \"off\"");
+    }
+    if modules == Some(Modules::Off) {
+        router.ignore(
+            "renormalize",
+            "`modules.kind` is \"off\", so nothing is weighted",
+        );
     }
 }
 
@@ -100,8 +161,8 @@ fn router(
 }
 
 fn router_place(keys: &mut Keys<'_>, layers: Option<usize>) -> Option<RouterPlace> {
-    let allowed = "\"all\", \"final\" or a list of ascending layer indices";
     match keys.get("layers") {
+        None if keys.is_refused() => None,
         None => Some(RouterPlace::Nowhere),
         Some(Value::String(s)) if s == "all" => {
             layers.map(|n| RouterPlace::Layers((0..n).collect()))
@@ -112,7 +173,10 @@ fn router_place(keys: &mut Keys<'_>, layers: Option<usize>) -> Option<RouterPlac
             let below = layers.unwrap_or(usize::MAX);
             let found = indices(value, |l| l < below);
             if found.is_none() {
-                let allowed = format!("{allowed} below {below}");
+                let allowed = match layers {
+                    Some(n) => format!("{LAYERS} below `num_hidden_layers` = {n}"),
+                    None => LAYERS.to_owned(),
+                };
                 keys.refuse("layers", format!("found {}", listed(value)), allowed);
             }
             found.map(RouterPlace::Layers)
@@ -134,17 +198,6 @@ fn indices(value: &Value, holds: impl Fn(usize) -> bool) -> Option<Vec<usize>> {
     Some(found)
 }
 
-/// A short list as it was written.
-fn listed(value: &Value) -> String {
-    match value {
-        Value::Array(items) if items.len() <= 16 => {
-            let items: Vec<String> = items.iter().map(kind).collect();
-            format!("[{}]", items.join(", "))
-        }
-        other => kind(other),
-    }
-}
-
 /// Outer `None`: something is wrong; inner `None`: SCAR is off.
 fn scar(
     keys: &mut Keys<'_>,
@@ -159,13 +212,15 @@ fn scar(
     let mask = keys.choice("mask", &MASKS, Some(None));
     let heads = keys.count("heads", 1..=4096, Some(1));
     let residual = keys.flag("residual", Some(false));
-    let Some(mask) = mask? else {
+    let written = keys.get("layers");
+    let mask = mask.filter(|_| !keys.is_refused())?;
+    let Some(mask) = mask else {
         for key in ["layers", "heads", "residual"] {
             keys.ignore(key, "`scar.mask` is \"off\"");
         }
         return Some(None);
     };
-    let layers = scar_layers(keys, place);
+    let layers = scar_layers(keys, written, place);
     if let (Some(h), Some(d)) = (heads, hidden)
         && d % h != 0
     {
@@ -180,14 +235,14 @@ fn scar(
     }))
 }
 
-fn scar_layers(keys: &mut Keys<'_>, place: Option<&RouterPlace>) -> Option<Vec<usize>> {
-    let written = keys.get("layers");
+fn scar_layers(
+    keys: &mut Keys<'_>,
+    written: Option<&Value>,
+    place: Option<&RouterPlace>,
+) -> Option<Vec<usize>> {
     let routed: &[usize] = match place? {
-        RouterPlace::Nowhere => {
-            let what = "is on, but `router.layers` is empty";
-            keys.refuse("mask", what, "\"off\" in a model without routed layers");
-            return None;
-        }
+        // What is wrong then is told elsewhere.
+        RouterPlace::Nowhere => return Some(Vec::new()),
         RouterPlace::Final => &[],
         RouterPlace::Layers(layers) => layers,
     };
@@ -206,13 +261,15 @@ fn scar_layers(keys: &mut Keys<'_>, place: Option<&RouterPlace>) -> Option<Vec<u
     }
 }
 
-fn modules(keys: &mut Keys<'_>, place: Option<&RouterPlace>) -> Option<Modules> {
+fn modules(keys: &mut Keys<'_>) -> Option<Modules> {
     const KINDS: [(&str, u8); 3] = [("off", 0), ("mlp", 1), ("lora", 2)];
-    let which = keys.choice("kind", &KINDS, Some(0))?;
-    if which != 0 && place == Some(&RouterPlace::Nowhere) {
-        let what = "is on, but `router.layers` is empty";
-        keys.refuse("kind", what, "\"off\" in a model without routed layers");
+    const WIDTHS: std::ops::RangeInclusive<usize> = 1..=MOST_MODULE_WIDTH;
+    let which = keys.choice("kind", &KINDS, Some(0));
+    // Known whatever the kind is.
+    for key in ["intermediate_size", "rank"] {
+        keys.get(key);
     }
+    let which = which.filter(|_| !keys.is_refused())?;
     match which {
         0 => {
             keys.ignore("intermediate_size", "`modules.kind` is \"off\"");
@@ -221,12 +278,12 @@ fn modules(keys: &mut Keys<'_>, place: Option<&RouterPlace>) -> Option<Modules> 
         }
         1 => {
             keys.ignore("rank", "`modules.kind` is \"mlp\"");
-            let intermediate_size = keys.count("intermediate_size", 1..=MOST_MODULE_WIDTH, None)?;
+            let intermediate_size = keys.count("intermediate_size", WIDTHS, None)?;
             Some(Modules::Mlp { intermediate_size })
         }
         _ => {
             keys.ignore("intermediate_size", "`modules.kind` is \"lora\"");
-            let rank = keys.count("rank", 1..=MOST_MODULE_WIDTH, None)?;
+            let rank = keys.count("rank", WIDTHS, None)?;
             Some(Modules::Lora { rank })
         }
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::super::error::shown;
+use super::super::error::{printable, shown};
 use super::super::json;
 
 /// Length of the little-endian header length.
@@ -52,7 +52,8 @@ pub fn parse(file: &[u8]) -> Result<Vec<Entry>, String> {
             bytes: start + t.data_offsets.0..start + t.data_offsets.1,
         })
         .collect();
-    Metadata::new(None, raw.tensors).map_err(|e| format!("header: {}", shown(&e.to_string())))?;
+    Metadata::new(None, raw.tensors)
+        .map_err(|e| format!("header: {}", printable(&e.to_string())))?;
     Ok(entries)
 }
 

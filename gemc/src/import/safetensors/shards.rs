@@ -3,9 +3,9 @@
 //! Index and shards must tell the same story: every tensor in exactly the shard that the index names.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
+use gem_runtime::regular;
 use memmap2::Mmap;
 
 use super::super::error::{Finding, Findings, ImportError, shown};
@@ -15,6 +15,14 @@ use super::header::{self, Entry};
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const LONGEST_INDEX: u64 = 64 << 20;
+
+/// Whether a folder has tensor files, whatever is in them.
+#[must_use]
+pub fn present(dir: &Path) -> bool {
+    [SINGLE, INDEX]
+        .iter()
+        .any(|name| regular::is_there(&dir.join(name)))
+}
 
 /// One mapped file.
 #[derive(Debug)]
@@ -46,7 +54,7 @@ impl TensorFiles {
     /// reported together.
     pub fn open(dir: &Path) -> Result<Self, ImportError> {
         let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
-        match (single.exists(), index.exists()) {
+        match (regular::is_there(&single), regular::is_there(&index)) {
             (true, true) => {
                 let what = format!("stands beside {SINGLE}: which of them holds the model?");
                 Err(Finding::file(INDEX, what).allowed("one of the two").into())
@@ -187,13 +195,9 @@ fn is_plain(file: &str) -> bool {
 }
 
 fn open_shard(dir: &Path, name: &str) -> Result<Shard, Finding> {
-    let io = |e: std::io::Error| Finding::file(name, format!("cannot be read: {e}"));
-    let file = File::open(dir.join(name)).map_err(io)?;
-    let meta = file.metadata().map_err(io)?;
-    if !meta.is_file() {
-        return Err(Finding::file(name, "is not a regular file"));
-    }
-    if meta.len() == 0 {
+    let io = |e: std::io::Error| Finding::file(name, regular::why(&e));
+    let file = regular::open(&dir.join(name)).map_err(io)?;
+    if file.metadata().map_err(io)?.len() == 0 {
         return Err(Finding::file(name, "is truncated: 0 bytes"));
     }
     // SAFETY: the mapping is private and read-only. Were the file changed meanwhile by another process, values would

@@ -3,9 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use super::super::checkpoint;
 use super::{base, expect_finding, folder, made};
 
 type Damage = fn(&Path);
+
+/// What a clone without git-LFS holds in a file's place.
+const POINTER: &[u8] =
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n";
 
 /// A change to a good checkpoint and words of the finding.
 fn damages() -> Vec<(&'static str, Damage, &'static [&'static str])> {
@@ -13,7 +18,7 @@ fn damages() -> Vec<(&'static str, Damage, &'static [&'static str])> {
         (
             "no config",
             |d| remove(d, "config.json"),
-            &["config.json", "cannot be read"],
+            &["holds no config.json", "allowed: a folder with"],
         ),
         (
             "deep config",
@@ -28,7 +33,7 @@ fn damages() -> Vec<(&'static str, Damage, &'static [&'static str])> {
         (
             "twice",
             |d| replace(d, "config.json", "{", "{\"norm\":\"rmsnorm\","),
-            &["\\\"norm\\\" appears twice"],
+            &[": key \"norm\" appears twice at line 1"],
         ),
         (
             "no tensors",
@@ -125,6 +130,26 @@ fn damages() -> Vec<(&'static str, Damage, &'static [&'static str])> {
             &["tokenizer.json", "not valid JSON"],
         ),
         (
+            "config pointer",
+            |d| put(d, "config.json", POINTER),
+            &["config.json: is a git-LFS pointer", "git lfs pull"],
+        ),
+        (
+            "tensor pointer",
+            |d| put(d, "model.safetensors", POINTER),
+            &["model.safetensors: is a git-LFS pointer", "git lfs pull"],
+        ),
+        (
+            "tokenizer pointer",
+            |d| put(d, "tokenizer.json", POINTER),
+            &["tokenizer.json: is a git-LFS pointer", "git lfs pull"],
+        ),
+        (
+            "UTF-16",
+            |d| put(d, "config.json", b"\xff\xfe{\0}\0"),
+            &["config.json: is UTF-16 text; allowed: UTF-8"],
+        ),
+        (
             "template",
             |d| put(d, "tokenizer_config.json", b"{\"chat_template\": 3}"),
             &["chat_template", "found 3"],
@@ -199,10 +224,76 @@ fn damaged_files_give_one_clear_report() {
         damage(copy.path());
         expect_finding(copy.path(), case, words);
     }
+    let marked = good.join("config.json");
+    let config = fs::read(&marked).expect("read");
+    fs::write(&marked, [b"\xef\xbb\xbf", &config[..]].concat()).expect("written");
+    checkpoint(&good).expect("a byte order mark is no fault");
     expect_finding(
         &root.path().join("absent"),
         "no folder",
         &["absent", "is no folder"],
     );
     expect_finding(&good.join("config.json"), "a file", &["is no folder"]);
+}
+
+/// A copy of a checkpoint in which something else stands in a file's place.
+#[cfg(unix)]
+fn replaced(good: &Path, name: &str, replace: &dyn Fn(&Path)) -> tempfile::TempDir {
+    let copy = folder();
+    for item in fs::read_dir(good).expect("listed") {
+        let path = item.expect("an item").path();
+        fs::copy(&path, copy.path().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    let path = copy.path().join(name);
+    let _ = fs::remove_file(&path);
+    replace(&path);
+    copy
+}
+
+#[cfg(unix)]
+#[test]
+fn what_stands_in_a_files_place_is_named_and_never_waited_for() {
+    use std::os::unix::fs::symlink;
+    let root = folder();
+    let good = made(root.path(), &base());
+    let files = [
+        "config.json",
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ];
+    for name in files {
+        let link = replaced(&good, name, &|path| {
+            symlink("blobs/0", path).expect("a link")
+        });
+        if name == "model.safetensors.index.json" {
+            expect_finding(link.path(), name, &[name, "stands beside"]);
+            fs::remove_file(link.path().join("model.safetensors")).expect("removed");
+        }
+        let words = [name, "is a link to blobs/0, which does not exist"];
+        expect_finding(link.path(), name, &words);
+        let dir = replaced(&good, name, &|path| fs::create_dir(path).expect("a folder"));
+        if name == "model.safetensors.index.json" {
+            fs::remove_file(dir.path().join("model.safetensors")).expect("removed");
+        }
+        expect_finding(
+            dir.path(),
+            name,
+            &[name, "is a folder; allowed: a regular file"],
+        );
+        let pipe = replaced(&good, name, &|path| {
+            let made = std::process::Command::new("mkfifo").arg(path).status();
+            assert!(made.expect("mkfifo").success());
+        });
+        if name == "model.safetensors.index.json" {
+            fs::remove_file(pipe.path().join("model.safetensors")).expect("removed");
+        }
+        expect_finding(
+            pipe.path(),
+            name,
+            &[name, "is a pipe; allowed: a regular file"],
+        );
+    }
 }
