@@ -100,12 +100,18 @@ impl fmt::Display for Error {
                 "weight file is for another program: {what} is {found}, expected {expected}"
             ),
             Self::Program(what) => write!(f, "inconsistent program: {what}"),
-            Self::Cpu { needed } => write!(
-                f,
-                "this CPU lacks instructions of `{}` that the program was compiled for: {}",
-                needed.name(),
-                needed.features()
-            ),
+            Self::Cpu { needed } => {
+                let level = needed.name();
+                write!(
+                    f,
+                    "this CPU lacks instructions of `{level}` that the program was compiled for"
+                )?;
+                let mut between = ": ";
+                needed.missing().try_for_each(|feature| {
+                    let before = core::mem::replace(&mut between, ", ");
+                    write!(f, "{before}{feature}")
+                })
+            }
             #[cfg(feature = "std")]
             Self::Io { path, source } => write!(f, "{path}: {source}"),
             Self::Memory { bytes } => write!(f, "cannot reserve {bytes} bytes of memory"),

@@ -55,45 +55,41 @@ impl Level {
         }
     }
 
+    /// What the CPU this runs on lacks of [`Level::features`]. Without `std`, what the build does not assume.
+    pub fn missing(self) -> impl Iterator<Item = &'static str> {
+        let features = self.features().split(',').filter(|f| !f.is_empty());
+        features.filter(|feature| !has(feature))
+    }
+
     /// Whether the CPU this runs on has the instructions. Without `std`, whether the build assumes them.
     #[must_use]
     pub fn supported(self) -> bool {
-        match self {
-            Self::Portable => true,
-            Self::X86V3 => has_v3(),
-            Self::X86V4Vnni => has_v3() && has_v4_vnni(),
-        }
+        self.missing().next().is_none()
     }
 }
 
-/// Asks the CPU, or without `std` the build.
+/// Asks the CPU for one of the features that levels name; without `std` the build.
 #[cfg(target_arch = "x86_64")]
 macro_rules! has {
-    ($($feature:tt),*) => {{
-        #[cfg(feature = "std")]
-        let all = $(std::arch::is_x86_feature_detected!($feature))&&*;
-        #[cfg(not(feature = "std"))]
-        let all = $(cfg!(target_feature = $feature))&&*;
-        all
-    }};
+    ($asked:expr; $($feature:tt),*) => {
+        match $asked {
+            $(
+                #[cfg(feature = "std")]
+                $feature => std::arch::is_x86_feature_detected!($feature),
+                #[cfg(not(feature = "std"))]
+                $feature => cfg!(target_feature = $feature),
+            )*
+            _ => false,
+        }
+    };
 }
 
 #[cfg(target_arch = "x86_64")]
-fn has_v3() -> bool {
-    has!("avx2", "fma", "f16c")
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_v4_vnni() -> bool {
-    has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
+fn has(feature: &str) -> bool {
+    has!(feature; "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn has_v3() -> bool {
-    false
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_v4_vnni() -> bool {
+fn has(_: &str) -> bool {
     false
 }

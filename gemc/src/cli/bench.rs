@@ -7,6 +7,7 @@ use gem_runtime::protocol::{BenchRequest, ProbeRequest};
 use serde::Serialize;
 
 use super::model::{Backend, ModelArgs};
+use super::numbers::{threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::graph::Task;
 use crate::progress::Progress as _;
@@ -20,16 +21,16 @@ pub struct Bench {
     #[arg(long, value_enum, default_value_t = Backend::Rust)]
     backend: Backend,
     /// Tokens of the prompt
-    #[arg(short = 'p', value_name = "N", default_value_t = 256)]
+    #[arg(short = 'p', value_name = "N", default_value_t = 256, value_parser = whole(1, u32::MAX))]
     prefill: u32,
     /// Tokens after it, one by one
-    #[arg(short = 'n', value_name = "N", default_value_t = 32)]
+    #[arg(short = 'n', value_name = "N", default_value_t = 32, value_parser = whole(0, u32::MAX))]
     decode: u32,
     /// Thread counts, separated by commas
-    #[arg(long, value_name = "1,2", value_delimiter = ',', default_value = "1,2")]
+    #[arg(long, value_name = "1,2", value_delimiter = ',', default_value = "1,2", value_parser = threads)]
     threads: Vec<u32>,
     /// Runs of each; medians are told
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole(1, 1000))]
     runs: u32,
     /// Write one JSON value
     #[arg(long)]

@@ -139,10 +139,7 @@ impl Build {
             None if self.prefix.is_some() => "--prefix needs --format obj or staticlib",
             _ => return Ok(()),
         };
-        Err(Failure::Words {
-            words: wrong.to_owned(),
-            code: 2,
-        })
+        Err(Failure::usage(wrong))
     }
 
     /// Builds beside, and says which files differ from those at the output.

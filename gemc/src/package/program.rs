@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Files, Package, PackageError, Runtime, render, text_runtime};
+use super::{Files, Package, PackageError, Runtime, guard, render, text_runtime};
 use crate::cache::{self, Cache};
 
 /// Builds programs from packages.
@@ -120,7 +120,8 @@ impl Builder {
     /// What of the toolchain a program depends on.
     fn toolchain(&self) -> Result<String, PackageError> {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let output = run(Command::new(&rustc).arg("-vV"), &rustc)?;
+        let asked = Command::new(&rustc).arg("-vV").output();
+        let output = asked.map_err(no_toolchain(&rustc))?;
         let version = String::from_utf8_lossy(&output.stdout);
         let flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
         let triple = self.triple.as_deref().unwrap_or("host");
@@ -193,17 +194,16 @@ impl Builder {
         if let Some(triple) = &self.triple {
             command.args(["--target", triple]);
         }
-        run(&mut command, &self.cargo)
+        guard::output(&command).map_err(no_toolchain(&self.cargo))
     }
 }
 
-fn run(command: &mut Command, program: &OsString) -> Result<Output, PackageError> {
-    command
-        .output()
-        .map_err(|source| PackageError::NoToolchain {
-            program: program.to_string_lossy().into_owned(),
-            source,
-        })
+/// What it means that a tool does not start.
+fn no_toolchain(program: &OsString) -> impl FnOnce(std::io::Error) -> PackageError + '_ {
+    |source| PackageError::NoToolchain {
+        program: program.to_string_lossy().into_owned(),
+        source,
+    }
 }
 
 /// Whether cargo failed only because a crate has not been downloaded yet.
