@@ -6,8 +6,8 @@
 use std::num::NonZero;
 use std::thread;
 
-/// Bytes of a thread's stack. Cranelift, `syn` and `prettyplease` recurse with what they are given; the deepest kernel of
-/// the examples takes under 1 MiB.
+/// Bytes of a thread's stack. Cranelift, `syn` and `prettyplease` recurse with what they are given; the kernels of
+/// the examples take less than 256 KiB.
 const STACK: usize = 8 << 20;
 
 /// More threads than this are a mistake in the environment.

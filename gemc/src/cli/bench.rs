@@ -30,7 +30,7 @@ pub struct Bench {
     #[arg(long, value_name = "1,2", value_delimiter = ',', default_value = "1,2", value_parser = threads)]
     threads: Vec<u32>,
     /// Runs of each; medians are told
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole(1, 1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole(1_u32, 1000))]
     runs: u32,
     /// Write one JSON value
     #[arg(long)]

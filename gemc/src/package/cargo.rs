@@ -82,7 +82,10 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// Text for a comment.
+/// Text for a comment, also for one that rustdoc reads: on one line, with no code in it, and written in the direction it
+/// is read in, which rustc insists on.
 pub fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let kept = text.chars().filter(|c| !c.is_control() && !turns(*c));
+    kept.map(|c| if c == '`' { '\'' } else { c }).collect()
 }

@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -198,11 +199,14 @@ impl Builder {
     }
 }
 
-/// What it means that a tool does not start.
-fn no_toolchain(program: &OsString) -> impl FnOnce(std::io::Error) -> PackageError + '_ {
-    |source| PackageError::NoToolchain {
-        program: program.to_string_lossy().into_owned(),
-        source,
+/// What it means that a tool does not start: it is not there, or the system starts nothing.
+fn no_toolchain(program: &OsString) -> impl FnOnce(io::Error) -> PackageError + '_ {
+    |source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => PackageError::NoToolchain {
+            program: program.to_string_lossy().into_owned(),
+            source,
+        },
+        _ => PackageError::io(Path::new(program))(source),
     }
 }
 
