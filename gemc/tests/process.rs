@@ -215,17 +215,11 @@ fn values_may_begin_with_a_hyphen() {
 fn small_stacks_suffice() {
     let dir = folder();
     let out = dir.path().join("out");
+    let toml = dir.path().join("p.toml");
     let run: &[&str] = &["run", CHECKPOINT, "--prompt", "ab", "-n", "2"];
     let expected = answer(gemc(dir.path(), run));
     let build = |format| ["build", CHECKPOINT, "-o", text(&out), "--format", format];
-    let plan = [
-        "plan",
-        TRAINED,
-        "--effort",
-        "low",
-        "-o",
-        text(&dir.path().join("p.toml")),
-    ];
+    let plan = ["plan", TRAINED, "--effort", "low", "-o", text(&toml)];
     let logits = [
         "logits",
         TRAINED,
