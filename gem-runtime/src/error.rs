@@ -121,8 +121,15 @@ impl fmt::Display for Error {
             Self::Program(what) => write!(f, "inconsistent program: {what}"),
             Self::Cpu { needed } => {
                 let level = needed.name();
-                write!(f, "this CPU lacks instructions of `{level}`, which the program was compiled for:")?;
-                needed.missing().try_for_each(|name| write!(f, " {name}"))
+                write!(
+                    f,
+                    "this CPU lacks instructions of `{level}` that the program was compiled for"
+                )?;
+                let mut between = ": ";
+                needed.missing().try_for_each(|feature| {
+                    let before = core::mem::replace(&mut between, ", ");
+                    write!(f, "{before}{feature}")
+                })
             }
             #[cfg(feature = "std")]
             Self::Io { path, source } => write!(f, "{path}: {source}"),

@@ -60,29 +60,57 @@ impl Default for Sampling {
     }
 }
 
+/// Which numbers an option takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed {
+    /// In words, to follow "allowed are".
+    pub words: &'static str,
+    /// Whether a number is one of them.
+    pub holds: fn(f32) -> bool,
+}
+
 impl Sampling {
+    /// What `temperature` may be.
+    pub(crate) const TEMPERATURE: Allowed = Allowed {
+        words: "0 and above",
+        holds: |t| t.is_finite() && t >= 0.0,
+    };
+    /// What `top_p` may be.
+    pub(crate) const TOP_P: Allowed = Allowed {
+        words: "values above 0 up to 1",
+        holds: |p| p > 0.0 && p <= 1.0,
+    };
+    /// What `min_p` may be.
+    pub(crate) const MIN_P: Allowed = Allowed {
+        words: "0 to 1",
+        holds: |p| (0.0..=1.0).contains(&p),
+    };
+    /// What `repetition_penalty` may be.
+    pub(crate) const PENALTY: Allowed = Allowed {
+        words: "values above 0",
+        holds: |r| r.is_finite() && r > 0.0,
+    };
+
     /// Checks the ranges.
     ///
     /// # Errors
     /// [`Error::Options`], naming the option and what is allowed.
     pub fn check(&self) -> Result<()> {
-        let wrong = |what: &str, value: f32, allowed: &str| {
-            Err(Error::Options(format!(
-                "{what} is {value}; allowed are {allowed}"
-            )))
-        };
-        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            wrong("temperature", self.temperature, "0 and above")
-        } else if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            wrong("top-p", self.top_p, "values above 0 up to 1")
-        } else if !(0.0..=1.0).contains(&self.min_p) {
-            wrong("min-p", self.min_p, "0 to 1")
-        } else if !(self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0) {
-            wrong(
+        let numbers = [
+            ("temperature", self.temperature, Self::TEMPERATURE),
+            ("top-p", self.top_p, Self::TOP_P),
+            ("min-p", self.min_p, Self::MIN_P),
+            (
                 "repetition penalty",
                 self.repetition_penalty,
-                "values above 0",
-            )
+                Self::PENALTY,
+            ),
+        ];
+        let wrong = |(_, value, allowed): &&(&str, f32, Allowed)| !(allowed.holds)(*value);
+        if let Some((what, value, Allowed { words, .. })) = numbers.iter().find(wrong) {
+            Err(Error::Options(format!(
+                "{what} is {value}; allowed are {words}"
+            )))
         } else if self.stop.iter().any(String::is_empty) {
             Err(Error::Options("stop is an empty text".into()))
         } else {

@@ -123,7 +123,7 @@ fn usage() {
     refused(
         &mut folder.command(&["--prompt", "a", "--temp", "nan"]),
         2,
-        "temperature",
+        "--temp nan",
     );
     refused(
         &mut folder.command(&["--prompt", "a", "--threads", "0"]),

@@ -57,3 +57,4 @@ pub mod texts;
 pub mod typing;
 #[cfg(feature = "calibrate")]
 pub mod verify;
+pub mod workers;

@@ -183,12 +183,12 @@ impl Target {
         self.triple == "host" || arch == Some(std::env::consts::ARCH)
     }
 
-    /// What the machine this runs on lacks of the level and the features; empty where it has everything.
+    /// Which of [`Target::all_features`] the machine this runs on lacks; empty where it has everything.
     #[must_use]
     pub fn missing_here(&self) -> Vec<String> {
-        let level = (!self.level.supported()).then(|| format!("level {}", self.level.name()));
+        let level = self.level.missing().map(str::to_owned);
         let features = self.features.iter().filter(|f| !detected(f)).cloned();
-        level.into_iter().chain(features).collect()
+        level.chain(features).collect()
     }
 
     /// Whether the machine this runs on can run the target's programs.

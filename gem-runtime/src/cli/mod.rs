@@ -12,8 +12,11 @@ mod weights;
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Write as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
@@ -30,7 +33,31 @@ pub use run::{Failure, run};
 ///
 /// `open` gets the path of the weight file and is where the CPU is checked, as by [`Engine::new`]. Where it adds no
 /// text, the tokenizer beside the weights is used.
-pub fn main(open: impl FnOnce(&Path) -> Result<Engine>) -> ExitCode {
+pub fn main(open: impl FnOnce(&Path) -> Result<Engine> + Send) -> ExitCode {
+    roomy(|| dispatch(open)).unwrap_or(ExitCode::FAILURE)
+}
+
+/// Bytes of stack to work with. Tokenizers and templates recurse, and the main thread has what its user's limits give.
+const STACK: usize = 8 << 20;
+
+/// Works on a thread with so much stack; on the calling one where none can be had. `None` is never seen: the work is
+/// there to be taken once.
+fn roomy<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    let work = Mutex::new(Some(work));
+    let run = || {
+        let taken = work.lock().ok().and_then(|mut work| work.take());
+        taken.map(|work| work())
+    };
+    thread::scope(|scope| {
+        let roomy = thread::Builder::new().stack_size(STACK);
+        match roomy.spawn_scoped(scope, &run) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => run(),
+        }
+    })
+}
+
+fn dispatch(open: impl FnOnce(&Path) -> Result<Engine>) -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = name(arguments.next());
     match Options::parse(arguments) {

@@ -1,6 +1,7 @@
 //! Arguments -> [`Options`].
 //!
-//! Invariant: options that parse say exactly one thing to do. Ranges of numbers are left to what uses them.
+//! Invariant: options that parse say exactly one thing to do, and every number is one that some model takes; what one
+//! model does not take, its session refuses.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -10,7 +11,8 @@ use std::str::FromStr;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt as _;
 
-use crate::sample::Sampling;
+use crate::sample::{Allowed, Sampling};
+use crate::team::MOST_THREADS;
 
 /// What `--help` shows; NAME stands for the program.
 pub(super) const HELP: &str = "\
@@ -195,16 +197,18 @@ impl Draft {
             "--chat" => self.modes.push(Mode::Chat),
             "--check" => self.modes.push(Mode::Check),
             "--serve" => self.modes.push(Mode::Serve),
-            "-n" => sampling.max_tokens = Some(number(name, parser)?),
-            "--temp" => sampling.temperature = Some(number(name, parser)?),
-            "--top-k" => sampling.top_k = Some(number(name, parser)?),
-            "--top-p" => sampling.top_p = Some(number(name, parser)?),
-            "--min-p" => sampling.min_p = Some(number(name, parser)?),
-            "--repeat" => sampling.repetition_penalty = Some(number(name, parser)?),
-            "--seed" => sampling.seed = Some(number(name, parser)?),
-            "--stop" => sampling.stop.push(parser.value()?.string()?),
-            "--threads" => self.threads = Some(number(name, parser)?),
-            "--context" => self.context = Some(number(name, parser)?),
+            "-n" => sampling.max_tokens = Some(whole(name, parser, 0, u32::MAX)?),
+            "--temp" => sampling.temperature = Some(real(name, parser, Sampling::TEMPERATURE)?),
+            "--top-k" => sampling.top_k = Some(whole(name, parser, 0, u32::MAX)?),
+            "--top-p" => sampling.top_p = Some(real(name, parser, Sampling::TOP_P)?),
+            "--min-p" => sampling.min_p = Some(real(name, parser, Sampling::MIN_P)?),
+            "--repeat" => {
+                sampling.repetition_penalty = Some(real(name, parser, Sampling::PENALTY)?);
+            }
+            "--seed" => sampling.seed = Some(whole(name, parser, 0, u64::MAX)?),
+            "--stop" => sampling.stop.push(stop(parser)?),
+            "--threads" => self.threads = Some(whole(name, parser, 1, MOST_THREADS)?),
+            "--context" => self.context = Some(whole(name, parser, 1, u32::MAX)?),
             "--weights" => self.weights = Some(parser.value()?.into()),
             "--json" => self.json = true,
             _ => return Err(Usage::new(format!("there is no option {name}"))),
@@ -234,9 +238,43 @@ impl Draft {
     }
 }
 
-fn number<T: FromStr<Err: Display>>(name: &str, parser: &mut lexopt::Parser) -> Result<T, Usage> {
-    let value = parser.value()?.string()?;
-    value
-        .parse()
-        .map_err(|why| Usage::new(format!("{name} {value}: {why}")))
+/// The value of an option that takes whole numbers.
+fn whole<T: FromStr + PartialOrd + Display>(
+    name: &str,
+    parser: &mut lexopt::Parser,
+    least: T,
+    most: T,
+) -> Result<T, Usage> {
+    let allowed = format!("whole numbers from {least} to {most}");
+    number(name, parser, &allowed, |n| (&least..=&most).contains(&n))
+}
+
+/// The value of an option that takes other numbers.
+fn real(name: &str, parser: &mut lexopt::Parser, allowed: Allowed) -> Result<f32, Usage> {
+    number(name, parser, allowed.words, |n| (allowed.holds)(*n))
+}
+
+/// Whatever follows the option is its value, a `-` at its beginning or not.
+fn number<T: FromStr>(
+    name: &str,
+    parser: &mut lexopt::Parser,
+    allowed: &str,
+    holds: impl Fn(&T) -> bool,
+) -> Result<T, Usage> {
+    let value = parser.value()?;
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.filter(holds).ok_or_else(|| {
+        let value = value.display();
+        Usage::new(format!("{name} {value}: allowed are {allowed}"))
+    })
+}
+
+fn stop(parser: &mut lexopt::Parser) -> Result<String, Usage> {
+    let text = parser.value()?.string()?;
+    match text.is_empty() {
+        true => Err(Usage::new(
+            "--stop \"\": allowed are texts that are not empty",
+        )),
+        false => Ok(text),
+    }
 }

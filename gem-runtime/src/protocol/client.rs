@@ -39,6 +39,7 @@ impl<R: Read, W: Write> Client<R, W> {
         }
         match Answer::decode(&self.frame)? {
             Answer::Failed(why) => Err(Error::Remote(why)),
+            Answer::Refused(what) => Err(Error::Options(what)),
             answer => Ok(answer),
         }
     }

@@ -36,6 +36,8 @@ pub(super) enum Answer {
     Probe(ProbeResult),
     /// The request could not be done; why.
     Failed(String),
+    /// An option of the request has a value that is not allowed: what [`Error::Options`] says.
+    Refused(String),
 }
 
 const INFO: u8 = 1;
@@ -49,6 +51,7 @@ const DONE: u8 = 132;
 const BENCH_ANSWER: u8 = 133;
 const PROBE_ANSWER: u8 = 134;
 const FAILED: u8 = 135;
+const REFUSED: u8 = 136;
 
 fn start(kind: u8) -> Put {
     Put(vec![VERSION, kind])
@@ -181,8 +184,12 @@ pub(super) fn done(saturated: &[(String, u64)]) -> Vec<u8> {
 }
 
 pub(super) fn failed(error: &Error) -> Vec<u8> {
-    let mut put = start(FAILED);
-    put.text(&error.to_string());
+    let (kind, why) = match error {
+        Error::Options(what) => (REFUSED, what.clone()),
+        other => (FAILED, other.to_string()),
+    };
+    let mut put = start(kind);
+    put.text(&why);
     put.0
 }
 
@@ -285,6 +292,7 @@ impl Answer {
                 threads: take.u32()?,
             }),
             FAILED => Self::Failed(take.text()?),
+            REFUSED => Self::Refused(take.text()?),
             _ => return Err(unknown(kind)),
         };
         take.end()?;

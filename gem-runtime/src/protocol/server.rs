@@ -86,10 +86,12 @@ impl<'m> Server<'m> {
         }
         let needed = u64::from(prefill) + u64::from(decode);
         let limit = self.engine.info().max_positions;
-        u32::try_from(needed)
-            .ok()
-            .filter(|needed| *needed <= limit)
-            .ok_or(Error::Context { needed, limit })
+        let fitting = u32::try_from(needed).ok().filter(|n| *n <= limit);
+        fitting.ok_or_else(|| {
+            Error::Options(format!(
+                "prefill and decode are {prefill} and {decode}; allowed are {limit} tokens together"
+            ))
+        })
     }
 }
 

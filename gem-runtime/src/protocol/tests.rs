@@ -90,6 +90,7 @@ fn frames() -> Vec<Vec<u8>> {
             threads: 2,
         }),
         message::failed(&Error::Empty),
+        message::failed(&Error::Options("runs is 0".to_owned())),
     ]
 }
 
@@ -129,6 +130,9 @@ fn answers_survive() {
     assert_eq!(read(&message::done(&[])), Answer::Done(Vec::new()));
     let why = Error::Empty.to_string();
     assert_eq!(read(&message::failed(&Error::Empty)), Answer::Failed(why));
+    let option = Error::Options("runs is 0".to_owned());
+    let refused = Answer::Refused("runs is 0".to_owned());
+    assert_eq!(read(&message::failed(&option)), refused);
 }
 
 #[test]

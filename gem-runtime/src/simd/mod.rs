@@ -55,45 +55,38 @@ impl Level {
         }
     }
 
+    /// What the CPU this runs on lacks of [`Level::features`]. Without `std`, what the build does not assume.
+    pub fn missing(self) -> impl Iterator<Item = &'static str> {
+        let features = self.features().split(',').filter(|f| !f.is_empty());
+        features.filter(|feature| !has(feature))
+    }
+
     /// Whether the CPU this runs on has the instructions. Without `std`, whether the build assumes them.
     #[must_use]
     pub fn supported(self) -> bool {
         self.missing().next().is_none()
     }
-
-    /// Those of [`Level::features`] that the CPU this runs on lacks. Without `std`, those that the build does not assume.
-    pub fn missing(self) -> impl Iterator<Item = &'static str> {
-        let all = self.features().split(',').filter(|name| !name.is_empty());
-        all.filter(|name| !has(name))
-    }
 }
 
-/// Asks the CPU, or without `std` the build, for a feature of some level.
+/// Asks the CPU for one of the features that levels name; without `std` the build.
 #[cfg(target_arch = "x86_64")]
-fn has(name: &str) -> bool {
-    macro_rules! ask {
-        ($($feature:tt),*) => {
-            match name {
-                $(
-                    #[cfg(feature = "std")]
-                    $feature => std::arch::is_x86_feature_detected!($feature),
-                    #[cfg(not(feature = "std"))]
-                    $feature => cfg!(target_feature = $feature),
-                )*
-                _ => false,
-            }
-        };
-    }
-    ask!(
-        "avx2",
-        "fma",
-        "f16c",
-        "avx512f",
-        "avx512bw",
-        "avx512dq",
-        "avx512vl",
-        "avx512vnni"
-    )
+macro_rules! has {
+    ($asked:expr; $($feature:tt),*) => {
+        match $asked {
+            $(
+                #[cfg(feature = "std")]
+                $feature => std::arch::is_x86_feature_detected!($feature),
+                #[cfg(not(feature = "std"))]
+                $feature => cfg!(target_feature = $feature),
+            )*
+            _ => false,
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has(feature: &str) -> bool {
+    has!(feature; "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -303,6 +303,23 @@ operations! {
 
 /// Says how much of the table this machine could not run; see the tests' output for each.
 #[test]
+fn what_a_cpu_lacks_is_named_and_nothing_else() {
+    for level in Level::ALL {
+        let missing: Vec<&str> = level.missing().collect();
+        assert_eq!(missing.is_empty(), level.supported());
+        let told = crate::Error::Cpu { needed: level }.to_string();
+        for feature in level.features().split(',').filter(|f| !f.is_empty()) {
+            assert_eq!(told.contains(feature), missing.contains(&feature), "{told}");
+        }
+    }
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(
+        Level::X86V3.missing().any(|feature| feature == "fma"),
+        !std::arch::is_x86_feature_detected!("fma")
+    );
+}
+
+#[test]
 fn levels_this_cpu_lacks_are_counted() {
     let lacking: Vec<_> = Level::ALL
         .into_iter()

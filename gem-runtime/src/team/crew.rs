@@ -15,6 +15,7 @@
 use core::cell::UnsafeCell;
 use core::hint;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -25,6 +26,9 @@ use crate::error::{Error, Result};
 
 /// How long a thread spins before it sleeps: longer than most phases, shorter than a time slice.
 const SPIN: Duration = Duration::from_micros(80);
+
+/// Bytes of a worker's stack: kernels keep their arrays there, and the environment must not make it smaller.
+const STACK: usize = 2 << 20;
 
 /// Chunks per thread and phase: small enough to even out, large enough to keep the counter cool.
 const CHUNKS_PER_THREAD: u32 = 8;
@@ -160,8 +164,8 @@ impl core::fmt::Debug for Crew {
 }
 
 impl Crew {
-    /// Starts so many workers.
-    pub(super) fn start(workers: usize) -> Result<Self> {
+    /// Starts so many workers; fewer, and why, when the system gives no more.
+    pub(super) fn start(workers: usize) -> (Self, Option<io::Error>) {
         let mut crew = Self {
             shared: Arc::new(Shared {
                 open: UnsafeCell::new(None),
@@ -178,14 +182,19 @@ impl Crew {
             let shared = Arc::clone(&crew.shared);
             let worker = thread::Builder::new()
                 .name(format!("gem-{i}"))
-                .spawn(move || shared.serve())
-                .map_err(|source| Error::Io {
-                    path: "thread".to_owned(),
-                    source,
-                })?;
-            crew.workers.push(worker);
+                .stack_size(STACK)
+                .spawn(move || shared.serve());
+            match worker {
+                Ok(worker) => crew.workers.push(worker),
+                Err(refused) => return (crew, Some(refused)),
+            }
         }
-        Ok(crew)
+        (crew, None)
+    }
+
+    /// How many there are.
+    pub(super) fn workers(&self) -> usize {
+        self.workers.len()
     }
 
     /// Runs `units` units of a phase, returning when all are finished.

@@ -51,11 +51,12 @@ pub struct Team {
 }
 
 impl Team {
-    /// Starts a team of so many threads, the calling one included; by default as many as the machine runs at once.
-    /// Without feature `threads` it is always one.
+    /// Starts a team of so many threads, the calling one included; by default as many as the machine runs at once, or
+    /// fewer where the system does not give so many. Without feature `threads` it is always one.
     ///
     /// # Errors
-    /// [`Error::Options`] for zero or more than [`MOST_THREADS`] threads, [`Error::Io`] when one cannot be started.
+    /// [`Error::Options`] for zero or more than [`MOST_THREADS`] threads, [`Error::Io`] when one of those asked for
+    /// cannot be started.
     pub fn new(threads: Option<usize>) -> Result<Self> {
         Self::check(threads)?;
         Self::start(threads)
@@ -73,14 +74,21 @@ impl Team {
 
     #[cfg(feature = "threads")]
     fn start(threads: Option<usize>) -> Result<Self> {
-        let threads = threads
+        let wanted = threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
             .min(MOST_THREADS);
-        let crew = match threads - 1 {
-            0 => None,
-            workers => Some(crew::Crew::start(workers)?),
-        };
-        Ok(Self { crew, threads })
+        let (crew, refused) = crew::Crew::start(wanted - 1);
+        match (refused, threads) {
+            // Who asks for a number gets it, or hears why not.
+            (Some(source), Some(_)) => Err(Error::Io {
+                path: format!("thread {} of {wanted}", crew.workers() + 2),
+                source,
+            }),
+            _ => Ok(Self {
+                threads: crew.workers() + 1,
+                crew: (crew.workers() > 0).then_some(crew),
+            }),
+        }
     }
 
     #[cfg(not(feature = "threads"))]

@@ -7,6 +7,7 @@ use gem_runtime::protocol::{BenchRequest, BenchResult, ProbeRequest, ProbeResult
 use serde::Serialize;
 
 use super::model::{Backend, Model, ModelArgs};
+use super::numbers::{threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::graph::Task;
 use crate::import::counted;
@@ -28,16 +29,16 @@ pub struct Bench {
     #[arg(long, value_enum, default_value_t = Backend::Rust)]
     backend: Backend,
     /// Tokens of the prompt; 256 unless given, fewer where the model has less room
-    #[arg(short = 'p', value_name = "N")]
+    #[arg(short = 'p', value_name = "N", value_parser = whole(1, u32::MAX))]
     prefill: Option<u32>,
     /// Tokens after it, one by one; 32 unless given, fewer where the model has less room, none of a classifier
-    #[arg(short = 'n', value_name = "N")]
+    #[arg(short = 'n', value_name = "N", value_parser = whole(0, u32::MAX))]
     decode: Option<u32>,
     /// Thread counts, separated by commas
-    #[arg(long, value_name = "1,2", value_delimiter = ',', default_value = "1,2")]
+    #[arg(long, value_name = "1,2", value_delimiter = ',', default_value = "1,2", value_parser = threads)]
     threads: Vec<u32>,
-    /// Runs of each; medians are told, with the slowest and the quickest
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    /// Runs of each; the output has medians, with the slowest and the quickest
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole(1_u32, 1000))]
     runs: u32,
     /// Write one JSON value
     #[arg(long)]

@@ -155,10 +155,7 @@ impl Build {
             None if self.prefix.is_some() => "--prefix needs --format obj or staticlib",
             _ => return Ok(()),
         };
-        Err(Failure::Words {
-            words: wrong.to_owned(),
-            code: 2,
-        })
+        Err(Failure::usage(wrong))
     }
 
     /// What builds the program, where one is asked for; tells before any work what it lacks.

@@ -15,7 +15,7 @@ use crate::target::Target;
 pub struct Formats {
     /// Uniform format of every quantised tensor: 8.25, 6.25, 5.25, 4.25 (non-linear), 4.25l (linear), 3.25 or 2.25; 4.25
     /// unless given, but `run` takes the plan made last for the checkpoint, if there is one
-    #[arg(long, value_name = "B", conflicts_with = "plan")]
+    #[arg(long, value_name = "B", conflicts_with = "plan", value_parser = crate::plan::uniform_name)]
     pub bits: Option<String>,
     /// A plan made by `gemc plan`; its codes stand beside it
     #[arg(long, value_name = "FILE")]

@@ -8,13 +8,13 @@ use std::io;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 use super::Ui;
+use crate::backend::JitEngineError;
 use crate::cache::CacheError;
 use crate::fake::FakeError;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
 use crate::package::PackageError;
 use crate::pipeline::CompileError;
-use crate::plan::UnknownBits;
 use crate::plan::file::PlanError;
 use crate::planner::PlannerError;
 use crate::prepared::FormatsError;
@@ -31,7 +31,7 @@ pub enum Failure {
     Usage(clap::Error),
     /// A checkpoint, with everything that is wrong with it.
     Import(ImportError),
-    /// A child process ended with this exit code, having said why.
+    /// What is wrong has been said; the exit code.
     Told(u8),
     /// Words of another command line, with its exit code.
     Words {
@@ -47,6 +47,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The value of an option is wrong: in words that name both, and what is allowed.
+    pub fn usage(words: impl Into<String>) -> Self {
+        Self::Words {
+            words: words.into(),
+            code: 2,
+        }
+    }
+
     /// Tells it; gives the exit code.
     pub fn report(self, ui: &Ui) -> u8 {
         match self {
@@ -107,6 +115,35 @@ impl From<CompileError> for Failure {
     }
 }
 
+/// Errors of which some are about the value of an option. Those have the same exit code wherever they are found.
+macro_rules! usage_or_input {
+    ($($error:ty: $usage:pat),* $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                match error {
+                    $usage => Self::usage(error.to_string()),
+                    _ => Self::Input(Box::new(error)),
+                }
+            }
+        }
+    )*};
+}
+
+usage_or_input!(
+    gem_runtime::Error: gem_runtime::Error::Options(_),
+    CandidateError: CandidateError::Engine(gem_runtime::Error::Options(_)),
+    JitEngineError: JitEngineError::Runtime(gem_runtime::Error::Options(_)),
+    FormatsError: FormatsError::Bits(_),
+    TargetError: TargetError::Unknown { .. },
+    PlannerError: PlannerError::Bits(_)
+        | PlannerError::FewBits { .. }
+        | PlannerError::Budget { .. }
+        | PlannerError::Latency(_)
+        | PlannerError::Slow { .. }
+        | PlannerError::Override(_)
+        | PlannerError::Activations(_),
+);
+
 /// Errors that are told as they read.
 macro_rules! in_words {
     ($($error:ty),* $(,)?) => {$(
@@ -119,22 +156,15 @@ macro_rules! in_words {
 }
 
 in_words!(
-    crate::backend::JitEngineError,
     crate::emit::cranelift::EmitError,
     crate::emit::cranelift::IsaError,
     crate::emit::cranelift::object::ObjectError,
-    gem_runtime::Error,
     CacheError,
-    CandidateError,
     FakeError,
     OutputError,
     PackageError,
     PlanError,
-    PlannerError,
-    FormatsError,
     ReferenceError,
-    TargetError,
-    UnknownBits,
 );
 
 impl From<gem_runtime::cli::Failure> for Failure {

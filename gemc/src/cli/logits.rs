@@ -3,6 +3,7 @@
 use gem_runtime::protocol::{LogitsRequest, Setup, Which};
 
 use super::model::{Backend, ModelArgs};
+use super::numbers::{threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::pipeline;
 use crate::reference::{self, Logits as Rows};
@@ -18,17 +19,18 @@ pub struct Logits {
         value_name = "1,5,9",
         value_delimiter = ',',
         num_args = 1,
-        required = true
+        required = true,
+        value_parser = whole(0, u32::MAX)
     )]
     ids: Vec<u32>,
     /// Only those of the last so many positions
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(1, usize::MAX))]
     last: Option<usize>,
     /// What computes them
     #[arg(long, value_enum, default_value_t = Computed::Reference)]
     backend: Computed,
     /// Threads of a program
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<u32>,
     /// Write one JSON value
     #[arg(long)]

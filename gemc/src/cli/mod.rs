@@ -15,6 +15,7 @@ mod files;
 mod inspect;
 mod logits;
 mod model;
+mod numbers;
 mod plan;
 mod planned;
 mod run;
@@ -28,10 +29,13 @@ use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Args, ColorChoice, Command};
+use clap::builder::ValueParser;
+use clap::{Arg, ArgMatches, Args, ColorChoice, Command};
 
 pub use failure::Failure;
 pub use ui::Ui;
+
+use crate::workers;
 
 /// How a verb ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +105,21 @@ pub fn command() -> Command {
             "Exit codes: 0 done, 1 the input is at fault, 2 usage, 3 a bound did not hold.",
         );
     VERBS.iter().fold(command, |command, verb| {
-        command.subcommand((verb.arguments)(Command::new(verb.name)))
+        let verb = (verb.arguments)(Command::new(verb.name));
+        command.subcommand(verb.mut_args(with_any_value))
     })
+}
+
+/// Whatever follows an option is its value, `-1` and `---` too, as in the programs that are built. Only where a path is
+/// wanted, what looks like an option is taken for one.
+fn with_any_value(argument: Arg) -> Arg {
+    let path = ValueParser::path_buf().type_id();
+    let valued = argument.get_action().takes_values() && !argument.is_positional();
+    let any = valued && argument.get_value_parser().type_id() != path;
+    match any {
+        true => argument.allow_hyphen_values(true),
+        false => argument,
+    }
 }
 
 /// Runs the command with the process's arguments.
@@ -116,7 +133,10 @@ pub fn main() -> ExitCode {
 
 /// Runs the command; gives its exit code.
 pub fn run<I: IntoIterator<Item = OsString>>(arguments: I, ui: &Ui) -> u8 {
-    let result = catch_unwind(AssertUnwindSafe(|| dispatch(arguments, ui)));
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        workers::within(|| dispatch(arguments, ui))
+    }));
     match result {
         Ok(Ok(Outcome::Done)) => 0,
         Ok(Ok(Outcome::BoundFailed)) => 3,
@@ -128,7 +148,7 @@ pub fn run<I: IntoIterator<Item = OsString>>(arguments: I, ui: &Ui) -> u8 {
     }
 }
 
-fn dispatch<I: IntoIterator<Item = OsString>>(arguments: I, ui: &Ui) -> Result<Outcome, Failure> {
+fn dispatch(arguments: Vec<OsString>, ui: &Ui) -> Result<Outcome, Failure> {
     // What clap says follows the same rules as what we say.
     let colour = match ui.rich() {
         true => ColorChoice::Auto,

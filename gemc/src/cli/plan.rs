@@ -8,6 +8,7 @@ use gem_runtime::format::ActivationFormat;
 use serde::Serialize;
 
 use super::choices::Device;
+use super::numbers::{above_zero, bytes};
 use super::planned::Outputs;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
@@ -38,13 +39,13 @@ pub struct Plan {
     #[command(flatten)]
     device: Device,
     /// Mean bits per quantised weight; 4.25 unless there is another limit
-    #[arg(long, value_name = "B", conflicts_with = "size")]
+    #[arg(long, value_name = "B", conflicts_with = "size", value_parser = above_zero)]
     bits: Option<f64>,
     /// Bytes of everything that kernels read; K, M and G are taken for thousands
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     size: Option<u64>,
     /// Milliseconds for a token decoded at position 512, or for classifying 128 tokens, predicted by the target's costs
-    #[arg(long, value_name = "MS", conflicts_with = "uniform_body")]
+    #[arg(long, value_name = "MS", conflicts_with = "uniform_body", value_parser = above_zero)]
     latency: Option<f64>,
     /// Folder of calibration text, <domain>.jsonl; the checkpoint's own unless given
     #[arg(long, value_name = "DIR")]
@@ -97,25 +98,6 @@ enum EffortName {
     Default,
     /// Many tokens, refined until nothing is gained
     High,
-}
-
-/// A number of bytes, with or without a suffix.
-fn bytes(text: &str) -> Result<u64, String> {
-    let (digits, unit) = match text.to_ascii_uppercase().strip_suffix(['K', 'M', 'G']) {
-        None => (text.to_owned(), 1.0),
-        Some(digits) => {
-            let unit = match text.as_bytes()[text.len() - 1].to_ascii_uppercase() {
-                b'K' => 1e3,
-                b'M' => 1e6,
-                _ => 1e9,
-            };
-            (digits.to_owned(), unit)
-        }
-    };
-    match digits.trim().parse::<f64>() {
-        Ok(n) if n > 0.0 && n * unit < 1e18 => Ok((n * unit) as u64),
-        _ => Err("allowed: a number of bytes, 7.5M for instance".to_owned()),
-    }
 }
 
 /// REGEX=FORMAT; the format is behind the last `=`.
@@ -280,7 +262,7 @@ impl Plan {
                 "--domains {unknown}: no such text; there are {}",
                 known.join(", ")
             );
-            return Err(Failure::Input(words.into()));
+            return Err(Failure::usage(words));
         }
         if !self.domains.is_empty() {
             documents.retain(|document| self.domains.contains(&document.domain));

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 
 use gem_runtime::cli::{Options, Parsed};
 
 use super::model::{Backend, ModelArgs};
 use super::{Failure, Outcome, Run as Verb, Ui};
 use crate::backend;
+use crate::package::PackageError;
 
 /// Generate text, chat, or classify with a checkpoint
 #[derive(clap::Args, Debug)]
@@ -123,17 +125,11 @@ impl Verb for Run {
             Backend::Rust => {
                 let program = model.program(ui)?;
                 ui.finish();
-                let status = backend::command(&program.path, &program.weights)
+                // This process becomes the program: signals and exit codes are its own, and nothing is left when it goes.
+                let failed = backend::command(&program.path, &program.weights)
                     .args(arguments)
-                    .status()
-                    .map_err(|e| gem_runtime::Error::io(&program.path, e))?;
-                match status.code() {
-                    Some(0) => Ok(Outcome::Done),
-                    // It has said why on standard error.
-                    code => Err(Failure::Told(
-                        code.and_then(|c| u8::try_from(c).ok()).unwrap_or(1),
-                    )),
-                }
+                    .exec();
+                Err(PackageError::io(&program.path)(failed).into())
             }
             Backend::Jit | Backend::Interp => {
                 let engine = model.engine(self.backend, ui)?.with_text(text);

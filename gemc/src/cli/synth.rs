@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::numbers::whole;
 use super::{Failure, Outcome, Run, Ui};
 use crate::import::counted;
 use crate::synth::{self, Synthesised};
@@ -19,7 +20,7 @@ pub struct Synth {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// The same seed gives the same bytes
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = whole(0, u64::MAX))]
     seed: u64,
     /// Write one JSON value
     #[arg(long)]

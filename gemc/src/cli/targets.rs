@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::numbers::threads;
 use super::{Failure, Outcome, Run, Ui};
 use crate::jit;
 use crate::progress::Progress as _;
@@ -19,7 +20,7 @@ pub struct Targets {
     #[arg(long, requires = "name")]
     measure: bool,
     /// Threads to measure with; as many as the machine runs at once unless given
-    #[arg(long, value_name = "N", requires = "measure")]
+    #[arg(long, value_name = "N", requires = "measure", value_parser = threads)]
     threads: Option<u32>,
     /// Write one JSON value
     #[arg(long)]

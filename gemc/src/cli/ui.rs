@@ -155,7 +155,11 @@ fn bar(what: &str, total: u64) -> ProgressBar {
         ),
     };
     bar.set_message(what.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(200));
+    // The bar ticks on a thread of its own, and would panic for want of one.
+    let tried = std::thread::Builder::new().spawn(|| ());
+    if tried.is_ok_and(|thread| thread.join().is_ok()) {
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

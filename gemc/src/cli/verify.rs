@@ -4,6 +4,7 @@ use gem_runtime::protocol::Setup;
 
 use super::comparison::Comparison;
 use super::model::{Backend, Model, ModelArgs};
+use super::numbers::{fraction, from_zero, share, threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::fake;
 use crate::import::Split;
@@ -32,25 +33,25 @@ pub struct Verify {
     weights: Weights,
     /// Multiply the fake-quantised executor's weights by 1 + E or 1 - E; 1.2e-7 shows how far two correct programs may be
     /// apart
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", value_parser = fraction)]
     disturb: Option<f32>,
     /// What the candidate is compared with: the f32 model, or the fake-quantised one
     #[arg(long, value_enum, default_value_t = Against::Reference)]
     against: Against,
     /// Tokens of evaluation text
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = whole(1, usize::MAX))]
     tokens: usize,
     /// Threads of the program
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<u32>,
     /// Exit 3 unless the mean KL is at most this
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = from_zero)]
     max_kl: Option<f64>,
     /// Exit 3 unless the share of equal top-1 choices is at least this
-    #[arg(long, value_name = "Y")]
+    #[arg(long, value_name = "Y", value_parser = share)]
     min_top1: Option<f64>,
     /// Exit 3 unless macro-F1 is at least this
-    #[arg(long, value_name = "Z")]
+    #[arg(long, value_name = "Z", value_parser = share)]
     min_f1: Option<f64>,
     /// Write one JSON value
     #[arg(long)]

@@ -1,7 +1,8 @@
 //! One matrix to its three planes: codes stream out tile by tile, the small scale planes follow from memory.
 
 use std::io::{Seek, Write};
-use std::num::NonZero;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gem_runtime::Error;
 use gem_runtime::file::Writer;
@@ -12,6 +13,7 @@ use super::layout::{MatrixSource, PART_ROWS};
 use super::{PACKING, Packer};
 use crate::cache::Key;
 use crate::graph::{Graph, TensorId, Typed};
+use crate::workers;
 
 /// f32 weights held at a time, over all threads.
 const BATCH_WEIGHTS: usize = 8 << 20;
@@ -118,28 +120,21 @@ fn jobs(source: &MatrixSource, graph: &Graph<Typed>) -> Vec<Job> {
 
 /// Packs a group of tiles on all cores, in order.
 fn pack(jobs: &[Job], size: &PackedSize, packer: &Packer<'_>) -> Vec<PackedTile> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let share = jobs.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let handles: Vec<_> = jobs
-            .chunks(share)
-            .map(|jobs| {
-                scope.spawn(move || {
-                    jobs.iter()
-                        .map(|job| tile(job, size, packer))
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        handles
-            .into_iter()
-            .flat_map(|handle| {
-                handle
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    })
+    let places: Vec<OnceLock<PackedTile>> = jobs.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    workers::share(|| {
+        while let Some((job, place)) = {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            jobs.get(n).zip(places.get(n))
+        } {
+            place.get_or_init(|| tile(job, size, packer));
+        }
+    });
+    // Every place is filled: numbers are given out once each, and whoever takes one fills its place.
+    places
+        .into_iter()
+        .filter_map(OnceLock::into_inner)
+        .collect()
 }
 
 fn tile(job: &Job, size: &PackedSize, packer: &Packer<'_>) -> PackedTile {

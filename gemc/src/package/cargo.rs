@@ -1,20 +1,6 @@
 //! Name and features of a generated crate -> its `Cargo.toml`.
 
-use super::{Package, Runtime};
-
-/// Names that a crate, or the program next to its library, cannot have.
-const RESERVED: &[&str] = &[
-    "alloc",
-    "build",
-    "core",
-    "deps",
-    "examples",
-    "gem-runtime",
-    "incremental",
-    "proc-macro",
-    "std",
-    "test",
-];
+use super::{Package, Runtime, names};
 
 /// A crate name for a model's name: lower-case letters, digits and `-`, beginning with a letter.
 pub fn crate_name(model: &str) -> String {
@@ -27,10 +13,7 @@ pub fn crate_name(model: &str) -> String {
         }
     }
     let name = name.trim_end_matches('-');
-    let as_ident = name.replace('-', "_");
-    let usable = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && !RESERVED.contains(&name)
-        && syn::parse_str::<syn::Ident>(&as_ident).is_ok();
+    let usable = name.starts_with(|c: char| c.is_ascii_lowercase()) && !names::is_taken(name);
     match (usable, name.is_empty()) {
         (true, _) => name.to_owned(),
         (false, true) => "model".to_owned(),
@@ -99,7 +82,10 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// Text for a comment.
+/// Text for a comment, also for one that rustdoc reads: on one line, with no code in it, and written in the direction it
+/// is read in, which rustc insists on.
 pub fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let kept = text.chars().filter(|c| !c.is_control() && !turns(*c));
+    kept.map(|c| if c == '`' { '\'' } else { c }).collect()
 }

@@ -35,6 +35,12 @@ fn with_crate(generated: &str, crate_name: &str, runtime: &Runtime) -> String {
     text
 }
 
+/// Names of the packages in the lock; a crate of the same name would make it ambiguous.
+pub fn packages() -> impl Iterator<Item = &'static str> {
+    let named = |line: &'static str| line.strip_prefix("name = \"")?.strip_suffix('"');
+    GENERATED.lines().filter_map(named)
+}
+
 fn is_runtime(package: &str) -> bool {
     package.starts_with("name = \"gem-runtime\"\n")
 }

@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -20,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::toolchain::{Linkage, Toolchain, linker_variable};
 use super::{
-    Files, MANIFEST, Package, PackageError, ProgramManifest, Runtime, render, text_runtime,
+    Files, MANIFEST, Package, PackageError, ProgramManifest, Runtime, guard, render, text_runtime,
 };
 use crate::cache::{self, CRATE, Cache};
 
@@ -336,13 +337,19 @@ fn folders_of_crates(metadata: &[u8]) -> Result<BTreeSet<PathBuf>, PackageError>
     Ok(folders.map(Path::to_owned).collect())
 }
 
-fn run(command: &mut Command, program: &OsString) -> Result<Output, PackageError> {
-    command
-        .output()
-        .map_err(|source| PackageError::NoToolchain {
+fn run(command: &Command, program: &OsString) -> Result<Output, PackageError> {
+    guard::output(command).map_err(no_toolchain(program))
+}
+
+/// What it means that a tool does not start: it is not there, or the system starts nothing.
+fn no_toolchain(program: &OsString) -> impl FnOnce(io::Error) -> PackageError + '_ {
+    |source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => PackageError::NoToolchain {
             program: program.to_string_lossy().into_owned(),
             source,
-        })
+        },
+        _ => PackageError::io(Path::new(program))(source),
+    }
 }
 
 /// Whether cargo failed only because a crate has not been downloaded yet.

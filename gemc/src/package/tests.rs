@@ -262,6 +262,21 @@ fn names_become_crate_names() {
 }
 
 #[test]
+fn a_name_is_no_code_and_turns_no_line() {
+    let mut package = toy();
+    package.info.name = "a\u{202e}b\u{2066}\n```\nfn f() {".into();
+    let files = render(&package).expect("well formed");
+    let lib = String::from_utf8(files["src/lib.rs"].clone()).expect("text");
+    assert!(lib.starts_with("//! ab'''fn f() {: "), "{lib}");
+    // rustc refuses these in comments and literals alike.
+    assert!(
+        !lib.contains(['\u{202e}', '\u{2066}', '`'][..2].as_ref()),
+        "{lib}"
+    );
+    assert!(lib.contains("\\u{202e}"), "the name itself is whole: {lib}");
+}
+
+#[test]
 fn two_files_of_one_path_are_refused() {
     let mut package = toy();
     package.texts.push(("src/lib.rs".to_owned(), Vec::new()));

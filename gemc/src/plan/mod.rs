@@ -38,6 +38,31 @@ const UNIFORM: &[(&str, Codec)] = &[
     ("2.25", Codec::N2),
 ];
 
+/// The codec of a uniform format.
+fn uniform(bits: &str) -> Option<Codec> {
+    let named = UNIFORM.iter().find(|(name, _)| *name == bits);
+    named.map(|(_, codec)| *codec)
+}
+
+fn known_names() -> String {
+    let names: Vec<&str> = UNIFORM.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+/// The name of a uniform format, for the command line.
+///
+/// # Errors
+/// Naming those that there are.
+pub fn uniform_name(bits: &str) -> Result<String, String> {
+    match uniform(bits) {
+        Some(_) => Ok(bits.to_owned()),
+        None => Err(format!(
+            "no format of that size; allowed are {}",
+            known_names()
+        )),
+    }
+}
+
 /// The uniform format unless another is asked for, as [`BitPlan::parse_bits`] takes it.
 pub const DEFAULT_BITS: &str = "4.25";
 
@@ -91,18 +116,10 @@ impl BitPlan {
     /// # Errors
     /// Naming the known ones.
     pub fn parse_bits<S>(graph: &Graph<S>, bits: &str) -> Result<Self, UnknownBits> {
-        let codec = UNIFORM
-            .iter()
-            .find(|(name, _)| *name == bits)
-            .map(|(_, c)| *c)
-            .ok_or_else(|| UnknownBits {
-                asked: bits.to_owned(),
-                known: UNIFORM
-                    .iter()
-                    .map(|(n, _)| *n)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })?;
+        let codec = uniform(bits).ok_or_else(|| UnknownBits {
+            asked: bits.to_owned(),
+            known: known_names(),
+        })?;
         Ok(Self::uniform(graph, codec))
     }
 

@@ -7,7 +7,6 @@ pub mod factor;
 #[cfg(test)]
 mod tests;
 
-use std::num::NonZero;
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -20,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::graph::{Graph, Op};
 use crate::pack::layout::PART_ROWS;
 use crate::plan::Unit;
+use crate::workers;
 
 /// Rows and columns of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,8 +190,7 @@ pub fn quantise(weights: &[f32], shape: &Shape, codec: Codec, inputs: Inputs<'_>
     let size = shape.size(codec);
     let tiles = shape.tiles();
     let bytes = Mutex::new(vec![0; size.bytes]);
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let share = tiles.len().div_ceil(threads * 4).max(1);
+    let share = tiles.len().div_ceil(workers::wanted() * 4).max(1);
     let next = std::sync::atomic::AtomicUsize::new(0);
     let work = || {
         let mut worker = Worker::new(&size);
@@ -210,12 +209,7 @@ pub fn quantise(weights: &[f32], shape: &Shape, codec: Codec, inputs: Inputs<'_>
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
+    workers::share(work);
     Planes {
         codec,
         shape: shape.clone(),

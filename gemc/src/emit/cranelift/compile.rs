@@ -13,6 +13,7 @@ use super::kernel::translate;
 use crate::emit::reach::reachable;
 use crate::kernel::KernelId;
 use crate::kernel::verify::Verified;
+use crate::workers;
 
 /// Machine code of a program's kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub fn compile(verified: &Verified, isa: &Isa, listings: bool) -> Result<Compile
     let codes = ids.par_iter().map_init(scratch, |(context, builder), &id| {
         Ok((id, kernel(verified, id, isa, listings, context, builder)?))
     });
-    let kernels = codes.collect::<Result<_, EmitError>>()?;
+    let kernels = workers::within(|| codes.collect::<Result<_, EmitError>>())?;
     Ok(Compiled { kernels })
 }
 
