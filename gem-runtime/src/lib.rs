@@ -20,7 +20,7 @@ pub mod micro;
 #[cfg(feature = "std")]
 pub mod protocol;
 pub mod simd;
-#[cfg(feature = "tokenizer")]
+#[cfg(feature = "config")]
 pub mod text;
 
 /// Declares modules that need memory, hence feature `alloc`.

@@ -3,8 +3,10 @@
 //! Invariant: whatever the arguments, the files and the streams are, the command ends with an exit code of its own: 0
 //! done, 1 the input is at fault, 2 usage. It never panics; who reads its output may stop reading at any time.
 
+mod chat;
 mod options;
 mod run;
+mod today;
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Write as _};
@@ -60,7 +62,7 @@ fn finish(program: &str, result: Result<(), Failure>) -> ExitCode {
         Err(_) => 1,
     };
     match result {
-        Ok(()) | Err(Failure::Unread) => {}
+        Ok(()) | Err(Failure::Unread | Failure::Told) => {}
         Err(Failure::Error(e)) => complain(program, &e.to_string()),
         Err(Failure::Output(e)) => complain(program, &format!("standard output: {e}")),
     }

@@ -28,6 +28,8 @@ Options:
   --min-p P        choose among tokens at least P times as probable as the best one
   --repeat R       above 1: tokens of the last 64 become less probable
   --stop TEXT      end the answer before TEXT; may be given several times
+  --chat-template NAME
+                   which of the model's chat templates --chat uses; `default` if not given
   --seed S         start of the random numbers; the same seed gives the same answer
   --threads N      threads; as many as the machine has if not given
   --context N      tokens that prompt and answer can have together
@@ -101,6 +103,8 @@ pub struct Options {
     pub mode: Mode,
     /// How to choose tokens.
     pub sampling: SamplingOptions,
+    /// `--chat-template`.
+    pub chat_template: Option<String>,
     /// `--threads`.
     pub threads: Option<usize>,
     /// `--context`.
@@ -155,6 +159,7 @@ impl From<lexopt::Error> for Usage {
 struct Draft {
     modes: Vec<Mode>,
     sampling: SamplingOptions,
+    chat_template: Option<String>,
     threads: Option<usize>,
     context: Option<u32>,
     weights: Option<PathBuf>,
@@ -199,6 +204,7 @@ impl Draft {
             "--repeat" => sampling.repetition_penalty = Some(number(name, parser)?),
             "--seed" => sampling.seed = Some(number(name, parser)?),
             "--stop" => sampling.stop.push(parser.value()?.string()?),
+            "--chat-template" => self.chat_template = Some(parser.value()?.string()?),
             "--threads" => self.threads = Some(number(name, parser)?),
             "--context" => self.context = Some(number(name, parser)?),
             "--weights" => self.weights = Some(parser.value()?.into()),
@@ -219,9 +225,13 @@ impl Draft {
         if self.json && mode == Mode::Chat {
             return Err(Usage::new("--json does not go with --chat"));
         }
+        if self.chat_template.is_some() && mode != Mode::Chat {
+            return Err(Usage::new("--chat-template goes with --chat alone"));
+        }
         Ok(Options {
             mode,
             sampling: self.sampling,
+            chat_template: self.chat_template,
             threads: self.threads,
             context: self.context,
             weights: self.weights,

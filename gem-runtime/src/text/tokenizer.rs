@@ -3,21 +3,25 @@
 //! Invariant: all ids of its vocabulary, and those its template puts around a text, are below the vocabulary size.
 //! Truncation and padding that the file may ask for are training settings and are switched off.
 //!
+//! What the file asks for is done in steps that are looked at ([`bounded`]), so that a text cannot become a thousand times
+//! as long in memory.
+//!
 //! The `tokenizers` crate panics on some broken files, where it expects what it has not checked. [`guard`] makes errors
 //! of that, and a look at the JSON beforehand keeps it from the commonest ones.
+
+mod bounded;
 
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::de::IgnoredAny;
-
-use super::TOKENIZER;
+use super::files::{TOKENIZER, Wrong, oddity};
 use crate::error::{Error, Result};
+use bounded::Bounded;
 
 /// Text to token ids and back.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Bounded,
 }
 
 fn wrong(why: impl Display) -> Error {
@@ -39,9 +43,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Text`] when it is no tokenizer, or names an id that the model does not have.
     pub fn new(json: &[u8], vocab_size: u32) -> Result<Self> {
-        let _: IgnoredAny = serde_json::from_slice(json).map_err(wrong)?;
+        if let Some(oddity) = oddity(json) {
+            return Err(Wrong::file(TOKENIZER, oddity).into());
+        }
+        bounded::check_post_processor(json).map_err(wrong)?;
         let inner = guard(|| {
-            let mut inner = tokenizers::Tokenizer::from_bytes(json)?;
+            let mut inner = Bounded::from_bytes(json)?;
             inner.with_truncation(None)?;
             inner.with_padding(None);
             Ok(inner)
