@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// Name of the tokenizer's file.
 pub const TOKENIZER: &str = "tokenizer.json";
@@ -95,8 +95,8 @@ impl TextFolder {
     /// Names of the files that are there, in the order of their weight.
     ///
     /// # Errors
-    /// [`Error::Io`] when the folder of chat templates cannot be listed.
-    pub fn names(dir: &Path) -> Result<Vec<String>> {
+    /// [`Wrong`] when the folder of chat templates cannot be listed.
+    pub fn names(dir: &Path) -> Result<Vec<String>, Wrong> {
         let single = [
             TOKENIZER,
             TOKENIZER_CONFIG,
@@ -118,19 +118,21 @@ impl TextFolder {
     /// Reads the files of a folder.
     ///
     /// # Errors
-    /// [`Error::Text`] for one that is none or too long, [`Error::Io`].
-    pub fn read(dir: &Path) -> Result<Self> {
+    /// [`Wrong`] for one that is none, is too long or cannot be read.
+    pub fn read(dir: &Path) -> Result<Self, Wrong> {
         let names = Self::names(dir)?.into_iter();
         let read = |name: String| {
             let longest = match name.as_str() {
                 TOKENIZER => LONGEST_TOKENIZER,
                 _ => LONGEST_CONFIG,
             };
-            let bytes = read(&dir.join(&name), longest)?;
-            Ok((name, bytes))
+            match read(&dir.join(&name), longest) {
+                Ok(bytes) => Ok((name, bytes)),
+                Err(what) => Err(Wrong::file(&name, what)),
+            }
         };
         Ok(Self {
-            files: names.map(read).collect::<Result<_>>()?,
+            files: names.map(read).collect::<Result<_, _>>()?,
         })
     }
 
@@ -169,12 +171,12 @@ pub(super) fn template_name(file: &str) -> Option<&str> {
 }
 
 /// Files of the folder of templates, by name.
-fn more_templates(dir: &Path) -> Result<Vec<String>> {
+fn more_templates(dir: &Path) -> Result<Vec<String>, Wrong> {
     let folder = dir.join(MORE_CHAT_TEMPLATES);
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let io = |e| Error::io(&folder, e);
+    let io = |e| Wrong::file(MORE_CHAT_TEMPLATES, format!("cannot be read: {e}"));
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
@@ -187,28 +189,27 @@ fn more_templates(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Reads a regular file of at most so many bytes.
-fn read(path: &Path, longest: u64) -> Result<Vec<u8>> {
-    let shown = path.display().to_string();
-    let wrong = |what: String| Error::from(Wrong::file(&shown, what));
+/// Reads a regular file of at most so many bytes; what keeps it from that, in words.
+fn read(path: &Path, longest: u64) -> Result<Vec<u8>, String> {
+    let failed = |e: std::io::Error| format!("cannot be read: {e}");
     // Asked before it is opened: to open a pipe waits for who writes.
     let kind = fs::metadata(path).map_err(|e| {
         let link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
         match e.kind() {
-            std::io::ErrorKind::NotFound if link => wrong("is a link to nothing".to_owned()),
-            _ => Error::io(path, e),
+            std::io::ErrorKind::NotFound if link => "is a link to nothing".to_owned(),
+            _ => failed(e),
         }
     })?;
     if !kind.is_file() {
-        return Err(wrong("is not a regular file".to_owned()));
+        return Err("is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    let file = fs::File::open(path).map_err(failed)?;
     file.take(longest + 1)
         .read_to_end(&mut bytes)
-        .map_err(|e| Error::io(path, e))?;
+        .map_err(failed)?;
     if bytes.len() as u64 > longest {
-        return Err(wrong(format!("is longer than {longest} bytes")));
+        return Err(format!("is longer than {longest} bytes"));
     }
     Ok(bytes)
 }

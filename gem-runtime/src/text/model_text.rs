@@ -62,9 +62,10 @@ impl Text {
     /// Reads the files of a folder; `None` when there is no `tokenizer.json`.
     ///
     /// # Errors
-    /// [`Error::Io`], and as of [`Text::new`].
+    /// As of [`Text::new`]; for a file that cannot be read.
     pub fn open(dir: &Path, vocab_size: u32) -> Result<Option<Self>> {
-        let folder = TextFolder::read(dir)?;
+        let folder = TextFolder::read(dir)
+            .map_err(|wrong| Error::text(dir.join(&wrong.file).display(), &wrong.what))?;
         Self::of_folder(&folder, vocab_size)
     }
 

@@ -54,6 +54,9 @@ struct ProgramFlags {
     /// End before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<OsString>,
+    /// Which of the model's chat templates --chat uses; `default` if not given
+    #[arg(long, value_name = "NAME")]
+    chat_template: Option<OsString>,
     /// Seed of the choice of tokens
     #[arg(long, value_name = "S")]
     seed: Option<OsString>,
@@ -81,6 +84,7 @@ impl ProgramFlags {
             ("--min-p", self.min_p),
             ("--repeat", self.repeat),
             ("--seed", self.seed),
+            ("--chat-template", self.chat_template),
             ("--threads", self.threads),
             ("--context", self.context),
         ];
@@ -131,7 +135,7 @@ impl Verb for Run {
                 }
             }
             Backend::Jit | Backend::Interp => {
-                let text = model.text()?;
+                let text = model.text();
                 let engine = model.engine(self.backend, ui)?.with_text(text);
                 ui.finish();
                 gem_runtime::cli::run(&engine, &options, io::stdin().lock(), io::stdout().lock())?;

@@ -24,7 +24,7 @@ use safetensors::{StoredType, TensorFiles, first_not_finite};
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, nearest, shown};
 pub use texts::{Split, TextRecord, parse_record, read as read_texts};
-pub use tokenizer::{GenerationConfig, TokenizerConfig, highest_id};
+pub use tokenizer::highest_id;
 
 const CONFIG: &str = "config.json";
 const LONGEST_CONFIG: u64 = 4 << 20;
@@ -128,7 +128,7 @@ pub fn checkpoint(dir: &Path) -> Result<Checkpoint, ImportError> {
     let uses = source.uses;
     check_surplus(&files, &uses, &mut findings);
     check_values(&files, &uses, &mut findings);
-    let vocab = built.as_ref().map_or(usize::MAX, |b| b.config.vocab_size);
+    let vocab = built.as_ref().map(|b| b.config.vocab_size);
     let companions = tokenizer::read(dir, vocab, &mut findings);
     let Some(built) = built else {
         return findings.into_result(()).and_then(|()| Err(unexplained()));

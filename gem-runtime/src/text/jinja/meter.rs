@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::{Fault, Made};
 
 /// Steps at most; real templates take some hundreds per message.
-const STEPS: u64 = 10_000_000;
+const STEPS: u64 = 4_000_000;
 
 /// Bytes that are made at most, all together: texts, and lists with [`ITEM`] bytes an item.
 const BYTES: u64 = 256 << 20;

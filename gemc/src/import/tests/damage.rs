@@ -125,19 +125,44 @@ fn damages() -> Vec<(&'static str, Damage, &'static [&'static str])> {
             &["tokenizer.json", "not valid JSON"],
         ),
         (
-            "template",
-            |d| put(d, "tokenizer_config.json", b"{\"chat_template\": 3}"),
-            &["chat_template", "found 3"],
-        ),
-        (
             "eos",
             |d| put(d, "generation_config.json", b"{\"eos_token_id\": [2, 300]}"),
             &["eos_token_id", "300"],
         ),
         (
             "top_p",
-            |d| put(d, "generation_config.json", b"{\"top_p\": 7}"),
-            &["top_p", "found 7"],
+            |d| put(d, "generation_config.json", b"{\"top_p\": \"high\"}"),
+            &["top_p", "found \"high\""],
+        ),
+        (
+            "a mark before the JSON",
+            |d| put(d, "generation_config.json", b"\xef\xbb\xbf{}"),
+            &["generation_config.json", "byte order mark"],
+        ),
+        (
+            "a pointer",
+            |d| {
+                let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
+                put(d, "tokenizer.json", pointer);
+            },
+            &["tokenizer.json", "Git LFS"],
+        ),
+        (
+            "a folder",
+            |d| fs::create_dir(d.join("chat_template.jinja")).expect("space"),
+            &["chat_template.jinja", "not a regular file"],
+        ),
+        (
+            "a normaliser that the tokenizer cannot have",
+            |d| {
+                replace(
+                    d,
+                    "tokenizer.json",
+                    "\"normalizer\":null",
+                    "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},\"content\":\"\"}",
+                );
+            },
+            &["tokenizer.json"],
         ),
     ]
 }
