@@ -144,7 +144,7 @@ impl core::error::Error for Error {
     }
 }
 
-#[cfg(feature = "config")]
+#[cfg(feature = "tokenizer")]
 impl Error {
     /// An error about text or what makes it: `what` failed with `why`.
     pub(crate) fn text(what: impl fmt::Display, why: impl fmt::Display) -> Self {
