@@ -51,6 +51,13 @@ pub struct ChatOptions {
     pub template: Option<String>,
 }
 
+/// Bytes that a template may write around messages, beside [`TIMES`] their own. Every byte may become a token, which takes
+/// hundreds of them.
+const AROUND: usize = 1 << 20;
+
+/// How often a template may write a message.
+const TIMES: usize = 4;
+
 /// A chat template. It is read when it is used, so that one that cannot be read harms conversations alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatTemplate {
@@ -109,8 +116,8 @@ impl ChatTemplate {
     /// (true), and the special tokens that there are.
     ///
     /// # Errors
-    /// [`Error::Text`] when the template cannot be read, fails, needs more steps or memory than it may, or refuses the
-    /// messages.
+    /// [`Error::Text`] when the template cannot be read, fails, needs more steps or memory than it may, writes more than
+    /// 1 MiB beside four times the messages, or refuses the messages.
     pub fn render(
         &self,
         messages: &[Message],
@@ -119,7 +126,16 @@ impl ChatTemplate {
     ) -> Result<String> {
         let rendered = variables(messages, tokens)
             .and_then(|variables| self.parsed_as_fault()?.render(variables, date));
-        rendered.map_err(|fault| self.wrong(fault))
+        let text = rendered.map_err(|fault| self.wrong(fault))?;
+        let said: usize = messages
+            .iter()
+            .map(|m| m.role.len() + m.content.len())
+            .sum();
+        let most = said.saturating_mul(TIMES).saturating_add(AROUND);
+        if text.len() > most {
+            return Err(self.wrong(format!("writes {} bytes, above {most}", text.len())));
+        }
+        Ok(text)
     }
 
     fn parsed(&self) -> Result<Template> {

@@ -47,6 +47,8 @@ impl Tokenizer {
             return Err(Wrong::file(TOKENIZER, oddity).into());
         }
         bounded::check_post_processor(json).map_err(wrong)?;
+        // Added tokens are normalised, too.
+        bounded::begin(json.len());
         let inner = guard(|| {
             let mut inner = Bounded::from_bytes(json)?;
             inner.with_truncation(None)?;
@@ -91,6 +93,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Text`] when the text has something that the vocabulary cannot express.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        bounded::begin(text.len());
         let encoding = guard(|| self.inner.encode_fast(text, true))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -100,6 +103,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
+        bounded::begin(text.len());
         let encoding = guard(|| self.inner.encode_fast(text, false))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -115,6 +119,7 @@ impl Tokenizer {
                 "puts {around} tokens around a text; the limit is {limit}"
             )));
         }
+        bounded::begin(text.len());
         let whole = guard(|| {
             let mut content = self.inner.encode_fast(text, false)?;
             let direction = tokenizers::TruncationDirection::Right;

@@ -163,6 +163,7 @@ fn work_memory_and_depth_are_bounded() {
         doubled("ns.l = {'a': ns.l}"),
         unrolled,
         "{{ 'x' * 10**12 }}".into(),
+        "{{ 'x' * 10**7 }}".into(),
         "{{ [1] * 10**12 }}".into(),
         "{{ '%1000000000000d' % 1 }}".into(),
         "{{ '%.1000000000f' % 1 }}".into(),

@@ -380,6 +380,13 @@ fn texts_do_not_grow_without_bound() {
         "a",
         "normalisers",
     );
+    // A piece of its own between any two special tokens.
+    let pieces = "a<|end|>".repeat(9);
+    refused(
+        &|json| json["normalizer"] = tens("normalizers", 5),
+        &pieces.repeat(20),
+        "normalisers",
+    );
     let long = "a".repeat(1 << 20);
     let single = replace(json!({"Regex": "[b]"}), &long);
     refused(

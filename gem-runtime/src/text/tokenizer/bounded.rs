@@ -4,6 +4,8 @@
 //! Each step may replace a piece by a longer one, and a file may ask for any number of steps: ten that make ten of one
 //! make 10^10. So steps are taken one by one; before one that can multiply, what it would make is counted.
 
+use std::cell::Cell;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokenizers::decoders::DecoderWrapper;
@@ -23,9 +25,8 @@ pub(super) type Bounded =
 /// What any text may become: short texts have room for what real tokenizers put in front.
 const ROOM: usize = 1 << 20;
 
-/// How many times as long a text may become beyond that. Real tokenizers make three bytes of a space, and compatibility
-/// forms of rare characters are eleven times as long.
-const TIMES: usize = 8;
+/// How many times as long a text may become beyond that. Real tokenizers make three bytes of a space.
+const TIMES: usize = 4;
 
 /// Pre-tokenizers that write other bytes, at most: each makes up to three of one.
 const REWRITES: usize = 3;
@@ -41,12 +42,23 @@ const fn allowed(bytes: usize) -> usize {
     bytes.saturating_mul(TIMES).saturating_add(ROOM)
 }
 
-fn check(length: usize, original: usize, what: &str) -> tokenizers::Result<()> {
-    if length <= allowed(original) {
+thread_local! {
+    /// What normalisers may still make of the text that this thread encodes. They get it in pieces, between special
+    /// tokens, of which there may be any number.
+    static LEFT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Before a text of so many bytes is encoded on this thread.
+pub(super) fn begin(bytes: usize) {
+    LEFT.set(allowed(bytes));
+}
+
+fn check(length: usize, most: usize, what: &str) -> tokenizers::Result<()> {
+    if length <= most {
         return Ok(());
     }
-    let most = allowed(original);
-    Err(format!("its {what} make more than {most} bytes of a text of {original}").into())
+    let times = format!("{TIMES} times its length and {ROOM} bytes");
+    Err(format!("its {what} make more of a text than {times}").into())
 }
 
 /// A step, and what it can make of a text.
@@ -93,7 +105,7 @@ impl Growth {
         Ok(match self {
             Self::Small => length,
             Self::Adds(bytes) => length.saturating_add(*bytes),
-            Self::Replaces(_, content) if content.saturating_mul(length + 1) <= ROOM / 2 => length,
+            Self::Replaces(_, content) if content.saturating_mul(length + 1) <= ROOM / 4 => length,
             Self::Replaces(pattern, content) => {
                 let count = pattern.count(text)?;
                 length.saturating_add(count.saturating_mul(*content))
@@ -166,12 +178,13 @@ impl<'de> Deserialize<'de> for Normalizers {
 
 impl Normalizer for Normalizers {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
-        let original = text.len_original();
+        let left = LEFT.get();
         for step in &self.0 {
-            check(step.growth.of(text.get())?, original, "normalisers")?;
+            check(step.growth.of(text.get())?, left, "normalisers")?;
             step.inner.normalize(text)?;
-            check(text.len(), original, "normalisers")?;
+            check(text.len(), left, "normalisers")?;
         }
+        LEFT.set(left - text.len().min(left));
         Ok(())
     }
 }
@@ -242,15 +255,15 @@ impl<'de> Deserialize<'de> for Decoders {
 impl Decoder for Decoders {
     fn decode_chain(&self, mut tokens: Vec<String>) -> tokenizers::Result<Vec<String>> {
         let length = |tokens: &[String]| tokens.iter().map(String::len).sum::<usize>();
-        let original = length(&tokens) + tokens.len();
+        let most = allowed(length(&tokens) + tokens.len());
         for step in &self.0 {
             let mut next = 0_usize;
             for token in &tokens {
                 next = next.saturating_add(step.growth.of(token)?);
             }
-            check(next, original, "decoders")?;
+            check(next, most, "decoders")?;
             tokens = step.inner.decode_chain(tokens)?;
-            check(length(&tokens), original, "decoders")?;
+            check(length(&tokens), most, "decoders")?;
         }
         Ok(tokens)
     }
