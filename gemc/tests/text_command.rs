@@ -297,6 +297,7 @@ fn templates_are_shipped() {
         }
         if format == "crate" {
             let library = fs::read_to_string(out.join("src/lib.rs")).expect("a source");
+            let library: String = library.split_whitespace().collect();
             let embedded = shipped.map(|name| format!("&include_bytes!(\"../{name}\")[..]"));
             assert!(
                 embedded.iter().all(|code| library.contains(code)),

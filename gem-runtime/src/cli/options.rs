@@ -28,8 +28,8 @@ Options:
   --min-p P        choose among tokens at least P times as probable as the best one
   --repeat R       above 1: tokens of the last 64 become less probable
   --stop TEXT      end the answer before TEXT; may be given several times
-  --chat-template NAME
-                   which of the model's chat templates --chat uses; `default` if not given
+  --chat-template T
+                   the chat template of this name, where the model has several (with --chat)
   --seed S         start of the random numbers; the same seed gives the same answer
   --threads N      threads; as many as the machine has if not given
   --context N      tokens that prompt and answer can have together

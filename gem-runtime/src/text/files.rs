@@ -214,8 +214,10 @@ fn read(path: &Path, longest: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// What contents are instead of what they should be, where that can be told.
-pub(super) fn oddity(bytes: &[u8]) -> Option<&'static str> {
+/// What contents are instead of what they should be, where that can be told: a pointer of Git LFS, or JSON behind a byte
+/// order mark.
+#[must_use]
+pub fn oddity(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
         return Some("is a pointer of Git LFS, not the file itself; `git lfs pull` fetches it");
     }

@@ -29,7 +29,7 @@ pub use config::{GenerationConfig, TextConfig, TokenizerConfig};
 pub use date::Date;
 pub use files::{
     CHAT_TEMPLATE, CHAT_TEMPLATE_JSON, GENERATION_CONFIG, MORE_CHAT_TEMPLATES, TOKENIZER,
-    TOKENIZER_CONFIG, TextFiles, TextFolder, Wrong, is_chat_template,
+    TOKENIZER_CONFIG, TextFiles, TextFolder, Wrong, is_chat_template, oddity,
 };
 #[cfg(feature = "tokenizer")]
 pub use model_text::{Text, fuzz_text};

@@ -47,10 +47,9 @@ impl Tokenizer {
             return Err(Wrong::file(TOKENIZER, oddity).into());
         }
         bounded::check_post_processor(json).map_err(wrong)?;
-        // Added tokens are normalised, too.
-        bounded::begin(json.len());
         let inner = guard(|| {
-            let mut inner = Bounded::from_bytes(json)?;
+            // Added tokens are normalised, too.
+            let mut inner = bounded::encoding(json.len(), || Bounded::from_bytes(json))?;
             inner.with_truncation(None)?;
             inner.with_padding(None);
             Ok(inner)
@@ -93,8 +92,8 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Text`] when the text has something that the vocabulary cannot express.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        bounded::begin(text.len());
-        let encoding = guard(|| self.inner.encode_fast(text, true))?;
+        let encode = || self.inner.encode_fast(text, true);
+        let encoding = guard(|| bounded::encoding(text.len(), encode))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -103,8 +102,8 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
-        bounded::begin(text.len());
-        let encoding = guard(|| self.inner.encode_fast(text, false))?;
+        let encode = || self.inner.encode_fast(text, false);
+        let encoding = guard(|| bounded::encoding(text.len(), encode))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -119,9 +118,9 @@ impl Tokenizer {
                 "puts {around} tokens around a text; the limit is {limit}"
             )));
         }
-        bounded::begin(text.len());
+        let encode = || self.inner.encode_fast(text, false);
         let whole = guard(|| {
-            let mut content = self.inner.encode_fast(text, false)?;
+            let mut content = bounded::encoding(text.len(), encode)?;
             let direction = tokenizers::TruncationDirection::Right;
             content.truncate(limit - around, 0, direction);
             // What was cut off must not be processed, too.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gem_runtime::text::{
     GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TemplateSource, TextConfig, TextFiles,
-    TextFolder, Wrong,
+    TextFolder, Wrong, oddity,
 };
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -101,6 +101,9 @@ fn finding(wrong: Wrong) -> Finding {
 
 /// Compares the ids of a tokenizer with the vocabulary.
 fn check_ids(tokenizer: &[u8], vocab_size: usize) -> Result<(), Finding> {
+    if let Some(oddity) = oddity(tokenizer) {
+        return Err(Finding::file(TOKENIZER, oddity));
+    }
     let highest = highest_id(tokenizer).map_err(|e| Finding::file(TOKENIZER, e))?;
     match highest {
         Some((id, token)) if id >= vocab_size as u64 => {

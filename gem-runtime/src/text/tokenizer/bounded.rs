@@ -46,11 +46,23 @@ thread_local! {
     /// What normalisers may still make of the text that this thread encodes. They get it in pieces, between special
     /// tokens, of which there may be any number.
     static LEFT: Cell<usize> = const { Cell::new(0) };
+    /// Why a normaliser ended early.
+    static FAULT: Cell<Option<tokenizers::Error>> = const { Cell::new(None) };
 }
 
-/// Before a text of so many bytes is encoded on this thread.
-pub(super) fn begin(bytes: usize) {
+/// Encodes a text of so many bytes by `work`, on this thread. The crate passes over errors of normalisers, so that they are
+/// remembered here.
+pub(super) fn encoding<T>(
+    bytes: usize,
+    work: impl FnOnce() -> tokenizers::Result<T>,
+) -> tokenizers::Result<T> {
     LEFT.set(allowed(bytes));
+    FAULT.set(None);
+    let encoded = work();
+    match FAULT.take() {
+        Some(fault) => Err(fault),
+        None => encoded,
+    }
 }
 
 fn check(length: usize, most: usize, what: &str) -> tokenizers::Result<()> {
@@ -176,8 +188,8 @@ impl<'de> Deserialize<'de> for Normalizers {
     }
 }
 
-impl Normalizer for Normalizers {
-    fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
+impl Normalizers {
+    fn run(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
         let left = LEFT.get();
         for step in &self.0 {
             check(step.growth.of(text.get())?, left, "normalisers")?;
@@ -186,6 +198,17 @@ impl Normalizer for Normalizers {
         }
         LEFT.set(left - text.len().min(left));
         Ok(())
+    }
+}
+
+impl Normalizer for Normalizers {
+    fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
+        self.run(text).map_err(|fault| {
+            let words = fault.to_string();
+            LEFT.set(0);
+            FAULT.set(Some(fault));
+            words.into()
+        })
     }
 }
 
