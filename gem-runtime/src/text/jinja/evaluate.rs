@@ -53,8 +53,8 @@ pub(super) enum Turner {
 }
 
 /// Renders a template.
-pub(super) fn render<'t>(
-    body: &'t [Statement],
+pub(super) fn render(
+    body: &[Statement],
     variables: Vec<(&str, Value)>,
     date: Option<Date>,
 ) -> Made<String> {

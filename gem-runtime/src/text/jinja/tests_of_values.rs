@@ -19,11 +19,14 @@ impl Evaluator<'_> {
                 let [] = arguments.bind(name, [])?;
                 let text = text_of(value, meter)?;
                 meter.scan(text.len())?;
-                let (wanted, other): (fn(char) -> bool, fn(char) -> bool) = match name {
-                    "lower" => (char::is_lowercase, char::is_uppercase),
-                    _ => (char::is_uppercase, char::is_lowercase),
-                };
-                return Ok(text.chars().any(wanted) && !text.chars().any(other));
+                let (lower, upper) = (
+                    text.chars().any(char::is_lowercase),
+                    text.chars().any(char::is_uppercase),
+                );
+                return Ok(match name {
+                    "lower" => lower && !upper,
+                    _ => upper && !lower,
+                });
             }
             "filter" => return Ok(value.as_text().is_some_and(super::filters::is_known)),
             _ => {}

@@ -54,7 +54,7 @@ impl Evaluator<'_> {
                 let items = self.attributes(items, attribute.as_ref())?;
                 let mut out = Text::new(meter);
                 for (index, item) in items.iter().enumerate() {
-                    out.push(if index > 0 { &*separator } else { "" })?;
+                    out.push(if index > 0 { &separator } else { "" })?;
                     write_text(item, &mut out)?;
                 }
                 out.finish().into()

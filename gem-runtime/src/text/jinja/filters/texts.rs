@@ -112,7 +112,7 @@ fn indent(whole: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
             _ => blank || !line.is_empty(),
         };
         out.push(if index > 0 { "\n" } else { "" })?;
-        out.push(if indented { &*margin } else { "" })?;
+        out.push(if indented { &margin } else { "" })?;
         out.push(line)?;
     }
     Ok(out.finish().into())
