@@ -84,7 +84,10 @@ typedef struct gem_sampling {
 /* Always the most probable token, 256 of them. */
 void gem_sampling_greedy(gem_sampling *sampling);
 
-/* What the model's makers recommend in generation_config.json. */
+/*
+ * What the model's makers recommend in generation_config.json; where that is out of range, generation fails and says so.
+ * The list of stop texts is the model's and lives as long as `text`.
+ */
 int gem_sampling_of(const gem_text *text, gem_sampling *sampling);
 
 /* What one chosen token adds to the text. */
@@ -114,6 +117,34 @@ typedef struct gem_message {
 /* Answers a conversation by the model's template; what the session holds of its beginning is not computed again. */
 int gem_chat(gem_session *session, const gem_message *messages, size_t n, const gem_sampling *sampling,
              gem_each_piece *each, void *user);
+
+/* A date with a time of day, of no time zone. */
+typedef struct gem_date {
+    uint32_t year; /* 1 to 9999 */
+    uint32_t month; /* from 1 */
+    uint32_t day;   /* from 1 */
+    uint32_t hour;
+    uint32_t minute;
+    uint32_t second;
+} gem_date;
+
+/* How a conversation is written. */
+typedef struct gem_chat_options {
+    const gem_date *date;      /* for templates that tell the date; null: a template that asks for it fails */
+    const char *chat_template; /* the name of one of several; null: the one called "default" */
+} gem_chat_options;
+
+/* As gem_chat, with options; null for none. */
+int gem_chat_with(gem_session *session, const gem_message *messages, size_t n, const gem_chat_options *options,
+                  const gem_sampling *sampling, gem_each_piece *each, void *user);
+
+/*
+ * Which messages to leave out so that a conversation fits, with room for an answer of `room` tokens, or for one where that
+ * is too much: `count` messages from `begin` on, the oldest turns after the system's messages, as few as will do. The last
+ * turn always stays; GEM_FULL when it alone does not fit. Nothing is changed: the caller leaves them out.
+ */
+int gem_chat_fit(const gem_session *session, const gem_message *messages, size_t n, const gem_chat_options *options,
+                 uint32_t room, size_t *begin, size_t *count);
 
 /* Gets every label with its probability, best first; returns 0 to go on. */
 typedef int gem_each_label(void *user, const char *label, float score);

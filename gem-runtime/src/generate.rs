@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::sample::{Sampler, Sampling, logprob};
 use crate::session::Session;
 #[cfg(feature = "chat")]
-use crate::text::Message;
+use crate::text::{ChatOptions, Message};
 use crate::text::{Detokenizer, Found, StopFilter, Text};
 
 /// What one chosen token adds to the text.
@@ -65,8 +65,71 @@ impl<'m> Session<'m> {
     /// What goes wrong is the first piece, as in [`Session::generate`].
     #[cfg(feature = "chat")]
     pub fn chat<'s>(&'s mut self, messages: &[Message], sampling: Sampling) -> Generation<'s, 'm> {
-        let start = self.conversation(messages);
+        self.chat_with(messages, &ChatOptions::default(), sampling)
+    }
+
+    /// [`Session::chat`] with a date, or a template by its name.
+    ///
+    /// What goes wrong is the first piece, as in [`Session::generate`].
+    #[cfg(feature = "chat")]
+    pub fn chat_with<'s>(
+        &'s mut self,
+        messages: &[Message],
+        options: &ChatOptions,
+        sampling: Sampling,
+    ) -> Generation<'s, 'm> {
+        let start = self.conversation(messages, options);
         Generation::new(self, start, sampling)
+    }
+
+    /// Which messages to leave out so that a conversation fits, with room for an answer of `room` tokens, or for one
+    /// token where that is too much: the oldest turns after the system's messages, as few as will do. A turn is a
+    /// message of the user with what follows it; the last turn always stays. Empty where everything fits.
+    ///
+    /// A caller that keeps a conversation drains the range from it, and says so to its user.
+    ///
+    /// # Errors
+    /// [`Error::Context`] when the last turn alone does not fit, and as of [`Text::encode_chat`].
+    #[cfg(feature = "chat")]
+    pub fn fit_chat(
+        &self,
+        messages: &[Message],
+        options: &ChatOptions,
+        room: u32,
+    ) -> Result<std::ops::Range<usize>> {
+        let text = self.engine().text()?;
+        let begin = messages.iter().take_while(|m| m.role == "system").count();
+        let later = (begin + 1..messages.len()).filter(|at| messages[*at].role == "user");
+        let turns: Vec<usize> = [begin].into_iter().chain(later).collect();
+        let tokens = |end: usize| -> Result<u64> {
+            let kept = [&messages[..begin], &messages[end..]].concat();
+            Ok(text.encode_chat(&kept, options)?.len() as u64)
+        };
+        let last = turns.len() - 1;
+        let least = tokens(turns[last])?;
+        let limit = u64::from(self.context());
+        if least > limit {
+            return Err(Error::Context {
+                needed: least,
+                limit: self.context(),
+            });
+        }
+        // The last token of an answer is not held.
+        let most = limit - (u64::from(room).saturating_sub(1)).min(limit - least);
+        if tokens(begin)? <= most {
+            return Ok(begin..begin);
+        }
+        // The more turns are left out, the fewer tokens are left.
+        let (mut fits, mut fails) = (last, 0);
+        while fits - fails > 1 {
+            let middle = usize::midpoint(fits, fails);
+            if tokens(turns[middle])? <= most {
+                fits = middle;
+            } else {
+                fails = middle;
+            }
+        }
+        Ok(begin..turns[fits])
     }
 
     fn prompt(&self, prompt: &str) -> Result<Start<'m>> {
@@ -84,9 +147,9 @@ impl<'m> Session<'m> {
     }
 
     #[cfg(feature = "chat")]
-    fn conversation(&mut self, messages: &[Message]) -> Result<Start<'m>> {
+    fn conversation(&mut self, messages: &[Message], options: &ChatOptions) -> Result<Start<'m>> {
         let text = self.engine().text()?;
-        let mut input = text.encode_chat(messages)?;
+        let mut input = text.encode_chat(messages, options)?;
         let held = self.tokens().iter().zip(&input);
         let common = held.take_while(|(a, b)| a == b).count();
         // At least one token must be new: its logits begin the answer.

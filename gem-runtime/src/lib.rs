@@ -22,7 +22,7 @@ pub mod protocol;
 #[cfg(feature = "std")]
 pub mod regular;
 pub mod simd;
-#[cfg(feature = "tokenizer")]
+#[cfg(feature = "config")]
 pub mod text;
 
 /// Declares modules that need memory, hence feature `alloc`.

@@ -52,7 +52,7 @@ pub struct Engine {
     program: Box<dyn Program + Send>,
     weights: Weights,
     #[cfg(feature = "tokenizer")]
-    text: Option<crate::text::Text>,
+    text: Option<alloc::sync::Arc<crate::text::Text>>,
 }
 
 impl core::fmt::Debug for Engine {
@@ -102,11 +102,14 @@ impl Engine {
         })
     }
 
-    /// Adds what the model needs to read and write text.
+    /// Adds what the model needs to read and write text; engines may share it.
     #[cfg(feature = "tokenizer")]
     #[must_use]
-    pub fn with_text(mut self, text: Option<crate::text::Text>) -> Self {
-        self.text = text;
+    pub fn with_text(
+        mut self,
+        text: Option<impl Into<alloc::sync::Arc<crate::text::Text>>>,
+    ) -> Self {
+        self.text = text.map(Into::into);
         self
     }
 
@@ -117,7 +120,7 @@ impl Engine {
     #[cfg(feature = "tokenizer")]
     pub fn text(&self) -> Result<&crate::text::Text> {
         let missing = || Error::text(&self.info.name, "the model has no tokenizer");
-        self.text.as_ref().ok_or_else(missing)
+        self.text.as_deref().ok_or_else(missing)
     }
 
     /// Joins a program with the weight file at a path, or with `model.gemw` in a folder; and with the tokenizer beside

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use gem_runtime::text::{DEFAULT_TEMPLATE, GENERATION_CONFIG};
 use serde::Serialize;
 
 use crate::graph::{Activation, NormKind, Op, ScarMask, Score, Task};
@@ -72,6 +73,17 @@ pub struct Unused {
     pub reason: String,
 }
 
+/// A chat template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TemplateReport {
+    /// Its name; `default` for the usual one.
+    pub name: String,
+    /// The file it stands in.
+    pub file: String,
+    /// What keeps it from being used.
+    pub problem: Option<String>,
+}
+
 /// Number of records per domain of one split.
 pub type Counts = Vec<(String, usize)>;
 
@@ -108,8 +120,12 @@ pub struct Inspection {
     pub keys_ignored: Vec<Unused>,
     /// Whether there is a tokenizer.
     pub tokenizer: bool,
-    /// Whether there is a chat template.
+    /// Whether there is a chat template that can be used without naming it.
     pub chat_template: bool,
+    /// All chat templates.
+    pub chat_templates: Vec<TemplateReport>,
+    /// What keeps the sampling of generation_config.json from being used; options of a run may override it.
+    pub sampling_problem: Option<String>,
     /// Records of calibration text.
     pub calibration: Counts,
     /// Records of evaluation text.
@@ -133,6 +149,9 @@ pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
         stored_bytes += values * stored.size() as u64;
     }
     let (keys_used, keys_ignored) = keys(checkpoint);
+    let chat_templates = templates(checkpoint);
+    let usable = |t: &TemplateReport| t.name == DEFAULT_TEMPLATE && t.problem.is_none();
+    let sampling = &checkpoint.generation_config().sampling;
     Ok(Inspection {
         task: match c.task {
             Task::CausalLm => "causal_lm",
@@ -152,7 +171,9 @@ pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
         keys_used,
         keys_ignored,
         tokenizer: checkpoint.tokenizer_path().is_some(),
-        chat_template: checkpoint.tokenizer_config().chat_template.is_some(),
+        chat_template: chat_templates.iter().any(usable),
+        chat_templates,
+        sampling_problem: sampling.check().err().map(|e| e.to_string()),
         calibration: records(checkpoint, Split::Calibration)?,
         evaluation: records(checkpoint, Split::Evaluation)?,
     })
@@ -295,7 +316,23 @@ fn keys(checkpoint: &Checkpoint) -> (Vec<String>, Vec<Unused>) {
             }),
         }
     }
+    let generation = checkpoint.generation_config().ignored.iter();
+    ignored.extend(generation.map(|(key, reason)| Unused {
+        name: format!("{GENERATION_CONFIG}: {key}"),
+        reason: reason.clone(),
+    }));
     (used, ignored)
+}
+
+fn templates(checkpoint: &Checkpoint) -> Vec<TemplateReport> {
+    let templates = checkpoint.chat_templates().into_iter();
+    templates
+        .map(|(source, problem)| TemplateReport {
+            name: source.name.clone(),
+            file: source.file.clone(),
+            problem,
+        })
+        .collect()
 }
 
 /// Counts records without keeping them.
@@ -351,6 +388,13 @@ impl fmt::Display for Inspection {
         let has = |yes: bool| if yes { "yes" } else { "no" };
         let (tokenizer, chat) = (has(self.tokenizer), has(self.chat_template));
         writeln!(f, "tokenizer   {tokenizer}, chat template {chat}")?;
+        self.write_templates(f)?;
+        if let Some(problem) = &self.sampling_problem {
+            writeln!(
+                f,
+                "sampling    {GENERATION_CONFIG} cannot be used: {problem}"
+            )?;
+        }
         write_records(f, "calibration", &self.calibration)?;
         write_records(f, "evaluation", &self.evaluation)?;
         write_unused(f, "dropped tensors", &self.tensors_dropped)?;
@@ -387,6 +431,22 @@ impl Inspection {
                 )?;
             }
             writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    /// Templates of which there is more to say than that there is one.
+    fn write_templates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let several = self.chat_templates.len() > 1;
+        for template in &self.chat_templates {
+            let (name, file) = (shown(&template.name), shown(&template.file));
+            match &template.problem {
+                Some(problem) => {
+                    writeln!(f, "            {name} cannot be used: {}", shown(problem))?
+                }
+                None if several => writeln!(f, "            {name} of {file}")?,
+                None => {}
+            }
         }
         Ok(())
     }

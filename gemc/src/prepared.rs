@@ -118,13 +118,10 @@ impl Prepared {
     }
 
     /// What the model needs to read and write text; `None` when the checkpoint has no tokenizer.
-    ///
-    /// # Errors
-    /// When it is broken.
     #[cfg(feature = "jit")]
-    pub fn text(&self) -> Result<Option<gem_runtime::text::Text>, gem_runtime::Error> {
-        let vocabulary = self.loaded.graph.facts().vocab_size as u32;
-        gem_runtime::text::Text::open(self.loaded.checkpoint.dir(), vocabulary)
+    #[must_use]
+    pub fn text(&self) -> Option<std::sync::Arc<gem_runtime::text::Text>> {
+        self.loaded.checkpoint.text()
     }
 }
 

@@ -114,6 +114,6 @@ mod tests {
         let alone = thread::spawn(move || (alone(sum), alone(sum), rayon::current_num_threads()));
         assert_eq!(alone.join().ok(), Some((499_500, 499_500, 1)));
         assert_eq!(within(sum), 499_500);
-        assert!(within(|| rayon::current_thread_index()).is_some());
+        assert!(within(rayon::current_thread_index).is_some());
     }
 }

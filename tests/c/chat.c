@@ -43,6 +43,29 @@ int main(int argc, char **argv)
     uint32_t position = gem_session_position(session);
     REQUIRE(gem_chat(session, NULL, 1, &sampling, append, &answers[1]) == GEM_NULL);
     REQUIRE(gem_chat(session, turns, 1, &sampling, NULL, NULL) == GEM_NULL);
+    /* Everything fits, as it is written without options and with some. */
+    const gem_date date = {2024, 7, 6, 12, 0, 0};
+    const gem_chat_options options = {&date, "default"};
+    size_t begin = 9, count = 9;
+    REQUIRE(!gem_chat_fit(session, turns, 3, NULL, 4, &begin, &count) && count == 0);
+    REQUIRE(!gem_chat_fit(session, turns, 3, &options, 4, &begin, &count) && count == 0);
+    REQUIRE(gem_chat_fit(session, turns, 3, NULL, 4, NULL, &count) == GEM_NULL);
+    const gem_date none = {2023, 2, 29, 0, 0, 0};
+    const gem_chat_options wrong[] = {{&none, NULL}, {NULL, "no such template"}};
+    for (int i = 0; i < 2; i++) {
+        REQUIRE(gem_chat_fit(session, turns, 3, &wrong[i], 4, &begin, &count) == GEM_FAILED);
+        REQUIRE(gem_chat_with(session, turns, 1, &wrong[i], &sampling, append, &answers[1]) == GEM_FAILED);
+    }
+    /* A session of few tokens leaves the first turn out, and says when the last is too long. */
+    gem_session *small;
+    int status = GEM_FULL;
+    for (uint32_t context = 1; status; context++) {
+        REQUIRE(status == GEM_FULL);
+        REQUIRE(!gem_session_open(&small, text, context, 1));
+        status = gem_chat_fit(small, turns, 3, NULL, 1, &begin, &count);
+        gem_session_close(small);
+    }
+    REQUIRE(begin == 0 && count == 2);
     REQUIRE(gem_session_position(session) == position);
     for (int i = 0; i < 2; i++) {
         fwrite(answers[i].text, 1, answers[i].bytes, stdout);

@@ -1,6 +1,7 @@
 //! Options, and what is known of a model before there is an engine -> whether they go together: what would be refused
 //! after minutes of making weights is refused at once.
 
+use super::run::sampling;
 use super::{Mode, Options};
 use crate::abi::ProgramShape;
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ pub fn check(
     let context = session::context(info, shape, options.context)?;
     Team::check(options.threads)?;
     let text = text.ok_or_else(|| Error::text(&info.name, "the model has no tokenizer"))?;
-    options.sampling.over(text.sampling()).check()?;
+    sampling(options, text)?;
     let (asked, task) = match &options.mode {
         Mode::Text(_) => ("classify a text", Task::SequenceClassification),
         _ => ("continue a text", Task::CausalLm),
@@ -34,7 +35,10 @@ pub fn check(
     match &options.mode {
         Mode::Prompt(prompt) if prompt.is_empty() => Err(Error::Empty),
         Mode::Prompt(prompt) => fits(text.tokenizer().encode(prompt)?.len(), context),
-        Mode::Text(_) | Mode::Chat | Mode::Check | Mode::Serve => Ok(()),
+        Mode::Chat => text
+            .chat_template(options.chat_template.as_deref())?
+            .check(),
+        Mode::Text(_) | Mode::Check | Mode::Serve => Ok(()),
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod before;
 mod bus;
+mod chat;
 mod check;
 mod options;
 mod run;
+mod today;
 mod weights;
 
 use std::ffi::OsString;
@@ -50,7 +52,7 @@ fn roomy<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     };
     thread::scope(|scope| {
         let roomy = thread::Builder::new().stack_size(STACK);
-        match roomy.spawn_scoped(scope, &run) {
+        match roomy.spawn_scoped(scope, run) {
             Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
             Err(_) => run(),
         }
@@ -90,7 +92,7 @@ fn finish(program: &str, result: Result<(), Failure>) -> ExitCode {
         Err(_) => 1,
     };
     match result {
-        Ok(()) | Err(Failure::Unread) => {}
+        Ok(()) | Err(Failure::Unread | Failure::Told) => {}
         Err(Failure::Error(e)) => complain(program, &e.to_string()),
         Err(Failure::Output(e)) => complain(program, &format!("standard output: {e}")),
     }

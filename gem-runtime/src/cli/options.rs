@@ -31,6 +31,8 @@ Options:
   --min-p P        choose among tokens at least P times as probable as the best one
   --repeat R       above 1: tokens of the last 64 become less probable
   --stop TEXT      end the answer before TEXT; may be given several times
+  --chat-template T
+                   the chat template of this name, where the model has several (with --chat)
   --seed S         start of the random numbers; the same seed gives the same answer
   --threads N      threads; as many as the machine has if not given
   --context N      tokens that prompt and answer can have together
@@ -106,6 +108,8 @@ pub struct Options {
     pub mode: Mode,
     /// How to choose tokens.
     pub sampling: SamplingOptions,
+    /// `--chat-template`.
+    pub chat_template: Option<String>,
     /// `--threads`.
     pub threads: Option<usize>,
     /// `--context`.
@@ -160,6 +164,7 @@ impl From<lexopt::Error> for Usage {
 struct Draft {
     modes: Vec<Mode>,
     sampling: SamplingOptions,
+    chat_template: Option<String>,
     threads: Option<usize>,
     context: Option<u32>,
     weights: Option<PathBuf>,
@@ -207,6 +212,7 @@ impl Draft {
             }
             "--seed" => sampling.seed = Some(whole(name, parser, 0, u64::MAX)?),
             "--stop" => sampling.stop.push(stop(parser)?),
+            "--chat-template" => self.chat_template = Some(parser.value()?.string()?),
             "--threads" => self.threads = Some(whole(name, parser, 1, MOST_THREADS)?),
             "--context" => self.context = Some(whole(name, parser, 1, u32::MAX)?),
             "--weights" => self.weights = Some(parser.value()?.into()),
@@ -227,9 +233,13 @@ impl Draft {
         if self.json && mode == Mode::Chat {
             return Err(Usage::new("--json does not go with --chat"));
         }
+        if self.chat_template.is_some() && mode != Mode::Chat {
+            return Err(Usage::new("--chat-template goes with --chat alone"));
+        }
         Ok(Options {
             mode,
             sampling: self.sampling,
+            chat_template: self.chat_template,
             threads: self.threads,
             context: self.context,
             weights: self.weights,

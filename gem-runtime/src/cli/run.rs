@@ -1,9 +1,10 @@
 //! Options and an engine -> text on a stream, piece by piece.
 
-use std::io::{self, BufRead, ErrorKind, IsTerminal as _, Read as _, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 
 use serde_json::json;
 
+use super::chat::chat;
 use super::check::check;
 use super::{Mode, Options};
 use crate::classify::Label;
@@ -14,7 +15,7 @@ use crate::protocol;
 use crate::sample::Sampling;
 use crate::saturation_warning;
 use crate::session::{Session, SessionOptions};
-use crate::text::Message;
+use crate::text::{GENERATION_CONFIG, Text};
 
 /// Why a command did not get to its end.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub enum Failure {
     Unread,
     /// The output cannot be written.
     Output(io::Error),
+    /// Lines of a conversation that could not be answered, each with its reason on standard error.
+    Told,
     /// Anything else.
     Error(Error),
 }
@@ -65,8 +68,7 @@ pub fn run(
         context: options.context,
         threads: options.threads,
     })?;
-    let sampling = options.sampling.over(engine.text()?.sampling());
-    sampling.check()?;
+    let sampling = sampling(options, engine.text()?)?;
     let result = respond(&mut session, options, sampling, input, &mut to);
     if let Some(warning) = saturation_warning(session.saturated()) {
         // Where nobody listens there is nobody to warn.
@@ -96,9 +98,25 @@ fn respond(
             let labels = session.classify(text)?;
             write_labels(&labels, options.json, &mut to)
         }
-        Mode::Chat => chat(session, &sampling, input, &mut to),
+        Mode::Chat => {
+            let template = options.chat_template.clone();
+            chat(session, template, &sampling, input, &mut to)
+        }
         Mode::Check | Mode::Serve => Ok(()),
     }
+}
+
+/// The options over the model's own; what is wrong is blamed on who asked for it.
+pub(super) fn sampling(options: &Options, text: &Text) -> Result<Sampling> {
+    let sampling = options.sampling.over(text.sampling());
+    sampling.check().map_err(|e| {
+        let own = options.sampling.over(&Sampling::default());
+        match own.check() {
+            Err(given) => given,
+            Ok(()) => Error::text(GENERATION_CONFIG, e),
+        }
+    })?;
+    Ok(sampling)
 }
 
 /// Writes a line, at once.
@@ -107,7 +125,7 @@ pub(super) fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
 }
 
 /// Writes an answer as it comes; the whole of it, and why it ended.
-fn write_answer(
+pub(super) fn write_answer(
     mut answer: Generation<'_, '_>,
     to: &mut impl Write,
 ) -> Result<(String, Option<Finish>), Failure> {
@@ -153,64 +171,4 @@ fn write_labels(labels: &[Label], as_json: bool, to: &mut impl Write) -> Result<
         output(writeln!(to, "{score:.4}  {label}"))?;
     }
     output(to.flush())
-}
-
-/// Answers line by line until the input ends.
-fn chat(
-    session: &mut Session<'_>,
-    sampling: &Sampling,
-    mut input: impl BufRead,
-    to: &mut impl Write,
-) -> Result<(), Failure> {
-    let asks = io::stdin().is_terminal();
-    let mut messages = Vec::new();
-    loop {
-        if asks {
-            let _ = write!(io::stderr(), "> ").and_then(|()| io::stderr().flush());
-        }
-        let Some(said) = read_line(&mut input)? else {
-            return Ok(());
-        };
-        if said.is_empty() {
-            continue;
-        }
-        messages.push(Message::user(said));
-        let answer = session.chat(&messages, sampling.clone());
-        let (said, finish) = write_answer(answer, to)?;
-        line(to, "")?;
-        if finish == Some(Finish::Context) {
-            return Err(Error::Context {
-                needed: u64::from(session.position()) + 1,
-                limit: session.context(),
-            }
-            .into());
-        }
-        messages.push(Message::assistant(said));
-    }
-}
-
-/// Bytes of a line at most.
-const LONGEST_LINE: u64 = 16 << 20;
-
-/// The next line without its end; `None` at the end of the input.
-fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
-    let failed = |source| Error::Io {
-        path: "standard input".to_owned(),
-        source,
-    };
-    let wrong = |why: &str| Error::text("standard input", why);
-    let mut bytes = Vec::new();
-    input
-        .by_ref()
-        .take(LONGEST_LINE)
-        .read_until(b'\n', &mut bytes)
-        .map_err(failed)?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    if bytes.len() as u64 == LONGEST_LINE {
-        return Err(wrong("a line is too long"));
-    }
-    let line = String::from_utf8(bytes).map_err(|_| wrong("a line is not UTF-8"))?;
-    Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()))
 }

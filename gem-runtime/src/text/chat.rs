@@ -1,24 +1,15 @@
 //! Messages -> the text of a conversation, as the model's own Jinja template writes it.
 //!
-//! Templates are written for Python's Jinja as Hugging Face sets it up; the same settings, functions and methods are
-//! there. A template is data from a checkpoint: it is bounded in work, and has no clock.
+//! A template is data from a checkpoint: it is bounded in steps and memory, and has no clock; who asks gives the date.
 
-use std::fmt::Write as _;
-
-use minijinja::value::Kwargs;
-use minijinja::{Environment, ErrorKind, Value, context};
-use serde::Serialize;
-
-use super::TOKENIZER_CONFIG;
+use super::config::TokenizerConfig;
+use super::date::Date;
+use super::jinja::{Fault, Template, Value};
+use super::templates::{DEFAULT_TEMPLATE, TemplateSource};
 use crate::error::{Error, Result};
 
-/// Steps of a template at most; real ones take some dozens per message.
-const FUEL: u64 = 10_000_000;
-
-const NAME: &str = "chat_template";
-
 /// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Who wrote it: `system`, `user` or `assistant`, or what else the template knows.
     pub role: String,
@@ -51,133 +42,172 @@ impl Message {
     }
 }
 
-/// A chat template that parses.
+/// How a conversation is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChatOptions {
+    /// What `strftime_now` of a template tells; without it a template that asks fails.
+    pub date: Option<Date>,
+    /// Name of the template, where the model has several; else the one called `default`.
+    pub template: Option<String>,
+}
+
+/// Bytes that a template may write around messages, beside [`TIMES`] their own. Every byte may become a token, which takes
+/// hundreds of them.
+const AROUND: usize = 1 << 20;
+
+/// How often a template may write a message.
+const TIMES: usize = 4;
+
+/// A chat template. It is read when it is used, so that one that cannot be read harms conversations alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatTemplate {
-    source: String,
+    source: TemplateSource,
+}
+
+impl From<TemplateSource> for ChatTemplate {
+    fn from(source: TemplateSource) -> Self {
+        Self { source }
+    }
 }
 
 impl ChatTemplate {
-    /// Checks that a template parses.
-    ///
-    /// # Errors
-    /// [`Error::Text`] with the line.
-    pub fn new(source: String) -> Result<Self> {
-        environment()
-            .template_from_named_str(NAME, &source)
-            .map_err(wrong)?;
-        Ok(Self { source })
+    /// A template by its text.
+    pub fn new(text: impl Into<String>) -> Self {
+        let source = TemplateSource {
+            name: DEFAULT_TEMPLATE.to_owned(),
+            file: "chat_template".to_owned(),
+            text: Ok(text.into()),
+        };
+        Self { source }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.source.name
+    }
+
+    /// The file it stands in.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.source.file
     }
 
     /// The template's text.
-    #[must_use]
-    pub fn source(&self) -> &str {
-        &self.source
+    ///
+    /// # Errors
+    /// [`Error::Text`] when there is none.
+    pub fn text(&self) -> Result<&str> {
+        let text = self.source.text.as_ref();
+        text.map(String::as_str).map_err(|why| self.wrong(why))
+    }
+
+    /// Whether it can be read.
+    ///
+    /// # Errors
+    /// [`Error::Text`], naming file and line.
+    pub fn check(&self) -> Result<()> {
+        self.parsed().map(|_| ())
     }
 
     /// Writes a conversation up to where the model's answer begins.
     ///
+    /// Templates see what Hugging Face gives them: `messages`, `tools` and `documents` (none), `add_generation_prompt`
+    /// (true), and the special tokens that there are.
+    ///
     /// # Errors
-    /// [`Error::Text`] when the template fails or refuses the messages.
-    pub fn render(&self, messages: &[Message], bos: &str, eos: &str) -> Result<String> {
-        let environment = environment();
-        let template = environment
-            .template_from_named_str(NAME, &self.source)
-            .map_err(wrong)?;
-        template
-            .render(context! {
-                messages,
-                bos_token => bos,
-                eos_token => eos,
-                add_generation_prompt => true,
-            })
-            .map_err(wrong)
+    /// [`Error::Text`] when the template cannot be read, fails, needs more steps or memory than it may, writes more than
+    /// 1 MiB beside four times the messages, or refuses the messages.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        tokens: &TokenizerConfig,
+        date: Option<Date>,
+    ) -> Result<String> {
+        let rendered = variables(messages, tokens)
+            .and_then(|variables| self.parsed_as_fault()?.render(variables, date));
+        let text = rendered.map_err(|fault| self.wrong(fault))?;
+        let said: usize = messages
+            .iter()
+            .map(|m| m.role.len() + m.content.len())
+            .sum();
+        let most = said.saturating_mul(TIMES).saturating_add(AROUND);
+        if text.len() > most {
+            return Err(self.wrong(format!("writes {} bytes, above {most}", text.len())));
+        }
+        Ok(text)
+    }
+
+    fn parsed(&self) -> Result<Template> {
+        self.text()?;
+        self.parsed_as_fault().map_err(|fault| self.wrong(fault))
+    }
+
+    fn parsed_as_fault(&self) -> Result<Template, Fault> {
+        match &self.source.text {
+            Ok(text) => Template::parse(text),
+            Err(why) => Err(Fault::new(why.as_str())),
+        }
+    }
+
+    fn wrong(&self, why: impl std::fmt::Display) -> Error {
+        let file = self.file();
+        let named = match self.name() {
+            DEFAULT_TEMPLATE if file.contains("chat_template") => file.to_owned(),
+            DEFAULT_TEMPLATE => format!("{file}: chat_template"),
+            name => format!("{file}: chat template `{name}`"),
+        };
+        Error::text(named, why)
     }
 }
 
-fn wrong(error: minijinja::Error) -> Error {
-    let line = error.line().map(|line| format!(", line {line}"));
-    let what = format!("{TOKENIZER_CONFIG}: {NAME}{}", line.unwrap_or_default());
-    let why = error.detail().map_or_else(
-        || error.kind().to_string(),
-        |detail| format!("{}: {detail}", error.kind()),
-    );
-    Error::text(what, why)
-}
-
-/// Jinja as Hugging Face sets it up.
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_fuel(Some(FUEL));
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_filter("tojson", to_json);
-    environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", strftime_now);
-    environment
-}
-
-fn raise_exception(message: String) -> core::result::Result<Value, minijinja::Error> {
-    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-}
-
-fn strftime_now(_format: String) -> core::result::Result<Value, minijinja::Error> {
-    let why =
-        "`strftime_now` is not available: what a conversation becomes must not depend on a clock";
-    Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
-}
-
-/// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`.
-fn to_json(value: Value, options: Kwargs) -> core::result::Result<Value, minijinja::Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    let json = serde_json::to_value(&value).map_err(|e| {
-        minijinja::Error::new(ErrorKind::BadSerialization, "not expressible as JSON").with_source(e)
-    })?;
-    let mut text = String::new();
-    write_json(&json, indent, 0, &mut text);
-    Ok(Value::from_safe_string(text))
-}
-
-fn write_json(value: &serde_json::Value, indent: Option<usize>, depth: usize, to: &mut String) {
-    use serde_json::Value as Json;
-    let (open, close, len) = match value {
-        Json::Array(items) => ('[', ']', items.len()),
-        Json::Object(map) => ('{', '}', map.len()),
-        plain => {
-            // Writing to a string cannot fail.
-            let _ = write!(to, "{plain}");
-            return;
-        }
-    };
-    let line = |depth: usize, to: &mut String| {
-        if let Some(indent) = indent.filter(|_| len > 0) {
-            to.push('\n');
-            to.extend(std::iter::repeat_n(' ', indent.min(16) * depth));
-        }
-    };
-    to.push(open);
-    let separator = if indent.is_some() { "," } else { ", " };
-    let begin = |index: usize, to: &mut String| {
-        to.push_str(if index > 0 { separator } else { "" });
-        line(depth + 1, to);
-    };
-    match value {
-        Json::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                begin(index, to);
-                write_json(item, indent, depth + 1, to);
-            }
-        }
-        Json::Object(map) => {
-            for (index, (key, item)) in map.iter().enumerate() {
-                begin(index, to);
-                let _ = write!(to, "{}: ", Json::String(key.clone()));
-                write_json(item, indent, depth + 1, to);
-            }
-        }
-        _ => {}
+/// What templates see.
+fn variables<'n>(
+    messages: &[Message],
+    tokens: &'n TokenizerConfig,
+) -> Result<Vec<(&'n str, Value)>, Fault> {
+    let named = tokens.special_tokens.iter();
+    let mut variables: Vec<(&str, Value)> = named
+        .map(|(name, token)| (name.as_str(), token.as_str().into()))
+        .collect();
+    if !tokens.additional_special_tokens.is_empty() {
+        let more = tokens.additional_special_tokens.iter();
+        let more = Value::of_list(more.map(|token| token.as_str().into()).collect())?;
+        variables.push(("additional_special_tokens", more));
     }
-    line(depth, to);
-    to.push(close);
+    let message = |message: &Message| {
+        Value::of_dict(vec![
+            ("role", message.role.as_str().into()),
+            ("content", message.content.as_str().into()),
+        ])
+    };
+    let messages = messages.iter().map(message).collect::<Result<_, _>>()?;
+    variables.push(("messages", Value::of_list(messages)?));
+    variables.push(("tools", Value::None));
+    variables.push(("documents", Value::None));
+    variables.push(("add_generation_prompt", Value::Bool(true)));
+    Ok(variables)
+}
+
+/// The template of a name among several.
+///
+/// # Errors
+/// [`Error::Text`], with the names that there are.
+pub(super) fn choose<'t>(
+    templates: &'t [ChatTemplate],
+    wanted: Option<&str>,
+) -> Result<&'t ChatTemplate> {
+    if templates.is_empty() {
+        return Err(Error::text("chat template", "the model has none"));
+    }
+    let name = wanted.unwrap_or(DEFAULT_TEMPLATE);
+    let found = templates.iter().find(|template| template.name() == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = templates.iter().map(ChatTemplate::name).collect();
+        let why = format!(
+            "the model has none called `{name}`; it has {}",
+            names.join(", ")
+        );
+        Error::text("chat template", why)
+    })
 }

@@ -3,21 +3,26 @@
 //! Invariant: all ids of its vocabulary, and those its template puts around a text, are below the vocabulary size.
 //! Truncation and padding that the file may ask for are training settings and are switched off.
 //!
+//! What the file asks for is done in steps that are looked at ([`bounded`]), so that a text cannot become a thousand times
+//! as long in memory.
+//!
 //! The `tokenizers` crate panics on some broken files, where it expects what it has not checked. [`guard`] makes errors
 //! of that, and a look at the JSON beforehand keeps it from the commonest ones.
+
+mod bounded;
 
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::de::IgnoredAny;
-
-use super::TOKENIZER;
+use super::files::TOKENIZER;
 use crate::error::{Error, Result};
+use crate::regular;
+use bounded::Bounded;
 
 /// Text to token ids and back.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Bounded,
 }
 
 fn wrong(why: impl Display) -> Error {
@@ -39,9 +44,11 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Text`] when it is no tokenizer, or names an id that the model does not have.
     pub fn new(json: &[u8], vocab_size: u32) -> Result<Self> {
-        let _: IgnoredAny = serde_json::from_slice(json).map_err(wrong)?;
+        let json = regular::unmarked(json);
+        bounded::check_post_processor(json).map_err(wrong)?;
         let inner = guard(|| {
-            let mut inner = tokenizers::Tokenizer::from_bytes(json)?;
+            // Added tokens are normalised, too.
+            let mut inner = bounded::encoding(json.len(), || Bounded::from_bytes(json))?;
             inner.with_truncation(None)?;
             inner.with_padding(None);
             Ok(inner)
@@ -84,7 +91,8 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Text`] when the text has something that the vocabulary cannot express.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = guard(|| self.inner.encode_fast(text, true))?;
+        let encode = || self.inner.encode_fast(text, true);
+        let encoding = guard(|| bounded::encoding(text.len(), encode))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -93,7 +101,8 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = guard(|| self.inner.encode_fast(text, false))?;
+        let encode = || self.inner.encode_fast(text, false);
+        let encoding = guard(|| bounded::encoding(text.len(), encode))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -108,8 +117,9 @@ impl Tokenizer {
                 "puts {around} tokens around a text; the limit is {limit}"
             )));
         }
+        let encode = || self.inner.encode_fast(text, false);
         let whole = guard(|| {
-            let mut content = self.inner.encode_fast(text, false)?;
+            let mut content = bounded::encoding(text.len(), encode)?;
             let direction = tokenizers::TruncationDirection::Right;
             content.truncate(limit - around, 0, direction);
             // What was cut off must not be processed, too.

@@ -1,17 +1,51 @@
 //! Chat templates as they are written for Python's Jinja.
 
-use gem_runtime::text::{ChatTemplate, Message};
+use gem_runtime::text::{ChatTemplate, Date, Message, TokenizerConfig};
 
-fn render(template: &str) -> Result<String, String> {
-    let messages = [
+fn messages() -> Vec<Message> {
+    vec![
         Message::system("be <kind>"),
         Message::user(" hi "),
         Message::assistant("hello"),
         Message::user("bye \u{e9}"),
-    ];
-    ChatTemplate::new(template.to_owned())
-        .and_then(|template| template.render(&messages, "<s>", "</s>"))
-        .map_err(|e| e.to_string())
+    ]
+}
+
+fn tokens() -> TokenizerConfig {
+    let token = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    TokenizerConfig {
+        special_tokens: vec![token("bos_token", "<s>"), token("eos_token", "</s>")],
+        additional_special_tokens: vec!["<a>".to_owned()],
+    }
+}
+
+fn date() -> Date {
+    let day = Date::new(2024, 7, 6).expect("a day");
+    day.at(15, 4, 5).expect("a time")
+}
+
+fn render_at(template: &str, date: Option<Date>) -> Result<String, String> {
+    let template = ChatTemplate::new(template);
+    let rendered = template.render(&messages(), &tokens(), date);
+    rendered.map_err(|e| e.to_string())
+}
+
+fn render(template: &str) -> Result<String, String> {
+    render_at(template, Some(date()))
+}
+
+/// `templates.py` beside this file wrote down what Jinja2 makes of these templates.
+#[test]
+fn templates_say_what_they_say_in_python() {
+    let cases: Vec<(String, Option<String>)> =
+        serde_json::from_str(include_str!("templates.json")).expect("JSON");
+    assert!(cases.len() > 150);
+    let differ: Vec<_> = cases
+        .iter()
+        .filter(|(template, expected)| render(template).ok() != *expected)
+        .map(|(template, expected)| (template, expected, render(template)))
+        .collect();
+    assert!(differ.is_empty(), "{differ:#?}");
 }
 
 #[test]
@@ -26,37 +60,11 @@ fn settings_are_those_of_hugging_face() {
 }
 
 #[test]
-fn methods_and_loop_controls_work() {
-    let template = "{% for m in messages %}{% if m.role == 'system' %}{% continue %}{% endif %}\
-                    {{ m.content.strip().upper() if m.content.startswith(' ') else m.get('content') }};\
-                    {% if loop.index0 == 2 %}{% break %}{% endif %}{% endfor %}\
-                    {{ messages[1:] | length }}{{ messages[-1].role }}";
-    assert_eq!(render(template).expect("sound"), "HI;hello;3user");
-    let kept = "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}";
-    assert_eq!(render(kept).expect("sound"), "4");
-    assert_eq!(
-        render("{{ missing is defined }}{{ missing }}").expect("sound"),
-        "False"
-    );
-}
-
-#[test]
-fn json_is_pythons() {
-    let json = r#"{"role": "system", "content": "be <kind>"}"#;
-    assert_eq!(render("{{ messages[0] | tojson }}").expect("sound"), json);
-    let indented = "[\n  \"\u{e9}'\",\n  [],\n  {\n    \"a\": 1.5\n  }\n]";
-    assert_eq!(
-        render("{{ ['\u{e9}\\'', [], {'a': 1.5}] | tojson(indent=2) }}").expect("sound"),
-        indented
-    );
-}
-
-#[test]
 fn refusals_are_the_templates_own_words() {
     let refused = |template: &str, named: &str| {
         let message = render(template).expect_err("refused");
         assert!(
-            message.contains("chat_template") && message.contains(named),
+            message.starts_with("chat_template: line ") && message.contains(named),
             "{message}"
         );
     };
@@ -64,16 +72,159 @@ fn refusals_are_the_templates_own_words() {
         "{{ raise_exception('roles must alternate') }}",
         "roles must alternate",
     );
-    refused("{{ strftime_now('%d') }}", "strftime_now");
     refused("\n\n{{ messages.x.y }}", "line 3");
-    refused("{{ messages.foo() }}", "foo");
-    refused("{% if %}", "line 1");
-    refused("{% generation %}", "generation");
+    refused("\n{{ messages.foo() }}", "line 2: a list has no `foo`");
+    refused("{% if %}", "line 1: expected a value, found %}");
+    refused("{% frobnicate %}", "unknown tag `frobnicate`");
+    refused("{{ 1 | frobnicate }}", "no filter `frobnicate`");
+    refused("\n{% for m in messages %}\nx", "has no endfor");
+    refused("a {{ 'b", "a text has no end");
+    refused("{{ missing + 1 }}", "`missing` is undefined");
 }
 
 #[test]
-fn work_is_bounded() {
-    let endless =
-        "{% for a in range(99999) %}{% for b in range(99999) %}{{ b }}{% endfor %}{% endfor %}";
-    assert!(render(endless).expect_err("too much").contains("fuel"));
+fn the_date_is_the_callers() {
+    let template = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% endif %}";
+    assert_eq!(render(template).expect("a date"), "06 Jul 2024");
+    let message = render_at(template, None).expect_err("no date");
+    assert!(
+        message.contains("strftime_now") && message.contains("date"),
+        "{message}"
+    );
+    // A template that does not ask needs none.
+    assert_eq!(render_at("{{ 1 }}", None).expect("sound"), "1");
+    assert!(Date::new(2023, 2, 29).is_err() && Date::new(2024, 2, 29).is_ok());
+    assert!(Date::new(0, 1, 1).is_err() && date().at(24, 0, 0).is_err());
+    assert_eq!(
+        Date::from_unix(0).format("%F %T %a %j"),
+        "1970-01-01 00:00:00 Thu 001"
+    );
+    assert_eq!(
+        Date::from_unix(951_782_399).format("%F %T"),
+        "2000-02-28 23:59:59"
+    );
+    assert_eq!(Date::from_unix(-1).format("%F %T"), "1969-12-31 23:59:59");
+    assert_eq!(Date::from_unix(i64::MAX).format("%Y"), "9999");
+    assert_eq!(date().format("%Q %"), "%Q %");
+}
+
+/// What templates see that Hugging Face does not name is undefined, as there.
+#[test]
+fn tokens_that_a_model_does_not_have_are_undefined() {
+    let shown = "{{ pad_token is defined }}{{ bos_token is defined }}";
+    assert_eq!(render(shown).expect("sound"), "FalseTrue");
+    let template =
+        ChatTemplate::new("{{ bos_token is defined }}{{ additional_special_tokens is defined }}");
+    let none = template.render(&messages(), &TokenizerConfig::default(), None);
+    assert_eq!(none.expect("sound"), "FalseFalse");
+}
+
+/// Every one of these takes a machine's memory, time or stack where only steps are counted.
+#[test]
+fn work_memory_and_depth_are_bounded() {
+    let doubled = |what: &str| {
+        format!(
+            "{{% set ns = namespace(s='ab', l=[1]) %}}{{% for i in range(99) %}}{{% set {what} %}}{{% endfor %}}{{{{ ns.l | length }}}}"
+        )
+    };
+    let nested = |open: &str, close: &str| {
+        format!("{{{{ {}1{} }}}}", open.repeat(99_999), close.repeat(99_999))
+    };
+    let unrolled = format!("{{% set s = 'ab' %}}{}", "{% set s = s ~ s %}".repeat(60));
+    let chained = format!("{{{{ 1{} }}}}", " + 1".repeat(99_999));
+    let ors = format!("{{{{ 0{} }}}}", " or 0".repeat(99_999));
+    let filters = format!("{{{{ 1{} }}}}", " | string".repeat(99_999));
+    let ifs = format!(
+        "{}{}",
+        "{% if 1 %}".repeat(99_999),
+        "{% endif %}".repeat(99_999)
+    );
+    let raw = format!(
+        "{{% for a in range(9999) %}}{{% for b in range(9999) %}}{}{{% endfor %}}{{% endfor %}}",
+        "x".repeat(1 << 20)
+    );
+    let captured = format!("{{% set t %}}{raw}{{% endset %}}");
+    let bombs = [
+        doubled("ns.s = ns.s ~ ns.s"),
+        doubled("ns.s = ns.s + ns.s"),
+        doubled("ns.s = ns.s.replace('a', ns.s)"),
+        doubled("ns.s = ns.s | replace('a', ns.s)"),
+        doubled("ns.s = ns.s.join([ns.s, ns.s])"),
+        doubled("ns.s = [ns.s, ns.s] | join"),
+        doubled("ns.s = ns.s * 9"),
+        doubled("ns.s = '%s%s' % (ns.s, ns.s)"),
+        doubled("ns.s = '{0}{0}'.format(ns.s)"),
+        doubled("ns.s = [ns.s, ns.s] | string"),
+        doubled("ns.s = [ns.s, ns.s] | tojson"),
+        doubled("ns.l = ns.l + ns.l"),
+        doubled("ns.l = ns.l * 9"),
+        doubled("ns.l = [ns.l, ns.l]"),
+        doubled("ns.l = [ns.l]"),
+        doubled("ns.l = {'a': ns.l}"),
+        unrolled,
+        "{{ 'x' * 10**12 }}".into(),
+        "{{ 'x' * 10**7 }}".into(),
+        "{{ [1] * 10**12 }}".into(),
+        "{{ '%1000000000000d' % 1 }}".into(),
+        "{{ '%.1000000000f' % 1 }}".into(),
+        "{{ '{:>1000000000000}'.format(1) }}".into(),
+        "{{ 'x'.center(10**12) }}".into(),
+        "{{ 'x'.zfill(10**12) }}".into(),
+        "{{ 'x\t'.expandtabs(10**12) }}".into(),
+        "{{ 'x\ny' | indent(10**12) }}".into(),
+        "{{ [1] | tojson(indent=10**12) }}".into(),
+        "{{ [1] | batch(10**12, 0) | list }}".into(),
+        "{{ [1] | slice(10**12) | list }}".into(),
+        "{{ range(10**12) }}".into(),
+        "{% for a in range(99999) %}{% for b in range(99999) %}{{ b }}{% endfor %}{% endfor %}".into(),
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = namespace(a=b) %}{% endfor %}{% endfor %}".into(),
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".into(),
+        "{% macro f(x) %}{{ f(x ~ x) }}{% endmacro %}{{ f('abc') }}".into(),
+        "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}".into(),
+        "{% set s = 'a' * 99999 %}{% for i in range(99999) %}{% if s + 'b' in s %}{% endif %}{% endfor %}".into(),
+        raw,
+        captured,
+        nested("(", ")"),
+        nested("[", "]"),
+        nested("-", ""),
+        nested("not ", ""),
+        chained,
+        ors,
+        filters,
+        ifs,
+    ];
+    for bomb in &bombs {
+        let shown: String = bomb.chars().take(90).collect();
+        let message = render(bomb).expect_err(&shown);
+        let told = ["steps", "memory", "levels", "above", "deeper"];
+        assert!(
+            told.iter().any(|word| message.contains(word)),
+            "{shown}: {message}"
+        );
+    }
+    // What holds itself is printed, and let go.
+    let own =
+        "{% set ns = namespace() %}{% set ns.a = ns %}{% set ns.b = [ns] %}{{ ns }}{{ ns.b }}";
+    assert!(render(own).is_ok());
+    assert_eq!(render("{{ 'abc'.count('') }}").expect("it ends"), "4");
+}
+
+/// A small thread is enough for the deepest template.
+#[test]
+fn little_stack_is_needed() {
+    let template =
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(99) }}".to_owned();
+    let deep = format!("{{{{ {}1{} }}}}", "(".repeat(60), ")".repeat(60));
+    let thread = std::thread::Builder::new().stack_size(1 << 20);
+    let work = move || [template, deep].map(|template| render(&template).is_ok());
+    let rendered = thread
+        .spawn(work)
+        .expect("a thread")
+        .join()
+        .expect("no overflow");
+    assert_eq!(
+        rendered,
+        [false, true],
+        "a hundred macros in each other are too many"
+    );
 }

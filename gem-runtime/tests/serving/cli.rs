@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use gem_runtime::cli::{Failure, Mode, Options, Parsed, Usage, run};
-use gem_runtime::{Engine, Error, Sampling};
+use gem_runtime::text::{ChatOptions, Message};
+use gem_runtime::{Engine, Error, Model as _, Sampling, SessionOptions};
 use serde_json::{Value, json};
 
 use crate::script;
@@ -133,6 +134,10 @@ fn wrong_usage_is_told() {
     refused(&["--chat=yes"], "chat");
     refused(&["--chat", "--json"], "--json");
     refused(&["--check", "--prompt", "x"], "--check");
+    refused(
+        &["--prompt", "x", "--chat-template", "y"],
+        "--chat-template",
+    );
 }
 
 #[cfg(unix)]
@@ -186,15 +191,159 @@ fn conversations_go_line_by_line() {
     assert_eq!(said.lines().count(), 2);
     assert_eq!(output(&engine, &["--chat"], b"").expect("sound"), "");
     assert_eq!(output(&engine, &["--chat"], b"hi").expect("sound"), "ok\n");
-    match output(&engine, &["--chat"], b"\xff\n") {
-        Err(Failure::Error(Error::Text(why))) => assert!(why.contains("UTF-8"), "{why}"),
+}
+
+/// What the command writes, and whether it ended as if all was well.
+fn talk(engine: &Engine, arguments: &[&str], input: &[u8]) -> (String, bool) {
+    let mut written = Vec::new();
+    let arguments = [arguments, &["--threads", "1"]].concat();
+    let ended = run(engine, &options(&arguments), input, &mut written);
+    assert!(matches!(ended, Ok(()) | Err(Failure::Told)), "{ended:?}");
+    (String::from_utf8(written).expect("UTF-8"), ended.is_ok())
+}
+
+#[test]
+fn a_bad_line_does_not_end_a_conversation() {
+    let engine = script::writes(6, "ok");
+    let long = [&[b'x'; 100][..], b"\n"].concat();
+    for bad in [&b"\xff\n"[..], &long] {
+        let (said, well) = talk(&engine, &["--chat"], &[bad, b"hi\n"].concat());
+        assert_eq!((said.as_str(), well), ("ok\n", false));
+    }
+    let template = "{{ bos_token }}{% for m in messages %}{% if m.content == 'no' %}\
+                    {{ raise_exception('never') }}{% endif %}<|user|>{{ m.content }}<|end|>{% endfor %}<|assistant|>";
+    let engine = script::with_template(script::writes(6, "ok"), template);
+    let (said, well) = talk(&engine, &["--chat"], b"no\nhi\n");
+    assert_eq!((said.as_str(), well), ("ok\n", false));
+    assert!(talk(&engine, &["--chat"], b"hi\n").1);
+    let endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
+    let engine = script::with_template(script::writes(6, "ok"), endless);
+    assert!(!talk(&engine, &["--chat"], b"hi\n").1);
+}
+
+#[test]
+fn a_template_that_cannot_be_read_ends_a_conversation_before_it_begins() {
+    let engine = script::with_template(script::writes(2, "ok"), "{% if %}");
+    match output(&engine, &["--chat"], b"hi\n") {
+        Err(Failure::Error(Error::Text(why))) => assert!(why.contains("line 1"), "{why}"),
         other => panic!("unexpected {other:?}"),
     }
-    let long = [&[b'x'; 100][..], b"\n"].concat();
-    let full = output(&engine, &["--chat"], &long);
+    assert_eq!(
+        output(&engine, &["--prompt", "a"], &[]).expect("no chat"),
+        "ok\n"
+    );
+    let unknown = output(&engine, &["--chat", "--chat-template", "x"], b"hi\n");
     assert!(
-        matches!(full, Err(Failure::Error(Error::Context { .. }))),
-        "{full:?}"
+        matches!(unknown, Err(Failure::Error(Error::Text(_)))),
+        "{unknown:?}"
+    );
+}
+
+/// The command gives today's date.
+#[test]
+fn templates_may_ask_for_the_date() {
+    let template = "<s><|user|>{{ strftime_now('%Y')|length }}<|assistant|>";
+    let engine = script::with_template(script::writes(4, "ok"), template);
+    assert_eq!(
+        output(&engine, &["--chat"], b"hi\n").expect("a date"),
+        "ok\n"
+    );
+}
+
+/// 64 tokens hold some turns; the oldest are forgotten, the system's message and the newest are not.
+#[test]
+fn a_conversation_outgrows_its_context() {
+    let engine = script::writes(6, "ok");
+    let lines = b"hi\n".repeat(30);
+    let (said, well) = talk(&engine, &["--chat", "-n", "3"], &lines);
+    assert!(well);
+    assert_eq!(said.lines().count(), 30);
+    let mut session = engine.session(SessionOptions::default()).expect("small");
+    let turn = [Message::user("hi"), Message::assistant("ok")];
+    let mut messages = vec![Message::system("s")];
+    messages.extend(turn.iter().cycle().take(40).cloned());
+    messages.push(Message::user("last"));
+    let options = ChatOptions::default();
+    let dropped = session
+        .fit_chat(&messages, &options, 8)
+        .expect("the last turn fits");
+    assert!(
+        dropped.start == 1 && dropped.end % 2 == 1 && dropped.end > 10,
+        "{dropped:?}"
+    );
+    let fits = |messages: &[Message]| {
+        session
+            .engine()
+            .text()
+            .expect("there")
+            .encode_chat(messages, &options)
+    };
+    let mut kept = messages.clone();
+    kept.drain(dropped.clone());
+    assert_eq!(
+        (kept[0].role.as_str(), kept[1].role.as_str()),
+        ("system", "user")
+    );
+    assert_eq!(kept.last(), messages.last());
+    let length = fits(&kept).expect("a conversation").len();
+    let mut more = messages.clone();
+    more.drain(1..dropped.end - 2);
+    let longer = fits(&more).expect("a conversation").len();
+    assert!(
+        length + 7 <= 64 && longer + 7 > 64,
+        "as few as will do: {length} {longer}"
+    );
+    let answer = session.chat(
+        &kept,
+        Sampling {
+            max_tokens: 8,
+            ..Sampling::default()
+        },
+    );
+    assert!(answer.into_iter().all(|piece| piece.is_ok()));
+    // An answer that is longer than what is left is no reason to drop the last turn.
+    assert!(
+        session
+            .fit_chat(&kept[..2], &options, 999)
+            .expect("it fits")
+            .is_empty()
+    );
+    let long = [Message::user("x".repeat(100))];
+    let full = session.fit_chat(&long, &options, 1);
+    assert!(matches!(full, Err(Error::Context { .. })), "{full:?}");
+}
+
+/// What the makers want out of range can be overridden, and is blamed on their file otherwise.
+#[test]
+fn bad_defaults_can_be_overridden() {
+    let files = [
+        script::tokenizer_json().to_string(),
+        json!({"top_p": 7, "eos_token_id": 258}).to_string(),
+    ];
+    let text = gem_runtime::text::Text::new(
+        &gem_runtime::text::TextFiles {
+            tokenizer: files[0].as_bytes(),
+            generation_config: Some(files[1].as_bytes()),
+            ..Default::default()
+        },
+        script::VOCAB,
+    );
+    let engine = script::writes(2, "ok").with_text(Some(text.expect("read")));
+    match output(&engine, &["--prompt", "a"], &[]) {
+        Err(Failure::Error(Error::Text(why))) => {
+            assert!(
+                why.contains("generation_config.json") && why.contains("top-p is 7"),
+                "{why}"
+            );
+        }
+        other => panic!("unexpected {other:?}"),
+    }
+    let given = output(&engine, &["--prompt", "a", "--top-p", "0.9"], &[]);
+    assert_eq!(given.expect("overridden"), "ok\n");
+    let wrong = output(&engine, &["--prompt", "a", "--top-p", "9"], &[]);
+    assert!(
+        matches!(wrong, Err(Failure::Error(Error::Options(_)))),
+        "{wrong:?}"
     );
 }
 

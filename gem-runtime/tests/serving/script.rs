@@ -82,6 +82,13 @@ fn engine(task: Task, next: Vec<u32>) -> Engine {
     engine.with_text(Some(text()))
 }
 
+/// The same model with another chat template.
+pub fn with_template(engine: Engine, template: &str) -> Engine {
+    let mut settings = tokenizer_config();
+    settings["chat_template"] = json!(template);
+    engine.with_text(Some(text_with(&settings)))
+}
+
 /// A model without a tokenizer of its own, with a weight file, that answers a prompt of two tokens with a word.
 pub fn opened(weights: &Path) -> Result<Engine> {
     let ids = [0].into_iter().chain("h\u{e9}llo".bytes().map(u32::from));
@@ -143,12 +150,18 @@ pub fn classifier() -> Engine {
 }
 
 pub fn text() -> Text {
-    let files = [tokenizer_json(), tokenizer_config()].map(|json| json.to_string());
+    text_with(&tokenizer_config())
+}
+
+/// The text side of a model with these settings of its tokenizer.
+pub fn text_with(settings: &Value) -> Text {
+    let files = [&tokenizer_json(), settings].map(Value::to_string);
     Text::new(
         &TextFiles {
             tokenizer: files[0].as_bytes(),
             tokenizer_config: Some(files[1].as_bytes()),
             generation_config: Some(br#"{"eos_token_id": [258, 256], "max_new_tokens": 40}"#),
+            ..TextFiles::default()
         },
         VOCAB,
     )

@@ -1,6 +1,6 @@
 //! Tokenizers and the files beside them: what is read, what is refused.
 
-use gem_runtime::text::{Message, Text, TextFiles, Tokenizer, fuzz_text};
+use gem_runtime::text::{ChatOptions, Message, Text, TextFiles, Tokenizer, fuzz_text};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -113,6 +113,7 @@ fn with_configs(tokens: &Value, generation: &Value) -> gem_runtime::Result<Text>
         tokenizer: json[0].as_bytes(),
         tokenizer_config: Some(json[1].as_bytes()),
         generation_config: Some(json[2].as_bytes()),
+        ..TextFiles::default()
     };
     Text::new(&files, VOCAB)
 }
@@ -152,33 +153,275 @@ fn wrong_values_are_named_with_their_file() {
         json!({"eos_token_id": 300}),
         ["generation_config.json", "300"],
     );
-    refused(
-        none(),
-        json!({"eos_token_id": -1}),
-        ["generation_config.json", "eos_token_id"],
-    );
     refused(none(), json!({"top_k": 1.5}), ["top_k", "whole"]);
     refused(
         none(),
-        json!({"do_sample": true, "temperature": -1}),
-        ["generation_config.json", "temperature"],
+        json!({"top_k": "many"}),
+        ["top_k", "found \"many\""],
     );
-    refused(none(), json!([1]), ["generation_config.json", "map"]);
+    refused(
+        none(),
+        json!({"do_sample": "maybe"}),
+        ["do_sample", "true or false"],
+    );
+    refused(
+        none(),
+        json!({"stop_strings": [1]}),
+        ["stop_strings", "texts"],
+    );
+    refused(
+        none(),
+        json!([1]),
+        ["generation_config.json", "[1], not an object"],
+    );
     refused(
         json!({"bos_token": 3}),
         none(),
         ["tokenizer_config.json", "bos_token"],
     );
     refused(
-        json!({"chat_template": "{% for %}"}),
+        json!({"pad_token": []}),
         none(),
-        ["chat_template", "line 1"],
+        ["tokenizer_config.json", "pad_token"],
+    );
+}
+
+/// As Hugging Face and Python's JSON have them.
+#[test]
+fn values_may_be_written_as_python_writes_them() {
+    let sampling = |generation: Value| {
+        let text = with_configs(&json!({}), &generation).expect("sound");
+        (text.sampling().clone(), text.eos().to_vec())
+    };
+    let (loose, eos) = sampling(json!({
+        "do_sample": "true", "top_k": 50.0, "top_p": 0, "max_new_tokens": 7.0, "eos_token_id": [5.0, -1],
+        "stop_strings": ["###", ""], "bos_token_id": -1, "suppress_tokens": [1], "bad_words_ids": [[1]],
+        "max_length": 20, "temperature": null,
+    }));
+    assert_eq!(
+        (loose.temperature, loose.top_k, loose.max_tokens),
+        (1.0, 50, 7)
+    );
+    assert!(loose.check().is_ok() && loose.top_p > 0.0 && loose.top_p < 1e-30);
+    assert_eq!((loose.stop, eos), (vec!["###".to_owned()], vec![5]));
+    let (one, _) = sampling(json!({"stop_strings": "END", "do_sample": "False", "temperature": 2}));
+    assert_eq!((one.stop, one.temperature), (vec!["END".to_owned()], 0.0));
+    // What is out of range is an error where it is used.
+    let (wrong, _) = sampling(json!({"top_p": 7, "do_sample": true, "temperature": -1}));
+    assert_eq!((wrong.top_p, wrong.temperature), (7.0, -1.0));
+    assert!(wrong.check().is_err());
+}
+
+/// A template that cannot be used takes away conversations, and nothing else.
+#[test]
+fn templates_are_read_when_they_are_used() {
+    let chat = |template: Value, name: Option<&str>| {
+        let settings = json!({"bos_token": "<s>", "chat_template": template});
+        let text = with_configs(&settings, &json!({})).expect("the tokenizer is good");
+        assert_eq!(text.tokenizer().encode("a").expect("text"), [BOS, 97]);
+        let options = ChatOptions {
+            template: name.map(str::to_owned),
+            ..ChatOptions::default()
+        };
+        let ids = text.encode_chat(&[Message::user("a")], &options);
+        ids.map(|ids| text.tokenizer().decode(&ids).expect("ids"))
+            .map_err(|e| e.to_string())
+    };
+    let refused = |template: Value, named: &[&str]| {
+        let message = chat(template, None).expect_err("refused");
+        assert!(named.iter().all(|name| message.contains(name)), "{message}");
+    };
+    refused(
+        json!("a\n{% for %}"),
+        &["tokenizer_config.json: chat_template", "line 2"],
     );
     refused(
-        json!({"chat_template": [{"name": "x"}]}),
-        none(),
-        ["chat_template", "default"],
+        json!(3),
+        &["tokenizer_config.json: chat_template", "found 3"],
     );
+    refused(
+        json!([{"name": "x", "template": "y"}]),
+        &["`default`", "it has x"],
+    );
+    refused(json!(null), &["the model has none"]);
+    refused(json!([{"name": "default"}]), &["no template"]);
+    let list = json!([{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]);
+    assert_eq!(chat(list.clone(), None), Ok("d".to_owned()));
+    assert_eq!(chat(list.clone(), Some("tool_use")), Ok("t".to_owned()));
+    let unknown = chat(list, Some("rag")).expect_err("there is none");
+    assert!(
+        unknown.contains("`rag`") && unknown.contains("default, tool_use"),
+        "{unknown}"
+    );
+    let object = json!({"default": "o", "x": 1});
+    assert_eq!(chat(object, None), Ok("o".to_owned()));
+    let generation = json!("{% generation %}{{ messages[0].content }}{%- endgeneration -%} b");
+    assert_eq!(chat(generation, None), Ok("ab".to_owned()));
+}
+
+#[test]
+fn templates_of_files_win() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let write =
+        |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("space");
+    let said = |name: Option<&str>| {
+        let text = Text::open(dir.path(), VOCAB)
+            .expect("sound")
+            .expect("there");
+        let options = ChatOptions {
+            template: name.map(str::to_owned),
+            ..ChatOptions::default()
+        };
+        let ids = text.encode_chat(&[Message::user("a")], &options);
+        ids.map(|ids| text.tokenizer().decode(&ids).expect("ids"))
+            .map_err(|e| e.to_string())
+    };
+    write("tokenizer.json", &script::tokenizer_json().to_string());
+    write("tokenizer_config.json", r#"{"chat_template": "config"}"#);
+    assert_eq!(said(None), Ok("config".to_owned()));
+    write("chat_template.json", r#"{"chat_template": "json"}"#);
+    assert_eq!(said(None), Ok("json".to_owned()));
+    write("chat_template.jinja", "\u{feff}jinja");
+    assert_eq!(said(None), Ok("jinja".to_owned()));
+    std::fs::create_dir(dir.path().join("additional_chat_templates")).expect("space");
+    write("additional_chat_templates/tool_use.jinja", "tools");
+    write("additional_chat_templates/notes.txt", "none");
+    assert_eq!(said(Some("tool_use")), Ok("tools".to_owned()));
+    assert_eq!(said(None), Ok("jinja".to_owned()));
+    write("chat_template.jinja", "{% if %}");
+    let broken = said(None).expect_err("it cannot be read");
+    assert!(
+        broken.starts_with("chat_template.jinja: line 1"),
+        "{broken}"
+    );
+    assert_eq!(said(Some("tool_use")), Ok("tools".to_owned()));
+    std::fs::write(dir.path().join("chat_template.jinja"), [0xff]).expect("space");
+    let broken = said(None).expect_err("no text");
+    assert!(broken.contains("not UTF-8"), "{broken}");
+}
+
+/// What stands under the name of a file is the file, or told as what it is; nothing is waited for.
+#[test]
+fn odd_files_are_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    let refused = |named: &str| {
+        let message = Text::open(dir.path(), VOCAB)
+            .expect_err("refused")
+            .to_string();
+        assert!(message.contains(named), "{message}");
+    };
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    std::fs::write(path("tokenizer.json"), pointer).expect("space");
+    refused("git-LFS pointer");
+    let good = script::tokenizer_json().to_string();
+    std::fs::write(path("tokenizer.json"), format!("\u{feff}{good}")).expect("space");
+    assert!(
+        Text::open(dir.path(), VOCAB).is_ok(),
+        "a byte order mark is skipped"
+    );
+    std::fs::write(path("tokenizer.json"), good).expect("space");
+    for name in ["generation_config.json", "tokenizer_config.json"] {
+        std::fs::write(path(name), "\u{feff}{}").expect("space");
+        assert!(Text::open(dir.path(), VOCAB).is_ok(), "{name}");
+        std::fs::write(path(name), pointer).expect("space");
+        refused("git-LFS pointer");
+        std::fs::remove_file(path(name)).expect("there");
+        std::fs::create_dir(path(name)).expect("space");
+        refused("is a folder");
+        std::fs::remove_dir(path(name)).expect("there");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("nowhere", path(name)).expect("space");
+            refused("is a link to nowhere, which does not exist");
+            std::fs::remove_file(path(name)).expect("there");
+            let made = std::process::Command::new("mkfifo")
+                .arg(path(name))
+                .status();
+            if made.is_ok_and(|status| status.success()) {
+                refused("is a pipe");
+                std::fs::remove_file(path(name)).expect("there");
+            }
+        }
+    }
+    assert!(Text::open(dir.path(), VOCAB).is_ok());
+}
+
+/// Steps that multiply a text, one after the other.
+#[test]
+fn texts_do_not_grow_without_bound() {
+    let replace =
+        |from: Value, to: &str| json!({"type": "Replace", "pattern": from, "content": to});
+    let refused = |change: &dyn Fn(&mut Value), text: &str, named: &str| {
+        let mut json = script::tokenizer_json();
+        change(&mut json);
+        let tokenizer = Tokenizer::new(json.to_string().as_bytes(), VOCAB);
+        let message = tokenizer
+            .and_then(|tokenizer| {
+                let ids = tokenizer.encode_plain(text)?;
+                Ok(tokenizer.decode(&ids)?.len())
+            })
+            .expect_err("too much")
+            .to_string();
+        assert!(
+            message.contains("tokenizer.json") && message.contains(named),
+            "{message}"
+        );
+    };
+    let tens = |kind: &str, n: usize| {
+        let step = replace(json!({"String": "a"}), &"a".repeat(10));
+        json!({"type": "Sequence", kind: vec![step; n]})
+    };
+    refused(
+        &|json| json["normalizer"] = tens("normalizers", 9),
+        "a",
+        "normalisers",
+    );
+    let nested = json!({"type": "Sequence", "normalizers": vec![tens("normalizers", 2); 5]});
+    refused(
+        &|json| json["normalizer"] = nested.clone(),
+        "a",
+        "normalisers",
+    );
+    // A piece of its own between any two special tokens.
+    let pieces = "a<|end|>".repeat(9);
+    refused(
+        &|json| json["normalizer"] = tens("normalizers", 5),
+        &pieces.repeat(20),
+        "normalisers",
+    );
+    let long = "a".repeat(1 << 20);
+    let single = replace(json!({"Regex": "[b]"}), &long);
+    refused(
+        &|json| json["normalizer"] = single.clone(),
+        &"b".repeat(9),
+        "normalisers",
+    );
+    let bytes = json!({"type": "Sequence", "normalizers": vec![json!({"type": "ByteLevel"}); 40]});
+    refused(
+        &|json| json["normalizer"] = bytes.clone(),
+        " ",
+        "normalisers",
+    );
+    refused(
+        &|json| json["decoder"] = tens("decoders", 9),
+        "a",
+        "decoders",
+    );
+    let level = script::tokenizer_json()["pre_tokenizer"].clone();
+    let levels = json!({"type": "Sequence", "pretokenizers": vec![level; 40]});
+    refused(&|json| json["pre_tokenizer"] = levels.clone(), "a", "anew");
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let many = |json: &mut Value| json["post_processor"]["single"] = json!(vec![text.clone(); 9]);
+    refused(&many, "a", "repeats a text 9 times");
+    // What real tokenizers do is no growth: a space of three bytes, a text of spaces, a long text.
+    let mut json = script::tokenizer_json();
+    json["normalizer"] = json!({"type": "Sequence", "normalizers": [
+        {"type": "Prepend", "prepend": "\u{2581}"}, replace(json!({"String": " "}), "\u{2581}"), {"type": "NFKC"},
+    ]});
+    let tokenizer = Tokenizer::new(json.to_string().as_bytes(), VOCAB).expect("sound");
+    assert!(tokenizer.encode_plain(&" ".repeat(300_000)).is_ok());
+    assert!(tokenizer.encode_plain("\u{fdfa}").is_ok());
 }
 
 #[test]
@@ -195,7 +438,7 @@ fn a_folder_is_read_as_far_as_it_goes() {
     let text = Text::open(dir.path(), VOCAB)
         .expect("sound")
         .expect("there");
-    assert!(text.chat_template().is_none() && text.eos().is_empty());
+    assert!(text.chat_templates().is_empty() && text.eos().is_empty());
     write(
         "tokenizer_config.json",
         &script::tokenizer_config().to_string(),
@@ -203,7 +446,7 @@ fn a_folder_is_read_as_far_as_it_goes() {
     let text = Text::open(dir.path(), VOCAB)
         .expect("sound")
         .expect("there");
-    assert!(text.chat_template().is_some());
+    assert!(text.chat_template(None).is_ok());
     write("generation_config.json", "{");
     assert!(Text::open(dir.path(), VOCAB).is_err());
 }
@@ -233,9 +476,9 @@ fn example_checkpoints_can_be_read() {
         if text.tokenizer().decode(&ids).expect("ids") == said {
             exact += 1;
         }
-        if text.chat_template().is_some() {
+        if text.chat_template(None).is_ok() {
             let ids = text
-                .encode_chat(&[Message::user(said)])
+                .encode_chat(&[Message::user(said)], &ChatOptions::default())
                 .expect("a conversation");
             assert!(text.tokenizer().decode(&ids).expect("ids").contains(said));
         }

@@ -172,6 +172,7 @@ impl From<gem_runtime::cli::Failure> for Failure {
         match failure {
             gem_runtime::cli::Failure::Unread => Self::Output(io::ErrorKind::BrokenPipe.into()),
             gem_runtime::cli::Failure::Output(error) => Self::Output(error),
+            gem_runtime::cli::Failure::Told => Self::Told(1),
             gem_runtime::cli::Failure::Error(error) => error.into(),
         }
     }

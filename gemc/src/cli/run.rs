@@ -56,6 +56,9 @@ struct ProgramFlags {
     /// End before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<OsString>,
+    /// Which of the model's chat templates --chat uses; `default` if not given
+    #[arg(long, value_name = "NAME")]
+    chat_template: Option<OsString>,
     /// Seed of the choice of tokens
     #[arg(long, value_name = "S")]
     seed: Option<OsString>,
@@ -83,6 +86,7 @@ impl ProgramFlags {
             ("--min-p", self.min_p),
             ("--repeat", self.repeat),
             ("--seed", self.seed),
+            ("--chat-template", self.chat_template),
             ("--threads", self.threads),
             ("--context", self.context),
         ];
@@ -117,10 +121,10 @@ impl Verb for Run {
             }
         };
         let model = self.model.compile_as_planned(ui)?;
-        let text = model.text()?;
+        let text = model.text();
         let (info, shape) = (model.parts().info(), model.compiled.program.program().shape);
         // Making weights, or a program, may take minutes.
-        gem_runtime::cli::check(&info, &shape, text.as_ref(), &options)?;
+        gem_runtime::cli::check(&info, &shape, text.as_deref(), &options)?;
         match self.backend {
             Backend::Rust => {
                 let program = model.program(ui)?;

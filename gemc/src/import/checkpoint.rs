@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gem_runtime::text::{GenerationConfig, TemplateSource, TokenizerConfig};
 use sha2::{Digest as _, Sha256};
 
 use super::config::{GemConfig, KeyAccount};
 use super::error::ImportError;
 use super::safetensors::{Found, StoredType, TensorFiles, to_f32};
 use super::texts::{self, Split, TextRecord};
-use super::tokenizer::{Companions, GenerationConfig, TokenizerConfig};
+use super::tokenizer::Companions;
 use crate::graph::{Graph, TensorId, Untyped};
 use crate::tensors::TensorSource;
 
@@ -167,13 +168,26 @@ impl Checkpoint {
     /// `tokenizer_config.json`, or defaults.
     #[must_use]
     pub fn tokenizer_config(&self) -> &TokenizerConfig {
-        &self.companions.tokenizer_config
+        &self.companions.config.tokens
     }
 
     /// `generation_config.json`, or defaults.
     #[must_use]
     pub fn generation_config(&self) -> &GenerationConfig {
-        &self.companions.generation
+        &self.companions.config.generation
+    }
+
+    /// The chat templates, each with what keeps it from being used; that takes nothing but conversations away.
+    #[must_use]
+    pub fn chat_templates(&self) -> Vec<(&TemplateSource, Option<String>)> {
+        self.companions.chat_templates()
+    }
+
+    /// What the model needs to read and write text; `None` without a tokenizer.
+    #[cfg(feature = "jit")]
+    #[must_use]
+    pub fn text(&self) -> Option<Arc<gem_runtime::text::Text>> {
+        self.companions.text.clone()
     }
 
     /// The texts of a split, by domain; empty when the checkpoint has none.

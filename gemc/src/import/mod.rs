@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gem_runtime::regular;
+use gem_runtime::text::{GENERATION_CONFIG, GenerationConfig};
 use serde_json::{Map, Value};
 
 use crate::graph::{Graph, Untyped};
@@ -29,7 +30,7 @@ pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printab
 pub use texts::{
     Records, Split, TextRecord, files as text_files, parse_record, read as read_texts,
 };
-pub use tokenizer::{GenerationConfig, TokenizerConfig, highest_id};
+pub use tokenizer::highest_id;
 
 const CONFIG: &str = "config.json";
 const LONGEST_CONFIG: u64 = 4 << 20;
@@ -130,12 +131,12 @@ pub fn checkpoint(dir: &Path) -> Result<Checkpoint, ImportError> {
     let uses = source.uses;
     check_surplus(&files, &uses, &mut findings);
     check_values(&files, &uses, &mut findings);
-    let vocab = built.as_ref().map_or(usize::MAX, |b| b.config.vocab_size);
+    let vocab = built.as_ref().map(|b| b.config.vocab_size);
     let mut companions = tokenizer::read(dir, vocab, &mut findings);
     let Some(mut built) = built else {
         return findings.into_result(()).and_then(|()| Err(unexplained()));
     };
-    special_tokens(dir, &mut built, &mut companions.generation);
+    special_tokens(dir, &mut built, &mut companions.config.generation);
     findings.into_result(())?;
     let weights = Weights::of(&built.graph, files).ok_or_else(unexplained)?;
     Ok(Checkpoint {
@@ -158,7 +159,7 @@ fn special_tokens(dir: &Path, built: &mut Built, generation: &mut GenerationConf
     let config = &built.config;
     let why = if !config.causal() {
         "a classifier generates no text"
-    } else if regular::is_there(&dir.join(tokenizer::GENERATION)) {
+    } else if regular::is_there(&dir.join(GENERATION_CONFIG)) {
         "generation_config.json says it"
     } else {
         let known = |id: &u64| {

@@ -1,223 +1,138 @@
-//! `tokenizer.json`, `tokenizer_config.json` and `generation_config.json` -> what the model needs to know of them.
+//! The files beside the weights that are about text -> what the model needs to know of them.
 //!
-//! The tokenizer itself is the runtime's; here its ids are compared with the vocabulary, without keeping it in memory.
+//! They are the runtime's to read, so that whatever is refused here is refused by what is built, and the other way round.
+//! A compiler without text in it compares the ids of the tokenizer with the vocabulary, without keeping it in memory.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "jit")]
+use std::sync::Arc;
 
-use gem_runtime::regular;
+use gem_runtime::text::{
+    GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TemplateSource, TextConfig, TextFiles,
+    TextFolder, Wrong,
+};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
 
-use super::error::{Finding, Findings, Place};
+use super::error::{Finding, Findings, Place, shown};
 use super::json;
 
-const TOKENIZER: &str = "tokenizer.json";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-pub(super) const GENERATION: &str = "generation_config.json";
-const LONGEST_TOKENIZER: u64 = 256 << 20;
-const LONGEST_CONFIG: u64 = 4 << 20;
-
-/// What `tokenizer_config.json` says; everything else in it is the training tools' own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenizerConfig {
-    /// Jinja template of a conversation; of several the one called `default`.
-    pub chat_template: Option<String>,
-    /// Text of the beginning-of-sequence token.
-    pub bos_token: Option<String>,
-    /// Text of the end-of-sequence token.
-    pub eos_token: Option<String>,
-}
-
-/// What `generation_config.json` says about sampling.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GenerationConfig {
-    /// Ids that end a text; below the vocabulary size.
-    pub eos_token_ids: Vec<u32>,
-    /// Id that begins one.
-    pub bos_token_id: Option<u32>,
-    /// False: greedy.
-    pub do_sample: Option<bool>,
-    /// Above 0.
-    pub temperature: Option<f32>,
-    /// 0: off.
-    pub top_k: Option<u32>,
-    /// In 0..=1.
-    pub top_p: Option<f32>,
-    /// In 0..=1.
-    pub min_p: Option<f32>,
-    /// Above 0; 1: off.
-    pub repetition_penalty: Option<f32>,
-    /// Length of an answer.
-    pub max_new_tokens: Option<u32>,
-}
-
-/// The tokenizer side of a checkpoint.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The text side of a checkpoint.
+#[derive(Clone, Debug, Default)]
 pub struct Companions {
     /// `tokenizer.json`, when there is one.
     pub tokenizer: Option<PathBuf>,
-    /// `tokenizer_config.json`, or defaults.
-    pub tokenizer_config: TokenizerConfig,
-    /// `generation_config.json`, or defaults.
-    pub generation: GenerationConfig,
+    /// What the files beside it say.
+    pub config: TextConfig,
+    /// All of it, ready for use.
+    #[cfg(feature = "jit")]
+    pub text: Option<Arc<gem_runtime::text::Text>>,
 }
 
-/// Reads the three files as far as they exist.
-pub fn read(dir: &Path, vocab_size: usize, findings: &mut Findings) -> Companions {
-    let mut companions = Companions::default();
-    let path = dir.join(TOKENIZER);
-    if regular::is_there(&path) {
-        let ids = json::read_bounded(&path, TOKENIZER, LONGEST_TOKENIZER)
-            .and_then(|bytes| highest_id(&bytes).map_err(|e| Finding::file(TOKENIZER, e)));
-        match ids {
-            Ok(Some((id, token))) if id >= vocab_size as u64 => findings.push(
-                Finding::file(
-                    TOKENIZER,
-                    format!(
-                        "gives token \"{}\" the id {id}",
-                        super::error::shown(&token)
-                    ),
-                )
-                .allowed(format!("ids below `vocab_size` = {vocab_size}")),
-            ),
-            Ok(_) => companions.tokenizer = Some(path),
-            Err(finding) => findings.push(finding),
+/// Reads the files as far as they exist. Without a vocabulary size, which is then a finding of its own, ids are not
+/// compared.
+pub fn read(dir: &Path, vocab_size: Option<usize>, findings: &mut Findings) -> Companions {
+    let folder = match TextFolder::read(dir) {
+        Ok(folder) => folder,
+        Err(wrong) => {
+            findings.push(finding(wrong));
+            return Companions::default();
         }
+    };
+    let vocab = vocab_size.map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let tokenizer = folder.get(TOKENIZER);
+    let files = TextFiles {
+        tokenizer: tokenizer.unwrap_or_default(),
+        tokenizer_config: folder.get(TOKENIZER_CONFIG),
+        generation_config: folder.get(GENERATION_CONFIG),
+        chat_templates: &folder.chat_templates(),
+    };
+    let mut companions = Companions {
+        tokenizer: tokenizer.map(|_| dir.join(TOKENIZER)),
+        ..Companions::default()
+    };
+    match TextConfig::new(&files, vocab) {
+        Ok(config) => companions.config = config,
+        Err(wrong) => wrong
+            .into_iter()
+            .map(finding)
+            .for_each(|f| findings.push(f)),
     }
-    if let Some(map) = object(dir, TOKENIZER_CONFIG, findings) {
-        companions.tokenizer_config = tokenizer_config(&map, findings);
+    if let (Some(tokenizer), Some(vocab_size)) = (tokenizer, vocab_size)
+        && let Err(finding) = check_ids(tokenizer, vocab_size)
+    {
+        findings.push(finding);
+        return companions;
     }
-    if let Some(map) = object(dir, GENERATION, findings) {
-        companions.generation = generation(&map, vocab_size, findings);
+    #[cfg(feature = "jit")]
+    if findings.is_empty() {
+        match gem_runtime::text::Text::of_folder(&folder, vocab) {
+            Ok(text) => companions.text = text.map(Arc::new),
+            Err(error) => findings.push(Finding::file(TOKENIZER, without_name(&error))),
+        }
     }
     companions
 }
 
-fn object(dir: &Path, name: &str, findings: &mut Findings) -> Option<Map<String, Value>> {
-    let path = dir.join(name);
-    if !regular::is_there(&path) {
-        return None;
-    }
-    let read = json::read_bounded(&path, name, LONGEST_CONFIG)
-        .and_then(|bytes| json::parse_object(&bytes).map_err(|e| Finding::file(name, e)));
-    read.map_err(|finding| findings.push(finding)).ok()
+/// What is wrong with a tokenizer, without its own name in front.
+#[cfg(feature = "jit")]
+fn without_name(error: &gem_runtime::Error) -> String {
+    let words = error.to_string();
+    let behind = words
+        .strip_prefix(TOKENIZER)
+        .and_then(|w| w.strip_prefix(": "));
+    shown(behind.unwrap_or(&words))
 }
 
-fn wrong(file: &str, key: &str, value: &Value, allowed: &str, findings: &mut Findings) {
-    let place = Place::Key {
-        file: file.to_owned(),
-        key: key.to_owned(),
+fn finding(wrong: Wrong) -> Finding {
+    let place = match wrong.key {
+        Some(key) => Place::Key {
+            file: wrong.file,
+            key,
+        },
+        None => Place::File(wrong.file),
     };
-    findings.push(Finding::at(place, format!("found {}", json::kind(value))).allowed(allowed));
+    let finding = Finding::at(place, wrong.what);
+    match wrong.allowed {
+        Some(allowed) => finding.allowed(allowed),
+        None => finding,
+    }
 }
 
-fn tokenizer_config(map: &Map<String, Value>, findings: &mut Findings) -> TokenizerConfig {
-    let mut token = |key: &str| match map.get(key) {
-        None | Some(Value::Null) => None,
-        Some(Value::String(s)) => Some(s.clone()),
-        Some(value) => {
-            let content = value.get("content").and_then(Value::as_str);
-            if content.is_none() {
-                wrong(TOKENIZER_CONFIG, key, value, "a token", findings);
-            }
-            content.map(str::to_owned)
+/// Compares the ids of a tokenizer with the vocabulary.
+fn check_ids(tokenizer: &[u8], vocab_size: usize) -> Result<(), Finding> {
+    let highest = highest_id(tokenizer).map_err(|e| Finding::file(TOKENIZER, e))?;
+    match highest {
+        Some((id, token)) if id >= vocab_size as u64 => {
+            let what = format!("gives token \"{}\" the id {id}", shown(&token));
+            let allowed = format!("ids below `vocab_size` = {vocab_size}");
+            Err(Finding::file(TOKENIZER, what).allowed(allowed))
         }
-    };
-    let (bos_token, eos_token) = (token("bos_token"), token("eos_token"));
-    let chat_template = match map.get("chat_template") {
-        None | Some(Value::Null) => None,
-        Some(value) => {
-            let text = template(value);
-            if text.is_none() {
-                let allowed =
-                    "a template, or a list of {\"name\", \"template\"} with a \"default\"";
-                wrong(TOKENIZER_CONFIG, "chat_template", value, allowed, findings);
-            }
-            text
-        }
-    };
-    TokenizerConfig {
-        chat_template,
-        bos_token,
-        eos_token,
+        _ => Ok(()),
     }
 }
 
-fn template(value: &Value) -> Option<String> {
-    if let Some(text) = value.as_str() {
-        return Some(text.to_owned());
-    }
-    let default = value
-        .as_array()?
-        .iter()
-        .find(|t| t.get("name").and_then(Value::as_str) == Some("default"))?;
-    default.get("template")?.as_str().map(str::to_owned)
-}
-
-fn generation(
-    map: &Map<String, Value>,
-    vocab_size: usize,
-    findings: &mut Findings,
-) -> GenerationConfig {
-    let mut number = |key: &str, holds: fn(f64) -> bool, allowed: &str| {
-        let value = map.get(key).filter(|v| !v.is_null())?;
-        let found = value.as_f64().filter(|v| holds(*v));
-        if found.is_none() {
-            wrong(GENERATION, key, value, allowed, findings);
-        }
-        found
-    };
-    let positive = |v: f64| v > 0.0 && v <= 1e6;
-    let unit = |v: f64| (0.0..=1.0).contains(&v);
-    let count = |v: f64| v >= 0.0 && v.fract() == 0.0 && v <= 1e9;
-    let (above, within, counted) = ("a number above 0", "a number in 0..=1", "a count");
-    let temperature = number(
-        "temperature",
-        |v| (0.0..=1e6).contains(&v),
-        "a number from 0",
-    );
-    let top_p = number("top_p", unit, within);
-    let min_p = number("min_p", unit, within);
-    let repetition_penalty = number("repetition_penalty", positive, above);
-    let top_k = number("top_k", count, counted);
-    let max_new_tokens = number("max_new_tokens", count, counted);
-    let ids = |key: &str, findings: &mut Findings| ids(map, key, vocab_size, findings);
-    GenerationConfig {
-        eos_token_ids: ids("eos_token_id", findings),
-        bos_token_id: ids("bos_token_id", findings).first().copied(),
-        do_sample: map.get("do_sample").and_then(Value::as_bool),
-        temperature: temperature.map(|v| v as f32),
-        top_k: top_k.map(|v| v as u32),
-        top_p: top_p.map(|v| v as f32),
-        min_p: min_p.map(|v| v as f32),
-        repetition_penalty: repetition_penalty.map(|v| v as f32),
-        max_new_tokens: max_new_tokens.map(|v| v as u32),
+impl Companions {
+    /// The chat templates, each with what keeps it from being used. A compiler without text in it does not look into them.
+    pub fn chat_templates(&self) -> Vec<(&TemplateSource, Option<String>)> {
+        let templates = self.config.templates.iter();
+        templates.map(|source| (source, problem(source))).collect()
     }
 }
 
-/// One id or a list of them.
-fn ids(
-    map: &Map<String, Value>,
-    key: &str,
-    vocab_size: usize,
-    findings: &mut Findings,
-) -> Vec<u32> {
-    let one = |v: &Value| v.as_u64().filter(|&id| id < vocab_size as u64);
-    let found: Option<Vec<u64>> = match map.get(key) {
-        None | Some(Value::Null) => Some(Vec::new()),
-        Some(Value::Array(list)) => list.iter().map(one).collect(),
-        Some(value) => one(value).map(|id| vec![id]),
-    };
-    if let (None, Some(value)) = (&found, map.get(key)) {
-        let allowed = format!("ids below `vocab_size` = {vocab_size}");
-        wrong(GENERATION, key, value, &allowed, findings);
-    }
-    found
-        .unwrap_or_default()
-        .into_iter()
-        .map(|id| id as u32)
-        .collect()
+#[cfg(feature = "jit")]
+fn problem(source: &TemplateSource) -> Option<String> {
+    let template = gem_runtime::text::ChatTemplate::from(source.clone());
+    template.check().err().map(|error| error.to_string())
+}
+
+#[cfg(not(feature = "jit"))]
+fn problem(source: &TemplateSource) -> Option<String> {
+    source
+        .text
+        .as_ref()
+        .err()
+        .map(|why| format!("{}: {why}", source.file))
 }
 
 /// The highest id that a `tokenizer.json` gives to a token, and that token.

@@ -58,9 +58,6 @@ pub enum OpenError {
     /// This machine.
     #[error(transparent)]
     Engine(#[from] JitEngineError),
-    /// The tokenizer.
-    #[error(transparent)]
-    Text(#[from] gem_runtime::Error),
 }
 
 impl Model {
@@ -80,14 +77,14 @@ impl Model {
     /// The model of a checkpoint that was compiled already.
     ///
     /// # Errors
-    /// [`OpenError::Engine`] and [`OpenError::Text`].
+    /// [`OpenError::Engine`].
     pub fn new(
         prepared: &Prepared,
         effort: Effort,
         progress: &dyn Progress,
     ) -> Result<Self, OpenError> {
         let engine = backend::jitted(&prepared.parts(), effort, progress)?;
-        Ok(Self(engine.with_text(prepared.text()?)))
+        Ok(Self(engine.with_text(prepared.text())))
     }
 
     /// What runs it.

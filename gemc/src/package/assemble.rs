@@ -6,6 +6,7 @@ use std::io::{BufWriter, Seek, Write};
 use std::path::Path;
 
 use gem_runtime::format::Rounding;
+use gem_runtime::text::TextFolder;
 use gem_runtime::{ModelInfo, hex, regular};
 
 use super::{
@@ -26,14 +27,7 @@ use crate::pipeline::{Compiled, Loaded};
 use crate::plan::BitPlan;
 use crate::target::Target;
 
-/// Files of a checkpoint that a package carries along.
-const TEXTS: &[&str] = &[
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "generation_config.json",
-];
-
-/// Bytes of one of them at most: import has refused longer ones.
+/// Bytes of a text file at most: import has refused longer ones.
 const LONGEST_TEXT: u64 = 1 << 30;
 
 /// What a package is made from, all of one checkpoint.
@@ -116,20 +110,21 @@ impl Parts<'_> {
     /// # Errors
     /// [`PackageError::Io`].
     pub fn texts(&self) -> Result<Vec<(String, Vec<u8>)>, PackageError> {
-        let read = |file: &str| {
-            let path = self.loaded.checkpoint.dir().join(file);
+        let read = |file: String| {
+            let path = self.loaded.checkpoint.dir().join(&file);
             let bytes = regular::read_text(&path, LONGEST_TEXT).map_err(PackageError::io(&path))?;
-            Ok((file.to_owned(), bytes))
+            Ok((file, bytes))
         };
-        self.present_texts().map(read).collect()
+        self.present_texts()?.into_iter().map(read).collect()
     }
 
-    fn present_texts(&self) -> impl Iterator<Item = &str> {
+    /// Names of the files that are there, chat templates included.
+    fn present_texts(&self) -> Result<Vec<String>, PackageError> {
         let dir = self.loaded.checkpoint.dir();
-        TEXTS
-            .iter()
-            .copied()
-            .filter(|file| regular::is_there(&dir.join(file)))
+        TextFolder::names(dir).map_err(|wrong| PackageError::Io {
+            path: dir.join(&wrong.file),
+            source: std::io::Error::other(wrong.what),
+        })
     }
 
     fn inputs(&self) -> Result<BTreeMap<String, String>, PackageError> {
@@ -141,8 +136,9 @@ impl Parts<'_> {
     fn digests(&self) -> Result<Vec<(String, Key)>, PackageError> {
         let checkpoint = &self.loaded.checkpoint;
         let tensors = checkpoint.weights().files().files();
+        let texts = self.present_texts()?;
         let mut names: Vec<&str> = tensors.map(|(name, _)| name).collect();
-        names.extend(self.present_texts());
+        names.extend(texts.iter().map(String::as_str));
         names.push("config.json");
         let digest = |name: &str| {
             let path = checkpoint.dir().join(name);

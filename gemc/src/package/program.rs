@@ -199,7 +199,7 @@ impl Builder {
         if toolchain.linkage == Linkage::Static {
             command.args(["--", "-C", "target-feature=+crt-static"]);
         }
-        let output = run(&mut command, &self.cargo)?;
+        let output = run(&command, &self.cargo)?;
         if !output.status.success() {
             let output = last_lines(&output.stderr);
             return Err(PackageError::Cargo { output });
@@ -241,7 +241,7 @@ impl Builder {
             for triple in [toolchain.rustc.host(), &toolchain.triple] {
                 command.args(["--filter-platform", triple]);
             }
-            run(&mut command, &self.cargo)
+            run(&command, &self.cargo)
         };
         let mut output = metadata(&["--offline"])?;
         if needs_network(&output) {

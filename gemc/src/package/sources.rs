@@ -1,16 +1,12 @@
 //! Facts about a model -> `src/lib.rs`, the crate's whole interface, and `src/main.rs`, its program.
 
+use gem_runtime::text::{GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, is_chat_template};
 use gem_runtime::{ModelInfo, Name, Task, hex};
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::cargo::one_line;
 use super::{Package, PackageError, WEIGHTS};
-
-/// Files of a tokenizer, with the fields of `gem_runtime::text::TextFiles`.
-const TOKENIZER: &str = "tokenizer.json";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-const GENERATION_CONFIG: &str = "generation_config.json";
 
 /// The text of `src/lib.rs`.
 ///
@@ -96,6 +92,11 @@ fn embedded(package: &Package) -> TokenStream {
         };
         let tokenizer = format!("../{TOKENIZER}");
         let (config, generation) = (file(TOKENIZER_CONFIG), file(GENERATION_CONFIG));
+        let texts = package.texts.iter().map(|(name, _)| name.as_str());
+        let templates = texts.filter(|name| is_chat_template(name)).map(|name| {
+            let path = format!("../{name}");
+            quote!((#name, &include_bytes!(#path)[..]))
+        });
         quote! {
             #[cfg(feature = "tokenizer")]
             let engine = {
@@ -105,6 +106,7 @@ fn embedded(package: &Package) -> TokenStream {
                     tokenizer: include_bytes!(#tokenizer),
                     tokenizer_config: #config,
                     generation_config: #generation,
+                    chat_templates: &[#(#templates),*],
                 };
                 engine.with_text(Some(Text::new(&files, INFO.vocab_size)?))
             };

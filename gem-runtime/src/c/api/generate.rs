@@ -2,22 +2,12 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use super::failure::{Failure, exclusive, list, report, shared, string};
+use super::chat::{ChatChoice, Turn, messages, options};
+use super::failure::{Failure, exclusive, report, shared, string};
 use super::sampling::{Choice, sampling};
 use super::session::TextSession;
 use crate::c::Status;
 use crate::generate::{Generation, Piece};
-use crate::text::Message;
-
-/// `gem_message`: one turn of a conversation.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Turn {
-    /// `system`, `user` or `assistant`.
-    pub role: *const c_char,
-    /// What was said.
-    pub content: *const c_char,
-}
 
 /// `gem_piece`: what one chosen token adds to the text.
 #[repr(C)]
@@ -77,20 +67,34 @@ pub unsafe extern "C" fn gem_chat(
     user: *mut c_void,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    let chat = || unsafe {
+    unsafe { gem_chat_with(session, turns, n, std::ptr::null(), choice, each, user) }
+}
+
+/// Answers a conversation, written with options; null for none.
+///
+/// # Safety
+/// As [`gem_chat`]; `chat` is null or options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_chat_with(
+    session: *mut TextSession,
+    turns: *const Turn,
+    n: usize,
+    chat: *const ChatChoice,
+    choice: *const Choice,
+    each: Option<EachPiece>,
+    user: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let answer = || unsafe {
         let each = function(each)?;
         let session = exclusive(session)?;
         let sampling = sampling(shared(choice)?)?;
-        let turns = list(turns, n)?.iter().map(|turn| {
-            Ok(Message {
-                role: string(turn.role)?.to_owned(),
-                content: string(turn.content)?.to_owned(),
-            })
-        });
-        let messages = turns.collect::<Result<Vec<_>, Failure>>()?;
-        pieces(session.session.chat(&messages, sampling), each, user)
+        let messages = messages(turns, n)?;
+        let options = options(chat)?;
+        let answer = session.session.chat_with(&messages, &options, sampling);
+        pieces(answer, each, user)
     };
-    report(chat())
+    report(answer())
 }
 
 /// A function that must be there; asked for first, so that a call without it changes nothing.

@@ -50,7 +50,9 @@ pub unsafe extern "C" fn gem_sampling_greedy(sampling: *mut Choice) {
 pub unsafe extern "C" fn gem_sampling_of(text: *const Text, sampling: *mut Choice) -> c_int {
     // SAFETY: the caller's promise.
     let fill = || unsafe {
-        let made = choice(shared(text)?.0.text()?.sampling());
+        let text = shared(text)?;
+        let mut made = choice(text.engine.text()?.sampling());
+        (made.stop, made.n_stop) = text.stops.list();
         *exclusive(sampling)? = made;
         Ok(())
     };

@@ -1,6 +1,6 @@
 //! A program with its weights and tokenizer, and sessions of it.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{CString, c_char, c_int};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,39 @@ use crate::session::{Session, SessionOptions};
 
 /// A program with weights and tokenizer.
 #[derive(Debug)]
-pub struct Text(pub(super) Arc<Engine>);
+pub struct Text {
+    pub(super) engine: Arc<Engine>,
+    /// Where the model's makers want an answer to end.
+    pub(super) stops: Stops,
+}
+
+/// Texts as C has them.
+#[derive(Debug)]
+pub(super) struct Stops {
+    pointers: Vec<*const c_char>,
+    /// What they point to.
+    _texts: Vec<CString>,
+}
+
+impl Stops {
+    /// A text with a zero byte in it cannot be told in C, and is left out.
+    fn new(stops: &[String]) -> Self {
+        let texts: Vec<CString> = stops
+            .iter()
+            .filter_map(|stop| CString::new(stop.as_str()).ok())
+            .collect();
+        Self {
+            pointers: texts.iter().map(|text| text.as_ptr()).collect(),
+            _texts: texts,
+        }
+    }
+
+    /// The list, for as long as this lives.
+    pub(super) fn list(&self) -> (*const *const c_char, u32) {
+        let count = u32::try_from(self.pointers.len()).unwrap_or(0);
+        (self.pointers.as_ptr(), count)
+    }
+}
 
 /// A sequence with its threads.
 #[derive(Debug)]
@@ -38,7 +70,10 @@ pub unsafe extern "C" fn gem_text_open(
         let info = program.info().clone();
         let path = Path::new(string(path)?);
         let engine = Engine::open(info, Box::new(program), path)?;
-        *out = Box::into_raw(Box::new(Text(Arc::new(engine))));
+        let own = engine.text().map(|text| text.sampling().stop.as_slice());
+        let stops = Stops::new(own.unwrap_or_default());
+        let engine = Arc::new(engine);
+        *out = Box::into_raw(Box::new(Text { engine, stops }));
         Ok(())
     };
     report(open())
@@ -81,7 +116,7 @@ pub unsafe extern "C" fn gem_session_open(
     // SAFETY: the caller's promise.
     let open = || unsafe {
         let out = exclusive(session)?;
-        let engine = Arc::clone(&shared(text)?.0);
+        let engine = Arc::clone(&shared(text)?.engine);
         let options = SessionOptions {
             context: (context > 0).then_some(context),
             threads: (threads > 0).then_some(threads as usize),

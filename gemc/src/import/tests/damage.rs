@@ -150,19 +150,31 @@ fn damages() -> Vec<(&'static str, Damage, &'static [&'static str])> {
             &["config.json: is UTF-16 text; allowed: UTF-8"],
         ),
         (
-            "template",
-            |d| put(d, "tokenizer_config.json", b"{\"chat_template\": 3}"),
-            &["chat_template", "found 3"],
-        ),
-        (
             "eos",
             |d| put(d, "generation_config.json", b"{\"eos_token_id\": [2, 300]}"),
             &["eos_token_id", "300"],
         ),
         (
             "top_p",
-            |d| put(d, "generation_config.json", b"{\"top_p\": 7}"),
-            &["top_p", "found 7"],
+            |d| put(d, "generation_config.json", b"{\"top_p\": \"high\"}"),
+            &["top_p", "found \"high\""],
+        ),
+        (
+            "a folder",
+            |d| fs::create_dir(d.join("chat_template.jinja")).expect("space"),
+            &["chat_template.jinja", "is a folder"],
+        ),
+        (
+            "a normaliser that the tokenizer cannot have",
+            |d| {
+                replace(
+                    d,
+                    "tokenizer.json",
+                    "\"normalizer\":null",
+                    "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},\"content\":\"\"}",
+                );
+            },
+            &["tokenizer.json"],
         ),
     ]
 }

@@ -1,0 +1,108 @@
+//! Conversations as C has them: messages, how they are written, and what of them fits.
+
+use std::ffi::{c_char, c_int};
+
+use super::failure::{Failure, exclusive, list, report, shared, string};
+use super::session::TextSession;
+use crate::text::{ChatOptions, Date, Message};
+
+/// `gem_message`: one turn of a conversation.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// `system`, `user` or `assistant`.
+    pub role: *const c_char,
+    /// What was said.
+    pub content: *const c_char,
+}
+
+/// `gem_date`: see [`Date`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DateFields {
+    /// 1 to 9999.
+    pub year: u32,
+    /// From 1.
+    pub month: u32,
+    /// From 1.
+    pub day: u32,
+    /// 0 to 23.
+    pub hour: u32,
+    /// 0 to 59.
+    pub minute: u32,
+    /// 0 to 60.
+    pub second: u32,
+}
+
+/// `gem_chat_options`: see [`ChatOptions`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ChatChoice {
+    /// Null: none.
+    pub date: *const DateFields,
+    /// Null: the one called `default`.
+    pub chat_template: *const c_char,
+}
+
+/// Finds out which messages to leave out so that a conversation fits, as `Session::fit_chat` does.
+///
+/// # Safety
+/// As `gem_text.h` says: `session` is open, `turns` are `n` turns, `chat` is null or options, `begin` and `count` take
+/// numbers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gem_chat_fit(
+    session: *const TextSession,
+    turns: *const Turn,
+    n: usize,
+    chat: *const ChatChoice,
+    room: u32,
+    begin: *mut usize,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let fit = || unsafe {
+        let (begin, count) = (exclusive(begin)?, exclusive(count)?);
+        let messages = messages(turns, n)?;
+        let session = &shared(session)?.session;
+        let dropped = session.fit_chat(&messages, &options(chat)?, room)?;
+        (*begin, *count) = (dropped.start, dropped.len());
+        Ok(())
+    };
+    report(fit())
+}
+
+/// # Safety
+/// `turns` are `n` turns with strings.
+pub(super) unsafe fn messages(turns: *const Turn, n: usize) -> Result<Vec<Message>, Failure> {
+    // SAFETY: the caller's promise.
+    let turns = unsafe { list(turns, n)? }.iter();
+    let message = |turn: &Turn| {
+        // SAFETY: the caller's promise.
+        let (role, content) = unsafe { (string(turn.role)?, string(turn.content)?) };
+        Ok(Message::new(role, content))
+    };
+    turns.map(message).collect()
+}
+
+/// # Safety
+/// `chat` is null or options, with null or what they should have.
+pub(super) unsafe fn options(chat: *const ChatChoice) -> Result<ChatOptions, Failure> {
+    // SAFETY: the caller's promise.
+    let Some(chat) = (unsafe { chat.as_ref() }) else {
+        return Ok(ChatOptions::default());
+    };
+    // SAFETY: the caller's promise.
+    let date = match unsafe { chat.date.as_ref() } {
+        None => None,
+        Some(date) => {
+            let day = Date::new(date.year, date.month, date.day)?;
+            Some(day.at(date.hour, date.minute, date.second)?)
+        }
+    };
+    let template = match chat.chat_template.is_null() {
+        true => None,
+        // SAFETY: the caller's promise.
+        false => Some(unsafe { string(chat.chat_template)? }.to_owned()),
+    };
+    Ok(ChatOptions { date, template })
+}
