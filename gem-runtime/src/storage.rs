@@ -3,7 +3,6 @@
 //! Opening checks the header: that the file is whole in length, and which program it is for. It does not read the weights;
 //! [`Weights::verify`] does, and compares them with their digests.
 
-#[cfg(feature = "std")]
 use alloc::string::String;
 use core::ops::Range;
 

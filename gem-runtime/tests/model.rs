@@ -162,13 +162,13 @@ fn what_is_no_weight_file_is_refused_with_its_path() {
         refused("dangling", "");
         if std::path::Path::new("/dev/zero").exists() {
             symlink("/dev/zero", dir.path().join("device")).expect("a link");
-            refused("device", "is no regular file");
+            refused("device", "is a device");
         }
         let pipe = std::process::Command::new("mkfifo")
             .arg(dir.path().join("pipe"))
             .status();
         if pipe.is_ok_and(|status| status.success()) {
-            refused("pipe", "is no regular file");
+            refused("pipe", "is a pipe");
         }
         write("whole", &toy::weight_file());
         symlink("whole", dir.path().join("link")).expect("a link");

@@ -340,11 +340,6 @@ fn bad_defaults_can_be_overridden() {
     }
     let given = output(&engine, &["--prompt", "a", "--top-p", "0.9"], &[]);
     assert_eq!(given.expect("overridden"), "ok\n");
-    let wrong = output(&engine, &["--prompt", "a", "--top-p", "9"], &[]);
-    assert!(
-        matches!(wrong, Err(Failure::Error(Error::Options(_)))),
-        "{wrong:?}"
-    );
 }
 
 #[test]

@@ -126,11 +126,12 @@ impl Look<'_> {
         self.manifest.is_some_and(below)
     }
 
-    /// Whether it is a file of ours that no manifest lists: the manifest itself, and the program.
+    /// Whether it is a file of ours that no manifest lists: the manifest itself, and the program with its own.
     fn is_known(&self, path: &Path) -> bool {
         self.manifest.is_some_and(|manifest| {
             let program = Path::new(PROGRAMS).join(cargo::crate_name(&manifest.name));
             path == Path::new(MANIFEST)
+                || path == Path::new(PROGRAMS).join(MANIFEST)
                 || path == program
                 || path == program.with_extension("partial")
                 || path == program.with_extension("exe")

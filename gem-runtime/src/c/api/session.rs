@@ -86,7 +86,7 @@ pub unsafe extern "C" fn gem_text_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gem_text_check(text: *const Text) -> c_int {
     // SAFETY: the caller's promise.
-    let check = || unsafe { Ok(shared(text)?.0.weights().verify()?) };
+    let check = || unsafe { Ok(shared(text)?.engine.weights().verify()?) };
     report(check())
 }
 
