@@ -246,10 +246,7 @@ fn pipes_are_not_waited_for() {
             "mkfifo is everywhere"
         );
     }
-    refused(
-        gemc(&["explain", text(&at("plan.toml"))]),
-        &["no regular file"],
-    );
+    refused(gemc(&["explain", text(&at("plan.toml"))]), &["is a pipe"]);
     let with_plan = [
         "build",
         CHECKPOINT,
@@ -261,7 +258,7 @@ fn pipes_are_not_waited_for() {
     .map(str::to_owned);
     refused(
         gemc(&with_plan.each_ref().map(String::as_str)),
-        &["no regular file"],
+        &["is a pipe"],
     );
     refused(
         plan(planned(), &["-o", text(&at("x.toml"))]),
@@ -440,9 +437,9 @@ fn options_of_a_run_are_checked_before_weights_are_made() {
     let long = "a b ".repeat(5000);
     for backend in ["jit", "interp", "rust"] {
         for (arguments, word) in [
-            (&[&run[..], &["--temp=-1"]].concat()[..], "temperature"),
-            (&[&run[..], &["--top-p", "2"]].concat(), "top-p"),
-            (&[&run[..], &["--threads", "0"]].concat(), "threads"),
+            (&[&run[..], &["--temp=-1"]].concat()[..], "--temp"),
+            (&[&run[..], &["--top-p", "2"]].concat(), "--top-p"),
+            (&[&run[..], &["--threads", "0"]].concat(), "--threads"),
             (&[&run[..], &["--context", "999999999"]].concat(), "context"),
             (&["run", CHECKPOINT, "--prompt", ""], "no tokens"),
             (&["run", CHECKPOINT, "--prompt", &long], "do not fit"),

@@ -137,7 +137,7 @@ fn what_is_no_weight_file_is_an_error_that_names_it() {
     refused("folder", "model.gemw");
     let pipe = Command::new("mkfifo").arg(dir.path().join("pipe")).status();
     if pipe.is_ok_and(|status| status.success()) {
-        refused("pipe", "no regular file");
+        refused("pipe", "is a pipe");
     }
 }
 

@@ -33,8 +33,8 @@ const MATRICES: &str = "matrices";
 /// Entries that are folders, each with a lock beside it; see [`OutputFolder`].
 const FOLDERS: &[&str] = &[super::plans::KIND, "weights"];
 
-/// Entries that are folders, under the lock of whoever builds.
-const BUILT: &[&str] = &["libraries", "programs"];
+/// Entries that are folders, under the lock of whoever builds; `crates` and `runtime` are those of earlier versions.
+const BUILT: &[&str] = &["crates", "libraries", "programs", "runtime"];
 
 /// What cargo builds from, under the same lock.
 pub(crate) const CRATE: &str = "gemc-crate";
