@@ -4,6 +4,16 @@
 //! For programs alone, which own their process: `main` of this module and of `gemc` call it. The library never installs a
 //! handler; an app that maps weights and fears for the file reads it instead ([`crate::storage::Weights::read`]).
 
+/// From now on a file that grows beyond the limit of its size (`ulimit -f`) is an error of the write, as on a full disk,
+/// instead of the end of this process. A no-op where the system is not Linux.
+pub fn report_file_limits() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: to ignore a signal touches nothing of this process.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
 /// From now on a mapped file that is lost ends this process with exit code 1 and this message as a line. A no-op where the
 /// system is not Linux. The first call counts.
 pub fn end_at_lost_files(message: &str) {

@@ -24,10 +24,10 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::model::Engine;
 use crate::protocol;
-use crate::text::Text;
+use crate::text::{Text, hide_caught_panics};
 
 pub use before::check;
-pub use bus::end_at_lost_files;
+pub use bus::{end_at_lost_files, report_file_limits};
 pub use options::{Mode, Options, Parsed, SamplingOptions, Usage};
 pub use run::{Failure, run};
 
@@ -113,6 +113,8 @@ fn start(
         Some(path) => path.clone(),
         None => weights::find(|note| complain(program, note))?,
     };
+    report_file_limits();
+    hide_caught_panics();
     end_at_lost_files(&format!(
         "{program}: {} was cut short while it was in use, or its disk failed",
         weights.display()

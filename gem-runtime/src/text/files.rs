@@ -173,8 +173,11 @@ pub(super) fn template_name(file: &str) -> Option<&str> {
 /// Files of the folder of templates, by name.
 fn more_templates(dir: &Path) -> Result<Vec<String>, Wrong> {
     let folder = dir.join(MORE_CHAT_TEMPLATES);
-    if !folder.is_dir() {
+    if !regular::is_there(&folder) {
         return Ok(Vec::new());
+    }
+    if !folder.is_dir() {
+        return Err(Wrong::file(MORE_CHAT_TEMPLATES, "is not a folder"));
     }
     let io = |e| Wrong::file(MORE_CHAT_TEMPLATES, format!("cannot be read: {e}"));
     let mut names = Vec::new();

@@ -39,4 +39,4 @@ pub(crate) use stop::{Found, StopFilter};
 pub use stream::Detokenizer;
 pub use templates::{DEFAULT_TEMPLATE, TemplateSource};
 #[cfg(feature = "tokenizer")]
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, hide_caught_panics};

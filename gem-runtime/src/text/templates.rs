@@ -53,7 +53,15 @@ pub(super) fn sources(key: Option<&Value>, files: &[(&str, &[u8])]) -> Vec<Templ
     if found.is_empty() {
         found = of_value(key, TOKENIZER_CONFIG);
     }
-    found
+    // Of several with one name the last counts, as in a Python dict.
+    let mut last: Vec<TemplateSource> = Vec::new();
+    for source in found {
+        match last.iter_mut().find(|known| known.name == source.name) {
+            Some(known) => *known = source,
+            None => last.push(source),
+        }
+    }
+    last
 }
 
 /// The text of a file.

@@ -11,6 +11,7 @@
 
 mod bounded;
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -29,10 +30,29 @@ fn wrong(why: impl Display) -> Error {
     Error::text(TOKENIZER, why)
 }
 
+thread_local! {
+    /// Whether a panic of this thread will be caught and told as an error.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on, panics that become errors of tokenizers are not told a second time as panics. For programs, which own
+/// their process.
+pub fn hide_caught_panics() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !CAUGHT.get() {
+            told(info);
+        }
+    }));
+}
+
 /// What the `tokenizers` crate answers, also when it panics.
 fn guard<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    let before = CAUGHT.replace(true);
     // Nothing of ours is half changed by a panic in there; its own caches are behind locks that poison.
-    match catch_unwind(AssertUnwindSafe(work)) {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(before);
+    match result {
         Ok(result) => result.map_err(wrong),
         Err(_) => Err(wrong("what it asks for cannot be done")),
     }
@@ -80,7 +100,9 @@ impl Tokenizer {
         }
         for id in self.encode("")? {
             if id >= vocab_size {
-                return outside(id, "of its template");
+                return Err(wrong(format_args!(
+                    "puts the id {id} around texts; ids of the model are below {vocab_size}"
+                )));
             }
         }
         Ok(())

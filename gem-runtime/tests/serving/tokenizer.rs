@@ -522,3 +522,30 @@ proptest! {
         fuzz_text(parts.concat().as_bytes());
     }
 }
+
+/// Of templates with one name the last counts; what a template says of itself cannot write to a terminal or fill it.
+#[test]
+fn the_last_of_one_name_counts_and_complaints_are_tame() {
+    let said = |config: &serde_json::Value| {
+        let files = [script::tokenizer_json().to_string(), config.to_string()];
+        let files = gem_runtime::text::TextFiles {
+            tokenizer: files[0].as_bytes(),
+            tokenizer_config: Some(files[1].as_bytes()),
+            ..Default::default()
+        };
+        let text = Text::new(&files, VOCAB).expect("templates are read when they are used");
+        let ids = text.encode_chat(&[Message::user("a")], &ChatOptions::default());
+        ids.map(|ids| text.tokenizer().decode(&ids).expect("ids"))
+            .map_err(|e| e.to_string())
+    };
+    let named = |template: &str| serde_json::json!({"name": "default", "template": template});
+    let twice = serde_json::json!({"chat_template": [named("first"), named("second")]});
+    assert_eq!(said(&twice), Ok("second".to_owned()));
+    let loud = "{{ raise_exception('\\x1b[31m\\nerror: ' ~ 'x' * 100000) }}";
+    let complaint = said(&serde_json::json!({ "chat_template": loud })).expect_err("it refuses");
+    assert!(!complaint.chars().any(char::is_control), "{complaint:?}");
+    assert!(
+        complaint.len() < 1200 && complaint.contains("xxx"),
+        "{complaint}"
+    );
+}

@@ -17,6 +17,9 @@ use crate::progress::Progress as _;
 const PREFILL: u32 = 256;
 const DECODE: u32 = 32;
 
+/// Bytes that all threads together scan for the bandwidth at most: more than caches hold, less than machines have.
+const SCANNED: u64 = 4 << 30;
+
 /// Runs whose speeds lie further apart than this, in shares of the median, are told of.
 const DISAGREE: f64 = 0.1;
 
@@ -223,9 +226,11 @@ impl Run for Bench {
                 runs: self.runs,
                 threads: Some(threads),
             };
+            let usual = ProbeRequest::default();
             let probe = ProbeRequest {
+                bytes_per_thread: usual.bytes_per_thread.min(SCANNED / u64::from(threads)),
                 threads: Some(threads),
-                ..ProbeRequest::default()
+                ..usual
             };
             // Started anew for each, so that memory figures do not mix.
             let (result, probe) = model.answer(self.backend, ui, |peer| {

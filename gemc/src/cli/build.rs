@@ -44,7 +44,7 @@ pub struct Build {
     #[arg(long, value_enum, value_name = "STAGE", value_delimiter = ',')]
     emit: Vec<Stage>,
     /// Fail, and change nothing, where the plan, an input or any file would differ from what DIR/manifest.json says, or a
-    /// file in DIR does
+    /// file in DIR does; files that are missing are written as it says
     #[arg(long)]
     locked: bool,
     /// Replace files of DIR even where they were edited since gemc wrote them

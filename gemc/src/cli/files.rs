@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use gem_runtime::file::{Damage, VERSION};
 use gem_runtime::format::Codec;
-use gem_runtime::hex;
 use gem_runtime::storage::Weights;
+use gem_runtime::{hex, regular};
 use serde::Serialize;
 
 use super::{Failure, Outcome, Ui};
 use crate::package::WEIGHTS;
 use crate::plan::codes::Codes;
+use crate::plan::file::{codes_path, is_plan};
 
 /// Damaged parts that people are told of one by one.
 const TOLD: usize = 20;
@@ -126,10 +127,17 @@ impl fmt::Display for Examined {
     }
 }
 
-/// Reads a file, or the weight file in a folder, and tells what it is.
+/// Bytes of a plan at most.
+const LONGEST_PLAN: u64 = 64 << 20;
+
+/// Reads a file, the codes of a plan, or the weight file in a folder, and tells what it is.
 pub(super) fn examine(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
     let in_folder = path.is_dir().then(|| path.join(WEIGHTS));
     let path = in_folder.as_deref().unwrap_or(path);
+    let of_plan = regular::read_text(path, LONGEST_PLAN).is_ok_and(|text| is_plan(&text));
+    if of_plan {
+        return codes(&codes_path(path), json, ui);
+    }
     if Codes::are_in(path) {
         codes(path, json, ui)
     } else {

@@ -125,6 +125,8 @@ fn with_any_value(argument: Arg) -> Arg {
 /// Runs the command with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    gem_runtime::cli::report_file_limits();
+    gem_runtime::text::hide_caught_panics();
     gem_runtime::cli::end_at_lost_files(
         "error: a file of the checkpoint or of the cache was cut short while it was in use, or its disk failed",
     );

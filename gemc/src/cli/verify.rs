@@ -201,7 +201,9 @@ impl Verify {
                     false
                 }
                 (Some(_), None) => {
-                    ui.note(&format!("{what} does not apply to this model"));
+                    ui.note(&format!(
+                        "there is no {what}: this model has none, or the texts have no labels"
+                    ));
                     false
                 }
                 (None, _) => true,

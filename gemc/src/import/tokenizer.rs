@@ -14,7 +14,7 @@ use gem_runtime::text::{
 };
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::error::{Finding, Findings, Place, shown};
+use super::error::{Finding, Findings, Place, printable, shown};
 use super::json;
 
 /// The text side of a checkpoint.
@@ -81,7 +81,7 @@ fn without_name(error: &gem_runtime::Error) -> String {
     let behind = words
         .strip_prefix(TOKENIZER)
         .and_then(|w| w.strip_prefix(": "));
-    shown(behind.unwrap_or(&words))
+    printable(behind.unwrap_or(&words))
 }
 
 fn finding(wrong: Wrong) -> Finding {

@@ -179,6 +179,13 @@ fn table(file: &[u8]) -> Result<Vec<(Digest, usize, usize)>, &'static str> {
         }
         entries.push((digest, offset, bytes));
     }
+    let last = entries
+        .iter()
+        .map(|(_, offset, bytes)| offset + bytes)
+        .max();
+    if file.len() > last.unwrap_or(end + 32) {
+        return Err("it has bytes behind its end");
+    }
     Ok(entries)
 }
 

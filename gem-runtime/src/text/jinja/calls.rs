@@ -71,7 +71,7 @@ impl Evaluator<'_> {
             Function::RaiseException => {
                 let [message] = arguments.bind("raise_exception", ["message"])?;
                 let message = needed(message, "raise_exception", "message")?;
-                Err(Fault::new(&*text_of(&message, self.meter)?))
+                Err(Fault::new(told(&text_of(&message, self.meter)?)))
             }
             Function::StrftimeNow => {
                 let [format] = arguments.bind("strftime_now", ["format"])?;
@@ -119,8 +119,17 @@ impl Evaluator<'_> {
         let names: usize = closure.scopes.iter().map(|scope| scope.len()).sum();
         self.meter.steps(names as u64)?;
         let outside = std::mem::replace(&mut self.scopes, closure.scopes.to_vec());
-        self.scopes.push(Scope::new());
         let definition = closure.definition;
+        // What a macro closes over was there before its own name was, by which it may call itself.
+        self.scopes.push(Scope::new());
+        if !closure
+            .scopes
+            .iter()
+            .any(|scope| scope.contains_key(&*definition.name))
+        {
+            self.set(&definition.name, Value::Macro(at));
+        }
+        self.scopes.push(Scope::new());
         let Arguments {
             positional,
             mut named,
@@ -239,4 +248,18 @@ fn pairs_of(value: &Value, meter: &Meter) -> Made<Vec<(Value, Value)>> {
         }
     }
     Ok(pairs)
+}
+
+/// What a template says of itself, as part of a message: of readable length, and without power over a terminal.
+fn told(message: &str) -> String {
+    const LONGEST: usize = 1000;
+    let mut told: String = message
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if message.chars().nth(LONGEST).is_some() {
+        told.push('\u{2026}');
+    }
+    told
 }

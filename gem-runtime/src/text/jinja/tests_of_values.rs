@@ -34,16 +34,16 @@ impl Evaluator<'_> {
         let [other] = arguments.bind(name, ["other"])?;
         let other = needed(other, name, "other");
         match name {
-            "eq" | "equalto" => value.equals(&other?, meter),
-            "ne" => Ok(!value.equals(&other?, meter)?),
+            "eq" | "equalto" | "==" => value.equals(&other?, meter),
+            "ne" | "!=" => Ok(!value.equals(&other?, meter)?),
             "sameas" => {
                 let other = other?;
                 Ok(value.kind() == other.kind() && value.equals(&other, meter)?)
             }
-            "lt" | "lessthan" => Ok(value.order(&other?, meter)?.is_lt()),
-            "le" => Ok(value.order(&other?, meter)?.is_le()),
-            "gt" | "greaterthan" => Ok(value.order(&other?, meter)?.is_gt()),
-            "ge" => Ok(value.order(&other?, meter)?.is_ge()),
+            "lt" | "lessthan" | "<" => Ok(value.order(&other?, meter)?.is_lt()),
+            "le" | "<=" => Ok(value.order(&other?, meter)?.is_le()),
+            "gt" | "greaterthan" | ">" => Ok(value.order(&other?, meter)?.is_gt()),
+            "ge" | ">=" => Ok(value.order(&other?, meter)?.is_ge()),
             "in" => operators::contains(&other?, value, meter),
             "divisibleby" => {
                 let (a, b) = (value.as_int(), other?.as_int());

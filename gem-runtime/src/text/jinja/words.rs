@@ -66,7 +66,8 @@ fn split_spaces(text: &str, most: Option<usize>) -> Vec<&str> {
     let mut rest = text.trim_start_matches(is_space);
     while !rest.is_empty() {
         if most.is_some_and(|most| pieces.len() >= most) {
-            pieces.push(rest.trim_end_matches(is_space));
+            // Python keeps the spaces behind the last piece then.
+            pieces.push(rest);
             break;
         }
         let end = rest.find(is_space).unwrap_or(rest.len());
@@ -92,7 +93,7 @@ pub(super) fn rsplit<'t>(
             let mut rest = text.trim_end_matches(is_space);
             while !rest.is_empty() {
                 if pieces.len() >= most {
-                    pieces.push(rest.trim_start_matches(is_space));
+                    pieces.push(rest);
                     break;
                 }
                 let last = rest.char_indices().rev().find(|(_, c)| is_space(*c));
