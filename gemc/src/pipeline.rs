@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::graph::{Graph, Typed};
 use crate::import::{self, Checkpoint, ImportError};
-use crate::kernel::verify::{Verified, VerifyError, verify};
-use crate::lower;
+use crate::kernel::verify::{Verified, verify};
+use crate::lower::check::{Finding, check};
+use crate::lower::{self, LargeStep};
 use crate::pack::layout::Layout;
 use crate::plan::BitPlan;
 #[cfg(feature = "calibrate")]
@@ -24,6 +25,12 @@ pub enum CompileError {
     /// Shapes that do not fit.
     #[error(transparent)]
     Typing(#[from] TypingError),
+    /// Operations in an order that no kernel computes.
+    #[error("{}", listed(.0))]
+    Unsupported(Vec<Finding>),
+    /// A step that needs too much memory.
+    #[error(transparent)]
+    Large(#[from] LargeStep),
     /// A fault of gemc: it made a kernel that cannot be proved safe.
     #[error("internal fault, please report: a kernel failed verification\n{0}")]
     Kernel(String),
@@ -73,19 +80,22 @@ pub struct Compiled {
 pub fn load(dir: &Path) -> Result<Loaded, CompileError> {
     let checkpoint = import::checkpoint(dir)?;
     let graph = typing::infer(checkpoint.graph().clone())?;
+    // Asked again by `compile`; here so that nobody plans for hours what cannot be compiled.
+    check(&graph).map_err(CompileError::Unsupported)?;
     Ok(Loaded { checkpoint, graph })
 }
 
 /// Lowers and verifies.
 ///
 /// # Errors
-/// Only for faults of gemc itself.
+/// When the graph cannot be lowered, and for faults of gemc itself.
 pub fn compile(
     graph: &Graph<Typed>,
     plan: &BitPlan,
     target: &Target,
 ) -> Result<Compiled, CompileError> {
-    let lowered = lower::program(graph, plan, target);
+    let checked = check(graph).map_err(CompileError::Unsupported)?;
+    let lowered = lower::program(&checked, plan, target)?;
     let program =
         verify(lowered.program).map_err(|errors| CompileError::Kernel(listed(&errors)))?;
     Ok(Compiled {
@@ -94,7 +104,7 @@ pub fn compile(
     })
 }
 
-fn listed(errors: &[VerifyError]) -> String {
+fn listed(errors: &[impl ToString]) -> String {
     errors
         .iter()
         .map(ToString::to_string)

@@ -68,14 +68,50 @@ impl Scope<'_> {
                 token_type,
             } => self.embed(*token, *position, *token_type),
             Op::Norm {
-                kind, weight, bias, ..
+                kind,
+                weight,
+                bias,
+                // A number; import bounds it.
+                eps: _,
             } => self.norm(*kind, *weight, *bias),
             Op::Linear { parts } => self.linear(parts),
-            Op::Attention { .. } => self.attention(),
-            Op::Router { .. } => self.router(),
+            Op::Attention {
+                heads,
+                kv_heads,
+                head_dim,
+                causal,
+                rope,
+                qk_norm,
+            } => {
+                let heads = [*heads, *kv_heads, *head_dim].map(|n| n as usize);
+                self.causality(*causal)?;
+                self.attention(heads, rope.is_some(), *qk_norm)
+            }
+            Op::Router {
+                weight,
+                bias,
+                // Any is right for any shape.
+                score: _,
+                top_k,
+                threshold,
+                // As is this.
+                renormalize: _,
+            } => self.router(*weight, *bias, *top_k as usize, *threshold),
             Op::Clusters { centroids } => self.clusters(*centroids),
-            Op::ScarAttention { heads, .. } => self.scar(*heads as usize),
-            Op::Activate { gated, .. } => self.activate(*gated),
+            Op::ScarAttention {
+                heads,
+                // Any is right for any shape.
+                mask: _,
+                causal,
+            } => {
+                self.causality(*causal)?;
+                self.scar(*heads as usize)
+            }
+            Op::Activate {
+                // Any is right for any shape.
+                act: _,
+                gated,
+            } => self.activate(*gated),
             Op::Add => self.add(),
             Op::Combine { base } => self.combine(*base),
             Op::SelectOutputs { first } => self.select(*first),
@@ -183,24 +219,28 @@ impl Scope<'_> {
         })
     }
 
-    fn attention(&self) -> Check<WireType> {
-        let Op::Attention {
-            heads,
-            kv_heads,
-            head_dim,
-            rope,
-            qk_norm,
-            ..
-        } = &self.node.op
-        else {
-            return Err("is no attention".to_owned());
-        };
+    /// Who sees whom is the task's: rows of a step know it from there.
+    fn causality(&self, causal: bool) -> Check<()> {
+        match (self.graph.facts().task, causal) {
+            (Task::CausalLm, true) | (Task::SequenceClassification, false) => Ok(()),
+            (Task::CausalLm, false) => Err("sees later positions, in a decoder".to_owned()),
+            (Task::SequenceClassification, true) => {
+                Err("sees no later positions, in a classifier".to_owned())
+            }
+        }
+    }
+
+    fn attention(
+        &self,
+        [heads, kv_heads, dim]: [usize; 3],
+        rope: bool,
+        qk_norm: Option<(TensorId, TensorId, f32)>,
+    ) -> Check<WireType> {
         self.inputs(1)?;
-        let (heads, kv_heads, dim) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
         need(kv_heads > 0 && heads > 0 && heads % kv_heads == 0, || {
             format!("{kv_heads} kv heads do not divide {heads} heads")
         })?;
-        need(dim > 0 && (rope.is_none() || dim % 2 == 0), || {
+        need(dim > 0 && (!rope || dim % 2 == 0), || {
             format!("rope on heads of odd width {dim}")
         })?;
         let (found, want) = (self.rows(0)?, (heads + 2 * kv_heads) * dim);
@@ -208,29 +248,25 @@ impl Scope<'_> {
             format!("q|k|v is {found} wide, must be {want}")
         })?;
         if let Some((q, k, _)) = qk_norm {
-            self.shape(*q, &[dim])?;
-            self.shape(*k, &[dim])?;
+            self.shape(q, &[dim])?;
+            self.shape(k, &[dim])?;
         }
         Ok(WireType::Rows { width: heads * dim })
     }
 
-    fn router(&self) -> Check<WireType> {
-        let Op::Router {
-            weight,
-            bias,
-            top_k,
-            threshold,
-            ..
-        } = &self.node.op
-        else {
-            return Err("is no router".to_owned());
-        };
+    fn router(
+        &self,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        top_k: usize,
+        threshold: f32,
+    ) -> Check<WireType> {
         self.inputs(1)?;
         let width = self.rows(0)?;
         let modules = self.graph.facts().domains.len();
-        self.shape(*weight, &[modules, width])?;
-        self.optional(*bias, &[modules])?;
-        need((1..=modules).contains(&(*top_k as usize)), || {
+        self.shape(weight, &[modules, width])?;
+        self.optional(bias, &[modules])?;
+        need((1..=modules).contains(&top_k), || {
             format!("top_k {top_k} of {modules} modules")
         })?;
         need(threshold.is_finite(), || format!("threshold {threshold}"))?;
@@ -365,7 +401,7 @@ impl Scope<'_> {
                 })?;
             }
         }
-        if matches!(self.node.op, Op::Combine { .. }) {
+        if self.node.op.reads_across_guards() {
             return Ok(());
         }
         for input in &self.node.inputs {

@@ -201,6 +201,18 @@ impl Op {
             Self::Output => "output",
         }
     }
+
+    /// Whether inputs may be there on other rows than the result is.
+    #[must_use]
+    pub const fn reads_across_guards(&self) -> bool {
+        matches!(self, Self::Combine { .. })
+    }
+
+    /// Whether its weights are rows that are looked up, not a matrix that is multiplied with.
+    #[must_use]
+    pub const fn looks_up(&self) -> bool {
+        matches!(self, Self::Embed { .. })
+    }
 }
 
 /// On which rows a node is computed.

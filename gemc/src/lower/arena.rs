@@ -8,7 +8,7 @@ pub struct Buffer(usize);
 
 #[derive(Clone, Copy, Debug)]
 struct Life {
-    bytes: u32,
+    bytes: u64,
     /// First and last phase that touch it.
     span: Option<(usize, usize)>,
 }
@@ -22,15 +22,15 @@ pub struct Arena {
 /// Where each buffer lies.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    offsets: Vec<u32>,
+    offsets: Vec<u64>,
     /// Bytes of the arena.
-    pub bytes: u32,
+    pub bytes: u64,
 }
 
 impl Placement {
     /// Byte offset of a buffer.
     #[must_use]
-    pub fn offset(&self, buffer: Buffer) -> u32 {
+    pub fn offset(&self, buffer: Buffer) -> u64 {
         self.offsets[buffer.0]
     }
 }
@@ -38,8 +38,7 @@ impl Placement {
 impl Arena {
     /// A new buffer.
     pub fn buffer(&mut self, bytes: usize) -> Buffer {
-        let bytes = u32::try_from(bytes.next_multiple_of(ARG_UNIT))
-            .expect("import bounds shapes, so a step's buffers fit");
+        let bytes = bytes.next_multiple_of(ARG_UNIT) as u64;
         self.buffers.push(Life { bytes, span: None });
         Buffer(self.buffers.len() - 1)
     }
@@ -73,7 +72,7 @@ impl Arena {
             let Some(span) = self.buffers[i].span else {
                 continue;
             };
-            let mut taken: Vec<(u32, u32)> = placed
+            let mut taken: Vec<(u64, u64)> = placed
                 .iter()
                 .filter(|&&j| {
                     self.buffers[j]

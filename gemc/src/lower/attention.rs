@@ -5,36 +5,29 @@ use super::kernels::attention::Attention;
 use super::kernels::rope::{Heads, RopeTable};
 use super::kernels::vector;
 use super::phases::{Arg, UnitCount};
+use super::steps::{AttentionOp, Projection};
 use super::{Lowering, Rows};
-use crate::graph::{Node, NodeId, Op, Rope, Site, TensorId};
+use crate::graph::{NodeId, Rope, Site};
 use crate::pack::layout::VectorSource;
 use crate::plan::KvFormat;
 
 impl Lowering<'_> {
-    pub(super) fn attention(&mut self, id: NodeId, node: &Node) {
-        let Op::Attention {
+    pub(super) fn attention(&mut self, id: NodeId, op: &AttentionOp, projection: &Projection<'_>) {
+        let AttentionOp {
             heads,
             kv_heads,
             head_dim,
             rope,
             qk_norm,
-            ..
-        } = &node.op
-        else {
-            return;
-        };
-        let (heads, kv_heads, head_dim) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
-        let projection = self.graph.node(node.inputs[0]);
-        let Op::Linear { parts } = &projection.op else {
-            unreachable!("typing lets only a linear map feed attention")
-        };
-        let tensors: Vec<TensorId> = parts.iter().map(|p| p.weight).collect();
-        let first = self.place(node.inputs[0], tensors).part_rows;
+        } = *op;
+        let first = self.place(projection.id, projection.parts).part_rows;
         let columns = match first.as_slice() {
             [q, k, v] => [*q, *k, *v],
+            // One part holds all three.
             _ => [0, heads * head_dim, (heads + kv_heads) * head_dim],
         };
-        let input = self.values[&node.inputs[0]];
+        let (site, origin) = (self.graph.node(id).site, self.origin(id));
+        let input = self.values[&projection.id];
         let spec = Heads {
             heads,
             kv_heads,
@@ -49,8 +42,8 @@ impl Lowering<'_> {
         let padded = spec.padded();
         let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim / 2));
         let norms = qk_norm.map(|(q, k, _)| [q, k].map(|t| self.vector(t, padded)));
-        let kv = self.keys_and_values(&spec, node.site);
-        let queries = self.heads(&spec, input, cos_sin, norms, &kv, &node.origin);
+        let kv = self.keys_and_values(&spec, site);
+        let queries = self.heads(&spec, input, cos_sin, norms, &kv, origin);
         let mut args = vec![Arg::of(queries)];
         args.extend(kv);
         let output = self.attend(
@@ -64,7 +57,7 @@ impl Lowering<'_> {
                 mask: None,
             },
             args,
-            &node.origin,
+            origin,
         );
         self.values.insert(id, output);
     }

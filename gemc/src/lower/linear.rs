@@ -1,156 +1,97 @@
-//! Linear maps: which epilogue their consumers allow, and the phase.
+//! Linear maps: the epilogue that their readers allow, and the phase.
 
 use gem_runtime::format::ActivationFormat;
 
+use super::arena::Buffer;
 use super::kernels::matmul::{Epilogue, Matmul, Rows};
 use super::phases::{Arg, UnitCount};
+use super::steps::{On, Product, Residual, Then};
 use super::{Lowering, QuantisedRows, planes};
-use crate::graph::{Activation, Guard, LinearPart, Node, NodeId, Op, TensorId, WireType};
+use crate::graph::{LinearPart, Node};
 use crate::pack::layout::Matrix;
 
-/// What is fused into a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fusion {
-    /// Nothing: f32 rows.
-    None,
-    /// The sum node, and the wire that is added.
-    Residual {
-        /// `Add`.
-        sum: NodeId,
-        /// Its other input.
-        other: NodeId,
-    },
-    /// Activation and quantisation for the next product: the wire that the next product reads.
-    Quantise {
-        /// `Activate`, or the product itself.
-        wire: NodeId,
-        /// The function.
-        act: Option<Activation>,
-        /// Gate and up halves.
-        gated: bool,
-    },
+/// Where the rows of a product come from.
+struct Source {
+    rows: Rows,
+    /// A list of rows and their number.
+    list: Option<[Buffer; 2]>,
+    /// Rows of the result.
+    result: usize,
 }
 
 impl Lowering<'_> {
-    /// What follows a product, from who reads it.
-    pub(super) fn fusion(&self, id: NodeId) -> Fusion {
-        let consumers = self.graph.consumers(id);
-        let [consumer] = consumers.as_slice() else {
-            return Fusion::None;
-        };
-        let node = self.graph.node(*consumer);
-        match &node.op {
-            Op::Activate { act, gated } => Fusion::Quantise {
-                wire: *consumer,
-                act: Some(*act),
-                gated: *gated,
+    fn source(&self, on: On) -> Source {
+        match on {
+            On::Rows => Source {
+                rows: Rows::All,
+                list: None,
+                result: self.max_rows,
             },
-            Op::Linear { .. } => Fusion::Quantise {
-                wire: id,
-                act: None,
-                gated: false,
+            On::Outputs => Source {
+                rows: Rows::Outputs,
+                list: None,
+                result: self.max_outputs,
             },
-            Op::Add => {
-                let other = if node.inputs[0] == id {
-                    node.inputs[1]
-                } else {
-                    node.inputs[0]
-                };
-                if other != id
-                    && self.values.contains_key(&other)
-                    && self.graph.node(id).guard == Guard::Always
-                {
-                    Fusion::Residual {
-                        sum: *consumer,
-                        other,
-                    }
-                } else {
-                    Fusion::None
-                }
-            }
-            _ => Fusion::None,
-        }
-    }
-
-    pub(super) fn linear(&mut self, id: NodeId, node: &Node) {
-        match node.guard {
-            Guard::Module { routing, .. } => self.modules(routing),
-            Guard::Always => {
-                let rows = match self.graph.wire(id) {
-                    WireType::Outputs { .. } => Rows::Outputs,
-                    _ => Rows::All,
-                };
-                self.product(id, node, rows, &[], None);
-            }
-            Guard::Fallback { routing } => {
-                let routed = &self.routed[&routing];
-                let list = [Arg::of(routed.idle), Arg::of(routed.idle_count)];
-                let counter = routed.idle_count;
-                let rows = Rows::List {
+            On::Idle { routing } => Source {
+                rows: Rows::List {
                     input_div: 1,
                     entries: self.max_rows,
-                };
-                self.product(id, node, rows, &list, Some(counter));
-            }
+                },
+                list: Some([self.routed[&routing].idle, self.routed[&routing].idle_count]),
+                result: self.max_rows,
+            },
         }
     }
 
-    /// One product over rows of the step. `counter` counts the entries of `list`, when there is one.
-    fn product(
-        &mut self,
-        id: NodeId,
-        node: &Node,
-        rows: Rows,
-        list: &[Arg],
-        counter: Option<super::Buffer>,
-    ) {
-        let Op::Linear { parts } = &node.op else {
-            return;
-        };
-        let input = self.quantised(node.inputs[0]);
-        let matrix = self.place(id, parts.iter().map(|p| p.weight).collect());
-        let fusion = self.fusion(id);
-        let result_rows = if rows == Rows::Outputs {
-            self.max_outputs
-        } else {
-            self.max_rows
-        };
-        let spec = self.matmul(
-            &matrix,
-            parts,
-            rows,
-            (result_rows, input.format),
-            result_rows,
-            fusion,
-        );
+    /// What follows a product is fused where it can be: a sum only if its other input is there by then.
+    fn fused(&self, product: &Product<'_>) -> Then {
+        match product.then {
+            Then::Residual(residual) if !self.values.contains_key(&residual.other) => Then::Floats,
+            then => then,
+        }
+    }
+
+    /// One product over rows of the step.
+    pub(super) fn product(&mut self, product: &Product<'_>, on: On) {
+        let Product {
+            id, node, parts, ..
+        } = *product;
+        let Source { rows, list, result } = self.source(on);
+        let input = self.quantised(product.input);
+        let matrix = self.place(id, parts);
+        let then = self.fused(product);
+        let spec = self.matmul(&matrix, parts, rows, (result, input.format), result, then);
         let mut args = self.inputs(&matrix, parts, input);
-        args.extend(list);
-        match fusion {
-            Fusion::Quantise { wire, .. } => {
+        args.extend(list.into_iter().flatten().map(Arg::of));
+        match then {
+            Then::Quantise {
+                wire,
+                act: _,
+                gated: _,
+            } => {
                 let format = self.activations(wire);
-                let output = self.quantised_rows(result_rows, spec.output_width(), format);
+                let output = self.quantised_rows(result, spec.output_width(), format);
                 args.extend(output.args());
                 self.quantised.insert(wire, output);
-                self.done.insert(wire);
             }
-            Fusion::Residual { sum, other } => {
+            Then::Residual(Residual { sum, other }) => {
                 args.push(Arg::of(self.values[&other].buffer));
-                let output = self.floats(result_rows, spec.output_width());
+                let output = self.floats(result, spec.output_width());
                 args.push(Arg::of(output.buffer));
                 self.values.insert(sum, output);
                 self.done.insert(sum);
             }
-            Fusion::None => {
-                let output = self.floats(result_rows, spec.output_width());
+            Then::Floats => {
+                let output = self.floats(result, spec.output_width());
                 args.push(Arg::of(output.buffer));
                 self.values.insert(id, output);
             }
         }
         let doc = self.product_doc(node, parts, &matrix);
         let kernel = self.phases.kernel(spec);
-        let units = match counter {
+        let units = match list {
             None => UnitCount::Fixed(spec.units()),
-            Some(counter) => {
+            Some([_, counter]) => {
                 let units = self.count_units(counter, spec.units(), 1);
                 UnitCount::Loaded(units, spec.units())
             }
@@ -180,12 +121,12 @@ impl Lowering<'_> {
         rows: Rows,
         (input_rows, input_format): (usize, ActivationFormat),
         output_rows: usize,
-        fusion: Fusion,
+        then: Then,
     ) -> Matmul {
-        let epilogue = match fusion {
-            Fusion::None => Epilogue::Store,
-            Fusion::Residual { sum: _, other: _ } => Epilogue::Residual,
-            Fusion::Quantise { wire, act, gated } => Epilogue::Quantise {
+        let epilogue = match then {
+            Then::Floats => Epilogue::Store,
+            Then::Residual(_) => Epilogue::Residual,
+            Then::Quantise { wire, act, gated } => Epilogue::Quantise {
                 act,
                 gated,
                 format: self.activations(wire),
@@ -217,10 +158,5 @@ impl Lowering<'_> {
         args.extend(self.layout.biases(self.graph, parts).map(Arg::Weights));
         args.extend(input.args());
         args
-    }
-
-    /// Tensors of a product's parts.
-    pub(super) fn part_tensors(parts: &[LinearPart]) -> Vec<TensorId> {
-        parts.iter().map(|p| p.weight).collect()
     }
 }

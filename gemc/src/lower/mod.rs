@@ -6,12 +6,14 @@
 
 pub mod arena;
 mod attention;
+pub mod check;
 pub mod functions;
 pub mod kernels;
 mod linear;
 mod modules;
 pub mod phases;
 mod routing;
+pub mod steps;
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,9 +22,11 @@ use gem_runtime::format::{ActivationFormat, BLOCK};
 use kernels::embed::Embed;
 use kernels::norm::Norm;
 use kernels::quantise::{self, QuantiseRows, SelectRows};
+pub use phases::LargeStep;
 use phases::{Arg, Phases, UnitCount};
+use steps::{Checked, NormOp, NormStep, Step};
 
-use crate::graph::{Graph, Node, NodeId, Op, Rope, Task, TensorId, Typed, WireType};
+use crate::graph::{Graph, LinearPart, NodeId, Rope, Task, TensorId, Typed};
 use crate::kernel::Program;
 use crate::pack::layout::{Layout, Matrix, MatrixSource, VectorSource};
 use crate::plan::{self, BitPlan};
@@ -44,15 +48,21 @@ pub struct Lowered {
 }
 
 /// Lowers a graph for one target.
-#[must_use]
-pub fn program(graph: &Graph<Typed>, plan: &BitPlan, target: &Target) -> Lowered {
-    let mut lowering = Lowering::new(graph, plan, target);
-    for (id, node) in graph.topo() {
-        if !lowering.done.contains(&id) {
-            lowering.node(id, node);
+///
+/// # Errors
+/// With the bytes of a step's memory, when it is more than programs can have.
+pub fn program(
+    checked: &Checked<'_>,
+    plan: &BitPlan,
+    target: &Target,
+) -> Result<Lowered, LargeStep> {
+    let mut lowering = Lowering::new(checked.graph, plan, target);
+    for (id, step) in &checked.steps {
+        if !lowering.done.contains(id) {
+            lowering.step(*id, step);
         }
     }
-    lowering.finish()
+    lowering.finish(checked.result)
 }
 
 /// f32 rows in the arena.
@@ -92,7 +102,7 @@ struct Lowering<'a> {
     routed: HashMap<NodeId, routing::Routed>,
     clusters: HashMap<NodeId, Buffer>,
     rope_tables: Vec<(Rope, usize, [Buffer; 2])>,
-    /// Nodes that were fused into an earlier one.
+    /// Sums that were fused into what they add.
     done: HashSet<NodeId>,
 }
 
@@ -129,32 +139,26 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn node(&mut self, id: NodeId, node: &Node) {
-        match &node.op {
-            Op::Tokens => {}
-            Op::Embed {
+    fn step(&mut self, id: NodeId, step: &Step<'_>) {
+        match step {
+            Step::Embed {
                 token,
                 position,
                 token_type,
             } => self.embed(id, *token, *position, *token_type),
-            Op::Norm { .. } => self.norm(id, node),
-            Op::Linear { .. } => self.linear(id, node),
-            Op::Attention { .. } => self.attention(id, node),
-            Op::Router { .. } => self.router(id, node),
-            Op::Clusters { centroids } => self.clusters_of(id, node.inputs[0], *centroids),
-            Op::ScarAttention { .. } => self.scar_attention(id, node),
-            Op::Activate { .. } => {
-                unreachable!("typing lets only a linear map feed an activation, which fuses it")
-            }
-            Op::Add => self.add(id, node),
-            Op::Combine { base } => self.combine(id, node, *base),
-            Op::SelectOutputs { .. } => self.select(id, node),
-            Op::Output => {}
+            Step::Norm(norm) => self.norm(id, norm),
+            Step::Product(product, on) => self.product(product, *on),
+            Step::Modules { routing, stages } => self.modules(*routing, stages),
+            Step::Attention(op, projection) => self.attention(id, op, projection),
+            Step::ScarAttention(scar) => self.scar_attention(id, scar),
+            Step::Router(router) => self.router(id, router),
+            Step::Add(inputs) => self.add(id, *inputs),
+            Step::Combine(combine) => self.combine(id, combine),
+            Step::Select(input) => self.select(id, *input),
         }
     }
 
-    fn finish(self) -> Lowered {
-        let result = self.graph.node(self.graph.output()).inputs[0];
+    fn finish(self, result: NodeId) -> Result<Lowered, LargeStep> {
         let logits = self.values[&result];
         let weight_bytes = self.layout.body_bytes();
         let program = self.phases.finish(
@@ -162,18 +166,16 @@ impl<'a> Lowering<'a> {
             self.max_rows,
             self.max_outputs,
             weight_bytes,
-        );
-        Lowered {
+        )?;
+        Ok(Lowered {
             program,
             layout: self.layout,
-        }
+        })
     }
 
-    fn width(&self, id: NodeId) -> usize {
-        match self.graph.wire(id) {
-            WireType::Rows { width } | WireType::Outputs { width } => width,
-            _ => 0,
-        }
+    /// Where a node came from. Not borrowed from the lowering.
+    fn origin(&self, id: NodeId) -> &'a str {
+        &self.graph.node(id).origin
     }
 
     fn floats(&mut self, rows: usize, stride: usize) -> Rows {
@@ -240,7 +242,12 @@ impl<'a> Lowering<'a> {
         output
     }
 
-    fn place(&mut self, id: NodeId, parts: Vec<TensorId>) -> Matrix {
+    /// A linear map's matrix in the file.
+    fn place(&mut self, id: NodeId, parts: &[LinearPart]) -> Matrix {
+        self.place_tensors(id, parts.iter().map(|p| p.weight).collect())
+    }
+
+    fn place_tensors(&mut self, id: NodeId, parts: Vec<TensorId>) -> Matrix {
         let unit = self.unit_names[&id].clone();
         let codec = self.plan.codec(&unit);
         self.layout
@@ -276,7 +283,7 @@ impl<'a> Lowering<'a> {
         token_type: Option<TensorId>,
     ) {
         let vocab = self.graph.tensor(token).shape[0];
-        let matrix = self.place(id, vec![token]);
+        let matrix = self.place_tensors(id, vec![token]);
         let output = self.floats(self.max_rows, 32 * matrix.blocks());
         let spec = Embed {
             codec: matrix.codec,
@@ -302,29 +309,21 @@ impl<'a> Lowering<'a> {
         self.values.insert(id, output);
     }
 
-    fn norm(&mut self, id: NodeId, node: &Node) {
-        let Op::Norm {
+    fn norm(&mut self, id: NodeId, step: &NormStep) {
+        let input = self.values[&step.input];
+        let NormOp {
             kind,
             weight,
             bias,
             eps,
-        } = node.op
-        else {
-            return;
-        };
-        let input = self.values[&node.inputs[0]];
-        let consumers = self.graph.consumers(id);
-        let is_linear = |n: &NodeId| matches!(self.graph.node(*n).op, Op::Linear { .. });
+        } = step.norm;
         let spec = Norm {
             kind,
-            cols: self.width(id),
+            cols: self.graph.tensor(weight).shape[0],
             eps: eps.into(),
             max_rows: self.max_rows,
-            floats: consumers.iter().any(|n| !is_linear(n)),
-            quantised: consumers
-                .iter()
-                .any(is_linear)
-                .then(|| self.activations(id)),
+            floats: step.floats,
+            quantised: step.quantised.then(|| self.activations(id)),
             bias: bias.is_some(),
         };
         let kernel = self.phases.kernel(spec);
@@ -341,13 +340,13 @@ impl<'a> Lowering<'a> {
             args.extend(output.args());
             self.quantised.insert(id, output);
         }
-        let doc = format!("{} [rows, {}]", node.origin, spec.cols);
+        let doc = format!("{} [rows, {}]", self.origin(id), spec.cols);
         self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
     }
 
     /// A sum that nothing fused: both inputs as rows.
-    fn add(&mut self, id: NodeId, node: &Node) {
-        let [a, b] = [node.inputs[0], node.inputs[1]].map(|n| self.values[&n]);
+    fn add(&mut self, id: NodeId, inputs: [NodeId; 2]) {
+        let [a, b] = inputs.map(|n| self.values[&n]);
         let spec = kernels::combine::Combine {
             stride: a.stride,
             top_k: 1,
@@ -360,13 +359,13 @@ impl<'a> Lowering<'a> {
         let kernel = self.phases.kernel(spec);
         let args = [b, a, output].map(|rows| Arg::of(rows.buffer)).to_vec();
         self.phases
-            .phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
+            .phase(kernel, args, UnitCount::PerRow(1), self.origin(id));
         self.values.insert(id, output);
     }
 
     /// Rows whose logits are wanted, quantised for the head; the head's phases begin here.
-    fn select(&mut self, id: NodeId, node: &Node) {
-        let input = self.values[&node.inputs[0]];
+    fn select(&mut self, id: NodeId, input: NodeId) {
+        let input = self.values[&input];
         self.phases.begin_head();
         let format = self.activations(id);
         let output = self.quantised_rows(self.max_outputs, input.stride, format);

@@ -3,49 +3,28 @@
 
 use super::kernels::dispatch::{CallModules, Dispatch};
 use super::kernels::matmul::Rows;
-use super::linear::Fusion;
 use super::phases::{Arg, UnitCount};
+use super::steps::{Product, Then};
 use super::{Lowering, QuantisedRows};
-use crate::graph::{LinearPart, NodeId, Op};
+use crate::graph::NodeId;
 
 impl Lowering<'_> {
-    /// Lowers all modules of a routing decision at once; called at the first of their nodes.
-    pub(super) fn modules(&mut self, routing: NodeId) {
-        let count = self.routed[&routing].modules;
-        let modules: Vec<Vec<NodeId>> = (0..count as u32)
-            .map(|m| self.products_of(routing, m))
-            .collect();
-        self.place_in_order(&modules);
+    /// All modules of a routing decision at once.
+    pub(super) fn modules(&mut self, routing: NodeId, stages: &[Vec<Product<'_>>]) {
+        self.place_in_order(stages);
         let mut input = None;
-        for stage in 0..modules[0].len() {
-            let nodes: Vec<NodeId> = modules.iter().map(|m| m[stage]).collect();
-            input = self.stage(routing, &nodes, input);
+        for products in stages {
+            input = self.stage(routing, products, input);
         }
-        for module in 0..count as u32 {
-            self.done.extend(self.graph.module_nodes(routing, module));
-        }
-    }
-
-    fn products_of(&self, routing: NodeId, module: u32) -> Vec<NodeId> {
-        let nodes = self.graph.module_nodes(routing, module);
-        nodes
-            .into_iter()
-            .filter(|n| matches!(self.graph.node(*n).op, Op::Linear { .. }))
-            .collect()
     }
 
     /// Each module's parts stand together in the file.
-    fn place_in_order(&mut self, modules: &[Vec<NodeId>]) {
-        for &id in modules.iter().flatten() {
-            let tensors = Self::part_tensors(self.parts(id));
-            self.place(id, tensors);
-        }
-    }
-
-    fn parts(&self, id: NodeId) -> &[LinearPart] {
-        match &self.graph.node(id).op {
-            Op::Linear { parts } => parts,
-            _ => &[],
+    fn place_in_order(&mut self, stages: &[Vec<Product<'_>>]) {
+        let count = stages.first().map_or(0, Vec::len);
+        for module in 0..count {
+            for product in stages.iter().filter_map(|products| products.get(module)) {
+                self.place(product.id, product.parts);
+            }
         }
     }
 
@@ -54,28 +33,33 @@ impl Lowering<'_> {
     fn stage(
         &mut self,
         routing: NodeId,
-        nodes: &[NodeId],
+        products: &[Product<'_>],
         entries: Option<QuantisedRows>,
     ) -> Option<QuantisedRows> {
+        // Modules are alike: what is true of the first is true of all.
+        let first = products.first()?;
         let routed = self.routed[&routing];
         let slots = self.max_rows * routed.top_k;
         let (input, input_rows, input_div) = match entries {
             Some(entries) => (entries, slots, 1),
-            None => {
-                let wire = self.graph.node(nodes[0]).inputs[0];
-                (self.quantised(wire), self.max_rows, routed.top_k as u32)
-            }
+            None => (
+                self.quantised(first.input),
+                self.max_rows,
+                routed.top_k as u32,
+            ),
         };
         let rows = Rows::List {
             input_div,
             entries: self.max_rows,
         };
-        let width = self.stage_width(nodes[0]);
-        let next = match self.fusion(nodes[0]) {
-            Fusion::Quantise { wire, .. } => {
-                Some(self.quantised_rows(slots, width, self.activations(wire)))
-            }
-            _ => None,
+        let width = self.stage_width(first);
+        let next = match first.then {
+            Then::Quantise {
+                wire,
+                act: _,
+                gated: _,
+            } => Some(self.quantised_rows(slots, width, self.activations(wire))),
+            Then::Floats | Then::Residual(_) => None,
         };
         let floats = next.is_none().then(|| self.floats(slots, width));
         let stride = Dispatch {
@@ -84,15 +68,16 @@ impl Lowering<'_> {
             max_rows: self.max_rows,
         }
         .list_stride();
-        let mut table = Vec::with_capacity(nodes.len());
+        let mut table = Vec::with_capacity(products.len());
         let mut each = 0;
-        for (module, &id) in nodes.iter().enumerate() {
-            let parts = self.parts(id).to_vec();
-            let matrix = self.place(id, Self::part_tensors(&parts));
-            let fusion = self.fusion(id);
+        for (module, product) in products.iter().enumerate() {
+            let Product {
+                id, parts, then, ..
+            } = *product;
+            let matrix = self.place(id, parts);
             let input_as = (input_rows, input.format);
-            let spec = self.matmul(&matrix, &parts, rows, input_as, slots, fusion);
-            let mut args = self.inputs(&matrix, &parts, input);
+            let spec = self.matmul(&matrix, parts, rows, input_as, slots, then);
+            let mut args = self.inputs(&matrix, parts, input);
             args.push(Arg::Arena(routed.lists, (4 * module * stride) as u32));
             args.push(Arg::Arena(
                 routed.counts,
@@ -106,25 +91,17 @@ impl Lowering<'_> {
                 self.values.insert(id, rows);
             }
         }
-        self.call(
-            &routed,
-            each,
-            table,
-            &self.graph.node(nodes[0]).origin.clone(),
-        );
+        self.call(&routed, each, table, &first.node.origin);
         next
     }
 
     /// Columns of a stage's result, padded.
-    fn stage_width(&self, id: NodeId) -> usize {
-        let rows: usize = self
-            .parts(id)
-            .iter()
-            .map(|p| self.graph.tensor(p.weight).shape[0].next_multiple_of(32))
-            .sum();
-        match self.fusion(id) {
-            Fusion::Quantise { gated: true, .. } => rows / 2,
-            _ => rows,
+    fn stage_width(&self, product: &Product<'_>) -> usize {
+        let tensors = product.parts.iter().map(|p| self.graph.tensor(p.weight));
+        let rows: usize = tensors.map(|t| t.shape[0].next_multiple_of(32)).sum();
+        match product.then {
+            Then::Quantise { gated: true, .. } => rows / 2,
+            Then::Quantise { gated: false, .. } | Then::Floats | Then::Residual(_) => rows,
         }
     }
 

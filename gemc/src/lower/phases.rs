@@ -83,6 +83,28 @@ pub struct TapSpec {
     pub cluster: Option<Buffer>,
 }
 
+/// A placement in a program's memory.
+struct Offsets<'p> {
+    placement: &'p Placement,
+    bytes: u32,
+}
+
+impl<'p> Offsets<'p> {
+    fn new(placement: &'p Placement, rows: usize) -> Result<Self, LargeStep> {
+        let bytes = placement.bytes;
+        let small = u32::try_from(bytes).map_err(|_| LargeStep { bytes, rows })?;
+        Ok(Self {
+            placement,
+            bytes: small,
+        })
+    }
+
+    /// Byte offset of a buffer, which is below all bytes.
+    fn offset(&self, buffer: Buffer) -> u32 {
+        self.placement.offset(buffer) as u32
+    }
+}
+
 /// The program under construction.
 #[derive(Debug, Default)]
 pub struct Phases {
@@ -98,6 +120,18 @@ pub struct Phases {
     halves: Vec<Half>,
     kv_vectors: u32,
     kv_words: u32,
+}
+
+/// A step needs more memory than a program can have: offsets have 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a step of {rows} rows needs {bytes} bytes of memory; allowed: less than 4294967296, so a shorter context or a smaller model"
+)]
+pub struct LargeStep {
+    /// What it needs.
+    pub bytes: u64,
+    /// Rows of a step.
+    pub rows: usize,
 }
 
 impl Phases {
@@ -215,19 +249,22 @@ impl Phases {
     }
 
     /// Resolves everything. `logits` is the head's result with its stride; it lives through the last phase.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When a step's memory is too large.
     pub fn finish(
         mut self,
         logits: (Buffer, usize),
         max_rows: usize,
         max_outputs: usize,
         weight_bytes: u64,
-    ) -> Program {
-        let last = self.phases.len() - 1;
+    ) -> Result<Program, LargeStep> {
+        let last = self.phases.len().saturating_sub(1);
         let head_start = self.head_start.unwrap_or(last);
         self.keep_for_head(head_start, last);
         self.arena.touch(logits.0, last);
-        let place = self.arena.place();
+        let placement = self.arena.place();
+        let place = Offsets::new(&placement, max_rows)?;
         let shape = ProgramShape {
             arena_bytes: place.bytes,
             kv_bytes_per_position: self.kv_vectors + 4 * self.kv_words,
@@ -260,7 +297,7 @@ impl Phases {
             .iter()
             .map(|(after, tap)| resolve_tap(*after, tap, &place))
             .collect();
-        Program {
+        Ok(Program {
             shape,
             functions: functions::link(&mut self.kernels),
             kernels: self.kernels,
@@ -269,7 +306,7 @@ impl Phases {
             head,
             taps,
             halves: self.halves,
-        }
+        })
     }
 
     /// The head may be run again and again: what it reads from the body must survive all of its phases.
@@ -292,7 +329,7 @@ impl Phases {
         }
     }
 
-    fn resolve_phase(&self, spec: &Spec, place: &Placement) -> Phase {
+    fn resolve_phase(&self, spec: &Spec, place: &Offsets<'_>) -> Phase {
         let units = match spec.units {
             UnitCount::Fixed(n) => Units::Fixed(n),
             UnitCount::PerRow(n) => Units::PerRow(n),
@@ -309,7 +346,7 @@ impl Phases {
         }
     }
 
-    fn entry(&self, kernel: KernelId, args: &[Arg], place: &Placement) -> TableEntry {
+    fn entry(&self, kernel: KernelId, args: &[Arg], place: &Offsets<'_>) -> TableEntry {
         let unit = gem_runtime::abi::ARG_UNIT as u32;
         let args = args
             .iter()
@@ -326,7 +363,7 @@ impl Phases {
     }
 }
 
-fn resolve_tap(after: usize, tap: &TapSpec, place: &Placement) -> Tap {
+fn resolve_tap(after: usize, tap: &TapSpec, place: &Offsets<'_>) -> Tap {
     Tap {
         site: tap.site.clone(),
         after: after as u32,

@@ -8,8 +8,9 @@ use super::kernels::dispatch::{CountUnits, Dispatch, Tags};
 use super::kernels::rope::Heads;
 use super::kernels::route::Router;
 use super::phases::{Arg, TapSpec, UnitCount};
+use super::steps::{ClustersStep, CombineStep, Residual, RouterOp, RouterStep, ScarStep};
 use super::{Lowering, VectorSource};
-use crate::graph::{Guard, Node, NodeId, Op, ScarMask, TensorId};
+use crate::graph::{NodeId, ScarMask};
 
 /// Arena buffers of one routing decision.
 #[derive(Clone, Copy, Debug)]
@@ -39,21 +40,17 @@ pub struct Routed {
 impl Lowering<'_> {
     /// Router phase, then clusters of the same site, then the work lists: a forced decision (see `RoutingTap`) must
     /// stand before the lists are made.
-    pub(super) fn router(&mut self, id: NodeId, node: &Node) {
-        let Op::Router {
+    pub(super) fn router(&mut self, id: NodeId, step: &RouterStep) {
+        let RouterOp {
             weight,
             bias,
             score,
             top_k,
             threshold,
             renormalize,
-        } = node.op
-        else {
-            return;
-        };
-        let input = self.values[&node.inputs[0]];
+        } = step.op;
+        let input = self.values[&step.input];
         let modules = self.graph.tensor(weight).shape[0];
-        let top_k = top_k as usize;
         let spec = Router {
             modules,
             top_k,
@@ -75,12 +72,12 @@ impl Lowering<'_> {
         ];
         args.extend(bias.map(|b| self.vector(b, modules)));
         args.extend([p, fired, gates, domain].map(Arg::of));
-        let doc = format!("{}: p over {modules} modules", node.origin);
+        let doc = format!("{}: p over {modules} modules", self.origin(id));
         self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
 
-        let cluster = self.clusters_at(node);
+        let cluster = step.clusters.map(|clusters| self.clusters_of(&clusters));
         self.phases.tap(TapSpec {
-            site: node.site.to_string(),
+            site: self.graph.node(id).site.to_string(),
             modules,
             top_k,
             p,
@@ -89,25 +86,16 @@ impl Lowering<'_> {
             domain,
             cluster,
         });
-        let routed = self.dispatch(node, modules, top_k, fired, gates, domain);
+        let routed = self.dispatch(id, modules, top_k, fired, gates, domain);
         self.routed.insert(id, routed);
     }
 
-    fn clusters_at(&mut self, router: &Node) -> Option<Buffer> {
-        let found = self
-            .graph
-            .topo()
-            .find(|(_, n)| matches!(n.op, Op::Clusters { .. }) && n.site == router.site)
-            .map(|(id, n)| (id, n.op.clone(), n.inputs[0]));
-        let (id, Op::Clusters { centroids }, input) = found? else {
-            return None;
-        };
-        self.clusters_of(id, input, centroids);
-        self.done.insert(id);
-        self.clusters.get(&id).copied()
-    }
-
-    pub(super) fn clusters_of(&mut self, id: NodeId, input: NodeId, centroids: TensorId) {
+    fn clusters_of(&mut self, step: &ClustersStep) -> Buffer {
+        let ClustersStep {
+            id,
+            input,
+            centroids,
+        } = *step;
         let x = self.values[&input];
         let [count, cols] = [0, 1].map(|i| self.graph.tensor(centroids).shape[i]);
         let ids = self.words(self.max_rows);
@@ -127,14 +115,15 @@ impl Lowering<'_> {
             Arg::Weights(self.layout.vector(norms)),
             Arg::of(ids),
         ];
-        let doc = format!("{}: nearest of {count}", self.graph.node(id).origin);
+        let doc = format!("{}: nearest of {count}", self.origin(id));
         self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
         self.clusters.insert(id, ids);
+        ids
     }
 
     fn dispatch(
         &mut self,
-        node: &Node,
+        id: NodeId,
         modules: usize,
         top_k: usize,
         fired: Buffer,
@@ -167,7 +156,7 @@ impl Lowering<'_> {
             routed.idle,
             routed.idle_count,
         ];
-        let doc = format!("{}: work lists", node.origin);
+        let doc = format!("{}: work lists", self.origin(id));
         self.phases
             .phase(kernel, args.map(Arg::of).to_vec(), UnitCount::Fixed(1), doc);
         routed
@@ -183,15 +172,19 @@ impl Lowering<'_> {
         units
     }
 
-    pub(super) fn scar_attention(&mut self, id: NodeId, node: &Node) {
-        let Op::ScarAttention { heads, mask, .. } = node.op else {
-            return;
-        };
-        let heads = heads as usize;
-        let width = self.width(id);
-        let input = self.values[&node.inputs[0]];
-        let routed = self.routed[&node.inputs[1]];
-        let cluster_ids = node.inputs.get(2).map(|n| self.clusters[n]);
+    pub(super) fn scar_attention(&mut self, id: NodeId, step: &ScarStep) {
+        let ScarStep {
+            heads,
+            mask,
+            projection,
+            routing,
+            clusters,
+        } = *step;
+        let (site, origin) = (self.graph.node(id).site, self.origin(id));
+        let width = self.graph.facts().hidden_size;
+        let input = self.values[&projection];
+        let routed = self.routed[&routing];
+        let cluster_ids = clusters.map(|n| self.clusters[&n]);
         let head_dim = width / heads;
         let spec = Heads {
             heads,
@@ -204,13 +197,13 @@ impl Lowering<'_> {
             rope: false,
             qk_norm: None,
         };
-        let kv = self.keys_and_values(&spec, node.site);
-        let queries = self.heads(&spec, input, None, None, &kv, &node.origin);
+        let kv = self.keys_and_values(&spec, site);
+        let queries = self.heads(&spec, input, None, None, &kv, origin);
         let mut memory = vec![self.phases.kv_word()];
         if cluster_ids.is_some() {
             memory.push(self.phases.kv_word());
         }
-        self.scar_tags(&routed, mask, cluster_ids, &memory, &node.origin);
+        self.scar_tags(&routed, mask, cluster_ids, &memory, origin);
         let mut args = vec![Arg::of(queries)];
         args.extend(kv);
         args.extend(memory);
@@ -225,7 +218,7 @@ impl Lowering<'_> {
                 clusters: cluster_ids.is_some(),
             }),
         };
-        let output = self.attend(spec, args, &node.origin);
+        let output = self.attend(spec, args, origin);
         self.values.insert(id, output);
     }
 
@@ -255,48 +248,39 @@ impl Lowering<'_> {
     }
 
     /// Base and modules' outputs, with the residual sum where that is the only reader.
-    pub(super) fn combine(&mut self, id: NodeId, node: &Node, has_base: bool) {
-        let routed = self.routed[&node.inputs[0]];
-        let base_node = has_base.then(|| node.inputs[1]);
-        let modules = &node.inputs[1 + usize::from(has_base)..];
-        let base = match base_node.map(|n| self.graph.node(n).guard) {
-            None => Base::None,
-            Some(Guard::Fallback { .. }) => Base::Fallback,
-            Some(_) => Base::Always,
-        };
-        let residual = match self.fusion(id) {
-            super::linear::Fusion::Residual { sum, other } => Some((sum, other)),
-            _ => None,
-        };
-        let stride = self.width(id).next_multiple_of(32);
+    pub(super) fn combine(&mut self, id: NodeId, step: &CombineStep) {
+        let routed = self.routed[&step.routing];
+        let base = step.base.map_or(Base::None, |(_, base)| base);
+        // A sum only if its other input is there by now.
+        let there = |residual: &Residual| self.values.contains_key(&residual.other);
+        let residual = step.residual.filter(there);
+        let stride = self.graph.facts().hidden_size.next_multiple_of(32);
         let spec = Combine {
             stride,
             top_k: routed.top_k,
-            modules: !modules.is_empty(),
+            modules: step.outputs.is_some(),
             base,
             residual: residual.is_some(),
             max_rows: self.max_rows,
         };
-        let mut args: Vec<Arg> = base_node
-            .map(|n| Arg::of(self.values[&n].buffer))
-            .into_iter()
-            .collect();
+        let mut args = Vec::new();
+        args.extend(step.base.map(|(n, _)| Arg::of(self.values[&n].buffer)));
         // Fallback looks at what fired even where no module contributes.
         if spec.modules || base == Base::Fallback {
             args.push(Arg::of(routed.fired));
         }
-        if let Some(module) = modules.first() {
-            let outputs = self.values[module].buffer;
+        if let Some(module) = step.outputs {
+            let outputs = self.values[&module].buffer;
             args.extend([routed.gates, outputs].map(Arg::of));
         }
-        args.extend(residual.map(|(_, other)| Arg::of(self.values[&other].buffer)));
+        args.extend(residual.map(|r| Arg::of(self.values[&r.other].buffer)));
         let output = self.floats(self.max_rows, stride);
         args.push(Arg::of(output.buffer));
         let kernel = self.phases.kernel(spec);
         self.phases
-            .phase(kernel, args, UnitCount::PerRow(1), node.origin.clone());
+            .phase(kernel, args, UnitCount::PerRow(1), self.origin(id));
         let result = match residual {
-            Some((sum, _)) => {
+            Some(Residual { sum, other: _ }) => {
                 self.done.insert(sum);
                 sum
             }

@@ -147,10 +147,27 @@ impl<'r, 'o> Exec<'r, 'o> {
         let matrix = match (&node.op, weights) {
             (Op::Tokens, _) => return Ok(Wire::Tokens),
             (Op::Output, _) => return Ok(self.wire(node, 0).clone()),
-            (Op::Router { .. }, _) => return self.router(node, weights),
-            (Op::Clusters { .. }, _) => return self.clusters(node, weights),
             (
-                Op::Embed { .. },
+                Op::Router {
+                    // Loaded with the node; the rule is read where it is applied.
+                    weight: _,
+                    bias: _,
+                    score: _,
+                    top_k: _,
+                    threshold: _,
+                    renormalize: _,
+                },
+                _,
+            ) => return self.router(node, weights),
+            // Loaded with the node.
+            (Op::Clusters { centroids: _ }, _) => return self.clusters(node, weights),
+            (
+                Op::Embed {
+                    // Loaded with the node.
+                    token: _,
+                    position: _,
+                    token_type: _,
+                },
                 NodeWeights::Embed {
                     token,
                     position,
@@ -169,15 +186,34 @@ impl<'r, 'o> Exec<'r, 'o> {
                 );
                 out
             }
-            (Op::Norm { kind, eps, .. }, NodeWeights::Norm { weight, bias }) => {
-                self.row_wise(id, node, |x, out| {
-                    ops::norm(*kind, *eps, weight, bias.as_deref(), x, out);
-                })
-            }
-            (Op::Linear { .. }, NodeWeights::Linear { weight, bias }) => {
+            (
+                Op::Norm {
+                    kind,
+                    // Loaded with the node.
+                    weight: _,
+                    bias: _,
+                    eps,
+                },
+                NodeWeights::Norm { weight, bias },
+            ) => self.row_wise(id, node, |x, out| {
+                ops::norm(*kind, *eps, weight, bias.as_deref(), x, out);
+            }),
+            // Loaded with the node.
+            (Op::Linear { parts: _ }, NodeWeights::Linear { weight, bias }) => {
                 self.linear(id, node, weight, bias.as_deref())
             }
-            (Op::Attention { .. }, _) => self.attention(id, node, weights),
+            (
+                Op::Attention {
+                    // Read where attention is computed.
+                    heads: _,
+                    kv_heads: _,
+                    head_dim: _,
+                    causal: _,
+                    rope: _,
+                    qk_norm: _,
+                },
+                _,
+            ) => self.attention(id, node, weights),
             (
                 Op::ScarAttention {
                     heads,
@@ -202,9 +238,24 @@ impl<'r, 'o> Exec<'r, 'o> {
                 ops::gather(&self.floats(node.inputs[0]), &self.output_rows, &mut out);
                 out
             }
-            (Op::Embed { .. } | Op::Norm { .. } | Op::Linear { .. }, _) => {
-                unreachable!("`weights::load` made the weights of {id} for its operation")
-            }
+            (
+                Op::Norm {
+                    // With weights of another operation.
+                    kind: _,
+                    weight: _,
+                    bias: _,
+                    eps: _,
+                }
+                | Op::Embed {
+                    // As before.
+                    token: _,
+                    position: _,
+                    token_type: _,
+                }
+                // As before.
+                | Op::Linear { parts: _ },
+                _,
+            ) => unreachable!("`weights::load` made the weights of {id} for its operation"),
         };
         Ok(Wire::Rows(Arc::new(matrix)))
     }

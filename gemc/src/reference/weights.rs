@@ -165,19 +165,43 @@ impl<'a> Loader<'a> {
                 position: position.map(|t| self.tensor(t)),
                 token_type: token_type.map(|t| self.rows(t, 1)),
             },
-            Op::Norm { weight, bias, .. } => NodeWeights::Norm {
+            Op::Norm {
+                // No weights.
+                kind: _,
+                weight,
+                bias,
+                // No weight.
+                eps: _,
+            } => NodeWeights::Norm {
                 weight: self.tensor(*weight),
                 bias: bias.map(|t| self.tensor(t)),
             },
             Op::Linear { parts } => self.linear(parts),
             Op::Attention {
-                qk_norm: Some((q, k, _)),
-                ..
-            } => NodeWeights::QkNorm {
-                q: self.tensor(*q),
-                k: self.tensor(*k),
+                // No weights.
+                heads: _,
+                kv_heads: _,
+                head_dim: _,
+                causal: _,
+                rope: _,
+                qk_norm,
+            } => match qk_norm {
+                // The eps is no weight.
+                Some((q, k, _)) => NodeWeights::QkNorm {
+                    q: self.tensor(*q),
+                    k: self.tensor(*k),
+                },
+                None => NodeWeights::None,
             },
-            Op::Router { weight, bias, .. } => NodeWeights::Router {
+            Op::Router {
+                weight,
+                bias,
+                // No weights.
+                score: _,
+                top_k: _,
+                threshold: _,
+                renormalize: _,
+            } => NodeWeights::Router {
                 weight: self.tensor(*weight),
                 bias: bias.map(|t| self.tensor(t)),
             },
@@ -190,7 +214,24 @@ impl<'a> Loader<'a> {
                     .collect();
                 NodeWeights::Clusters { centroids, norms }
             }
-            _ => NodeWeights::None,
+            Op::Tokens
+            | Op::ScarAttention {
+                // No weights.
+                heads: _,
+                mask: _,
+                causal: _,
+            }
+            | Op::Activate {
+                // No weights.
+                act: _,
+                gated: _,
+            }
+            | Op::Add
+            // No weight.
+            | Op::Combine { base: _ }
+            // No weight.
+            | Op::SelectOutputs { first: _ }
+            | Op::Output => NodeWeights::None,
         }
     }
 

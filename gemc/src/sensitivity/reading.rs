@@ -7,7 +7,7 @@ use gem_runtime::format::Codec;
 
 use super::{Judge, UnitInfo};
 use crate::calibrate::Stats;
-use crate::graph::{NodeId, Op};
+use crate::graph::NodeId;
 use crate::quantise::factor::Moments;
 use crate::quantise::{Inputs, quantise};
 use crate::reference::{Reference, ReferenceError};
@@ -55,7 +55,7 @@ impl Reading {
         let kl = |reading: bool| -> Result<f64, ReferenceError> {
             let mut candidate = reference.clone();
             for node in &unit.unit.nodes {
-                if matches!(reference.graph().node(*node).op, Op::Embed { .. }) == reading {
+                if reference.graph().node(*node).op.looks_up() == reading {
                     candidate.replace(*node, rounded.clone())?;
                 }
             }

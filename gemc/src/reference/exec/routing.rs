@@ -15,11 +15,13 @@ impl Exec<'_, '_> {
     pub fn router(&mut self, node: &Node, weights: &NodeWeights) -> Result<Wire, ReferenceError> {
         let (
             Op::Router {
+                // Loaded with the node.
+                weight: _,
+                bias: _,
                 score,
                 top_k,
                 threshold,
                 renormalize,
-                ..
             },
             NodeWeights::Router { weight, bias },
         ) = (&node.op, weights)

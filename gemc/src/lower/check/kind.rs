@@ -1,0 +1,180 @@
+//! Operations of the graph, taken apart: the one place of the lowering that sees them.
+
+use crate::graph::{Activation, LinearPart, Node, NormKind, Op, Rope, ScarMask, Score, TensorId};
+
+/// An operation with what the lowering needs of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'g> {
+    Tokens,
+    Embed {
+        token: TensorId,
+        position: Option<TensorId>,
+        token_type: Option<TensorId>,
+    },
+    Norm(NormOp),
+    Product(&'g [LinearPart]),
+    Attention(AttentionOp),
+    Router(RouterOp),
+    Clusters {
+        centroids: TensorId,
+    },
+    Scar {
+        heads: usize,
+        mask: ScarMask,
+    },
+    Activate {
+        act: Activation,
+        gated: bool,
+    },
+    Add,
+    Combine {
+        base: bool,
+    },
+    Select,
+    Output,
+}
+
+/// A norm.
+#[derive(Clone, Copy, Debug)]
+pub struct NormOp {
+    /// Rms or layer norm.
+    pub kind: NormKind,
+    /// `[d]`.
+    pub weight: TensorId,
+    /// `[d]`.
+    pub bias: Option<TensorId>,
+    /// Added to mean square or variance.
+    pub eps: f32,
+}
+
+/// Attention over q, k and v.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionOp {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Rotary embedding.
+    pub rope: Option<Rope>,
+    /// Norms of q and k, with the eps.
+    pub qk_norm: Option<(TensorId, TensorId, f32)>,
+}
+
+/// A routing decision.
+#[derive(Clone, Copy, Debug)]
+pub struct RouterOp {
+    /// `[D, d]`.
+    pub weight: TensorId,
+    /// `[D]`.
+    pub bias: Option<TensorId>,
+    /// Logits to p.
+    pub score: Score,
+    /// Modules that may fire.
+    pub top_k: usize,
+    /// They fire above.
+    pub threshold: f32,
+    /// Whether gates are divided by their sum.
+    pub renormalize: bool,
+}
+
+impl Kind<'_> {
+    /// For people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Tokens => "token ids",
+            Kind::Embed { .. } => "an embedding",
+            Kind::Norm(_) => "a norm",
+            Kind::Product(_) => "a linear map",
+            Kind::Attention(_) => "attention",
+            Kind::Router(_) => "a router",
+            Kind::Clusters { .. } => "clusters",
+            Kind::Scar { .. } => "SCAR attention",
+            Kind::Activate { .. } => "an activation",
+            Kind::Add => "a sum",
+            Kind::Combine { .. } => "a sum of modules",
+            Kind::Select => "a selection of rows",
+            Kind::Output => "the output",
+        }
+    }
+}
+
+/// Takes a node's operation apart.
+pub fn of(node: &Node) -> Kind<'_> {
+    match &node.op {
+        Op::Tokens => Kind::Tokens,
+        Op::Embed {
+            token,
+            position,
+            token_type,
+        } => Kind::Embed {
+            token: *token,
+            position: *position,
+            token_type: *token_type,
+        },
+        Op::Norm {
+            kind,
+            weight,
+            bias,
+            eps,
+        } => Kind::Norm(NormOp {
+            kind: *kind,
+            weight: *weight,
+            bias: *bias,
+            eps: *eps,
+        }),
+        Op::Linear { parts } => Kind::Product(parts),
+        Op::Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            // Typing has held it against the task, from which a step's rows know what they see.
+            causal: _,
+            rope,
+            qk_norm,
+        } => Kind::Attention(AttentionOp {
+            heads: *heads as usize,
+            kv_heads: *kv_heads as usize,
+            head_dim: *head_dim as usize,
+            rope: *rope,
+            qk_norm: *qk_norm,
+        }),
+        Op::Router {
+            weight,
+            bias,
+            score,
+            top_k,
+            threshold,
+            renormalize,
+        } => Kind::Router(RouterOp {
+            weight: *weight,
+            bias: *bias,
+            score: *score,
+            top_k: *top_k as usize,
+            threshold: *threshold,
+            renormalize: *renormalize,
+        }),
+        Op::Clusters { centroids } => Kind::Clusters {
+            centroids: *centroids,
+        },
+        Op::ScarAttention {
+            heads,
+            mask,
+            // As that of attention.
+            causal: _,
+        } => Kind::Scar {
+            heads: *heads as usize,
+            mask: *mask,
+        },
+        Op::Activate { act, gated } => Kind::Activate {
+            act: *act,
+            gated: *gated,
+        },
+        Op::Add => Kind::Add,
+        Op::Combine { base } => Kind::Combine { base: *base },
+        // Typing has held it against the task, from which the runtime knows what it wants.
+        Op::SelectOutputs { first: _ } => Kind::Select,
+        Op::Output => Kind::Output,
+    }
+}
