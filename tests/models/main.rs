@@ -1,0 +1,164 @@
+//! Random whole models: what the reference, the interpreter and machine code make of any config that import accepts.
+//!
+//! The suite tries some small ones; `GEM_MODELS=2000` in the ignored test tries as many of any size, until every two
+//! choices that go together were met. `GEM_MODEL=file` tries one again, as a failure prints it.
+
+mod check;
+mod decisions;
+mod features;
+mod model;
+mod random;
+mod shrink;
+mod table;
+mod weights;
+
+use std::time::{Duration, Instant};
+
+use check::Outcome;
+use features::{FEATURES, feature};
+use model::{Choice, Choices, Model};
+use random::Random;
+use table::Table;
+
+/// Models of the suite.
+const FEW: u64 = 40;
+
+/// Models of the long run, unless `GEM_MODELS` says otherwise; as many meet every pair.
+const MODELS: u64 = 2000;
+
+/// Draws after which two choices are held to exclude each other.
+const DRAWS: usize = 3000;
+
+fn number(variable: &str, default: u64) -> u64 {
+    let value = std::env::var(variable).ok();
+    value.map_or(default, |value| value.parse().expect("a number"))
+}
+
+/// Choices that make a model with these among them.
+fn draw(random: &mut Random, pinned: &[Choice]) -> Option<(Choices, Model)> {
+    (0..DRAWS).find_map(|_| {
+        let choices = Choices::random(random, pinned);
+        let model = choices.model(random.next() >> 16)?;
+        Some((choices, model))
+    })
+}
+
+/// A value by its name.
+fn choice(name: &str, value: &str) -> Choice {
+    let feature = feature(name);
+    let found = FEATURES[feature].values.iter().position(|v| v == value);
+    (feature, found.expect("it has this value"))
+}
+
+#[test]
+fn small_random_models_agree() {
+    let mut random = Random::new(number("GEM_MODELS_SEED", 1), "small models");
+    for i in 0..FEW {
+        let lengths = ["2", "3", "15", "17", "33"];
+        let length = choice("length", lengths[i as usize % lengths.len()]);
+        let (choices, model) = draw(&mut random, &[length]).expect("most lengths fit");
+        if let Err(error) = check::check(&model) {
+            panic!("{error}\n{}", shrink::plainest(&choices, &model).to_json());
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes minutes; see CONTRIBUTING.md"]
+fn random_models_agree() {
+    let (models, seed) = (number("GEM_MODELS", MODELS), number("GEM_MODELS_SEED", 0));
+    let mut random = Random::new(seed, "models");
+    let mut table = Table::new();
+    let mut run = Run::default();
+    for i in 0..models {
+        let pinned = if i % 2 == 0 { None } else { table.left() };
+        let Some((choices, model)) = pinned_or_any(&mut random, &mut table, pinned) else {
+            continue;
+        };
+        table.meet(&choices);
+        run.take(i, &choices, &model);
+    }
+    while let Some(pair) = table.left() {
+        if draw(&mut random, &[pair.0, pair.1]).is_some() {
+            break;
+        }
+        table.refuse(pair);
+    }
+    println!("{}", table.text());
+    println!("{run:?}");
+    assert_eq!(run.faults, 0, "see above");
+    let left = table.left();
+    if models >= MODELS {
+        assert_eq!(left.map(table::named), None, "never met");
+    }
+}
+
+/// A model with two choices that were never met, and if there is none with the next two.
+fn pinned_or_any(
+    random: &mut Random,
+    table: &mut Table,
+    mut pinned: Option<table::Pair>,
+) -> Option<(Choices, Model)> {
+    while let Some(pair) = pinned {
+        let found = draw(random, &[pair.0, pair.1]);
+        if found.is_some() {
+            return found;
+        }
+        table.refuse(pair);
+        pinned = table.left();
+    }
+    draw(random, &[])
+}
+
+/// What a run has seen.
+#[derive(Debug, Default)]
+struct Run {
+    models: u64,
+    faults: u64,
+    amplified: u64,
+    not_finite: u64,
+    most_kl: f64,
+    most_square: f64,
+    most_kv_square: f64,
+    slowest: Duration,
+}
+
+impl Run {
+    fn take(&mut self, i: u64, choices: &Choices, model: &Model) {
+        let start = Instant::now();
+        let found = check::check(model);
+        self.slowest = self.slowest.max(start.elapsed());
+        self.models += 1;
+        match found {
+            Ok(outcome) => self.note(outcome),
+            Err(error) => {
+                self.faults += 1;
+                println!("model {i}: {error}\n  {}", model.to_json());
+                let plain = shrink::plainest(choices, model);
+                println!("  plainer: {}", plain.to_json());
+            }
+        }
+        if i % 100 == 99 {
+            println!("{} models, {} faults", self.models, self.faults);
+        }
+    }
+
+    fn note(&mut self, outcome: Outcome) {
+        self.not_finite += u64::from(outcome.not_finite);
+        self.amplified += u64::from(outcome.amplified);
+        if !outcome.amplified && !outcome.not_finite {
+            self.most_kl = self.most_kl.max(outcome.kl);
+            self.most_square = self.most_square.max(outcome.square);
+            self.most_kv_square = self.most_kv_square.max(outcome.kv_square);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a model in the file that GEM_MODEL names; see CONTRIBUTING.md"]
+fn one_model_agrees() {
+    let path = std::env::var("GEM_MODEL").expect("GEM_MODEL names a file");
+    let text = std::fs::read_to_string(path).expect("it can be read");
+    let model = Model::parse(&text).expect("a model as a failure prints it");
+    println!("{:?}", check::check(&model).expect("it agrees"));
+}
