@@ -1,27 +1,22 @@
 //! A model -> nothing, or what is wrong: the executor of the reference against the interpreter, and the interpreter against
 //! machine code in calls of any size on any number of threads.
 //!
-//! All activations are int16, so that an error of a kernel is far above what rounding does. The interpreter decides its
-//! routing; the executor is forced to follow it, and [`super::decisions`] holds every decision against what it must be.
+//! The executor is compared where all activations are int16 and keys and values f32, so that an error of a kernel is far
+//! above what rounding does; roughly also with the model's own formats. The interpreter decides its routing; the executor is
+//! forced to follow it, and [`super::decisions`] holds every decision against what it must be.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gem_runtime::Engine;
-use gem_runtime::format::{ActivationFormat, Rounding};
-use gem_runtime::protocol::{LogitsRequest, Peer as _, Server, Setup};
-use gemc::emit::cranelift::Effort;
+use gem_runtime::format::Rounding;
 use gemc::metrics::kl_divergence;
-use gemc::package::Parts;
-use gemc::pipeline::{self, Compiled, Loaded};
-use gemc::plan::activations::Rule;
-use gemc::plan::{BitPlan, KvFormat};
+use gemc::pipeline::{self, Loaded};
 use gemc::progress::Silent;
-use gemc::reference::{Activations, Batch, Reference, RoutingRecords, RoutingSource, RunOptions};
-use gemc::verify::records;
-use gemc::{backend, fake, synth};
+use gemc::reference::{Activations, Batch, Reference, RoutingSource, RunOptions};
+use gemc::{fake, synth};
 
+use crate::build::{Answer, Build};
 use crate::decisions;
 use crate::model::Model;
 use crate::weights;
@@ -32,8 +27,8 @@ const PRECISE: f64 = 1e-6;
 /// Mean square of their difference, as a share of the mean square of the logits, that is always small enough.
 const PRECISE_SQUARE: f64 = 1e-6;
 
-/// What keys and values in fewer bits may add to either.
-const OF_KV: f64 = 2e-2;
+/// The same where activations, keys and values are coarser, so that a sum in another order may end in another code.
+const COARSE: f64 = 2e-2;
 
 /// Relative changes of every weight, around a rounding of f32, that show how far correct programs may be apart.
 const ROUNDINGS: [f32; 3] = [1e-7, 3e-7, 1e-6];
@@ -44,12 +39,12 @@ const BEYOND: f64 = 10.0;
 /// What was found out on the way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// Mean KL between interpreter and executor, keys and values being f32.
+    /// Mean KL between interpreter and executor in the most exact formats.
     pub kl: f64,
     /// Their mean square difference as a share.
     pub square: f64,
-    /// The same with the model's own format of keys and values.
-    pub kv_square: f64,
+    /// The same with the model's own formats.
+    pub own_square: f64,
     /// Whether roundings alone lead farther than the sharp limits, so that others were taken.
     pub amplified: bool,
     /// Whether the executor itself has no numbers: an epsilon of 0 divides by it.
@@ -73,32 +68,39 @@ fn tried(model: &Model) -> Result<Outcome, String> {
     let root = tempfile::tempdir().map_err(said)?;
     let dir = written(model, root.path())?;
     let loaded = pipeline::load(&dir).map_err(said)?;
-    let build = Build::new(model, &loaded, model.kv)?;
-    let kernels = answer(&build.interpreted()?, &loaded, model, None, &[])?;
-    build.machine_code(&kernels)?;
-    let exact = match model.kv {
-        KvFormat::F32 => kernels.clone(),
-        _ => {
-            let build = Build::new(model, &loaded, KvFormat::F32)?;
-            answer(&build.interpreted()?, &loaded, model, None, &[])?
-        }
-    };
+    let build = Build::new(model, &loaded)?;
+    let kernels = build.interpreted();
+    machine_code(model, &build, &kernels)?;
+    let exact = Build::exact(model, &loaded)?;
     let mut faked = loaded.reference();
-    fake::quantise(&mut faked, &build.plan, Rounding::Plain).map_err(said)?;
+    fake::quantise(&mut faked, &exact.plan, Rounding::Plain).map_err(said)?;
+    let (kernels, exact) = match (kernels, exact.interpreted()) {
+        (Ok(kernels), Ok(exact)) => (kernels, exact),
+        (Err(error), _) | (_, Err(error)) => return excused(model, &faked, error),
+    };
     let mut outcome = compared(model, &loaded, &faked, &exact)?;
-    if model.kv != KvFormat::F32 && !outcome.not_finite {
-        let expected = run(&faked, model, &kernels.routing)?;
-        outcome.kv_square = square(&expected, &kernels.logits);
-        let limit = OF_KV.max(if outcome.amplified {
-            f64::INFINITY
-        } else {
-            0.0
-        });
-        if outcome.kv_square.is_nan() || outcome.kv_square > limit {
-            return Err(format!("keys and values: {outcome:?}"));
-        }
+    let plan = &build.plan;
+    fake::round_activations(&mut faked, |unit| plan.activations(unit)).map_err(said)?;
+    let expected = run(&faked, model, RoutingSource::Forced(&kernels.routing))?;
+    outcome.own_square = square(&expected, &kernels.logits);
+    let coarse = !outcome.amplified && !(outcome.own_square <= COARSE);
+    match coarse {
+        true => Err(format!("with its own formats: {outcome:?}")),
+        false => Ok(outcome),
     }
-    Ok(outcome)
+}
+
+/// Programs refuse to give what is no number, and that is right where the executor has none, either.
+fn excused(model: &Model, faked: &Reference, error: String) -> Result<Outcome, String> {
+    let expected = run(faked, model, RoutingSource::Own)?;
+    let finite = expected.iter().flatten().all(|x| x.is_finite());
+    if finite || !error.contains("not a finite number") {
+        return Err(error);
+    }
+    Ok(Outcome {
+        not_finite: true,
+        ..Outcome::default()
+    })
 }
 
 fn said(error: impl ToString) -> String {
@@ -106,7 +108,7 @@ fn said(error: impl ToString) -> String {
 }
 
 /// The checkpoint, in a folder of its own.
-fn written(model: &Model, root: &Path) -> Result<std::path::PathBuf, String> {
+fn written(model: &Model, root: &Path) -> Result<PathBuf, String> {
     let (config, dir) = (root.join("config.json"), root.join("model"));
     fs::write(&config, model.config.to_string()).map_err(said)?;
     synth::synth(&config, &dir, model.seed, &Silent).map_err(said)?;
@@ -114,129 +116,51 @@ fn written(model: &Model, root: &Path) -> Result<std::path::PathBuf, String> {
     Ok(dir)
 }
 
-/// A model compiled with some format of keys and values.
-struct Build<'a> {
-    model: &'a Model,
-    loaded: &'a Loaded,
-    plan: BitPlan,
-    compiled: Compiled,
-}
-
-/// What a program gives for the model's ids.
-#[derive(Clone)]
-struct Answer {
-    logits: Vec<Vec<f32>>,
-    routing: RoutingRecords,
-}
-
-impl<'a> Build<'a> {
-    fn new(model: &'a Model, loaded: &'a Loaded, kv: KvFormat) -> Result<Self, String> {
-        let everywhere = Rule {
-            units: String::new(),
-            format: ActivationFormat::Int16,
-        };
-        let plan = BitPlan::uniform(&loaded.graph, model.codec);
-        let plan = plan.with_activations(&loaded.graph, &[everywhere]);
-        let plan = plan.map_err(said)?.with_kv(kv);
-        let compiled = pipeline::compile(&loaded.graph, &plan, &model.target).map_err(said)?;
-        Ok(Self {
-            model,
-            loaded,
-            plan,
-            compiled,
-        })
-    }
-
-    fn parts(&self) -> Parts<'_> {
-        Parts {
-            name: "random",
-            loaded: self.loaded,
-            compiled: &self.compiled,
-            plan: &self.plan,
-            target: &self.model.target,
-            rounding: Rounding::Plain,
-            cache: None,
-        }
-    }
-
-    fn interpreted(&self) -> Result<Engine, String> {
-        backend::interpreted(&self.parts()).map_err(said)
-    }
-
-    /// Whole, in single steps and in chunks, on one thread and on three, all bit for bit.
-    fn machine_code(&self, expected: &Answer) -> Result<(), String> {
-        let parts = self.parts();
-        // Kernels of targets that this machine does not run compute the same bits in its own instructions.
-        let engine = if self.model.target.runs_here() {
-            backend::jitted(&parts, Effort::default(), &Silent).map_err(said)?
-        } else {
-            backend::jitted_with(&parts, Effort::default()).map_err(said)?
-        };
-        let chunks = self.model.chunks();
-        for (threads, chunks) in [(1, &[][..]), (3, &[]), (1, &[1]), (3, &chunks)] {
-            let found = answer(&engine, self.loaded, self.model, Some(threads), chunks)?;
-            equal(expected, &found)
-                .map_err(|e| format!("machine code, {threads} threads, chunks {chunks:?}: {e}"))?;
-        }
-        Ok(())
-    }
-}
-
-fn answer(
-    engine: &Engine,
-    loaded: &Loaded,
+/// Whole, in single steps and in chunks, on one thread and on three, all bit for bit.
+fn machine_code(
     model: &Model,
-    threads: Option<u32>,
-    chunks: &[u32],
-) -> Result<Answer, String> {
-    let request = LogitsRequest {
-        ids: model.ids(),
-        chunks: chunks.to_vec(),
-        routing: true,
-        setup: Setup {
-            threads,
-            context: None,
-        },
-        ..LogitsRequest::default()
-    };
-    let mut logits = Vec::new();
-    let mut server = Server::new(engine, 0);
-    let result = server.logits(&request, &mut |_, row| logits.push(row.to_vec()));
-    Ok(Answer {
-        routing: records::from_program(&loaded.graph, result.map_err(said)?.routing),
-        logits,
-    })
-}
-
-/// Holds one execution against another.
-fn equal(want: &Answer, got: &Answer) -> Result<(), String> {
-    let bits = |row: &Vec<f32>| -> Vec<u32> {
-        // One NaN is as good as another.
-        let number = |x: &f32| if x.is_nan() { f32::NAN } else { *x };
-        row.iter().map(|x| number(x).to_bits()).collect()
-    };
-    if want.logits.len() != got.logits.len() {
-        return Err(format!(
-            "{} rows, not {}",
-            got.logits.len(),
-            want.logits.len()
-        ));
-    }
-    let mut rows = want.logits.iter().zip(&got.logits);
-    if let Some(row) = rows.position(|(a, b)| bits(a) != bits(b)) {
-        return Err(format!("row {row} of the logits differs"));
-    }
-    // Floats print as the shortest decimal that reads back exactly.
-    if format!("{:?}", want.routing) != format!("{:?}", got.routing) {
-        return Err("routing differs".to_owned());
+    build: &Build<'_>,
+    expected: &Result<Answer, String>,
+) -> Result<(), String> {
+    let engine = build.machine_code()?;
+    let chunks = model.chunks();
+    for (threads, chunks) in [(1, &[][..]), (3, &[]), (1, &[1]), (3, &chunks)] {
+        let found = build.answer(&engine, Some(threads), chunks);
+        let difference = match (expected, &found) {
+            (Ok(want), Ok(got)) => difference(want, got),
+            (Err(want), Err(got)) if want == got => None,
+            (Err(want), _) => Some(format!("the interpreter says: {want}")),
+            (_, Err(got)) => Some(format!("it says: {got}")),
+        };
+        if let Some(difference) = difference {
+            return Err(format!(
+                "machine code, {threads} threads, chunks {chunks:?}: {difference}"
+            ));
+        }
     }
     Ok(())
 }
 
-/// The executor with the routing of a program.
-fn run(reference: &Reference, model: &Model, forced: &RoutingRecords) -> Result<Logits, String> {
+/// Where one execution differs from another.
+fn difference(want: &Answer, got: &Answer) -> Option<String> {
+    let bits = |row: &Vec<f32>| -> Vec<u32> { row.iter().map(|x| x.to_bits()).collect() };
+    let (wanted, found) = (want.logits.len(), got.logits.len());
+    if wanted != found {
+        return Some(format!("{found} rows, not {wanted}"));
+    }
+    let mut rows = want.logits.iter().zip(&got.logits);
+    if let Some(row) = rows.position(|(a, b)| bits(a) != bits(b)) {
+        return Some(format!("row {row} of the logits differs"));
+    }
+    // Floats print as the shortest decimal that reads back exactly.
+    let same = format!("{:?}", want.routing) == format!("{:?}", got.routing);
+    (!same).then(|| "routing differs".to_owned())
+}
+
+/// The executor with some routing.
+fn run(reference: &Reference, model: &Model, routing: RoutingSource<'_>) -> Result<Logits, String> {
     let options = RunOptions {
-        routing: RoutingSource::Forced(forced),
+        routing,
         activations: Activations::Rounded,
         ..RunOptions::default()
     };
@@ -255,22 +179,19 @@ fn compared(
     faked: &Reference,
     kernels: &Answer,
 ) -> Result<Outcome, String> {
-    let expected = run(faked, model, &kernels.routing)?;
+    let forced = RoutingSource::Forced(&kernels.routing);
+    let expected = run(faked, model, forced)?;
     let mut outcome = Outcome {
         kl: mean_kl(&expected, &kernels.logits)?,
         square: square(&expected, &kernels.logits),
         ..Outcome::default()
     };
-    if expected.iter().flatten().any(|x| !x.is_finite()) {
-        outcome.not_finite = true;
-        return Ok(outcome);
-    }
     let (mut kl, mut square_limit) = (PRECISE, PRECISE_SQUARE);
     if !(outcome.kl <= kl && outcome.square <= square_limit) {
         for size in ROUNDINGS {
             let mut disturbed = faked.clone();
             fake::disturb(&mut disturbed, size).map_err(said)?;
-            let found = run(&disturbed, model, &kernels.routing)?;
+            let found = run(&disturbed, model, forced)?;
             kl = kl.max(BEYOND * mean_kl(&expected, &found)?);
             square_limit = square_limit.max(BEYOND * square(&expected, &found));
         }

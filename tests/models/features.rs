@@ -24,7 +24,7 @@ const OF_MODELS: &[(&str, &[&str])] = &[
     (
         "hidden",
         &[
-            "32", "64", "16", "48", "96", "8", "20", "26", "100", "2", "1",
+            "32", "64", "16", "48", "96", "8", "20", "26", "100", "260", "2", "1",
         ],
     ),
     ("heads", &["1", "2", "4", "3", "12"]),
@@ -46,7 +46,7 @@ const OF_MODELS: &[(&str, &[&str])] = &[
             "64", "512", "300", "257", "256", "129", "128", "33", "17", "16", "2", "1",
         ],
     ),
-    ("activation", &["silu", "gelu", "gelu_pytorch_tanh", "relu"]),
+    ("hidden_act", &["silu", "gelu", "gelu_pytorch_tanh", "relu"]),
     ("gated", &["false", "true"]),
     ("norm", &["rmsnorm", "layernorm"]),
     ("eps", &["1e-5", "1e-12", "0.1", "0"]),
@@ -62,7 +62,7 @@ const OF_MODELS: &[(&str, &[&str])] = &[
     ("qk_norm", &["false", "true"]),
     ("tied", &["false", "true"]),
     ("routed", &["all", "none", "first", "last", "final"]),
-    ("domains", &["2", "1", "3", "8", "16", "17"]),
+    ("domains", &["2", "1", "3", "8", "16", "17", "33"]),
     ("score", &["softmax", "sigmoid"]),
     ("top_k", &["1", "2", "3", "all"]),
     ("threshold", &["0", "0.3", "0.5", "0.9"]),
@@ -97,10 +97,13 @@ pub static FEATURES: LazyLock<Vec<Feature>> = LazyLock::new(|| {
         name,
         values: values.into_iter().map(str::to_owned).collect(),
     };
+    let codecs = Codec::ALL.iter().map(|c| c.name()).chain(["mixed"]);
+    let activations = ["int16", "int8", "int8-256", "mixed"].into_iter();
     let targets = Target::all().into_iter().map(|target| target.name);
     of_models
         .chain([
-            names("codec", Codec::ALL.iter().map(|c| c.name()).collect()),
+            names("codec", codecs.collect()),
+            names("activations", activations.collect()),
             names("kv", KvFormat::ALL.iter().map(|kv| kv.name()).collect()),
             Feature {
                 name: "target",

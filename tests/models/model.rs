@@ -1,6 +1,5 @@
 //! Choices -> a model to be tried: its config, how it is compiled, what is run. As JSON it can be kept and tried again.
 
-use gem_runtime::format::Codec;
 use gemc::import::Findings;
 use gemc::import::config;
 use gemc::plan::KvFormat;
@@ -26,8 +25,10 @@ pub struct Model {
     pub config: Value,
     /// Type of every tensor in the file.
     pub stored: String,
-    /// Of every unit.
-    pub codec: Codec,
+    /// Of every unit, or `mixed`.
+    pub codec: String,
+    /// Of every unit, or `mixed`.
+    pub activations: String,
     /// Of keys and values.
     pub kv: KvFormat,
     /// Whose kernels.
@@ -78,7 +79,8 @@ impl Choices {
             seed,
             config,
             stored: self.get("stored").to_owned(),
-            codec: codec(self.get("codec"))?,
+            codec: self.get("codec").to_owned(),
+            activations: self.get("activations").to_owned(),
             kv: kv(self.get("kv"))?,
             target: Target::find(self.get("target")).ok()?,
             length,
@@ -105,7 +107,7 @@ impl Choices {
         put("intermediate_size", json!(self.size("width")));
         put("vocab_size", self.json("vocab"));
         put("max_position_embeddings", self.json("context"));
-        put("hidden_act", json!(self.get("activation")));
+        put("hidden_act", json!(self.get("hidden_act")));
         put("mlp_gated", self.json("gated"));
         put("norm", json!(self.get("norm")));
         put("norm_eps", self.json("eps"));
@@ -198,8 +200,8 @@ impl Choices {
 impl Model {
     /// For people, and for [`Model::parse`].
     pub fn to_json(&self) -> String {
-        let value = json!({"seed": self.seed, "stored": self.stored, "codec": self.codec.name(), "kv": self.kv.name(),
-            "target": self.target.name, "length": self.length, "config": self.config});
+        let value = json!({"seed": self.seed, "stored": self.stored, "codec": self.codec,
+            "activations": self.activations, "kv": self.kv.name(), "target": self.target.name, "length": self.length, "config": self.config});
         value.to_string()
     }
 
@@ -211,7 +213,8 @@ impl Model {
             seed: value.get("seed")?.as_u64()?,
             config: value.get("config")?.clone(),
             stored: text("stored")?.to_owned(),
-            codec: codec(text("codec")?)?,
+            codec: text("codec")?.to_owned(),
+            activations: text("activations")?.to_owned(),
             kv: kv(text("kv")?)?,
             target: Target::find(text("target")?).ok()?,
             length: value.get("length")?.as_u64()? as usize,
@@ -240,10 +243,6 @@ impl Model {
         }
         chunks
     }
-}
-
-fn codec(name: &str) -> Option<Codec> {
-    Codec::ALL.iter().copied().find(|c| c.name() == name)
 }
 
 fn kv(name: &str) -> Option<KvFormat> {
