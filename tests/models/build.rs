@@ -1,12 +1,18 @@
 //! A model's choices of formats -> a plan, and programs of it that answer.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use gem_runtime::Engine;
+use gem_runtime::abi::Row;
 use gem_runtime::format::{ActivationFormat, Codec, Rounding};
 use gem_runtime::protocol::{LogitsRequest, Peer as _, Server, Setup};
+use gem_runtime::storage::Weights;
+use gem_tests::sample::Sample;
 use gemc::backend;
 use gemc::emit::cranelift::Effort;
+use gemc::graph::Task;
+use gemc::kernel::testing::Memory;
 use gemc::package::Parts;
 use gemc::pipeline::{self, Compiled, Loaded};
 use gemc::plan::activations::Rule;
@@ -97,6 +103,33 @@ impl<'a> Build<'a> {
             false => backend::jitted_with(&parts, effort),
         };
         engine.map_err(|e| e.to_string())
+    }
+
+    /// One step of as many of the ids as it takes, for executions that run on memory.
+    pub fn into_sample(self, name: String) -> Result<Sample, String> {
+        let file = self
+            .parts()
+            .write_weights(Cursor::new(Vec::new()), &mut |_| {});
+        let weights = file.and_then(|file| Weights::copied(&file.into_inner()));
+        let weights = weights.map_err(|e| e.to_string())?;
+        let shape = self.compiled.program.program().shape;
+        let mut ids = self.model.ids();
+        ids.truncate(shape.max_rows as usize);
+        let n = ids.len() as u32;
+        let causal = self.loaded.graph.facts().task == Task::CausalLm;
+        let row = |(position, token)| Row {
+            token,
+            slot: 0,
+            position,
+            visible: if causal { position + 1 } else { n },
+        };
+        let rows: Vec<Row> = (0..).zip(ids).map(row).collect();
+        let mut outputs = if causal { vec![n - 1, 0] } else { vec![0] };
+        outputs.truncate(shape.max_outputs as usize);
+        let mut memory = Memory::new(shape, n, 1);
+        memory.weights().copy_from_slice(weights.body());
+        memory.set_rows(&rows, &outputs);
+        Sample::on(name, self.compiled.program, memory).ok_or("a trap".to_owned())
     }
 
     /// What a program answers when each call takes so many tokens; all in one call when there are no numbers.

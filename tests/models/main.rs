@@ -9,16 +9,18 @@ mod decisions;
 mod features;
 mod model;
 mod random;
+mod run;
 mod shrink;
 mod table;
 mod weights;
 
-use std::time::{Duration, Instant};
-
 use check::Outcome;
 use features::{FEATURES, feature};
+use gem_runtime::simd::Level;
+use gem_tests::emitted::{self, Case};
 use model::{Choice, Choices, Model};
 use random::Random;
+use run::Run;
 use table::Table;
 
 /// Models of the suite.
@@ -79,6 +81,7 @@ fn random_models_agree() {
         table.meet(&choices);
         run.take(i, &choices, &model);
     }
+    run.compile();
     while let Some(pair) = table.left() {
         if draw(&mut random, &[pair.0, pair.1]).is_some() {
             break;
@@ -86,7 +89,7 @@ fn random_models_agree() {
         table.refuse(pair);
     }
     println!("{}", table.text());
-    println!("{run:?}");
+    println!("{}", run.text());
     assert_eq!(run.faults, 0, "see above");
     let left = table.left();
     if models >= MODELS {
@@ -109,50 +112,6 @@ fn pinned_or_any(
         pinned = table.left();
     }
     draw(random, &[])
-}
-
-/// What a run has seen.
-#[derive(Debug, Default)]
-struct Run {
-    models: u64,
-    faults: u64,
-    amplified: u64,
-    not_finite: u64,
-    most_kl: f64,
-    most_square: f64,
-    most_own_square: f64,
-    slowest: Duration,
-}
-
-impl Run {
-    fn take(&mut self, i: u64, choices: &Choices, model: &Model) {
-        let start = Instant::now();
-        let found = check::check(model);
-        self.slowest = self.slowest.max(start.elapsed());
-        self.models += 1;
-        match found {
-            Ok(outcome) => self.note(outcome),
-            Err(error) => {
-                self.faults += 1;
-                println!("model {i}: {error}\n  {}", model.to_json());
-                let plain = shrink::plainest(choices, model);
-                println!("  plainer: {}", plain.to_json());
-            }
-        }
-        if i % 100 == 99 {
-            println!("{} models, {} faults", self.models, self.faults);
-        }
-    }
-
-    fn note(&mut self, outcome: Outcome) {
-        self.not_finite += u64::from(outcome.not_finite);
-        self.amplified += u64::from(outcome.amplified);
-        if !outcome.amplified && !outcome.not_finite {
-            self.most_kl = self.most_kl.max(outcome.kl);
-            self.most_square = self.most_square.max(outcome.square);
-            self.most_own_square = self.most_own_square.max(outcome.own_square);
-        }
-    }
 }
 
 #[test]
