@@ -24,7 +24,7 @@ const OF_MODELS: &[(&str, &[&str])] = &[
     (
         "hidden",
         &[
-            "32", "64", "16", "48", "96", "8", "20", "26", "100", "260", "2", "1",
+            "32", "64", "16", "48", "96", "8", "60", "26", "100", "260", "2", "1",
         ],
     ),
     ("heads", &["1", "2", "4", "3", "12"]),
@@ -71,7 +71,7 @@ const OF_MODELS: &[(&str, &[&str])] = &[
     ("clusters", &["0", "1", "2", "16", "17", "40"]),
     ("mask", &["off", "cluster_or_flag", "cluster_or_domain"]),
     ("scar_layers", &["routed", "one"]),
-    ("scar_heads", &["1", "2", "heads", "hidden"]),
+    ("scar_heads", &["heads", "1", "2", "hidden"]),
     ("scar_residual", &["false", "true"]),
     ("modules", &["off", "mlp", "lora"]),
     (

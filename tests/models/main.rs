@@ -14,10 +14,7 @@ mod shrink;
 mod table;
 mod weights;
 
-use check::Outcome;
 use features::{FEATURES, feature};
-use gem_runtime::simd::Level;
-use gem_tests::emitted::{self, Case};
 use model::{Choice, Choices, Model};
 use random::Random;
 use run::Run;

@@ -38,9 +38,14 @@ pub struct Model {
 }
 
 impl Choices {
-    /// Any choices with these among them.
+    /// Any choices with these among them; the plainest more often than others, so that what makes sizes equal to each
+    /// other meets.
     pub fn random(random: &mut Random, pinned: &[Choice]) -> Self {
-        let any = FEATURES.iter().map(|f| random.below(f.values.len()));
+        const PLAIN: usize = 6;
+        let any = FEATURES.iter().map(|f| match random.below(PLAIN) {
+            0 => 0,
+            _ => random.below(f.values.len()),
+        });
         let mut choices = Self(any.collect());
         for &(feature, value) in pinned {
             choices.0[feature] = value;

@@ -1,5 +1,6 @@
 //! Models one after the other -> how many there were, what was wrong, how far executions were apart.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ pub struct Run {
     slowest: Duration,
     /// To be emitted together.
     waiting: Vec<Case>,
+    waiting_models: Vec<String>,
 }
 
 impl Run {
@@ -60,7 +62,10 @@ impl Run {
         let level = Some(model.target.level).filter(|level| level.supported());
         let level = level.unwrap_or(Level::Portable);
         match check::sample(model, format!("model_{i}")) {
-            Ok(sample) => self.waiting.push(Case { sample, level }),
+            Ok(sample) => {
+                self.waiting.push(Case { sample, level });
+                self.waiting_models.push(model.to_json());
+            }
             Err(error) => {
                 self.faults += 1;
                 println!("model {i}, one step: {error}\n  {}", model.to_json());
@@ -71,13 +76,20 @@ impl Run {
         }
     }
 
-    /// Holds emitted Rust against the interpreter; it panics with the program where they differ.
+    /// Holds emitted Rust against the interpreter; a panic, caught, has told where they differ.
     pub fn compile(&mut self) {
         let cases = std::mem::take(&mut self.waiting);
-        if !cases.is_empty() {
-            emitted::check(Path::new(env!("CARGO_TARGET_TMPDIR")), "models", &cases);
-            self.emitted += cases.len();
+        let models = std::mem::take(&mut self.waiting_models);
+        if cases.is_empty() {
+            return;
         }
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let checked = AssertUnwindSafe(|| emitted::check(root, "models", &cases));
+        if catch_unwind(checked).is_err() {
+            self.faults += 1;
+            println!("emitted Rust, one of:\n  {}", models.join("\n  "));
+        }
+        self.emitted += cases.len();
     }
 
     /// For people.
