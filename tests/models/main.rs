@@ -6,6 +6,7 @@
 mod build;
 mod check;
 mod decisions;
+mod extremes;
 mod features;
 mod model;
 mod random;
@@ -69,7 +70,7 @@ fn random_models_agree() {
     let (models, seed) = (number("GEM_MODELS", MODELS), number("GEM_MODELS_SEED", 0));
     let mut random = Random::new(seed, "models");
     let mut table = Table::new();
-    let mut run = Run::default();
+    let mut run = Run::new(seed);
     for i in 0..models {
         let pinned = if i % 2 == 0 { None } else { table.left() };
         let Some((choices, model)) = pinned_or_any(&mut random, &mut table, pinned) else {
@@ -118,4 +119,18 @@ fn one_model_agrees() {
     let text = std::fs::read_to_string(path).expect("it can be read");
     let model = Model::parse(&text).expect("a model as a failure prints it");
     println!("{:?}", check::check(&model).expect("it agrees"));
+}
+
+#[test]
+#[ignore = "fails until what programs cannot hold is refused; see CONTRIBUTING.md"]
+fn the_largest_configs_compile_or_are_refused() {
+    let mut random = Random::new(number("GEM_MODELS_SEED", 1), "extremes");
+    let mut faults = Vec::new();
+    for _ in 0..number("GEM_MODELS", MODELS) {
+        let config = extremes::any(&mut random);
+        if let Some(Err(error)) = extremes::check(&config, &mut random) {
+            faults.push(format!("{error}\n  {config}"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

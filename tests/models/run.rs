@@ -20,6 +20,8 @@ const CRATE: usize = 10;
 /// What a run has seen.
 #[derive(Debug, Default)]
 pub struct Run {
+    /// Of its crates, so that several runs at a time do not meet.
+    name: String,
     emitted: usize,
     models: u64,
     pub faults: u64,
@@ -35,6 +37,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            name: format!("models-{seed}"),
+            ..Self::default()
+        }
+    }
+
     pub fn take(&mut self, i: u64, choices: &Choices, model: &Model) {
         let start = Instant::now();
         let found = check::check(model);
@@ -84,7 +94,7 @@ impl Run {
             return;
         }
         let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let checked = AssertUnwindSafe(|| emitted::check(root, "models", &cases));
+        let checked = AssertUnwindSafe(|| emitted::check(root, &self.name, &cases));
         if catch_unwind(checked).is_err() {
             self.faults += 1;
             println!("emitted Rust, one of:\n  {}", models.join("\n  "));
