@@ -48,23 +48,43 @@ pub fn check(
         let (Some(rows), Some(record)) = (rows, record) else {
             return Err(format!("{site}: no decisions"));
         };
+        let rule = Rule::of(loaded, node);
         for row in 0..rows.rows() {
-            let right = match node.op {
-                Op::Router { weight, bias, .. } => {
-                    let logits = products(loaded, weight, bias, rows.row(row));
+            let right = match &rule {
+                Rule::Router { weight, bias } => {
+                    let logits = products(weight, bias, rows.row(row));
                     decided(&record.decisions, row, &logits)
                 }
-                Op::Clusters { centroids } => {
-                    let distances = distances(loaded, centroids, rows.row(row));
+                Rule::Clusters { centroids } => {
                     let chosen = record.clusters.as_ref().map(|c| c.ids[row]);
-                    nearest(&distances, chosen)
+                    nearest(&distances(centroids, rows.row(row)), chosen)
                 }
-                _ => Ok(()),
             };
             right.map_err(|e| format!("{site}, row {row}: {e}"))?;
         }
     }
     Ok(())
+}
+
+/// The values that a node decides by.
+enum Rule {
+    Router { weight: Vec<f32>, bias: Vec<f32> },
+    Clusters { centroids: Vec<f32> },
+}
+
+impl Rule {
+    fn of(loaded: &Loaded, node: &Node) -> Self {
+        match node.op {
+            Op::Router { weight, bias, .. } => Self::Router {
+                weight: values(loaded, weight),
+                bias: bias.map(|b| values(loaded, b)).unwrap_or_default(),
+            },
+            Op::Clusters { centroids } => Self::Clusters {
+                centroids: values(loaded, centroids),
+            },
+            _ => unreachable!("only deciding nodes are asked"),
+        }
+    }
 }
 
 /// The rows of a matrix, or the values of a vector.
@@ -76,29 +96,18 @@ fn values(loaded: &Loaded, tensor: TensorId) -> Vec<f32> {
     out
 }
 
-fn products(loaded: &Loaded, weight: TensorId, bias: Option<TensorId>, x: &[f32]) -> Vec<f64> {
-    let weight = values(loaded, weight);
-    let rows = weight.chunks(x.len());
-    let mut sums: Vec<f64> = rows
-        .map(|row| {
-            let terms = row
-                .iter()
-                .zip(x)
-                .map(|(w, x)| f64::from(*w) * f64::from(*x));
-            terms.sum()
-        })
-        .collect();
-    if let Some(bias) = bias {
-        let bias = values(loaded, bias);
-        sums.iter_mut()
-            .zip(bias)
-            .for_each(|(s, b)| *s += f64::from(b));
-    }
+fn products(weight: &[f32], bias: &[f32], x: &[f32]) -> Vec<f64> {
+    let product = |row: &[f32]| -> f64 {
+        let terms = row.iter().zip(x);
+        terms.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum()
+    };
+    let mut sums: Vec<f64> = weight.chunks(x.len()).map(product).collect();
+    let biased = sums.iter_mut().zip(bias);
+    biased.for_each(|(sum, bias)| *sum += f64::from(*bias));
     sums
 }
 
-fn distances(loaded: &Loaded, centroids: TensorId, x: &[f32]) -> Vec<f64> {
-    let centroids = values(loaded, centroids);
+fn distances(centroids: &[f32], x: &[f32]) -> Vec<f64> {
     let distance = |c: &[f32]| -> f64 {
         let terms = c.iter().zip(x).map(|(c, x)| f64::from(*c) - f64::from(*x));
         terms.map(|d| d * d).sum()
