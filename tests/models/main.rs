@@ -68,31 +68,37 @@ fn small_random_models_agree() {
 #[ignore = "takes minutes; see CONTRIBUTING.md"]
 fn random_models_agree() {
     let (models, seed) = (number("GEM_MODELS", MODELS), number("GEM_MODELS_SEED", 0));
-    let mut random = Random::new(seed, "models");
-    let mut table = Table::new();
+    let (drawn, mut table) = drawn(seed, models);
+    println!("{}", table.text());
     let mut run = Run::new(seed);
-    for i in 0..models {
-        let pinned = if i % 2 == 0 { None } else { table.left() };
-        let Some((choices, model)) = pinned_or_any(&mut random, &mut table, pinned) else {
-            continue;
-        };
-        table.meet(&choices);
-        run.take(i, &choices, &model);
+    for (i, (choices, model)) in (0..).zip(&drawn) {
+        run.take(i, choices, model);
     }
     run.compile();
+    println!("{}", run.text());
+    assert_eq!(run.faults, 0, "see above");
+    if models >= MODELS {
+        assert_eq!(table.left().map(table::named), None, "never met");
+    }
+}
+
+/// The models of a seed, every other one with two choices that none before it has; and what they meet.
+fn drawn(seed: u64, models: u64) -> (Vec<(Choices, Model)>, Table) {
+    let mut random = Random::new(seed, "models");
+    let mut table = Table::new();
+    let mut drawn = Vec::new();
+    for i in 0..models {
+        let pinned = if i % 2 == 0 { None } else { table.left() };
+        let model = pinned_or_any(&mut random, &mut table, pinned);
+        drawn.extend(model.inspect(|(choices, _)| table.meet(choices)));
+    }
     while let Some(pair) = table.left() {
         if draw(&mut random, &[pair.0, pair.1]).is_some() {
             break;
         }
         table.refuse(pair);
     }
-    println!("{}", table.text());
-    println!("{}", run.text());
-    assert_eq!(run.faults, 0, "see above");
-    let left = table.left();
-    if models >= MODELS {
-        assert_eq!(left.map(table::named), None, "never met");
-    }
+    (drawn, table)
 }
 
 /// A model with two choices that were never met, and if there is none with the next two.
