@@ -22,7 +22,7 @@ use run::Run;
 use table::Table;
 
 /// Models of the suite.
-const FEW: u64 = 24;
+const FEW: u64 = 16;
 
 /// Models of the long run, unless `GEM_MODELS` says otherwise; as many meet every pair.
 const MODELS: u64 = 2000;
