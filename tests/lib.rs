@@ -1,5 +1,6 @@
 //! Shared helpers of the workspace tests.
 
+pub mod emitted;
 pub mod filetest;
 pub mod goldens;
 pub mod machine;

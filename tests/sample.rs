@@ -73,6 +73,12 @@ impl Sample {
         launches.into_iter().map(sample).collect()
     }
 
+    /// A program on memory of its own. Nothing if it traps.
+    #[must_use]
+    pub fn on(name: String, verified: Verified, memory: Memory) -> Option<Self> {
+        Self::new(name, verified, Start::Memory(memory))
+    }
+
     /// Nothing if the program traps.
     fn new(name: String, verified: Verified, start: Start) -> Option<Self> {
         let mut memory = start.memory(&verified);
