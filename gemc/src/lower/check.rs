@@ -219,15 +219,20 @@ impl<'g> Checker<'g> {
             }
             Kind::Attention(op) => {
                 let projection = self.projection(id, Some(&op))?;
+                self.keys_can_be_indexed(id, op.kv_heads, op.head_dim)?;
                 Some(Step::Attention(op, projection))
             }
-            Kind::Scar { heads, mask } => Some(Step::ScarAttention(ScarStep {
-                heads,
-                mask,
-                projection: self.projection(id, None)?.id,
-                routing: input(1),
-                clusters: node.inputs.get(2).copied(),
-            })),
+            Kind::Scar { heads, mask } => {
+                let projection = self.projection(id, None)?.id;
+                self.keys_can_be_indexed(id, heads, self.width(id) / heads.max(1))?;
+                Some(Step::ScarAttention(ScarStep {
+                    heads,
+                    mask,
+                    projection,
+                    routing: input(1),
+                    clusters: node.inputs.get(2).copied(),
+                }))
+            }
             Kind::Router(op) => Some(Step::Router(self.router(id, op)?)),
             Kind::Clusters { .. } => {
                 self.clusters(id)?;

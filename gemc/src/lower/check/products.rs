@@ -1,8 +1,11 @@
 //! Linear maps with what their readers make of them, and the readers that need more of a linear map than its width.
 
+use gem_runtime::abi::MAX_CONTEXT;
+
 use super::kind::{AttentionOp, Kind};
 use super::{Check, Checker};
 use crate::graph::{Guard, LinearPart, NodeId, WireType};
+use crate::lower::kernels::vector::LANES;
 use crate::lower::steps::{On, Product, Projection, Residual, Then};
 
 impl<'g> Checker<'g> {
@@ -152,6 +155,24 @@ impl<'g> Checker<'g> {
         };
         self.need(fits, id, what, allowed)?;
         Ok(Projection { id: input, parts })
+    }
+
+    /// Kernels index keys and values in 32 bits, whatever the context up to the largest one.
+    pub(super) fn keys_can_be_indexed(&self, id: NodeId, heads: usize, width: usize) -> Check<()> {
+        let each = heads * width.next_multiple_of(LANES);
+        let most = (1_usize << 31) / MAX_CONTEXT as usize;
+        let what =
+            format!("{heads} key and value heads of {width} take {each} elements a position");
+        let allowed = format!("at most {most}, heads padded to multiples of {LANES}");
+        self.need(each <= most, id, what, &allowed)
+    }
+
+    /// Columns of a node's rows.
+    pub(super) fn width(&self, id: NodeId) -> usize {
+        match self.graph.wire(id) {
+            WireType::Rows { width } | WireType::Outputs { width } => width,
+            WireType::Ids | WireType::Routing { modules: _ } | WireType::Clusters { count: _ } => 0,
+        }
     }
 
     fn part_rows(&self, part: &LinearPart) -> usize {

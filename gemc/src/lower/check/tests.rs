@@ -53,6 +53,16 @@ fn what_the_importer_builds_is_accepted() {
 }
 
 #[test]
+fn keys_and_values_can_be_indexed_at_any_context() {
+    assert_eq!(check(&typed(&with("head_dim", json!(4096)))).err(), None);
+    let findings = findings(&with("head_dim", json!(16_400)));
+    assert!(
+        findings.contains("elements a position; allowed: at most 16384"),
+        "{findings}"
+    );
+}
+
+#[test]
 fn attention_reads_a_linear_map() {
     let mut edited = decoder();
     let qkv = edited.find("model.layers.0.self_attn.qkv");
