@@ -2,7 +2,7 @@
 
 mod edit;
 
-use edit::{Edited, decoder, with};
+use edit::{Edited, decoder, with, with_all};
 use serde_json::json;
 
 use super::check;
@@ -54,8 +54,15 @@ fn what_the_importer_builds_is_accepted() {
 
 #[test]
 fn keys_and_values_can_be_indexed_at_any_context() {
-    assert_eq!(check(&typed(&with("head_dim", json!(4096)))).err(), None);
-    let findings = findings(&with("head_dim", json!(16_400)));
+    let heads = |n: u32| {
+        with_all([
+            ("num_attention_heads", json!(n)),
+            ("num_key_value_heads", json!(n)),
+        ])
+    };
+    // Of 12 columns each, padded to 16.
+    assert_eq!(check(&typed(&heads(1024))).err(), None);
+    let findings = findings(&heads(1025));
     assert!(
         findings.contains("elements a position; allowed: at most 16384"),
         "{findings}"

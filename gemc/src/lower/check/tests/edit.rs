@@ -43,9 +43,17 @@ pub fn decoder() -> Edited {
 
 /// The decoder with another value of a key.
 pub fn with(key: &str, value: Value) -> Edited {
+    with_all([(key, value)])
+}
+
+/// The decoder with other values of several keys.
+pub fn with_all<const N: usize>(changes: [(&str, Value); N]) -> Edited {
     let mut config = base();
-    let classifies = value.to_string().contains("Classification");
-    config[key] = value;
+    let mut classifies = false;
+    for (key, value) in changes {
+        classifies |= value.to_string().contains("Classification");
+        config[key] = value;
+    }
     if !classifies {
         config
             .as_object_mut()
