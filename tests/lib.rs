@@ -14,7 +14,8 @@ use gemc::package::{Destination, Edited};
 /// Where a package goes in a test: a new folder, or one with nothing but an earlier package.
 #[must_use]
 pub fn place(dir: &Path) -> Destination {
-    Destination::new(dir, Edited::Refused).expect("a new folder, or one of ours")
+    // Tests damage what an earlier run left.
+    Destination::new(dir, Edited::Overwritten).expect("a new folder, or one of ours")
 }
 
 /// Folders of the tiny checkpoints, sorted; each has goldens.
