@@ -6,6 +6,7 @@ mod chat;
 mod classify;
 #[cfg(feature = "cli")]
 mod cli;
+mod files;
 mod generate;
 mod protocol;
 #[allow(dead_code, reason = "each test program uses a part of it")]

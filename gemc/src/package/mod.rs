@@ -5,6 +5,7 @@
 
 mod assemble;
 mod cargo;
+mod compile;
 mod contents;
 mod error;
 mod folder;
