@@ -5,14 +5,12 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use gem_runtime::text::DEFAULT_TEMPLATE;
+use gem_runtime::text::{DEFAULT_TEMPLATE, GENERATION_CONFIG};
 use serde::Serialize;
 
 use crate::graph::{Activation, NormKind, Op, ScarMask, Score, Task};
 use crate::import::config::{GemConfig, GeneralPath, KeyUse, Modules, NormPosition, Positions};
-use crate::import::{
-    Checkpoint, Findings, ImportError, Records, Split, TensorUse, counted, shown, text_files,
-};
+use crate::import::{Checkpoint, Findings, ImportError, Records, Split, TensorUse, text_files};
 
 /// The sizes of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,7 +4,7 @@ use gem_runtime::text::{ChatOptions, Message, Text, TextFiles, fuzz_text};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::script::{self, BOS, VOCAB};
+use crate::script::{self, BOS, END, VOCAB};
 
 /// What the template of this name makes of one message.
 fn asked(text: &Text, template: Option<&str>) -> Result<String, String> {
