@@ -7,6 +7,7 @@ mod loops;
 mod output;
 
 use super::cache::{Cache, CacheRegions};
+use super::rows::{Field, RowTable};
 use super::vector::{LANES, affine, chunk_index};
 use crate::kernel::build::{FunctionRef, KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
@@ -50,7 +51,7 @@ struct Regions {
     q: ParamId,
     k: CacheRegions,
     v: CacheRegions,
-    rows: ParamId,
+    rows: RowTable,
     tags: Option<ParamId>,
     clusters: Option<ParamId>,
     y: ParamId,
@@ -121,14 +122,10 @@ impl Attention {
         let group = b.i32((self.heads / self.kv_heads) as i32);
         let kv_head = b.div(head, group);
         let context = b.context();
-        let field = |b: &mut KernelBuilder, n: usize| {
-            let index = affine(b, row, 4, n);
-            b.load(Ty::I32, r.rows, index)
-        };
-        let slot = field(&mut b, 1);
-        let position = field(&mut b, 2);
+        let slot = r.rows.load(&mut b, row, Field::Slot);
+        let position = r.rows.load(&mut b, row, Field::Position);
         let position = b.bounded(position, context);
-        let visible = field(&mut b, 3);
+        let visible = r.rows.load(&mut b, row, Field::Visible);
         let limit = affine(&mut b, context, 1, 1);
         let visible = b.bounded(visible, limit);
         b.name(visible, "visible");
@@ -200,13 +197,7 @@ impl Attention {
             fixed(self.max_rows * self.stride),
             true,
         );
-        let rows = b.region(
-            "rows",
-            Space::Rows,
-            Elem::I32,
-            fixed(4 * self.max_rows),
-            false,
-        );
+        let rows = RowTable::declare(b, self.max_rows);
         let scores = b.local("scores", Elem::F32, CHUNK as i64);
         let visible = self.mask.map(|_| b.local("seen", Elem::I32, CHUNK as i64));
         let head = (!self.head_dim.is_multiple_of(LANES))

@@ -1,6 +1,7 @@
 //! From routing decisions to work lists: which rows each module gets, which modules are active, how many units the
 //! module phases have; and the phase kernel that calls the modules.
 
+use super::rows::{Field, RowTable};
 use super::vector::affine;
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
@@ -282,18 +283,10 @@ impl Tags {
         let tags = b.region("tags", Space::Kv, Elem::I32, cache, true);
         let cache_ids =
             clusters.then(|| b.region("cluster_ids", Space::Kv, Elem::I32, cache, true));
-        let rows = b.region(
-            "rows",
-            Space::Rows,
-            Elem::I32,
-            Extent::fixed(4 * max_rows as i64),
-            false,
-        );
+        let rows = RowTable::declare(&mut b, max_rows);
         let row = b.unit();
-        let slot_field = affine(&mut b, row, 4, 1);
-        let slot = b.load(Ty::I32, rows, slot_field);
-        let position_field = affine(&mut b, row, 4, 2);
-        let position = b.load(Ty::I32, rows, position_field);
+        let slot = rows.load(&mut b, row, Field::Slot);
+        let position = rows.load(&mut b, row, Field::Position);
         let context = b.context();
         let position = b.bounded(position, context);
         let own = b.load(Ty::I32, domain, row);

@@ -4,6 +4,7 @@ use gem_runtime::format::{Codec, CodecSpec, GROUPS, Plane};
 
 use super::codes::{self, Form, bytes, halves, table16, value, whole};
 use super::dot::{TILE, block_bytes};
+use super::rows::{Field, RowTable};
 use super::vector::{LANES, affine};
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
@@ -74,13 +75,7 @@ impl Embed {
         let token_type = self
             .token_type
             .then(|| weights(&mut b, "token_type", Elem::F32, stride));
-        let rows = b.region(
-            "rows",
-            Space::Rows,
-            Elem::I32,
-            Extent::fixed(4 * self.max_rows as i64),
-            false,
-        );
+        let rows = RowTable::declare(&mut b, self.max_rows);
         let h = b.region(
             "h",
             Space::Arena,
@@ -97,14 +92,12 @@ impl Embed {
         };
 
         let row = b.unit();
-        let field = affine(&mut b, row, 4, 0);
-        let token = b.load(Ty::I32, rows, field);
+        let token = rows.load(&mut b, row, Field::Token);
         let vocab = b.i32(self.vocab as i32);
         let token = b.bounded(token, vocab);
         b.name(token, "token");
         let position_start = positions.map(|_| {
-            let field = affine(&mut b, row, 4, 2);
-            let position = b.load(Ty::I32, rows, field);
+            let position = rows.load(&mut b, row, Field::Position);
             let limit = b.i32(self.positions as i32);
             let position = b.bounded(position, limit);
             affine(&mut b, position, stride, 0)

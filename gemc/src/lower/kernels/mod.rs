@@ -15,6 +15,7 @@ pub mod norm;
 pub mod quantise;
 pub mod rope;
 pub mod route;
+pub mod rows;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod samples;
 pub mod spec;

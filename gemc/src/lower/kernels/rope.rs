@@ -2,6 +2,7 @@
 //! to the query buffer and the key/value cache, heads zero-padded to whole vectors.
 
 use super::cache::{Cache, CacheRegions};
+use super::rows::{Field, RowTable};
 use super::spec::Exact;
 use super::vector::{LANES, affine, chunk_index};
 use crate::kernel::build::{KernelBuilder, Ops};
@@ -43,19 +44,12 @@ impl RopeTable {
             Extent::fixed(padded as i64),
             false,
         );
-        let rows = b.region(
-            "rows",
-            Space::Rows,
-            Elem::I32,
-            Extent::fixed(4 * self.max_rows as i64),
-            false,
-        );
+        let rows = RowTable::declare(&mut b, self.max_rows);
         let cosines = b.region("cosines", Space::Arena, Elem::F32, matrix, true);
         let sines = b.region("sines", Space::Arena, Elem::F32, matrix, true);
         let [sin, cos] = [Math::Sin, Math::Cos].map(Math::reference);
         let row = b.unit();
-        let field = affine(&mut b, row, 4, 2);
-        let position = b.load(Ty::I32, rows, field);
+        let position = rows.load(&mut b, row, Field::Position);
         let position = b.to_float(position);
         let position = b.splat(position);
         let start = affine(&mut b, row, padded, 0);
@@ -167,23 +161,15 @@ impl Heads {
         let units = self.max_rows as u32 * self.units_per_row();
         let mut b = KernelBuilder::new(&self.name(), &doc, units);
         let regions = self.declare(&mut b);
-        let rows = b.region(
-            "rows",
-            Space::Rows,
-            Elem::I32,
-            Extent::fixed(4 * self.max_rows as i64),
-            false,
-        );
+        let rows = RowTable::declare(&mut b, self.max_rows);
         let unit = b.unit();
         let per_row = b.i32(self.units_per_row() as i32);
         let row = b.div(unit, per_row);
         let head = b.rem(unit, per_row);
         let heads = b.i32(self.heads as i32);
         let is_query = b.cmp(crate::kernel::Cmp::Lt, head, heads);
-        let slot_field = affine(&mut b, row, 4, 1);
-        let slot = b.load(Ty::I32, rows, slot_field);
-        let position_field = affine(&mut b, row, 4, 2);
-        let position = b.load(Ty::I32, rows, position_field);
+        let slot = rows.load(&mut b, row, Field::Slot);
+        let position = rows.load(&mut b, row, Field::Position);
         let context = b.context();
         let position = b.bounded(position, context);
         b.name(position, "position");
