@@ -80,6 +80,21 @@ fn refusals_are_the_templates_own_words() {
     refused("\n{% for m in messages %}\nx", "has no endfor");
     refused("a {{ 'b", "a text has no end");
     refused("{{ missing + 1 }}", "`missing` is undefined");
+    // Words of a template have no power over a terminal, and a readable length.
+    refused("{{ 1 | string(2) }}", "string takes at most 0 arguments");
+    for hostile in [
+        "{{ raise_exception('\u{1b}[2J' * 9999) }}",
+        "{{ {}['\u{1b}' * 9999] + 1 }}",
+        "{{ [1] | map('\u{1b}') | list }}",
+        "{{ '%(\u{1b})s' % {} }}",
+        "{{ 1 \u{1b} }}",
+    ] {
+        let message = render(hostile).expect_err("refused");
+        assert!(
+            !message.contains('\u{1b}') && message.len() < 2000,
+            "{message}"
+        );
+    }
 }
 
 #[test]
@@ -117,96 +132,6 @@ fn tokens_that_a_model_does_not_have_are_undefined() {
         ChatTemplate::new("{{ bos_token is defined }}{{ additional_special_tokens is defined }}");
     let none = template.render(&messages(), &TokenizerConfig::default(), None);
     assert_eq!(none.expect("sound"), "FalseFalse");
-}
-
-/// Every one of these takes a machine's memory, time or stack where only steps are counted.
-#[test]
-fn work_memory_and_depth_are_bounded() {
-    let doubled = |what: &str| {
-        format!(
-            "{{% set ns = namespace(s='ab', l=[1]) %}}{{% for i in range(99) %}}{{% set {what} %}}{{% endfor %}}{{{{ ns.l | length }}}}"
-        )
-    };
-    let nested = |open: &str, close: &str| {
-        format!("{{{{ {}1{} }}}}", open.repeat(99_999), close.repeat(99_999))
-    };
-    let unrolled = format!("{{% set s = 'ab' %}}{}", "{% set s = s ~ s %}".repeat(60));
-    let chained = format!("{{{{ 1{} }}}}", " + 1".repeat(99_999));
-    let ors = format!("{{{{ 0{} }}}}", " or 0".repeat(99_999));
-    let filters = format!("{{{{ 1{} }}}}", " | string".repeat(99_999));
-    let ifs = format!(
-        "{}{}",
-        "{% if 1 %}".repeat(99_999),
-        "{% endif %}".repeat(99_999)
-    );
-    let raw = format!(
-        "{{% for a in range(9999) %}}{{% for b in range(9999) %}}{}{{% endfor %}}{{% endfor %}}",
-        "x".repeat(1 << 20)
-    );
-    let captured = format!("{{% set t %}}{raw}{{% endset %}}");
-    let bombs = [
-        doubled("ns.s = ns.s ~ ns.s"),
-        doubled("ns.s = ns.s + ns.s"),
-        doubled("ns.s = ns.s.replace('a', ns.s)"),
-        doubled("ns.s = ns.s | replace('a', ns.s)"),
-        doubled("ns.s = ns.s.join([ns.s, ns.s])"),
-        doubled("ns.s = [ns.s, ns.s] | join"),
-        doubled("ns.s = ns.s * 9"),
-        doubled("ns.s = '%s%s' % (ns.s, ns.s)"),
-        doubled("ns.s = '{0}{0}'.format(ns.s)"),
-        doubled("ns.s = [ns.s, ns.s] | string"),
-        doubled("ns.s = [ns.s, ns.s] | tojson"),
-        doubled("ns.l = ns.l + ns.l"),
-        doubled("ns.l = ns.l * 9"),
-        doubled("ns.l = [ns.l, ns.l]"),
-        doubled("ns.l = [ns.l]"),
-        doubled("ns.l = {'a': ns.l}"),
-        unrolled,
-        "{{ 'x' * 10**12 }}".into(),
-        "{{ 'x' * 10**7 }}".into(),
-        "{{ [1] * 10**12 }}".into(),
-        "{{ '%1000000000000d' % 1 }}".into(),
-        "{{ '%.1000000000f' % 1 }}".into(),
-        "{{ '{:>1000000000000}'.format(1) }}".into(),
-        "{{ 'x'.center(10**12) }}".into(),
-        "{{ 'x'.zfill(10**12) }}".into(),
-        "{{ 'x\t'.expandtabs(10**12) }}".into(),
-        "{{ 'x\ny' | indent(10**12) }}".into(),
-        "{{ [1] | tojson(indent=10**12) }}".into(),
-        "{{ [1] | batch(10**12, 0) | list }}".into(),
-        "{{ [1] | slice(10**12) | list }}".into(),
-        "{{ range(10**12) }}".into(),
-        "{% for a in range(99999) %}{% for b in range(99999) %}{{ b }}{% endfor %}{% endfor %}".into(),
-        "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = namespace(a=b) %}{% endfor %}{% endfor %}".into(),
-        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".into(),
-        "{% macro f(x) %}{{ f(x ~ x) }}{% endmacro %}{{ f('abc') }}".into(),
-        "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}".into(),
-        "{% set s = 'a' * 99999 %}{% for i in range(99999) %}{% if s + 'b' in s %}{% endif %}{% endfor %}".into(),
-        raw,
-        captured,
-        nested("(", ")"),
-        nested("[", "]"),
-        nested("-", ""),
-        nested("not ", ""),
-        chained,
-        ors,
-        filters,
-        ifs,
-    ];
-    for bomb in &bombs {
-        let shown: String = bomb.chars().take(90).collect();
-        let message = render(bomb).expect_err(&shown);
-        let told = ["steps", "memory", "levels", "above", "deeper"];
-        assert!(
-            told.iter().any(|word| message.contains(word)),
-            "{shown}: {message}"
-        );
-    }
-    // What holds itself is printed, and let go.
-    let own =
-        "{% set ns = namespace() %}{% set ns.a = ns %}{% set ns.b = [ns] %}{{ ns }}{{ ns.b }}";
-    assert!(render(own).is_ok());
-    assert_eq!(render("{{ 'abc'.count('') }}").expect("it ends"), "4");
 }
 
 /// A small thread is enough for the deepest template.

@@ -1,7 +1,7 @@
 //! Calls of functions, macros, methods and loops.
 
 use super::arguments::{Arguments, int, needed, text};
-use super::evaluate::{Evaluator, Scope, Turner};
+use super::evaluate::{Evaluator, Scope, Turner, place};
 use super::meter::Meter;
 use super::print::text_of;
 use super::value::{Function, Value};
@@ -43,18 +43,7 @@ impl Evaluator<'_> {
                 pairs.extend(named.map(|(name, value)| (name.into(), value)));
                 Value::dict(pairs, self.meter)
             }
-            Function::Namespace => {
-                let mut values = Vec::new();
-                if let Some(first) = arguments.positional.first() {
-                    for (key, value) in pairs_of(first, self.meter)? {
-                        values.push((text_of(&key, self.meter)?.to_string(), value));
-                    }
-                }
-                values.extend(arguments.named);
-                self.meter.items(values.len())?;
-                self.namespaces.push(values);
-                Ok(Value::Namespace(self.namespaces.len() - 1))
-            }
+            Function::Namespace => self.namespace(arguments),
             Function::Cycler => {
                 let items = arguments.positional;
                 if items.is_empty() {
@@ -71,7 +60,7 @@ impl Evaluator<'_> {
             Function::RaiseException => {
                 let [message] = arguments.bind("raise_exception", ["message"])?;
                 let message = needed(message, "raise_exception", "message")?;
-                Err(Fault::new(told(&text_of(&message, self.meter)?)))
+                Err(Fault::new(&*text_of(&message, self.meter)?))
             }
             Function::StrftimeNow => {
                 let [format] = arguments.bind("strftime_now", ["format"])?;
@@ -85,6 +74,29 @@ impl Evaluator<'_> {
                 Ok(date.format(&format).into())
             }
         }
+    }
+
+    /// A namespace; of equal names the last value counts.
+    fn namespace(&mut self, arguments: Arguments) -> Made<Value> {
+        let mut values = Vec::new();
+        if let Some(first) = arguments.positional.first() {
+            for (key, value) in pairs_of(first, self.meter)? {
+                let key = text_of(&key, self.meter)?;
+                self.meter.text(key.len())?;
+                values.push((key.to_string(), value));
+            }
+        }
+        values.extend(arguments.named);
+        self.meter.items(values.len().saturating_mul(2))?;
+        let mut unique: Vec<(String, Value)> = Vec::with_capacity(values.len());
+        for (name, value) in values {
+            match place(&unique, &name, self.meter)? {
+                Some(at) => unique[at].1 = value,
+                None => unique.push((name, value)),
+            }
+        }
+        self.namespaces.push(unique);
+        Ok(Value::Namespace(self.namespaces.len() - 1))
     }
 
     fn turner(&mut self, items: usize, turner: Turner) -> Made<Value> {
@@ -136,10 +148,10 @@ impl Evaluator<'_> {
         } = arguments;
         let mut positional = positional.into_iter();
         for (name, default) in &definition.parameters {
-            let given = positional.next().or_else(|| {
-                let at = named.iter().position(|(known, _)| known == name)?;
-                Some(named.swap_remove(at).1)
-            });
+            let given = match positional.next() {
+                Some(value) => Some(value),
+                None => place(&named, name, self.meter)?.map(|at| named.swap_remove(at).1),
+            };
             let value = match (given, default) {
                 (Some(value), _) => value,
                 (None, Some(default)) => self.value(default)?,
@@ -149,7 +161,7 @@ impl Evaluator<'_> {
             };
             self.set(name, value);
         }
-        if let Some(at) = named.iter().position(|(name, _)| name == "caller") {
+        if let Some(at) = place(&named, "caller", self.meter)? {
             let caller = named.swap_remove(at).1;
             self.set("caller", caller);
         }
@@ -248,18 +260,4 @@ fn pairs_of(value: &Value, meter: &Meter) -> Made<Vec<(Value, Value)>> {
         }
     }
     Ok(pairs)
-}
-
-/// What a template says of itself, as part of a message: of readable length, and without power over a terminal.
-fn told(message: &str) -> String {
-    const LONGEST: usize = 1000;
-    let mut told: String = message
-        .chars()
-        .take(LONGEST)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if message.chars().nth(LONGEST).is_some() {
-        told.push('\u{2026}');
-    }
-    told
 }

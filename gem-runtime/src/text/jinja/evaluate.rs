@@ -86,10 +86,10 @@ pub(super) fn render(
 
 impl<'t> Evaluator<'t> {
     /// What a name stands for.
-    pub fn name(&self, name: &str) -> Value {
+    pub fn name(&self, name: &str) -> Made<Value> {
         let scopes = self.scopes.iter().rev();
         let found = scopes.chain([&self.globals]).find_map(|s| s.get(name));
-        found.cloned().unwrap_or_else(|| Value::undefined(name))
+        found.map_or_else(|| Value::undefined(name, self.meter), |v| Ok(v.clone()))
     }
 
     /// The value of an expression.
@@ -107,7 +107,7 @@ impl<'t> Evaluator<'t> {
             Kind::Int(n) => Ok(Value::Int(*n)),
             Kind::Float(n) => Ok(Value::Float(*n)),
             Kind::Text(text) => Ok(Value::Text(Arc::clone(text))),
-            Kind::Name(name) => Ok(self.name(name)),
+            Kind::Name(name) => self.name(name),
             Kind::List(items) => self.sequence(items, false),
             Kind::Tuple(items) => self.sequence(items, true),
             Kind::Dict(pairs) => self.dict(pairs),
@@ -247,6 +247,7 @@ impl<'t> Evaluator<'t> {
             match argument {
                 Argument::Positional(value) => values.positional.push(self.value(value)?),
                 Argument::Named(name, value) => {
+                    self.meter.text(name.len())?;
                     values.named.push((name.clone(), self.value(value)?));
                 }
                 Argument::Star(value) => {
@@ -255,8 +256,7 @@ impl<'t> Evaluator<'t> {
                 }
                 Argument::DoubleStar(value) => {
                     let dict = self.value(value)?;
-                    self.meter.items(dict.length(self.meter)?)?;
-                    values.named.extend(operators::named(&dict));
+                    values.named.extend(operators::named(&dict, self.meter)?);
                 }
             }
         }
@@ -265,36 +265,30 @@ impl<'t> Evaluator<'t> {
 
     /// `value.name`: what Python finds as an attribute, else as an item.
     pub fn attribute(&mut self, value: &Value, name: &str) -> Made<Value> {
-        match value {
+        self.meter.step()?;
+        let found = match value {
             Value::Undefined(why) => return Err(Fault::new(&**why)),
             Value::Namespace(at) => {
-                let found = self.namespaces[*at].iter().find(|(known, _)| known == name);
-                let found = found.map(|(_, value)| value.clone());
-                return Ok(found.unwrap_or_else(|| missing(value, name)));
+                let values = &self.namespaces[*at];
+                place(values, name, self.meter)?.map(|at| values[at].1.clone())
             }
-            Value::Loop(at) => {
-                let found = self.loop_attribute(*at, name);
-                return Ok(found.unwrap_or_else(|| missing(value, name)));
-            }
-            Value::Turner(at) => {
-                let found = self.turner_attribute(*at, name);
-                return Ok(found.unwrap_or_else(|| missing(value, name)));
-            }
+            Value::Loop(at) => self.loop_attribute(*at, name),
+            Value::Turner(at) => self.turner_attribute(*at, name),
             Value::Macro(at) if name == "name" => {
-                return Ok(self.macros[*at].definition.name.as_str().into());
+                Some(Value::text(&self.macros[*at].definition.name, self.meter)?)
             }
-            _ => {}
-        }
-        if methods::has(value, name) {
-            return Ok(Value::Method(Arc::new((value.clone(), name.to_owned()))));
-        }
-        let key = Value::from(name);
-        let found = value.of_key(&key, self.meter)?;
-        Ok(found.unwrap_or_else(|| missing(value, name)))
+            _ if methods::has(value, name) => {
+                self.meter.text(name.len())?;
+                Some(Value::Method(Arc::new((value.clone(), name.to_owned()))))
+            }
+            _ => value.of_key(&name.into(), self.meter)?,
+        };
+        found.map_or_else(|| value.missing(name, self.meter), Ok)
     }
 
     /// `value[index]`: what Python finds as an item, else as an attribute.
     pub fn item(&mut self, value: &Value, index: &Value) -> Made<Value> {
+        self.meter.step()?;
         if let Value::Undefined(why) = value {
             return Err(Fault::new(&**why));
         }
@@ -310,8 +304,8 @@ impl<'t> Evaluator<'t> {
             Some(name) if !matches!(value, Value::Dict(_)) || methods::has(value, name) => {
                 self.attribute(value, name)
             }
-            Some(name) => Ok(missing(value, name)),
-            None => Ok(missing(value, &text_of(index, self.meter)?)),
+            Some(name) => value.missing(name, self.meter),
+            None => value.missing(&text_of(index, self.meter)?, self.meter),
         }
     }
 
@@ -356,10 +350,10 @@ impl<'t> Evaluator<'t> {
     }
 }
 
-/// What a value does not have.
-fn missing(value: &Value, name: &str) -> Value {
-    let shown: String = name.chars().take(80).collect();
-    Value::Undefined(format!("a {} has no `{shown}`", value.kind()).into())
+/// Where a name is among named values.
+pub(super) fn place(values: &[(String, Value)], name: &str, meter: &Meter) -> Made<Option<usize>> {
+    meter.steps(values.len() as u64)?;
+    Ok(values.iter().position(|(known, _)| known == name))
 }
 
 fn holds(comparison: Comparison, a: &Value, b: &Value, meter: &Meter) -> Made<bool> {

@@ -1,6 +1,7 @@
 //! `%` and `str.format` -> text: Python's two ways to put values into a text.
 
 use super::arguments::Arguments;
+use super::evaluate::place;
 use super::meter::{Meter, Text};
 use super::print::{float, text_of, write_repr};
 use super::value::Value;
@@ -28,6 +29,7 @@ pub(super) fn printf(text: &str, values: &Arguments, meter: &Meter) -> Made<Stri
     let mut next = 0;
     let mut rest = text;
     while let Some(at) = rest.find('%') {
+        meter.step()?;
         out.push(&rest[..at])?;
         rest = &rest[at + 1..];
         if let Some(behind) = rest.strip_prefix('%') {
@@ -44,7 +46,7 @@ pub(super) fn printf(text: &str, values: &Arguments, meter: &Meter) -> Made<Stri
         let (mut spec, behind) = printf_spec(rest).ok_or_else(|| bad(text))?;
         rest = behind;
         let value = match name {
-            Some(name) => named(values, name)?,
+            Some(name) => named(values, name, meter)?,
             None => {
                 next += 1;
                 let value = values.positional.get(next - 1);
@@ -74,10 +76,10 @@ fn bad(text: &str) -> Fault {
     Fault::new(format!("{shown:?} is no format"))
 }
 
-fn named<'v>(values: &'v Arguments, name: &str) -> Made<&'v Value> {
-    let found = values.named.iter().find(|(known, _)| known == name);
+fn named<'v>(values: &'v Arguments, name: &str, meter: &Meter) -> Made<&'v Value> {
+    let found = place(&values.named, name, meter)?;
     found
-        .map(|(_, value)| value)
+        .map(|at| &values.named[at].1)
         .ok_or_else(|| Fault::new(format!("a format has no value `{name}`")))
 }
 
@@ -129,6 +131,7 @@ pub(super) fn str_format(text: &str, values: &Arguments, meter: &Meter) -> Made<
     let mut next = 0;
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
+        meter.step()?;
         out.push(&rest[..at])?;
         let (brace, behind) = rest[at..].split_at(1);
         if let Some(behind) = behind.strip_prefix(brace) {
@@ -165,7 +168,7 @@ fn field(
             *next += 1;
             values.positional.get(*next - 1)
         }
-        Err(_) => Some(named(values, name)?),
+        Err(_) => Some(named(values, name, out.meter())?),
     };
     let value = value.ok_or_else(|| Fault::new("a format has too few values"))?;
     let mut spec = format_spec(spec).ok_or(None)?;

@@ -1,5 +1,7 @@
 //! Values -> JSON, as Python's `json.dumps` writes it.
 
+use std::borrow::Cow;
+
 use super::meter::{Meter, Text};
 use super::print::float;
 use super::value::Value;
@@ -132,14 +134,14 @@ fn quoted(text: &str, style: &Style, to: &mut Text<'_>) -> Made<()> {
     to.push("\"")?;
     let mut plain = 0;
     for (at, c) in text.char_indices() {
-        let escaped = match c {
-            '"' => "\\\"".to_owned(),
-            '\\' => "\\\\".to_owned(),
-            '\n' => "\\n".to_owned(),
-            '\r' => "\\r".to_owned(),
-            '\t' => "\\t".to_owned(),
-            '\u{8}' => "\\b".to_owned(),
-            '\u{c}' => "\\f".to_owned(),
+        let escaped: Cow<'_, str> = match c {
+            '"' => "\\\"".into(),
+            '\\' => "\\\\".into(),
+            '\n' => "\\n".into(),
+            '\r' => "\\r".into(),
+            '\t' => "\\t".into(),
+            '\u{8}' => "\\b".into(),
+            '\u{c}' => "\\f".into(),
             c if u32::from(c) < 0x20 || (style.ascii && !matches!(c, ' '..='~')) => {
                 let mut units = [0; 2];
                 let units = c.encode_utf16(&mut units).iter();

@@ -65,7 +65,7 @@ impl<'s> Lexer<'s> {
         self.tokens.push((token, self.line));
     }
 
-    fn fault(&self, what: impl Into<String>) -> Fault {
+    fn fault(&self, what: impl AsRef<str>) -> Fault {
         Fault::new(what).at(self.line)
     }
 

@@ -16,6 +16,9 @@ const DEPTH: u32 = 200;
 /// What an item of a list counts.
 const ITEM: u64 = 32;
 
+/// What a text counts beside its bytes: the heap's and the count's.
+const BOX: u64 = 32;
+
 /// Bytes that are looked at in one step.
 const BYTES_A_STEP: u64 = 64;
 
@@ -51,6 +54,11 @@ impl Meter {
     /// Makes so many bytes of text.
     pub fn bytes(&self, count: usize) -> Made<()> {
         self.make(count as u64)
+    }
+
+    /// Makes a value of so many bytes of text.
+    pub fn text(&self, count: usize) -> Made<()> {
+        self.make((count as u64).saturating_add(BOX))
     }
 
     /// Makes a list of so many items.

@@ -140,11 +140,11 @@ fn of_text(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made
             } else {
                 words::rsplit
             };
-            texts(&cut(value, separator.as_deref(), most), meter)
+            texts(cut(value, separator.as_deref(), most, meter)?, meter)
         }
         "splitlines" => {
             let [ends] = arguments.bind(name, ["keepends"])?;
-            texts(&words::lines(value, is_on(ends)), meter)
+            texts(words::lines(value, is_on(ends), meter)?, meter)
         }
         "partition" | "rpartition" => partition(value, name, arguments, meter),
         "join" => {
@@ -236,12 +236,9 @@ fn optional_text(value: Option<Value>, what: &str) -> Made<Option<std::sync::Arc
 }
 
 /// A list of texts.
-pub(super) fn texts(pieces: &[&str], meter: &Meter) -> Made<Value> {
-    let mut items = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        items.push(Value::text(piece, meter)?);
-    }
-    Value::list(items, meter)
+fn texts(pieces: Vec<&str>, meter: &Meter) -> Made<Value> {
+    let items = pieces.into_iter().map(|piece| Value::text(piece, meter));
+    Value::list(items.collect::<Made<_>>()?, meter)
 }
 
 /// Texts with a text between them.
@@ -300,6 +297,7 @@ fn begins_or_ends(value: &str, name: &str, arguments: Arguments, meter: &Meter) 
     };
     for part in parts {
         let part = text(&part, name)?;
+        meter.scan(part.len().min(value.len()))?;
         let found = match name {
             "startswith" => value.starts_with(&*part),
             _ => value.ends_with(&*part),
@@ -357,11 +355,8 @@ fn partition(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Ma
         (None, "partition") => [value, "", ""],
         (None, _) => ["", "", value],
     };
-    let mut items = Vec::with_capacity(3);
-    for part in parts {
-        items.push(Value::text(part, meter)?);
-    }
-    Value::tuple(items, meter)
+    let items = parts.map(|part| Value::text(part, meter)).into_iter();
+    Value::tuple(items.collect::<Made<_>>()?, meter)
 }
 
 fn padded(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {

@@ -45,11 +45,22 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// A fault whose line is added where it is known.
-    pub fn new(what: impl Into<String>) -> Self {
+    /// A fault whose line is added where it is known. Words of the template in it are of readable length then, and
+    /// without power over a terminal.
+    pub fn new(what: impl AsRef<str>) -> Self {
+        const LONGEST: usize = 1000;
+        let what = what.as_ref();
+        let mut told: String = what
+            .chars()
+            .take(LONGEST)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        if told.len() < what.len() && what.chars().nth(LONGEST).is_some() {
+            told.push('\u{2026}');
+        }
         Self {
             line: None,
-            what: what.into(),
+            what: told,
         }
     }
 

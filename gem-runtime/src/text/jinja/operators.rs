@@ -32,7 +32,7 @@ pub(super) fn binary(operator: Binary, a: &Value, b: &Value, meter: &Meter) -> M
                 Value::List(list) if list.tuple => positional(list.items.clone()),
                 Value::Dict(_) => Arguments {
                     positional: vec![values.clone()],
-                    named: named(values),
+                    named: named(values, meter)?,
                 },
                 one => positional(vec![one.clone()]),
             };
@@ -49,15 +49,20 @@ fn positional(positional: Vec<Value>) -> Arguments {
     }
 }
 
-/// Keys of a dict that are texts, as names.
-pub(super) fn named(dict: &Value) -> Vec<(String, Value)> {
+/// Keys of a dict that are texts, as names; counted.
+pub(super) fn named(dict: &Value, meter: &Meter) -> Made<Vec<(String, Value)>> {
     let Value::Dict(dict) = dict else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
-    let pairs = dict.pairs.iter();
-    pairs
-        .filter_map(|(key, value)| Some((key.as_text()?.to_owned(), value.clone())))
-        .collect()
+    meter.items(dict.pairs.len().saturating_mul(2))?;
+    let mut named = Vec::with_capacity(dict.pairs.len());
+    for (key, value) in &dict.pairs {
+        if let Some(name) = key.as_text() {
+            meter.text(name.len())?;
+            named.push((name.to_owned(), value.clone()));
+        }
+    }
+    Ok(named)
 }
 
 /// Texts one after the other.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::ast::{For, Macro, Statement, StatementKind, Target};
-use super::evaluate::{Closure, Evaluator, Loop, Scope};
+use super::ast::{Filter, For, Macro, Statement, StatementKind, Target};
+use super::evaluate::{Closure, Evaluator, Loop, Scope, place};
 use super::meter::Text;
 use super::print::write_text;
 use super::value::Value;
@@ -63,11 +63,7 @@ impl<'t> Evaluator<'t> {
                 self.assign(target, value)?;
             }
             StatementKind::SetBlock(target, filters, body) => {
-                let mut value = self.collected(body)?;
-                for filter in filters {
-                    let arguments = self.arguments(&filter.arguments)?;
-                    value = self.filter(&filter.name, value, arguments)?;
-                }
+                let value = self.filtered(filters, body)?;
                 self.assign(target, value)?;
             }
             StatementKind::With(variables, body) => {
@@ -85,11 +81,7 @@ impl<'t> Evaluator<'t> {
             }
             StatementKind::Scope(body) => return self.scoped(body),
             StatementKind::FilterBlock(filters, body) => {
-                let mut value = self.collected(body)?;
-                for filter in filters {
-                    let arguments = self.arguments(&filter.arguments)?;
-                    value = self.filter(&filter.name, value, arguments)?;
-                }
+                let value = self.filtered(filters, body)?;
                 self.emit(&value)?;
             }
             StatementKind::Macro(definition) => {
@@ -135,6 +127,16 @@ impl<'t> Evaluator<'t> {
         Ok(self.out.pop().unwrap_or_default().into())
     }
 
+    /// The text that statements write, after filters.
+    fn filtered(&mut self, filters: &'t [Filter], body: &'t [Statement]) -> Made<Value> {
+        let mut value = self.collected(body)?;
+        for filter in filters {
+            let arguments = self.arguments(&filter.arguments)?;
+            value = self.filter(&filter.name, value, arguments)?;
+        }
+        Ok(value)
+    }
+
     /// Gives a name a value, in the innermost block.
     fn define(&mut self, name: &'t str, value: Value) -> Made<()> {
         let scope = self.scopes.last_mut().unwrap_or(&mut self.globals);
@@ -145,13 +147,16 @@ impl<'t> Evaluator<'t> {
     pub fn assign(&mut self, target: &'t Target, value: Value) -> Made<()> {
         match target {
             Target::Name(name) => self.define(name, value),
-            Target::Attribute(name, attribute) => match self.name(name) {
+            Target::Attribute(name, attribute) => match self.name(name)? {
                 Value::Namespace(at) => {
-                    self.meter.items(1)?;
                     let values = &mut self.namespaces[at];
-                    match values.iter_mut().find(|(known, _)| known == attribute) {
-                        Some((_, place)) => *place = value,
-                        None => values.push((attribute.clone(), value)),
+                    match place(values, attribute, self.meter)? {
+                        Some(at) => values[at].1 = value,
+                        None => {
+                            self.meter.items(1)?;
+                            self.meter.text(attribute.len())?;
+                            values.push((attribute.clone(), value));
+                        }
                     }
                     Ok(())
                 }

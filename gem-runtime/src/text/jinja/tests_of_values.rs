@@ -28,7 +28,10 @@ impl Evaluator<'_> {
                     _ => upper && !lower,
                 });
             }
-            "filter" => return Ok(value.as_text().is_some_and(super::filters::is_known)),
+            "filter" => {
+                let [] = arguments.bind(name, [])?;
+                return Ok(value.as_text().is_some_and(super::filters::is_known));
+            }
             _ => {}
         }
         let [other] = arguments.bind(name, ["other"])?;

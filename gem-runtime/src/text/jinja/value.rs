@@ -78,9 +78,20 @@ impl From<String> for Value {
 }
 
 impl Value {
-    /// What a name stands for that nothing was said of.
-    pub fn undefined(name: &str) -> Self {
-        Self::Undefined(format!("`{name}` is undefined").into())
+    /// What a name stands for that nothing was said of; counted.
+    pub fn undefined(name: &str, meter: &Meter) -> Made<Self> {
+        Self::lacking(&format!("`{}` is undefined", shown(name)), meter)
+    }
+
+    /// What a value does not have; counted.
+    pub fn missing(&self, name: &str, meter: &Meter) -> Made<Self> {
+        let why = format!("a {} has no `{}`", self.kind(), shown(name));
+        Self::lacking(&why, meter)
+    }
+
+    fn lacking(why: &str, meter: &Meter) -> Made<Self> {
+        meter.text(why.len())?;
+        Ok(Self::Undefined(why.into()))
     }
 
     /// A list; counted.
@@ -127,7 +138,7 @@ impl Value {
 
     /// A text; counted.
     pub fn text(text: &str, meter: &Meter) -> Made<Self> {
-        meter.bytes(text.len())?;
+        meter.text(text.len())?;
         Ok(Self::from(text))
     }
 
@@ -211,7 +222,8 @@ impl Value {
                 dict.pairs.iter().map(|(key, _)| key.clone()).collect()
             }
             Self::Text(text) => {
-                meter.items(text.len())?;
+                // Every character is a text of its own.
+                meter.items(text.len().saturating_mul(2))?;
                 let mut buffer = [0; 4];
                 text.chars()
                     .map(|c| Self::from(&*c.encode_utf8(&mut buffer)))
@@ -306,6 +318,13 @@ impl Value {
             ))),
         }
     }
+}
+
+/// A name as messages have it: its beginning.
+fn shown(name: &str) -> &str {
+    const LONGEST: usize = 80;
+    let end = name.char_indices().nth(LONGEST);
+    &name[..end.map_or(name.len(), |(at, _)| at)]
 }
 
 /// Order of two numbers; `None` when one is none.

@@ -1,5 +1,8 @@
 //! Texts as Python looks at them: what is a space, a line, a word.
 
+use super::Made;
+use super::meter::Meter;
+
 /// What `str.isspace` holds for.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
@@ -21,7 +24,7 @@ pub(super) fn stripped<'t>(text: &'t str, chars: Option<&str>, left: bool, right
 }
 
 /// Lines as `str.splitlines` gives them, with their ends or without.
-pub(super) fn lines(text: &str, ends: bool) -> Vec<&str> {
+pub(super) fn lines<'t>(text: &'t str, ends: bool, meter: &Meter) -> Made<Vec<&'t str>> {
     let breaks = |c: char| {
         matches!(
             c,
@@ -37,13 +40,14 @@ pub(super) fn lines(text: &str, ends: bool) -> Vec<&str> {
         } else {
             rest[at..].chars().next().map_or(1, char::len_utf8)
         };
+        meter.items(1)?;
         lines.push(&rest[..if ends { at + length } else { at }]);
         rest = &rest[at + length..];
     }
     if !rest.is_empty() {
         lines.push(rest);
     }
-    lines
+    Ok(lines)
 }
 
 /// Pieces between separators, at most `most` cuts from the left; without a separator, between spaces.
@@ -51,30 +55,13 @@ pub(super) fn split<'t>(
     text: &'t str,
     separator: Option<&str>,
     most: Option<usize>,
-) -> Vec<&'t str> {
-    let Some(separator) = separator else {
-        return split_spaces(text, most);
-    };
-    match most {
-        Some(most) => text.splitn(most.saturating_add(1), separator).collect(),
-        None => text.split(separator).collect(),
+    meter: &Meter,
+) -> Made<Vec<&'t str>> {
+    let most = most.unwrap_or(usize::MAX);
+    match separator {
+        Some(separator) => collected(text.splitn(most.saturating_add(1), separator), meter),
+        None => collected(words(text, most), meter),
     }
-}
-
-fn split_spaces(text: &str, most: Option<usize>) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = text.trim_start_matches(is_space);
-    while !rest.is_empty() {
-        if most.is_some_and(|most| pieces.len() >= most) {
-            // Python keeps the spaces behind the last piece then.
-            pieces.push(rest);
-            break;
-        }
-        let end = rest.find(is_space).unwrap_or(rest.len());
-        pieces.push(&rest[..end]);
-        rest = rest[end..].trim_start_matches(is_space);
-    }
-    pieces
 }
 
 /// The same with the cuts counted from the right.
@@ -82,30 +69,59 @@ pub(super) fn rsplit<'t>(
     text: &'t str,
     separator: Option<&str>,
     most: Option<usize>,
-) -> Vec<&'t str> {
-    let Some(most) = most else {
-        return split(text, separator, None);
-    };
-    let mut pieces: Vec<&str> = match separator {
-        Some(separator) => text.rsplitn(most.saturating_add(1), separator).collect(),
-        None => {
-            let mut pieces = Vec::new();
-            let mut rest = text.trim_end_matches(is_space);
-            while !rest.is_empty() {
-                if pieces.len() >= most {
-                    pieces.push(rest);
-                    break;
-                }
-                let last = rest.char_indices().rev().find(|(_, c)| is_space(*c));
-                let begin = last.map_or(0, |(at, c)| at + c.len_utf8());
-                pieces.push(&rest[begin..]);
-                rest = rest[..begin].trim_end_matches(is_space);
-            }
-            pieces
-        }
-    };
+    meter: &Meter,
+) -> Made<Vec<&'t str>> {
+    let most = most.unwrap_or(usize::MAX);
+    let mut pieces = match separator {
+        Some(separator) => collected(text.rsplitn(most.saturating_add(1), separator), meter),
+        None => collected(words_from_the_right(text, most), meter),
+    }?;
     pieces.reverse();
-    pieces
+    Ok(pieces)
+}
+
+/// Pieces in a list, each counted before it is there.
+fn collected<'t>(pieces: impl Iterator<Item = &'t str>, meter: &Meter) -> Made<Vec<&'t str>> {
+    pieces.map(|piece| meter.items(1).map(|()| piece)).collect()
+}
+
+/// What is between spaces; after so many, the rest with the spaces behind it.
+fn words(text: &str, most: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text.trim_start_matches(is_space);
+    let mut left = most;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = match left {
+            0 => rest.len(),
+            _ => rest.find(is_space).unwrap_or(rest.len()),
+        };
+        left = left.saturating_sub(1);
+        let (word, behind) = rest.split_at(end);
+        rest = behind.trim_start_matches(is_space);
+        Some(word)
+    })
+}
+
+/// The same from the end.
+fn words_from_the_right(text: &str, most: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text.trim_end_matches(is_space);
+    let mut left = most;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let last = rest.char_indices().rev().find(|(_, c)| is_space(*c));
+        let begin = match (left, last) {
+            (0, _) | (_, None) => 0,
+            (_, Some((at, c))) => at + c.len_utf8(),
+        };
+        left = left.saturating_sub(1);
+        let (before, word) = rest.split_at(begin);
+        rest = before.trim_end_matches(is_space);
+        Some(word)
+    })
 }
 
 /// First letter large, the others small.

@@ -88,6 +88,7 @@ impl Evaluator<'_> {
             None | Some(Value::None) => Ok(item.clone()),
             Some(Value::Text(path)) => {
                 let mut value = item.clone();
+                self.meter.scan(path.len())?;
                 for part in path.split('.') {
                     let key = match part.parse() {
                         Ok(index) => Value::Int(index),
@@ -275,7 +276,10 @@ impl Evaluator<'_> {
             }
         } else {
             let name = text_of(&positional.remove(0), self.meter)?;
+            let names: usize = named.iter().map(|(name, _)| name.len()).sum();
             for item in items {
+                self.meter.items(positional.len() + 2 * named.len())?;
+                self.meter.bytes(names)?;
                 let arguments = Arguments {
                     positional: positional.clone(),
                     named: named.clone(),
@@ -308,6 +312,7 @@ impl Evaluator<'_> {
             let passes = match &test {
                 None => tested.holds(),
                 Some(test) => {
+                    self.meter.items(positional.len())?;
                     let arguments = Arguments {
                         positional: positional.clone(),
                         named: Vec::new(),

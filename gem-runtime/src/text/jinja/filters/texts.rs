@@ -23,6 +23,7 @@ impl Evaluator<'_> {
             return Err(Fault::new(format!("there is no filter `{name}`")));
         }
         if name == "pprint" {
+            let [] = arguments.bind(name, [])?;
             let mut out = Text::new(meter);
             write_repr(value, &mut out)?;
             return Ok(out.finish().into());
@@ -30,7 +31,10 @@ impl Evaluator<'_> {
         let whole = text_of(value, meter)?;
         match name {
             "format" => Ok(format::printf(&whole, &arguments, meter)?.into()),
-            "string" | "safe" => Ok(Value::Text(whole)),
+            "string" | "safe" => {
+                let [] = arguments.bind(name, [])?;
+                Ok(Value::Text(whole))
+            }
             "trim" => {
                 let [chars] = arguments.bind(name, ["chars"])?;
                 let chars = match chars {
@@ -101,7 +105,7 @@ fn indent(whole: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
         }
     };
     let mut out = Text::new(meter);
-    let mut lines = words::lines(whole, false);
+    let mut lines = words::lines(whole, false, meter)?;
     // Python's filter adds a line end first, so that one at the end gives an empty line.
     if whole.is_empty() || whole.ends_with('\n') {
         lines.push("");

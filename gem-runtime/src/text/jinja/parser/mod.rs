@@ -58,7 +58,7 @@ impl Parser {
         token
     }
 
-    fn fault<T>(&self, what: impl Into<String>) -> Made<T> {
+    fn fault<T>(&self, what: impl AsRef<str>) -> Made<T> {
         Err(Fault::new(what).at(self.line()))
     }
 
