@@ -8,7 +8,7 @@ use crate::graph::{Graph, Typed};
 use crate::import::{self, Checkpoint, ImportError};
 use crate::kernel::verify::{Verified, verify};
 use crate::lower::check::{Finding, check};
-use crate::lower::{self, LargeStep};
+use crate::lower::{self, Large};
 use crate::pack::layout::Layout;
 use crate::plan::BitPlan;
 #[cfg(feature = "calibrate")]
@@ -28,9 +28,9 @@ pub enum CompileError {
     /// Operations in an order that no kernel computes.
     #[error("{}", listed(.0))]
     Unsupported(Vec<Finding>),
-    /// A step that needs too much memory.
+    /// Larger than programs can be.
     #[error(transparent)]
-    Large(#[from] LargeStep),
+    Large(#[from] Large),
     /// A fault of gemc: it made a kernel that cannot be proved safe.
     #[error("internal fault, please report: a kernel failed verification\n{0}")]
     Kernel(String),

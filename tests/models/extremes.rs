@@ -82,11 +82,11 @@ pub fn any(random: &mut Random) -> Value {
     config
 }
 
-/// Compiles a config for a target. Nothing if import refuses it.
+/// Compiles a config for a target; whether there is a program. Nothing if import refuses it.
 ///
 /// # Errors
 /// A panic, or a kernel that does not verify.
-pub fn check(config: &Value, random: &mut Random) -> Option<Result<(), String>> {
+pub fn check(config: &Value, random: &mut Random) -> Option<Result<bool, String>> {
     let map: &Map<String, Value> = config.as_object()?;
     let mut findings = Findings::default();
     let (read, _) = config::read(map, &mut findings);
@@ -103,8 +103,8 @@ pub fn check(config: &Value, random: &mut Random) -> Option<Result<(), String>> 
         let plan = BitPlan::uniform(&graph, codec).with_kv(kv);
         match pipeline::compile(&graph, &plan, target) {
             Err(fault @ CompileError::Kernel(_)) => Err(fault.to_string()),
-            // A program, or a refusal.
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(_) => Ok(false),
         }
     }));
     Some(compiled.unwrap_or_else(|panic| {

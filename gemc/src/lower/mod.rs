@@ -13,6 +13,7 @@ mod linear;
 mod modules;
 pub mod phases;
 mod routing;
+mod sizes;
 pub mod steps;
 
 use std::collections::{HashMap, HashSet};
@@ -22,8 +23,8 @@ use gem_runtime::format::{ActivationFormat, BLOCK};
 use kernels::embed::Embed;
 use kernels::norm::Norm;
 use kernels::quantise::{self, QuantiseRows, SelectRows};
-pub use phases::LargeStep;
 use phases::{Arg, Phases, UnitCount};
+pub use sizes::Large;
 use steps::{Checked, NormOp, NormStep, Step};
 
 use crate::graph::{Graph, LinearPart, NodeId, Rope, Task, TensorId, Typed};
@@ -50,13 +51,10 @@ pub struct Lowered {
 /// Lowers a graph for one target.
 ///
 /// # Errors
-/// With the bytes of a step's memory, when it is more than programs can have.
-pub fn program(
-    checked: &Checked<'_>,
-    plan: &BitPlan,
-    target: &Target,
-) -> Result<Lowered, LargeStep> {
+/// When the model is larger than programs can be.
+pub fn program(checked: &Checked<'_>, plan: &BitPlan, target: &Target) -> Result<Lowered, Large> {
     let mut lowering = Lowering::new(checked.graph, plan, target);
+    sizes::steps(checked, lowering.max_rows, lowering.max_outputs)?;
     for (id, step) in &checked.steps {
         if !lowering.done.contains(id) {
             lowering.step(*id, step);
@@ -158,7 +156,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn finish(self, result: NodeId) -> Result<Lowered, LargeStep> {
+    fn finish(self, result: NodeId) -> Result<Lowered, Large> {
+        sizes::weights(self.graph, &self.layout)?;
         let logits = self.values[&result];
         let weight_bytes = self.layout.body_bytes();
         let program = self.phases.finish(

@@ -8,6 +8,7 @@ use gem_runtime::abi::ProgramShape;
 use super::arena::{Arena, Buffer, Placement};
 use super::functions;
 use super::kernels::spec::Spec as KernelSpec;
+use super::sizes::Large;
 use crate::kernel::{Half, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap, Units};
 
 /// An argument before addresses are known.
@@ -90,9 +91,9 @@ struct Offsets<'p> {
 }
 
 impl<'p> Offsets<'p> {
-    fn new(placement: &'p Placement, rows: usize) -> Result<Self, LargeStep> {
+    fn new(placement: &'p Placement, rows: usize) -> Result<Self, Large> {
         let bytes = placement.bytes;
-        let small = u32::try_from(bytes).map_err(|_| LargeStep { bytes, rows })?;
+        let small = u32::try_from(bytes).map_err(|_| Large::Step { bytes, rows })?;
         Ok(Self {
             placement,
             bytes: small,
@@ -120,18 +121,6 @@ pub struct Phases {
     halves: Vec<Half>,
     kv_vectors: u32,
     kv_words: u32,
-}
-
-/// A step needs more memory than a program can have: offsets have 32 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a step of {rows} rows needs {bytes} bytes of memory; allowed: less than 4294967296, so a shorter context or a smaller model"
-)]
-pub struct LargeStep {
-    /// What it needs.
-    pub bytes: u64,
-    /// Rows of a step.
-    pub rows: usize,
 }
 
 impl Phases {
@@ -258,7 +247,7 @@ impl Phases {
         max_rows: usize,
         max_outputs: usize,
         weight_bytes: u64,
-    ) -> Result<Program, LargeStep> {
+    ) -> Result<Program, Large> {
         let last = self.phases.len().saturating_sub(1);
         let head_start = self.head_start.unwrap_or(last);
         self.keep_for_head(head_start, last);

@@ -1,0 +1,218 @@
+//! A checked graph, and the layout of its weights -> whether a program can hold them.
+//!
+//! Kernels count elements in 32 bits, programs the bytes of a step's memory, and a weight file's offsets units of
+//! [`ARG_UNIT`] bytes. What one step's memory needs at least is known before any kernel is made, so that no size in a
+//! kernel overflows; the whole is known when everything is placed.
+
+use gem_runtime::abi::ARG_UNIT;
+
+use super::kernels::attention::CHUNK;
+use super::kernels::vector::LANES;
+use super::steps::{Checked, Step};
+use crate::graph::{Graph, NodeId, Typed, WireType};
+use crate::kernel::verify::MAX_LOCAL_BYTES;
+use crate::pack::layout::{Layout, PART_ROWS, Source, VectorSource};
+
+/// Bytes of a weight that kernels can count.
+const MOST_WEIGHT: u64 = (1 << 31) - 1;
+
+/// Bytes of a weight file that offsets reach.
+const MOST_WEIGHTS: u64 = (ARG_UNIT as u64) << 32;
+
+/// Width of an attention head at most: kernels hold one in their own memory, beside scores and a mask.
+const MOST_HEAD: usize = MAX_LOCAL_BYTES as usize / 4 - 2 * CHUNK;
+
+/// A model is larger than programs can be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Large {
+    /// Offsets of a step's memory have 32 bits.
+    #[error(
+        "a step of {rows} rows needs {bytes} bytes of memory; allowed: less than 4294967296, so a shorter context or a \
+         smaller model"
+    )]
+    Step {
+        /// What it needs, or a part of it that is too much already.
+        bytes: u64,
+        /// Rows of a step.
+        rows: usize,
+    },
+    /// Keys and values of a position.
+    #[error("keys and values of a position need {bytes} bytes; allowed: less than 4294967296")]
+    Position {
+        /// What they need.
+        bytes: u64,
+    },
+    /// A head is wider than a kernel's own memory.
+    #[error("{origin}: heads are {width} wide; allowed: at most {MOST_HEAD}")]
+    Head {
+        /// The attention.
+        origin: String,
+        /// Width of a head.
+        width: usize,
+    },
+    /// A single weight.
+    #[error("{name}: has {bytes} bytes in this format; allowed: at most {MOST_WEIGHT}")]
+    Weight {
+        /// Unit or tensor.
+        name: String,
+        /// What it takes in the weight file.
+        bytes: u64,
+    },
+    /// All weights.
+    #[error("the weights take {bytes} bytes; allowed: at most {MOST_WEIGHTS}")]
+    Weights {
+        /// What they take.
+        bytes: u64,
+    },
+}
+
+/// Whether what every step's memory holds can be counted.
+pub(super) fn steps(checked: &Checked<'_>, rows: usize, outputs: usize) -> Result<(), Large> {
+    let graph = checked.graph;
+    let mut position: u64 = 0;
+    for (id, step) in &checked.steps {
+        if let Some(heads) = Heads::of(graph, step) {
+            heads.check(&graph.node(*id).origin)?;
+            // Keys and values, in f32 at most.
+            position = position.saturating_add(times(&[8, heads.stored, heads.padded()]));
+        }
+        let bytes = elements(checked, *id, rows, outputs, step).saturating_mul(4);
+        if bytes > u64::from(u32::MAX) {
+            return Err(Large::Step { bytes, rows });
+        }
+    }
+    match position > u64::from(u32::MAX) {
+        true => Err(Large::Position { bytes: position }),
+        false => Ok(()),
+    }
+}
+
+/// Whether weights have their place.
+pub(super) fn weights<S>(graph: &Graph<S>, layout: &Layout) -> Result<(), Large> {
+    for record in layout.records() {
+        if record.bytes > MOST_WEIGHT {
+            let name = match &record.source {
+                Source::Matrix(matrix) => matrix.unit.clone(),
+                Source::Vector(vector) => vector_name(graph, vector),
+            };
+            let bytes = record.bytes;
+            return Err(Large::Weight { name, bytes });
+        }
+    }
+    match layout.body_bytes() {
+        bytes if bytes > MOST_WEIGHTS => Err(Large::Weights { bytes }),
+        _ => Ok(()),
+    }
+}
+
+fn vector_name<S>(graph: &Graph<S>, vector: &VectorSource) -> String {
+    let tensor = match vector {
+        VectorSource::Vector { tensor, .. }
+        | VectorSource::Rows { tensor, .. }
+        | VectorSource::SquaredNorms { tensor, .. } => Some(*tensor),
+        VectorSource::Biases(parts) => parts.iter().find_map(|(bias, _)| *bias),
+        VectorSource::InverseFrequencies(..) => None,
+    };
+    let named = tensor.map(|tensor| graph.tensor(tensor).path.clone());
+    named.unwrap_or_else(|| "frequencies of rotary embeddings".to_owned())
+}
+
+/// The heads of an attention.
+struct Heads {
+    /// That ask.
+    asking: usize,
+    /// Whose keys and values are kept.
+    stored: usize,
+    width: usize,
+}
+
+impl Heads {
+    fn of(graph: &Graph<Typed>, step: &Step<'_>) -> Option<Self> {
+        match step {
+            Step::Attention(op, _) => Some(Self {
+                asking: op.heads,
+                stored: op.kv_heads,
+                width: op.head_dim,
+            }),
+            Step::ScarAttention(scar) => Some(Self {
+                asking: scar.heads,
+                stored: scar.heads,
+                width: graph.facts().hidden_size / scar.heads,
+            }),
+            _ => None,
+        }
+    }
+
+    fn padded(&self) -> usize {
+        self.width.next_multiple_of(LANES)
+    }
+
+    fn check(&self, origin: &str) -> Result<(), Large> {
+        if self.width <= MOST_HEAD {
+            return Ok(());
+        }
+        Err(Large::Head {
+            origin: origin.to_owned(),
+            width: self.width,
+        })
+    }
+}
+
+/// Elements of what a step writes, at least.
+fn elements(
+    checked: &Checked<'_>,
+    id: NodeId,
+    rows: usize,
+    outputs: usize,
+    step: &Step<'_>,
+) -> u64 {
+    let graph = checked.graph;
+    let heads = Heads::of(graph, step);
+    let asked = heads.map_or(0, |heads| times(&[rows, heads.asking, heads.padded()]));
+    let written = match step {
+        Step::Modules { routing, stages } => {
+            let products = stages.iter().flatten();
+            let widest = products.map(|product| width(graph, product.id)).max();
+            let slots = top_k(checked, *routing);
+            times(&[rows, slots, widest.unwrap_or(0)])
+        }
+        // Probabilities and decisions; and a list of rows for each module.
+        Step::Router(router) => times(&[rows, width(graph, id) + router.op.top_k]),
+        _ => times(&[of(graph.wire(id), rows, outputs), width(graph, id)]),
+    };
+    asked.max(written)
+}
+
+/// Rows of a wire.
+const fn of(wire: WireType, rows: usize, outputs: usize) -> usize {
+    match wire {
+        WireType::Outputs { width: _ } => outputs,
+        WireType::Ids
+        | WireType::Rows { width: _ }
+        | WireType::Routing { modules: _ }
+        | WireType::Clusters { count: _ } => rows,
+    }
+}
+
+/// Elements of a wire's row, padded.
+fn width(graph: &Graph<Typed>, id: NodeId) -> usize {
+    match graph.wire(id) {
+        WireType::Ids | WireType::Clusters { count: _ } => 1,
+        WireType::Rows { width } | WireType::Outputs { width } => width.next_multiple_of(PART_ROWS),
+        WireType::Routing { modules } => modules,
+    }
+}
+
+/// How many modules of a router fire for a row.
+fn top_k(checked: &Checked<'_>, routing: NodeId) -> usize {
+    let found = checked.steps.iter().find_map(|(id, step)| match step {
+        Step::Router(router) if *id == routing => Some(router.op.top_k),
+        _ => None,
+    });
+    found.unwrap_or(1)
+}
+
+fn times(factors: &[usize]) -> u64 {
+    let factors = factors.iter().map(|&factor| factor as u64);
+    factors.fold(1, u64::saturating_mul)
+}
