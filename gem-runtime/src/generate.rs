@@ -50,17 +50,18 @@ impl Finish {
 impl<'m> Session<'m> {
     /// Continues a text. In a session that holds nothing the prompt is the start of a text, with the special tokens that
     /// belong there; otherwise it is appended to what the session holds. The session ends up holding the prompt and all
-    /// chosen tokens but the last.
+    /// chosen tokens but the last. With `max_tokens` 0 nothing is chosen, and the session stays as it is.
     ///
     /// Whatever goes wrong is the first piece: [`Error::Empty`] for an empty prompt, [`Error::Context`] for one that is
     /// too long, [`Error::Options`], [`Error::Text`], [`Error::Task`]. [`Error::Logits`] may come at any piece.
     pub fn generate<'s>(&'s mut self, prompt: &str, sampling: Sampling) -> Generation<'s, 'm> {
-        let start = self.prompt(prompt);
+        let start = sampling.check().and_then(|()| self.prompt(prompt));
         Generation::new(self, start, sampling)
     }
 
     /// Answers a conversation. Of what the session holds, the common start with this conversation is kept, so that
-    /// every turn of a growing conversation costs only what is new; the rest is forgotten.
+    /// every turn of a growing conversation costs only what is new; the rest is forgotten. Settings that are out of range
+    /// leave the session as it was.
     ///
     /// What goes wrong is the first piece, as in [`Session::generate`].
     #[cfg(feature = "chat")]
@@ -78,7 +79,8 @@ impl<'m> Session<'m> {
         options: &ChatOptions,
         sampling: Sampling,
     ) -> Generation<'s, 'm> {
-        let start = self.conversation(messages, options);
+        let checked = sampling.check();
+        let start = checked.and_then(|()| self.conversation(messages, options));
         Generation::new(self, start, sampling)
     }
 

@@ -273,7 +273,8 @@ fn check_phases(program: &dyn Program) -> Result<()> {
 }
 
 fn check_half(half: &HalfTap, shape: &ProgramShape) -> Result<()> {
-    let bytes = 2 * u64::from(half.heads) * u64::from(half.width);
+    let each = u64::from(half.heads).saturating_mul(u64::from(half.width));
+    let bytes = each.saturating_mul(2);
     let end = bytes.saturating_add(u64::from(half.before));
     require(
         half.before.is_multiple_of(2) && end <= u64::from(shape.kv_bytes_per_position),

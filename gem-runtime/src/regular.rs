@@ -30,18 +30,6 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file that need not be there; a link that leads nowhere is there.
-///
-/// # Errors
-/// As of [`open`], except that the file is not there.
-pub fn open_if_there(path: &Path) -> io::Result<Option<File>> {
-    match open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
 /// Whether anything has this name, be it a link that leads nowhere.
 #[must_use]
 pub fn is_there(path: &Path) -> bool {
@@ -53,17 +41,20 @@ pub fn is_there(path: &Path) -> bool {
 /// # Errors
 /// As of [`open`], and in words when it is longer.
 pub fn read_text(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    text_of(open(path)?, most)
-}
-
-/// [`read_text`] of a file that need not be there.
-///
-/// # Errors
-/// As of [`read_text`], except that the file is not there.
-pub fn read_text_if_there(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    open_if_there(path)?
-        .map(|file| text_of(file, most))
-        .transpose()
+    let mut bytes = Vec::new();
+    open(path)?
+        .take(most.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(in_words(format!("is longer than {most} bytes")));
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(in_words("is UTF-16 text; allowed: UTF-8"));
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
 }
 
 /// A text without the byte order mark that it may begin with.
@@ -79,21 +70,6 @@ pub fn why(error: &io::Error) -> String {
         Some(words) => words.to_string(),
         None => format!("cannot be read: {error}"),
     }
-}
-
-fn text_of(file: File, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(in_words(format!("is longer than {most} bytes")));
-    }
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(in_words("is UTF-16 text; allowed: UTF-8"));
-    }
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-    }
-    Ok(bytes)
 }
 
 /// Not of kind `NotFound`, so that nobody takes it for a file that is not there.
@@ -176,7 +152,6 @@ mod tests {
         );
         assert!(words(&at("pointer")).contains("git lfs pull"));
         assert!(words(root.path()).contains("is a folder"));
-        assert!(matches!(open_if_there(&at("absent")), Ok(None)));
         assert!(!is_there(&at("absent")));
         let absent = open(&at("absent")).expect_err("absent");
         assert!(why(&absent).starts_with("cannot be read: "));
@@ -202,7 +177,6 @@ mod tests {
         symlink("gone/away", at("link")).expect("a link");
         assert!(words(&at("link")).contains("is a link to gone/away, which does not exist"));
         assert!(is_there(&at("link")));
-        assert!(open_if_there(&at("link")).is_err(), "it is not absent");
         fs::write(at("file"), "x").expect("space");
         symlink("file", at("good")).expect("a link");
         assert!(open(&at("good")).is_ok());

@@ -294,6 +294,15 @@ fn check() {
     folder.write("model.gemw", &bytes[..bytes.len() - 1]);
     refused(&mut folder.command(&["--check"]), 1, "model.gemw has");
     folder.write("model.gemw", &bytes);
+    // A template that nobody can read takes nothing but conversations away, and a check tells of it.
+    folder.write("chat_template.jinja", b"\n{% frobnicate %}");
+    refused(
+        &mut folder.command(&["--check"]),
+        1,
+        "chat_template.jinja: line 2: unknown tag `frobnicate`",
+    );
+    assert_eq!(ended(&mut folder.command(&["--prompt", "a"])).0, Some(0));
+    fs::remove_file(folder.path("chat_template.jinja")).expect("there");
     folder.write("tokenizer.json", b"{");
     refused(&mut folder.command(&["--check"]), 1, "tokenizer.json");
     fs::remove_file(folder.path("tokenizer.json")).expect("there");

@@ -41,6 +41,7 @@ int main(int argc, char **argv)
     REQUIRE(!gem_chat(session, turns, 1, &sampling, append, &answers[0]));
     REQUIRE(!gem_chat(session, turns, 3, &sampling, append, &answers[1]));
     uint32_t position = gem_session_position(session);
+    REQUIRE(gem_session_saturated(session) == 0 && gem_session_saturated(NULL) == 0);
     REQUIRE(gem_chat(session, NULL, 1, &sampling, append, &answers[1]) == GEM_NULL);
     REQUIRE(gem_chat(session, turns, 1, &sampling, NULL, NULL) == GEM_NULL);
     /* Everything fits, as it is written without options and with some. */

@@ -13,7 +13,7 @@ pub(super) fn today() -> Date {
     Date::from_unix(seconds.saturating_add(offset(seconds)))
 }
 
-/// How many seconds local time is before UTC.
+/// How many seconds local time is ahead of UTC.
 #[cfg(unix)]
 fn offset(seconds: i64) -> i64 {
     // Where a `time_t` has 32 bits, it is the system's own clock that ends.

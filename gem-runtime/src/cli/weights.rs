@@ -7,10 +7,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::model::WEIGHTS;
 use crate::regular;
-
-/// Name of the weight file.
-const WEIGHTS: &str = "model.gemw";
 
 /// The weight file; `note` hears when the program's own path is not known.
 pub(super) fn find(note: impl FnOnce(&str)) -> Result<PathBuf> {

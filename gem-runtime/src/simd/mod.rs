@@ -93,25 +93,3 @@ fn has(feature: &str) -> bool {
 fn has(_: &str) -> bool {
     false
 }
-
-#[cfg(all(test, feature = "std"))]
-mod level_tests {
-    use super::Level;
-
-    #[test]
-    fn what_a_level_lacks_is_what_makes_it_unsupported() {
-        assert_eq!(Level::Portable.missing().count(), 0);
-        for level in Level::ALL {
-            let lacks: Vec<&str> = level.missing().collect();
-            assert_eq!(level.supported(), lacks.is_empty(), "{lacks:?}");
-            assert!(lacks.iter().all(|name| level.features().contains(name)));
-        }
-        #[cfg(target_arch = "x86_64")]
-        assert_eq!(
-            Level::X86V3.supported(),
-            std::arch::is_x86_feature_detected!("avx2")
-                && std::arch::is_x86_feature_detected!("fma")
-                && std::arch::is_x86_feature_detected!("f16c")
-        );
-    }
-}

@@ -203,9 +203,11 @@ pub(super) fn choose<'t>(
     let name = wanted.unwrap_or(DEFAULT_TEMPLATE);
     let found = templates.iter().find(|template| template.name() == name);
     found.ok_or_else(|| {
-        let names: Vec<&str> = templates.iter().map(ChatTemplate::name).collect();
+        // Names come from files of anybody's making.
+        let quoted = |template: &ChatTemplate| format!("{:?}", template.name());
+        let names: Vec<String> = templates.iter().map(quoted).collect();
         let why = format!(
-            "the model has none called `{name}`; it has {}",
+            "the model has none called {name:?}; it has {}",
             names.join(", ")
         );
         Error::text("chat template", why)

@@ -19,9 +19,9 @@ pub const GENERATION_CONFIG: &str = "generation_config.json";
 /// Name of the file with the chat template.
 pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// Name of its older form, a JSON object.
-pub const CHAT_TEMPLATE_JSON: &str = "chat_template.json";
+pub(super) const CHAT_TEMPLATE_JSON: &str = "chat_template.json";
 /// Folder of chat templates with names.
-pub const MORE_CHAT_TEMPLATES: &str = "additional_chat_templates";
+pub(super) const MORE_CHAT_TEMPLATES: &str = "additional_chat_templates";
 
 /// Bytes of a tokenizer at most.
 const LONGEST_TOKENIZER: u64 = 256 << 20;
@@ -149,12 +149,6 @@ impl TextFolder {
         let files = self.files.iter();
         let all = files.map(|(name, bytes)| (name.as_str(), &**bytes));
         all.filter(|(name, _)| is_chat_template(name)).collect()
-    }
-
-    /// The files: name, contents.
-    #[must_use]
-    pub fn into_files(self) -> Vec<(String, Vec<u8>)> {
-        self.files
     }
 }
 

@@ -104,12 +104,6 @@ impl Text {
         self.tokens.special_token("eos_token")
     }
 
-    /// The special tokens, as text.
-    #[must_use]
-    pub const fn special_tokens(&self) -> &TokenizerConfig {
-        &self.tokens
-    }
-
     /// Ids that end a text, ascending.
     #[must_use]
     pub fn eos(&self) -> &[u32] {

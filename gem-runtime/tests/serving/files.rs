@@ -145,7 +145,7 @@ fn templates_are_read_when_they_are_used() {
     );
     refused(
         json!([{"name": "x", "template": "y"}]),
-        &["`default`", "it has x"],
+        &["\"default\"", "it has \"x\""],
     );
     refused(json!(null), &["the model has none"]);
     refused(json!([{"name": "default"}]), &["no template"]);
@@ -154,7 +154,7 @@ fn templates_are_read_when_they_are_used() {
     assert_eq!(chat(list.clone(), Some("tool_use")), Ok("t".to_owned()));
     let unknown = chat(list, Some("rag")).expect_err("there is none");
     assert!(
-        unknown.contains("`rag`") && unknown.contains("default, tool_use"),
+        unknown.contains("\"rag\"") && unknown.contains("\"default\", \"tool_use\""),
         "{unknown}"
     );
     let object = json!({"default": "o", "x": 1});

@@ -215,4 +215,12 @@ fn a_conversation_keeps_what_it_shares() {
     ));
     drop(answer);
     assert_eq!(session.tokens(), before);
+    let wrong = Sampling {
+        temperature: -1.0,
+        ..Sampling::default()
+    };
+    let mut answer = session.chat(&[Message::user("ha")], wrong);
+    assert!(matches!(answer.next(), Some(Err(Error::Options(_)))));
+    drop(answer);
+    assert_eq!(session.tokens(), before);
 }

@@ -4,8 +4,8 @@ use std::ffi::{CString, c_char, c_int};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::failure::{exclusive, report, shared, string};
-use crate::c::{Linked, Program};
+use super::failure::{Failure, exclusive, report, shared, string};
+use crate::c::{Linked, Program, Status};
 use crate::model::{Engine, Model as _};
 use crate::session::{Session, SessionOptions};
 
@@ -66,7 +66,10 @@ pub unsafe extern "C" fn gem_text_open(
     // SAFETY: the caller's promise.
     let open = || unsafe {
         let out = exclusive(text)?;
-        let program = Linked::new(shared(program)?)?;
+        if program.is_null() {
+            return Err(Failure::Status(Status::Null));
+        }
+        let program = Linked::new(program)?;
         let info = program.info().clone();
         let path = Path::new(string(path)?);
         let engine = Engine::open(info, Box::new(program), path)?;
