@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use crate::graph::{Activation, NormKind, Op, ScarMask, Score, Task};
 use crate::import::config::{GemConfig, GeneralPath, KeyUse, Modules, NormPosition, Positions};
-use crate::import::{Checkpoint, Findings, ImportError, Records, Split, TensorUse, text_files};
+use crate::import::{
+    Checkpoint, Findings, ImportError, Split, TensorUse, for_each_record, text_files,
+};
 
 /// The sizes of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -340,13 +342,10 @@ fn records(checkpoint: &Checkpoint, split: Split) -> Result<Counts, ImportError>
     let mut counts = Counts::new();
     for (domain, path) in text_files(&checkpoint.dir().join(split.folder()))? {
         let mut count = 0;
-        match Records::open(&path, &checkpoint.config().labels) {
-            Ok(records) => records.for_each(|record| match record {
-                Ok(_) => count += 1,
-                Err(finding) => findings.push(finding),
-            }),
-            Err(finding) => findings.push(finding),
-        }
+        for_each_record(&path, &checkpoint.config().labels, &mut findings, |_| {
+            count += 1;
+            true
+        });
         counts.push((domain, count));
     }
     findings.into_result(counts)

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use gem_runtime::text::Text;
-
 use crate::graph::Task;
-use crate::import::{Findings, ImportError, Records, Split, TextRecord, text_files};
+use crate::import::{Findings, ImportError, Split, TextRecord, for_each_record, text_files};
 use crate::pipeline::Loaded;
 use crate::planner::Parts;
 use crate::verify::{Sequence, WINDOW};
@@ -60,8 +58,9 @@ pub fn documents(
 ) -> Result<Vec<Sequence>, TextsError> {
     let facts = loaded.graph.facts();
     let dir = loaded.checkpoint.dir();
-    let text = Text::open(dir, facts.vocab_size as u32)?
-        .ok_or_else(|| TextsError::Missing(format!("{}: no tokenizer.json", dir.display())))?;
+    let text = loaded.checkpoint.text();
+    let text =
+        text.ok_or_else(|| TextsError::Missing(format!("{}: no tokenizer.json", dir.display())))?;
     let own = dir.join(split.folder());
     let files = match folder {
         Some(folder) if !folder.is_dir() => {
@@ -79,13 +78,11 @@ pub fn documents(
     let mut documents = Vec::new();
     let mut findings = Findings::default();
     for (domain, path) in files {
-        match Records::open(&path, &facts.labels) {
-            Ok(records) => {
-                let taken = take(&domain, records, &ids, extent, &mut findings)?;
-                documents.extend(taken);
-            }
-            Err(finding) => findings.push(finding),
-        }
+        let mut read = Domain::new(&domain, &ids, extent);
+        for_each_record(&path, &facts.labels, &mut findings, |record| {
+            read.take(record)
+        });
+        documents.extend(read.finish()?);
     }
     findings.into_result(())?;
     if documents.is_empty() {
@@ -98,41 +95,56 @@ pub fn documents(
     Ok(documents)
 }
 
-/// The documents of one domain. Once a line is wrong nothing will come of the texts: the rest is read for its errors alone.
-fn take(
-    domain: &str,
-    records: Records<'_>,
-    ids: &dyn Fn(&TextRecord) -> gem_runtime::Result<Vec<u32>>,
+/// The documents of one domain, in the making.
+struct Domain<'a> {
+    name: &'a str,
+    ids: &'a dyn Fn(&TextRecord) -> gem_runtime::Result<Vec<u32>>,
     extent: Extent,
-    findings: &mut Findings,
-) -> Result<Vec<Sequence>, TextsError> {
-    let (mut documents, mut taken) = (Vec::new(), Parts::default());
-    for record in records {
-        let record = match record {
-            Ok(record) => record,
-            Err(finding) => {
-                findings.push(finding);
-                continue;
-            }
-        };
-        if !findings.is_empty() {
-            continue;
-        }
-        let ids = ids(&record)?;
-        if ids.is_empty() {
-            continue;
-        }
-        taken.push(ids.len());
-        documents.push(Sequence {
-            domain: domain.to_owned(),
+    taken: Parts,
+    documents: gem_runtime::Result<Vec<Sequence>>,
+}
+
+impl<'a> Domain<'a> {
+    fn new(
+        name: &'a str,
+        ids: &'a dyn Fn(&TextRecord) -> gem_runtime::Result<Vec<u32>>,
+        extent: Extent,
+    ) -> Self {
+        Self {
+            name,
             ids,
-            label: record.label.map(|label| label as usize),
-        });
-        if extent.reached(taken) {
-            break;
+            extent,
+            taken: Parts::default(),
+            documents: Ok(Vec::new()),
         }
     }
-    Ok(documents)
+
+    /// Makes a document of a record; whether more are wanted.
+    fn take(&mut self, record: TextRecord) -> bool {
+        let Ok(documents) = &mut self.documents else {
+            return false;
+        };
+        match (self.ids)(&record) {
+            Ok(ids) if ids.is_empty() => true,
+            Ok(ids) => {
+                self.taken.push(ids.len());
+                documents.push(Sequence {
+                    domain: self.name.to_owned(),
+                    ids,
+                    label: record.label.map(|label| label as usize),
+                });
+                !self.extent.reached(self.taken)
+            }
+            Err(error) => {
+                self.documents = Err(error);
+                false
+            }
+        }
+    }
+
+    fn finish(self) -> gem_runtime::Result<Vec<Sequence>> {
+        self.documents
+    }
 }
 
 /// Tokens of a sequence when documents are cut.

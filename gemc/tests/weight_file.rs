@@ -164,11 +164,20 @@ fn codes_of_a_plan_are_checked_as_well() {
     bytes[at] ^= 0x80;
     fs::write(&path, bytes).expect("space");
     let broken = doctor(&path, &[]);
-    let told = text(&broken.stderr);
+    let told = text(&broken.stdout);
     assert_eq!(broken.status.code(), Some(1), "{told}");
     assert!(
-        told.contains("plan.codes") && told.contains("damaged"),
+        told.contains("plan.codes: codes of a plan") && told.contains("damaged  bytes "),
         "{told}"
+    );
+    let broken = doctor(&path, &["--json"]);
+    assert_eq!(broken.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&broken.stdout).expect("one JSON value");
+    assert_eq!(found["intact"], false);
+    let place = &found["damage"][0];
+    assert!(
+        place["begin"].as_u64() <= Some(at as u64) && place["end"].as_u64() > Some(at as u64),
+        "{found}"
     );
 }
 

@@ -52,21 +52,17 @@ impl Cache {
     ) -> Result<PathBuf, OutputError> {
         let key = plan_key(checkpoint, target);
         let folder = self.root().join(KIND).join(&key);
-        let making = OutputFolder::in_turn(&folder, &|| (), |_| false)?;
-        let plan = folder.join(PLAN);
-        // Always, since nobody's plan is taken for this one.
-        if let Some(making) = making {
-            let write = |name: &str, bytes: &[u8]| {
-                let written = fs::write(making.path().join(name), bytes);
-                written.map_err(|e| making.error(name, e))
-            };
-            write(PLAN, text)?;
-            let codes_name = codes_path(Path::new(PLAN));
-            write(&codes_name.to_string_lossy(), codes)?;
-            seal(making.path(), &key).map_err(|e| making.error(PLAN, e))?;
-            making.commit()?;
-        }
-        Ok(plan)
+        let making = OutputFolder::after_others(&folder)?;
+        let write = |name: &str, bytes: &[u8]| {
+            let written = fs::write(making.path().join(name), bytes);
+            written.map_err(|e| making.error(name, e))
+        };
+        write(PLAN, text)?;
+        let codes_name = codes_path(Path::new(PLAN));
+        write(&codes_name.to_string_lossy(), codes)?;
+        seal(making.path(), &key).map_err(|e| making.error(PLAN, e))?;
+        making.commit()?;
+        Ok(folder.join(PLAN))
     }
 
     /// The plan's file, if one is kept.

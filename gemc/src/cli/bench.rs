@@ -11,6 +11,7 @@ use super::numbers::{threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::graph::Task;
 use crate::import::counted;
+use crate::metrics::Sample;
 use crate::progress::Progress as _;
 
 /// Tokens of a prompt and after it, where the model has room for them.
@@ -60,15 +61,13 @@ impl Speed {
     /// Of runs that took so many nanoseconds each; `None` where there is nothing to measure.
     fn of(tokens: u32, ns: &[u64]) -> Option<Self> {
         let speed = |ns: u64| f64::from(tokens) * 1e9 / ns.max(1) as f64;
-        let mut speeds: Vec<f64> = ns.iter().map(|ns| speed(*ns)).collect();
-        speeds.sort_by(f64::total_cmp);
-        let (slowest, quickest) = (*speeds.first()?, *speeds.last()?);
-        let (below, above) = (speeds[(speeds.len() - 1) / 2], speeds[speeds.len() / 2]);
-        (tokens > 0).then_some(Self {
-            median: (below + above) / 2.0,
-            slowest,
-            quickest,
-        })
+        let speeds: Sample = ns.iter().map(|ns| speed(*ns)).collect();
+        let found = Self {
+            median: speeds.quantile(0.5)?,
+            slowest: speeds.quantile(0.0)?,
+            quickest: speeds.quantile(1.0)?,
+        };
+        (tokens > 0).then_some(found)
     }
 
     /// How far runs lie apart, as a share of the median.
@@ -255,8 +254,7 @@ impl Bench {
             ui.note("-n has no effect: a classifier generates no tokens");
         }
         let positions = u32::try_from(facts.max_positions).unwrap_or(u32::MAX);
-        lengths(facts.task, positions, self.prefill, self.decode)
-            .map_err(|words| Failure::Words { words, code: 2 })
+        lengths(facts.task, positions, self.prefill, self.decode).map_err(Failure::usage)
     }
 
     /// Nothing where nothing was run.

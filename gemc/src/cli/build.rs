@@ -186,7 +186,7 @@ impl Build {
 
     /// Builds beside, and says which files differ from those at the output.
     fn compare(&self, model: &Model, ui: &Ui) -> Result<(), Failure> {
-        let beside = tempfile::tempdir().map_err(in_folder(&std::env::temp_dir()))?;
+        let beside = tempfile::tempdir().map_err(PackageError::io(&std::env::temp_dir()))?;
         let fresh = beside.path().join("fresh");
         let locked = self.locked.then(|| Manifest::locked(&self.output));
         let to = Destination::new(&fresh, Edited::Refused)?;
@@ -254,8 +254,8 @@ fn differing(fresh: &Path, other: &Path) -> Result<Vec<String>, Failure> {
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let full = fresh.join(&folder);
-        for item in std::fs::read_dir(&full).map_err(in_folder(&full))? {
-            let item = item.map_err(in_folder(&full))?;
+        for item in std::fs::read_dir(&full).map_err(PackageError::io(&full))? {
+            let item = item.map_err(PackageError::io(&full))?;
             let name = folder.join(item.file_name());
             let (path, there) = (item.path(), other.join(&name));
             if path.is_dir() {
@@ -269,13 +269,6 @@ fn differing(fresh: &Path, other: &Path) -> Result<Vec<String>, Failure> {
     }
     found.sort();
     Ok(found)
-}
-
-fn in_folder(folder: &Path) -> impl Fn(std::io::Error) -> PackageError + '_ {
-    |source| PackageError::Io {
-        path: folder.to_owned(),
-        source,
-    }
 }
 
 impl Run for Build {

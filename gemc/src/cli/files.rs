@@ -2,40 +2,67 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
 use gem_runtime::file::{Damage, VERSION};
 use gem_runtime::format::Codec;
+use gem_runtime::hex;
 use gem_runtime::storage::Weights;
-use gem_runtime::{hex, regular};
 use serde::Serialize;
 
 use super::{Failure, Outcome, Ui};
 use crate::package::WEIGHTS;
 use crate::plan::codes::Codes;
-use crate::plan::file::{codes_path, is_plan};
+use crate::plan::file::{codes_path, is_plan_file};
 
 /// Damaged parts that people are told of one by one.
 const TOLD: usize = 20;
 
-/// A file of codes that is whole.
+/// What was found in a file of codes.
 #[derive(Debug, Serialize)]
-struct WholeCodes {
+struct ExaminedCodes {
     file: String,
     bytes: u64,
     /// Quantised units, equal ones once.
     units: usize,
     intact: bool,
+    damage: Vec<Bytes>,
     seconds: f64,
 }
 
-impl fmt::Display for WholeCodes {
+/// Damaged codes of a unit.
+#[derive(Debug, Serialize)]
+struct Bytes {
+    /// First byte in the file.
+    begin: u64,
+    /// One behind the last.
+    end: u64,
+}
+
+impl fmt::Display for ExaminedCodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bytes, units) = (self.bytes, self.units);
         writeln!(f, "{}: codes of a plan, {units} units", self.file)?;
-        write!(f, "intact   {bytes} bytes, read in {:.3} s", self.seconds)
+        if self.intact {
+            return write!(f, "intact   {bytes} bytes, read in {:.3} s", self.seconds);
+        }
+        let told = |place: &Bytes| format!("bytes {} to {}", place.begin, place.end - 1);
+        let places = self.damage.iter().map(told).collect();
+        write_damage(f, places, "plan again, or copy the file again")
     }
+}
+
+/// What is damaged, as far as anybody reads on, and what to do.
+fn write_damage(f: &mut fmt::Formatter<'_>, places: Vec<String>, cure: &str) -> fmt::Result {
+    for words in places.iter().take(TOLD) {
+        writeln!(f, "damaged  {words}")?;
+    }
+    if places.len() > TOLD {
+        writeln!(f, "         and {} more", places.len() - TOLD)?;
+    }
+    write!(f, "         {cure}")
 }
 
 /// What was found in a weight file.
@@ -117,25 +144,16 @@ impl fmt::Display for Examined {
                 "intact   {bytes} bytes, read in {seconds:.3} s ({rate:.1} GB/s)"
             );
         }
-        for place in damage.iter().take(TOLD) {
-            writeln!(f, "damaged  {}", place.words)?;
-        }
-        if damage.len() > TOLD {
-            writeln!(f, "         and {} more", damage.len() - TOLD)?;
-        }
-        write!(f, "         copy or build the file again")
+        let places = damage.iter().map(|place| place.words.clone()).collect();
+        write_damage(f, places, "copy or build the file again")
     }
 }
-
-/// Bytes of a plan at most.
-const LONGEST_PLAN: u64 = 64 << 20;
 
 /// Reads a file, the codes of a plan, or the weight file in a folder, and tells what it is.
 pub(super) fn examine(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
     let in_folder = path.is_dir().then(|| path.join(WEIGHTS));
     let path = in_folder.as_deref().unwrap_or(path);
-    let of_plan = regular::read_text(path, LONGEST_PLAN).is_ok_and(|text| is_plan(&text));
-    if of_plan {
+    if is_plan_file(path) {
         return codes(&codes_path(path), json, ui);
     }
     if Codes::are_in(path) {
@@ -145,20 +163,35 @@ pub(super) fn examine(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failu
     }
 }
 
+/// How a file that was told of ends the command.
+fn ended(intact: bool) -> Result<Outcome, Failure> {
+    match intact {
+        true => Ok(Outcome::Done),
+        // The result has said why.
+        false => Err(Failure::Told(1)),
+    }
+}
+
 fn codes(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
     let wrong = |error| Failure::Input(Box::new(error));
     let codes = Codes::open(path).map_err(wrong)?;
     let started = Instant::now();
-    let units = codes.check().map_err(wrong)?;
-    let whole = WholeCodes {
+    let damage = codes.damage();
+    let seconds = started.elapsed().as_secs_f64();
+    let bytes = |range: Range<u64>| Bytes {
+        begin: range.start,
+        end: range.end,
+    };
+    let examined = ExaminedCodes {
         file: path.display().to_string(),
         bytes: codes.file_bytes(),
-        units,
-        intact: true,
-        seconds: started.elapsed().as_secs_f64(),
+        units: codes.len(),
+        intact: damage.is_empty(),
+        damage: damage.into_iter().map(bytes).collect(),
+        seconds,
     };
-    ui.result(json, &whole)?;
-    Ok(Outcome::Done)
+    ui.result(json, &examined)?;
+    ended(examined.intact)
 }
 
 fn weights(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
@@ -184,10 +217,5 @@ fn weights(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
         seconds,
     };
     ui.result(json, &examined)?;
-    if examined.intact {
-        Ok(Outcome::Done)
-    } else {
-        // The result has said why.
-        Err(Failure::Told(1))
-    }
+    ended(examined.intact)
 }

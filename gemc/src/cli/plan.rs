@@ -255,9 +255,9 @@ impl Plan {
         let folder = self.calib.as_deref();
         let (split, extent) = (Split::Calibration, Extent::Plan);
         let mut documents = texts::documents(loaded, split, folder, "to calibrate with", extent)?;
-        let known: BTreeSet<String> = documents.iter().map(|d| d.domain.clone()).collect();
-        if let Some(unknown) = self.domains.iter().find(|name| !known.contains(*name)) {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let known = domains(&documents);
+        if let Some(unknown) = self.domains.iter().find(|name| !known.contains(&***name)) {
+            let known: Vec<&str> = known.into_iter().collect();
             let words = format!(
                 "--domains {unknown}: no such text; there are {}",
                 known.join(", ")
@@ -282,7 +282,7 @@ impl Plan {
                 "{} in {} too few: of each domain the second document and every fourth after it are to judge by, and the \
                  others for moments",
                 counted(documents.len(), "document"),
-                match known.len() {
+                match domains(&documents).len() {
                     1 => "1 domain is".to_owned(),
                     n => format!("{n} domains are"),
                 }
@@ -340,4 +340,8 @@ impl Plan {
             }
         })
     }
+}
+/// The domains that documents are of.
+fn domains(documents: &[Sequence]) -> BTreeSet<&str> {
+    documents.iter().map(|d| &*d.domain).collect()
 }

@@ -2,12 +2,11 @@
 //!
 //! Invariant: a plan has codes of its own. What another plan needs, and what the checkpoint is made of, is not replaced.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::output::{Kind, OutputError, OutputFile, place_all};
 use crate::plan::codes::{Codes, is_codes};
-use crate::plan::file::{PlanFile, codes_path, is_plan, rival};
+use crate::plan::file::{PlanFile, codes_path, is_plan, is_plan_file, rival};
 use crate::report;
 
 const PLAN: Kind = Kind {
@@ -116,8 +115,7 @@ impl Outputs {
         }
         let (plan, codes) = (self.plan.place(), self.codes.place());
         let other = rival(plan);
-        let is_plan_file = other.is_file() && fs::read(&other).is_ok_and(|bytes| is_plan(&bytes));
-        if is_plan_file {
+        if is_plan_file(&other) {
             let words = format!(
                 "holds codes of {}; choose another name for the plan",
                 other.display()

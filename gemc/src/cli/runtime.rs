@@ -44,12 +44,8 @@ impl fmt::Display for Built {
 }
 
 fn file_size(path: &Path) -> Result<u64, PackageError> {
-    let meta = path.metadata();
-    let io = |source| PackageError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    Ok(meta.map_err(io)?.len())
+    let meta = path.metadata().map_err(PackageError::io(path))?;
+    Ok(meta.len())
 }
 
 impl Run for Runtime {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gem_runtime::text::{GenerationConfig, TemplateSource, TokenizerConfig};
+use gem_runtime::text::{GenerationConfig, TemplateSource};
 use sha2::{Digest as _, Sha256};
 
 use super::config::{GemConfig, KeyAccount};
@@ -163,12 +163,6 @@ impl Checkpoint {
     #[must_use]
     pub fn tokenizer_path(&self) -> Option<&Path> {
         self.companions.tokenizer.as_deref()
-    }
-
-    /// `tokenizer_config.json`, or defaults.
-    #[must_use]
-    pub fn tokenizer_config(&self) -> &TokenizerConfig {
-        &self.companions.config.tokens
     }
 
     /// `generation_config.json`, or defaults.

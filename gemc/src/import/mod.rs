@@ -28,7 +28,7 @@ use safetensors::{StoredType, TensorFiles, first_not_finite};
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
 pub use texts::{
-    Records, Split, TextRecord, files as text_files, parse_record, read as read_texts,
+    Split, TextRecord, files as text_files, for_each as for_each_record, parse_record,
 };
 pub use tokenizer::highest_id;
 

@@ -96,22 +96,42 @@ pub fn read(
     let mut texts = Vec::new();
     for (domain, path) in files(folder)? {
         let mut records = Vec::new();
-        match Records::open(&path, labels) {
-            Ok(found) => found.for_each(|record| match record {
-                Ok(record) => records.push(record),
-                Err(finding) => findings.push(finding),
-            }),
-            Err(finding) => findings.push(finding),
-        }
+        for_each(&path, labels, &mut findings, |record| {
+            records.push(record);
+            true
+        });
         texts.push((domain, records));
     }
     findings.into_result(texts)
 }
 
+/// Gives `take` the records of a file until it wants no more; what is wrong with the lines before goes to the findings.
+pub fn for_each(
+    path: &Path,
+    labels: &[String],
+    findings: &mut Findings,
+    mut take: impl FnMut(TextRecord) -> bool,
+) {
+    let records = match Records::open(path, labels) {
+        Ok(records) => records,
+        Err(finding) => return findings.push(finding),
+    };
+    for record in records {
+        match record {
+            Ok(record) => {
+                if !take(record) {
+                    return;
+                }
+            }
+            Err(finding) => findings.push(finding),
+        }
+    }
+}
+
 /// The records of a file, read when they are asked for. A line that is wrong is told, and the next one is read; after one
 /// that is too long, or that cannot be read, nothing is.
 #[derive(Debug)]
-pub struct Records<'a> {
+struct Records<'a> {
     labels: &'a [String],
     file: String,
     reader: BufReader<File>,
@@ -125,7 +145,7 @@ impl<'a> Records<'a> {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(path: &Path, labels: &'a [String]) -> Result<Self, Finding> {
+    fn open(path: &Path, labels: &'a [String]) -> Result<Self, Finding> {
         let name = path.display().to_string();
         let file = regular::open(path).map_err(|e| Finding::file(&name, regular::why(&e)))?;
         Ok(Self {

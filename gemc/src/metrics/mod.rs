@@ -5,8 +5,7 @@ mod tokens;
 
 pub use classes::macro_f1;
 pub use tokens::{
-    all_finite, argmax, at_least_zero, kl_divergence, log_softmax, negative_log_likelihood,
-    top2_gap,
+    argmax, at_least_zero, kl_divergence, log_softmax, negative_log_likelihood, top2_gap,
 };
 
 /// A sample of some figure: collects values, gives statistics.

@@ -3,12 +3,13 @@
 //! A link stays and its target is written. Where a file has several names, the one that was given gets the new contents.
 //! What is replaced keeps its permissions; a new file gets those that the umask leaves.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use gem_runtime::regular;
 use tempfile::{Builder, NamedTempFile};
 
 use super::{OutputError, Parents, failed, parent};
@@ -183,7 +184,9 @@ fn in_the_way(meta: &fs::Metadata, kind: Kind) -> Option<String> {
 
 fn beginning(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LOOKED_AT).read_to_end(&mut bytes)?;
+    regular::open(path)?
+        .take(LOOKED_AT)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -289,7 +292,7 @@ mod tests {
         let (new, plain) = (root.path().join("new"), root.path().join("plain"));
         let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
         write(&new, "Dear me").expect("new");
-        File::create(&plain).expect("space");
+        fs::File::create(&plain).expect("space");
         assert_eq!(mode(&new), mode(&plain));
         fs::set_permissions(&new, Permissions::from_mode(0o640)).expect("ours");
         write(&new, "Dear you").expect("a letter");

@@ -72,6 +72,16 @@ impl OutputFolder {
         Ok(place.begin()?)
     }
 
+    /// Begins a folder that replaces whatever is at `target`, after everybody who is at it.
+    ///
+    /// # Errors
+    /// When the parent cannot be written.
+    pub fn after_others(target: &Path) -> Result<Self, OutputError> {
+        let place = Place::find(target, Some(&|| ()))?;
+        place.repair()?;
+        place.begin()
+    }
+
     /// Begins a folder that replaces whatever is at `target`, after everybody who is at it; `None` when `done` says that
     /// they left nothing to do. `waiting` is called once where that takes longer than a second.
     ///

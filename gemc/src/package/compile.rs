@@ -69,12 +69,15 @@ impl Compile<'_> {
     fn mark_target(self) -> Result<(), PackageError> {
         let target = self.root.join(CARGO);
         let mark = target.join(CARGO_MARK);
-        let marked = match target.exists() {
-            // Somebody else's, or an earlier version's.
-            true => Ok(()),
-            false => fs::create_dir(&target).and_then(|()| fs::write(&mark, "")),
-        };
-        marked.map_err(PackageError::io(&mark))
+        // Nothing that was there before is taken for ours; an empty folder is what a killed run left.
+        let made = fs::create_dir(&target);
+        let ours =
+            made.is_ok() || fs::read_dir(&target).is_ok_and(|mut held| held.next().is_none());
+        match ours {
+            true => fs::write(&mark, "").map_err(PackageError::io(&mark)),
+            false if target.exists() => Ok(()),
+            false => made.map_err(PackageError::io(&mark)),
+        }
     }
 
     /// Flags of rustc: the user's, then what replaces paths of this machine.

@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
 
@@ -36,6 +37,8 @@ pub struct Builder {
     cargo: OsString,
     triple: Option<String>,
     linkage: Linkage,
+    /// What was found; looking for it starts compilers.
+    toolchain: OnceLock<Toolchain>,
 }
 
 impl Builder {
@@ -47,21 +50,30 @@ impl Builder {
             cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
             triple,
             linkage: Linkage::default(),
+            toolchain: OnceLock::new(),
         }
     }
 
     /// With programs linked so; a library is linked later, by others.
     #[must_use]
     pub fn linked(self, linkage: Linkage) -> Self {
-        Self { linkage, ..self }
+        Self {
+            linkage,
+            toolchain: OnceLock::new(),
+            ..self
+        }
     }
 
     /// What programs are built with. Tells before any work whether they can be.
     ///
     /// # Errors
     /// As of [`Toolchain::find`].
-    pub fn toolchain(&self) -> Result<Toolchain, PackageError> {
-        Toolchain::find(self.triple.as_deref(), self.linkage)
+    pub fn toolchain(&self) -> Result<&Toolchain, PackageError> {
+        if let Some(found) = self.toolchain.get() {
+            return Ok(found);
+        }
+        let found = Toolchain::find(self.triple.as_deref(), self.linkage)?;
+        Ok(self.toolchain.get_or_init(|| found))
     }
 
     /// The program of a package, if it was built before.
@@ -70,8 +82,8 @@ impl Builder {
     /// As of [`Builder::toolchain`]: whether one is out of date depends on the compiler.
     pub fn find(&self, package: &Package) -> Result<Option<PathBuf>, PackageError> {
         let toolchain = self.toolchain()?;
-        let key = key(&sources(package)?, &circumstance(&toolchain));
-        let program = self.place(&key, &program(package, &toolchain));
+        let key = key(&sources(package)?, &circumstance(toolchain));
+        let program = self.place(&key, &program(package, toolchain));
         Ok(is_whole(&program, &key).then_some(program))
     }
 
@@ -86,8 +98,8 @@ impl Builder {
     /// [`PackageError`]; with cargo's own words when it fails.
     pub fn build(&self, package: &Package) -> Result<PathBuf, PackageError> {
         let toolchain = self.toolchain()?;
-        let program = program(package, &toolchain);
-        self.product(&toolchain, &sources(package)?, &program)
+        let program = program(package, toolchain);
+        self.product(toolchain, &sources(package)?, &program)
     }
 
     /// The library that C programs link for text and threads, built now or earlier.
@@ -108,7 +120,7 @@ impl Builder {
             let path = format!("{}/{path}", text_runtime::RUNTIME);
             (path, text.into_bytes())
         }));
-        self.product(&self.toolchain()?, &alone(files), &product)
+        self.product(self.toolchain()?, &alone(files), &product)
     }
 
     fn product(
@@ -156,7 +168,7 @@ impl Builder {
         let bin = dir.join("bin");
         let to = bin.join(&name);
         install(&program, &to)?;
-        let about = ProgramManifest::new(&name, &to, &self.toolchain()?)?;
+        let about = ProgramManifest::new(&name, &to, self.toolchain()?)?;
         let path = bin.join(MANIFEST);
         fs::write(&path, about.to_json()).map_err(PackageError::io(&path))?;
         Ok((to, about))

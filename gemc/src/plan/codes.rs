@@ -91,21 +91,31 @@ impl Codes {
     #[must_use]
     pub fn are_in(path: &Path) -> bool {
         let mut start = [0; MAGIC.len()];
-        path.is_file()
-            && std::fs::File::open(path)
-                .and_then(|mut file| file.read_exact(&mut start))
-                .is_ok_and(|()| is_codes(&start))
+        regular::open(path)
+            .and_then(|mut file| file.read_exact(&mut start))
+            .is_ok_and(|()| is_codes(&start))
     }
 
-    /// Compares all planes with their digests; how many there are.
-    ///
-    /// # Errors
-    /// When some are damaged.
-    pub fn check(&self) -> Result<usize, CodesError> {
-        for (digest, _, _) in &self.entries {
-            self.planes("a unit", digest)?;
-        }
-        Ok(self.entries.len())
+    /// Number of planes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The planes that are not what their digest says, as bytes of the file.
+    #[must_use]
+    pub fn damage(&self) -> Vec<std::ops::Range<u64>> {
+        let damaged = |(digest, _, _): &&(Digest, usize, usize)| self.planes("", digest).is_err();
+        let broken = self.entries.iter().filter(damaged);
+        broken
+            .map(|(_, offset, bytes)| *offset as u64..(offset + bytes) as u64)
+            .collect()
     }
 
     /// Bytes of the whole file.

@@ -332,6 +332,12 @@ pub fn is_plan(bytes: &[u8]) -> bool {
         || std::str::from_utf8(bytes).is_ok_and(|text| PlanFile::parse(text).is_ok())
 }
 
+/// Whether there is a plan in a file; not for one that cannot be read, or is longer than plans are.
+#[must_use]
+pub fn is_plan_file(path: &Path) -> bool {
+    regular::read_text(path, LONGEST).is_ok_and(|text| is_plan(&text))
+}
+
 /// Compiled exceptions.
 ///
 /// # Errors

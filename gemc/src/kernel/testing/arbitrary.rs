@@ -32,9 +32,17 @@ pub fn any_program(data: &[u8]) -> Program {
         halves: repeat(&mut b, 2, |b| Half {
             site: any_name(b),
             before: b.word() % 64,
-            heads: b.word() % 5,
-            width: b.word() % 40,
+            heads: small_or_any(b, 5),
+            width: small_or_any(b, 40),
         }),
+    }
+}
+
+/// A number below a bound, or now and then one as large as can be written.
+fn small_or_any(b: &mut Bytes, bound: u32) -> u32 {
+    match b.below(4) {
+        0 => b.pick(&[u32::MAX, 1 << 31, 1 << 16]),
+        _ => b.word() % bound,
     }
 }
 

@@ -324,7 +324,8 @@ impl<'a> Check<'a> {
 
     fn half(&mut self, half: &Half) {
         let size = u64::from(self.program.shape.kv_bytes_per_position);
-        let bytes = 2 * u64::from(half.heads) * u64::from(half.width);
+        let each = u64::from(half.heads).saturating_mul(u64::from(half.width));
+        let bytes = each.saturating_mul(2);
         let end = bytes.saturating_add(u64::from(half.before));
         if end > size || !half.before.is_multiple_of(2) {
             self.errors.push(problem(
