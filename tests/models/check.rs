@@ -13,6 +13,7 @@ use gem_runtime::format::Rounding;
 use gem_tests::sample::Sample;
 use gemc::metrics::kl_divergence;
 use gemc::pipeline::{self, Loaded};
+use gemc::plan::KvFormat;
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Batch, Reference, RoutingSource, RunOptions};
 use gemc::{fake, synth};
@@ -35,7 +36,7 @@ const COARSE: f64 = 2e-2;
 const ROUNDINGS: [f32; 3] = [1e-7, 3e-7, 1e-6];
 
 /// How much farther than changes of weights kernels may lead.
-const BEYOND: f64 = 10.0;
+pub const BEYOND: f64 = 10.0;
 
 /// What was found out on the way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,8 +67,12 @@ impl Outcome {
 /// # Errors
 /// What is wrong.
 pub fn check(model: &Model) -> Result<Outcome, String> {
-    let tried = catch_unwind(AssertUnwindSafe(|| tried(model)));
-    tried.unwrap_or_else(|panic| {
+    caught(|| tried(model))
+}
+
+/// With a panic as an error.
+pub fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(format!("a panic: {}", text.unwrap_or("of another type")))
@@ -99,13 +104,28 @@ fn tried(model: &Model) -> Result<Outcome, String> {
     let mut outcome = compared(model, &loaded, &faked, &exact)?;
     let plan = &build.plan;
     fake::round_activations(&mut faked, |unit| plan.activations(unit)).map_err(said)?;
-    let expected = run(&faked, model, RoutingSource::Forced(&kernels.routing))?;
+    let forced = RoutingSource::Forced(&kernels.routing);
+    let expected = run(&faked, model, forced)?;
     outcome.own_square = square(&expected, &kernels.logits);
-    let close = outcome.amplified || outcome.own_square <= COARSE;
-    match close {
-        true => Ok(outcome),
-        false => Err(format!("with its own formats: {outcome:?}")),
+    if outcome.own_square <= COARSE {
+        return Ok(outcome);
     }
+    // The executor holds keys and values in f32; what coarser ones do is like a change of weights as large.
+    let limits = Limits::new(&faked, model, forced, &expected, &like(model.kv))?;
+    match outcome.own_square <= limits.square {
+        true => Ok(outcome),
+        false => Err(format!("with its own formats: {outcome:?}, not {limits:?}")),
+    }
+}
+
+/// Relative changes that are no larger than what keys and values lose.
+fn like(kv: KvFormat) -> Vec<f32> {
+    let more = match kv {
+        KvFormat::F32 => None,
+        KvFormat::F16 => Some(1.0 / 2048.0),
+        KvFormat::Int8 => Some(1.0 / 254.0),
+    };
+    ROUNDINGS.into_iter().chain(more).collect()
 }
 
 /// Programs refuse to give what is no number, and that is right where the executor has none, either.
@@ -219,27 +239,56 @@ fn compared(
         square: square(&expected, &kernels.logits),
         ..Outcome::default()
     };
-    let (mut kl, mut square_limit) = (PRECISE, PRECISE_SQUARE);
-    if !(outcome.kl <= kl && outcome.square <= square_limit) {
-        for size in ROUNDINGS {
-            let mut disturbed = faked.clone();
-            fake::disturb(&mut disturbed, size).map_err(said)?;
-            let found = run(&disturbed, model, forced)?;
-            kl = kl.max(BEYOND * mean_kl(&expected, &found)?);
-            square_limit = square_limit.max(BEYOND * square(&expected, &found));
-        }
+    if !(outcome.kl <= PRECISE && outcome.square <= PRECISE_SQUARE) {
         outcome.amplified = true;
+        let limits = Limits::new(faked, model, forced, &expected, &ROUNDINGS)?;
+        if !(outcome.kl <= limits.kl && outcome.square <= limits.square) {
+            return Err(format!("against the executor: {outcome:?}, not {limits:?}"));
+        }
     }
-    if !(outcome.kl <= kl && outcome.square <= square_limit) {
-        return Err(format!(
-            "against the executor: KL {:e} of {kl:e}, square {:e} of {square_limit:e}",
-            outcome.kl, outcome.square
-        ));
-    }
-    if !outcome.amplified {
-        decisions::check(model, loaded, faked, &kernels.routing)?;
-    }
+    let disturbed = || {
+        ROUNDINGS
+            .iter()
+            .map(|&size| disturbed(faked, size))
+            .collect()
+    };
+    decisions::check(model, loaded, faked, disturbed, &kernels.routing)?;
     Ok(outcome)
+}
+
+/// How far executors lead that are as good.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    kl: f64,
+    square: f64,
+}
+
+impl Limits {
+    fn new(
+        reference: &Reference,
+        model: &Model,
+        routing: RoutingSource<'_>,
+        expected: &Logits,
+        sizes: &[f32],
+    ) -> Result<Self, String> {
+        let mut limits = Self {
+            kl: PRECISE,
+            square: PRECISE_SQUARE,
+        };
+        for &size in sizes {
+            let found = run(&disturbed(reference, size)?, model, routing)?;
+            limits.kl = limits.kl.max(BEYOND * mean_kl(expected, &found)?);
+            limits.square = limits.square.max(BEYOND * square(expected, &found));
+        }
+        Ok(limits)
+    }
+}
+
+/// An executor whose weights are changed a little.
+fn disturbed(reference: &Reference, size: f32) -> Result<Reference, String> {
+    let mut disturbed = reference.clone();
+    fake::disturb(&mut disturbed, size).map_err(said)?;
+    Ok(disturbed)
 }
 
 fn mean_kl(expected: &Logits, found: &Logits) -> Result<f64, String> {

@@ -8,6 +8,7 @@ use gemc::reference::{
 };
 use gemc::tensors::TensorSource;
 
+use crate::check::BEYOND;
 use crate::model::Model;
 
 /// How far p may be from that of the executor.
@@ -16,7 +17,11 @@ const P: f64 = 1e-3;
 /// How much farther than the nearest centroid, as a share, the chosen one may be.
 const DISTANCE: f64 = 1e-3;
 
-/// Holds every decision against the executor's rows.
+/// What a site decides by, a row after the other: logits of a router, distances of clusters.
+type Values = Vec<Vec<f64>>;
+
+/// Holds every decision against the executor's rows. Where one is wrong by itself, it may be as far off as changes of the
+/// weights lead that are no larger than roundings: `disturbed` gives executors with such.
 ///
 /// # Errors
 /// The first that is wrong.
@@ -24,14 +29,38 @@ pub fn check(
     model: &Model,
     loaded: &Loaded,
     reference: &Reference,
+    disturbed: impl FnOnce() -> Result<Vec<Reference>, String>,
     found: &RoutingRecords,
 ) -> Result<(), String> {
-    let graph = &loaded.graph;
-    let deciding: Vec<(NodeId, Node)> = graph
-        .topo()
+    let sites = values_of(model, loaded, reference, found)?;
+    if judged(loaded, &sites, &[], found).is_ok() {
+        return Ok(());
+    }
+    let disturbed = disturbed()?;
+    let others = disturbed
+        .iter()
+        .map(|other| values_of(model, loaded, other, found));
+    let others: Vec<Vec<Values>> = others.collect::<Result<_, _>>()?;
+    judged(loaded, &sites, &others, found)
+}
+
+/// The nodes that decide.
+fn deciding(loaded: &Loaded) -> Vec<(NodeId, Node)> {
+    let nodes = loaded.graph.topo();
+    nodes
         .filter(|(_, n)| matches!(n.op, Op::Router { .. } | Op::Clusters { .. }))
         .map(|(id, n)| (id, n.clone()))
-        .collect();
+        .collect()
+}
+
+/// What each of them decides by, from the executor's rows.
+fn values_of(
+    model: &Model,
+    loaded: &Loaded,
+    reference: &Reference,
+    found: &RoutingRecords,
+) -> Result<Vec<Values>, String> {
+    let deciding = deciding(loaded);
     let capture: Vec<NodeId> = deciding.iter().map(|(_, n)| n.inputs[0]).collect();
     let options = RunOptions {
         outputs: OutputRows::None,
@@ -41,29 +70,50 @@ pub fn check(
     };
     let run = reference.run(&Batch::one(&model.ids()), &options);
     let run = run.map_err(|e| e.to_string())?;
+    let mut all = Vec::new();
     for (_, node) in &deciding {
-        let site = node.site;
         let rows = run.captured.rows(node.inputs[0]);
-        let record = found.get(site);
-        let (Some(rows), Some(record)) = (rows, record) else {
-            return Err(format!("{site}: no decisions"));
-        };
+        let rows = rows.ok_or_else(|| format!("{}: no rows", node.site))?;
         let rule = Rule::of(loaded, node);
-        for row in 0..rows.rows() {
-            let right = match &rule {
-                Rule::Router { weight, bias } => {
-                    let logits = products(weight, bias, rows.row(row));
-                    decided(&record.decisions, row, &logits)
-                }
-                Rule::Clusters { centroids } => {
+        let of = |row| match &rule {
+            Rule::Router { weight, bias } => products(weight, bias, rows.row(row)),
+            Rule::Clusters { centroids } => distances(centroids, rows.row(row)),
+        };
+        all.push((0..rows.rows()).map(of).collect());
+    }
+    Ok(all)
+}
+
+/// Judges decisions by what the sites decide by; `others` is the same of executors as good.
+fn judged(
+    loaded: &Loaded,
+    sites: &[Values],
+    others: &[Vec<Values>],
+    found: &RoutingRecords,
+) -> Result<(), String> {
+    for (at, ((_, node), values)) in deciding(loaded).iter().zip(sites).enumerate() {
+        let site = node.site;
+        let record = found.get(site);
+        let record = record.ok_or_else(|| format!("{site}: no decisions"))?;
+        for (row, values) in values.iter().enumerate() {
+            let others: Vec<&[f64]> = others.iter().map(|all| &*all[at][row]).collect();
+            let right = match node.op {
+                Op::Router { .. } => decided(&record.decisions, row, values, &others),
+                _ => {
                     let chosen = record.clusters.as_ref().map(|c| c.ids[row]);
-                    nearest(&distances(centroids, rows.row(row)), chosen)
+                    nearest(values, chosen, BEYOND * farthest(values, &others))
                 }
             };
             right.map_err(|e| format!("{site}, row {row}: {e}"))?;
         }
     }
     Ok(())
+}
+
+/// How far any of some values is at most from its like.
+fn farthest(values: &[f64], others: &[&[f64]]) -> f64 {
+    let pairs = others.iter().flat_map(|other| values.iter().zip(*other));
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
 /// The values that a node decides by.
@@ -115,20 +165,24 @@ fn distances(centroids: &[f32], x: &[f32]) -> Vec<f64> {
     centroids.chunks(x.len()).map(distance).collect()
 }
 
-fn nearest(distances: &[f64], chosen: Option<u32>) -> Result<(), String> {
+fn nearest(distances: &[f64], chosen: Option<u32>, more: f64) -> Result<(), String> {
     let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
     let found = chosen.and_then(|c| distances.get(c as usize));
     match found {
-        Some(found) if *found <= least * (1.0 + DISTANCE) + 1e-6 => Ok(()),
+        Some(found) if *found <= least * (1.0 + DISTANCE) + 1e-6 + more => Ok(()),
         _ => Err(format!("cluster {chosen:?} of distances {distances:?}")),
     }
 }
 
-fn decided(found: &Decisions, row: usize, logits: &[f64]) -> Result<(), String> {
+fn decided(found: &Decisions, row: usize, logits: &[f64], others: &[&[f64]]) -> Result<(), String> {
     let p = scored(found.rule.score, logits);
+    let others = others.iter().map(|logits| scored(found.rule.score, logits));
+    let others: Vec<Vec<f64>> = others.collect();
+    let others: Vec<&[f64]> = others.iter().map(|p| &**p).collect();
+    let limit = P.max(BEYOND * farthest(&p, &others));
     let kernels = found.p_row(row);
     let mut pairs = p.iter().zip(kernels);
-    if !pairs.all(|(a, b)| (a - f64::from(*b)).abs() <= P) {
+    if !pairs.all(|(a, b)| (a - f64::from(*b)).abs() <= limit) {
         return Err(format!("p is {kernels:?}, not {p:?}"));
     }
     // Ties go to the lower index: the sort is stable.

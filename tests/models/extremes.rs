@@ -2,7 +2,6 @@
 //! are made, so that sizes cost nothing.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gem_runtime::format::Codec;
 use gemc::import::{Findings, config, gem};
@@ -12,6 +11,7 @@ use gemc::target::Target;
 use gemc::typing;
 use serde_json::{Map, Value, json};
 
+use crate::check::caught;
 use crate::random::Random;
 
 /// Largest values, and some just below.
@@ -98,7 +98,7 @@ pub fn check(config: &Value, random: &mut Random) -> Option<Result<bool, String>
     let target = &targets[random.below(targets.len())];
     let codec = Codec::ALL[random.below(Codec::ALL.len())];
     let kv = KvFormat::ALL[random.below(KvFormat::ALL.len())];
-    let compiled = catch_unwind(AssertUnwindSafe(|| {
+    Some(caught(|| {
         let graph = typing::infer(gem::graph(&config)).map_err(|e| e.to_string())?;
         let plan = BitPlan::uniform(&graph, codec).with_kv(kv);
         match pipeline::compile(&graph, &plan, target) {
@@ -106,10 +106,5 @@ pub fn check(config: &Value, random: &mut Random) -> Option<Result<bool, String>
             Ok(_) => Ok(true),
             Err(_) => Ok(false),
         }
-    }));
-    Some(compiled.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(format!("a panic: {}", text.unwrap_or("of another type")))
     }))
 }
