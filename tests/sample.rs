@@ -5,7 +5,7 @@ use gemc::executions::check_machine_code;
 use gemc::kernel::testing::{Bytes, Image, Memory, interpret, valid_program};
 use gemc::kernel::text::print;
 use gemc::kernel::verify::{Verified, verify};
-use gemc::lower::kernels::samples::{Launch, launches};
+use gemc::lower::kernels::samples;
 use gemc::target::Target;
 
 use crate::filetest::{Setup, files, runnable};
@@ -59,18 +59,22 @@ impl Sample {
         files.into_iter().filter_map(sample).collect()
     }
 
-    /// Products and embeddings of every format, as a target has them.
+    /// Products and embeddings of every format, and every kind of kernel, as a target has them.
     ///
     /// # Panics
     /// When one is refused or traps, which is a defect.
     #[must_use]
     pub fn kernels(target: &Target) -> Vec<Self> {
-        let sample = |(name, launch): (String, Launch)| {
-            let verified = verify(launch.program()).expect("a kernel that verifies");
-            Self::new(name, verified, Start::Memory(launch.memory())).expect("no trap")
+        let sample = |(name, program, memory)| {
+            let verified = verify(program).unwrap_or_else(|e| unreachable!("{name}: {e:?}"));
+            let sample = Self::new(String::clone(&name), verified, Start::Memory(memory));
+            let sample = sample.unwrap_or_else(|| unreachable!("{name} traps"));
+            let before = sample.memory().image();
+            assert!(before != sample.expected, "{name} writes nothing");
+            sample
         };
-        let launches = launches(target.dot, target.row_block);
-        launches.into_iter().map(sample).collect()
+        let all = samples::all(target.dot, target.row_block);
+        all.into_iter().map(sample).collect()
     }
 
     /// A program on memory of its own. Nothing if it traps.

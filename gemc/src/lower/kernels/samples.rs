@@ -1,4 +1,8 @@
-//! Products and embeddings of every format with memory to run on: what tests hold every execution against, to the bit.
+//! Kernels with memory to run on: what tests hold every execution against, to the bit. Products and embeddings of every
+//! format, whose results are compared with a plain computation, too; and kernels of every kind at the edges of what they do.
+
+mod any;
+mod kinds;
 
 use gem_runtime::abi::Row;
 use gem_runtime::format::{
@@ -267,9 +271,27 @@ pub fn embedding(codec: Codec, cols: usize) -> Launch {
     }
 }
 
-/// Every product and embedding, by name, as a target has them.
+/// All by name, with the memory that they start from, as a target has them.
 #[must_use]
-pub fn launches(dot: DotStrategy, row_block: u32) -> Vec<(String, Launch)> {
+pub fn all(dot: DotStrategy, row_block: u32) -> Vec<(String, Program, Memory)> {
+    let launches = launches(dot, row_block).into_iter();
+    let launches = launches.map(|(name, launch)| (name, launch.program(), launch.memory()));
+    let kinds = kinds::all(dot, row_block).into_iter().map(|any| {
+        let (program, memory) = any.program();
+        (any.name, program, memory)
+    });
+    launches.chain(kinds).collect()
+}
+
+/// The kinds of kernels that have samples.
+#[must_use]
+pub fn kinds() -> std::collections::BTreeSet<&'static str> {
+    let all = kinds::all(DotStrategy::Pairs, 1);
+    all.iter().map(|any| any.spec.kind()).collect()
+}
+
+/// Every product and embedding.
+fn launches(dot: DotStrategy, row_block: u32) -> Vec<(String, Launch)> {
     let mut all = Vec::new();
     for &codec in Codec::ALL {
         let name = codec.name().to_lowercase();

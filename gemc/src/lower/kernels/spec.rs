@@ -50,6 +50,17 @@ macro_rules! specs {
         }
 
         impl Spec {
+            /// Names of the kinds.
+            pub const KINDS: &'static [&'static str] = &[$(stringify!($kind)),*];
+
+            /// Name of its kind.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$kind(_) => stringify!($kind),)*
+                }
+            }
+
             /// A name for people; kernels of different specs may share it.
             #[must_use]
             pub fn name(&self) -> String {

@@ -5,7 +5,10 @@ mod rows;
 
 use gem_runtime::format::{ActivationFormat, BLOCK, Codec, QuantisedRow, unpack_row};
 
-use super::samples::{COLUMNS, Launch, STEP_ROWS, TOKENS, columns, embedding, matmul, product};
+use super::samples::{
+    self, COLUMNS, Launch, STEP_ROWS, TOKENS, columns, embedding, matmul, product,
+};
+use super::spec::Spec;
 use crate::executions::run_program;
 use crate::kernel::KernelId;
 use crate::kernel::text::kernel_to_string;
@@ -16,6 +19,18 @@ const STRATEGIES: [DotStrategy; 3] = [
     DotStrategy::Bytes4,
     DotStrategy::SignedBytes4,
 ];
+
+/// A new kind of kernel has samples, or this fails.
+#[test]
+fn every_kind_of_kernel_has_samples() {
+    let all: Vec<&str> = Spec::KINDS.to_vec();
+    let with: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|kind| samples::kinds().contains(kind))
+        .collect();
+    assert_eq!(with, all);
+}
 
 /// The rule: integers of all blocks that share an activation scale, these ascending, one fused accumulator, the row scale last.
 fn expected(
