@@ -382,11 +382,11 @@ fn c_and_rust_agree_about_structures() {
     fields!(Entry, "gem_abi_entry": kernel, args);
     fields!(Table, "gem_abi_table": entries, len);
     fields!(Ctx, "gem_abi_ctx": weights, arena, kv, rows, outputs, tables, n_rows, n_slots, n_outputs, context);
-    fields!(Phase, "gem_abi_phase": entry, units);
-    // Behind the tag of the units come their number and their bound; `abi.rs` tests what a `Units` is in memory.
-    let units = offset_of!(Phase, units);
-    require("offsetof(gem_abi_phase, n)".to_owned(), units + 4);
-    require("offsetof(gem_abi_phase, max)".to_owned(), units + 8);
+    fields!(Phase, "gem_abi_phase": entry, items);
+    // Behind the tag of the items come their number and their bound; `abi.rs` tests what a `Items` is in memory.
+    let items = offset_of!(Phase, items);
+    require("offsetof(gem_abi_phase, n)".to_owned(), items + 4);
+    require("offsetof(gem_abi_phase, max)".to_owned(), items + 8);
     fields!(ProgramShape, "gem_abi_shape":
         arena_bytes, kv_bytes_per_position, max_rows, max_outputs, logits, logits_stride, weight_bytes);
     fields!(c::Tap, "gem_abi_tap": site, after, modules, top_k, p, fired, gates, domain, cluster);

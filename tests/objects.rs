@@ -12,7 +12,7 @@ use gem_tests::sample::Sample;
 use gemc::emit::cranelift::object::{KERNEL_PREFIX, kernels};
 use gemc::emit::cranelift::{Effort, Isa, compile};
 use gemc::kernel::testing::Memory;
-use gemc::kernel::{Phase, Program, TableEntry, Units};
+use gemc::kernel::{Items, Phase, Program, TableEntry};
 use gemc::target::Target;
 
 /// Random programs, a second of emulation altogether.
@@ -166,17 +166,17 @@ fn source(program: &Program, mut memory: Memory) -> String {
 }
 
 fn call(c: &mut String, program: &Program, phase: &Phase, rows: usize, outputs: usize) {
-    let units = match phase.units {
-        Units::Fixed(n) => n.to_string(),
-        Units::PerRow(n) => (n as usize * rows).to_string(),
-        Units::PerOutput(n) => (n as usize * outputs).to_string(),
-        Units::Loaded { offset, max } => {
+    let items = match phase.items {
+        Items::Fixed(n) => n.to_string(),
+        Items::PerRow(n) => (n as usize * rows).to_string(),
+        Items::PerOutput(n) => (n as usize * outputs).to_string(),
+        Items::Loaded { offset, max } => {
             format!("({{ uint32_t n; memcpy(&n, arena + {offset}, 4); n < {max} ? n : {max}; }})")
         }
     };
     let kernel = &program.kernel(phase.entry.kernel).name;
     let args = arguments(&phase.entry);
-    let _ = writeln!(c, "  {KERNEL_PREFIX}{kernel}(&ctx, {args}, 0, {units});");
+    let _ = writeln!(c, "  {KERNEL_PREFIX}{kernel}(&ctx, {args}, 0, {items});");
 }
 
 fn arguments(entry: &TableEntry) -> String {

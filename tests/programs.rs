@@ -8,8 +8,8 @@ mod operations;
 use gem_runtime::format::{ActivationFormat, Codec, PackedSize};
 use gemc::kernel::build::{FunctionBuilder, FunctionRef, KernelBuilder, Ops};
 use gemc::kernel::{
-    Elem, Extent, FuncId, Kernel, KernelId, Phase, Program, ProgramShape, Space, Table, TableEntry,
-    Tap, Ty, Units,
+    Elem, Extent, FuncId, Items, Kernel, KernelId, Phase, Program, ProgramShape, Space, Table,
+    TableEntry, Tap, Ty,
 };
 use gemc::lower::kernels::matmul::{Epilogue, Matmul, Rows};
 use gemc::target::DotStrategy;
@@ -29,9 +29,9 @@ pub fn small(dot: DotStrategy) -> Program {
         kernel: KernelId(kernel),
         args: args.to_vec(),
     };
-    let phase = |doc: &str, units, entry| Phase {
+    let phase = |doc: &str, items, entry| Phase {
         entry,
-        units,
+        items,
         doc: doc.to_owned(),
     };
     let product = [
@@ -72,12 +72,12 @@ pub fn small(dot: DotStrategy) -> Program {
         body: vec![
             phase(
                 "layers.0.mlp.up [32, 64] N4",
-                Units::Fixed(2),
+                Items::Fixed(2),
                 entry(0, &product),
             ),
             phase(
                 "every operation on [3, 16] floats, integers and [3, 64] bytes",
-                Units::Fixed(1),
+                Items::Fixed(1),
                 entry(
                     1,
                     &[
@@ -90,13 +90,13 @@ pub fn small(dot: DotStrategy) -> Program {
             ),
             phase(
                 "layers.0.router [4, 16]",
-                Units::PerRow(1),
+                Items::PerRow(1),
                 entry(2, &[0, at(place::PRODUCT), at(place::ROWS), 3, 0]),
             ),
         ],
         head: vec![phase(
             "lm_head [outputs, 16]",
-            Units::PerOutput(1),
+            Items::PerOutput(1),
             entry(5, &[at(place::ROWS), at(place::LOGITS)]),
         )],
         taps: vec![Tap {
@@ -151,7 +151,7 @@ fn fixed(n: i64) -> Extent {
     Extent::fixed(n)
 }
 
-/// One unit is a row: remembers it in the slot's memory, sums what the slot remembers, calls a module.
+/// One item is a row: remembers it in the slot's memory, sums what the slot remembers, calls a module.
 fn statements(cube: &FunctionRef) -> Kernel {
     let mut b = KernelBuilder::new(
         "statements",
@@ -189,7 +189,7 @@ fn statements(cube: &FunctionRef) -> Kernel {
     let repeat = b.scalar("repeat", 8);
     let modules = b.table("modules", 2);
     let scratch = b.local("scratch", Elem::F32, 32);
-    let row = b.unit();
+    let row = b.item();
     let four = b.mul_const(row, 4);
     let field = |b: &mut KernelBuilder, field: i32, name: &str| {
         let at = b.add_const(four, field);
@@ -258,7 +258,7 @@ fn statements(cube: &FunctionRef) -> Kernel {
 fn called(name: &str, factor: i32) -> Kernel {
     let mut b = KernelBuilder::new(name, "y[row] = factor * (y[row] + row)", MAX_ROWS as u32);
     let y = b.region("y", Space::Arena, Elem::I32, fixed(MAX_ROWS as i64), true);
-    let row = b.unit();
+    let row = b.item();
     let before = b.load(Ty::I32, y, row);
     let sum = b.add(before, row);
     let factor = b.i32(factor);
@@ -282,12 +282,12 @@ fn head() -> Kernel {
         false,
     );
     let logits = b.region("logits", Space::Arena, Elem::F32, fixed(32), true);
-    let unit = b.unit();
-    let row = b.load(Ty::I32, outputs, unit);
+    let item = b.item();
+    let row = b.load(Ty::I32, outputs, item);
     let row = b.bounded_const(row, MAX_ROWS as i32);
     let at = b.mul_const(row, 16);
     let v = b.load(Ty::F32x16, x, at);
-    let at = b.mul_const(unit, 16);
+    let at = b.mul_const(item, 16);
     b.store(logits, at, v);
     b.finish()
 }

@@ -120,7 +120,7 @@ const char *gem_error(int status);
 /* ------------------------------------------------------------------------------------------------------------------
  * The program itself, for runtimes that bring their own memory, threads and order of work; also facts about the model.
  *
- * A step: fill a gem_abi_ctx and run the phases of `body` in order, each phase's units once, in any order and on any
+ * A step: fill a gem_abi_ctx and run the phases of `body` in order, each phase's items once, in any order and on any
  * threads, all of them done before the next phase. Then set `outputs` to the rows whose logits are wanted (indices into
  * the step's rows) and run `head`; several times with other outputs, if need be. Logits stand in the arena at byte
  * `shape.logits`, `shape.logits_stride` floats apart. Kernels allocate nothing and keep no state but what the context
@@ -136,7 +136,7 @@ typedef struct gem_abi_row {
 
 typedef struct gem_abi_ctx gem_abi_ctx;
 
-/* A kernel: runs units `begin` up to but not including `end` of its phase. */
+/* A kernel: runs items `begin` up to but not including `end` of its phase. */
 typedef void gem_abi_kernel(const gem_abi_ctx *ctx, const uint32_t *args, uint32_t begin, uint32_t end);
 
 typedef struct gem_abi_entry {
@@ -164,11 +164,11 @@ struct gem_abi_ctx {
     uint32_t context;            /* positions every slot has room for, at most max_context */
 };
 
-enum gem_abi_units { GEM_UNITS_FIXED = 0, GEM_UNITS_PER_ROW = 1, GEM_UNITS_PER_OUTPUT = 2, GEM_UNITS_LOADED = 3 };
+enum gem_abi_items { GEM_ITEMS_FIXED = 0, GEM_ITEMS_PER_ROW = 1, GEM_ITEMS_PER_OUTPUT = 2, GEM_ITEMS_LOADED = 3 };
 
 typedef struct gem_abi_phase {
     gem_abi_entry entry;
-    uint32_t units; /* enum gem_abi_units */
+    uint32_t items; /* enum gem_abi_items */
     uint32_t n;     /* so many; times rows; times outputs; or the uint32_t at this byte of the arena, */
     uint32_t max;   /* then at most so many */
 } gem_abi_phase;

@@ -1,7 +1,7 @@
 //! The contract between generated kernels and the runtime: the context they read, the phase table they form.
 //!
 //! Generated code never synchronises. The runtime runs the phases of a program in order; inside a phase its threads
-//! claim units, and what a unit computes never depends on who runs it. Everything here is `repr(C)`, without `usize`.
+//! claim items, and what an item computes never depends on who runs it. Everything here is `repr(C)`, without `usize`.
 
 use core::ptr;
 
@@ -46,10 +46,10 @@ pub struct Ctx {
 }
 
 // SAFETY: a context is a set of pointers to memory that the runtime keeps alive for the whole step; kernels of one
-// phase write disjoint parts of it (each unit writes its own), and phases are separated by barriers.
+// phase write disjoint parts of it (each item writes its own), and phases are separated by barriers.
 unsafe impl Sync for Ctx {}
 
-/// A kernel: runs units `begin..end` of its phase.
+/// A kernel: runs items `begin..end` of its phase.
 ///
 /// Region arguments in `args` are offsets in units of [`ARG_UNIT`] bytes (for `kv`: bytes per position), scalar
 /// arguments are plain.
@@ -114,10 +114,10 @@ unsafe impl Send for Table {}
 // SAFETY: as above.
 unsafe impl Sync for Table {}
 
-/// How many units a phase has. In memory: a tag (0 for the first variant, and so on), then its fields.
+/// How many items a phase has. In memory: a tag (0 for the first variant, and so on), then its fields.
 #[repr(C, u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Units {
+pub enum Items {
     /// Always so many.
     Fixed(u32),
     /// So many per row of the step.
@@ -133,8 +133,8 @@ pub enum Units {
     },
 }
 
-impl Units {
-    /// The number of units in this step.
+impl Items {
+    /// The number of items in this step.
     ///
     /// # Safety
     /// For `Loaded`, `ctx.arena` must be valid at the offset.
@@ -159,7 +159,7 @@ pub struct Phase {
     /// What runs.
     pub entry: Entry,
     /// How often.
-    pub units: Units,
+    pub items: Items,
 }
 
 /// The two halves of a step: all layers over all rows, then the head over the rows whose logits are wanted. The head
@@ -237,19 +237,19 @@ pub struct ProgramShape {
 pub trait Program: Sync {
     /// Sizes.
     fn shape(&self) -> &ProgramShape;
-    /// Units of every phase of a part, in order.
-    fn phases(&self, part: Part) -> &[Units];
+    /// Items of every phase of a part, in order.
+    fn phases(&self, part: Part) -> &[Items];
     /// Routing taps, in phase order.
     fn taps(&self) -> &[RoutingTap];
     /// Keys and values kept as f16; empty when they are kept in another format.
     fn halves(&self) -> &[HalfTap];
     /// Call tables for [`Ctx::tables`]; empty when the program resolves them itself.
     fn tables(&self) -> &[Table];
-    /// Runs units `begin..end` of a phase.
+    /// Runs items `begin..end` of a phase.
     ///
     /// # Safety
     /// `ctx` must describe live memory of the sizes in `shape()`, with rows, slots, positions and outputs in range;
-    /// all earlier phases of the step must have finished; no unit may run twice.
+    /// all earlier phases of the step must have finished; no item may run twice.
     unsafe fn run(&self, part: Part, phase: usize, ctx: &Ctx, begin: u32, end: u32);
 }
 
@@ -260,12 +260,12 @@ pub struct CompiledProgram {
     pub shape: ProgramShape,
     /// Phases of the body.
     pub body: &'static [Phase],
-    /// Units of `body`, the same order.
-    pub body_units: &'static [Units],
+    /// Items of `body`, the same order.
+    pub body_items: &'static [Items],
     /// Phases of the head.
     pub head: &'static [Phase],
-    /// Units of `head`, the same order.
-    pub head_units: &'static [Units],
+    /// Items of `head`, the same order.
+    pub head_items: &'static [Items],
     /// Call tables.
     pub tables: &'static [Table],
     /// Routing taps.
@@ -279,10 +279,10 @@ impl Program for CompiledProgram {
         &self.shape
     }
 
-    fn phases(&self, part: Part) -> &[Units] {
+    fn phases(&self, part: Part) -> &[Items] {
         match part {
-            Part::Body => self.body_units,
-            Part::Head => self.head_units,
+            Part::Body => self.body_items,
+            Part::Head => self.head_items,
         }
     }
 
@@ -357,18 +357,18 @@ mod layout {
     #[test]
     fn a_phase_is_an_entry_a_tag_and_two_words() {
         assert_eq!(
-            [offset_of!(Phase, entry), offset_of!(Phase, units)],
+            [offset_of!(Phase, entry), offset_of!(Phase, items)],
             [0, 16]
         );
-        assert_eq!([size_of::<Phase>(), size_of::<Units>()], [32, 12]);
-        let words = |units: Units| {
+        assert_eq!([size_of::<Phase>(), size_of::<Items>()], [32, 12]);
+        let words = |items: Items| {
             // SAFETY: the tag and the first field are initialised in every variant, and plain numbers.
-            unsafe { ptr::from_ref(&units).cast::<[u32; 2]>().read() }
+            unsafe { ptr::from_ref(&items).cast::<[u32; 2]>().read() }
         };
-        assert_eq!(words(Units::Fixed(7)), [0, 7]);
-        assert_eq!(words(Units::PerRow(7)), [1, 7]);
-        assert_eq!(words(Units::PerOutput(7)), [2, 7]);
-        let loaded = Units::Loaded { offset: 8, max: 9 };
+        assert_eq!(words(Items::Fixed(7)), [0, 7]);
+        assert_eq!(words(Items::PerRow(7)), [1, 7]);
+        assert_eq!(words(Items::PerOutput(7)), [2, 7]);
+        let loaded = Items::Loaded { offset: 8, max: 9 };
         assert_eq!(words(loaded), [3, 8]);
         assert_eq!(size_of::<ProgramShape>(), 32);
         assert_eq!(offset_of!(ProgramShape, weight_bytes), 24);

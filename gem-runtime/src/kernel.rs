@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use bytemuck::Zeroable;
 
 pub use crate::abi::call_table;
-use crate::abi::{ARG_UNIT, Ctx, Entry, KernelFn, Phase, Units};
+use crate::abi::{ARG_UNIT, Ctx, Entry, Items, KernelFn, Phase};
 
 /// A region of memory whose indices count elements `E`, whatever is read or written there.
 #[derive(Debug)]
@@ -185,7 +185,7 @@ impl<E> KvRegion<E> {
     }
 }
 
-/// An array of one unit.
+/// An array of one item.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Local<E, const N: usize>([E; N]);
@@ -279,23 +279,23 @@ pub const fn entry(kernel: KernelFn, args: &'static [u32]) -> Entry {
 
 /// A phase of the program.
 #[must_use]
-pub const fn phase(kernel: KernelFn, args: &'static [u32], units: Units) -> Phase {
+pub const fn phase(kernel: KernelFn, args: &'static [u32], items: Items) -> Phase {
     Phase {
         entry: entry(kernel, args),
-        units,
+        items,
     }
 }
 
-/// Units of every phase, in order.
+/// Items of every phase, in order.
 #[must_use]
-pub const fn units<const N: usize>(phases: &[Phase; N]) -> [Units; N] {
-    let mut units = [Units::Fixed(0); N];
+pub const fn items<const N: usize>(phases: &[Phase; N]) -> [Items; N] {
+    let mut items = [Items::Fixed(0); N];
     let mut i = 0;
     while i < N {
-        units[i] = phases[i].units;
+        items[i] = phases[i].items;
         i += 1;
     }
-    units
+    items
 }
 
 #[cfg(test)]
@@ -324,12 +324,12 @@ mod tests {
     }
 
     #[test]
-    fn units_are_those_of_the_phases() {
+    fn items_are_those_of_the_phases() {
         unsafe extern "C" fn nothing(_: *const Ctx, _: *const u32, _: u32, _: u32) {}
         const PHASES: [Phase; 2] = [
-            phase(nothing, &[], Units::Fixed(3)),
-            phase(nothing, &[1], Units::PerRow(2)),
+            phase(nothing, &[], Items::Fixed(3)),
+            phase(nothing, &[1], Items::PerRow(2)),
         ];
-        assert_eq!(units(&PHASES), [Units::Fixed(3), Units::PerRow(2)]);
+        assert_eq!(items(&PHASES), [Items::Fixed(3), Items::PerRow(2)]);
     }
 }

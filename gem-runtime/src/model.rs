@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 
-use crate::abi::{Part, Program, Units};
+use crate::abi::{Part, Program, Items};
 use crate::abi::{HalfTap, ProgramShape, RoutingTap};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
@@ -257,17 +257,17 @@ fn check_shape(info: &ModelInfo, shape: &ProgramShape) -> Result<()> {
 
 fn check_phases(program: &dyn Program) -> Result<()> {
     let shape = program.shape();
-    for units in [Part::Body, Part::Head]
+    for items in [Part::Body, Part::Head]
         .iter()
         .flat_map(|part| program.phases(*part))
     {
-        let holds = match *units {
-            Units::Fixed(_) => true,
-            Units::PerRow(n) => n.checked_mul(shape.max_rows).is_some(),
-            Units::PerOutput(n) => n.checked_mul(shape.max_outputs).is_some(),
-            Units::Loaded { offset, .. } => in_arena(shape, offset, 1),
+        let holds = match *items {
+            Items::Fixed(_) => true,
+            Items::PerRow(n) => n.checked_mul(shape.max_rows).is_some(),
+            Items::PerOutput(n) => n.checked_mul(shape.max_outputs).is_some(),
+            Items::Loaded { offset, .. } => in_arena(shape, offset, 1),
         };
-        require(holds, "a phase's unit count cannot be read")?;
+        require(holds, "a phase's item count cannot be read")?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::kernel::testing::{Memory, interpret, program_of};
 #[cfg(feature = "jit")]
 use crate::kernel::verify::Verified;
 use crate::kernel::verify::{VerifyError, verify};
-use crate::kernel::{Function, Kernel, Program, Units};
+use crate::kernel::{Function, Items, Kernel, Program};
 
 /// Why a test program did not run to its end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum RunError {
     Differs(String),
 }
 
-/// Verifies one kernel and runs `units` of it in the interpreter, checking for races, and as machine code. `memory` is
+/// Verifies one kernel and runs `items` of it in the interpreter, checking for races, and as machine code. `memory` is
 /// changed by it.
 ///
 /// # Errors
@@ -37,9 +37,9 @@ pub fn run_kernel(
     functions: Vec<Function>,
     kernel: Kernel,
     args: &[u32],
-    units: u32,
+    items: u32,
 ) -> Result<(), RunError> {
-    let program = program_of(memory.shape, functions, kernel, args, Units::Fixed(units));
+    let program = program_of(memory.shape, functions, kernel, args, Items::Fixed(items));
     run_program(memory, program)
 }
 

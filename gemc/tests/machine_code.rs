@@ -20,10 +20,10 @@ const MODELS: usize = 20;
 const PROGRAM: &str = r#"
 shape arena_bytes 64 kv_bytes_per_position 0 max_rows 1 max_outputs 1 logits 0 logits_stride 0 weight_bytes 0
 
-kernel k0 double units 16 {
+kernel k0 double items 16 {
   doc "x[u] = 2 x[u]"
   p0 = region x arena f32 len 16 mut
-  value v0: i32 = unit
+  value v0: i32 = item
   v1: f32 = load p0[v0]
   v2: f32 = add v1, v1
   store p0[v0] = v2

@@ -81,9 +81,9 @@ fn run(program: &CompiledProgram, from: &mut impl Read, to: &mut impl Write) {
         context,
     };
     for part in [Part::Body, Part::Head] {
-        for (phase, units) in program.phases(part).iter().enumerate() {
-            // SAFETY: the context describes live memory of the program's sizes, phases run in order and units once.
-            unsafe { program.run(part, phase, &ctx, 0, units.count(&ctx)) };
+        for (phase, items) in program.phases(part).iter().enumerate() {
+            // SAFETY: the context describes live memory of the program's sizes, phases run in order and items once.
+            unsafe { program.run(part, phase, &ctx, 0, items.count(&ctx)) };
         }
     }
     for buffer in std::iter::once(&arena).chain(&slots) {

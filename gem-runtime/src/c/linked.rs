@@ -10,7 +10,7 @@ use core::ffi::{CStr, c_char};
 use core::slice;
 
 use super::{ABI, CAUSAL_LM, NONE, Program, SEQUENCE_CLASSIFICATION};
-use crate::abi::{self, Ctx, HalfTap, Part, Phase, ProgramShape, RoutingTap, Table, Units};
+use crate::abi::{self, Ctx, HalfTap, Items, Part, Phase, ProgramShape, RoutingTap, Table};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Name, Names, Task};
 use crate::simd::Level;
@@ -19,8 +19,8 @@ use crate::simd::Level;
 #[derive(Debug)]
 pub struct Linked {
     program: &'static Program,
-    body: Vec<Units>,
-    head: Vec<Units>,
+    body: Vec<Items>,
+    head: Vec<Items>,
     taps: Vec<RoutingTap>,
     halves: Vec<HalfTap>,
     info: ModelInfo,
@@ -50,10 +50,10 @@ impl Linked {
         unsafe {
             let info = info(program)?;
             check_cpu(&info, text(program.features)?)?;
-            let units = |phases: &[Phase]| phases.iter().map(|phase| phase.units).collect();
+            let items = |phases: &[Phase]| phases.iter().map(|phase| phase.items).collect();
             Ok(Self {
-                body: units(list(program.body, program.n_body)),
-                head: units(list(program.head, program.n_head)),
+                body: items(list(program.body, program.n_body)),
+                head: items(list(program.head, program.n_head)),
                 taps: list(program.taps, program.n_taps)
                     .iter()
                     .map(tap)
@@ -80,7 +80,7 @@ impl abi::Program for Linked {
         &self.program.shape
     }
 
-    fn phases(&self, part: Part) -> &[Units] {
+    fn phases(&self, part: Part) -> &[Items] {
         match part {
             Part::Body => &self.body,
             Part::Head => &self.head,

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{ProbeRequest, ProbeResult};
-use crate::abi::{Ctx, HalfTap, Part, Program, ProgramShape, RoutingTap, Table, Units};
+use crate::abi::{Ctx, HalfTap, Items, Part, Program, ProgramShape, RoutingTap, Table};
 use crate::error::{Error, Result};
 use crate::memory::Buffer;
 use crate::team::Team;
@@ -35,7 +35,7 @@ fn field(status: &str, name: &str) -> Option<u64> {
     kilobytes.checked_mul(1024)
 }
 
-/// What one unit of the probe reads.
+/// What one item of the probe reads.
 const UNIT_BYTES: usize = 16 << 20;
 
 /// Rounds of a probe at most.
@@ -44,7 +44,7 @@ const MOST_ROUNDS: u32 = 100;
 /// The probe as a program of one phase, so that the same team reads in the same way as kernels do.
 struct Scan<'a> {
     bytes: &'a [u8],
-    units: [Units; 1],
+    items: [Items; 1],
     shape: ProgramShape,
     /// Keeps the sums from being optimised away.
     sum: AtomicUsize,
@@ -55,8 +55,8 @@ impl Program for Scan<'_> {
         &self.shape
     }
 
-    fn phases(&self, _: Part) -> &[Units] {
-        &self.units
+    fn phases(&self, _: Part) -> &[Items] {
+        &self.items
     }
 
     fn taps(&self) -> &[RoutingTap] {
@@ -72,13 +72,13 @@ impl Program for Scan<'_> {
     }
 
     unsafe fn run(&self, _: Part, _: usize, _: &Ctx, begin: u32, end: u32) {
-        for unit in self
+        for item in self
             .bytes
             .chunks(UNIT_BYTES)
             .take(end as usize)
             .skip(begin as usize)
         {
-            self.sum.fetch_add(sum(unit), Ordering::Relaxed);
+            self.sum.fetch_add(sum(item), Ordering::Relaxed);
         }
     }
 }
@@ -114,18 +114,18 @@ pub fn probe(request: &ProbeRequest) -> Result<ProbeResult> {
     let mut buffer = Buffer::zeroed(bytes)?;
     // Written once, or all pages would be the same page of zeros.
     buffer.as_mut_slice().fill(1);
-    let units =
+    let items =
         u32::try_from(buffer.len().div_ceil(UNIT_BYTES)).map_err(|_| Error::Memory { bytes })?;
     let scan = Scan {
         bytes: buffer.as_slice(),
-        units: [Units::Fixed(units)],
+        items: [Items::Fixed(items)],
         shape: NOTHING,
         sum: AtomicUsize::new(0),
     };
     let mut best = f64::INFINITY;
     for _ in 0..request.rounds {
         let start = Instant::now();
-        // SAFETY: the only phase has a fixed number of units and uses nothing of its context.
+        // SAFETY: the only phase has a fixed number of items and uses nothing of its context.
         unsafe { team.run_part(&scan, Part::Body, &EMPTY, None)? };
         best = best.min(start.elapsed().as_secs_f64());
     }

@@ -1,4 +1,4 @@
-//! The worker threads of a team, and how they share the units of one phase.
+//! The worker threads of a team, and how they share the items of one phase.
 //!
 //! A phase is cut into chunks. The caller writes the [`Open`] phase, then sets `unclaimed` to the number of chunks;
 //! whoever lowers `unclaimed` owns one chunk and may read the open phase; whoever finishes chunks lowers `unfinished`.
@@ -33,12 +33,12 @@ const STACK: usize = 2 << 20;
 /// Chunks per thread and phase: small enough to even out, large enough to keep the counter cool.
 const CHUNKS_PER_THREAD: u32 = 8;
 
-/// The phase whose units are being claimed. The lifetime is erased: it is read only by owners of a chunk, and
+/// The phase whose items are being claimed. The lifetime is erased: it is read only by owners of a chunk, and
 /// [`Crew::run`] does not return while a chunk is owned.
 #[derive(Clone, Copy)]
 struct Open {
     job: Job<'static>,
-    units: u32,
+    items: u32,
     chunk: u32,
     chunks: u32,
 }
@@ -127,7 +127,7 @@ impl Shared {
             // SAFETY: this thread owns a chunk until it lowers `unfinished`, so `open` is set and does not change.
             if let Some(open) = unsafe { *self.open.get() } {
                 let begin = (open.chunks - 1 - left) * open.chunk;
-                let end = open.units.min(begin + open.chunk);
+                let end = open.items.min(begin + open.chunk);
                 // SAFETY: `Crew::run`'s caller keeps the contract, and each chunk is claimed once.
                 self.run(|| unsafe { open.job.run(begin, end) });
             }
@@ -197,24 +197,24 @@ impl Crew {
         self.workers.len()
     }
 
-    /// Runs `units` units of a phase, returning when all are finished.
+    /// Runs `items` items of a phase, returning when all are finished.
     ///
     /// # Safety
     /// As [`crate::abi::Program::run`].
-    pub(super) unsafe fn run(&mut self, job: &Job<'_>, units: u32) -> Result<()> {
-        if units == 1 {
-            // SAFETY: the caller keeps the contract. Nobody is woken for a single unit, nor may take it elsewhere.
+    pub(super) unsafe fn run(&mut self, job: &Job<'_>, items: u32) -> Result<()> {
+        if items == 1 {
+            // SAFETY: the caller keeps the contract. Nobody is woken for a single item, nor may take it elsewhere.
             self.shared.run(|| unsafe { job.run(0, 1) });
-        } else if units > 1 {
+        } else if items > 1 {
             let threads = self.workers.len() as u32 + 1;
-            let chunk = (units / (threads * CHUNKS_PER_THREAD)).max(1);
+            let chunk = (items / (threads * CHUNKS_PER_THREAD)).max(1);
             // SAFETY: the erased lifetime is not used after `unfinished` is zero, which is awaited below.
             let job = unsafe { core::mem::transmute::<Job<'_>, Job<'static>>(*job) };
             self.share(Open {
                 job,
-                units,
+                items,
                 chunk,
-                chunks: units.div_ceil(chunk),
+                chunks: items.div_ceil(chunk),
             });
         }
         if self.shared.panicked.load(Ordering::Relaxed) {

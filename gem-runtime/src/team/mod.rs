@@ -1,6 +1,6 @@
-//! Phases of a program -> units claimed by threads, with a barrier after every phase.
+//! Phases of a program -> items claimed by threads, with a barrier after every phase.
 //!
-//! What a unit computes never depends on who runs it, so one thread and many give the same bytes. A phase of one unit,
+//! What an item computes never depends on who runs it, so one thread and many give the same bytes. A phase of one item,
 //! and every phase of a team of one, runs on the calling thread without waking anybody.
 
 #[cfg(feature = "threads")]
@@ -19,7 +19,7 @@ pub const MOST_THREADS: usize = 1024;
 /// Called on the calling thread after each phase, with the phase's index; an error ends the part.
 pub type AfterPhase<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
 
-/// Units `begin..end` of a phase.
+/// Items `begin..end` of a phase.
 #[derive(Clone, Copy)]
 struct Job<'a> {
     program: &'a dyn Program,
@@ -29,7 +29,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Runs units of the phase.
+    /// Runs items of the phase.
     ///
     /// # Safety
     /// As [`Program::run`].
@@ -96,7 +96,7 @@ impl Team {
         Ok(Self { threads: 1 })
     }
 
-    /// How many threads run units, the calling one included.
+    /// How many threads run items, the calling one included.
     #[must_use]
     pub const fn threads(&self) -> usize {
         self.threads
@@ -117,17 +117,17 @@ impl Team {
         ctx: &Ctx,
         mut after: Option<AfterPhase<'_>>,
     ) -> Result<()> {
-        for (phase, units) in program.phases(part).iter().enumerate() {
+        for (phase, items) in program.phases(part).iter().enumerate() {
             // SAFETY: the caller vouches for the arena, and all earlier phases have finished.
-            let units = unsafe { units.count(ctx) };
+            let items = unsafe { items.count(ctx) };
             let job = Job {
                 program,
                 ctx,
                 part,
                 phase,
             };
-            // SAFETY: as above; every unit of the phase runs once.
-            unsafe { self.run_phase(&job, units)? };
+            // SAFETY: as above; every item of the phase runs once.
+            unsafe { self.run_phase(&job, items)? };
             if let Some(after) = &mut after {
                 after(phase)?;
             }
@@ -136,30 +136,30 @@ impl Team {
     }
 
     #[cfg(feature = "threads")]
-    unsafe fn run_phase(&mut self, job: &Job<'_>, units: u32) -> Result<()> {
+    unsafe fn run_phase(&mut self, job: &Job<'_>, items: u32) -> Result<()> {
         match &mut self.crew {
             // SAFETY: the caller keeps the contract.
-            Some(crew) => unsafe { crew.run(job, units) },
+            Some(crew) => unsafe { crew.run(job, items) },
             // SAFETY: the caller keeps the contract.
-            None => unsafe { run_here(job, units) },
+            None => unsafe { run_here(job, items) },
         }
     }
 
     #[cfg(not(feature = "threads"))]
-    unsafe fn run_phase(&mut self, job: &Job<'_>, units: u32) -> Result<()> {
+    unsafe fn run_phase(&mut self, job: &Job<'_>, items: u32) -> Result<()> {
         // SAFETY: the caller keeps the contract.
-        unsafe { run_here(job, units) }
+        unsafe { run_here(job, items) }
     }
 }
 
-/// Runs all units on the calling thread.
+/// Runs all items on the calling thread.
 ///
 /// # Safety
 /// As [`Program::run`].
-unsafe fn run_here(job: &Job<'_>, units: u32) -> Result<()> {
-    if units > 0 {
+unsafe fn run_here(job: &Job<'_>, items: u32) -> Result<()> {
+    if items > 0 {
         // SAFETY: the caller keeps the contract.
-        unsafe { job.run(0, units) };
+        unsafe { job.run(0, items) };
     }
     Ok(())
 }

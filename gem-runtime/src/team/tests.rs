@@ -1,13 +1,13 @@
-//! One thread equals many; panics poison and do not hang; routed unit counts are read between phases.
+//! One thread equals many; panics poison and do not hang; routed item counts are read between phases.
 
 use super::*;
-use crate::abi::{ProgramShape, RoutingTap, HalfTap, Table, Units};
+use crate::abi::{ProgramShape, RoutingTap, HalfTap, Table, Items};
 use crate::memory::Buffer;
 
-/// Phase 0 fills `values`, phase 1 (one unit) writes how many units phase 2 has, phase 2 doubles the first of them.
+/// Phase 0 fills `values`, phase 1 (one item) writes how many items phase 2 has, phase 2 doubles the first of them.
 struct Toy {
     shape: ProgramShape,
-    phases: [Units; 3],
+    phases: [Items; 3],
     panic_at: Option<u32>,
 }
 
@@ -27,9 +27,9 @@ impl Toy {
                 weight_bytes: 0,
             },
             phases: [
-                Units::Fixed(UNITS),
-                Units::Fixed(1),
-                Units::Loaded {
+                Items::Fixed(UNITS),
+                Items::Fixed(1),
+                Items::Loaded {
                     offset: COUNT,
                     max: UNITS,
                 },
@@ -44,7 +44,7 @@ impl Program for Toy {
         &self.shape
     }
 
-    fn phases(&self, _: Part) -> &[Units] {
+    fn phases(&self, _: Part) -> &[Items] {
         &self.phases
     }
 
@@ -61,13 +61,13 @@ impl Program for Toy {
     }
 
     unsafe fn run(&self, _: Part, phase: usize, ctx: &Ctx, begin: u32, end: u32) {
-        for unit in begin..end {
-            assert!(self.panic_at != Some(unit), "asked to");
-            // SAFETY: `arena` has `arena_bytes`, and each unit touches its own element.
+        for item in begin..end {
+            assert!(self.panic_at != Some(item), "asked to");
+            // SAFETY: `arena` has `arena_bytes`, and each item touches its own element.
             unsafe {
-                let value = ctx.arena.add(128).cast::<u32>().add(unit as usize);
+                let value = ctx.arena.add(128).cast::<u32>().add(item as usize);
                 match phase {
-                    0 => *value = unit * 3 + 1,
+                    0 => *value = item * 3 + 1,
                     1 => *ctx.arena.add(COUNT as usize).cast::<u32>() = 700,
                     _ => *value *= 2,
                 }
@@ -131,9 +131,9 @@ fn any_number_of_threads_gives_the_same_bytes() {
 
 #[test]
 fn a_panic_poisons_and_does_not_hang() {
-    for unit in [0, 500, 999] {
+    for item in [0, 500, 999] {
         let mut team = Team::new(Some(3)).expect("few threads");
-        let (bad, good) = (Toy::new(Some(unit)), Toy::new(None));
+        let (bad, good) = (Toy::new(Some(item)), Toy::new(None));
         let mut memory = arena(&bad);
         let (result, seen) = run(&mut team, &bad, &mut memory);
         assert!(matches!(result, Err(Error::Poisoned)));

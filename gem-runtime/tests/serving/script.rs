@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use gem_runtime::abi::{Ctx, HalfTap, Part, Program, ProgramShape, RoutingTap, Table, Units};
+use gem_runtime::abi::{Ctx, HalfTap, Items, Part, Program, ProgramShape, RoutingTap, Table};
 use gem_runtime::storage::Weights;
 use gem_runtime::text::{Text, TextFiles};
 use gem_runtime::{Engine, ModelInfo, Result, Task};
@@ -33,10 +33,10 @@ impl Program for Script {
         &self.shape
     }
 
-    fn phases(&self, part: Part) -> &[Units] {
+    fn phases(&self, part: Part) -> &[Items] {
         match part {
             Part::Body => &[],
-            Part::Head => &[Units::PerOutput(1)],
+            Part::Head => &[Items::PerOutput(1)],
         }
     }
 

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
-use gem_runtime::abi::{Ctx, HalfTap, Part, Program, ProgramShape, RoutingTap, Row, Table, Units};
+use gem_runtime::abi::{Ctx, HalfTap, Items, Part, Program, ProgramShape, RoutingTap, Row, Table};
 use gem_runtime::file::{Header, Record, Writer, name_hash};
 use gem_runtime::simd::Level;
 use gem_runtime::storage::Weights;
@@ -78,10 +78,10 @@ impl Program for Toy {
         &self.shape
     }
 
-    fn phases(&self, part: Part) -> &[Units] {
+    fn phases(&self, part: Part) -> &[Items] {
         match part {
-            Part::Body => &[Units::PerRow(1), Units::Fixed(1), Units::PerRow(1)],
-            Part::Head => &[Units::PerOutput(VOCAB)],
+            Part::Body => &[Items::PerRow(1), Items::Fixed(1), Items::PerRow(1)],
+            Part::Head => &[Items::PerOutput(VOCAB)],
         }
     }
 
@@ -98,14 +98,14 @@ impl Program for Toy {
     }
 
     unsafe fn run(&self, part: Part, phase: usize, ctx: &Ctx, begin: u32, end: u32) {
-        for unit in begin..end {
-            // SAFETY: the context's sizes are those of `shape`, and units touch their own elements only.
+        for item in begin..end {
+            // SAFETY: the context's sizes are those of `shape`, and items touch their own elements only.
             unsafe {
                 match (part, phase) {
-                    (Part::Body, 0) => store(ctx, unit),
+                    (Part::Body, 0) => store(ctx, item),
                     (Part::Body, 1) => (0..ctx.n_rows).for_each(|row| route(ctx, row)),
-                    (Part::Body, _) => state(ctx, unit),
-                    (Part::Head, _) => logit(ctx, unit / VOCAB, unit % VOCAB),
+                    (Part::Body, _) => state(ctx, item),
+                    (Part::Head, _) => logit(ctx, item / VOCAB, item % VOCAB),
                 }
             }
         }

@@ -11,7 +11,7 @@ use gem_runtime::protocol::{ProbeRequest, probe};
 use super::{JitError, JitProgram};
 use crate::emit::cranelift::Effort;
 use crate::kernel::verify::verify;
-use crate::kernel::{KernelId, Phase, Program, ProgramShape, TableEntry, Units};
+use crate::kernel::{Items, KernelId, Phase, Program, ProgramShape, TableEntry};
 use crate::lower::kernels::matmul::{Epilogue, Matmul, Rows};
 use crate::target::{Costs, Target};
 
@@ -129,7 +129,7 @@ fn product(codec: Codec, target: &Target, rows: u32) -> Result<f64, MeasureError
         tables: Vec::new(),
         body: vec![Phase {
             entry,
-            units: Units::Fixed(matmul.units()),
+            items: Items::Fixed(matmul.items()),
             doc: String::new(),
         }],
         head: Vec::new(),
@@ -138,11 +138,11 @@ fn product(codec: Codec, target: &Target, rows: u32) -> Result<f64, MeasureError
     };
     let verified = verify(program).map_err(|e| MeasureError::Kernel(format!("{e:?}")))?;
     let jit = JitProgram::with_effort(&verified, Effort::High)?;
-    best_time(&jit, matmul.units(), rows)
+    best_time(&jit, matmul.items(), rows)
 }
 
 /// Seconds of the only phase of a program, at best.
-fn best_time(jit: &JitProgram, units: u32, n_rows: u32) -> Result<f64, MeasureError> {
+fn best_time(jit: &JitProgram, items: u32, n_rows: u32) -> Result<f64, MeasureError> {
     let shape = *jit.shape();
     let weights = Buffer::zeroed(shape.weight_bytes)?;
     let mut arena = Buffer::zeroed(u64::from(shape.arena_bytes))?;
@@ -170,8 +170,8 @@ fn best_time(jit: &JitProgram, units: u32, n_rows: u32) -> Result<f64, MeasureEr
         let start = Instant::now();
         for _ in 0..PRODUCTS {
             // SAFETY: the context has weights and arena of the program's shape and its rows, which outlive this; the
-            // program has no slots, outputs and tables, and units of its one phase run once.
-            unsafe { jit.run(Part::Body, 0, &ctx, 0, units) };
+            // program has no slots, outputs and tables, and items of its one phase run once.
+            unsafe { jit.run(Part::Body, 0, &ctx, 0, items) };
         }
         best = best.min(start.elapsed().as_secs_f64());
     }

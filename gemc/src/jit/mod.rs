@@ -15,7 +15,7 @@ pub use error::JitError;
 pub use measure::{MeasureError, measure};
 pub use model::{Model, OpenError, Options};
 
-use gem_runtime::abi::{self, Ctx, Entry, HalfTap, Part, ProgramShape, RoutingTap, Table, Units};
+use gem_runtime::abi::{self, Ctx, Entry, HalfTap, Items, Part, ProgramShape, RoutingTap, Table};
 
 use crate::emit::cranelift::{Effort, Isa, compile};
 use crate::kernel::verify::Verified;
@@ -44,7 +44,7 @@ pub struct JitProgram {
 #[derive(Debug, Default)]
 struct Phases {
     entries: Vec<Entry>,
-    units: Vec<Units>,
+    items: Vec<Items>,
 }
 
 impl JitProgram {
@@ -134,7 +134,7 @@ impl Linker<'_> {
     fn phases(&mut self, phases: &[Phase]) -> Phases {
         Phases {
             entries: phases.iter().map(|p| self.entry(&p.entry)).collect(),
-            units: phases.iter().map(|p| p.units).collect(),
+            items: phases.iter().map(|p| p.items).collect(),
         }
     }
 
@@ -155,10 +155,10 @@ impl abi::Program for JitProgram {
         &self.shape
     }
 
-    fn phases(&self, part: Part) -> &[Units] {
+    fn phases(&self, part: Part) -> &[Items] {
         match part {
-            Part::Body => &self.body.units,
-            Part::Head => &self.head.units,
+            Part::Body => &self.body.items,
+            Part::Head => &self.head.items,
         }
     }
 

@@ -147,7 +147,7 @@ impl Options {
         self
     }
 
-    /// A format for each unit of the checkpoint.
+    /// A format for each item of the checkpoint.
     pub fn plan(mut self, plan: BitPlan) -> Self {
         self.formats = Formats::Plan(plan);
         self

@@ -1,6 +1,6 @@
 //! Kernel IR: one definition of a kernel, three executions (interpreter, emitted Rust, Cranelift).
 //!
-//! A [`Program`] is a static table of phases over shared [`Kernel`]s. A kernel's body is run once per *unit*; it is a
+//! A [`Program`] is a static table of phases over shared [`Kernel`]s. A kernel's body is run once per *item*; it is a
 //! list of statements over values in single assignment. Rules of evaluation, once and for all:
 //!
 //! - A value is computed where its [`Stmt::Let`] stands, and is visible from there to the end of its block.
@@ -8,9 +8,9 @@
 //! - f32 is IEEE, never reassociated or contracted; [`Op::Fma`] is fused. `min(a, b)` is `a < b ? a : b`, `max` is
 //!   `a > b ? a : b` (x86's rule: the second operand when unordered). Rounding to integer is to nearest even.
 //! - Memory is reached through regions only: an index counts elements of the region's type, whatever is loaded. The
-//!   verifier proves every access in range, from the bounds of units, loops and parameters; a loaded number becomes an
+//!   verifier proves every access in range, from the bounds of items, loops and parameters; a loaded number becomes an
 //!   index only through [`Op::Bounded`] or `min`.
-//! - Units of one phase may run in any order and on any thread; they write disjoint memory.
+//! - Items of one phase may run in any order and on any thread; they write disjoint memory.
 
 pub mod build;
 mod fold;
@@ -27,7 +27,7 @@ pub mod verify;
 
 pub use op::{Cmp, Op, Ty};
 pub use op_info::ALL_TYPES;
-pub use program::{Half, Phase, Program, ProgramShape, Table, TableEntry, Tap, Units};
+pub use program::{Half, Items, Phase, Program, ProgramShape, Table, TableEntry, Tap};
 
 crate::id_type!(
     /// A value of a kernel or function.
@@ -128,7 +128,7 @@ pub enum Space {
     Rows,
     /// Indices of the rows whose logits are wanted, i32. No argument.
     Outputs,
-    /// Memory of one unit, zero at its start. No argument.
+    /// Memory of one item, zero at its start. No argument.
     Local,
 }
 
@@ -242,13 +242,13 @@ pub enum Stmt {
         /// When false.
         otherwise: Block,
     },
-    /// Runs units `begin..end` of entry `entry` of a call table.
+    /// Runs items `begin..end` of entry `entry` of a call table.
     Call {
         /// A `Param::Table`.
         table: ParamId,
         /// Index into it.
         entry: ValueId,
-        /// First unit.
+        /// First item.
         begin: ValueId,
         /// One past the last.
         end: ValueId,
@@ -277,13 +277,13 @@ pub struct Kernel {
     pub doc: String,
     /// Parameters and local regions.
     pub params: Vec<Param>,
-    /// Every unit index is below.
-    pub units: u32,
-    /// All values; value 0 is the unit index ([`Op::Unit`]).
+    /// Every item index is below.
+    pub items: u32,
+    /// All values; value 0 is the item index ([`Op::Item`]).
     pub values: Vec<ValueDef>,
     /// Types of mutable locals, with name hints.
     pub vars: Vec<(Ty, Option<String>)>,
-    /// Run per unit.
+    /// Run per item.
     pub body: Block,
 }
 

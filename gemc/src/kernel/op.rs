@@ -61,8 +61,8 @@ pub enum Cmp {
 /// I32x16 or F32x16; "integer" is I32 or I32x16; "float" is F32 or F32x16.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
-    /// The unit index, value 0 of every kernel: I32.
-    Unit,
+    /// The item index, value 0 of every kernel: I32.
+    Item,
     /// A loop index or an input of an outline: I32, defined by its statement.
     Index,
     /// Parameter of a function.

@@ -139,7 +139,7 @@ impl Cmp {
 macro_rules! each_operand {
     ($op:expr, $f:ident, $iter:ident) => {
         match $op {
-            Op::Unit
+            Op::Item
             | Op::Index
             | Op::Param(_)
             | Op::I32(_)
@@ -209,7 +209,7 @@ impl Op {
     #[must_use]
     pub const fn mnemonic(&self) -> &'static str {
         match self {
-            Self::Unit => "unit",
+            Self::Item => "item",
             Self::Index => "index",
             Self::Param(_) => "param",
             Self::I32(_) => "i32",
@@ -281,7 +281,7 @@ impl Op {
     pub const fn is_pure(&self) -> bool {
         !matches!(
             self,
-            Self::Get(_) | Self::Load { .. } | Self::Unit | Self::Index | Self::Param(_)
+            Self::Get(_) | Self::Load { .. } | Self::Item | Self::Index | Self::Param(_)
         )
     }
 }

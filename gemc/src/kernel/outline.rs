@@ -87,7 +87,7 @@ pub fn outlined(
             name: name.to_owned(),
             doc: "a copy of an outline".to_owned(),
             params: writer.params,
-            units: 1,
+            items: 1,
             values: writer.values,
             vars: writer.var_types,
             body: out,
@@ -120,8 +120,8 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(of: &'a Kernel) -> Self {
-        let unit = ValueDef {
-            op: Op::Unit,
+        let item = ValueDef {
+            op: Op::Item,
             ty: Ty::I32,
             name: None,
         };
@@ -130,7 +130,7 @@ impl<'a> Writer<'a> {
             params: Vec::new(),
             regions: Vec::new(),
             locals: Vec::new(),
-            values: vec![unit],
+            values: vec![item],
             renamed: HashMap::new(),
             vars: HashMap::new(),
             var_types: Vec::new(),
@@ -370,8 +370,8 @@ mod tests {
             Space::Local => b.local(regions[i], Elem::F32, 16),
             space => b.region(regions[i], space, Elem::F32, Extent::fixed(16), true),
         });
-        let unit = b.unit();
-        b.outline("part", &[unit], |b, inputs| {
+        let item = b.item();
+        b.outline("part", &[item], |b, inputs| {
             let start = b.i32(0);
             body(b, regions, inputs[0], start);
         });

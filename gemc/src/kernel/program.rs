@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use gem_runtime::abi::{HalfTap, RoutingTap};
 
 use super::{Function, Kernel, KernelId, TableId};
-pub use gem_runtime::abi::{ProgramShape, Units};
+pub use gem_runtime::abi::{Items, ProgramShape};
 
 /// A kernel with its arguments, one word per parameter that takes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Phase {
     /// What runs.
     pub entry: TableEntry,
     /// How often.
-    pub units: Units,
+    pub items: Items,
     /// Shapes and source tensors, for the reader.
     pub doc: String,
 }

@@ -193,7 +193,7 @@ const BITS_RULE: &str = "i32 or f32 of f32 or i32, or a 64-byte vector of a 64-b
 pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, TypeError> {
     let t = Rules { env, op };
     match op {
-        Op::Unit | Op::Index | Op::I32(_) | Op::RowCount | Op::OutputCount | Op::Context => {
+        Op::Item | Op::Index | Op::I32(_) | Op::RowCount | Op::OutputCount | Op::Context => {
             Ok(Ty::I32)
         }
         Op::Param(_) => Ok(declared),

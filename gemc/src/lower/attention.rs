@@ -4,7 +4,7 @@ use super::arena::Buffer;
 use super::kernels::attention::Attention;
 use super::kernels::rope::{Heads, RopeTable};
 use super::kernels::vector;
-use super::phases::{Arg, UnitCount};
+use super::phases::{Arg, ItemCount};
 use super::steps::{AttentionOp, Projection};
 use super::{Lowering, Rows};
 use crate::graph::{NodeId, Rope, Site};
@@ -101,7 +101,7 @@ impl Lowering<'_> {
             spec.heads, spec.kv_heads, spec.head_dim
         );
         self.phases
-            .phase(kernel, args, UnitCount::PerRow(spec.units_per_row()), doc);
+            .phase(kernel, args, ItemCount::PerRow(spec.items_per_row()), doc);
         queries
     }
 
@@ -112,7 +112,7 @@ impl Lowering<'_> {
         let kernel = self.phases.kernel(spec);
         let doc = format!("{origin} [rows, {}]", spec.heads * spec.head_dim);
         self.phases
-            .phase(kernel, args, UnitCount::PerRow(spec.heads as u32), doc);
+            .phase(kernel, args, ItemCount::PerRow(spec.heads as u32), doc);
         output
     }
 
@@ -138,7 +138,7 @@ impl Lowering<'_> {
         self.phases.phase(
             kernel,
             args,
-            UnitCount::PerRow(1),
+            ItemCount::PerRow(1),
             format!("rotary table, theta {}", rope.theta),
         );
         self.rope_tables.push((rope, half, buffers));

@@ -4,7 +4,7 @@ use gem_runtime::format::ActivationFormat;
 
 use super::arena::Buffer;
 use super::kernels::matmul::{Epilogue, Matmul, Rows};
-use super::phases::{Arg, UnitCount};
+use super::phases::{Arg, ItemCount};
 use super::steps::{On, Product, Residual, Then};
 use super::{Lowering, QuantisedRows, planes};
 use crate::graph::{LinearPart, Node};
@@ -89,14 +89,14 @@ impl Lowering<'_> {
         }
         let doc = self.product_doc(node, parts, &matrix);
         let kernel = self.phases.kernel(spec);
-        let units = match list {
-            None => UnitCount::Fixed(spec.units()),
+        let items = match list {
+            None => ItemCount::Fixed(spec.items()),
             Some([_, counter]) => {
-                let units = self.count_units(counter, spec.units(), 1);
-                UnitCount::Loaded(units, spec.units())
+                let items = self.count_items(counter, spec.items(), 1);
+                ItemCount::Loaded(items, spec.items())
             }
         };
-        self.phases.phase(kernel, args, units, doc);
+        self.phases.phase(kernel, args, items, doc);
     }
 
     pub(super) fn product_doc(&self, node: &Node, parts: &[LinearPart], matrix: &Matrix) -> String {

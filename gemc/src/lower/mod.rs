@@ -23,7 +23,7 @@ use gem_runtime::format::{ActivationFormat, BLOCK};
 use kernels::embed::Embed;
 use kernels::norm::Norm;
 use kernels::quantise::{self, QuantiseRows, SelectRows};
-use phases::{Arg, Phases, UnitCount};
+use phases::{Arg, ItemCount, Phases};
 pub use sizes::Large;
 use steps::{Checked, NormOp, NormStep, Step};
 
@@ -236,7 +236,7 @@ impl<'a> Lowering<'a> {
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());
         let doc = format!("int8 of {}", self.graph.node(id).origin);
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
+        self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
         self.quantised.insert(id, output);
         output
     }
@@ -304,7 +304,7 @@ impl<'a> Lowering<'a> {
             plan::EMBEDDING,
             matrix.cols
         );
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
+        self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
         self.values.insert(id, output);
     }
 
@@ -340,7 +340,7 @@ impl<'a> Lowering<'a> {
             self.quantised.insert(id, output);
         }
         let doc = format!("{} [rows, {}]", self.origin(id), spec.cols);
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
+        self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
     }
 
     /// A sum that nothing fused: both inputs as rows.
@@ -358,7 +358,7 @@ impl<'a> Lowering<'a> {
         let kernel = self.phases.kernel(spec);
         let args = [b, a, output].map(|rows| Arg::of(rows.buffer)).to_vec();
         self.phases
-            .phase(kernel, args, UnitCount::PerRow(1), self.origin(id));
+            .phase(kernel, args, ItemCount::PerRow(1), self.origin(id));
         self.values.insert(id, output);
     }
 
@@ -379,7 +379,7 @@ impl<'a> Lowering<'a> {
         self.phases.phase(
             kernel,
             args,
-            UnitCount::PerOutput(1),
+            ItemCount::PerOutput(1),
             "rows whose logits are wanted",
         );
         self.quantised.insert(id, output);

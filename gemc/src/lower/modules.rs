@@ -1,9 +1,9 @@
-//! The modules of one routed block: stage by stage (first product, last product), each stage one phase whose units
+//! The modules of one routed block: stage by stage (first product, last product), each stage one phase whose items
 //! call the active modules through a table. Formats differ freely between modules.
 
 use super::kernels::dispatch::{CallModules, Dispatch};
 use super::kernels::matmul::Rows;
-use super::phases::{Arg, UnitCount};
+use super::phases::{Arg, ItemCount};
 use super::steps::{Product, Then};
 use super::{Lowering, QuantisedRows};
 use crate::graph::NodeId;
@@ -85,7 +85,7 @@ impl Lowering<'_> {
             ));
             args.extend(next.into_iter().flat_map(QuantisedRows::args));
             args.extend(floats.map(|rows| Arg::of(rows.buffer)));
-            each = spec.units();
+            each = spec.items();
             table.push((self.phases.kernel(spec), args));
             if let Some(rows) = floats {
                 self.values.insert(id, rows);
@@ -112,7 +112,7 @@ impl Lowering<'_> {
         table: Vec<(crate::kernel::KernelId, Vec<Arg>)>,
         origin: &str,
     ) {
-        let units = self.count_units(routed.active, each, routed.modules as u32);
+        let items = self.count_items(routed.active, each, routed.modules as u32);
         let modules = routed.modules;
         let kernel = self.phases.kernel(CallModules { modules, each });
         let table = self.phases.table(format!("modules as {origin}"), table);
@@ -121,7 +121,7 @@ impl Lowering<'_> {
         self.phases.phase(
             kernel,
             args,
-            UnitCount::Loaded(units, modules as u32 * each),
+            ItemCount::Loaded(items, modules as u32 * each),
             doc,
         );
     }

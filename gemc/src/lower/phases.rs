@@ -9,7 +9,7 @@ use super::arena::{Arena, Buffer, Placement};
 use super::functions;
 use super::kernels::spec::Spec as KernelSpec;
 use super::sizes::Large;
-use crate::kernel::{Half, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap, Units};
+use crate::kernel::{Half, Items, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap};
 
 /// An argument before addresses are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,9 @@ impl Arg {
     }
 }
 
-/// Units of a phase before addresses are known.
+/// Items of a phase before addresses are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnitCount {
+pub enum ItemCount {
     /// Always so many.
     Fixed(u32),
     /// Per row.
@@ -53,7 +53,7 @@ pub enum UnitCount {
 struct Spec {
     kernel: KernelId,
     args: Vec<Arg>,
-    units: UnitCount,
+    items: ItemCount,
     doc: String,
 }
 
@@ -155,18 +155,18 @@ impl Phases {
         &mut self,
         kernel: KernelId,
         args: Vec<Arg>,
-        units: UnitCount,
+        items: ItemCount,
         doc: impl Into<String>,
     ) {
         let index = self.phases.len();
         self.touch(&args, index);
-        if let UnitCount::Loaded(buffer, _) = units {
+        if let ItemCount::Loaded(buffer, _) = items {
             self.arena.touch(buffer, index);
         }
         self.phases.push(Spec {
             kernel,
             args,
-            units,
+            items,
             doc: doc.into(),
         });
     }
@@ -319,29 +319,29 @@ impl Phases {
     }
 
     fn resolve_phase(&self, spec: &Spec, place: &Offsets<'_>) -> Phase {
-        let units = match spec.units {
-            UnitCount::Fixed(n) => Units::Fixed(n),
-            UnitCount::PerRow(n) => Units::PerRow(n),
-            UnitCount::PerOutput(n) => Units::PerOutput(n),
-            UnitCount::Loaded(buffer, max) => Units::Loaded {
+        let items = match spec.items {
+            ItemCount::Fixed(n) => Items::Fixed(n),
+            ItemCount::PerRow(n) => Items::PerRow(n),
+            ItemCount::PerOutput(n) => Items::PerOutput(n),
+            ItemCount::Loaded(buffer, max) => Items::Loaded {
                 offset: place.offset(buffer),
                 max,
             },
         };
         Phase {
             entry: self.entry(spec.kernel, &spec.args, place),
-            units,
+            items,
             doc: spec.doc.clone(),
         }
     }
 
     fn entry(&self, kernel: KernelId, args: &[Arg], place: &Offsets<'_>) -> TableEntry {
-        let unit = gem_runtime::abi::ARG_UNIT as u32;
+        let size = gem_runtime::abi::ARG_UNIT as u32;
         let args = args
             .iter()
             .map(|arg| match *arg {
                 Arg::Weights(offset) => offset,
-                Arg::Arena(buffer, from) => (place.offset(buffer) + from) / unit,
+                Arg::Arena(buffer, from) => (place.offset(buffer) + from) / size,
                 Arg::Kv(before) => before,
                 Arg::KvWord(n) => self.kv_vectors + 4 * n,
                 Arg::Scalar(n) => n,

@@ -4,10 +4,10 @@ use super::arena::Buffer;
 use super::kernels::attention::{Attention, Mask};
 use super::kernels::clusters::Clusters;
 use super::kernels::combine::{Base, Combine};
-use super::kernels::dispatch::{CountUnits, Dispatch, Tags};
+use super::kernels::dispatch::{CountItems, Dispatch, Tags};
 use super::kernels::rope::Heads;
 use super::kernels::route::Router;
-use super::phases::{Arg, TapSpec, UnitCount};
+use super::phases::{Arg, ItemCount, TapSpec};
 use super::steps::{ClustersStep, CombineStep, Residual, RouterOp, RouterStep, ScarStep};
 use super::{Lowering, VectorSource};
 use crate::graph::{NodeId, ScarMask};
@@ -73,7 +73,7 @@ impl Lowering<'_> {
         args.extend(bias.map(|b| self.vector(b, modules)));
         args.extend([p, fired, gates, domain].map(Arg::of));
         let doc = format!("{}: p over {modules} modules", self.origin(id));
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
+        self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
 
         let cluster = step.clusters.map(|clusters| self.clusters_of(&clusters));
         self.phases.tap(TapSpec {
@@ -116,7 +116,7 @@ impl Lowering<'_> {
             Arg::of(ids),
         ];
         let doc = format!("{}: nearest of {count}", self.origin(id));
-        self.phases.phase(kernel, args, UnitCount::PerRow(1), doc);
+        self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
         self.clusters.insert(id, ids);
         ids
     }
@@ -158,18 +158,18 @@ impl Lowering<'_> {
         ];
         let doc = format!("{}: work lists", self.origin(id));
         self.phases
-            .phase(kernel, args.map(Arg::of).to_vec(), UnitCount::Fixed(1), doc);
+            .phase(kernel, args.map(Arg::of).to_vec(), ItemCount::Fixed(1), doc);
         routed
     }
 
-    /// A phase that writes `min(counter, limit) * each` units; gives the buffer.
-    pub(super) fn count_units(&mut self, counter: Buffer, each: u32, limit: u32) -> Buffer {
-        let units = self.words(1);
-        let kernel = self.phases.kernel(CountUnits { each });
-        let args = vec![Arg::of(counter), Arg::of(units), Arg::Scalar(limit)];
+    /// A phase that writes `min(counter, limit) * each` items; gives the buffer.
+    pub(super) fn count_items(&mut self, counter: Buffer, each: u32, limit: u32) -> Buffer {
+        let items = self.words(1);
+        let kernel = self.phases.kernel(CountItems { each });
+        let args = vec![Arg::of(counter), Arg::of(items), Arg::Scalar(limit)];
         self.phases
-            .phase(kernel, args, UnitCount::Fixed(1), "units of the next phase");
-        units
+            .phase(kernel, args, ItemCount::Fixed(1), "items of the next phase");
+        items
     }
 
     pub(super) fn scar_attention(&mut self, id: NodeId, step: &ScarStep) {
@@ -242,7 +242,7 @@ impl Lowering<'_> {
         self.phases.phase(
             kernel,
             args,
-            UnitCount::PerRow(1),
+            ItemCount::PerRow(1),
             format!("{origin}: tags"),
         );
     }
@@ -278,7 +278,7 @@ impl Lowering<'_> {
         args.push(Arg::of(output.buffer));
         let kernel = self.phases.kernel(spec);
         self.phases
-            .phase(kernel, args, UnitCount::PerRow(1), self.origin(id));
+            .phase(kernel, args, ItemCount::PerRow(1), self.origin(id));
         let result = match residual {
             Some(Residual { sum, other: _ }) => {
                 self.done.insert(sum);

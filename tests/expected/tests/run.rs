@@ -153,9 +153,9 @@ fn run(program: &CompiledProgram) -> Memory {
         context: CONTEXT,
     };
     for part in [Part::Body, Part::Head] {
-        for (phase, units) in program.phases(part).iter().enumerate() {
-            // SAFETY: the context describes live memory of the program's sizes, phases run in order and units once.
-            unsafe { program.run(part, phase, &ctx, 0, units.count(&ctx)) };
+        for (phase, items) in program.phases(part).iter().enumerate() {
+            // SAFETY: the context describes live memory of the program's sizes, phases run in order and items once.
+            unsafe { program.run(part, phase, &ctx, 0, items.count(&ctx)) };
         }
     }
     arena
@@ -197,9 +197,9 @@ fn every_level_gives_the_bits_of_the_portable_one() {
 }
 
 /// The dot rule, by the book: blocks ascending, one fused accumulator, the row scale last.
-fn expected_product(size: &PackedSize, unit: &[u8], x: &[f32], row: usize) -> f32 {
+fn expected_product(size: &PackedSize, item: &[u8], x: &[f32], row: usize) -> f32 {
     let mut quantised = QuantisedRow::default();
-    gem_runtime::format::unpack_row(size, unit, row, &mut quantised);
+    gem_runtime::format::unpack_row(size, item, row, &mut quantised);
     let mut acc = 0.0f32;
     for (block, x) in x.as_chunks::<32>().0.iter().enumerate() {
         let mut codes = [0; 32];
@@ -216,13 +216,13 @@ fn expected_product(size: &PackedSize, unit: &[u8], x: &[f32], row: usize) -> f3
 #[test]
 fn the_product_follows_the_dot_rule_to_the_bit() {
     let size = PackedSize::new(CODEC, MATRIX[0], MATRIX[1]);
-    let unit = pack(&size, &weights(), None, Rounding::Search);
+    let item = pack(&size, &weights(), None, Rounding::Search);
     let (arena, x) = (portable(), activations());
     for row in 0..ROWS.len() {
         let x = &x[row * MATRIX[1]..][..MATRIX[1]];
         for out in 0..MATRIX[0] {
             let got = arena.float(place::PRODUCT, row * MATRIX[0] + out);
-            let want = expected_product(&size, &unit, x, out);
+            let want = expected_product(&size, &item, x, out);
             assert_eq!(
                 got.to_bits(),
                 want.to_bits(),
@@ -235,11 +235,11 @@ fn the_product_follows_the_dot_rule_to_the_bit() {
 #[test]
 fn the_product_is_close_to_that_of_the_weights() {
     let size = PackedSize::new(CODEC, MATRIX[0], MATRIX[1]);
-    let unit = pack(&size, &weights(), None, Rounding::Search);
+    let item = pack(&size, &weights(), None, Rounding::Search);
     let (arena, x) = (portable(), activations());
     let (mut scratch, mut w) = (QuantisedRow::default(), vec![0.0; MATRIX[1]]);
     for out in 0..MATRIX[0] {
-        dequantise_row(&size, &unit, out, &mut scratch, &mut w);
+        dequantise_row(&size, &item, out, &mut scratch, &mut w);
         let want: f32 = w.iter().zip(&x).map(|(w, x)| w * x).sum();
         let got = arena.float(place::PRODUCT, out);
         assert!((got - want).abs() < 0.1, "output {out}: {got} {want}");

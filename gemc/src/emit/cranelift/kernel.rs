@@ -1,4 +1,4 @@
-//! A kernel to a function of Cranelift IR: parameters bound at the top, then the loop over units.
+//! A kernel to a function of Cranelift IR: parameters bound at the top, then the loop over items.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -67,7 +67,7 @@ pub(super) fn translate(
         copies: isa.copies,
         convention: target.default_call_conv(),
     };
-    translator.units(kernel, begin, end);
+    translator.items(kernel, begin, end);
     translator.e.ins().return_(&[]);
     translator.e.b.finalize(target.frontend_config());
 }
@@ -100,13 +100,13 @@ struct Loop {
 }
 
 impl Translator<'_, '_> {
-    /// The loop over units.
-    fn units(&mut self, kernel: &Kernel, begin: Value, end: Value) {
-        let units = self.enter_loop(begin, end, false);
-        self.scope.set(ValueId(0), Segments::one(units.index));
+    /// The loop over items.
+    fn items(&mut self, kernel: &Kernel, begin: Value, end: Value) {
+        let items = self.enter_loop(begin, end, false);
+        self.scope.set(ValueId(0), Segments::one(items.index));
         self.memory.zero_locals(&mut self.e);
         self.block(&kernel.body);
-        self.leave_loop(&units, end);
+        self.leave_loop(&items, end);
     }
 
     fn block(&mut self, block: &Block) {
@@ -212,7 +212,7 @@ impl Translator<'_, '_> {
         let def = &defs[v.index()];
         let word = |value| Some(Segments::one(value));
         let known = match &def.op {
-            Op::Unit | Op::Index | Op::Param(_) => return,
+            Op::Item | Op::Index | Op::Param(_) => return,
             _ if self.scope.literal(v).is_some() => return,
             Op::Scalar(p) => word(self.memory.word(*p)),
             Op::RowCount => word(self.sizes[0]),
@@ -347,7 +347,7 @@ impl Translator<'_, '_> {
         self.e.enter(join);
     }
 
-    /// Runs units of a table's entry: the runtime's tables, whoever compiled what they lead to.
+    /// Runs items of a table's entry: the runtime's tables, whoever compiled what they lead to.
     fn call(&mut self, table: ParamId, operands: [ValueId; 3]) {
         self.load_all();
         let [entry, begin, end] = operands.map(|v| self.scope.segment(&mut self.e, v, 0));

@@ -57,7 +57,7 @@ pub(super) struct Memory<'a> {
     addresses: Vec<HashMap<Key, Value>>,
     /// The table of slots and the number of the last one, where the kernel has regions in slots.
     slots: Option<(Value, Value)>,
-    /// Local arrays with their sizes, to be zeroed for every unit.
+    /// Local arrays with their sizes, to be zeroed for every item.
     locals: Vec<(Value, u32)>,
 }
 
@@ -138,9 +138,9 @@ impl<'a> Memory<'a> {
     /// An argument's distance from a buffer of the context.
     fn offset(&self, e: &mut Emitter<'_>, at: i32, word: Value) -> Base {
         let buffer = field(e, types::I64, self.ctx, at);
-        let units = e.ins().uextend(types::I64, word);
+        let items = e.ins().uextend(types::I64, word);
         let by = e.int(ARG_UNIT.trailing_zeros() as i32);
-        let offset = e.ins().ishl(units, by);
+        let offset = e.ins().ishl(items, by);
         Base::Fixed(e.ins().iadd(buffer, offset))
     }
 
@@ -190,7 +190,7 @@ impl<'a> Memory<'a> {
         self.address(e, scope, (region, slot, None))
     }
 
-    /// Local arrays are zero when a unit starts.
+    /// Local arrays are zero when an item starts.
     pub(super) fn zero_locals(&self, e: &mut Emitter<'_>) {
         for &(base, bytes) in &self.locals {
             zero(e, base, bytes);

@@ -127,7 +127,7 @@ impl<'p> Scope<'p> {
         let operands: Vec<Segments> = ids.iter().map(operand).collect();
         match def.op {
             Op::Call(f, _) => self.call(e, f, &operands),
-            Op::Unit | Op::Index | Op::Param(_) | Op::Get(_) | Op::Load { .. } => unreachable!(
+            Op::Item | Op::Index | Op::Param(_) | Op::Get(_) | Op::Load { .. } => unreachable!(
                 "{v} is used before `{}`, which the verifier refuses",
                 def.op.mnemonic()
             ),

@@ -5,7 +5,7 @@ use super::*;
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::testing::{Bytes, program_of, shape, valid_program};
 use crate::kernel::verify::{Verified, verify};
-use crate::kernel::{Elem, Extent, Kernel, Space, Ty, Units, ValueId};
+use crate::kernel::{Elem, Extent, Items, Kernel, Space, Ty, ValueId};
 use crate::target::Target;
 
 const EFFORTS: [Effort; 2] = [Effort::Low, Effort::High];
@@ -38,14 +38,14 @@ fn bytes_kernel(make: impl Fn(&mut KernelBuilder, ValueId, ValueId) -> ValueId) 
         let after = b.add(before, made);
         b.set(sum, after);
     });
-    let at = b.unit();
+    let at = b.item();
     let total = b.get(sum);
     b.store(y, at, total);
     verified(b.finish())
 }
 
 fn verified(kernel: Kernel) -> Verified {
-    let program = program_of(shape(64, 1024, 0), vec![], kernel, &[0, 0], Units::Fixed(1));
+    let program = program_of(shape(64, 1024, 0), vec![], kernel, &[0, 0], Items::Fixed(1));
     verify(program).unwrap()
 }
 

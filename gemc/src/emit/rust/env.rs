@@ -15,7 +15,7 @@ pub(super) struct Env {
     pub(super) row_count: Option<Ident>,
     pub(super) output_count: Option<Ident>,
     pub(super) context: Option<Ident>,
-    pub(super) unit: bool,
+    pub(super) item: bool,
     pub(super) ctx: bool,
     pub(super) args: bool,
     /// Names for sizes, fixed before the body so that nothing else takes them.

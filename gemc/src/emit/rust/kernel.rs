@@ -1,4 +1,4 @@
-//! A kernel to an `extern "C"` function: regions and sizes bound at the top, then the loop over units.
+//! A kernel to an `extern "C"` function: regions and sizes bound at the top, then the loop over items.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +20,8 @@ use crate::kernel::{
 
 /// Why the kernel's one unsafe block is sound.
 const SAFETY: &str = "SAFETY: the runtime keeps the contract of `gem_runtime::abi::Program::run`; under it gemc's \
-    verifier proved, for these arguments and every unit, that each access below lies in its region and each region \
-    in its buffer, and units of a phase write disjoint memory.";
+    verifier proved, for these arguments and every item, that each access below lies in its region and each region \
+    in its buffer, and items of a phase write disjoint memory.";
 
 /// The kernel's item.
 pub(super) fn kernel(
@@ -40,19 +40,19 @@ pub(super) fn kernel(
         kernel.vars.len(),
     );
     let mut writer = Writer::new(kernel, printer);
-    let unit = writer.printer.bind(ValueId(0));
+    let item = writer.printer.bind(ValueId(0));
     let body = writer.block(&kernel.body);
     let locals = writer.locals();
     let bindings = writer.bindings();
     let env = writer.env;
-    let unit = if env.unit { quote!(#unit) } else { quote!(_) };
+    let item = if env.item { quote!(#item) } else { quote!(_) };
     let ctx = used(env.ctx, "ctx");
     let args = used(env.args, "args");
     let name = format_ident!("{}", kernel.name);
     let doc = text::doc(&kernel.doc);
     let features = target_feature(level);
     let safety = text::comment(SAFETY);
-    let units = Literal::u32_unsuffixed(kernel.units);
+    let items = Literal::u32_unsuffixed(kernel.items);
     quote! {
         #doc
         ///
@@ -60,11 +60,11 @@ pub(super) fn kernel(
         /// As `gem_runtime::abi::Program::run`.
         #features
         pub unsafe extern "C" fn #name(#ctx: *const Ctx, #args: *const u32, begin: u32, end: u32) {
-            debug_assert!(end <= #units);
+            debug_assert!(end <= #items);
             #safety
             unsafe {
                 #bindings
-                for #unit in begin as i32..end as i32 {
+                for #item in begin as i32..end as i32 {
                     #locals
                     #body
                 }
@@ -181,7 +181,7 @@ impl<'a> Writer<'a> {
     }
 
     fn value(&mut self, v: ValueId) -> Code {
-        self.env.unit |= v == ValueId(0);
+        self.env.item |= v == ValueId(0);
         self.printer.value(&mut self.env, v)
     }
 
@@ -192,11 +192,11 @@ impl<'a> Writer<'a> {
     fn stmt(&mut self, stmt: &Stmt) -> TokenStream {
         match stmt {
             Stmt::Let(v) => {
-                let mut reads_unit = false;
+                let mut reads_item = false;
                 self.kernel.values[v.index()]
                     .op
-                    .for_each_operand(|o| reads_unit |= o == ValueId(0));
-                self.env.unit |= reads_unit && self.printer.uses.needed(*v);
+                    .for_each_operand(|o| reads_item |= o == ValueId(0));
+                self.env.item |= reads_item && self.printer.uses.needed(*v);
                 self.printer.define(&mut self.env, *v)
             }
             Stmt::Var(m, v) => self.declare(*m, *v),
@@ -345,7 +345,7 @@ impl<'a> Writer<'a> {
         quote!(#before if #cond { #then } #otherwise)
     }
 
-    /// Local arrays, declared in the loop over units because they start as zeros.
+    /// Local arrays, declared in the loop over items because they start as zeros.
     fn locals(&mut self) -> TokenStream {
         let mut tokens = TokenStream::new();
         for (i, param) in self.kernel.params.iter().enumerate() {

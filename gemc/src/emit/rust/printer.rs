@@ -25,7 +25,7 @@ pub(super) trait Leaves {
         None
     }
 
-    /// The expression of a parameter, a size of the step, the unit or a load.
+    /// The expression of a parameter, a size of the step, the item or a load.
     fn leaf(&mut self, op: &Op, ty: Ty, operand: &mut dyn FnMut(ValueId) -> Code) -> Option<Code>;
 }
 
@@ -70,7 +70,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// Names a value that is bound elsewhere: a parameter, the unit, a loop index.
+    /// Names a value that is bound elsewhere: a parameter, the item, a loop index.
     pub(super) fn bind(&mut self, v: ValueId) -> Ident {
         let name = self.names.fresh(self.defs[v.index()].name.as_deref(), v);
         self.named[v.index()] = Some(name.clone());
@@ -236,7 +236,7 @@ fn is_everywhere(op: &Op) -> bool {
             | Op::RowCount
             | Op::OutputCount
             | Op::Context
-            | Op::Unit
+            | Op::Item
             | Op::Index
             | Op::Param(_)
     )

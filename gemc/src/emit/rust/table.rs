@@ -4,7 +4,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::text;
-use crate::kernel::{Half, Phase, Program, ProgramShape, Table, TableEntry, Tap, Units};
+use crate::kernel::{Half, Items, Phase, Program, ProgramShape, Table, TableEntry, Tap};
 
 /// The text of `src/program.rs`.
 pub(super) fn program(program: &Program) -> String {
@@ -21,16 +21,16 @@ pub(super) fn program(program: &Program) -> String {
         [&program.body, &program.head].map(|phases| Literal::usize_unsuffixed(phases.len()));
     let items = quote! {
         use super::kernels;
-        use gem_runtime::abi::{CompiledProgram, HalfTap, Phase, ProgramShape, RoutingTap, Table, Units};
+        use gem_runtime::abi::{CompiledProgram, HalfTap, Phase, ProgramShape, RoutingTap, Table, Items};
         use gem_runtime::kernel as k;
 
         /// The whole model.
         pub static PROGRAM: CompiledProgram = CompiledProgram {
             shape: SHAPE,
             body: &BODY,
-            body_units: &BODY_UNITS,
+            body_items: &BODY_UNITS,
             head: &HEAD,
-            head_units: &HEAD_UNITS,
+            head_items: &HEAD_UNITS,
             tables: TABLES,
             taps: TAPS,
             halves: HALVES,
@@ -41,12 +41,12 @@ pub(super) fn program(program: &Program) -> String {
 
         /// Embedding and layers.
         static BODY: [Phase; #n_body] = BODY_PHASES;
-        static BODY_UNITS: [Units; #n_body] = k::units(&BODY_PHASES);
+        static BODY_UNITS: [Items; #n_body] = k::items(&BODY_PHASES);
         const BODY_PHASES: [Phase; #n_body] = [#body];
 
         /// Final projection to logits.
         static HEAD: [Phase; #n_head] = HEAD_PHASES;
-        static HEAD_UNITS: [Units; #n_head] = k::units(&HEAD_PHASES);
+        static HEAD_UNITS: [Items; #n_head] = k::items(&HEAD_PHASES);
         const HEAD_PHASES: [Phase; #n_head] = [#head];
 
         /// Indirect calls.
@@ -107,8 +107,8 @@ fn phases(program: &Program, phases: &[Phase]) -> TokenStream {
         .map(|phase| {
             let doc = text::comment_element(&phase.doc);
             let call = call(program, &phase.entry);
-            let units = units(phase.units);
-            quote!(#doc k::phase(#call, #units),)
+            let items = items(phase.items);
+            quote!(#doc k::phase(#call, #items),)
         })
         .collect()
 }
@@ -129,24 +129,24 @@ fn call(program: &Program, entry: &TableEntry) -> TokenStream {
     quote!(kernels::#kernel, &[#(#args),*])
 }
 
-fn units(units: Units) -> TokenStream {
+fn items(items: Items) -> TokenStream {
     let number = Literal::u32_unsuffixed;
-    match units {
-        Units::Fixed(n) => {
+    match items {
+        Items::Fixed(n) => {
             let n = number(n);
-            quote!(Units::Fixed(#n))
+            quote!(Items::Fixed(#n))
         }
-        Units::PerRow(n) => {
+        Items::PerRow(n) => {
             let n = number(n);
-            quote!(Units::PerRow(#n))
+            quote!(Items::PerRow(#n))
         }
-        Units::PerOutput(n) => {
+        Items::PerOutput(n) => {
             let n = number(n);
-            quote!(Units::PerOutput(#n))
+            quote!(Items::PerOutput(#n))
         }
-        Units::Loaded { offset, max } => {
+        Items::Loaded { offset, max } => {
             let (offset, max) = (number(offset), number(max));
-            quote!(Units::Loaded { offset: #offset, max: #max })
+            quote!(Items::Loaded { offset: #offset, max: #max })
         }
     }
 }

@@ -243,6 +243,6 @@ fn is_name_or_literal(op: &Op) -> bool {
             | Op::RowCount
             | Op::OutputCount
             | Op::Context
-            | Op::Unit
+            | Op::Item
     )
 }

@@ -12,7 +12,7 @@ use crate::kernel::{
 pub struct KernelBuilder {
     name: String,
     doc: String,
-    units: u32,
+    items: u32,
     params: Vec<Param>,
     vars: Vec<(Ty, Option<String>)>,
     values: Values,
@@ -21,22 +21,22 @@ pub struct KernelBuilder {
 }
 
 impl KernelBuilder {
-    /// An empty kernel whose unit indices are below `units`.
+    /// An empty kernel whose item indices are below `items`.
     #[must_use]
-    pub fn new(name: &str, doc: &str, units: u32) -> Self {
+    pub fn new(name: &str, doc: &str, items: u32) -> Self {
         let mut values = Values::default();
         values.open();
         let mut builder = Self {
             name: name.to_owned(),
             doc: doc.to_owned(),
-            units,
+            items,
             params: Vec::new(),
             vars: Vec::new(),
             values,
             blocks: vec![Block::new()],
         };
-        let unit = builder.values.define(Op::Unit, Ty::I32);
-        builder.name(unit, "unit");
+        let item = builder.values.define(Op::Item, Ty::I32);
+        builder.name(item, "item");
         builder
     }
 
@@ -58,7 +58,7 @@ impl KernelBuilder {
         })
     }
 
-    /// Adds a local array: memory of one unit, zero at its start.
+    /// Adds a local array: memory of one item, zero at its start.
     pub fn local(&mut self, name: &str, elem: Elem, len: i64) -> ParamId {
         self.region(name, Space::Local, elem, Extent::fixed(len), true)
     }
@@ -88,9 +88,9 @@ impl KernelBuilder {
         id
     }
 
-    /// The unit index.
+    /// The item index.
     #[must_use]
-    pub fn unit(&self) -> ValueId {
+    pub fn item(&self) -> ValueId {
         ValueId(0)
     }
 
@@ -333,7 +333,7 @@ impl KernelBuilder {
         });
     }
 
-    /// Runs units `begin..end` of entry `entry` of a call table.
+    /// Runs items `begin..end` of entry `entry` of a call table.
     #[track_caller]
     pub fn call_table(&mut self, table: ParamId, entry: ValueId, begin: ValueId, end: ValueId) {
         for v in [entry, begin, end] {
@@ -365,7 +365,7 @@ impl KernelBuilder {
             name: self.name,
             doc: self.doc,
             params: self.params,
-            units: self.units,
+            items: self.items,
             values: self.values.defs,
             vars: self.vars,
             body: self.blocks.pop().unwrap_or_default(),

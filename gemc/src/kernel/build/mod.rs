@@ -8,11 +8,11 @@
 //! use gemc::kernel::build::{KernelBuilder, Ops};
 //! use gemc::kernel::{Elem, Extent, Space, Ty};
 //!
-//! let mut b = KernelBuilder::new("double_64", "y = 2 x, 16 lanes a unit", 4);
+//! let mut b = KernelBuilder::new("double_64", "y = 2 x, 16 lanes an item", 4);
 //! let x = b.region("x", Space::Arena, Elem::F32, Extent::fixed(64), false);
 //! let y = b.region("y", Space::Arena, Elem::F32, Extent::fixed(64), true);
-//! let unit = b.unit();
-//! let at = b.mul_const(unit, 16);
+//! let item = b.item();
+//! let at = b.mul_const(item, 16);
 //! let v = b.load(Ty::F32x16, x, at);
 //! let sum = b.add(v, v);
 //! b.store(y, at, sum);

@@ -7,18 +7,18 @@ use crate::kernel::{Elem, Extent, FuncId, KernelId, Space, Ty};
 fn body(b: KernelBuilder) -> Vec<String> {
     let text = kernel_to_string(KernelId(0), &b.finish());
     let lines = text.lines().map(|l| l.trim().to_owned());
-    let body = lines.skip_while(|l| !l.ends_with("unit")).skip(1);
+    let body = lines.skip_while(|l| !l.ends_with("item")).skip(1);
     body.collect()
 }
 
 #[test]
 fn literals_fold_and_neutral_operands_vanish() {
     let mut b = KernelBuilder::new("k", "", 8);
-    let unit = b.unit();
-    let same = b.mul_const(unit, 1);
+    let item = b.item();
+    let same = b.mul_const(item, 1);
     let same = b.add_const(same, 0);
-    assert_eq!(same, unit);
-    let first = b.add_const(unit, 3);
+    assert_eq!(same, item);
+    let first = b.add_const(item, 3);
     let second = b.add_const(first, 4);
     let zero = b.mul_const(second, 0);
     assert_eq!(b.literal(zero), Some(0));
@@ -41,18 +41,18 @@ fn literals_fold_and_neutral_operands_vanish() {
 fn what_was_computed_is_reused_in_scope_only() {
     let mut b = KernelBuilder::new("k", "", 8);
     let x = b.region("x", Space::Arena, Elem::I32, Extent::fixed(8), true);
-    let unit = b.unit();
-    let twice = b.add(unit, unit);
+    let item = b.item();
+    let twice = b.add(item, item);
     let mut inner = None;
     b.for_n(2, |b, i| {
-        assert_eq!(b.add(unit, unit), twice);
-        inner = Some(b.mul(i, unit));
+        assert_eq!(b.add(item, item), twice);
+        inner = Some(b.mul(i, item));
         // Memory and locals may change between two reads.
-        assert_ne!(b.load(Ty::I32, x, unit), b.load(Ty::I32, x, unit));
+        assert_ne!(b.load(Ty::I32, x, item), b.load(Ty::I32, x, item));
     });
-    let again = b.mul(unit, unit);
+    let again = b.mul(item, item);
     assert_ne!(Some(again), inner);
-    assert_eq!(b.mul(unit, unit), again);
+    assert_eq!(b.mul(item, item), again);
 }
 
 #[test]
@@ -67,20 +67,20 @@ fn loops_of_one_or_no_iteration_are_not_loops() {
 #[should_panic(expected = "v2 is not defined in an open block")]
 fn values_end_with_their_block() {
     let mut b = KernelBuilder::new("k", "", 8);
-    let unit = b.unit();
-    let cond = b.lt(unit, unit);
-    let mut inside = unit;
-    b.if_(cond, |b| inside = b.add(unit, unit), |_| {});
-    b.add(inside, unit);
+    let item = b.item();
+    let cond = b.lt(item, item);
+    let mut inside = item;
+    b.if_(cond, |b| inside = b.add(item, item), |_| {});
+    b.add(inside, item);
 }
 
 #[test]
 #[should_panic(expected = "`add`: v0 is i32 but v1 is f32; expected one type")]
 fn types_are_checked_where_they_are_wrong() {
     let mut b = KernelBuilder::new("k", "", 8);
-    let unit = b.unit();
+    let item = b.item();
     let x = b.f32(1.0);
-    b.add(unit, x);
+    b.add(item, x);
 }
 
 #[test]
@@ -90,6 +90,6 @@ fn arguments_are_checked() {
     let x = f.param("x", Ty::F32);
     let f = FunctionRef::new(FuncId(0), &f.finish(x));
     let mut b = KernelBuilder::new("k", "", 8);
-    let unit = b.unit();
-    b.call_fn(&f, &[unit]);
+    let item = b.item();
+    b.call_fn(&f, &[item]);
 }

@@ -21,7 +21,7 @@ struct Env<'a> {
     args: &'a [Option<u32>],
 }
 
-/// Runs units of an entry. `owner` is the unit of the phase, for calls from within one.
+/// Runs items of an entry. `owner` is the item of the phase, for calls from within one.
 ///
 /// # Safety
 /// The entry was verified with its program, and `ctx` is as [`gem_runtime::abi::Program::run`] asks.
@@ -29,7 +29,7 @@ pub(super) unsafe fn run_entry(
     program: &InterpProgram,
     entry: &TableEntry,
     ctx: &Ctx,
-    units: Range<u32>,
+    items: Range<u32>,
     owner: Option<u32>,
 ) -> Result<(), Trap> {
     let code = &program.kernels[entry.kernel.index()];
@@ -59,17 +59,17 @@ pub(super) unsafe fn run_entry(
     let (scalars, vectors) = code.stack();
     let mut scalars = vec![0u32; scalars];
     let mut vectors = vec![Vector::default(); vectors];
-    for unit in units {
+    for item in items {
         local.fill(Vector::default());
-        memory.owner = owner.unwrap_or(unit);
-        scalars[0] = unit;
+        memory.owner = owner.unwrap_or(item);
+        scalars[0] = item;
         let env = Env {
             program,
             ctx,
             memory: &memory,
             args: &args,
         };
-        dispatch(&env, code, &mut scalars, &mut vectors).map_err(|stop| trap(code, unit, *stop))?;
+        dispatch(&env, code, &mut scalars, &mut vectors).map_err(|stop| trap(code, item, *stop))?;
     }
     Ok(())
 }
@@ -85,12 +85,12 @@ fn takes_argument(param: &ParamInfo) -> bool {
     )
 }
 
-fn trap(code: &Code, unit: u32, (at, fault): (usize, Fault)) -> Trap {
+fn trap(code: &Code, item: u32, (at, fault): (usize, Fault)) -> Trap {
     match fault {
         Fault::Nested(trap) => *trap,
         fault => Trap {
             kernel: code.name.clone(),
-            unit,
+            item,
             value: code.origin[at],
             fault,
         },
@@ -330,7 +330,7 @@ fn call(
     Ok(())
 }
 
-/// Runs units of a table's entry.
+/// Runs items of a table's entry.
 fn call_table(env: &Env, param: usize, entry: i32, begin: i32, end: i32) -> Result<(), Box<Fault>> {
     let table = env.args[param].unwrap_or(0) as usize;
     let bad = || Box::new(Fault::Call { entry, begin, end });

@@ -5,12 +5,12 @@ use crate::kernel::verify::Range;
 
 /// A broken rule, and where.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("kernel {kernel}, unit {unit}, {value}: {fault}")]
+#[error("kernel {kernel}, item {item}, {value}: {fault}")]
 pub struct Trap {
     /// Name of the kernel or function.
     pub kernel: String,
-    /// The unit, of the kernel itself.
-    pub unit: u32,
+    /// The item, of the kernel itself.
+    pub item: u32,
     /// The value that was computed or stored.
     pub value: ValueId,
     /// The rule.
@@ -84,12 +84,12 @@ pub enum Fault {
     /// A mask lane that is neither all ones nor zero.
     #[error("mask lane {0:#x}, expected 0 or all ones")]
     Mask(u32),
-    /// A call outside its table or the entry's units.
-    #[error("call of entry {entry}, units {begin}..{end}, which the table does not have")]
+    /// A call outside its table or the entry's items.
+    #[error("call of entry {entry}, items {begin}..{end}, which the table does not have")]
     Call {
         /// Asked for.
         entry: i32,
-        /// First unit.
+        /// First item.
         begin: i32,
         /// One past the last.
         end: i32,
@@ -97,16 +97,16 @@ pub enum Fault {
     /// A trap of a function or of a called kernel.
     #[error("{0}")]
     Nested(Box<Trap>),
-    /// Two units of one phase touch the same byte, and one writes.
+    /// Two items of one phase touch the same byte, and one writes.
     #[error(
-        "{access} of {region} meets unit {other} of the same phase at byte {byte} of the access"
+        "{access} of {region} meets item {other} of the same phase at byte {byte} of the access"
     )]
     Race {
         /// `read` or `write`.
         access: &'static str,
         /// Name of the region.
         region: String,
-        /// The other unit.
+        /// The other item.
         other: u32,
         /// Offset of the first shared byte.
         byte: usize,

@@ -12,7 +12,7 @@ pub(super) struct Memory<'a> {
     params: &'a [ParamInfo],
     regions: Vec<Region>,
     races: Option<&'a Races>,
-    /// The unit of the phase, for which nested calls run too.
+    /// The item of the phase, for which nested calls run too.
     pub(super) owner: u32,
 }
 
@@ -27,7 +27,7 @@ struct Region {
     len: i64,
     /// Bytes of an element.
     elem: usize,
-    /// Whether other units see it.
+    /// Whether other items see it.
     shared: bool,
 }
 
@@ -165,7 +165,7 @@ impl<'a> Memory<'a> {
     ) -> Result<[u8; N], Fault> {
         let address = self.address(access, scalars, false)?;
         debug_assert_eq!(N, usize::from(access.bytes));
-        // SAFETY: `address` vouches for `access.bytes` bytes, which are N. Other units may write elsewhere only.
+        // SAFETY: `address` vouches for `access.bytes` bytes, which are N. Other items may write elsewhere only.
         Ok(unsafe { address.cast::<[u8; N]>().read_unaligned() })
     }
 
@@ -179,7 +179,7 @@ impl<'a> Memory<'a> {
     ) -> Result<(), Fault> {
         let address = self.address(access, scalars, true)?;
         debug_assert_eq!(N, usize::from(access.bytes));
-        // SAFETY: as in `load`; the verifier lets stores reach only mutable regions, and units of one phase write
+        // SAFETY: as in `load`; the verifier lets stores reach only mutable regions, and items of one phase write
         // disjoint memory by the contract of the IR.
         unsafe { address.cast::<[u8; N]>().write_unaligned(bytes) };
         Ok(())

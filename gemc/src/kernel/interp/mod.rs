@@ -1,6 +1,6 @@
 //! Verified program in, the same computation run step by step: the oracle that the other executions are compared with.
 //!
-//! Every kernel is translated once into a flat list of typed instructions over slots, then run unit by unit on the
+//! Every kernel is translated once into a flat list of typed instructions over slots, then run item by item on the
 //! runtime's own memory. Nothing is assumed that can be checked: accesses are held against the regions of this step,
 //! loads against their declared ranges, and a clamp, wrap or saturation that the rules exclude is a [`Trap`]. What is
 //! not excluded is bit-exact: floats are computed lane by lane as [`crate::kernel`] says; only which NaN an operation
@@ -23,7 +23,7 @@ pub use fault::{Fault, Trap};
 use super::verify::{Range, Verified};
 use super::{Half, KernelId, TableEntry, Tap};
 use code::Code;
-use gem_runtime::abi::{self, Ctx, HalfTap, Part, ProgramShape, RoutingTap, Units};
+use gem_runtime::abi::{self, Ctx, HalfTap, Items, Part, ProgramShape, RoutingTap};
 use race::Races;
 
 /// A program that the interpreter can run.
@@ -43,14 +43,14 @@ pub struct InterpProgram {
 #[derive(Debug)]
 struct Phases {
     entries: Vec<TableEntry>,
-    units: Vec<Units>,
+    items: Vec<Items>,
 }
 
 impl Phases {
     fn new(phases: &[super::Phase]) -> Self {
         Self {
             entries: phases.iter().map(|p| p.entry.clone()).collect(),
-            units: phases.iter().map(|p| p.units).collect(),
+            items: phases.iter().map(|p| p.items).collect(),
         }
     }
 }
@@ -93,7 +93,7 @@ impl InterpProgram {
         this
     }
 
-    /// Also checks that units of one phase neither write the same bytes nor read what another unit writes. Slow: it
+    /// Also checks that items of one phase neither write the same bytes nor read what another item writes. Slow: it
     /// keeps a record per byte.
     #[must_use]
     pub fn with_race_check(mut self) -> Self {
@@ -101,7 +101,7 @@ impl InterpProgram {
         self
     }
 
-    /// Runs units `begin..end` of a phase.
+    /// Runs items `begin..end` of a phase.
     ///
     /// # Errors
     /// The first broken rule; memory is left as it was then.
@@ -154,10 +154,10 @@ impl abi::Program for InterpProgram {
         &self.shape
     }
 
-    fn phases(&self, part: Part) -> &[Units] {
+    fn phases(&self, part: Part) -> &[Items] {
         match part {
-            Part::Body => &self.body.units,
-            Part::Head => &self.head.units,
+            Part::Body => &self.body.items,
+            Part::Head => &self.head.items,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The check that units of one phase write disjoint memory: a record of who touched which byte.
+//! The check that items of one phase write disjoint memory: a record of who touched which byte.
 
 use gem_runtime::abi::Part;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ struct State {
 struct Touched {
     writer: Option<u32>,
     reader: Option<u32>,
-    /// Whether a unit other than `reader` read it too.
+    /// Whether an item other than `reader` read it too.
     many: bool,
 }
 
@@ -32,25 +32,25 @@ impl Races {
         }
     }
 
-    /// Records a write; the offset and unit of a conflict.
-    pub(super) fn write(&self, unit: u32, address: usize, bytes: usize) -> Option<(usize, u32)> {
+    /// Records a write; the offset and item of a conflict.
+    pub(super) fn write(&self, item: u32, address: usize, bytes: usize) -> Option<(usize, u32)> {
         self.each(address, bytes, |touched| {
-            let other = |u: Option<u32>| u.filter(|u| *u != unit);
+            let other = |u: Option<u32>| u.filter(|u| *u != item);
             let meets = other(touched.writer).or(match touched.many {
                 true => touched.reader,
                 false => other(touched.reader),
             });
-            touched.writer = Some(unit);
+            touched.writer = Some(item);
             meets
         })
     }
 
-    /// Records a read; the offset and unit of a conflict.
-    pub(super) fn read(&self, unit: u32, address: usize, bytes: usize) -> Option<(usize, u32)> {
+    /// Records a read; the offset and item of a conflict.
+    pub(super) fn read(&self, item: u32, address: usize, bytes: usize) -> Option<(usize, u32)> {
         self.each(address, bytes, |touched| {
-            touched.many |= touched.reader.is_some_and(|r| r != unit);
-            touched.reader = touched.reader.or(Some(unit));
-            touched.writer.filter(|w| *w != unit)
+            touched.many |= touched.reader.is_some_and(|r| r != item);
+            touched.reader = touched.reader.or(Some(item));
+            touched.writer.filter(|w| *w != item)
         })
     }
 

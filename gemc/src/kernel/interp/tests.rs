@@ -12,10 +12,10 @@ fn sum_of_squares() -> Kernel {
     let mut b = KernelBuilder::new("sum_of_squares", "y[u] = sum x[u][i]^2", 4);
     let x = b.region("x", Space::Arena, Elem::F32, Extent::fixed(256), false);
     let y = b.region("y", Space::Arena, Elem::F32, Extent::fixed(4), true);
-    let unit = b.unit();
+    let item = b.item();
     let zero = b.splat_f32(0.0);
     let acc = b.var(zero);
-    let row = b.mul_const(unit, 64);
+    let row = b.mul_const(item, 64);
     b.for_n(4, |b, i| {
         let at = b.at(i, 16, row);
         let v = b.load(Ty::F32x16, x, at);
@@ -25,7 +25,7 @@ fn sum_of_squares() -> Kernel {
     });
     let acc = b.get(acc);
     let sum = b.reduce_add(acc);
-    b.store(y, unit, sum);
+    b.store(y, item, sum);
     b.finish()
 }
 
@@ -69,17 +69,17 @@ fn reports_the_first_broken_rule() {
     );
     assert_eq!(
         trap.to_string(),
-        "kernel claims, unit 0, v2: loaded 9, declared in -8..=7"
+        "kernel claims, item 0, v2: loaded 9, declared in -8..=7"
     );
 }
 
 #[test]
 fn finds_races() {
-    let mut b = KernelBuilder::new("racy", "every unit writes word 0", 2);
+    let mut b = KernelBuilder::new("racy", "every item writes word 0", 2);
     let x = b.region("x", Space::Arena, Elem::I32, Extent::fixed(1), true);
     let at = b.i32(0);
-    let unit = b.unit();
-    b.store(x, at, unit);
+    let item = b.item();
+    b.store(x, at, item);
     let mut memory = Memory::new(shape(64, 0, 0), 1, 1);
     let error = run_kernel(&mut memory, vec![], b.finish(), &[0], 2).unwrap_err();
     let RunError::Trap(trap) = error else {

@@ -7,7 +7,7 @@ use crate::kernel::{
     Block, Elem, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
 };
 
-/// Translates a verified kernel. The unit index is scalar slot 0. Values are held against `ranges`, where given.
+/// Translates a verified kernel. The item index is scalar slot 0. Values are held against `ranges`, where given.
 pub(super) fn kernel(kernel: &Kernel, ranges: &[Option<Range>]) -> Code {
     let mut t = Translator::new(&kernel.name, &kernel.values);
     t.ranges = ranges;
@@ -296,7 +296,7 @@ impl<'a> Translator<'a> {
         let d = self.define(v);
         let ins = match &def.op {
             // Parameters of a function are written by the call.
-            Op::Unit | Op::Index | Op::Param(_) => return,
+            Op::Item | Op::Index | Op::Param(_) => return,
             Op::I32(n) => Ins::Const { d, bits: *n as u32 },
             Op::F32(bits) => Ins::Const { d, bits: *bits },
             Op::I32Lanes(lanes) => self.constant(d, Vector::of(*lanes)),

@@ -6,8 +6,8 @@ mod values;
 use super::{Bytes, shape};
 use crate::kernel::build::{FunctionBuilder, FunctionRef, Ops};
 use crate::kernel::{
-    Block, Cmp, Elem, Extent, FuncId, Function, Half, Kernel, KernelId, Op, Param, ParamId, Phase,
-    Program, Space, Stmt, Table, TableEntry, Tap, Ty, Units, ValueDef, ValueId, VarId,
+    Block, Cmp, Elem, Extent, FuncId, Function, Half, Items, Kernel, KernelId, Op, Param, ParamId,
+    Phase, Program, Space, Stmt, Table, TableEntry, Tap, Ty, ValueDef, ValueId, VarId,
 };
 use kernels::{IN_WORDS, OUT_WORDS, UNITS, WEIGHT_BYTES};
 
@@ -66,12 +66,12 @@ fn any_ty(b: &mut Bytes) -> Ty {
     b.pick(&crate::kernel::ALL_TYPES)
 }
 
-fn any_units(b: &mut Bytes) -> Units {
+fn any_items(b: &mut Bytes) -> Items {
     match b.below(4) {
-        0 => Units::Fixed(b.word()),
-        1 => Units::PerRow(b.word() % 1000),
-        2 => Units::PerOutput(b.byte().into()),
-        _ => Units::Loaded {
+        0 => Items::Fixed(b.word()),
+        1 => Items::PerRow(b.word() % 1000),
+        2 => Items::PerOutput(b.byte().into()),
+        _ => Items::Loaded {
             offset: b.word() % 512,
             max: b.byte().into(),
         },
@@ -88,7 +88,7 @@ fn any_entry(b: &mut Bytes) -> TableEntry {
 fn any_phase(b: &mut Bytes) -> Phase {
     Phase {
         entry: any_entry(b),
-        units: any_units(b),
+        items: any_items(b),
         doc: any_name(b),
     }
 }
@@ -119,7 +119,7 @@ fn any_function(b: &mut Bytes) -> Function {
 
 fn any_kernel(b: &mut Bytes) -> Kernel {
     let mut values = vec![ValueDef {
-        op: Op::Unit,
+        op: Op::Item,
         ty: Ty::I32,
         name: None,
     }];
@@ -128,7 +128,7 @@ fn any_kernel(b: &mut Bytes) -> Kernel {
         name: any_name(b),
         doc: any_name(b),
         params: repeat(b, 4, any_param),
-        units: b.word() % 1024,
+        items: b.word() % 1024,
         values,
         vars: repeat(b, 3, |b| {
             (any_ty(b), (b.below(2) == 1).then(|| any_name(b)))
@@ -305,7 +305,7 @@ pub fn valid_program(data: &[u8]) -> Program {
                 kernel: KernelId::from_index(i),
                 args: vec![0, before, block(i), b.below(64) as u32],
             },
-            units: b.pick(&[Units::Fixed(UNITS), Units::PerRow(2), Units::PerOutput(3)]),
+            items: b.pick(&[Items::Fixed(UNITS), Items::PerRow(2), Items::PerOutput(3)]),
             doc: "random operations".to_owned(),
         });
     }
@@ -320,13 +320,13 @@ pub fn valid_program(data: &[u8]) -> Program {
         kernel: scale,
         args: vec![out, n],
     };
-    let phase = |kernel, args, units, doc: &str| Phase {
+    let phase = |kernel, args, items, doc: &str| Phase {
         entry: TableEntry { kernel, args },
-        units,
+        items,
         doc: doc.to_owned(),
     };
-    body.push(phase(caller, vec![0], Units::Fixed(4), "through a table"));
-    body.push(phase(rows, vec![0, 4], Units::PerRow(1), "kv of each row"));
+    body.push(phase(caller, vec![0], Items::Fixed(4), "through a table"));
+    body.push(phase(rows, vec![0, 4], Items::PerRow(1), "kv of each row"));
     let mut s = shape(
         ((words + OUT_WORDS * (phases + 1)) * 4) as u32,
         WEIGHT_BYTES,

@@ -12,7 +12,7 @@ pub use memory::{Image, Memory, Step};
 
 use super::interp::{InterpProgram, Trap};
 use super::verify::Verified;
-use super::{Function, Kernel, KernelId, Phase, Program, ProgramShape, TableEntry, Units};
+use super::{Function, Items, Kernel, KernelId, Phase, Program, ProgramShape, TableEntry};
 use gem_runtime::abi::{self, Part};
 
 /// One kernel as a program of one body phase.
@@ -22,7 +22,7 @@ pub fn program_of(
     functions: Vec<Function>,
     kernel: Kernel,
     args: &[u32],
-    units: Units,
+    items: Items,
 ) -> Program {
     let entry = TableEntry {
         kernel: KernelId(0),
@@ -35,7 +35,7 @@ pub fn program_of(
         tables: Vec::new(),
         body: vec![Phase {
             entry,
-            units,
+            items,
             doc: String::new(),
         }],
         head: Vec::new(),
@@ -50,21 +50,21 @@ pub fn program_of(
 /// The first trap.
 pub fn interpret(verified: &Verified, memory: &mut Memory) -> Result<(), Trap> {
     let program = InterpProgram::with_proof_check(verified).with_race_check();
-    for_each_phase(&program, memory, |memory, part, phase, units| {
+    for_each_phase(&program, memory, |memory, part, phase, items| {
         let ctx = memory.ctx();
-        // SAFETY: `memory` was made for this program's shape, and phases run in order, each unit once.
-        unsafe { program.try_run(part, phase, &ctx, 0, units) }
+        // SAFETY: `memory` was made for this program's shape, and phases run in order, each item once.
+        unsafe { program.try_run(part, phase, &ctx, 0, items) }
     })
 }
 
 /// Runs body and head of any program on one thread. `memory` must have been made for its shape.
 pub fn run(program: &dyn abi::Program, memory: &mut Memory) {
     assert_eq!(*program.shape(), memory.shape, "memory of another program");
-    let done: Result<(), Trap> = for_each_phase(program, memory, |memory, part, phase, units| {
+    let done: Result<(), Trap> = for_each_phase(program, memory, |memory, part, phase, items| {
         let mut ctx = memory.ctx();
         ctx.tables = program.tables().as_ptr();
-        // SAFETY: `memory` has the program's shape, and phases run in order, each unit once.
-        unsafe { program.run(part, phase, &ctx, 0, units) };
+        // SAFETY: `memory` has the program's shape, and phases run in order, each item once.
+        unsafe { program.run(part, phase, &ctx, 0, items) };
         Ok(())
     });
     debug_assert!(done.is_ok());
@@ -76,10 +76,10 @@ fn for_each_phase(
     mut f: impl FnMut(&mut Memory, Part, usize, u32) -> Result<(), Trap>,
 ) -> Result<(), Trap> {
     for part in [Part::Body, Part::Head] {
-        for (phase, units) in program.phases(part).iter().enumerate() {
+        for (phase, items) in program.phases(part).iter().enumerate() {
             // SAFETY: the arena has the size of the shape, which the verifier held the offset against.
-            let units = unsafe { units.count(&memory.ctx()) };
-            f(memory, part, phase, units)?;
+            let items = unsafe { items.count(&memory.ctx()) };
+            f(memory, part, phase, items)?;
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! How the parts of a line are written: names, strings, numbers, operations.
 
 use super::lex;
-use crate::kernel::{Cmp, Extent, Op, Param, TableEntry, Ty, Units, ValueDef, ValueId, VarId};
+use crate::kernel::{Cmp, Extent, Items, Op, Param, TableEntry, Ty, ValueDef, ValueId, VarId};
 use std::fmt::{self, Display, Write};
 
 /// A string in quotes.
@@ -204,15 +204,15 @@ impl Display for EntryText<'_> {
     }
 }
 
-pub(super) struct UnitsText(pub(super) Units);
+pub(super) struct ItemsText(pub(super) Items);
 
-impl Display for UnitsText {
+impl Display for ItemsText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Units::Fixed(n) => write!(f, "fixed {n}"),
-            Units::PerRow(n) => write!(f, "per_row {n}"),
-            Units::PerOutput(n) => write!(f, "per_output {n}"),
-            Units::Loaded { offset, max } => write!(f, "loaded {offset} max {max}"),
+            Items::Fixed(n) => write!(f, "fixed {n}"),
+            Items::PerRow(n) => write!(f, "per_row {n}"),
+            Items::PerOutput(n) => write!(f, "per_output {n}"),
+            Items::Loaded { offset, max } => write!(f, "loaded {offset} max {max}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::lex::Kind;
 use super::parse::{Parser, Result};
 use crate::kernel::{
-    Function, Half, KernelId, Phase, Program, ProgramShape, Table, TableEntry, Tap, Units, ValueId,
+    Function, Half, Items, KernelId, Phase, Program, ProgramShape, Table, TableEntry, Tap, ValueId,
 };
 
 /// A whole program: the shape, then items of any order.
@@ -146,22 +146,22 @@ impl Parser {
 
     fn phase(&mut self) -> Result<Phase> {
         let entry = self.entry()?;
-        let units = self.units()?;
+        let items = self.items()?;
         let doc = self.text()?;
-        Ok(Phase { entry, units, doc })
+        Ok(Phase { entry, items, doc })
     }
 
-    fn units(&mut self) -> Result<Units> {
+    fn items(&mut self) -> Result<Items> {
         if self.eat_word("fixed") {
-            Ok(Units::Fixed(self.u32()?))
+            Ok(Items::Fixed(self.u32()?))
         } else if self.eat_word("per_row") {
-            Ok(Units::PerRow(self.u32()?))
+            Ok(Items::PerRow(self.u32()?))
         } else if self.eat_word("per_output") {
-            Ok(Units::PerOutput(self.u32()?))
+            Ok(Items::PerOutput(self.u32()?))
         } else if self.eat_word("loaded") {
             let offset = self.u32()?;
             let max = self.field("max")?;
-            Ok(Units::Loaded { offset, max })
+            Ok(Items::Loaded { offset, max })
         } else {
             self.fail("fixed, per_row, per_output or loaded")
         }

@@ -41,7 +41,7 @@ const TERNARY: [fn(ValueId, ValueId, ValueId) -> Op; 4] =
     [Op::Fma, Op::Select, Op::Dot4U, Op::Dot4S];
 const SHIFTS: [fn(ValueId, u32) -> Op; 3] = [Op::Shl, Op::ShrS, Op::ShrU];
 const NULLARY: [Op; 5] = [
-    Op::Unit,
+    Op::Item,
     Op::Index,
     Op::RowCount,
     Op::OutputCount,

@@ -1,7 +1,7 @@
 //! Program in, text out.
 
 use super::format::{
-    At, CommentText, Definition, EntryText, Hint, Local, Name, ParamText, Quoted, UnitsText,
+    At, CommentText, Definition, EntryText, Hint, ItemsText, Local, Name, ParamText, Quoted,
 };
 use crate::kernel::{
     Block, FuncId, Function, Kernel, KernelId, Op, ParamId, Phase, Program, Stmt, Table, TableId,
@@ -121,9 +121,9 @@ impl Printer {
 
     fn kernel(&mut self, id: KernelId, k: &Kernel) {
         self.open(format_args!(
-            "kernel {id} {} units {}",
+            "kernel {id} {} items {}",
             Name(&k.name),
-            k.units
+            k.items
         ));
         self.line(format_args!("doc {}", Quoted(&k.doc)));
         for (i, param) in k.params.iter().enumerate() {
@@ -138,7 +138,7 @@ impl Printer {
         self.close();
     }
 
-    /// Declares values and locals that no statement introduces, such as the unit.
+    /// Declares values and locals that no statement introduces, such as the item.
     fn unplaced(&mut self, k: &Kernel) -> Seen {
         let mut placed = Seen {
             values: vec![false; k.values.len()],
@@ -262,9 +262,9 @@ impl Printer {
         self.out.push('\n');
         self.open(part);
         for phase in phases {
-            let units = UnitsText(phase.units);
+            let items = ItemsText(phase.items);
             self.line(format_args!(
-                "{} {units} {}",
+                "{} {items} {}",
                 EntryText(&phase.entry),
                 Quoted(&phase.doc)
             ));

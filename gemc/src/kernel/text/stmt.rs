@@ -22,8 +22,8 @@ impl Parser {
     /// A kernel, after its id.
     pub(super) fn kernel(&mut self) -> Result<Kernel> {
         let name = self.name()?;
-        self.keyword("units")?;
-        let units = self.u32()?;
+        self.keyword("items")?;
+        let items = self.u32()?;
         self.mark("{")?;
         self.end_line()?;
         self.skip_lines();
@@ -34,7 +34,7 @@ impl Parser {
             name,
             doc,
             params: defs.params,
-            units,
+            items,
             values: self.complete("v", defs.values)?,
             vars: self.complete("m", defs.vars)?,
             body,

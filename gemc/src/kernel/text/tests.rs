@@ -8,7 +8,7 @@ const SHAPE: &str = "shape arena_bytes 0 kv_bytes_per_position 0 max_rows 1 max_
 #[test]
 fn deep_blocks_are_refused_not_followed() {
     let open = "if v0 {\n".repeat(100_000);
-    let text = format!("{SHAPE}kernel k0 k units 1 {{\ndoc \"\"\n{open}");
+    let text = format!("{SHAPE}kernel k0 k items 1 {{\ndoc \"\"\n{open}");
     let error = parse(&text).unwrap_err();
     assert_eq!(error.expected, "blocks at most 64 deep");
 }
@@ -25,7 +25,7 @@ fn errors_count_lines_and_characters() {
 
 #[test]
 fn huge_ids_allocate_nothing() {
-    let text = format!("{SHAPE}kernel k0 k units 1 {{\ndoc \"\"\nv4294967295: i32 = unit\n}}\n");
+    let text = format!("{SHAPE}kernel k0 k items 1 {{\ndoc \"\"\nv4294967295: i32 = item\n}}\n");
     let error = parse(&text).unwrap_err();
     assert!(error.expected.contains("a definition of v0"), "{error}");
 }

@@ -103,7 +103,7 @@ pub enum Problem {
         /// The value's type.
         found: Ty,
     },
-    /// `unit`, `index` or `param` at a wrong place.
+    /// `item`, `index` or `param` at a wrong place.
     #[error("`{op}` is not allowed here; {rule}")]
     Misplaced {
         /// Mnemonic.

@@ -17,7 +17,7 @@ impl Flow<'_> {
         let ty = def.ty;
         let any = any(ty);
         match def.op {
-            Op::Unit => Some(Range::new(0, i64::from(self.units.max(1)) - 1)),
+            Op::Item => Some(Range::new(0, i64::from(self.items.max(1)) - 1)),
             Op::I32(n) => Some(Range::exactly(n.into())),
             Op::I32Lanes(n) => lanes::of_lanes(n.iter().map(|&n| n.into())),
             Op::I8Lanes(n) => lanes::of_lanes(n.iter().map(|&n| n.into())),

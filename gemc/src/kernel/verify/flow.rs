@@ -27,7 +27,7 @@ pub(super) struct Flow<'a> {
     pub(super) values: &'a [ValueDef],
     pub(super) params: &'a [Param],
     pub(super) shape: &'a ProgramShape,
-    pub(super) units: u32,
+    pub(super) items: u32,
     /// By local; `None` for types without a range.
     pub(super) vars: Vec<Option<Range>>,
     /// By local: all its type can hold.
@@ -52,7 +52,7 @@ pub(super) fn analyse(
 ) -> (Vec<Option<Range>>, Vec<CallSite>) {
     let mut flow = Flow::new(program, &kernel.values, errors);
     flow.params = &kernel.params;
-    flow.units = kernel.units;
+    flow.items = kernel.items;
     flow.widest = kernel.vars.iter().map(|(ty, _)| any(*ty)).collect();
     flow.vars.clone_from(&flow.widest);
     flow.ahead_vars = vec![None; kernel.vars.len()];
@@ -67,7 +67,7 @@ impl<'a> Flow<'a> {
             values,
             params: &[],
             shape: &program.shape,
-            units: 0,
+            items: 0,
             vars: Vec::new(),
             widest: Vec::new(),
             errors,
@@ -389,11 +389,11 @@ impl<'a> Flow<'a> {
         let Param::Table { len, .. } = self.params[table.index()] else {
             return;
         };
-        let units = i64::from(i32::MAX);
+        let items = i64::from(i32::MAX);
         for (what, value, expected) in [
             ("entry", entry, Range::new(0, i64::from(len) - 1)),
-            ("begin", begin, Range::new(0, units)),
-            ("end", end, Range::new(0, units)),
+            ("begin", begin, Range::new(0, items)),
+            ("end", end, Range::new(0, items)),
         ] {
             let range = self.i32(value);
             if !range.within(expected.lo, expected.hi) {
@@ -408,8 +408,8 @@ impl<'a> Flow<'a> {
                 );
             }
         }
-        let units = self.i32(end).hi;
-        self.calls.push(CallSite { table, units });
+        let items = self.i32(end).hi;
+        self.calls.push(CallSite { table, items });
     }
 }
 

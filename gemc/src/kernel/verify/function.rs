@@ -87,7 +87,7 @@ fn check_op(number: usize, params: u32, v: ValueId, op: &Op, errors: &mut Errors
         Op::Call(f, _) if f.index() >= number => {
             errors.push_at(Some(v), Problem::CallOrder(*f));
         }
-        Op::Unit
+        Op::Item
         | Op::Index
         | Op::Scalar(_)
         | Op::RowCount

@@ -3,8 +3,8 @@
 //! What holds of a verified program, for every step the runtime may run and whatever the weight file and earlier steps
 //! left in memory: every value is computed before it is used and has the type its operation says; every access lies in
 //! its region and every region in its buffer; every division is by a positive number; every call reaches a kernel that
-//! takes those units. Provided loads keep their declared ranges: words of 16 bits do not wrap or saturate and masks are
-//! masks. What is *not* proved: that units of one phase write disjoint memory (the interpreter can check a run).
+//! takes those items. Provided loads keep their declared ranges: words of 16 bits do not wrap or saturate and masks are
+//! masks. What is *not* proved: that items of one phase write disjoint memory (the interpreter can check a run).
 
 mod access;
 mod error;
@@ -30,7 +30,7 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_LOOP_DEPTH: usize = 8;
 /// Functions that call functions, and tables whose entries call tables, at most.
 pub const MAX_CALL_DEPTH: usize = 8;
-/// Local memory of a unit at most, in bytes.
+/// Local memory of an item at most, in bytes.
 pub const MAX_LOCAL_BYTES: i64 = 64 << 10;
 /// Errors reported at most.
 const MAX_ERRORS: usize = 64;
@@ -51,8 +51,8 @@ pub struct KernelInfo {
 pub struct CallSite {
     /// The table parameter.
     pub table: ParamId,
-    /// Every called unit is below.
-    pub units: i64,
+    /// Every called item is below.
+    pub items: i64,
 }
 
 /// A program that passed [`verify`].

@@ -13,10 +13,10 @@ const MAX_PARAMS: usize = 256;
 
 /// Checks declarations; returns the bytes of local memory.
 pub(super) fn check(kernel: &Kernel, errors: &mut Errors) -> u32 {
-    if i32::try_from(kernel.units).is_err() {
+    if i32::try_from(kernel.items).is_err() {
         errors.push(Problem::Program {
-            what: "number of units".to_owned(),
-            found: kernel.units.to_string(),
+            what: "number of items".to_owned(),
+            found: kernel.items.to_string(),
             expected: format!("at most {}", i32::MAX),
         });
     }

@@ -4,7 +4,7 @@ use super::error::{Place, Problem};
 use super::range::at;
 use super::{Errors, KernelInfo, MAX_CALL_DEPTH, structure};
 use crate::kernel::{
-    Extent, Half, KernelId, Param, Program, ProgramShape, Space, TableEntry, TableId, Tap, Units,
+    Extent, Half, Items, KernelId, Param, Program, ProgramShape, Space, TableEntry, TableId, Tap,
 };
 use gem_runtime::abi::{ARG_UNIT, MAX_CONTEXT};
 use std::collections::HashSet;
@@ -79,8 +79,8 @@ pub(super) fn check_phases(program: &Program, kernels: &[KernelInfo], errors: &m
         for (i, phase) in phases.iter().enumerate() {
             check.errors.at(Place::item(format!("{part} phase {i}")));
             structure::check_text("doc", &phase.doc, check.errors);
-            if let Some(units) = check.units(phase.units) {
-                check.entry(&phase.entry, units);
+            if let Some(items) = check.items(phase.items) {
+                check.entry(&phase.entry, items);
             }
         }
     }
@@ -157,27 +157,27 @@ struct Check<'a> {
     program: &'a Program,
     kernels: &'a [KernelInfo],
     errors: &'a mut Errors,
-    /// Entries that were checked, with the units they are asked for.
+    /// Entries that were checked, with the items they are asked for.
     seen: HashSet<(KernelId, &'a [u32], i64)>,
 }
 
 impl<'a> Check<'a> {
-    /// The number of units of a phase, at most.
-    fn units(&mut self, units: Units) -> Option<i64> {
+    /// The number of items of a phase, at most.
+    fn items(&mut self, items: Items) -> Option<i64> {
         let shape = &self.program.shape;
-        match units {
-            Units::Fixed(n) => Some(n.into()),
-            Units::PerRow(n) => i64::from(n).checked_mul(shape.max_rows.into()),
-            Units::PerOutput(n) => i64::from(n).checked_mul(shape.max_outputs.into()),
-            Units::Loaded { offset, max } => {
-                self.in_arena("unit count", offset, 4, 4);
+        match items {
+            Items::Fixed(n) => Some(n.into()),
+            Items::PerRow(n) => i64::from(n).checked_mul(shape.max_rows.into()),
+            Items::PerOutput(n) => i64::from(n).checked_mul(shape.max_outputs.into()),
+            Items::Loaded { offset, max } => {
+                self.in_arena("item count", offset, 4, 4);
                 Some(max.into())
             }
         }
     }
 
-    fn entry(&mut self, entry: &'a TableEntry, units: i64) {
-        if !self.seen.insert((entry.kernel, &entry.args, units)) {
+    fn entry(&mut self, entry: &'a TableEntry, items: i64) {
+        if !self.seen.insert((entry.kernel, &entry.args, items)) {
             return;
         }
         let Some(kernel) = self.program.kernels.get(entry.kernel.index()) else {
@@ -186,11 +186,11 @@ impl<'a> Check<'a> {
                 .push(problem("kernel", entry.kernel, format!("one of {known}")));
             return;
         };
-        if units > i64::from(kernel.units) {
+        if items > i64::from(kernel.items) {
             self.errors.push(problem(
-                format!("number of units of {}", kernel.name),
-                units,
-                format!("at most {}", kernel.units),
+                format!("number of items of {}", kernel.name),
+                items,
+                format!("at most {}", kernel.items),
             ));
         }
         let params = kernel.params.iter().filter(|p| p.takes_argument());
@@ -294,14 +294,14 @@ impl<'a> Check<'a> {
             ));
         }
         let calls = &self.kernels[caller.kernel.index()].calls;
-        let units = calls
+        let items = calls
             .iter()
             .filter(|call| call.table.index() == param)
-            .map(|call| call.units)
+            .map(|call| call.items)
             .max();
-        let Some(units) = units else { return };
+        let Some(items) = items else { return };
         for entry in table.entries.iter().take(len as usize) {
-            self.entry(entry, units);
+            self.entry(entry, items);
         }
     }
 

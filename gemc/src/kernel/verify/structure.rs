@@ -102,10 +102,10 @@ impl Walk<'_> {
             }
         }
         match self.kernel.values.first() {
-            Some(def) if def.op == Op::Unit => self.values[0] = State::Open,
+            Some(def) if def.op == Op::Item => self.values[0] = State::Open,
             _ => self.errors.push(Problem::Misplaced {
-                op: "unit",
-                rule: "value 0 of a kernel is its unit, and no other",
+                op: "item",
+                rule: "value 0 of a kernel is its item, and no other",
             }),
         }
     }
@@ -172,7 +172,7 @@ impl Walk<'_> {
                 end,
             } => {
                 self.operand("entry of `call`", *entry, Ty::I32);
-                self.operand("first unit of `call`", *begin, Ty::I32);
+                self.operand("first item of `call`", *begin, Ty::I32);
                 self.operand("end of `call`", *end, Ty::I32);
                 if !matches!(self.types.param(*table), Some(Param::Table { .. })) {
                     self.errors.push(Problem::ParamKind {
@@ -220,7 +220,7 @@ impl Walk<'_> {
             return;
         };
         let rule = match def.op {
-            Op::Unit => Some("value 0 of a kernel is its unit, and no other"),
+            Op::Item => Some("value 0 of a kernel is its item, and no other"),
             Op::Index => Some("`for` defines its index, `outline` its inputs"),
             Op::Param(_) => Some("kernels have no value parameters; use `scalar`"),
             _ => None,

@@ -74,8 +74,8 @@ struct Running {
     values: Vec<VarId>,
 }
 
-/// One unit's values.
-struct Unit {
+/// One item's values.
+struct Item {
     slot: ValueId,
     position: ValueId,
     first: ValueId,
@@ -104,7 +104,7 @@ impl Attention {
         )
     }
 
-    /// Writes the kernel; a unit is a head of a row. Arguments: queries; keys, [scales]; values, [scales];
+    /// Writes the kernel; an item is a head of a row. Arguments: queries; keys, [scales]; values, [scales];
     /// [tags; [clusters]]; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -115,10 +115,10 @@ impl Attention {
         );
         let mut b = KernelBuilder::new(&self.name(), &doc, (self.max_rows * self.heads) as u32);
         let r = self.declare(&mut b);
-        let unit = b.unit();
+        let item = b.item();
         let heads = b.i32(self.heads as i32);
-        let row = b.div(unit, heads);
-        let head = b.rem(unit, heads);
+        let row = b.div(item, heads);
+        let head = b.rem(item, heads);
         let group = b.i32((self.heads / self.kv_heads) as i32);
         let kv_head = b.div(head, group);
         let context = b.context();
@@ -130,8 +130,8 @@ impl Attention {
         let visible = b.bounded(visible, limit);
         b.name(visible, "visible");
         let first = b.mul(kv_head, context);
-        let query = affine(&mut b, unit, self.padded(), 0);
-        let u = Unit {
+        let query = affine(&mut b, item, self.padded(), 0);
+        let u = Item {
             slot,
             position,
             first,
@@ -220,7 +220,7 @@ impl Attention {
         &self,
         b: &mut KernelBuilder,
         r: &Regions,
-        u: &Unit,
+        u: &Item,
         exp: &FunctionRef,
         span: Span,
         running: &Running,
@@ -245,7 +245,7 @@ impl Attention {
         &self,
         b: &mut KernelBuilder,
         r: &Regions,
-        u: &Unit,
+        u: &Item,
         seen: ParamId,
         span: Span,
     ) -> ValueId {
@@ -290,7 +290,7 @@ impl Attention {
         &self,
         b: &mut KernelBuilder,
         r: &Regions,
-        u: &Unit,
+        u: &Item,
         exp: &FunctionRef,
         (count, positions): (ValueId, Positions),
         running: &Running,

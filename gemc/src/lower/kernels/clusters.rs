@@ -22,7 +22,7 @@ impl Clusters {
         format!("clusters_{}_x{}", self.count, self.stride)
     }
 
-    /// Nearest centroid of each row: `argmin |C|^2 - 2 x.C`, ties to the lower; one unit a row. Arguments: x; centroids;
+    /// Nearest centroid of each row: `argmin |C|^2 - 2 x.C`, ties to the lower; one item a row. Arguments: x; centroids;
     /// squared norms; cluster ids.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -51,7 +51,7 @@ impl Clusters {
             false,
         );
         let ids = b.region("ids", Space::Arena, Elem::I32, fixed(self.max_rows), true);
-        let row = b.unit();
+        let row = b.item();
         let start = affine(&mut b, row, self.stride, 0);
         let highest = b.f32(f32::MAX);
         let nearest = b.named_var("nearest", highest);

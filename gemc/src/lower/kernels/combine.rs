@@ -49,7 +49,7 @@ impl Combine {
         )
     }
 
-    /// Writes the kernel; one unit a row. Arguments: [base]; [fired]; [gates, modules' outputs `[row * K + slot]`];
+    /// Writes the kernel; one item a row. Arguments: [base]; [fired]; [gates, modules' outputs `[row * K + slot]`];
     /// [residual]; output. Order: base, then modules ascending, then the residual plus all that.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -76,7 +76,7 @@ impl Combine {
             .residual
             .then(|| arena(&mut b, "residual", Elem::F32, matrix, false));
         let y = arena(&mut b, "y", Elem::F32, matrix, true);
-        let row = b.unit();
+        let row = b.item();
         let start = affine(&mut b, row, self.stride, 0);
         b.for_n((self.stride / LANES) as i32, |b, chunk| {
             let column = affine(b, chunk, LANES, 0);

@@ -1,4 +1,4 @@
-//! From routing decisions to work lists: which rows each module gets, which modules are active, how many units the
+//! From routing decisions to work lists: which rows each module gets, which modules are active, how many items the
 //! module phases have; and the phase kernel that calls the modules.
 
 use super::rows::{Field, RowTable};
@@ -48,7 +48,7 @@ impl Dispatch {
         format!("dispatch_{}of{}", self.top_k, self.modules)
     }
 
-    /// Writes the kernel; one unit in all. Arguments: fired; lists `[module][stride]` of entries `row * K + slot`;
+    /// Writes the kernel; one item in all. Arguments: fired; lists `[module][stride]` of entries `row * K + slot`;
     /// counts `[module][16]`; active (their number, then modules ascending); rows where nothing fired; their number.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -153,36 +153,36 @@ impl Dispatch {
     }
 }
 
-/// What the kernel that counts units depends on.
+/// What the kernel that counts items depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CountUnits {
-    /// Units of one.
+pub struct CountItems {
+    /// Items of one.
     pub each: u32,
 }
 
-impl CountUnits {
+impl CountItems {
     /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("units_times_{}", self.each)
+        format!("items_times_{}", self.each)
     }
 
-    /// Writes the number of units of a phase: active modules (or 1 where any row is idle) times units each; one unit.
-    /// Arguments: counter; number of units.
+    /// Writes the number of items of a phase: active modules (or 1 where any row is idle) times items each; one item.
+    /// Arguments: counter; number of items.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let each = self.each;
-        let doc = format!("units = min(counter, limit) * {each}");
+        let doc = format!("items = min(counter, limit) * {each}");
         let mut b = KernelBuilder::new(&self.name(), &doc, 1);
         let counter = b.region("counter", Space::Arena, Elem::I32, Extent::fixed(1), false);
-        let units = b.region("units", Space::Arena, Elem::I32, Extent::fixed(1), true);
+        let items = b.region("items", Space::Arena, Elem::I32, Extent::fixed(1), true);
         let limit = b.scalar("limit", 1 << 16);
         let zero = b.i32(0);
         let n = b.load(Ty::I32, counter, zero);
         let n = b.min(n, limit);
         let each = b.i32(each as i32);
         let total = b.mul(n, each);
-        b.store(units, zero, total);
+        b.store(items, zero, total);
         b.finish()
     }
 }
@@ -192,7 +192,7 @@ impl CountUnits {
 pub struct CallModules {
     /// Modules D.
     pub modules: usize,
-    /// Units of one.
+    /// Items of one.
     pub each: u32,
 }
 
@@ -203,11 +203,11 @@ impl CallModules {
         format!("call_modules_{}x{}", self.modules, self.each)
     }
 
-    /// Calls active modules: unit u is unit `u % each` of active module `u / each`. Arguments: active list; call table.
+    /// Calls active modules: item u is item `u % each` of active module `u / each`. Arguments: active list; call table.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let Self { modules, each } = *self;
-        let doc = format!("unit u: unit u % {each} of active module u / {each}, of {modules}");
+        let doc = format!("item u: item u % {each} of active module u / {each}, of {modules}");
         let mut b = KernelBuilder::new(&self.name(), &doc, modules as u32 * each);
         let active = b.region(
             "active",
@@ -217,10 +217,10 @@ impl CallModules {
             false,
         );
         let table = b.table("modules", modules as u32);
-        let unit = b.unit();
+        let item = b.item();
         let each = b.i32(each as i32);
-        let which = b.div(unit, each);
-        let begin = b.rem(unit, each);
+        let which = b.div(item, each);
+        let begin = b.rem(item, each);
         let index = affine(&mut b, which, 1, 1);
         let module = b.load(Ty::I32, active, index);
         let limit = b.i32(modules as i32);
@@ -260,7 +260,7 @@ impl Tags {
     }
 
     /// SCAR's memory of each row's position: tag and cluster. The tag is the domain, or whether anything fired (1) where
-    /// `by_flag`. One unit a row. Arguments: domain; [clusters]; tags; [cluster ids].
+    /// `by_flag`. One item a row. Arguments: domain; [clusters]; tags; [cluster ids].
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let Self {
@@ -284,7 +284,7 @@ impl Tags {
         let cache_ids =
             clusters.then(|| b.region("cluster_ids", Space::Kv, Elem::I32, cache, true));
         let rows = RowTable::declare(&mut b, max_rows);
-        let row = b.unit();
+        let row = b.item();
         let slot = rows.load(&mut b, row, Field::Slot);
         let position = rows.load(&mut b, row, Field::Position);
         let context = b.context();

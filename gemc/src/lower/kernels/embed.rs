@@ -49,7 +49,7 @@ impl Embed {
         .to_lowercase()
     }
 
-    /// Writes the kernel; one unit a row. Arguments: codes, scales, row scales; [positions]; [type]; output.
+    /// Writes the kernel; one item a row. Arguments: codes, scales, row scales; [positions]; [type]; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(
@@ -91,7 +91,7 @@ impl Embed {
             unpacked,
         };
 
-        let row = b.unit();
+        let row = b.item();
         let token = rows.load(&mut b, row, Field::Token);
         let vocab = b.i32(self.vocab as i32);
         let token = b.bounded(token, vocab);

@@ -1,4 +1,4 @@
-//! Matrix products: one unit is a tile of outputs (a pair of tiles where the epilogue quantises), for all its rows.
+//! Matrix products: one item is a tile of outputs (a pair of tiles where the epilogue quantises), for all its rows.
 
 use gem_runtime::format::{ActivationFormat, Codec};
 
@@ -85,14 +85,14 @@ impl Matmul {
         }
     }
 
-    /// Units of the phase.
+    /// Items of the phase.
     #[must_use]
-    pub fn units(&self) -> u32 {
-        let units = match self.epilogue {
+    pub fn items(&self) -> u32 {
+        let items = match self.epilogue {
             Epilogue::Quantise { format, .. } => self.output_width().div_ceil(format.columns()),
             _ => self.tiles,
         };
-        units as u32
+        items as u32
     }
 
     /// A name for people.
@@ -136,10 +136,10 @@ impl Matmul {
             self.cols,
             self.codec
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, self.units());
+        let mut b = KernelBuilder::new(&self.name(), &doc, self.items());
         let body = Body::declare(&mut b, self);
         let count = body.row_count(&mut b);
-        let unit = b.unit();
+        let item = b.item();
         let zero = b.i32(0);
         let row_block = (self.row_block / self.input_format.terms() as u32).max(1);
         let block = b.i32(row_block as i32);
@@ -156,12 +156,12 @@ impl Matmul {
                         b.add(first, j)
                     })
                     .collect();
-                body.rows(b, unit, &rows);
+                body.rows(b, item, &rows);
             });
             let done = b.mul(blocks, block);
-            b.for_(done, count, |b, row| body.rows(b, unit, &[row]));
+            b.for_(done, count, |b, row| body.rows(b, item, &[row]));
         } else {
-            b.for_(zero, count, |b, row| body.rows(b, unit, &[row]));
+            b.for_(zero, count, |b, row| body.rows(b, item, &[row]));
         }
         b.finish()
     }
@@ -191,7 +191,7 @@ enum Output {
     Floats(ParamId),
     Quantised {
         rows: Quantised,
-        /// The unit's sums, `[tile][row][16]`, up behind gate.
+        /// The item's sums, `[tile][row][16]`, up behind gate.
         tiles: ParamId,
         /// Values of a wide activation block.
         group: Option<ParamId>,
@@ -295,14 +295,14 @@ impl<'a> Body<'a> {
             .collect()
     }
 
-    fn rows(&self, b: &mut KernelBuilder, unit: ValueId, rows: &[ValueId]) {
+    fn rows(&self, b: &mut KernelBuilder, item: ValueId, rows: &[ValueId]) {
         let resolved = self.resolve(b, rows);
         let inputs: Vec<ValueId> = resolved.iter().map(|r| r.0).collect();
         match &self.output {
             Output::Floats(y) => {
-                let sums = self.tile(b, unit, &inputs);
+                let sums = self.tile(b, item, &inputs);
                 for (sum, (_, result)) in sums.into_iter().zip(resolved) {
-                    self.store(b, *y, unit, result, sum);
+                    self.store(b, *y, item, result, sum);
                 }
             }
             Output::Quantised {
@@ -310,18 +310,18 @@ impl<'a> Body<'a> {
                 tiles,
                 group: Some(group),
             } => {
-                self.group_tiles(b, unit, rows, *tiles, &inputs);
+                self.group_tiles(b, item, rows, *tiles, &inputs);
                 for (j, (_, result)) in resolved.iter().enumerate() {
                     let row = GroupRow {
                         of: resolved.len(),
                         index: j,
                     };
-                    self.activate_group(b, unit, rows, (*tiles, *group), row);
-                    rows.store_group(b, *result, unit, |b, _, place| load_pair(b, *group, place));
+                    self.activate_group(b, item, rows, (*tiles, *group), row);
+                    rows.store_group(b, *result, item, |b, _, place| load_pair(b, *group, place));
                 }
             }
             Output::Quantised { rows, tiles, .. } => {
-                self.local_tiles(b, unit, *tiles, &inputs);
+                self.local_tiles(b, item, *tiles, &inputs);
                 let in_flight = resolved.len();
                 for (j, (_, result)) in resolved.into_iter().enumerate() {
                     let halves = [0, 1].map(|half| {
@@ -329,7 +329,7 @@ impl<'a> Body<'a> {
                             .map(|part| b.i32((((part + half) * in_flight + j) * TILE) as i32));
                         self.activated(b, places, *tiles)
                     });
-                    rows.store_block(b, result, unit, halves[0], halves[1]);
+                    rows.store_block(b, result, item, halves[0], halves[1]);
                 }
             }
         }
@@ -380,7 +380,7 @@ impl<'a> Body<'a> {
     }
 
     /// The tiles whose outputs make one block of 32: two of them, and two more for up.
-    fn tiles_per_unit(&self) -> usize {
+    fn tiles_per_item(&self) -> usize {
         if matches!(self.spec.epilogue, Epilogue::Quantise { gated: true, .. }) {
             4
         } else {
@@ -388,19 +388,19 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Computes the unit's tiles into local memory, `[tile][row][16]`.
+    /// Computes the item's tiles into local memory, `[tile][row][16]`.
     fn local_tiles(
         &self,
         b: &mut KernelBuilder,
-        unit: ValueId,
+        item: ValueId,
         local: ParamId,
         inputs: &[ValueId],
     ) {
         let two = b.i32(2);
-        let first = b.mul(unit, two);
+        let first = b.mul(item, two);
         let up = b.i32((self.spec.tiles / 2) as i32 - 2);
         let zero = b.i32(0);
-        let parts = b.i32(self.tiles_per_unit() as i32);
+        let parts = b.i32(self.tiles_per_item() as i32);
         b.for_(zero, parts, |b, part| {
             let in_up = b.div(part, two);
             let shift = b.mul(in_up, up);
@@ -420,12 +420,12 @@ impl<'a> Body<'a> {
     /// Tiles of the outputs that are quantised together, or of their gate.
     const GROUP_TILES: usize = ActivationFormat::Int8Wide.columns() / TILE;
 
-    /// As [`Body::local_tiles`] for a unit that is a wide activation block, the last one perhaps shorter: gate's tiles, then
+    /// As [`Body::local_tiles`] for an item that is a wide activation block, the last one perhaps shorter: gate's tiles, then
     /// up's from place [`Body::GROUP_TILES`] on.
     fn group_tiles(
         &self,
         b: &mut KernelBuilder,
-        unit: ValueId,
+        item: ValueId,
         output: &Quantised,
         local: ParamId,
         inputs: &[ValueId],
@@ -435,7 +435,7 @@ impl<'a> Body<'a> {
         let zero = b.i32(0);
         b.for_(zero, parts, |b, part| {
             let first = affine(b, part, half, 0);
-            output.each_block(b, unit, |b, block, place| {
+            output.each_block(b, item, |b, block, place| {
                 let before = affine(b, block, 2, 0);
                 let before = b.add(first, before);
                 let stored = affine(b, part, Self::GROUP_TILES, 0);
@@ -454,16 +454,16 @@ impl<'a> Body<'a> {
         });
     }
 
-    /// Activated values of one row of the unit's tiles into `group`.
+    /// Activated values of one row of the item's tiles into `group`.
     fn activate_group(
         &self,
         b: &mut KernelBuilder,
-        unit: ValueId,
+        item: ValueId,
         output: &Quantised,
         (local, group): (ParamId, ParamId),
         row: GroupRow,
     ) {
-        output.each_block(b, unit, |b, _, place| {
+        output.each_block(b, item, |b, _, place| {
             let halves = [0, 1].map(|side| {
                 let places = [0, Self::GROUP_TILES].map(|first| {
                     let tile = affine(b, place, 2, first + side);
@@ -475,7 +475,7 @@ impl<'a> Body<'a> {
         });
     }
 
-    /// 16 activated values from the unit's local tiles, whose gate and up begin at these elements.
+    /// 16 activated values from the item's local tiles, whose gate and up begin at these elements.
     fn activated(
         &self,
         b: &mut KernelBuilder,

@@ -58,7 +58,7 @@ impl Norm {
         )
     }
 
-    /// Writes the kernel; one unit a row. Arguments: weight; [bias]; input; [f32 output]; [codes, scales, sums].
+    /// Writes the kernel; one item a row. Arguments: weight; [bias]; input; [f32 output]; [codes, scales, sums].
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(
@@ -90,7 +90,7 @@ impl Norm {
             )
         });
 
-        let row = b.unit();
+        let row = b.item();
         let start = affine(&mut b, row, stride, 0);
         let mean = (self.kind == NormKind::Layer).then(|| self.mean(&mut b, x, start));
         let square = self.mean_square(&mut b, x, start, mean);

@@ -281,7 +281,7 @@ impl QuantiseRows {
         format!("{}_{}", quantise_name(self.format), self.stride)
     }
 
-    /// Quantises f32 rows `[max_rows][stride]`; one unit a row. Arguments: input, codes, scales, sums.
+    /// Quantises f32 rows `[max_rows][stride]`; one item a row. Arguments: input, codes, scales, sums.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let Self {
@@ -298,7 +298,7 @@ impl QuantiseRows {
         let len = Extent::fixed((max_rows * stride) as i64);
         let input = b.region("x", Space::Arena, Elem::F32, len, false);
         let output = Quantised::declare(&mut b, "xq", max_rows, stride, format, true);
-        let row = b.unit();
+        let row = b.item();
         let width = b.i32(stride as i32);
         let start = b.mul(row, width);
         output.store_row(&mut b, row, input, start);
@@ -343,7 +343,7 @@ impl SelectRows {
         format!("select_and_{}_{}", quantise_name(self.format), self.stride)
     }
 
-    /// Quantises the rows whose logits are wanted; one unit an output. Arguments: input, codes, scales, sums.
+    /// Quantises the rows whose logits are wanted; one item an output. Arguments: input, codes, scales, sums.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let Self {
@@ -368,12 +368,12 @@ impl SelectRows {
             Extent::fixed(max_outputs as i64),
             false,
         );
-        let unit = b.unit();
-        let row = b.load(Ty::I32, outputs, unit);
+        let item = b.item();
+        let row = b.load(Ty::I32, outputs, item);
         let limit = b.i32(max_rows as i32);
         let row = b.bounded(row, limit);
         let start = affine(&mut b, row, stride, 0);
-        output.store_row(&mut b, unit, input, start);
+        output.store_row(&mut b, item, input, start);
         b.finish()
     }
 }

@@ -26,7 +26,7 @@ impl RopeTable {
         format!("rope_table_{}", self.half)
     }
 
-    /// Cosines and sines of each row's position: f32 `[max_rows][padded half]` each; one unit a row. Arguments: inverse
+    /// Cosines and sines of each row's position: f32 `[max_rows][padded half]` each; one item a row. Arguments: inverse
     /// frequencies, cosines, sines.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -48,7 +48,7 @@ impl RopeTable {
         let cosines = b.region("cosines", Space::Arena, Elem::F32, matrix, true);
         let sines = b.region("sines", Space::Arena, Elem::F32, matrix, true);
         let [sin, cos] = [Math::Sin, Math::Cos].map(Math::reference);
-        let row = b.unit();
+        let row = b.item();
         let position = rows.load(&mut b, row, Field::Position);
         let position = b.to_float(position);
         let position = b.splat(position);
@@ -126,9 +126,9 @@ impl Heads {
         }
     }
 
-    /// Units per row.
+    /// Items per row.
     #[must_use]
-    pub fn units_per_row(&self) -> u32 {
+    pub fn items_per_row(&self) -> u32 {
         (self.heads + 2 * self.kv_heads) as u32
     }
 
@@ -150,7 +150,7 @@ impl Heads {
         )
     }
 
-    /// Writes the kernel; a unit is a head of a row: queries, then keys, then values. Arguments: projection; [cosines,
+    /// Writes the kernel; an item is a head of a row: queries, then keys, then values. Arguments: projection; [cosines,
     /// sines]; [q norm, k norm]; queries `[row][head][padded]`; keys, [scales], values, [scales], see [`Cache`].
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -158,14 +158,14 @@ impl Heads {
             "q [{}], k and v [{}] heads of {} to attention's memory",
             self.heads, self.kv_heads, self.head_dim
         );
-        let units = self.max_rows as u32 * self.units_per_row();
-        let mut b = KernelBuilder::new(&self.name(), &doc, units);
+        let items = self.max_rows as u32 * self.items_per_row();
+        let mut b = KernelBuilder::new(&self.name(), &doc, items);
         let regions = self.declare(&mut b);
         let rows = RowTable::declare(&mut b, self.max_rows);
-        let unit = b.unit();
-        let per_row = b.i32(self.units_per_row() as i32);
-        let row = b.div(unit, per_row);
-        let head = b.rem(unit, per_row);
+        let item = b.item();
+        let per_row = b.i32(self.items_per_row() as i32);
+        let row = b.div(item, per_row);
+        let head = b.rem(item, per_row);
         let heads = b.i32(self.heads as i32);
         let is_query = b.cmp(crate::kernel::Cmp::Lt, head, heads);
         let slot = rows.load(&mut b, row, Field::Slot);

@@ -55,7 +55,7 @@ impl Router {
         )
     }
 
-    /// Writes the kernel; one unit a row. Arguments: x; weight; [bias]; p `[row][D]`; fired `[row][K]`; gates
+    /// Writes the kernel; one item a row. Arguments: x; weight; [bias]; p `[row][D]`; fired `[row][K]`; gates
     /// `[row][K]`; domain `[row]`.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -68,7 +68,7 @@ impl Router {
         );
         let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
         let r = self.declare(&mut b);
-        let row = b.unit();
+        let row = b.item();
         let x_start = affine(&mut b, row, self.stride, 0);
         let p_start = affine(&mut b, row, self.modules, 0);
         b.comment("logits");

@@ -13,7 +13,7 @@ use super::embed::Embed;
 use super::matmul::{Epilogue, Matmul, Rows};
 use super::quantise::{reading_name, scales_per_row};
 use crate::kernel::testing::{Bytes, Memory, program_of, shape};
-use crate::kernel::{Kernel, Program, Units};
+use crate::kernel::{Items, Kernel, Program};
 use crate::target::DotStrategy;
 
 /// Below, at and above a block; and more than one.
@@ -50,7 +50,7 @@ pub(super) fn matrix(size: &PackedSize) -> Vec<u8> {
     let seed = (size.codec as u64) << 32 | size.cols as u64;
     let random = Bytes::random(seed, 4 * size.tiles * TILE_ROWS * size.blocks * BLOCK);
     let mut bytes = Bytes::new(&random);
-    let mut unit = vec![0; size.bytes];
+    let mut item = vec![0; size.bytes];
     for tile in 0..size.tiles {
         let mut packed = PackedTile::new(size);
         for row in 0..TILE_ROWS {
@@ -65,11 +65,11 @@ pub(super) fn matrix(size: &PackedSize) -> Vec<u8> {
             quantised.row_scale = 0.001 * (1 + row) as f32;
             packed.set_row(size, row, &quantised);
         }
-        unit[size.codes(tile)].copy_from_slice(&packed.codes);
-        unit[size.scales(tile)].copy_from_slice(&packed.scales);
-        unit[size.row_scales(tile)].copy_from_slice(&packed.row_scales);
+        item[size.codes(tile)].copy_from_slice(&packed.codes);
+        item[size.scales(tile)].copy_from_slice(&packed.scales);
+        item[size.row_scales(tile)].copy_from_slice(&packed.row_scales);
     }
-    unit
+    item
 }
 
 /// Activations as products read them.
@@ -138,10 +138,10 @@ pub struct Launch {
     /// The matrix' geometry.
     pub size: PackedSize,
     /// Its record.
-    pub unit: Vec<u8>,
+    pub item: Vec<u8>,
     kernel: Kernel,
     args: Vec<u32>,
-    units: u32,
+    items: u32,
     tokens: Vec<u32>,
     input: Vec<(usize, Vec<u8>)>,
     /// Byte offset and number of the floats that it writes.
@@ -152,8 +152,8 @@ impl Launch {
     /// A program of the kernel alone.
     #[must_use]
     pub fn program(&self) -> Program {
-        let (shape, units) = (self.memory().shape, Units::Fixed(self.units));
-        program_of(shape, Vec::new(), self.kernel.clone(), &self.args, units)
+        let (shape, items) = (self.memory().shape, Items::Fixed(self.items));
+        program_of(shape, Vec::new(), self.kernel.clone(), &self.args, items)
     }
 
     /// What it starts from.
@@ -162,7 +162,7 @@ impl Launch {
         let (start, len) = self.output;
         let arena = (start + 4 * len).next_multiple_of(ALIGN);
         let mut memory = Memory::new(shape(arena as u32, self.size.bytes as u64, 0), 8, 1);
-        memory.weights().copy_from_slice(&self.unit);
+        memory.weights().copy_from_slice(&self.item);
         for (at, bytes) in &self.input {
             memory.arena()[*at..][..bytes.len()].copy_from_slice(bytes);
         }
@@ -211,7 +211,7 @@ pub fn product(
 ) -> (Launch, Activations) {
     let spec = matmul(codec, cols, format, dot, row_block);
     let size = PackedSize::new(codec, spec.tiles * TILE_ROWS, cols);
-    let (unit, x) = (matrix(&size), Activations::new(size.blocks, format));
+    let (item, x) = (matrix(&size), Activations::new(size.blocks, format));
     let padded = size.blocks * BLOCK;
     let (rows, blocks) = (8 * format.terms(), size.blocks);
     let at = places([rows * padded, 4 * rows * blocks, 4 * rows * blocks, 0]);
@@ -230,10 +230,10 @@ pub fn product(
     args.extend(at.map(|at| (at / ALIGN) as u32));
     let launch = Launch {
         size,
-        unit,
+        item,
         kernel: spec.kernel(),
         args,
-        units: spec.units(),
+        items: spec.items(),
         tokens: vec![0; STEP_ROWS],
         input,
         output: (at[3], 8 * spec.output_width()),
@@ -260,10 +260,10 @@ pub fn embedding(codec: Codec, cols: usize) -> Launch {
     let mut args = planes(&size).to_vec();
     args.push(0);
     Launch {
-        unit: matrix(&size),
+        item: matrix(&size),
         kernel: spec.kernel(),
         args,
-        units: TOKENS.len() as u32,
+        items: TOKENS.len() as u32,
         tokens: TOKENS.to_vec(),
         input: Vec::new(),
         output: (0, 8 * size.blocks * BLOCK),

@@ -7,7 +7,7 @@
 use super::attention::Attention;
 use super::clusters::Clusters;
 use super::combine::Combine;
-use super::dispatch::{CallModules, CountUnits, Dispatch, Tags};
+use super::dispatch::{CallModules, CountItems, Dispatch, Tags};
 use super::embed::Embed;
 use super::matmul::Matmul;
 use super::norm::Norm;
@@ -109,8 +109,8 @@ specs! {
     Clusters;
     /// Work lists of modules.
     Dispatch;
-    /// Units of a phase.
-    CountUnits;
+    /// Items of a phase.
+    CountItems;
     /// Calls of active modules.
     CallModules;
     /// SCAR's memory of positions.

@@ -73,7 +73,7 @@ fn check_product(
     let (padded, width) = (size.blocks * BLOCK, size.rows);
     let mut row = QuantisedRow::default();
     for out in 0..width {
-        unpack_row(size, &launch.unit, out, &mut row);
+        unpack_row(size, &launch.item, out, &mut row);
         for step in 0..STEP_ROWS {
             let terms = (0..format.terms()).map(|term| {
                 let place = step * format.terms() + term;
@@ -114,7 +114,7 @@ fn check_embedding(codec: Codec, cols: usize) {
     let stride = size.blocks * BLOCK;
     let mut row = QuantisedRow::default();
     for (i, &token) in TOKENS.iter().enumerate() {
-        unpack_row(size, &launch.unit, token as usize, &mut row);
+        unpack_row(size, &launch.item, token as usize, &mut row);
         for col in 0..stride {
             let want = if col < cols {
                 row.weight(codec, col)

@@ -6,7 +6,7 @@ use gem_runtime::{Name, Task};
 
 use super::Contents;
 use super::image::{Address, Image};
-use crate::kernel::{Half, Phase, ProgramShape, Table, TableEntry, Tap, Units};
+use crate::kernel::{Half, Items, Phase, ProgramShape, Table, TableEntry, Tap};
 
 /// The constants of an object.
 #[derive(Debug)]
@@ -109,11 +109,11 @@ impl Builder {
         let at = self.start();
         for phase in phases {
             self.entry(&phase.entry);
-            let words = match phase.units {
-                Units::Fixed(n) => [0, n, 0],
-                Units::PerRow(n) => [1, n, 0],
-                Units::PerOutput(n) => [2, n, 0],
-                Units::Loaded { offset, max } => [3, offset, max],
+            let words = match phase.items {
+                Items::Fixed(n) => [0, n, 0],
+                Items::PerRow(n) => [1, n, 0],
+                Items::PerOutput(n) => [2, n, 0],
+                Items::Loaded { offset, max } => [3, offset, max],
             };
             words.iter().for_each(|word| self.tables.word(*word));
             self.start();

@@ -7,9 +7,9 @@ use crate::kernel::{Elem, Extent, Kernel, Space, Ty};
 
 /// Words of input at the start of the arena.
 pub(super) const IN_WORDS: usize = 1024;
-/// Units of a mixed kernel at most.
+/// Items of a mixed kernel at most.
 pub(super) const UNITS: u32 = 16;
-/// Words that a unit writes.
+/// Words that an item writes.
 const UNIT_WORDS: i32 = 64;
 /// Words that a phase writes.
 pub(super) const OUT_WORDS: usize = UNITS as usize * UNIT_WORDS as usize;
@@ -70,9 +70,9 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
     );
     let last = k.get(acc);
     pool.add(&k, last);
-    let unit = k.unit();
-    let base = k.mul_const(unit, UNIT_WORDS);
-    k.comment("what every unit leaves");
+    let item = k.item();
+    let base = k.mul_const(item, UNIT_WORDS);
+    k.comment("what every item leaves");
     for slot in 0..UNIT_WORDS / 16 {
         let ty = b.pick(&[
             Ty::F32x16,
@@ -89,32 +89,32 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
     k.finish()
 }
 
-/// Called through a table: scales words of its unit by a number.
+/// Called through a table: scales words of its item by a number.
 pub(super) fn scale() -> Kernel {
-    let mut k = KernelBuilder::new("scale", "four words of a unit, times a number", UNITS);
+    let mut k = KernelBuilder::new("scale", "four words of an item, times a number", UNITS);
     let out = Extent::fixed(OUT_WORDS as i64);
     let out = k.region("out", Space::Arena, Elem::I32, out, true);
     let by = k.scalar("by", 9);
-    let unit = k.unit();
+    let item = k.item();
     let zero = k.i32(0);
     let four = k.i32(4);
     k.for_(zero, four, |k, i| {
-        let at = k.at(unit, UNIT_WORDS, i);
+        let at = k.at(item, UNIT_WORDS, i);
         let x = k.load(Ty::I32, out, at);
-        let x = k.add(x, unit);
+        let x = k.add(x, item);
         let y = k.mul(x, by);
         k.store(out, at, y);
     });
     k.finish()
 }
 
-/// Calls an entry that depends on the unit, for a range of units of its own.
+/// Calls an entry that depends on the item, for a range of items of its own.
 pub(super) fn caller() -> Kernel {
-    let mut k = KernelBuilder::new("caller", "units 4u..4u+4 of entry u mod 2", 4);
+    let mut k = KernelBuilder::new("caller", "items 4u..4u+4 of entry u mod 2", 4);
     let table = k.table("scales", 2);
-    let unit = k.unit();
-    let entry = k.rem_const(unit, 2);
-    let begin = k.mul_const(unit, 4);
+    let item = k.item();
+    let entry = k.rem_const(item, 2);
+    let begin = k.mul_const(item, 4);
     let end = k.add_const(begin, 4);
     k.call_table(table, entry, begin, end);
     k.finish()
@@ -126,8 +126,8 @@ pub(super) fn kv_rows() -> Kernel {
     let rows = k.region("rows", Space::Rows, Elem::I32, Extent::fixed(32), false);
     let codes = k.region("codes", Space::Kv, Elem::I8, Extent::per_context(4), true);
     let lanes = k.region("lanes", Space::Kv, Elem::F32, Extent::per_context(19), true);
-    let unit = k.unit();
-    let row = k.mul_const(unit, 4);
+    let item = k.item();
+    let row = k.mul_const(item, 4);
     let [token, slot, position] = [0, 1, 2].map(|field| {
         let at = k.add_const(row, field);
         k.load(Ty::I32, rows, at)

@@ -24,7 +24,7 @@ pub(super) fn clamp_float(k: &mut KernelBuilder, x: ValueId) -> ValueId {
 }
 
 impl Pool {
-    /// The unit, a scalar parameter, and a literal of every type.
+    /// The item, a scalar parameter, and a literal of every type.
     pub(super) fn new(k: &mut KernelBuilder, scalar: ValueId) -> Self {
         let mut pool = Self {
             values: Vec::new(),
@@ -44,13 +44,13 @@ impl Pool {
         let halves = k.float_to_half(floats);
         let wide = k.bits(Ty::I8x64, ints);
         let words = k.bits(Ty::I16x32, ints);
-        let unit = k.unit();
-        let flag = k.lt(unit, scalar);
+        let item = k.item();
+        let flag = k.lt(item, scalar);
         let rows = k.row_count();
         let outputs = k.output_count();
         let context = k.context();
         for v in [
-            flag, unit, scalar, x, table, wide, halves, words, ints, floats, rows, outputs, context,
+            flag, item, scalar, x, table, wide, halves, words, ints, floats, rows, outputs, context,
         ] {
             pool.add(k, v);
         }
@@ -73,13 +73,13 @@ impl Pool {
             Ty::I32x16,
             Ty::I32,
         ] {
-            let at = k.unit();
+            let at = k.item();
             let at = k.at(at, 64, at);
             let at = k.add_const(at, b.below(2048) as i32);
             let v = k.load(ty, weights, at);
             self.add(k, v);
         }
-        let at = k.unit();
+        let at = k.item();
         let at = k.mul_const(at, 16);
         let x = k.load(Ty::F32x16, input, at);
         let x = clamp_float(k, x);

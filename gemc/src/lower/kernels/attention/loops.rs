@@ -2,7 +2,7 @@
 //! positions, and the weighted sum of their values.
 
 use super::super::vector::{LANES, affine};
-use super::{Attention, Regions, Unit};
+use super::{Attention, Item, Regions};
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{ParamId, Ty, ValueId, VarId};
 
@@ -27,7 +27,7 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(b: &mut KernelBuilder, u: &Unit, count: ValueId, positions: Positions) -> Self {
+    fn new(b: &mut KernelBuilder, u: &Item, count: ValueId, positions: Positions) -> Self {
         Self {
             count,
             first: u.first,
@@ -70,7 +70,7 @@ impl Attention {
         &self,
         b: &mut KernelBuilder,
         r: &Regions,
-        u: &Unit,
+        u: &Item,
         count: ValueId,
         positions: Positions,
     ) {
@@ -120,7 +120,7 @@ impl Attention {
         &self,
         b: &mut KernelBuilder,
         r: &Regions,
-        u: &Unit,
+        u: &Item,
         count: ValueId,
         positions: Positions,
     ) -> Vec<ValueId> {

@@ -6,7 +6,7 @@ use gem_runtime::format::ALIGN;
 use super::super::spec::Spec;
 use crate::kernel::testing::{Bytes, Memory, shape};
 use crate::kernel::{
-    Elem, Extent, Kernel, KernelId, Param, Phase, Program, Space, Table, TableEntry, Units,
+    Elem, Extent, Items, Kernel, KernelId, Param, Phase, Program, Space, Table, TableEntry,
 };
 use crate::lower::functions;
 
@@ -24,10 +24,10 @@ pub(super) struct Any {
     /// An identifier.
     pub name: String,
     pub spec: Spec,
-    pub units: u32,
+    pub items: u32,
     /// What integers of a region are, by its name and the element's index.
     pub ints: fn(&Spec, &str, usize) -> i32,
-    /// What a table's entries call; as many units as the caller's.
+    /// What a table's entries call; as many items as the caller's.
     pub called: Option<Spec>,
 }
 
@@ -75,7 +75,7 @@ impl Any {
                     kernel: KernelId(0),
                     args,
                 },
-                units: Units::Fixed(self.units),
+                items: Items::Fixed(self.items),
                 doc: String::new(),
             }],
             head: Vec::new(),
@@ -190,12 +190,12 @@ impl Any {
 
 /// A number of any size that models have; now and then 0, or one far from the others.
 fn float(bytes: &mut Bytes<'_>) -> f32 {
-    let unit = bytes.word() as i32 as f32 / i32::MAX as f32;
+    let item = bytes.word() as i32 as f32 / i32::MAX as f32;
     match bytes.below(32) {
         0 => 0.0,
-        1 => 100.0 * unit,
-        2 => 1e-6 * unit,
-        _ => 2.0 * unit,
+        1 => 100.0 * item,
+        2 => 1e-6 * item,
+        _ => 2.0 * item,
     }
 }
 

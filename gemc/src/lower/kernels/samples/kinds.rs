@@ -8,7 +8,7 @@ use crate::graph::{Activation, NormKind, Score};
 use crate::lower::kernels::attention::{Attention, Mask};
 use crate::lower::kernels::clusters::Clusters;
 use crate::lower::kernels::combine::{Base, Combine};
-use crate::lower::kernels::dispatch::{CallModules, CountUnits, Dispatch, Tags};
+use crate::lower::kernels::dispatch::{CallModules, CountItems, Dispatch, Tags};
 use crate::lower::kernels::embed::Embed;
 use crate::lower::kernels::matmul::{Epilogue, Matmul, Rows};
 use crate::lower::kernels::norm::Norm;
@@ -38,16 +38,16 @@ const KV: [KvFormat; 3] = [KvFormat::F32, KvFormat::F16, KvFormat::Int8];
 struct List(Vec<Any>);
 
 impl List {
-    fn add(&mut self, spec: impl Into<Spec>, units: u32) {
-        self.add_with(spec, units, no_ints);
+    fn add(&mut self, spec: impl Into<Spec>, items: u32) {
+        self.add_with(spec, items, no_ints);
     }
 
-    fn add_with(&mut self, spec: impl Into<Spec>, units: u32, ints: fn(&Spec, &str, usize) -> i32) {
+    fn add_with(&mut self, spec: impl Into<Spec>, items: u32, ints: fn(&Spec, &str, usize) -> i32) {
         let spec = spec.into();
         self.0.push(Any {
             name: format!("kind_{}_{}", self.0.len(), spec.name()),
             spec,
-            units,
+            items,
             ints,
             called: None,
         });
@@ -76,7 +76,7 @@ pub(super) fn all(dot: DotStrategy, row_block: u32) -> Vec<Any> {
     list.0
 }
 
-/// One unit a row.
+/// One item a row.
 const ROWS: u32 = STEP_ROWS as u32;
 
 fn embeddings(list: &mut List) {
@@ -160,7 +160,7 @@ fn heads(list: &mut List) {
                 rope: (i + j) % 2 == 0,
                 qk_norm: ((i + j) % 3 != 0).then(|| 1e-6.into()),
             };
-            list.add(spec, ROWS * spec.units_per_row());
+            list.add(spec, ROWS * spec.items_per_row());
         }
     }
 }
@@ -243,8 +243,8 @@ fn dispatches(list: &mut List) {
         }
     }
     // More active modules than its limit allows, and fewer.
-    list.add_with(CountUnits { each: 3 }, 1, |_, _, _| 5);
-    list.add_with(CountUnits { each: 1 }, 1, |_, _, _| 999);
+    list.add_with(CountItems { each: 3 }, 1, |_, _, _| 5);
+    list.add_with(CountItems { each: 1 }, 1, |_, _, _| 999);
     // The last module and the first.
     for modules in [2, 17] {
         let spec = CallModules {
@@ -337,7 +337,7 @@ fn products(list: &mut List, dot: DotStrategy, row_block: u32) {
                 "count" => 4,
                 _ => (index as i32 * 37) % 501 - 250,
             };
-            list.add_with(spec, spec.units(), entry);
+            list.add_with(spec, spec.items(), entry);
         }
     }
 }

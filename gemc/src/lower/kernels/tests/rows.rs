@@ -77,7 +77,7 @@ fn run(
     arena: &[(usize, &[u8])],
     end: usize,
     args: &[usize],
-    units: u32,
+    items: u32,
 ) -> Vec<u8> {
     let shape = shape(end.next_multiple_of(ALIGN) as u32, weights.len() as u64, 0);
     let mut memory = Memory::new(shape, 8, 1);
@@ -94,7 +94,7 @@ fn run(
     let rows: Vec<Row> = (0..STEP_ROWS as u32).map(row).collect();
     memory.set_rows(&rows, &[2, 0]);
     let args: Vec<u32> = args.iter().map(|at| (at / ALIGN) as u32).collect();
-    run_kernel(&mut memory, Vec::new(), kernel, &args, units).expect("verified, and no trap");
+    run_kernel(&mut memory, Vec::new(), kernel, &args, items).expect("verified, and no trap");
     memory.arena().to_vec()
 }
 
@@ -239,7 +239,7 @@ fn products_quantise_what_they_would_store() {
                 args.extend(&at[..4]);
                 let run = |product: &Matmul, args: &[usize]| {
                     let kernel = product.kernel();
-                    run(kernel, &weights, &input, at[7], args, product.units())
+                    run(kernel, &weights, &input, at[7], args, product.items())
                 };
                 let arena = run(&product, &args);
                 let words = arena[at[3]..][..4 * STEP_ROWS * outputs].as_chunks::<4>().0;

@@ -2,7 +2,7 @@
 
 use super::kernels;
 use gem_runtime::abi::{
-    CompiledProgram, HalfTap, Phase, ProgramShape, RoutingTap, Table, Units,
+    CompiledProgram, HalfTap, Phase, ProgramShape, RoutingTap, Table, Items,
 };
 use gem_runtime::kernel as k;
 
@@ -10,9 +10,9 @@ use gem_runtime::kernel as k;
 pub static PROGRAM: CompiledProgram = CompiledProgram {
     shape: SHAPE,
     body: &BODY,
-    body_units: &BODY_UNITS,
+    body_items: &BODY_UNITS,
     head: &HEAD,
-    head_units: &HEAD_UNITS,
+    head_items: &HEAD_UNITS,
     tables: TABLES,
     taps: TAPS,
     halves: HALVES,
@@ -31,22 +31,22 @@ const SHAPE: ProgramShape = ProgramShape {
 
 /// Embedding and layers.
 static BODY: [Phase; 3] = BODY_PHASES;
-static BODY_UNITS: [Units; 3] = k::units(&BODY_PHASES);
+static BODY_UNITS: [Items; 3] = k::items(&BODY_PHASES);
 const BODY_PHASES: [Phase; 3] = [
     // layers.0.mlp.up [32, 64] N4
-    k::phase(kernels::matmul_n4_32x64, &[0, 16, 17, 0, 4, 5, 6], Units::Fixed(2)),
+    k::phase(kernels::matmul_n4_32x64, &[0, 16, 17, 0, 4, 5, 6], Items::Fixed(2)),
     // every operation on [3, 16] floats, integers and [3, 64] bytes
-    k::phase(kernels::operations, &[14, 17, 20, 30], Units::Fixed(1)),
+    k::phase(kernels::operations, &[14, 17, 20, 30], Items::Fixed(1)),
     // layers.0.router [4, 16]
-    k::phase(kernels::statements, &[0, 6, 23, 3, 0], Units::PerRow(1)),
+    k::phase(kernels::statements, &[0, 6, 23, 3, 0], Items::PerRow(1)),
 ];
 
 /// Final projection to logits.
 static HEAD: [Phase; 1] = HEAD_PHASES;
-static HEAD_UNITS: [Units; 1] = k::units(&HEAD_PHASES);
+static HEAD_UNITS: [Items; 1] = k::items(&HEAD_PHASES);
 const HEAD_PHASES: [Phase; 1] = [
     // lm_head [outputs, 16]
-    k::phase(kernels::lm_head_16, &[23, 28], Units::PerOutput(1)),
+    k::phase(kernels::lm_head_16, &[23, 28], Items::PerOutput(1)),
 ];
 
 /// Indirect calls.

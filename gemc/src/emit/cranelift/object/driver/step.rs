@@ -12,10 +12,10 @@ use crate::emit::cranelift::layout::{CTX, ENTRY_ARGS};
 
 /// Bytes of a `Phase`, which begins with its entry.
 const PHASE_BYTES: u32 = 32;
-/// The tag of a phase's units, their number, and the bound of a loaded number.
+/// The tag of a phase's items, their number, and the bound of a loaded number.
 const PHASE_UNITS: [i32; 3] = [16, 20, 24];
 
-/// `run(const Ctx *, const Phase *, uint32_t count)`: every phase, each with all its units at once.
+/// `run(const Ctx *, const Phase *, uint32_t count)`: every phase, each with all its items at once.
 pub(super) fn run(c: &mut Code<'_>, params: &[Value]) {
     let &[ctx, phases, count] = params else {
         return;
@@ -25,26 +25,26 @@ pub(super) fn run(c: &mut Code<'_>, params: &[Value]) {
     c.each(start, end, |c, index| {
         let index = c.ins().ireduce(I32, index);
         let phase = c.element(phases, index, PHASE_BYTES);
-        let units = units(c, ctx, phase);
+        let items = items(c, ctx, phase);
         let kernel = c.load(I64, phase, 0);
         let args = c.load(I64, phase, ENTRY_ARGS);
         let begin = c.word(0);
-        c.call_kernel(kernel, &[ctx, args, begin, units]);
+        c.call_kernel(kernel, &[ctx, args, begin, items]);
     });
     c.ret(&[]);
 }
 
-/// The units of a phase, by its tag.
-fn units(c: &mut Code<'_>, ctx: Value, phase: Value) -> Value {
+/// The items of a phase, by its tag.
+fn items(c: &mut Code<'_>, ctx: Value, phase: Value) -> Value {
     let [kind, n, max] = PHASE_UNITS.map(|at| c.load(I32, phase, at));
-    let units = c.variable(I32, n);
+    let items = c.variable(I32, n);
     for (tag, factor) in [(1, CTX.n_rows), (2, CTX.n_outputs)] {
         let tag = c.word(tag);
         let is = c.is(kind, IntCC::Equal, tag);
         c.when(is, |c| {
             let factor = c.load(I32, ctx, factor);
             let product = c.ins().imul(n, factor);
-            c.set(units, product);
+            c.set(items, product);
             true
         });
     }
@@ -55,10 +55,10 @@ fn units(c: &mut Code<'_>, ctx: Value, phase: Value) -> Value {
         let at = c.element(arena, n, 1);
         let loaded = c.load(I32, at, 0);
         let bounded = c.ins().umin(loaded, max);
-        c.set(units, bounded);
+        c.set(items, bounded);
         true
     });
-    c.get(units)
+    c.get(items)
 }
 
 /// `int gem_step(gem_model *model, const uint32_t *ids, uint32_t n, const float **logits)`.
