@@ -9,7 +9,6 @@ use std::process::Command;
 use gem_runtime::abi::{Ctx, Entry, Phase, ProgramShape, Row, Table};
 use gem_runtime::c::{self, Status};
 use gem_runtime::file::{BASIS, PRIME};
-use gem_runtime::format::{Codec, Rounding};
 use gem_runtime::text::Text;
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 use gem_tests::machine::{ARM, Machine, NATIVE};
@@ -21,6 +20,7 @@ use gemc::pipeline::{self, Compiled, Loaded};
 use gemc::plan::BitPlan;
 use gemc::target::Target;
 use gemc::{backend, package};
+use gemc_format::{Codec, Rounding};
 use object::{Object as _, ObjectSymbol as _};
 
 /// Tokens of a text; more than a step has rows.

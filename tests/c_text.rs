@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-use gem_runtime::format::{Codec, Rounding};
 use gem_runtime::text::{Message, Text};
 use gem_runtime::{Engine, Model as _, Sampling, SessionOptions};
 use gem_tests::machine::NATIVE;
@@ -18,6 +17,7 @@ use gemc::package::{Builder, Form, LIBRARY, Parts, WEIGHTS, write_runtime};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
 use gemc::target::Target;
+use gemc_format::{Codec, Rounding};
 
 const TOKENS: u32 = 32;
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use gem_runtime::format::{Codec, Rounding};
 use gem_runtime::{Model as _, SessionOptions};
 use gem_tests::needs::repository;
 use gemc::backend;
@@ -15,6 +14,7 @@ use gemc::pipeline::{self, Compiled, Loaded};
 use gemc::plan::BitPlan;
 use gemc::progress::Silent;
 use gemc::target::Target;
+use gemc_format::{Codec, Rounding};
 
 struct Case {
     loaded: Loaded,

@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use gem_runtime::format::{Codec, Rounding};
 use gem_tests::machine::ARM;
 use gem_tests::needs::{repository, skipped};
 use gem_tests::place;
@@ -15,6 +14,7 @@ use gemc::package::{Builder, LIBRARY, Linkage, Parts, ProgramManifest, Requireme
 use gemc::pipeline;
 use gemc::plan::BitPlan;
 use gemc::target::Target;
+use gemc_format::{Codec, Rounding};
 use object::Object as _;
 
 const CHECKPOINT: &str = "examples/checkpoints/lm-dense-pre-rope";

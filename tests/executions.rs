@@ -8,7 +8,6 @@
 
 use std::path::{Path, PathBuf};
 
-use gem_runtime::format::{ActivationFormat, Codec, Rounding};
 use gem_runtime::protocol::{Server, Setup};
 use gem_tests::goldens::{self, Golden};
 use gemc::emit::cranelift::Effort;
@@ -22,6 +21,7 @@ use gemc::reference::{Activations, Batch, Reference, RunOptions};
 use gemc::target::Target;
 use gemc::verify::candidate::{Candidate, Executor, Output, Program};
 use gemc::{backend, fake, pipeline, synth};
+use gemc_format::{ActivationFormat, Codec, Rounding};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Mean KL in nats between kernels and the fake-quantised executor, routing forced, that is always small enough.

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use gem_runtime::format::{ActivationFormat, Codec, Rounding};
 use gem_runtime::{Finish, Model as _, Sampling, SessionOptions};
 use gem_tests::needs::repository;
 use gemc::cache::Cache;
@@ -12,6 +11,7 @@ use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
 use gemc::prepared::{FormatsError, Prepared};
 use gemc::target::Target;
+use gemc_format::{ActivationFormat, Codec, Rounding};
 
 fn checkpoint() -> PathBuf {
     repository("examples/checkpoints/lm-all-8mlp-top3-always-domainscar")

@@ -5,7 +5,6 @@ mod layout;
 #[path = "programs/operations.rs"]
 mod operations;
 
-use gem_runtime::format::{ActivationFormat, Codec, PackedSize};
 use gemc::kernel::build::{FunctionBuilder, FunctionRef, KernelBuilder, Ops};
 use gemc::kernel::{
     Elem, Extent, FuncId, Items, Kernel, KernelId, Phase, Program, ProgramShape, Space, Table,
@@ -13,6 +12,7 @@ use gemc::kernel::{
 };
 use gemc::lower::kernels::matmul::{Epilogue, Matmul, Rows};
 use gemc::target::DotStrategy;
+use gemc_format::{ActivationFormat, Codec, PackedSize};
 use layout::{KV_BYTES, MATRIX, MAX_ROWS, place};
 
 /// Format of the matrix.

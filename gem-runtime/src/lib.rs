@@ -22,6 +22,8 @@ pub mod protocol;
 #[cfg(feature = "std")]
 pub mod regular;
 pub mod simd;
+#[cfg(feature = "sources")]
+pub mod sources;
 #[cfg(feature = "config")]
 pub mod text;
 
@@ -35,7 +37,6 @@ macro_rules! with_alloc {
 with_alloc! {
     mod error;
     pub mod file;
-    pub mod format;
     mod info;
     pub mod memory;
     mod model;

@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gem_runtime::format::Rounding;
 use gem_runtime::protocol::{BenchRequest, Peer as _, Server};
 use gem_runtime::{Engine, Error};
 use gemc::emit::cranelift::{Effort, Isa, compile};
@@ -15,6 +14,7 @@ use gemc::pipeline;
 use gemc::plan::BitPlan;
 use gemc::target::Target;
 use gemc::{backend, graph::Task};
+use gemc_format::Rounding;
 
 /// Times are the best of so many.
 const RUNS: usize = 5;

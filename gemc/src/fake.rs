@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gem_runtime::format::{ActivationFormat, Rounding};
+use gemc_format::{ActivationFormat, Rounding};
 
 use crate::graph::NodeId;
 use crate::plan::codes::CodesError;

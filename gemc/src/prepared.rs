@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gem_runtime::format::Rounding;
+use gemc_format::Rounding;
 
 use crate::cache::Cache;
 use crate::package::Parts;

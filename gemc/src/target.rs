@@ -12,21 +12,6 @@ use crate::import::{nearest, shown};
 
 pub use costs::Costs;
 
-/// Files of `targets/`, embedded.
-const EMBEDDED: &[(&str, &str)] = &[
-    ("portable", include_str!("../../targets/portable.toml")),
-    ("x86-64-v3", include_str!("../../targets/x86-64-v3.toml")),
-    (
-        "x86-64-v4-vnni",
-        include_str!("../../targets/x86-64-v4-vnni.toml"),
-    ),
-    ("aarch64", include_str!("../../targets/aarch64.toml")),
-    (
-        "aarch64-dotprod",
-        include_str!("../../targets/aarch64-dotprod.toml"),
-    ),
-];
-
 /// What can be wrong with a target.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -108,13 +93,13 @@ impl Target {
         if name == "host" {
             return Ok(Self::host());
         }
-        if let Some((_, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) {
+        if let Some((_, text)) = gemc_targets::ALL.iter().find(|(known, _)| *known == name) {
             return Self::parse(name, text);
         }
         if name.ends_with(".toml") || name.contains(std::path::is_separator) {
             return Self::read(name);
         }
-        let known: Vec<&str> = EMBEDDED.iter().map(|(known, _)| *known).collect();
+        let known: Vec<&str> = gemc_targets::ALL.iter().map(|(known, _)| *known).collect();
         let near = nearest(name, known.iter().copied().chain(["host"]));
         Err(TargetError::Unknown {
             name: shown(name),
@@ -200,7 +185,7 @@ impl Target {
     /// All embedded targets.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        EMBEDDED
+        gemc_targets::ALL
             .iter()
             .filter_map(|(name, text)| Self::parse(name, text).ok())
             .collect()
@@ -261,7 +246,7 @@ mod tests {
 
     #[test]
     fn embedded_targets_are_valid_and_named_after_their_files() {
-        for (name, text) in EMBEDDED {
+        for (name, text) in gemc_targets::ALL {
             let target = Target::parse(name, text).unwrap();
             assert_eq!(target.name, *name);
         }
@@ -287,8 +272,7 @@ mod tests {
         let good = Target::parse("board.toml", &text).unwrap();
         let costs = good.costs.clone().unwrap();
         // The slower of computing and reading counts.
-        let time =
-            |size, rows, visits| costs.seconds(size, gem_runtime::format::Codec::N4, rows, visits);
+        let time = |size, rows, visits| costs.seconds(size, gemc_format::Codec::N4, rows, visits);
         let line = |weights, bytes| time((weights, bytes), 1, 1.0);
         assert_eq!(
             line(0, 1 << 30),
@@ -342,14 +326,14 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("board");
-        std::fs::write(&path, format!("\u{feff}{}", EMBEDDED[0].1)).unwrap();
+        std::fs::write(&path, format!("\u{feff}{}", gemc_targets::ALL[0].1)).unwrap();
         let found = Target::find(path.to_str().unwrap()).unwrap();
-        assert_eq!(found.name, EMBEDDED[0].0);
+        assert_eq!(found.name, gemc_targets::ALL[0].0);
     }
 
     #[test]
     fn an_unknown_feature_is_refused() {
-        let text = EMBEDDED[0]
+        let text = gemc_targets::ALL[0]
             .1
             .replace("[provenance]", "features = [\"sve9\"]\n[provenance]");
         let error = Target::parse("board.toml", &text).unwrap_err().to_string();

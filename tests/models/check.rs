@@ -9,7 +9,6 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use gem_runtime::format::Rounding;
 use gem_tests::sample::Sample;
 use gemc::metrics::kl_divergence;
 use gemc::pipeline::{self, Loaded};
@@ -17,6 +16,7 @@ use gemc::plan::KvFormat;
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Batch, Reference, RoutingSource, RunOptions};
 use gemc::{fake, synth};
+use gemc_format::Rounding;
 
 use crate::build::{Answer, Build};
 use crate::decisions;

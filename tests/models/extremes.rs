@@ -3,12 +3,12 @@
 
 use std::ops::ControlFlow;
 
-use gem_runtime::format::Codec;
 use gemc::import::{Findings, config, gem};
 use gemc::pipeline::{self, CompileError};
 use gemc::plan::{BitPlan, KvFormat};
 use gemc::target::Target;
 use gemc::typing;
+use gemc_format::Codec;
 use serde_json::{Map, Value, json};
 
 use crate::check::caught;

@@ -3,9 +3,9 @@
 
 use std::sync::LazyLock;
 
-use gem_runtime::format::Codec;
 use gemc::plan::KvFormat;
 use gemc::target::Target;
+use gemc_format::Codec;
 
 /// Something to choose.
 #[derive(Debug)]

@@ -8,7 +8,6 @@ mod time;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gem_runtime::format::{Codec, Rounding};
 use gem_runtime::protocol::{Server, Setup};
 use gemc::assign::budget_of_bits;
 use gemc::calibrate::{self, Gather};
@@ -28,6 +27,7 @@ use gemc::target::{Costs, Target};
 use gemc::verify::Sequence;
 use gemc::verify::candidate::{Candidate, Executor, Program};
 use gemc::{backend, fake};
+use gemc_format::{Codec, Rounding};
 
 const ROUTED: &str = "lm-all-8mlp-top3-always-domainscar";
 const DENSE: &str = "lm-dense-pre-rope";

@@ -143,7 +143,7 @@ fn damage_of_the_body_is_found_wherever_it_is_and_named() {
     let Err(Error::WeightFile(what)) = file.verify_body() else {
         panic!("two records are damaged");
     };
-    let first = format!("is damaged: record 0 (plain values, name hash {:016x})", name_hash(NAMES[0]));
+    let first = format!("is damaged: record 0 (name hash {:016x})", name_hash(NAMES[0]));
     let place = format!("at bytes {body} to {} of the file, and 1 more", body + 100);
     assert!(what.starts_with(&first) && what.contains(&place), "{what}");
 }

@@ -10,7 +10,6 @@ use core::ops::Range;
 use super::header::{WeightFile, damaged};
 use super::{Checksum, Record};
 use crate::error::Result;
-use crate::format::Codec;
 
 /// A part of a weight file's body that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +25,8 @@ impl fmt::Display for Damage {
         match &self.record {
             None => f.write_str("padding")?,
             Some((index, record)) => {
-                let codec = Codec::from_id(record.codec).map_or("plain values", Codec::name);
                 let hash = record.name_hash;
-                write!(f, "record {index} ({codec}, name hash {hash:016x})")?;
+                write!(f, "record {index} (name hash {hash:016x})")?;
             }
         }
         write!(

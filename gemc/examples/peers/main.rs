@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use gem_runtime::format::Codec;
 use gemc::graph::NodeId;
 use gemc::import::Split;
 use gemc::pipeline::{self, Loaded};
@@ -21,6 +20,7 @@ use gemc::sensitivity::{Judge, Method, UnitInfo, infos};
 use gemc::target::Target;
 use gemc::texts::{self, Extent};
 use gemc::verify;
+use gemc_format::Codec;
 use serde::Deserialize;
 
 /// Tokens of evaluation text.

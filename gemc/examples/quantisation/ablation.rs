@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use gem_runtime::format::Codec;
 use gemc::assign::budget_of_bits;
 use gemc::plan::EMBEDDING;
 use gemc::plan::file::Override;
 use gemc::planner::{Budget, Effort, Without};
+use gemc_format::Codec;
 
 use crate::Result;
 use crate::bench::{Bench, Ladders};

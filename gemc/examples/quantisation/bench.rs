@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gem_runtime::format::Codec;
 use gemc::assign::bytes;
 use gemc::calibrate::{self, Gather, Stats};
 use gemc::fake;
@@ -24,6 +23,7 @@ use gemc::sensitivity::{self, Evidence, Judge, Judged, Ladder, Method, Reading, 
 use gemc::target::Target;
 use gemc::texts::{self, Extent};
 use gemc::verify::{self, Sequence};
+use gemc_format::Codec;
 
 use crate::Result;
 

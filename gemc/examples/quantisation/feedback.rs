@@ -1,10 +1,10 @@
 //! Error feedback against the search, judged by moments of text that neither was fitted on.
 
-use gem_runtime::format::Codec;
 use gemc::calibrate::{Inputs, Stats};
 use gemc::plan::EMBEDDING;
 use gemc::quantise::factor::Moments;
 use gemc::sensitivity::{Ladder, UnitInfo};
+use gemc_format::Codec;
 
 use crate::Result;
 use crate::bench::{Bench, Ladders};

@@ -1,10 +1,10 @@
 //! Random plans of equal size -> how well predicted KL ranks and meets what is measured.
 
-use gem_runtime::format::Codec;
 use gemc::assign::{LADDER, Options, Predictor, budget_of_bits, bytes, measured};
 use gemc::planner::Effort;
 use gemc::reference::{Activations, Reference};
 use gemc::sensitivity::{self, Judge, Ladder, Slopes, UnitInfo};
+use gemc_format::Codec;
 
 use crate::Result;
 use crate::bench::{Bench, Ladders, Log};

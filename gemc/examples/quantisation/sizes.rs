@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use gem_runtime::format::Codec;
 use gemc::assign::{LADDER, Options, budget_of_bits};
 use gemc::plan::EMBEDDING;
 use gemc::planner::{Budget, Effort, Without, body};
 use gemc::sensitivity::{Judged, UnitInfo};
+use gemc_format::Codec;
 
 use crate::Result;
 use crate::bench::{Bench, Ladders, Plan, Row};

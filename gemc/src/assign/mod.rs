@@ -10,7 +10,7 @@ pub mod solve;
 pub use predict::{Options, Predictor, Speed};
 pub use refine::{Refined, measured, refine};
 
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 
 use crate::sensitivity::UnitInfo;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 
 use super::solve::{Choice, quickest, solve, solve_within};
 use super::{Formats, LADDER};

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 
 use super::Formats;
 use super::predict::Predictor;

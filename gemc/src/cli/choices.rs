@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gem_runtime::format::Rounding;
+use gemc_format::Rounding;
 
 use super::Failure;
 use crate::pipeline::Loaded;

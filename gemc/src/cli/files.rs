@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use gem_runtime::file::{Damage, VERSION};
-use gem_runtime::format::Codec;
 use gem_runtime::hex;
 use gem_runtime::storage::Weights;
+use gemc_format::Codec;
 use serde::Serialize;
 
 use super::{Failure, Outcome, Ui};
@@ -107,7 +107,10 @@ impl From<&Damage> for Place {
             format: record.map(|(_, record)| format_name(record.codec)),
             begin: damage.range.start,
             end: damage.range.end,
-            words: damage.to_string(),
+            words: match record {
+                Some((_, record)) => format!("{} {damage}", format_name(record.codec)),
+                None => damage.to_string(),
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use gem_runtime::format::ActivationFormat;
+use gemc_format::ActivationFormat;
 use serde::Serialize;
 
 use super::choices::Device;

@@ -4,9 +4,9 @@ use std::ptr;
 use std::time::Instant;
 
 use gem_runtime::abi::{Ctx, Part, Program as _, Row};
-use gem_runtime::format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize};
 use gem_runtime::memory::Buffer;
 use gem_runtime::protocol::{ProbeRequest, probe};
+use gemc_format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize};
 
 use super::{JitError, JitProgram};
 use crate::emit::cranelift::Effort;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use gem_runtime::Engine;
-use gem_runtime::format::Rounding;
+use gemc_format::Rounding;
 
 use crate::backend::{self, JitEngineError};
 use crate::cache::{Cache, CacheError};

@@ -1,6 +1,6 @@
 //! Linear maps: the epilogue that their readers allow, and the phase.
 
-use gem_runtime::format::ActivationFormat;
+use gemc_format::ActivationFormat;
 
 use super::arena::Buffer;
 use super::kernels::matmul::{Epilogue, Matmul, Rows};

@@ -19,7 +19,7 @@ pub mod steps;
 use std::collections::{HashMap, HashSet};
 
 use arena::Buffer;
-use gem_runtime::format::{ActivationFormat, BLOCK};
+use gemc_format::{ActivationFormat, BLOCK};
 use kernels::embed::Embed;
 use kernels::norm::Norm;
 use kernels::quantise::{self, QuantiseRows, SelectRows};

@@ -5,7 +5,7 @@
 
 use gem_runtime::abi::ARG_UNIT;
 use gem_runtime::file::record_align;
-use gem_runtime::format::{Codec, PackedSize};
+use gemc_format::{Codec, PackedSize};
 
 use crate::graph::{Graph, Guard, LinearPart, NodeId, Op, Rope, TensorId};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gem_runtime::Error;
 use gem_runtime::file::Writer;
-use gem_runtime::format::{PackedSize, PackedTile, QuantisedRow, TILE_ROWS, pack_tile};
+use gemc_format::{PackedSize, PackedTile, QuantisedRow, TILE_ROWS, pack_tile};
 use sha2::{Digest as _, Sha256};
 
 use super::layout::{MatrixSource, PART_ROWS};

@@ -9,9 +9,9 @@ mod vectors;
 
 use std::io::{Seek, Write};
 
-use gem_runtime::Error;
 use gem_runtime::file::{Header, Record as FileRecord, Writer, name_hash};
-use gem_runtime::format::{Layout as Tiling, Rounding};
+use gem_runtime::{Error, sources};
+use gemc_format::{Layout as Tiling, Rounding};
 
 use sha2::{Digest as _, Sha256};
 
@@ -21,8 +21,11 @@ use crate::plan::BitPlan;
 use crate::tensors::TensorSource;
 use layout::{Layout, Record, Source, VectorSource, vector_len};
 
-/// Hash of the sources that decide what weights become; see `build.rs`.
+/// Hash of the sources of this module and of `quantise`; see `build.rs`.
 const PACKING: &str = env!("GEMC_PACKING");
+
+/// Folder of the runtime whose sources say how a weight file is laid out.
+const WEIGHT_FILE: &str = "file/";
 
 /// What the weight file says about its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +93,11 @@ impl Packer<'_> {
 pub fn key(origin: &Origin, layout: &Layout, rounding: Rounding, checkpoint: &[Key]) -> Key {
     let mut hash = Sha256::new();
     hash.update(PACKING);
+    hash.update(gemc_format::FINGERPRINT);
+    let files = sources::FILES.iter();
+    for (path, text) in files.filter(|(path, _)| path.starts_with(WEIGHT_FILE)) {
+        hash.update(format!("{path} {text}"));
+    }
     hash.update(format!("{origin:?} {rounding:?} {:?}", layout.records()));
     hash.update(checkpoint.as_flattened());
     hash.finalize().into()

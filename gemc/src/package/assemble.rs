@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::path::Path;
 
-use gem_runtime::format::Rounding;
 use gem_runtime::text::TextFolder;
 use gem_runtime::{ModelInfo, hex, regular};
+use gemc_format::Rounding;
 
 use super::{
     Destination, Form, Linkable, Manifest, Package, PackageError, Runtime, WEIGHTS, write,

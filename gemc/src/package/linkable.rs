@@ -5,7 +5,7 @@ use gem_runtime::ModelInfo;
 use super::{About, Files, Manifest, PackageError, cargo};
 
 /// Text of the header, the same for every model.
-pub const HEADER: &str = include_str!("../../../gem-runtime/include/gem.h");
+pub const HEADER: &str = gem_runtime::sources::HEADER;
 
 /// Name of the header.
 pub const HEADER_NAME: &str = "gem.h";

@@ -1,25 +1,21 @@
-//! The sources of `gem-runtime`, embedded, and its `Cargo.toml` with everything spelled out that it inherits here.
+//! The sources of `gem-runtime` as files of a generated crate, and its `Cargo.toml` without what only this workspace needs.
 
-use toml::{Table, Value};
+use gem_runtime::sources;
+use toml::Table;
 
 use super::PackageError;
-
-/// Files of `gem-runtime/src`: path, text. Sorted.
-const SOURCES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runtime_sources.rs"));
-
-const MANIFEST: &str = include_str!("../../../gem-runtime/Cargo.toml");
-const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 
 /// All files of the crate, by path.
 ///
 /// # Errors
-/// [`PackageError::Malformed`] when a manifest inherits what the workspace has not.
+/// [`PackageError::Malformed`] when the manifest is no TOML.
 pub fn files() -> Result<Vec<(String, String)>, PackageError> {
-    let manifest = standalone(MANIFEST, WORKSPACE).map_err(|reason| PackageError::Malformed {
+    let manifest = standalone(sources::MANIFEST);
+    let manifest = manifest.map_err(|reason| PackageError::Malformed {
         what: "gem-runtime/Cargo.toml",
         reason,
     })?;
-    let sources = SOURCES
+    let sources = sources::FILES
         .iter()
         .map(|(path, text)| (format!("src/{path}"), (*text).to_owned()));
     Ok(std::iter::once(("Cargo.toml".to_owned(), manifest))
@@ -27,77 +23,19 @@ pub fn files() -> Result<Vec<(String, String)>, PackageError> {
         .collect())
 }
 
-/// A manifest without `workspace = true`, tests and lints.
-fn standalone(manifest: &str, workspace: &str) -> Result<String, String> {
-    let parse = |text: &str| text.parse::<Table>().map_err(|e| e.to_string());
-    let (mut manifest, workspace) = (parse(manifest)?, parse(workspace)?);
-    let workspace = table(&workspace, "workspace")?;
-    manifest.remove("lints");
-    manifest.remove("dev-dependencies");
-    let package = table(workspace, "package")?;
-    inherit(&mut manifest, "package", |key, _| {
-        package.get(key).cloned().ok_or_else(|| missing(key))
-    })?;
-    let dependencies = table(workspace, "dependencies")?;
-    inherit(&mut manifest, "dependencies", |key, own| {
-        let shared = dependencies.get(key).ok_or_else(|| missing(key))?;
-        Ok(Value::Table(merged(shared, own)))
-    })?;
+/// A manifest without tests and lints.
+fn standalone(manifest: &str) -> Result<String, String> {
+    let mut manifest: Table = manifest
+        .parse()
+        .map_err(|e: toml::de::Error| e.to_string())?;
+    for section in ["lints", "dev-dependencies", "test"] {
+        manifest.remove(section);
+    }
     let text = toml::to_string(&manifest).map_err(|e| e.to_string())?;
     Ok(format!(
         "# The runtime of gemc {}.\n{text}",
         env!("CARGO_PKG_VERSION")
     ))
-}
-
-fn table<'a>(parent: &'a Table, key: &str) -> Result<&'a Table, String> {
-    parent
-        .get(key)
-        .and_then(Value::as_table)
-        .ok_or_else(|| missing(key))
-}
-
-fn missing(key: &str) -> String {
-    format!("the workspace has no `{key}`")
-}
-
-/// Replaces the entries of a section that say `workspace = true`.
-fn inherit(
-    manifest: &mut Table,
-    section: &str,
-    value: impl Fn(&str, &Table) -> Result<Value, String>,
-) -> Result<(), String> {
-    let Some(Value::Table(entries)) = manifest.get_mut(section) else {
-        return Err(missing(section));
-    };
-    for (key, entry) in entries {
-        if let Value::Table(own) = entry
-            && own.get("workspace").and_then(Value::as_bool) == Some(true)
-        {
-            *entry = value(key, own)?;
-        }
-    }
-    Ok(())
-}
-
-/// A dependency: what the workspace says, and what the crate adds.
-fn merged(shared: &Value, own: &Table) -> Table {
-    let mut all = match shared {
-        Value::Table(table) => table.clone(),
-        version => Table::from_iter([("version".to_owned(), version.clone())]),
-    };
-    for (key, value) in own {
-        match (key.as_str(), all.get_mut(key), value) {
-            ("workspace", _, _) => {}
-            ("features", Some(Value::Array(features)), Value::Array(more)) => {
-                features.extend(more.iter().cloned());
-            }
-            _ => {
-                all.insert(key.clone(), value.clone());
-            }
-        }
-    }
-    all
 }
 
 #[cfg(test)]
@@ -106,11 +44,12 @@ mod tests {
 
     #[test]
     fn the_manifest_stands_alone() {
-        let text = standalone(MANIFEST, WORKSPACE).expect("it inherits what is there");
+        let text = standalone(sources::MANIFEST).expect("TOML");
         let parsed: Table = text.parse().expect("TOML");
-        assert!(!text.contains("workspace"), "{text}");
+        assert!(!text.contains("workspace = true"), "{text}");
         let package = parsed["package"].as_table().expect("a table");
         assert_eq!(package["edition"].as_str(), Some("2024"));
+        assert_eq!(package["version"].as_str(), Some(env!("CARGO_PKG_VERSION")));
         let memmap = parsed["dependencies"]["memmap2"]
             .as_table()
             .expect("a table");
@@ -120,9 +59,13 @@ mod tests {
 
     #[test]
     fn sources_are_sorted_and_have_no_tests() {
-        assert!(SOURCES.is_sorted_by_key(|(path, _)| *path));
-        assert!(SOURCES.iter().any(|(path, _)| *path == "lib.rs"));
-        assert!(SOURCES.iter().any(|(path, _)| *path == "file/mod.rs"));
-        assert!(!SOURCES.iter().any(|(path, _)| path.ends_with("tests.rs")));
+        let has = |name: &str| sources::FILES.iter().any(|(path, _)| *path == name);
+        assert!(sources::FILES.is_sorted_by_key(|(path, _)| *path));
+        assert!(has("lib.rs") && has("file/mod.rs") && !has("sources.rs"));
+        assert!(
+            !sources::FILES
+                .iter()
+                .any(|(path, _)| path.ends_with("tests.rs"))
+        );
     }
 }

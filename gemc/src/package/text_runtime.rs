@@ -8,7 +8,7 @@ use super::linkable::{HEADER, HEADER_NAME};
 use super::{Destination, Files, MANIFEST, Manifest, PackageError, Runtime, cargo, lock};
 
 /// Text of the header for text, chat and threads.
-const TEXT_HEADER: &str = include_str!("../../../gem-runtime/include/gem_text.h");
+const TEXT_HEADER: &str = gem_runtime::sources::TEXT_HEADER;
 
 /// Name of that header.
 const TEXT_HEADER_NAME: &str = "gem_text.h";

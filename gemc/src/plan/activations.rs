@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use gem_runtime::format::{ActivationFormat, Codec};
+use gemc_format::{ActivationFormat, Codec};
 use regex::Regex;
 
 use super::units;

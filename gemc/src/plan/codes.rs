@@ -248,7 +248,7 @@ pub fn write(to: &mut dyn Write, planes: &[Arc<Planes>]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::quantise::{Inputs, Shape, quantise};
-    use gem_runtime::format::{Codec, Rounding};
+    use gemc_format::{Codec, Rounding};
 
     fn planes(seed: f32) -> Arc<Planes> {
         let shape = Shape {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gem_runtime::format::{ActivationFormat, Codec};
 use gem_runtime::{hex, regular};
+use gemc_format::{ActivationFormat, Codec};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 

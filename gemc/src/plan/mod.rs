@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use activations::Formats;
-use gem_runtime::format::{ActivationFormat, Codec};
+use gemc_format::{ActivationFormat, Codec};
 use sha2::{Digest, Sha256};
 
 use crate::graph::{Graph, NodeId, Op};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gem_runtime::format::{ActivationFormat, Codec};
+use gemc_format::{ActivationFormat, Codec};
 
 use super::activations::{self, Rule};
 use super::file::{Override, PlanFile, PlanUnit, VERSION, overrides};

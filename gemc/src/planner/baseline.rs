@@ -1,6 +1,6 @@
 //! A body of one format, or of two adjacent ones by layer: what plans are compared with.
 
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 
 use crate::assign::{LADDER, Options, bytes};
 use crate::sensitivity::UnitInfo;

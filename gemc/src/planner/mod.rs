@@ -12,8 +12,8 @@ mod starved;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gem_runtime::format::Codec;
 use gem_runtime::hex;
+use gemc_format::Codec;
 use sha2::{Digest as _, Sha256};
 
 pub use baseline::body;

@@ -79,7 +79,7 @@ fn units(made: &Made) -> Vec<UnitRow> {
                 ["model", "layers", index, ..] => format!("layers.{index}"),
                 _ => parts.last().copied().unwrap_or_default().to_owned(),
             };
-            let codec = gem_runtime::format::Codec::from_name(&line.format);
+            let codec = gemc_format::Codec::from_name(&line.format);
             UnitRow {
                 unit: line.name.clone(),
                 layer,
@@ -110,15 +110,14 @@ fn slopes(made: &Made) -> Vec<SlopeRow> {
 fn frontier(made: &Made) -> Vec<FrontierPoint> {
     let file = &made.file;
     let predictor = made.predictor.clone().without_limit();
-    let point =
-        |series: &str, label: String, formats: &[gem_runtime::format::Codec]| FrontierPoint {
-            series: series.to_owned(),
-            label,
-            bytes: bytes(&made.units, formats),
-            kl: predictor.kl(formats),
-            latency_ms: file.predicted_ms.map(|_| 1e3 * predictor.seconds(formats)),
-            chosen: false,
-        };
+    let point = |series: &str, label: String, formats: &[gemc_format::Codec]| FrontierPoint {
+        series: series.to_owned(),
+        label,
+        bytes: bytes(&made.units, formats),
+        kl: predictor.kl(formats),
+        latency_ms: file.predicted_ms.map(|_| 1e3 * predictor.seconds(formats)),
+        chosen: false,
+    };
     let mut points = Vec::new();
     for bits in QUARTERS.map(|quarters| f64::from(quarters) / 4.0) {
         if let Some(formats) = predictor.best(budget_of_bits(&made.units, bits)) {

@@ -1,6 +1,6 @@
 //! What a plan is to keep to, how long it may take, and the texts it is made from.
 
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 
 use super::{PlannerError, digest};
 use crate::assign::{LADDER, Options, Predictor, budget_of_bits, bytes};

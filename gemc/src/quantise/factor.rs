@@ -2,7 +2,7 @@
 //!
 //! In f64, every sum in a fixed order, so that the codes do not depend on the machine.
 
-use gem_runtime::format::{BLOCK, Factor, panels_len};
+use gemc_format::{BLOCK, Factor, panels_len};
 use rayon::prelude::*;
 
 /// Share of the mean of H's diagonal that is added to it: what the calibration text did not show is not free.

@@ -10,7 +10,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use gem_runtime::format::{
+use gemc_format::{
     Codec, Factor, FeedbackScratch, PackedSize, PackedTile, QuantisedRow, Rounding, TILE_ROWS,
     dequantise_row, quantise_row, quantise_row_with_feedback,
 };

@@ -1,6 +1,6 @@
 //! Planes stand for what the row functions give; feedback pays under the moments it was given.
 
-use gem_runtime::format::{BLOCK, Codec, QuantisedRow, Rounding, panels_len, quantise_row};
+use gemc_format::{BLOCK, Codec, QuantisedRow, Rounding, panels_len, quantise_row};
 
 use super::factor::Moments;
 use super::*;

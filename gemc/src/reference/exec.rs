@@ -8,7 +8,7 @@ mod routing;
 
 use std::sync::Arc;
 
-use gem_runtime::format::ActivationFormat;
+use gemc_format::ActivationFormat;
 
 use super::records::Decisions;
 use super::router::Dispatch;

@@ -32,7 +32,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use gem_runtime::format::ActivationFormat;
+use gemc_format::ActivationFormat;
 
 pub use batch::Batch;
 pub use error::ReferenceError;

@@ -1,6 +1,6 @@
 //! Row-wise operations of the reference: each fills an output whose rows are independent of each other.
 
-use gem_runtime::format::ActivationFormat;
+use gemc_format::ActivationFormat;
 use rayon::prelude::*;
 
 use super::Batch;

@@ -1,10 +1,10 @@
 //! A row of activations in, what the kernels' int8 codes stand for out.
 //!
-//! The rule is [`gem_runtime::format::activation`]'s, bit for bit; here it runs over whole rows and vectorises. A
+//! The rule is [`gemc_format::activation`]'s, bit for bit; here it runs over whole rows and vectorises. A
 //! shorter last block behaves as if padded with zeros.
 
-use gem_runtime::format::activation::TINY;
-use gem_runtime::format::{ActivationFormat, BLOCK};
+use gemc_format::activation::TINY;
+use gemc_format::{ActivationFormat, BLOCK};
 
 /// Added and subtracted, rounds |x| < 2^22 to the nearest integer, ties to even (1.5 * 2^23).
 const ROUND: f32 = 12_582_912.0;
@@ -82,7 +82,7 @@ fn larger(a: f32, b: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use gem_runtime::format::activation::quantise_block;
+    use gemc_format::activation::quantise_block;
 
     use super::*;
 

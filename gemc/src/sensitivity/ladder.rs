@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gem_runtime::format::{Codec, Factor, Rounding};
+use gemc_format::{Codec, Factor, Rounding};
 
 use super::{Reading, UnitInfo};
 use crate::calibrate::{Inputs as Seen, Stats};

@@ -18,7 +18,7 @@ pub use unit::{UnitInfo, infos};
 
 use std::collections::BTreeMap;
 
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 
 use crate::progress::Progress;
 use crate::reference::{Reference, ReferenceError};

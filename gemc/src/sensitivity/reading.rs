@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 
 use super::{Judge, UnitInfo};
 use crate::calibrate::Stats;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 use serde::{Deserialize, Serialize};
 
 /// What weights cost.

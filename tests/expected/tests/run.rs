@@ -3,9 +3,9 @@
 
 use gem_expected::small;
 use gem_runtime::abi::{CompiledProgram, Ctx, Part, Program, Row};
-use gem_runtime::format::activation::quantise_block;
-use gem_runtime::format::{Codec, PackedSize, QuantisedRow, Rounding, dequantise_row, pack};
 use gem_runtime::simd::Level;
+use gemc_format::activation::quantise_block;
+use gemc_format::{Codec, PackedSize, QuantisedRow, Rounding, dequantise_row, pack};
 use small::layout::{KV_BYTES, MATRIX, MAX_ROWS, place};
 
 const CODEC: Codec = Codec::N4;
@@ -199,7 +199,7 @@ fn every_level_gives_the_bits_of_the_portable_one() {
 /// The dot rule, by the book: blocks ascending, one fused accumulator, the row scale last.
 fn expected_product(size: &PackedSize, item: &[u8], x: &[f32], row: usize) -> f32 {
     let mut quantised = QuantisedRow::default();
-    gem_runtime::format::unpack_row(size, item, row, &mut quantised);
+    gemc_format::unpack_row(size, item, row, &mut quantised);
     let mut acc = 0.0f32;
     for (block, x) in x.as_chunks::<32>().0.iter().enumerate() {
         let mut codes = [0; 32];

@@ -13,7 +13,7 @@ use crate::lower;
 use crate::plan::BitPlan;
 use crate::target::Target;
 use crate::typing;
-use gem_runtime::format::Codec;
+use gemc_format::Codec;
 
 fn typed(edited: &Edited) -> Graph<Typed> {
     typing::infer(edited.build()).expect("well typed")

@@ -1,11 +1,11 @@
-//! The codes of one block of one tile: from the stored chunks ([`gem_runtime::format::Plane`]) to vectors of 16 rows x 4
+//! The codes of one block of one tile: from the stored chunks ([`gemc_format::Plane`]) to vectors of 16 rows x 4
 //! columns of bytes that a dot strategy multiplies.
 //!
 //! How follows from what the codec's spec says (planes, table, offset), never from which codec it is: one function per
 //! way of coding. What comes out is exact: a code's value plus [`offset`], which the dot takes off through the sum of
 //! activation codes.
 
-use gem_runtime::format::{CodecSpec, Plane};
+use gemc_format::{CodecSpec, Plane};
 
 use crate::kernel::build::{KernelBuilder, Ops};
 use crate::kernel::{ParamId, Ty, ValueId};
@@ -257,7 +257,7 @@ pub fn bytes(b: &mut KernelBuilder, byte: u8) -> ValueId {
 
 #[cfg(test)]
 mod tests {
-    use gem_runtime::format::Codec;
+    use gemc_format::Codec;
 
     use super::*;
 

@@ -5,7 +5,7 @@
 //! several blocks, their `scale * isum` are added as integers before. So all strategies, row blocks and thread counts give
 //! the same bits.
 
-use gem_runtime::format::{Codec, CodecSpec};
+use gemc_format::{Codec, CodecSpec};
 
 use super::codes::{self, Block, Form};
 use super::quantise::Quantised;

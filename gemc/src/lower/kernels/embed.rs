@@ -1,6 +1,6 @@
 //! Token ids to the first hidden state: a row of the packed embedding, plus position and type rows.
 
-use gem_runtime::format::{Codec, CodecSpec, GROUPS, Plane};
+use gemc_format::{Codec, CodecSpec, GROUPS, Plane};
 
 use super::codes::{self, Form, bytes, halves, table16, value, whole};
 use super::dot::{TILE, block_bytes};

@@ -1,6 +1,6 @@
 //! Matrix products: one item is a tile of outputs (a pair of tiles where the epilogue quantises), for all its rows.
 
-use gem_runtime::format::{ActivationFormat, Codec};
+use gemc_format::{ActivationFormat, Codec};
 
 use super::dot::{Planes, TILE};
 use super::quantise::{Quantised, quantise_name, reading_name};

@@ -23,7 +23,7 @@ pub mod spec;
 mod tests;
 pub mod vector;
 
-use gem_runtime::format::{ActivationFormat, Codec};
+use gemc_format::{ActivationFormat, Codec};
 
 use crate::kernel::outline::{Outlined, outlined};
 use crate::kernel::{Block, Kernel, Stmt};

@@ -3,7 +3,7 @@
 //! Sums run over 16 partials, chunks of 16 ascending, then added by halves; rows are zero-padded, and the padding
 //! takes no part in the variance.
 
-use gem_runtime::format::{ActivationFormat, BLOCK};
+use gemc_format::{ActivationFormat, BLOCK};
 
 use super::quantise::{Quantised, quantise_name};
 use super::spec::Exact;

@@ -1,8 +1,8 @@
 //! Activations to int8: codes, one scale an activation block, sums of codes of every 32; the form that every dot reads. A row
 //! of two terms is two such rows, one after the other.
 
-use gem_runtime::format::activation::TINY;
-use gem_runtime::format::{ActivationFormat, BLOCK};
+use gemc_format::activation::TINY;
+use gemc_format::{ActivationFormat, BLOCK};
 
 use super::vector::affine;
 use crate::kernel::build::{KernelBuilder, Ops};

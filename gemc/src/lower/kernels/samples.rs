@@ -5,7 +5,7 @@ mod any;
 mod kinds;
 
 use gem_runtime::abi::Row;
-use gem_runtime::format::{
+use gemc_format::{
     ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, TILE_ROWS,
 };
 

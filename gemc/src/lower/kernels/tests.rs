@@ -1,9 +1,9 @@
-//! Products and embeddings of every format against the rule of [`gem_runtime::format`], to the bit, and the text of one
+//! Products and embeddings of every format against the rule of [`gemc_format`], to the bit, and the text of one
 //! product per format.
 
 mod rows;
 
-use gem_runtime::format::{ActivationFormat, BLOCK, Codec, QuantisedRow, unpack_row};
+use gemc_format::{ActivationFormat, BLOCK, Codec, QuantisedRow, unpack_row};
 
 use super::samples::{
     self, COLUMNS, Launch, STEP_ROWS, TOKENS, columns, embedding, matmul, product,

@@ -5,7 +5,7 @@ mod fixture;
 use super::*;
 use crate::graph::{Guard, Op};
 use fixture::{classifier, decoder, model};
-use gem_runtime::format::ActivationFormat;
+use gemc_format::ActivationFormat;
 
 fn reference() -> Reference {
     of(&decoder())

@@ -1,7 +1,7 @@
 //! Any kernel by its spec, with memory to run on: regions one after the other, as the kernel declares them.
 
 use gem_runtime::abi::Row;
-use gem_runtime::format::ALIGN;
+use gemc_format::ALIGN;
 
 use super::super::spec::Spec;
 use crate::kernel::testing::{Bytes, Memory, shape};

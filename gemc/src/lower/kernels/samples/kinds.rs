@@ -1,6 +1,6 @@
 //! Every kind of kernel at the edges of vectors, blocks, chunks and lists.
 
-use gem_runtime::format::{ActivationFormat, Codec};
+use gemc_format::{ActivationFormat, Codec};
 
 use super::any::{Any, MAX_ROWS};
 use super::{STEP_ROWS, matmul};

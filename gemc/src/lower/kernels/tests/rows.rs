@@ -1,9 +1,9 @@
 //! Kernels that write quantised rows, in every format of activations, against the rule of
-//! [`gem_runtime::format::activation`].
+//! [`gemc_format::activation`].
 
 use gem_runtime::abi::Row;
-use gem_runtime::format::activation::quantise_block;
-use gem_runtime::format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, TILE_ROWS};
+use gemc_format::activation::quantise_block;
+use gemc_format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, TILE_ROWS};
 
 use super::super::matmul::{Epilogue, Matmul, Rows};
 use super::super::norm::Norm;

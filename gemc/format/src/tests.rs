@@ -1,8 +1,5 @@
 //! Round trips, edge sizes, extreme values and the error of every codec against its stated tolerance.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
 use proptest::prelude::*;
 
 use super::*;

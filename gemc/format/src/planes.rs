@@ -126,9 +126,13 @@ impl Plane {
     pub fn spills(&self, chunk: usize) -> impl Iterator<Item = Spill> + use<> {
         let (bits, spare) = (self.bits, self.cell - self.bits);
         let start = (chunk.saturating_sub(self.stored())) as u32 * bits;
-        let end = if chunk < self.stored() { start } else { start + bits };
+        let end = if chunk < self.stored() {
+            start
+        } else {
+            start + bits
+        };
         let mut next = start;
-        core::iter::from_fn(move || {
+        std::iter::from_fn(move || {
             if next >= end {
                 return None;
             }
@@ -241,7 +245,7 @@ mod tests {
         for width in WIDTHS {
             let mask = word(((1u32 << width) - 1) as u8);
             let codes: [u32; GROUPS] =
-                core::array::from_fn(|g| 0x9e37_79b9u32.wrapping_mul(g as u32 * 2 + 1) & mask);
+                std::array::from_fn(|g| 0x9e37_79b9u32.wrapping_mul(g as u32 * 2 + 1) & mask);
             let mut back = [0; GROUPS];
             for plane in planes(width) {
                 let mut chunks = plane.put(&codes);

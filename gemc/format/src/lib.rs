@@ -24,7 +24,7 @@ pub mod planes;
 mod quantise;
 mod search;
 mod size;
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod tests;
 mod tile16;
 mod uneven;
@@ -35,6 +35,9 @@ pub use planes::{GROUPS, Plane, Spill};
 pub use quantise::{QuantisedRow, Rounding, quantise_row};
 pub use size::PackedSize;
 pub use tile16::{PackedTile, dequantise_row, pack, pack_tile, unpack_row};
+
+/// A hash of the sources of this crate: what is cached of one version is not that of another.
+pub const FINGERPRINT: &str = env!("GEMC_FORMAT");
 
 /// Columns per block: the codes that share a scale byte.
 pub const BLOCK: usize = 32;
@@ -78,8 +81,8 @@ macro_rules! codecs {
         macro_rules! with_grid {
             ($codec:expr, $G:ident => $body:expr) => {
                 match $codec {
-                    $($crate::format::Codec::$name => {
-                        type $G = $crate::format::$module::$name;
+                    $($crate::Codec::$name => {
+                        type $G = $crate::$module::$name;
                         $body
                     })*
                 }

@@ -65,10 +65,7 @@ impl<T: Uneven> Grid for T {
     const SCALE_MAX: i32 = 127;
     const TABLE: Option<&'static [i8]> = Some(T::TABLE);
     const SHIFT: i32 = T::SHIFT;
-    const ENDS: &'static [f32] = &[
-        T::TABLE[0] as f32,
-        T::TABLE[T::TABLE.len() - 1] as f32,
-    ];
+    const ENDS: &'static [f32] = &[T::TABLE[0] as f32, T::TABLE[T::TABLE.len() - 1] as f32];
     const TRIES: i32 = T::TRIES;
     const STEP: f32 = T::STEP;
 

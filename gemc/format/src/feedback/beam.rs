@@ -5,12 +5,11 @@
 //! the best of those are kept: the K-best search of lattice decoding (Guo and Nilsson, "Algorithm and implementation of the
 //! K-best sphere decoding for MIMO detection", 2006).
 
-use alloc::vec::Vec;
-use core::array::from_fn;
+use std::array::from_fn;
 
-use super::super::BLOCK;
-use super::super::grid::Grid;
 use super::{Factor, add, value};
+use crate::BLOCK;
+use crate::grid::Grid;
 
 /// Beginnings that are kept: as many as a vector register of 256 bits has floats.
 const BEAM: usize = 8;
@@ -100,7 +99,10 @@ impl Beam {
         let m = factor.panel(panel);
         let start = panel * BLOCK;
         let mut carried = self.carried(m);
-        let mut added = [Column { codes: [0; BEAM], values: [0.0; BEAM] }; BLOCK];
+        let mut added = [Column {
+            codes: [0; BEAM],
+            values: [0.0; BEAM],
+        }; BLOCK];
         let mut parents = [[0; BEAM]; BLOCK];
         for (i, target) in target.iter().enumerate() {
             let byte = scales[factor.order[start + i] as usize / BLOCK];
@@ -122,7 +124,9 @@ impl Beam {
             *column = column.of(&lanes);
             lanes = lanes.map(|lane| parents[lane]);
         }
-        self.open.iter_mut().for_each(|column| *column = column.of(&lanes));
+        self.open
+            .iter_mut()
+            .for_each(|column| *column = column.of(&lanes));
         self.open.extend(&added[..target.len()]);
     }
 
@@ -159,18 +163,30 @@ impl Beam {
             let left = wanted[lane] - row_scale * value;
             self.errors[lane] + weight * (left * left)
         };
-        let mut choices = [Choice { code: G::PADDING, value: 0.0, from: 0 }; 2 * BEAM];
+        let mut choices = [Choice {
+            code: G::PADDING,
+            value: 0.0,
+            from: 0,
+        }; 2 * BEAM];
         let mut errors = [f32::INFINITY; 2 * BEAM];
         for lane in 0..BEAM {
             let ideal = wanted[lane] * inverse - shift;
-            let nearest = if scale == 0 { G::PADDING } else { G::nearest(ideal) };
+            let nearest = if scale == 0 {
+                G::PADDING
+            } else {
+                G::nearest(ideal)
+            };
             let gap = |code: i8| (ideal - (G::value(code, byte) as f32 - shift)).abs();
             let (least, most) = G::CODES;
             let below = nearest > least && (nearest == most || gap(nearest - 1) < gap(nearest + 1));
             let second = if below { nearest - 1 } else { nearest + 1 };
             for (at, code) in [(lane, nearest), (BEAM + lane, second)] {
                 let value = value::<G>(code, byte);
-                choices[at] = Choice { code, value, from: lane };
+                choices[at] = Choice {
+                    code,
+                    value,
+                    from: lane,
+                };
                 errors[at] = error(lane, value);
             }
             if scale == 0 {

@@ -3,8 +3,6 @@
 //! Rows are first multiplied by a power of two that brings their largest magnitude to [1, 4), which is exact, so that
 //! no intermediate sum can overflow or vanish, whatever the weights.
 
-use alloc::vec::Vec;
-
 use super::grid::Grid;
 use super::{BLOCK, Codec, search, with_grid};
 
@@ -68,7 +66,7 @@ pub fn quantise_row(
     if let Some(importance) = importance {
         assert_eq!(importance.len(), weights.len(), "one importance per column");
     }
-    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: just asked.
         return unsafe { with_avx2(codec, weights, importance, rounding, out) };
@@ -77,7 +75,7 @@ pub fn quantise_row(
 }
 
 /// The same operations in wider registers. Nothing is contracted or reassociated, so the bits are the same.
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn with_avx2(
     codec: Codec,

@@ -1,10 +1,10 @@
 //! Codes and scale of one block after the other, moved to where `H` wants them given all the others: coordinate descent, as in
 //! QuantEase (arXiv 2309.01885). A column is no longer rounded blind to those after it.
 
-use super::super::BLOCK;
-use super::super::grid::Grid;
-use super::super::quantise::QuantisedRow;
 use super::{Factor, FeedbackScratch, add, total, value};
+use crate::BLOCK;
+use crate::grid::Grid;
+use crate::quantise::QuantisedRow;
 
 /// Times that the codes of a block are moved one after the other.
 const CODE_ROUNDS: usize = 2;
@@ -19,7 +19,9 @@ pub(super) fn sweep<G: Grid>(
 ) {
     let reached = scratch.target.iter().zip(&scratch.reached);
     scratch.pull.clear();
-    let pull = reached.zip(factor.diagonal).map(|((t, r), d)| d * (t - row_scale * r));
+    let pull = reached
+        .zip(factor.diagonal)
+        .map(|((t, r), d)| d * (t - row_scale * r));
     scratch.pull.extend(pull);
     for block in 0..out.scales.len() {
         if G::scale(out.scales[block]) != 0 {
@@ -81,7 +83,7 @@ impl Candidate {
     /// How much lower the error is than with another.
     #[inline(always)]
     fn gain(&self, from: &Self, row_scale: f32) -> f32 {
-        let sums = core::array::from_fn(|i| {
+        let sums = std::array::from_fn(|i| {
             let change = row_scale * (self.values[i] - from.values[i]);
             change * (from.gradient[i] + self.gradient[i])
         });
@@ -179,8 +181,11 @@ fn release(factor: &Factor<'_>, pull: &mut [f32], place: usize, change: f32) {
 #[inline(always)]
 fn stretch(from: &Candidate, h: &[[f32; BLOCK]; BLOCK], row_scale: f32) -> f32 {
     let mut product = [0.0; BLOCK];
-    from.values.iter().zip(h).for_each(|(value, row)| add(&mut product, *value, row));
-    let along = core::array::from_fn(|i| from.values[i] * from.gradient[i]);
-    let square = core::array::from_fn(|i| from.values[i] * product[i]);
+    from.values
+        .iter()
+        .zip(h)
+        .for_each(|(value, row)| add(&mut product, *value, row));
+    let along = std::array::from_fn(|i| from.values[i] * from.gradient[i]);
+    let square = std::array::from_fn(|i| from.values[i] * product[i]);
     total(&along) / (row_scale * total(&square))
 }

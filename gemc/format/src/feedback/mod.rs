@@ -8,10 +8,8 @@
 
 mod beam;
 mod descent;
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod tests;
-
-use alloc::vec::Vec;
 
 use beam::Beam;
 
@@ -100,7 +98,7 @@ pub fn quantise_row_with_feedback(
             && factor.blocks.len() == cols.div_ceil(BLOCK) * BLOCK * BLOCK,
         "a factor of the matrix's columns"
     );
-    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: just asked.
         return unsafe { with_avx2(codec, weights, factor, scratch, out) };
@@ -109,7 +107,7 @@ pub fn quantise_row_with_feedback(
 }
 
 /// The same operations in wider registers. Nothing is contracted or reassociated, so the bits are the same.
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn with_avx2(
     codec: Codec,
@@ -148,7 +146,9 @@ fn row<G: Grid>(
         return;
     }
     scratch.values.clear();
-    scratch.values.extend(factor.order.iter().map(|col| row.weight(*col as usize)));
+    scratch
+        .values
+        .extend(factor.order.iter().map(|col| row.weight(*col as usize)));
     multiply(&scratch.values, factor, &mut scratch.target);
     (_, row_scale) = of_codes::<G>(out, factor, scratch, row_scale);
     for _ in 0..ROUNDS {
@@ -156,14 +156,14 @@ fn row<G: Grid>(
         let (moved, scale) = of_codes::<G>(out, factor, scratch, row_scale);
         row_scale = scale;
         // Only the codes are another's.
-        core::mem::swap(&mut out.codes, &mut scratch.candidate.codes);
+        std::mem::swap(&mut out.codes, &mut scratch.candidate.codes);
         let (beam, target) = (&mut scratch.beam, &scratch.target);
         beam.round::<G>(factor, target, row_scale, &out.scales, &mut out.codes);
         let (anew, scale) = of_codes::<G>(out, factor, scratch, row_scale);
         if anew < moved {
             row_scale = scale;
         } else {
-            core::mem::swap(&mut out.codes, &mut scratch.candidate.codes);
+            std::mem::swap(&mut out.codes, &mut scratch.candidate.codes);
             let _ = of_codes::<G>(out, factor, scratch, row_scale);
         }
     }

@@ -1,10 +1,7 @@
 //! The beam finds what trying all ways finds, and counts its errors right.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
-use super::super::n3::N3;
 use super::*;
+use crate::n3::N3;
 
 /// A factor of so many columns, each depending on the others a little.
 struct Owned {
@@ -34,7 +31,13 @@ impl Owned {
             }
         }
         let diagonal = (0..cols).map(|_| 0.2 + numbers().abs()).collect();
-        Self { order, places, panels, diagonal, m }
+        Self {
+            order,
+            places,
+            panels,
+            diagonal,
+            m,
+        }
     }
 
     fn factor(&self) -> Factor<'_> {
@@ -52,7 +55,9 @@ impl Owned {
     fn error(&self, target: &[f32], row_scale: f32, values: &[f32]) -> f32 {
         let cols = target.len();
         let of = |k: usize| -> f32 {
-            let reached = (0..=k).map(|j| values[j] * self.m[j * cols + k]).sum::<f32>();
+            let reached = (0..=k)
+                .map(|j| values[j] * self.m[j * cols + k])
+                .sum::<f32>();
             self.diagonal[k] * (target[k] - row_scale * reached).powi(2)
         };
         (0..values.len()).map(of).sum()
@@ -61,7 +66,9 @@ impl Owned {
 
 fn numbers(mut state: u64) -> impl FnMut() -> f32 {
     move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 }
@@ -103,14 +110,20 @@ fn the_beam_finds_the_best_of_four_columns() {
         Beam::default().round::<N3>(&of.factor(), &target, row_scale, &scales, &mut codes);
         let found = of.error(&target, row_scale, &values(&of, &codes, &scales));
         let best = least(&of, &target, row_scale, scales[0], &[]);
-        assert!((found - best).abs() <= 1e-4 * best, "{trial}: {found}, {best}");
+        assert!(
+            (found - best).abs() <= 1e-4 * best,
+            "{trial}: {found}, {best}"
+        );
         let mut greedy = Vec::new();
         for _ in 0..4 {
             greedy.push(next(&of, &target, row_scale, scales[0], &greedy)[0]);
         }
         greedy_misses += usize::from(of.error(&target, row_scale, &greedy) > 1.01 * found);
     }
-    assert!(greedy_misses > 5, "{greedy_misses} of 40 are hard enough to show anything");
+    assert!(
+        greedy_misses > 5,
+        "{greedy_misses} of 40 are hard enough to show anything"
+    );
 }
 
 /// The least error that the eight best beginnings lead to, each remembered whole.
@@ -138,12 +151,17 @@ fn the_beam_keeps_the_eight_best() {
     for cols in [5, 31, 32, 33, 40, 66] {
         let of = Owned::new(cols, &mut numbers);
         let target: Vec<f32> = (0..cols).map(|_| 2.0 * numbers()).collect();
-        let scales: Vec<u8> = (0..cols.div_ceil(BLOCK)).map(|block| 30 + 7 * block as u8).collect();
+        let scales: Vec<u8> = (0..cols.div_ceil(BLOCK))
+            .map(|block| 30 + 7 * block as u8)
+            .collect();
         let mut beam = Beam::default();
         let mut codes = vec![N3::PADDING; scales.len() * BLOCK];
         beam.round::<N3>(&of.factor(), &target, 0.001, &scales, &mut codes);
         let expected = eight_best(&of, &target, 0.001, &scales);
-        assert!((beam.error() - expected).abs() <= 1e-3 * expected, "{cols}: {expected}");
+        assert!(
+            (beam.error() - expected).abs() <= 1e-3 * expected,
+            "{cols}: {expected}"
+        );
     }
 }
 
@@ -162,7 +180,10 @@ fn the_beam_knows_the_error_of_its_best() {
             beam.round::<N3>(&of.factor(), &target, row_scale, &scales, &mut codes);
             let found = of.error(&target, row_scale, &values(&of, &codes, &scales));
             let known = beam.error();
-            assert!((found - known).abs() <= 1e-3 * found, "{cols}: {found}, {known}");
+            assert!(
+                (found - known).abs() <= 1e-3 * found,
+                "{cols}: {found}, {known}"
+            );
             assert!(codes[cols..].iter().all(|code| *code == N3::PADDING));
         }
     }

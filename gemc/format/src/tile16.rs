@@ -2,9 +2,7 @@
 //!
 //! The codes of a (tile, block) are chunks of 64 bytes, as [`super::planes`] says.
 
-use alloc::vec;
-use alloc::vec::Vec;
-use core::ops::Range;
+use std::ops::Range;
 
 use super::{BLOCK, GROUPS, PackedSize, Plane, QuantisedRow, Rounding, TILE_ROWS, quantise_row};
 
@@ -40,7 +38,12 @@ impl PackedTile {
         let planes = size.codec.spec().planes;
         for block in 0..size.blocks {
             let codes = &mut self.codes[block * size.block_bytes..][..size.block_bytes];
-            put_row(planes, codes, row, &quantised.codes[block * BLOCK..][..BLOCK]);
+            put_row(
+                planes,
+                codes,
+                row,
+                &quantised.codes[block * BLOCK..][..BLOCK],
+            );
             self.scales[block * TILE_ROWS + row] = quantised.scales[block];
         }
         self.row_scales[row * 4..][..4].copy_from_slice(&quantised.row_scale.to_le_bytes());
@@ -164,8 +167,11 @@ pub fn unpack_row(size: &PackedSize, unit: &[u8], row: usize, out: &mut Quantise
     for block in 0..size.blocks {
         let codes = &codes[block * size.block_bytes..][..size.block_bytes];
         let words = get_row(planes, codes, r);
-        out.codes
-            .extend(words.iter().flat_map(|word| word.to_le_bytes().map(|code| code as i8)));
+        out.codes.extend(
+            words
+                .iter()
+                .flat_map(|word| word.to_le_bytes().map(|code| code as i8)),
+        );
         out.scales.push(scales[block * TILE_ROWS + r]);
     }
     let bytes = &unit[size.row_scales(tile)][r * 4..][..4];

@@ -1,6 +1,6 @@
 //! Where the three planes of a packed matrix lie: codec and dimensions to byte offsets.
 
-use core::ops::Range;
+use std::ops::Range;
 
 use super::{ALIGN, BLOCK, Codec, Layout, TILE_ROWS};
 

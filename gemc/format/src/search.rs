@@ -16,11 +16,7 @@ pub(super) type Lanes = [f32; BLOCK];
 
 /// Quantises a row for the least weighted squared error.
 #[inline(always)]
-pub(super) fn row<G: Grid>(
-    weights: &[f32],
-    importance: Option<&[f32]>,
-    out: &mut QuantisedRow,
-) {
+pub(super) fn row<G: Grid>(weights: &[f32], importance: Option<&[f32]>, out: &mut QuantisedRow) {
     let Some(row) = NormalisedRow::of::<G>(weights, out) else {
         return;
     };
@@ -129,7 +125,11 @@ impl Fit {
             let (xv, vv) = moments::<G>(x, w, inverse, shift);
             let (gain, scale) = (xv * xv / vv, xv / vv);
             if gain > self.gain && (scale > 0.0 || !G::UNSIGNED) {
-                *self = Self { gain, inverse, scale };
+                *self = Self {
+                    gain,
+                    inverse,
+                    scale,
+                };
             }
         }
     }
