@@ -13,7 +13,6 @@ const LEFT_OUT: &[&str] = &[
     "testing.rs",
     "toy.rs",
     "toy",
-    "micro",
     "sources.rs",
 ];
 

@@ -8,7 +8,7 @@ use gem_runtime::{Model as _, SessionOptions};
 use gem_tests::needs::repository;
 use gemc::backend;
 use gemc::cache::{Cache, SEAL};
-use gemc::jit::Model;
+use gemc::model::Model;
 use gemc::package::{Parts, WEIGHTS};
 use gemc::pipeline::{self, Compiled, Loaded};
 use gemc::plan::BitPlan;

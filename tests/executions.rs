@@ -3,7 +3,7 @@
 //!
 //! Every checkpoint meets every format, and every target some formats of every checkpoint: each of the combinations of
 //! two is run, of all three one in as many as there are targets, by rotation. `gemc/tests/lowering.rs` verifies them all,
-//! and `gemc/src/lower/kernels/tests.rs` holds products of every format and strategy against the format's rule. Every
+//! and `tests/kernels/` holds products of every format and strategy against the format's rule. Every
 //! format of activations, and of keys and values, meets every checkpoint once, and a model whose rows are longer than wide blocks.
 
 use std::path::{Path, PathBuf};

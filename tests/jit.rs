@@ -1,11 +1,11 @@
-//! `jit::Model`: a checkpoint's path at run time to a model that threads share; and everything that is refused.
+//! `model::Model`: a checkpoint's path at run time to a model that threads share; and everything that is refused.
 
 use std::path::PathBuf;
 
 use gem_runtime::{Finish, Model as _, Sampling, SessionOptions};
 use gem_tests::needs::repository;
 use gemc::cache::Cache;
-use gemc::jit::{Model, OpenError, Options};
+use gemc::model::{Model, OpenError, Options};
 use gemc::pipeline;
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};

@@ -11,9 +11,9 @@ use gem_tests::machine::{ARM, Machine, NATIVE};
 use gem_tests::sample::Sample;
 use gemc::emit::cranelift::object::{KERNEL_PREFIX, kernels};
 use gemc::emit::cranelift::{Effort, Isa, compile};
-use gemc::kernel::testing::Memory;
-use gemc::kernel::{Items, Phase, Program, TableEntry};
 use gemc::target::Target;
+use gemc_kernels::ir::testing::Memory;
+use gemc_kernels::ir::{Items, Phase, Program, TableEntry};
 
 /// Random programs, a second of emulation altogether.
 const PROGRAMS: u64 = 12;

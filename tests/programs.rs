@@ -5,14 +5,14 @@ mod layout;
 #[path = "programs/operations.rs"]
 mod operations;
 
-use gemc::kernel::build::{FunctionBuilder, FunctionRef, KernelBuilder, Ops};
-use gemc::kernel::{
+use gemc::target::DotStrategy;
+use gemc_format::{ActivationFormat, Codec, PackedSize};
+use gemc_kernels::ir::build::{FunctionBuilder, FunctionRef, KernelBuilder, Ops};
+use gemc_kernels::ir::{
     Elem, Extent, FuncId, Items, Kernel, KernelId, Phase, Program, ProgramShape, Space, Table,
     TableEntry, Tap, Ty,
 };
-use gemc::lower::kernels::matmul::{Epilogue, Matmul, Rows};
-use gemc::target::DotStrategy;
-use gemc_format::{ActivationFormat, Codec, PackedSize};
+use gemc_kernels::kernels::matmul::{Epilogue, Matmul, Rows};
 use layout::{KV_BYTES, MATRIX, MAX_ROWS, place};
 
 /// Format of the matrix.
@@ -114,7 +114,7 @@ pub fn small(dot: DotStrategy) -> Program {
     }
 }
 
-fn functions() -> (gemc::kernel::Function, gemc::kernel::Function) {
+fn functions() -> (gemc_kernels::ir::Function, gemc_kernels::ir::Function) {
     let mut f = FunctionBuilder::new("square", "x * x, one rounding");
     let x = f.param("x", Ty::F32x16);
     let y = f.mul(x, x);

@@ -2,11 +2,11 @@
 //! kernels of every format. Other executions are held against them.
 
 use gemc::executions::check_machine_code;
-use gemc::kernel::testing::{Bytes, Image, Memory, interpret, valid_program};
-use gemc::kernel::text::print;
-use gemc::kernel::verify::{Verified, verify};
-use gemc::lower::kernels::samples;
 use gemc::target::Target;
+use gemc_kernels::ir::testing::{Bytes, Image, Memory, interpret, valid_program};
+use gemc_kernels::ir::text::print;
+use gemc_kernels::ir::verify::{Verified, verify};
+use gemc_kernels::kernels::samples;
 
 use crate::filetest::{Setup, files, runnable};
 

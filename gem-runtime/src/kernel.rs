@@ -103,8 +103,7 @@ impl<E> Region<E> {
     /// What is read and written through it must be live.
     #[must_use]
     #[inline(always)]
-    #[cfg(feature = "micro")]
-    pub(crate) unsafe fn endless(base: *mut u8) -> Self {
+    pub unsafe fn endless(base: *mut u8) -> Self {
         // SAFETY: the caller's promise.
         unsafe { Self::new(base, isize::MAX as usize / size_of::<E>()) }
     }

@@ -15,8 +15,6 @@ pub mod cli;
 #[cfg(feature = "tokenizer")]
 mod generate;
 pub mod kernel;
-#[cfg(feature = "micro")]
-pub mod micro;
 #[cfg(feature = "std")]
 pub mod protocol;
 #[cfg(feature = "std")]

@@ -15,10 +15,10 @@ use gem_runtime::{Engine, Error, ModelInfo, hex};
 use crate::cache::{self, Cache};
 use crate::emit::cranelift::Effort;
 use crate::jit::{JitError, JitProgram};
-use crate::kernel::interp::InterpProgram;
 use crate::output::{OutputError, OutputFolder};
 use crate::package::{Builder, PackageError, Parts, Runtime, WEIGHTS};
 use crate::progress::Progress;
+use gemc_kernels::ir::interp::InterpProgram;
 
 /// An engine that interprets the kernels, on weights packed in memory.
 ///

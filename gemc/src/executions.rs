@@ -4,14 +4,14 @@
 use crate::emit::cranelift::Effort;
 #[cfg(feature = "jit")]
 use crate::jit::JitProgram;
-use crate::kernel::interp::Trap;
+use gemc_kernels::ir::interp::Trap;
 #[cfg(feature = "jit")]
-use crate::kernel::testing::{Image, run};
-use crate::kernel::testing::{Memory, interpret, program_of};
+use gemc_kernels::ir::testing::{Image, run};
+use gemc_kernels::ir::testing::{Memory, interpret, program_of};
 #[cfg(feature = "jit")]
-use crate::kernel::verify::Verified;
-use crate::kernel::verify::{VerifyError, verify};
-use crate::kernel::{Function, Items, Kernel, Program};
+use gemc_kernels::ir::verify::Verified;
+use gemc_kernels::ir::verify::{VerifyError, verify};
+use gemc_kernels::ir::{Function, Items, Kernel, Program};
 
 /// Why a test program did not run to its end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

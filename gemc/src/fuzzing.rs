@@ -4,8 +4,8 @@
 use crate::import::config::{self, GemConfig};
 use crate::import::safetensors::{parse_header, parse_index};
 use crate::import::{Findings, gem, highest_id, json, parse_record};
-pub use crate::kernel::text::fuzz_kernel_text;
 use crate::typing;
+pub use gemc_kernels::ir::text::fuzz_kernel_text;
 
 /// The random program that the bytes choose, interpreted and as machine code: both leave the same memory.
 ///
@@ -14,9 +14,9 @@ use crate::typing;
 #[cfg(feature = "jit")]
 pub fn fuzz_machine_code(data: &[u8]) {
     use crate::executions::check_machine_code;
-    use crate::kernel::testing::{Memory, interpret, valid_program};
-    use crate::kernel::text::print;
-    use crate::kernel::verify::verify;
+    use gemc_kernels::ir::testing::{Memory, interpret, valid_program};
+    use gemc_kernels::ir::text::print;
+    use gemc_kernels::ir::verify::verify;
 
     let seed = data
         .iter()

@@ -11,6 +11,7 @@ pub mod cache;
 pub mod calibrate;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cranelift")]
 pub mod emit;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod executions;
@@ -20,16 +21,16 @@ pub mod fake;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod graph;
-mod ids;
 pub mod import;
 #[cfg(feature = "report")]
 pub mod inspect;
 #[cfg(feature = "jit")]
 pub mod jit;
-pub mod kernel;
 pub mod lower;
 #[cfg(feature = "calibrate")]
 pub mod metrics;
+#[cfg(feature = "jit")]
+pub mod model;
 pub mod output;
 pub mod pack;
 pub mod package;
@@ -48,6 +49,8 @@ pub mod report;
 pub mod routing;
 #[cfg(feature = "calibrate")]
 pub mod sensitivity;
+#[cfg(feature = "calibrate")]
+pub mod sequences;
 #[cfg(any(test, feature = "report"))]
 pub mod synth;
 pub mod target;

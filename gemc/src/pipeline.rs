@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::graph::{Graph, Typed};
 use crate::import::{self, Checkpoint, ImportError};
-use crate::kernel::verify::{Verified, verify};
 use crate::lower::check::{Finding, check};
 use crate::lower::{self, Large};
 use crate::pack::layout::Layout;
@@ -15,6 +14,7 @@ use crate::plan::BitPlan;
 use crate::reference::Reference;
 use crate::target::Target;
 use crate::typing::{self, TypingError};
+use gemc_kernels::ir::verify::{Verified, verify};
 
 /// What can go wrong between a checkpoint and a program.
 #[derive(Debug, thiserror::Error)]

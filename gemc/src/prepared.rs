@@ -1,5 +1,5 @@
 //! A loaded checkpoint, a plan and a device -> a compiled model with all it was made from. Every way to something that
-//! runs starts here: the verbs of the command, and `jit::Model`.
+//! runs starts here: the verbs of the command, and `model::Model`.
 //!
 //! Invariant: program and layout are those of this checkpoint, plan and target.
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::import::{nearest, shown};
 
 pub use costs::Costs;
+pub use gemc_kernels::choices::DotStrategy;
 
 /// What can be wrong with a target.
 #[derive(Debug, thiserror::Error)]
@@ -43,18 +44,6 @@ pub enum TargetError {
     },
 }
 
-/// How kernels multiply codes with activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DotStrategy {
-    /// Four products of u8 and i8 into 32 bits: VNNI, portable code.
-    Bytes4,
-    /// Four products of i8 and i8 into 32 bits: Arm, with the dot product and without.
-    SignedBytes4,
-    /// Two products into 16 bits, then words into 32: AVX2's `maddubs` chains.
-    Pairs,
-}
-
 /// A device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,8 +64,6 @@ pub struct Target {
     pub dot: DotStrategy,
     /// Rows of a matrix multiplication that share one pass over a tile.
     pub row_block: u32,
-    /// Vector registers of 16 lanes that a kernel may keep live; bounds `row_block`.
-    pub registers: u32,
     /// What decoding takes, where it is known: `--latency` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub costs: Option<Costs>,

@@ -6,7 +6,7 @@ use crate::graph::Task;
 use crate::import::{Findings, ImportError, Split, TextRecord, for_each_record, text_files};
 use crate::pipeline::Loaded;
 use crate::planner::Parts;
-use crate::verify::{Sequence, WINDOW};
+use crate::sequences::{Sequence, WINDOW};
 
 /// Why there are no documents.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum TextsError {
 pub enum Extent {
     /// All.
     All,
-    /// Documents until they have so many tokens: [`crate::verify::windows`] takes no more of a domain.
+    /// Documents until they have so many tokens: [`crate::sequences::windows`] takes no more of a domain.
     Tokens(usize),
     /// Documents until both parts that [`crate::planner::Texts::divide`] makes have what a plan of any effort takes of them.
     Plan,
@@ -161,7 +161,7 @@ pub fn window(loaded: &Loaded) -> usize {
 mod tests {
     use super::*;
     use crate::planner::Texts;
-    use crate::verify::windows;
+    use crate::sequences::windows;
 
     #[test]
     fn no_more_text_is_made_ids_of_than_is_taken() {

@@ -148,7 +148,7 @@ fn stages_can_be_looked_at() {
     assert!(assembly.contains("vpmaddubsw"), "and their instruction");
     assert!(!assembly.contains("vpdpbusd"), "which it has not");
     let kernels = fs::read_to_string(out.join("emit/program.gemk")).expect("a text");
-    gemc::kernel::text::parse(&kernels).expect("its own text");
+    gemc_kernels::ir::text::parse(&kernels).expect("its own text");
     let graph = fs::read_to_string(out.join("emit/graph.dot")).expect("a text");
     assert!(graph.contains("linear 64 -> "), "{graph}");
     assert!(gemc(&build).status().expect("it starts").success(), "again");

@@ -7,9 +7,9 @@ mod programs;
 use std::path::{Path, PathBuf};
 
 use gem_runtime::simd::Level;
-use gemc::emit::rust;
-use gemc::kernel::verify::verify;
 use gemc::target::DotStrategy;
+use gemc_kernels::ir::verify::verify;
+use gemc_kernels::rust;
 
 fn folder(level: Level) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

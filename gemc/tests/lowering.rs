@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use gemc::lower::kernels::{outlines, outlines_of};
 use gemc::pipeline;
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
 use gemc::target::Target;
 use gemc_format::{ActivationFormat, Codec};
+use gemc_kernels::kernels::{outlines, outlines_of};
 
 fn checkpoints() -> Vec<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints");
@@ -73,7 +73,7 @@ fn every_outline_of_the_models_has_a_copy() {
     for name in ["gem-lm", "gem-cls"] {
         let loaded = pipeline::load(&examples.join(name)).expect("a model of the tree");
         for target in Target::all() {
-            let known = outlines(&target);
+            let known = outlines(target.dot, target.row_block);
             for &codec in Codec::ALL {
                 let plan = BitPlan::uniform(&loaded.graph, codec);
                 let mut held = Vec::new();

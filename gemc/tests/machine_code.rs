@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gem_runtime::{Model as _, SessionOptions};
 use gemc::emit::cranelift::Effort;
-use gemc::jit::{JitProgram, Model};
-use gemc::kernel::text::parse;
-use gemc::kernel::verify::verify;
+use gemc::jit::JitProgram;
+use gemc::model::Model;
 use gemc_format::Rounding;
+use gemc_kernels::ir::text::parse;
+use gemc_kernels::ir::verify::verify;
 
 /// Loads and drops, as many as a server that switches models makes in a day.
 const CYCLES: usize = 1000;

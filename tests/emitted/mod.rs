@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use gem_runtime::simd::Level;
-use gemc::emit::rust;
-use gemc::kernel::testing::Memory;
+use gemc_kernels::ir::testing::Memory;
+use gemc_kernels::rust;
 
 use crate::needs::repository;
 use crate::sample::Sample;

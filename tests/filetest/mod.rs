@@ -7,9 +7,9 @@ mod setup;
 
 pub use setup::Setup;
 
-use gemc::kernel::Program;
-use gemc::kernel::text::{parse, print};
-use gemc::kernel::verify::{Verified, verify};
+use gemc_kernels::ir::Program;
+use gemc_kernels::ir::text::{parse, print};
+use gemc_kernels::ir::verify::{Verified, verify};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -203,7 +203,7 @@ fn run(command: &str, program: Result<Program, String>, setup: &Setup) -> Result
 fn ranges(verified: &Verified) -> String {
     let mut out = String::new();
     for (i, kernel) in verified.program().kernels.iter().enumerate() {
-        let info = verified.info(gemc::kernel::KernelId::from_index(i));
+        let info = verified.info(gemc_kernels::ir::KernelId::from_index(i));
         for (v, (def, range)) in kernel.values.iter().zip(&info.ranges).enumerate() {
             if let (Some(name), Some(range)) = (&def.name, range) {
                 let _ = writeln!(out, "{} v{v} {name}: {range}", kernel.name);

@@ -2,8 +2,8 @@
 
 use gem_runtime::abi::Row;
 use gemc::executions::check_machine_code;
-use gemc::kernel::testing::{Bytes, Memory, interpret};
-use gemc::kernel::verify::Verified;
+use gemc_kernels::ir::testing::{Bytes, Memory, interpret};
+use gemc_kernels::ir::verify::Verified;
 use std::fmt::Write;
 
 /// Numbers shown on one line.

@@ -10,17 +10,17 @@ use gem_runtime::storage::Weights;
 use gem_tests::sample::Sample;
 use gemc::backend;
 use gemc::emit::cranelift::Effort;
-use gemc::graph::Task;
-use gemc::kernel::testing::Memory;
+use gemc::graph::{self, Task};
 use gemc::package::Parts;
 use gemc::pipeline::{self, Compiled, Loaded};
 use gemc::plan::activations::Rule;
 use gemc::plan::file::{PlanFile, PlanUnit, VERSION};
-use gemc::plan::{self, BitPlan, KvFormat};
+use gemc::plan::{BitPlan, KvFormat};
 use gemc::progress::Silent;
 use gemc::reference::RoutingRecords;
 use gemc::verify::records;
 use gemc_format::{ActivationFormat, Codec, Rounding};
+use gemc_kernels::ir::testing::Memory;
 
 use crate::model::Model;
 use crate::random::Random;
@@ -174,7 +174,7 @@ fn rules(model: &Model, loaded: &Loaded) -> Vec<Rule> {
     }
     let mut random = Random::new(model.seed, "activations");
     let mut any = || ActivationFormat::ALL[random.below(ActivationFormat::ALL.len())];
-    let units = plan::units(&loaded.graph);
+    let units = graph::units(&loaded.graph);
     let there = |name: &&&str| units.iter().any(|unit| unit.name.contains(**name));
     let mut rules = vec![everywhere(any())];
     rules.extend(APART.iter().filter(there).map(|name| Rule {
@@ -191,7 +191,7 @@ fn weights(model: &Model, loaded: &Loaded) -> Result<BitPlan, String> {
         return Ok(BitPlan::uniform(graph, *codec));
     }
     let mut random = Random::new(model.seed, "codecs");
-    let unit = |unit: plan::Unit| {
+    let unit = |unit: graph::Unit| {
         let codec = random.below(Codec::ALL.len());
         let another = (codec + 1) % Codec::ALL.len();
         PlanUnit {
@@ -218,7 +218,7 @@ fn weights(model: &Model, loaded: &Loaded) -> Result<BitPlan, String> {
         measured_kl: None,
         measured_kl_rounded: None,
         overrides: Vec::new(),
-        units: plan::units(graph).into_iter().map(unit).collect(),
+        units: graph::units(graph).into_iter().map(unit).collect(),
     };
     let plan = file.plan(Path::new("plan.toml"), graph, "");
     plan.map_err(|e| e.to_string())

@@ -2,7 +2,7 @@
 
 Fetches llama.cpp's source (the sdist of PyPI's `llama-cpp-python` holds it), builds `llama-quantize` and `llama-imatrix`,
 writes the checkpoint as GGUF, makes an importance matrix from the checkpoint's own calibration text, quantises, and
-dequantises every tensor again. What comes out goes to `cargo run --release -p gemc --example peers`. Needs a C++ compiler,
+dequantises every tensor again. What comes out goes to `cargo run --release -p gemc-lab --bin peers`. Needs a C++ compiler,
 and `gguf`, `safetensors`, `numpy`, `cmake` and `ninja` from PyPI.
 
     python tests/peers/llama_cpp.py examples/models/gem-lm-dense OUT [--types Q5_K_M Q4_K_M IQ3_M] [--work DIR]

@@ -1,8 +1,8 @@
 //! A kernel with every operation, its results one after the other.
 
 use super::fixed;
-use gemc::kernel::build::{KernelBuilder, Ops};
-use gemc::kernel::{Cmp, Elem, Kernel, ParamId, Space, Ty, ValueId};
+use gemc_kernels::ir::build::{KernelBuilder, Ops};
+use gemc_kernels::ir::{Cmp, Elem, Kernel, ParamId, Space, Ty, ValueId};
 
 /// Stores results one after the other.
 struct Results {

@@ -23,7 +23,9 @@ fn main() -> ExitCode {
 }
 
 fn stream(checkpoint: &str, prompt: &str) -> Result<(), Box<dyn Error>> {
-    let model = gemc::jit::Model::options().bits("4.25").open(checkpoint)?;
+    let model = gemc::model::Model::options()
+        .bits("4.25")
+        .open(checkpoint)?;
     let mut session = model.session(SessionOptions::default())?;
     let sampling = Sampling {
         max_tokens: 40,

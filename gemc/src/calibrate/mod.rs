@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 
 pub use inputs::{Inputs, PRIOR};
 
-use crate::graph::{Graph, Guard, NodeId, Op, Typed};
-use crate::plan::{self, Unit};
+use crate::graph::{Graph, Guard, NodeId, Op, Typed, Unit, units};
 use crate::progress::Progress;
 use crate::reference::{
     Batch, Decisions, Matrix, Reference, ReferenceError, RoutingRecords, RunOptions,
 };
-use crate::verify::Sequence;
+use crate::sequences::Sequence;
 
 /// Rows run together, about.
 const BATCH_ROWS: usize = 1024;
@@ -164,7 +163,7 @@ fn readers(graph: &Graph<Typed>) -> BTreeMap<NodeId, String> {
         let nodes: Vec<NodeId> = unit.nodes.into_iter().filter(linear).collect();
         nodes.into_iter().map(move |node| (node, unit.name.clone()))
     };
-    plan::units(graph).into_iter().flat_map(of).collect()
+    units(graph).into_iter().flat_map(of).collect()
 }
 
 /// Which units are gathered together, and what of them.

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use super::model::Model;
 use super::{Failure, Ui};
 use crate::emit::cranelift::{Compiled, Effort, Isa, KernelCode, Listing, compile};
-use crate::emit::rust;
 use crate::import::Split;
 use crate::progress::Progress as _;
 use crate::reference::{OutputRows, RunOptions};
 use crate::routing::Collector;
 use crate::texts::{self, Extent};
-use crate::{calibrate, graph, kernel, verify};
+use crate::{calibrate, graph, sequences};
+use gemc_kernels::rust;
 
 /// A stage whose result can be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -65,7 +65,7 @@ pub fn texts(
             Stage::Plan => add("plan.txt", plan(model)),
             Stage::Kernel => add(
                 "program.gemk",
-                kernel::text::print(model.compiled.program.program()),
+                gemc_kernels::ir::text::print(model.compiled.program.program()),
             ),
             Stage::Rust => {
                 for (path, text) in rust::program(&model.compiled.program, model.target.level) {
@@ -90,7 +90,7 @@ fn routes(model: &Model, ui: &Ui) -> Result<String, Failure> {
         "to follow routes of",
         extent,
     )?;
-    let sequences = verify::windows(&documents, texts::window(loaded), ROUTED_TOKENS);
+    let sequences = sequences::windows(&documents, texts::window(loaded), ROUTED_TOKENS);
     let reference = loaded.reference();
     let mut collector = Collector::new(&loaded.graph);
     ui.start("following the calibration text", sequences.len() as u64);
@@ -114,7 +114,7 @@ fn routes(model: &Model, ui: &Ui) -> Result<String, Failure> {
 /// A line a unit: its name, the format of its weights, that of its inputs, and where its codes are from.
 fn plan(model: &Model) -> String {
     let plan = &model.plan;
-    let line = |unit: crate::plan::Unit| {
+    let line = |unit: crate::graph::Unit| {
         let planned = plan.planes(&unit.name).is_ok_and(|p| p.is_some());
         let codes = if planned { "planned" } else { "rounded now" };
         let (weights, inputs) = (plan.codec(&unit.name), plan.activations(&unit.name));
@@ -125,7 +125,7 @@ fn plan(model: &Model) -> String {
             inputs.name()
         )
     };
-    let units = crate::plan::units(&model.loaded.graph).into_iter();
+    let units = crate::graph::units(&model.loaded.graph).into_iter();
     units.map(line).collect()
 }
 

@@ -24,8 +24,8 @@ use crate::reference::RoutingRecords;
 use crate::report;
 use crate::routing::{self, CausalOptions, Collector, Routes};
 use crate::sensitivity::Method;
+use crate::sequences::{self, Sequence};
 use crate::texts::{self, Extent};
-use crate::verify::{self, Sequence};
 
 /// Tokens that modules are switched off on, for the report.
 const CAUSAL_TOKENS: usize = 2_048;
@@ -302,7 +302,7 @@ impl Plan {
         ui: &Ui,
     ) -> Result<String, Failure> {
         let mut reference = loaded.reference();
-        let judged = verify::windows(&texts.search, texts::window(loaded), CAUSAL_TOKENS);
+        let judged = sequences::windows(&texts.search, texts::window(loaded), CAUSAL_TOKENS);
         let causal = routing::causal(&mut reference, &judged, CausalOptions::default(), ui)?;
         let bits = made.file.bits_per_weight;
         let title = format!(

@@ -9,6 +9,7 @@ use super::{Failure, Outcome, Run, Ui};
 use crate::fake;
 use crate::import::Split;
 use crate::reference::Activations;
+use crate::sequences;
 use crate::texts::{self, Extent};
 use crate::verify;
 use crate::verify::candidate::{Candidate, Executor, Program};
@@ -123,7 +124,7 @@ impl Run for Verify {
         } = &model;
         let extent = Extent::Tokens(self.tokens);
         let documents = texts::documents(loaded, Split::Evaluation, None, "to compare on", extent)?;
-        let sequences = verify::windows(&documents, texts::window(loaded), self.tokens);
+        let sequences = sequences::windows(&documents, texts::window(loaded), self.tokens);
         let original = loaded.reference();
         let mut faked = original.clone();
         match self.weights {

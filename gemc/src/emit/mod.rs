@@ -1,6 +1,3 @@
-//! Backends: a verified program to something that runs.
+//! Backends that need Cranelift: a verified program to machine code. Rust is emitted by `gemc_kernels::rust`.
 
-#[cfg(feature = "cranelift")]
 pub mod cranelift;
-mod reach;
-pub mod rust;

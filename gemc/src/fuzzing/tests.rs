@@ -83,7 +83,7 @@ fn machine_code_equals_the_interpreter() {
     let mut programs = 0;
     for seed in 0.. {
         let size = 100 + 40 * (seed as usize % 16);
-        fuzz_machine_code(&crate::kernel::testing::Bytes::random(seed, size));
+        fuzz_machine_code(&gemc_kernels::ir::testing::Bytes::random(seed, size));
         programs += 1;
         if begin.elapsed() > Duration::from_secs(1) && programs >= 16 {
             break;
@@ -100,8 +100,8 @@ fn parsers_return_whatever_they_are_fed() {
     );
     run(fuzz_config, &[base().to_string().as_bytes()]);
     let kernels = [1, 2].map(|seed| {
-        use crate::kernel::testing::{Bytes, valid_program};
-        crate::kernel::text::print(&valid_program(&Bytes::random(seed, 300)))
+        use gemc_kernels::ir::testing::{Bytes, valid_program};
+        gemc_kernels::ir::text::print(&valid_program(&Bytes::random(seed, 300)))
     });
     run(fuzz_kernel_text, &kernels.each_ref().map(|k| k.as_bytes()));
     run(fuzz_tokenizer, &[b"{\"added_tokens\":[{\"id\":3,\"content\":\"x\"}],\"model\":{\"vocab\":{\"a\":0,\"b\":1}}}"]);

@@ -1,25 +1,26 @@
 //! The model as a graph of typed operations: what front ends produce and every analysis reads.
 //!
-//! petgraph stays private; callers ask questions (`topo`, `consumers`, `modules_of`). Nodes are only ever added by
-//! [`Builder`], inputs before users, so node order is a topological order and two builds of one checkpoint agree.
+//! Nodes are only ever added by [`Builder`], inputs before users, so node order is a topological order and two builds of
+//! one checkpoint agree.
 
 mod dot;
 mod op;
 mod rope;
+mod units;
 
 use std::collections::HashMap;
 
-use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-
 pub use dot::dot;
-pub use op::{Activation, Guard, LinearPart, NormKind, Op, Rope, RopeScaling, ScarMask, Score};
+pub use gemc_kernels::choices::{Activation, NormKind, Score};
+pub use op::{Guard, LinearPart, Op, Rope, RopeScaling, ScarMask};
+pub use units::{EMBEDDING, Unit, unit_of, units};
 
-crate::id_type!(
+gemc_kernels::id_type!(
     /// A node; also names the wire it produces.
     NodeId,
     "n"
 );
-crate::id_type!(
+gemc_kernels::id_type!(
     /// A checkpoint tensor that the graph uses.
     TensorId,
     "t"
@@ -139,7 +140,9 @@ pub struct Typed {
 /// The model graph.
 #[derive(Clone, Debug)]
 pub struct Graph<S = Untyped> {
-    inner: StableDiGraph<Node, u32>,
+    nodes: Vec<Node>,
+    /// By node: who reads its wire, in evaluation order, each once.
+    readers: Vec<Vec<NodeId>>,
     tensors: Vec<Tensor>,
     facts: ModelFacts,
     state: S,
@@ -155,7 +158,7 @@ impl<S> Graph<S> {
     /// A node.
     #[must_use]
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.inner[NodeIndex::new(id.index())]
+        &self.nodes[id.index()]
     }
 
     /// A tensor's path and shape.
@@ -174,23 +177,14 @@ impl<S> Graph<S> {
 
     /// Nodes in evaluation order: inputs first, the same for every build.
     pub fn topo(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
-        (0..self.inner.node_count()).map(|i| {
-            let id = NodeId::from_index(i);
-            (id, self.node(id))
-        })
+        let numbered = self.nodes.iter().enumerate();
+        numbered.map(|(i, node)| (NodeId::from_index(i), node))
     }
 
     /// Nodes that read this wire, in evaluation order.
     #[must_use]
-    pub fn consumers(&self, id: NodeId) -> Vec<NodeId> {
-        let mut users: Vec<NodeId> = self
-            .inner
-            .neighbors(NodeIndex::new(id.index()))
-            .map(|n| NodeId::from_index(n.index()))
-            .collect();
-        users.sort_unstable();
-        users.dedup();
-        users
+    pub fn consumers(&self, id: NodeId) -> &[NodeId] {
+        &self.readers[id.index()]
     }
 
     /// The routing nodes in evaluation order, with their sites.
@@ -218,7 +212,7 @@ impl<S> Graph<S> {
     /// When there is none, which [`Builder::finish`] rules out.
     #[must_use]
     pub fn output(&self) -> NodeId {
-        NodeId::from_index(self.inner.node_count() - 1)
+        NodeId::from_index(self.nodes.len() - 1)
     }
 }
 
@@ -233,9 +227,10 @@ impl Graph<Typed> {
 impl Graph<Untyped> {
     /// Attaches wire types; `typing::infer` is the only caller.
     pub(crate) fn with_types(self, wires: Vec<WireType>) -> Graph<Typed> {
-        debug_assert_eq!(wires.len(), self.inner.node_count());
+        debug_assert_eq!(wires.len(), self.nodes.len());
         Graph {
-            inner: self.inner,
+            nodes: self.nodes,
+            readers: self.readers,
             tensors: self.tensors,
             facts: self.facts,
             state: Typed { wires },
@@ -257,7 +252,8 @@ impl Builder {
     #[must_use]
     pub fn new(facts: ModelFacts) -> Self {
         let graph = Graph {
-            inner: StableDiGraph::new(),
+            nodes: Vec::new(),
+            readers: Vec::new(),
             tensors: Vec::new(),
             facts,
             state: Untyped,
@@ -310,14 +306,17 @@ impl Builder {
             site: self.site,
             origin: origin.into(),
         };
-        let index = self.graph.inner.add_node(node);
-        for (slot, input) in inputs.iter().enumerate() {
-            debug_assert!(input.index() < index.index(), "inputs come first");
-            self.graph
-                .inner
-                .add_edge(NodeIndex::new(input.index()), index, slot as u32);
+        let id = NodeId::from_index(self.graph.nodes.len());
+        self.graph.nodes.push(node);
+        self.graph.readers.push(Vec::new());
+        for input in inputs {
+            debug_assert!(*input < id, "inputs come first");
+            let readers = &mut self.graph.readers[input.index()];
+            if readers.last() != Some(&id) {
+                readers.push(id);
+            }
         }
-        NodeId::from_index(index.index())
+        id
     }
 
     /// Marks the result and closes the graph.

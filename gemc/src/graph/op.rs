@@ -1,6 +1,8 @@
 //! The closed set of graph operations. Front ends produce them, `typing` gives their wires types, the reference
 //! executor runs them and `lower` turns them into kernels; a family that needs something new extends this set.
 
+use gemc_kernels::choices::{Activation, NormKind, Score};
+
 use super::{NodeId, TensorId};
 
 /// One row-block of a linear map: `y = W x + b`.
@@ -10,28 +12,6 @@ pub struct LinearPart {
     pub weight: TensorId,
     /// `[out]`.
     pub bias: Option<TensorId>,
-}
-
-/// Which norm, over the last dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NormKind {
-    /// `x / sqrt(mean(x^2) + eps) * w`.
-    Rms,
-    /// `(x - mean) / sqrt(var + eps) * w + b`, biased variance.
-    Layer,
-}
-
-/// Elementwise non-linearity of an MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// `x * sigmoid(x)`.
-    Silu,
-    /// `x/2 (1 + erf(x/sqrt 2))`.
-    Gelu,
-    /// The tanh approximation as PyTorch writes it.
-    GeluTanh,
-    /// `max(x, 0)`.
-    Relu,
 }
 
 /// Frequency scaling of rotary embeddings.
@@ -64,15 +44,6 @@ pub struct Rope {
     pub theta: f64,
     /// Scaling rule.
     pub scaling: RopeScaling,
-}
-
-/// Turns router logits into p.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Score {
-    /// Over all modules.
-    Softmax,
-    /// Each module alone.
-    Sigmoid,
 }
 
 /// Who sees whom in SCAR attention, besides the same cluster and oneself.

@@ -10,7 +10,7 @@ use memmap2::MmapMut;
 
 use super::JitError;
 use crate::emit::cranelift::{Compiled, Isa, define};
-use crate::kernel::KernelId;
+use gemc_kernels::ir::KernelId;
 
 /// Address space of a function is rounded up to this: the memory below it grows in pages, by function. Only what is
 /// used of it becomes memory.

@@ -10,10 +10,10 @@ use gemc_format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize};
 
 use super::{JitError, JitProgram};
 use crate::emit::cranelift::Effort;
-use crate::kernel::verify::verify;
-use crate::kernel::{Items, KernelId, Phase, Program, ProgramShape, TableEntry};
-use crate::lower::kernels::matmul::{Epilogue, Matmul, Rows};
 use crate::target::{Costs, Target};
+use gemc_kernels::ir::verify::verify;
+use gemc_kernels::ir::{Items, KernelId, Phase, Program, ProgramShape, TableEntry};
+use gemc_kernels::kernels::matmul::{Epilogue, Matmul, Rows};
 
 /// Rows in tiles and columns of the matrix that is measured: small enough for a core's own cache in every format.
 const TILES: usize = 16;

@@ -7,21 +7,19 @@
 mod code;
 mod error;
 mod measure;
-mod model;
 #[cfg(test)]
 mod tests;
 
 pub use error::JitError;
 pub use measure::{MeasureError, measure};
-pub use model::{Model, OpenError, Options};
 
 use gem_runtime::abi::{self, Ctx, Entry, HalfTap, Items, Part, ProgramShape, RoutingTap, Table};
 
 use crate::emit::cranelift::{Effort, Isa, compile};
-use crate::kernel::verify::Verified;
-use crate::kernel::{Half, Phase, TableEntry, Tap};
 use crate::target::Target;
 use code::Code;
+use gemc_kernels::ir::verify::Verified;
+use gemc_kernels::ir::{Half, Phase, TableEntry, Tap};
 
 /// A program as machine code.
 #[derive(Debug)]

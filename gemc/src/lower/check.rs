@@ -14,9 +14,9 @@ use std::collections::HashMap;
 
 use kind::Kind;
 
-use super::kernels::combine::Base;
 use super::steps::{Checked, ClustersStep, CombineStep, NormStep, On, RouterStep, ScarStep, Step};
 use crate::graph::{Graph, Guard, NodeId, Site, Typed};
+use gemc_kernels::kernels::combine::Base;
 
 /// Something in a graph that cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,8 +67,6 @@ struct Checker<'g> {
     graph: &'g Graph<Typed>,
     /// By node.
     kinds: Vec<Kind<'g>>,
-    /// Who reads a node's wire, by node.
-    readers: Vec<Vec<NodeId>>,
     /// Nodes of each module of a router, in evaluation order.
     modules: HashMap<NodeId, Vec<Vec<NodeId>>>,
     /// The first router of a site.
@@ -87,7 +85,6 @@ impl<'g> Checker<'g> {
         let mut checker = Self {
             graph,
             kinds: Vec::new(),
-            readers: Vec::new(),
             modules: HashMap::new(),
             routers: HashMap::new(),
             clusters: HashMap::new(),
@@ -123,7 +120,6 @@ impl<'g> Checker<'g> {
                 nodes.into_iter().for_each(|nodes| nodes.push(id));
             }
             checker.kinds.push(kind);
-            checker.readers.push(graph.consumers(id));
         }
         checker
     }
@@ -133,7 +129,7 @@ impl<'g> Checker<'g> {
     }
 
     fn readers(&self, id: NodeId) -> &[NodeId] {
-        &self.readers[id.index()]
+        self.graph.consumers(id)
     }
 
     fn guard(&self, id: NodeId) -> Guard {

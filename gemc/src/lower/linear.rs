@@ -3,12 +3,12 @@
 use gemc_format::ActivationFormat;
 
 use super::arena::Buffer;
-use super::kernels::matmul::{Epilogue, Matmul, Rows};
 use super::phases::{Arg, ItemCount};
 use super::steps::{On, Product, Residual, Then};
 use super::{Lowering, QuantisedRows, planes};
 use crate::graph::{LinearPart, Node};
 use crate::pack::layout::Matrix;
+use gemc_kernels::kernels::matmul::{Epilogue, Matmul, Rows};
 
 /// Where the rows of a product come from.
 struct Source {

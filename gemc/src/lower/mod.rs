@@ -7,8 +7,6 @@
 pub mod arena;
 mod attention;
 pub mod check;
-pub mod functions;
-pub mod kernels;
 mod linear;
 mod modules;
 pub mod phases;
@@ -20,18 +18,18 @@ use std::collections::{HashMap, HashSet};
 
 use arena::Buffer;
 use gemc_format::{ActivationFormat, BLOCK};
-use kernels::embed::Embed;
-use kernels::norm::Norm;
-use kernels::quantise::{self, QuantiseRows, SelectRows};
+use gemc_kernels::kernels::embed::Embed;
+use gemc_kernels::kernels::norm::Norm;
+use gemc_kernels::kernels::quantise::{self, QuantiseRows, SelectRows};
 use phases::{Arg, ItemCount, Phases};
 pub use sizes::Large;
 use steps::{Checked, NormOp, NormStep, Step};
 
-use crate::graph::{Graph, LinearPart, NodeId, Rope, Task, TensorId, Typed};
-use crate::kernel::Program;
+use crate::graph::{EMBEDDING, Graph, LinearPart, NodeId, Rope, Task, TensorId, Typed, units};
 use crate::pack::layout::{Layout, Matrix, MatrixSource, VectorSource};
-use crate::plan::{self, BitPlan};
+use crate::plan::BitPlan;
 use crate::target::Target;
+use gemc_kernels::ir::Program;
 
 /// Rows of a step of a decoder, unless its context is shorter.
 pub const MAX_ROWS: usize = 128;
@@ -111,7 +109,7 @@ impl<'a> Lowering<'a> {
             Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
             Task::SequenceClassification => (facts.max_positions, 1),
         };
-        let unit_names = plan::units(graph)
+        let unit_names = units(graph)
             .into_iter()
             .flat_map(|unit| {
                 unit.nodes
@@ -208,9 +206,9 @@ impl<'a> Lowering<'a> {
 
     /// How a wire is quantised for the linear maps that read it; the plan has them agree.
     fn activations(&self, wire: NodeId) -> ActivationFormat {
-        let readers = self.graph.consumers(wire).into_iter();
+        let readers = self.graph.consumers(wire).iter();
         let mut formats = readers
-            .filter_map(|reader| self.unit_names.get(&reader))
+            .filter_map(|reader| self.unit_names.get(reader))
             .map(|unit| self.plan.activations(unit));
         let format = formats.next().unwrap_or_default();
         debug_assert!(
@@ -300,9 +298,7 @@ impl<'a> Lowering<'a> {
         args.push(Arg::of(output.buffer));
         let doc = format!(
             "h [rows, {}] = {} [{vocab}, {}]",
-            matrix.cols,
-            plan::EMBEDDING,
-            matrix.cols
+            matrix.cols, EMBEDDING, matrix.cols
         );
         self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
         self.values.insert(id, output);
@@ -346,11 +342,11 @@ impl<'a> Lowering<'a> {
     /// A sum that nothing fused: both inputs as rows.
     fn add(&mut self, id: NodeId, inputs: [NodeId; 2]) {
         let [a, b] = inputs.map(|n| self.values[&n]);
-        let spec = kernels::combine::Combine {
+        let spec = gemc_kernels::kernels::combine::Combine {
             stride: a.stride,
             top_k: 1,
             modules: false,
-            base: kernels::combine::Base::Always,
+            base: gemc_kernels::kernels::combine::Base::Always,
             residual: true,
             max_rows: self.max_rows,
         };

@@ -1,12 +1,12 @@
 //! The modules of one routed block: stage by stage (first product, last product), each stage one phase whose items
 //! call the active modules through a table. Formats differ freely between modules.
 
-use super::kernels::dispatch::{CallModules, Dispatch};
-use super::kernels::matmul::Rows;
 use super::phases::{Arg, ItemCount};
 use super::steps::{Product, Then};
 use super::{Lowering, QuantisedRows};
 use crate::graph::NodeId;
+use gemc_kernels::kernels::dispatch::{CallModules, Dispatch};
+use gemc_kernels::kernels::matmul::Rows;
 
 impl Lowering<'_> {
     /// All modules of a routing decision at once.
@@ -109,7 +109,7 @@ impl Lowering<'_> {
         &mut self,
         routed: &super::routing::Routed,
         each: u32,
-        table: Vec<(crate::kernel::KernelId, Vec<Arg>)>,
+        table: Vec<(gemc_kernels::ir::KernelId, Vec<Arg>)>,
         origin: &str,
     ) {
         let items = self.count_items(routed.active, each, routed.modules as u32);

@@ -6,10 +6,10 @@ use std::collections::{HashMap, HashSet};
 use gem_runtime::abi::ProgramShape;
 
 use super::arena::{Arena, Buffer, Placement};
-use super::functions;
-use super::kernels::spec::Spec as KernelSpec;
 use super::sizes::Large;
-use crate::kernel::{Half, Items, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap};
+use gemc_kernels::functions;
+use gemc_kernels::ir::{Half, Items, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap};
+use gemc_kernels::kernels::spec::Spec as KernelSpec;
 
 /// An argument before addresses are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

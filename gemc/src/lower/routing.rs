@@ -1,16 +1,16 @@
 //! Routed blocks: router, clusters, SCAR attention, work lists, and the sum of what the modules gave.
 
 use super::arena::Buffer;
-use super::kernels::attention::{Attention, Mask};
-use super::kernels::clusters::Clusters;
-use super::kernels::combine::{Base, Combine};
-use super::kernels::dispatch::{CountItems, Dispatch, Tags};
-use super::kernels::rope::Heads;
-use super::kernels::route::Router;
 use super::phases::{Arg, ItemCount, TapSpec};
 use super::steps::{ClustersStep, CombineStep, Residual, RouterOp, RouterStep, ScarStep};
 use super::{Lowering, VectorSource};
 use crate::graph::{NodeId, ScarMask};
+use gemc_kernels::kernels::attention::{Attention, Mask};
+use gemc_kernels::kernels::clusters::Clusters;
+use gemc_kernels::kernels::combine::{Base, Combine};
+use gemc_kernels::kernels::dispatch::{CountItems, Dispatch, Tags};
+use gemc_kernels::kernels::rope::Heads;
+use gemc_kernels::kernels::route::Router;
 
 /// Arena buffers of one routing decision.
 #[derive(Clone, Copy, Debug)]

@@ -6,12 +6,12 @@
 
 use gem_runtime::abi::ARG_UNIT;
 
-use super::kernels::attention::CHUNK;
-use super::kernels::vector::LANES;
 use super::steps::{Checked, Step};
 use crate::graph::{Graph, NodeId, Typed, WireType};
-use crate::kernel::verify::MAX_LOCAL_BYTES;
 use crate::pack::layout::{Layout, PART_ROWS, Source, VectorSource};
+use gemc_kernels::ir::verify::MAX_LOCAL_BYTES;
+use gemc_kernels::kernels::attention::CHUNK;
+use gemc_kernels::kernels::vector::LANES;
 
 /// Bytes of a weight that kernels can count.
 const MOST_WEIGHT: u64 = (1 << 31) - 1;

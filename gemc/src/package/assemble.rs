@@ -14,7 +14,6 @@ use super::{
     write_linkable,
 };
 use crate::cache::{self, Cache, Key};
-use crate::emit;
 #[cfg(feature = "object")]
 use crate::emit::cranelift::{
     Effort, Isa, compile,
@@ -58,7 +57,7 @@ impl Parts<'_> {
     pub fn package(&self, runtime: Runtime) -> Result<Package, PackageError> {
         Ok(Package {
             info: self.info(),
-            sources: emit::rust::program(&self.compiled.program, self.target.level),
+            sources: gemc_kernels::rust::program(&self.compiled.program, self.target.level),
             inputs: self.inputs()?,
             texts: self.texts()?,
             runtime,

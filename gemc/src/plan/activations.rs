@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use gemc_format::{ActivationFormat, Codec};
 use regex::Regex;
 
-use super::units;
-use crate::graph::{Graph, Guard, NodeId, Op};
+use crate::graph::{Graph, Guard, NodeId, Op, units};
 
 /// Of units by name; those that are not there read no activations.
 pub type Formats = BTreeMap<String, ActivationFormat>;
@@ -41,14 +40,14 @@ pub fn usual<S>(graph: &Graph<S>, formats: &BTreeMap<String, Codec>) -> Formats 
 }
 
 fn feeds_softmax<S>(graph: &Graph<S>, node: NodeId) -> bool {
-    let takes = |id| {
-        let op = &graph.node(id).op;
+    let takes = |id: &NodeId| {
+        let op = &graph.node(*id).op;
         matches!(
             op,
             Op::Attention { .. } | Op::ScarAttention { .. } | Op::Output
         )
     };
-    graph.consumers(node).into_iter().any(takes)
+    graph.consumers(node).iter().any(takes)
 }
 
 /// What rules make of the usual; the last that matches a unit counts.

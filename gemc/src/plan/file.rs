@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::activations::{self, Formats};
 use super::codes::{Codes, CodesError, Digest};
-use super::{BitPlan, KvFormat, units};
-use crate::graph::{Graph, Typed};
+use super::{BitPlan, KvFormat};
+use crate::graph::{Graph, Typed, units};
 use crate::output::through_links;
 use crate::quantise::Shape;
 

@@ -3,7 +3,6 @@
 pub mod activations;
 pub mod codes;
 pub mod file;
-mod kv;
 #[cfg(test)]
 mod tests;
 
@@ -14,10 +13,10 @@ use activations::Formats;
 use gemc_format::{ActivationFormat, Codec};
 use sha2::{Digest, Sha256};
 
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, units};
 use codes::{Codes, CodesError, Digest as CodesDigest};
 
-pub use kv::KvFormat;
+pub use gemc_kernels::choices::KvFormat;
 
 /// What can be wrong with a bit-width.
 #[derive(Debug, thiserror::Error)]
@@ -204,56 +203,4 @@ impl BitPlan {
         hasher.update(self.kv.name());
         hasher.finalize().into()
     }
-}
-
-/// A group of weights that share one format: a `Linear` node, or the token embedding with a tied head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
-    /// Origin of the node; `model.embed_tokens` for the embedding.
-    pub name: String,
-    /// `Linear` or `Embed` nodes that read it; more than one when tied.
-    pub nodes: Vec<NodeId>,
-}
-
-/// Name of the embedding's unit.
-pub const EMBEDDING: &str = "model.embed_tokens";
-
-/// All quantised units of a graph in evaluation order.
-#[must_use]
-pub fn units<S>(graph: &Graph<S>) -> Vec<Unit> {
-    let mut found: Vec<Unit> = Vec::new();
-    let mut embedding = None;
-    for (id, node) in graph.topo() {
-        match &node.op {
-            Op::Embed { token, .. } => {
-                embedding = Some(*token);
-                found.push(Unit {
-                    name: EMBEDDING.to_owned(),
-                    nodes: vec![id],
-                });
-            }
-            Op::Linear { parts } if parts.len() == 1 && Some(parts[0].weight) == embedding => {
-                let tied = found.iter_mut().find(|u| u.name == EMBEDDING);
-                tied.expect("the embedding comes before the head")
-                    .nodes
-                    .push(id);
-            }
-            Op::Linear { .. } => found.push(Unit {
-                name: node.origin.clone(),
-                nodes: vec![id],
-            }),
-            _ => {}
-        }
-    }
-    found
-}
-
-/// The unit a node's weights belong to.
-#[must_use]
-pub fn unit_of<S>(graph: &Graph<S>, node: NodeId) -> String {
-    units(graph)
-        .into_iter()
-        .find(|u| u.nodes.contains(&node))
-        .map(|u| u.name)
-        .unwrap_or_default()
 }

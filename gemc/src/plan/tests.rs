@@ -7,7 +7,7 @@ use gemc_format::{ActivationFormat, Codec};
 
 use super::activations::{self, Rule};
 use super::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
-use super::units;
+use crate::graph::units;
 use crate::graph::{Graph, Typed};
 
 fn plan() -> PlanFile {

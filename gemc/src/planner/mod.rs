@@ -35,7 +35,7 @@ use crate::reference::{Activations, Reference, RoutingRecords};
 use crate::sensitivity::{
     self, Evidence, Judge, KEPT_BYTES, Ladder, Method, Reading, Slopes, UnitInfo,
 };
-use crate::verify::Sequence;
+use crate::sequences::Sequence;
 
 /// A plan with what it was made from.
 #[derive(Debug)]

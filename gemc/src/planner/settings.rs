@@ -10,8 +10,8 @@ use crate::plan::BitPlan;
 use crate::plan::activations::Rule;
 use crate::plan::file::Override;
 use crate::sensitivity::{Method, UnitInfo};
+use crate::sequences::{Sequence, windows};
 use crate::target::{Costs, Target};
-use crate::verify::{Sequence, windows};
 
 /// What a plan is to keep to.
 #[derive(Clone, Copy, Debug, PartialEq)]

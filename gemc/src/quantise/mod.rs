@@ -16,9 +16,9 @@ use gemc_format::{
 };
 use sha2::{Digest as _, Sha256};
 
+use crate::graph::Unit;
 use crate::graph::{Graph, Op};
 use crate::pack::layout::PART_ROWS;
-use crate::plan::Unit;
 use crate::workers;
 
 /// Rows and columns of a unit.

@@ -8,16 +8,14 @@ mod routing;
 
 use std::sync::Arc;
 
-use gemc_format::ActivationFormat;
-
 use super::records::Decisions;
 use super::router::Dispatch;
 use super::unit::UnitWeights;
 use super::weights::NodeWeights;
 use super::wire::{Matrix, Wire, Wires};
 use super::{
-    Activations, Batch, Reference, ReferenceError, RoutingRecords, Run, RunOptions, linear, ops,
-    rope,
+    Activations, Batch, Reference, ReferenceError, RoundRow, RoutingRecords, Run, RunOptions,
+    linear, ops, rope,
 };
 use crate::graph::{Guard, Node, NodeId, Op, WireType};
 
@@ -35,7 +33,7 @@ pub(super) struct Exec<'r, 'o> {
     /// The table of the rope used last: layers share one.
     rope: Option<rope::Table>,
     /// The wire rounded last: several units read one input.
-    rounded: Option<(NodeId, ActivationFormat, Arc<Matrix>)>,
+    rounded: Option<(NodeId, RoundRow, Arc<Matrix>)>,
     output_rows: Vec<usize>,
     routing: RoutingRecords,
     captured: Wires,
@@ -333,7 +331,10 @@ impl<'r, 'o> Exec<'r, 'o> {
         let input = node.inputs[0];
         let x = match self.options.activations {
             Activations::F32 => self.floats(input),
-            Activations::Rounded => self.rounded(input, self.model.activations[id.index()]),
+            Activations::Rounded => match &self.model.rounding[id.index()] {
+                Some(rule) => self.rounded(input, rule),
+                None => self.floats(input),
+            },
         };
         let x = self.on_rows_of(node, input, x);
         if let Some(observer) = &mut self.observer {
@@ -345,18 +346,18 @@ impl<'r, 'o> Exec<'r, 'o> {
         out
     }
 
-    /// A float wire as the kernels' int8 codes represent it.
-    fn rounded(&mut self, id: NodeId, format: ActivationFormat) -> Arc<Matrix> {
+    /// A float wire, rounded.
+    fn rounded(&mut self, id: NodeId, rule: &RoundRow) -> Arc<Matrix> {
         if let Some((wire, of, matrix)) = &self.rounded
-            && (*wire, *of) == (id, format)
+            && (*wire, of) == (id, rule)
         {
             return matrix.clone();
         }
         let x = self.floats(id);
         let mut out = self.model.pool.take(x.rows(), x.width());
-        ops::round(&x, format, &mut out);
+        ops::round(&x, rule, &mut out);
         let out = Arc::new(out);
-        if let Some((.., old)) = self.rounded.replace((id, format, out.clone())) {
+        if let Some((.., old)) = self.rounded.replace((id, rule.clone(), out.clone())) {
             self.model.pool.recycle(old);
         }
         out

@@ -21,7 +21,6 @@ mod ops;
 mod options;
 mod records;
 mod rope;
-mod round;
 mod router;
 mod unit;
 mod weights;
@@ -30,9 +29,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
-
-use gemc_format::ActivationFormat;
 
 pub use batch::Batch;
 pub use error::ReferenceError;
@@ -62,6 +60,32 @@ pub struct Run {
     pub captured: Wires,
 }
 
+/// Rounds rows that linear maps read: a row, the result of the same length. Equal to its own clones alone.
+#[derive(Clone)]
+pub struct RoundRow(Arc<RowFunction>);
+
+type RowFunction = dyn Fn(&[f32], &mut [f32]) + Send + Sync;
+
+impl RoundRow {
+    /// By this function.
+    #[must_use]
+    pub fn new(rule: impl Fn(&[f32], &mut [f32]) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(rule))
+    }
+}
+
+impl PartialEq for RoundRow {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for RoundRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RoundRow")
+    }
+}
+
 /// A model ready to run. Clones share all weights that were not replaced since.
 #[derive(Clone, Debug)]
 pub struct Reference {
@@ -71,7 +95,7 @@ pub struct Reference {
     /// By node: who reads its wire last.
     last_use: Arc<[Option<NodeId>]>,
     /// By node: how the inputs of linear maps are rounded.
-    activations: Vec<ActivationFormat>,
+    rounding: Vec<Option<RoundRow>>,
     pool: Arc<wire::Pool>,
 }
 
@@ -96,7 +120,7 @@ impl Reference {
             }
         }
         Self {
-            activations: vec![ActivationFormat::default(); weights.len()],
+            rounding: vec![None; weights.len()],
             weights,
             graph: Arc::new(graph.clone()),
             last_use: last_use.into(),
@@ -154,20 +178,16 @@ impl Reference {
         Ok(std::mem::replace(current, values))
     }
 
-    /// How the inputs of a unit are rounded in runs with rounded activations.
+    /// How the inputs of a unit are rounded in runs with rounded activations; until it is said, they are not.
     ///
     /// # Errors
     /// When the node is no unit.
-    pub fn set_activations(
-        &mut self,
-        unit: NodeId,
-        format: ActivationFormat,
-    ) -> Result<(), ReferenceError> {
+    pub fn set_rounding(&mut self, unit: NodeId, rule: RoundRow) -> Result<(), ReferenceError> {
         if self.unit(unit).is_none() {
             let origin = self.graph.node(unit).origin.clone();
             return Err(ReferenceError::NotAUnit { node: unit, origin });
         }
-        self.activations[unit.index()] = format;
+        self.rounding[unit.index()] = Some(rule);
         Ok(())
     }
 

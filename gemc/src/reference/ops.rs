@@ -1,14 +1,13 @@
 //! Row-wise operations of the reference: each fills an output whose rows are independent of each other.
 
-use gemc_format::ActivationFormat;
 use rayon::prelude::*;
 
-use super::Batch;
 use super::math;
 use super::rope::Table;
 use super::router::Dispatch;
 use super::unit::UnitWeights;
 use super::wire::Matrix;
+use super::{Batch, RoundRow};
 use crate::graph::{Activation, NormKind};
 
 /// Rows of one task: enough work to be worth handing to another thread.
@@ -105,11 +104,9 @@ fn layer_norm(row: &mut [f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) {
     }
 }
 
-/// Int8 rounding of every row, as the kernels do.
-pub(super) fn round(x: &Matrix, format: ActivationFormat, out: &mut Matrix) {
-    each_row(out, |row, out| {
-        super::round::round_row(x.row(row), format, out)
-    });
+/// Every row, rounded.
+pub(super) fn round(x: &Matrix, rule: &RoundRow, out: &mut Matrix) {
+    each_row(out, |row, out| (rule.0)(x.row(row), out));
 }
 
 /// MLP activation; a gated input holds gate | up.

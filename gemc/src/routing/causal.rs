@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::reference::{
     Batch, Matrix, Reference, ReferenceError, RoutingSource, Run, RunOptions, Wires,
 };
-use crate::verify::Sequence;
+use crate::sequences::Sequence;
 
 /// Values of the logits of one batch: what a run keeps beside the model is a small multiple of it.
 const BATCH_LOGITS: usize = 1 << 22;

@@ -9,7 +9,7 @@ use super::mask::Marks;
 use super::table::{RARE, Routes, SiteRoutes, Transition, Unrouted};
 use crate::graph::{Graph, NodeId, Op, ScarMask, Site, Typed, WireType};
 use crate::reference::{RoutingRecords, SiteRouting};
-use crate::verify::Sequence;
+use crate::sequences::Sequence;
 
 /// Records that are not of this model or not of these rows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

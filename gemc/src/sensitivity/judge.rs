@@ -12,7 +12,7 @@ use crate::reference::{
     Activations, Batch, Matrix, Reference, ReferenceError, RoutingRecords, RoutingSource,
     RunOptions, Wires,
 };
-use crate::verify::Sequence;
+use crate::sequences::Sequence;
 
 /// Bytes of the original's probabilities that planning keeps: with wires, moments, planes and three models' weights, planning
 /// a small model then stays below half a gigabyte.

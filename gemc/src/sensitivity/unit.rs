@@ -1,7 +1,6 @@
 //! The units of a graph with what planning needs to know of each: group, shape, and where to resume a run.
 
-use crate::graph::{Graph, Guard, NodeId, Typed};
-use crate::plan::{self, Unit};
+use crate::graph::{Graph, Guard, NodeId, Typed, Unit, units};
 use crate::quantise::Shape;
 
 /// A unit with its place.
@@ -32,7 +31,7 @@ impl UnitInfo {
 /// All quantised units in evaluation order.
 #[must_use]
 pub fn infos(graph: &Graph<Typed>) -> Vec<UnitInfo> {
-    plan::units(graph)
+    units(graph)
         .into_iter()
         .map(|unit| {
             let node = graph.node(unit.nodes[0]);

@@ -10,10 +10,10 @@ use rayon::prelude::*;
 use super::error::EmitError;
 use super::isa::Isa;
 use super::kernel::translate;
-use crate::emit::reach::reachable;
-use crate::kernel::KernelId;
-use crate::kernel::verify::Verified;
 use crate::workers;
+use gemc_kernels::ir::KernelId;
+use gemc_kernels::ir::reach::reachable;
+use gemc_kernels::ir::verify::Verified;
 
 /// Machine code of a program's kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]

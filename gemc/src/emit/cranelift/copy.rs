@@ -4,7 +4,7 @@ use cranelift_codegen::ir::{
     AbiParam, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
-use gem_runtime::micro::Run;
+use gemc_kernels::micro::Run;
 
 use super::emitter::Emitter;
 

@@ -10,7 +10,7 @@ use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
 use super::isa::Features;
 use super::literal::Literal;
 use super::segments::{Segments, shape};
-use crate::kernel::{Cmp, Ty};
+use gemc_kernels::ir::{Cmp, Ty};
 
 /// A function of Cranelift IR being written.
 pub(super) struct Emitter<'c> {

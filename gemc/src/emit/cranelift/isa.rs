@@ -30,7 +30,7 @@ pub struct Isa {
 }
 
 /// Finds the copy of an outline by its key.
-pub(super) type Copies = fn(u64) -> Option<gem_runtime::micro::Run>;
+pub(super) type Copies = fn(u64) -> Option<gemc_kernels::micro::Run>;
 
 impl std::fmt::Debug for Isa {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -96,7 +96,7 @@ impl Isa {
         let builder = cranelift_native::builder().map_err(IsaError::Host)?;
         let isa = Self::finish("host", &builder, effort, false)?;
         Ok(Self {
-            copies: Some(gem_runtime::micro::find),
+            copies: Some(gemc_kernels::micro::find),
             ..isa
         })
     }

@@ -14,9 +14,9 @@ use super::layout::{CTX, ENTRY_ARGS, ENTRY_BYTES, TABLE_BYTES};
 use super::memory::{Memory, field, follow};
 use super::scope::Scope;
 use super::segments::{Segments, shape};
-use crate::kernel::outline::outlined;
-use crate::kernel::verify::KernelInfo;
-use crate::kernel::{Block, Kernel, Op, ParamId, Program, Stmt, ValueId, VarId};
+use gemc_kernels::ir::outline::outlined;
+use gemc_kernels::ir::verify::KernelInfo;
+use gemc_kernels::ir::{Block, Kernel, Op, ParamId, Program, Stmt, ValueId, VarId};
 
 /// The signature of [`gem_runtime::abi::KernelFn`].
 pub(super) fn signature(convention: CallConv) -> Signature {

@@ -1,6 +1,6 @@
 //! Values that are literals, however they are written: they are not computed where they stand but wherever they are used.
 
-use crate::kernel::{Op, Ty, ValueDef, ValueId};
+use gemc_kernels::ir::{Op, Ty, ValueDef, ValueId};
 
 /// The bits of a literal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use super::emitter::Emitter;
 use super::layout::{CTX, POINTER_BYTES};
 use super::scope::{Place, Scope};
 use super::segments::Segments;
-use crate::kernel::verify::Range;
-use crate::kernel::{Kernel, Op, Param, ParamId, Space, ValueId};
+use gemc_kernels::ir::verify::Range;
+use gemc_kernels::ir::{Kernel, Op, Param, ParamId, Space, ValueId};
 
 /// What a parameter is to the code.
 #[derive(Clone, Copy, Debug)]
@@ -346,7 +346,7 @@ fn zero(e: &mut Emitter<'_>, base: Value, bytes: u32) {
     zero_lines(e, at, 64);
     let step = e.ins().iconst(types::I64, 64);
     let next = e.ins().iadd(at, step);
-    let more = e.compare(crate::kernel::Cmp::Ne, next, end);
+    let more = e.compare(gemc_kernels::ir::Cmp::Ne, next, end);
     e.ins().brif(more, body, &[next.into()], done, &[]);
     e.b.seal_block(body);
     e.enter(done);

@@ -33,7 +33,7 @@ pub use compile::{Compiled, KernelCode, Listing, compile};
 pub use error::{EmitError, IsaError};
 pub use isa::{Effort, Isa};
 
-use crate::kernel::KernelId;
+use gemc_kernels::ir::KernelId;
 
 /// Places the code of all kernels in a module, under the names that `name` gives them.
 ///

@@ -10,7 +10,7 @@ use cranelift_frontend::FuncInstBuilder;
 use super::emitter::Emitter;
 use super::isa::Features;
 use super::segments::{Segments, shape};
-use crate::kernel::{Op, Ty};
+use gemc_kernels::ir::{Op, Ty};
 
 /// Instructions of one and two operands.
 type One = fn(FuncInstBuilder<'_, '_>, Value) -> Value;

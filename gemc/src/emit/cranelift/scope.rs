@@ -12,7 +12,7 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
 use super::emitter::Emitter;
 use super::literal::{Literal, int, literal};
 use super::segments::{Segments, shape};
-use crate::kernel::{FuncId, Function, Op, Ty, ValueDef, ValueId};
+use gemc_kernels::ir::{FuncId, Function, Op, Ty, ValueDef, ValueId};
 
 /// Where a vector is loaded from.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::{Type, Value, types};
 
-use crate::kernel::Ty;
+use gemc_kernels::ir::Ty;
 
 /// Segments of the longest vectors.
 const MAX: usize = 4;

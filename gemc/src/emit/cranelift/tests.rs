@@ -2,11 +2,11 @@
 //! what is refused. What the code computes is compared elsewhere, where it runs.
 
 use super::*;
-use crate::kernel::build::{KernelBuilder, Ops};
-use crate::kernel::testing::{Bytes, program_of, shape, valid_program};
-use crate::kernel::verify::{Verified, verify};
-use crate::kernel::{Elem, Extent, Items, Kernel, Space, Ty, ValueId};
 use crate::target::Target;
+use gemc_kernels::ir::build::{KernelBuilder, Ops};
+use gemc_kernels::ir::testing::{Bytes, program_of, shape, valid_program};
+use gemc_kernels::ir::verify::{Verified, verify};
+use gemc_kernels::ir::{Elem, Extent, Items, Kernel, Space, Ty, ValueId};
 
 const EFFORTS: [Effort; 2] = [Effort::Low, Effort::High];
 

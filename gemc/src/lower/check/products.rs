@@ -5,8 +5,8 @@ use gem_runtime::abi::MAX_CONTEXT;
 use super::kind::{AttentionOp, Kind};
 use super::{Check, Checker};
 use crate::graph::{Guard, LinearPart, NodeId, WireType};
-use crate::lower::kernels::vector::LANES;
 use crate::lower::steps::{On, Product, Projection, Residual, Then};
+use gemc_kernels::kernels::vector::LANES;
 
 impl<'g> Checker<'g> {
     /// A linear map that the kernels of products compute.

@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::check;
 use crate::graph::{Activation, Graph, Guard, NodeId, Op, Site, Typed};
-use crate::kernel::testing::Bytes;
-use crate::kernel::verify::verify;
 use crate::lower;
 use crate::plan::BitPlan;
 use crate::target::Target;
 use crate::typing;
 use gemc_format::Codec;
+use gemc_kernels::ir::testing::Bytes;
+use gemc_kernels::ir::verify::verify;
 
 fn typed(edited: &Edited) -> Graph<Typed> {
     typing::infer(edited.build()).expect("well typed")

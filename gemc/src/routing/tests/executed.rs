@@ -8,7 +8,7 @@ use crate::graph::{NodeId, Site};
 use crate::metrics::kl_divergence;
 use crate::progress::Silent;
 use crate::reference::{Batch, Matrix, Reference, RoutingSource, Run, RunOptions};
-use crate::verify::Sequence;
+use crate::sequences::Sequence;
 
 /// Every layer and the final placement, softmax and sigmoid, one module and eight, decoders and classifiers.
 const ROUTED: &[&str] = &[

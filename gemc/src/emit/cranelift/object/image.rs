@@ -1,7 +1,7 @@
 //! Fields to the bytes of structures as C lays them out on any 64-bit target, with the places where a linker puts
 //! pointers.
 
-use crate::kernel::KernelId;
+use gemc_kernels::ir::KernelId;
 
 /// What a pointer points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use cranelift_object::{ObjectBuilder, ObjectModule};
 use gem_runtime::ModelInfo;
 
 use super::{Compiled, EmitError, Isa, IsaError, define};
-use crate::kernel::{KernelId, Program};
 use crate::target::Target;
+use gemc_kernels::ir::{KernelId, Program};
 use image::{Address, Image};
 use tables::Tables;
 

@@ -6,7 +6,7 @@ use gem_runtime::{Name, Task};
 
 use super::Contents;
 use super::image::{Address, Image};
-use crate::kernel::{Half, Items, Phase, ProgramShape, Table, TableEntry, Tap};
+use gemc_kernels::ir::{Half, Items, Phase, ProgramShape, Table, TableEntry, Tap};
 
 /// The constants of an object.
 #[derive(Debug)]

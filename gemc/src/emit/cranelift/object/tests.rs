@@ -32,7 +32,7 @@ fn messages_are_one_per_status() {
 #[test]
 fn the_exported_structure_is_the_runtimes() {
     let mut program =
-        crate::kernel::testing::valid_program(&crate::kernel::testing::Bytes::random(3, 700));
+        gemc_kernels::ir::testing::valid_program(&gemc_kernels::ir::testing::Bytes::random(3, 700));
     program.shape = gem_runtime::abi::ProgramShape {
         arena_bytes: 10,
         kv_bytes_per_position: 11,

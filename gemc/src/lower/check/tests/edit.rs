@@ -7,7 +7,7 @@ use crate::graph::{
     Untyped,
 };
 use crate::import::{Findings, config, gem};
-use crate::kernel::testing::Bytes;
+use gemc_kernels::ir::testing::Bytes;
 
 /// A graph in parts.
 #[derive(Clone, Debug)]

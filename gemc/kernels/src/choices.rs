@@ -1,0 +1,83 @@
+//! What kernels differ in by a model's, a plan's or a target's choice.
+
+use serde::{Deserialize, Serialize};
+
+/// How keys and values of attention are kept: a choice between a context's memory and exactness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KvFormat {
+    /// As computed.
+    #[default]
+    F32,
+    /// Half precision: half the memory.
+    F16,
+    /// Codes with one scale for a head of a position: a quarter of the memory and a little more.
+    Int8,
+}
+
+impl KvFormat {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
+
+    /// Name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// Behind the names of kernels and outlines.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::F32 => "",
+            Self::F16 => "_kvf16",
+            Self::Int8 => "_kvint8",
+        }
+    }
+}
+
+/// Which norm, over the last dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NormKind {
+    /// `x / sqrt(mean(x^2) + eps) * w`.
+    Rms,
+    /// `(x - mean) / sqrt(var + eps) * w + b`, biased variance.
+    Layer,
+}
+
+/// Elementwise non-linearity of an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x/2 (1 + erf(x/sqrt 2))`.
+    Gelu,
+    /// The tanh approximation as PyTorch writes it.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// Turns router logits into p.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Score {
+    /// Over all modules.
+    Softmax,
+    /// Each module alone.
+    Sigmoid,
+}
+
+/// How kernels multiply codes with activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DotStrategy {
+    /// Four products of u8 and i8 into 32 bits: VNNI, portable code.
+    Bytes4,
+    /// Four products of i8 and i8 into 32 bits: Arm, with the dot product and without.
+    SignedBytes4,
+    /// Two products into 16 bits, then words into 32: AVX2's `maddubs` chains.
+    Pairs,
+}

@@ -1,0 +1,306 @@
+//! Kernel IR: one definition of a kernel, three executions (interpreter, emitted Rust, Cranelift).
+//!
+//! A [`Program`] is a static table of phases over shared [`Kernel`]s. A kernel's body is run once per *item*; it is a
+//! list of statements over values in single assignment. Rules of evaluation, once and for all:
+//!
+//! - A value is computed where its [`Stmt::Let`] stands, and is visible from there to the end of its block.
+//! - Integers are 32 bits wide inside expressions and wrap; narrow vector lanes wrap or saturate as the operation says.
+//! - f32 is IEEE, never reassociated or contracted; [`Op::Fma`] is fused. `min(a, b)` is `a < b ? a : b`, `max` is
+//!   `a > b ? a : b` (x86's rule: the second operand when unordered). Rounding to integer is to nearest even.
+//! - Memory is reached through regions only: an index counts elements of the region's type, whatever is loaded. The
+//!   verifier proves every access in range, from the bounds of items, loops and parameters; a loaded number becomes an
+//!   index only through [`Op::Bounded`] or `min`.
+//! - Items of one phase may run in any order and on any thread; they write disjoint memory.
+
+pub mod build;
+mod fold;
+pub mod interp;
+pub mod liveness;
+mod op;
+mod op_info;
+pub mod outline;
+mod program;
+pub mod reach;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod text;
+pub mod typing;
+pub mod uses;
+pub mod verify;
+
+pub use op::{Cmp, Op, Ty};
+pub use op_info::ALL_TYPES;
+pub use program::{Half, Items, Phase, Program, ProgramShape, Table, TableEntry, Tap};
+
+crate::id_type!(
+    /// A value of a kernel or function.
+    ValueId,
+    "v"
+);
+crate::id_type!(
+    /// A mutable local of a kernel.
+    VarId,
+    "m"
+);
+crate::id_type!(
+    /// A parameter or local region of a kernel.
+    ParamId,
+    "p"
+);
+crate::id_type!(
+    /// A kernel of a program.
+    KernelId,
+    "k"
+);
+crate::id_type!(
+    /// A pure function of a program.
+    FuncId,
+    "f"
+);
+crate::id_type!(
+    /// A call table of a program.
+    TableId,
+    "tab"
+);
+
+/// Element type of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Elem {
+    /// Bytes.
+    I8,
+    /// 16-bit words; also IEEE half-precision floats.
+    I16,
+    /// 32-bit words.
+    I32,
+    /// Single-precision floats.
+    F32,
+}
+
+impl Elem {
+    /// Size in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::I8 => 1,
+            Self::I16 => 2,
+            Self::I32 | Self::F32 => 4,
+        }
+    }
+}
+
+/// `per_context * context + fixed`: sizes and bounds, where `context` is the capacity of a slot, at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Extent {
+    /// Factor of the context capacity.
+    pub per_context: i64,
+    /// Added.
+    pub fixed: i64,
+}
+
+impl Extent {
+    /// A size that does not depend on the context.
+    #[must_use]
+    pub const fn fixed(n: i64) -> Self {
+        Self {
+            per_context: 0,
+            fixed: n,
+        }
+    }
+
+    /// `n` times the context capacity.
+    #[must_use]
+    pub const fn per_context(n: i64) -> Self {
+        Self {
+            per_context: n,
+            fixed: 0,
+        }
+    }
+}
+
+/// Where a region lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// The weight file, read only. Argument: offset / 64.
+    Weights,
+    /// The step's scratch memory. Argument: offset / 64.
+    Arena,
+    /// A slot's key/value memory; every access names the slot. Argument: bytes per position that precede it, so the
+    /// region starts at `argument * context`.
+    Kv,
+    /// The step's rows as i32: token, slot, position, visible. No argument.
+    Rows,
+    /// Indices of the rows whose logits are wanted, i32. No argument.
+    Outputs,
+    /// Memory of one item, zero at its start. No argument.
+    Local,
+}
+
+/// What a kernel is given, or a local array of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    /// Memory.
+    Region {
+        /// Name in dumps and generated code.
+        name: String,
+        /// Where.
+        space: Space,
+        /// Type of an element.
+        elem: Elem,
+        /// Number of elements.
+        len: Extent,
+        /// Whether it may be stored to.
+        mutable: bool,
+    },
+    /// A number at most `max`, at least 0.
+    Scalar {
+        /// Name in dumps and generated code.
+        name: String,
+        /// Upper bound, inclusive.
+        max: u32,
+    },
+    /// A call table with at least `len` entries.
+    Table {
+        /// Name in dumps and generated code.
+        name: String,
+        /// Entries that may be called.
+        len: u32,
+    },
+}
+
+impl Param {
+    /// Whether the parameter takes a word of the argument list.
+    #[must_use]
+    pub fn takes_argument(&self) -> bool {
+        !matches!(
+            self,
+            Self::Region {
+                space: Space::Rows | Space::Outputs | Space::Local,
+                ..
+            }
+        )
+    }
+
+    /// Name in dumps and generated code.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Region { name, .. } | Self::Scalar { name, .. } | Self::Table { name, .. } => {
+                name
+            }
+        }
+    }
+}
+
+/// A value: its operation, type, and a name hint for readers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueDef {
+    /// How it is computed; loop indices and function parameters have [`Op::Index`] and [`Op::Param`].
+    pub op: Op,
+    /// Type.
+    pub ty: Ty,
+    /// Identifier for dumps and generated code, made unique by the id.
+    pub name: Option<String>,
+}
+
+/// A list of statements.
+pub type Block = Vec<Stmt>;
+
+/// An effect, or the point where a value is computed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stmt {
+    /// Computes a value.
+    Let(ValueId),
+    /// Declares a mutable local.
+    Var(VarId, ValueId),
+    /// Assigns a mutable local.
+    Set(VarId, ValueId),
+    /// Writes `value` at element `index`.
+    Store {
+        /// Mutable region.
+        region: ParamId,
+        /// For `Space::Kv`: which slot.
+        slot: Option<ValueId>,
+        /// First element.
+        index: ValueId,
+        /// Any storable type.
+        value: ValueId,
+    },
+    /// `for index in start..end`.
+    For {
+        /// An `Op::Index` value, visible in `body`.
+        index: ValueId,
+        /// First.
+        start: ValueId,
+        /// One past the last.
+        end: ValueId,
+        /// Repeated.
+        body: Block,
+    },
+    /// Conditional.
+    If {
+        /// Bool.
+        cond: ValueId,
+        /// When true.
+        then: Block,
+        /// When false.
+        otherwise: Block,
+    },
+    /// Runs items `begin..end` of entry `entry` of a call table.
+    Call {
+        /// A `Param::Table`.
+        table: ParamId,
+        /// Index into it.
+        entry: ValueId,
+        /// First item.
+        begin: ValueId,
+        /// One past the last.
+        end: ValueId,
+    },
+    /// A block that means the same in kernels of every shape, so that one compiled copy can serve them all: besides
+    /// regions and mutable locals it sees `inputs` and nothing else of its kernel. To be executed in its place, or by
+    /// such a copy.
+    Outline {
+        /// Identifier; says operation and format.
+        name: String,
+        /// [`Op::Index`] values of the block, each equal to an I32 from outside.
+        inputs: Vec<(ValueId, ValueId)>,
+        /// What it does.
+        body: Block,
+    },
+    /// A line for the reader; kept by every form.
+    Comment(String),
+}
+
+/// A kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// Identifier, unique in the program; says operation, shape and format.
+    pub name: String,
+    /// One line on what it computes, for the reader.
+    pub doc: String,
+    /// Parameters and local regions.
+    pub params: Vec<Param>,
+    /// Every item index is below.
+    pub items: u32,
+    /// All values; value 0 is the item index ([`Op::Item`]).
+    pub values: Vec<ValueDef>,
+    /// Types of mutable locals, with name hints.
+    pub vars: Vec<(Ty, Option<String>)>,
+    /// Run per item.
+    pub body: Block,
+}
+
+/// A pure function of values: exp and its like, written once in the IR itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Function {
+    /// Identifier, unique in the program.
+    pub name: String,
+    /// One line on what it computes and how exactly.
+    pub doc: String,
+    /// Number of parameters: the first values, [`Op::Param`].
+    pub params: u32,
+    /// All values, in order of evaluation; memory is not touched.
+    pub values: Vec<ValueDef>,
+    /// What it returns.
+    pub result: ValueId,
+}

@@ -1,0 +1,426 @@
+//! An outline -> a kernel of its own, the same text for every kernel that holds it, and what stands for its parameters
+//! where it came from.
+//!
+//! The kernel's parameters are, in this order: the regions, in order of their first use; the inputs, as scalars; and
+//! one region of f32, 16 for each mutable local, which it reads before and writes after. A region that every slot has is
+//! handed over as that of one slot, an input of the outline. The kernel is not verified by itself: how long its regions
+//! are is known, and proved, where the outline stands.
+
+use std::collections::HashMap;
+
+use gem_runtime::file::name_hash;
+
+use super::text::kernel_to_string;
+use super::{
+    Block, Elem, Extent, Kernel, KernelId, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId,
+    VarId,
+};
+
+/// Lanes that a mutable local has in the last region.
+pub const LANES: i32 = 16;
+
+/// An outline by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlined {
+    /// The text that copies are found by.
+    pub kernel: Kernel,
+    /// Regions of the kernel it came from, each with the value outside that is its slot, where it has one in every slot.
+    pub regions: Vec<(ParamId, Option<ValueId>)>,
+    /// Values outside that the inputs are equal to.
+    pub inputs: Vec<ValueId>,
+    /// Mutable locals outside: f32x16.
+    pub locals: Vec<VarId>,
+}
+
+impl Outlined {
+    /// What copies are found by: the hash of the kernel's text.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        name_hash(&kernel_to_string(KernelId(0), &self.kernel))
+    }
+}
+
+/// The outline by itself; `None` when it does what a copy could not: touch the step's rows or a region in two slots, write
+/// to a slot, depend on the step, call, or share locals other than f32x16.
+#[must_use]
+pub fn outlined(
+    of: &Kernel,
+    name: &str,
+    inputs: &[(ValueId, ValueId)],
+    body: &Block,
+) -> Option<Outlined> {
+    let mut writer = Writer::new(of);
+    let regions = writer.params(body, inputs)?;
+    let locals = ParamId::from_index(writer.params.len() - 1);
+    let mut out = Block::new();
+    for (i, (inner, _)) in inputs.iter().enumerate() {
+        let param = ParamId::from_index(writer.regions.len() + i);
+        let v = writer.define(Op::Scalar(param), Ty::I32, *inner);
+        out.push(Stmt::Let(v));
+    }
+    let shared = writer.locals.clone();
+    for (i, &m) in shared.iter().enumerate() {
+        let index = writer.literal(LANES * i as i32, &mut out);
+        let load = Op::Load {
+            region: locals,
+            slot: None,
+            index,
+            range: None,
+        };
+        let before = writer.fresh(load, Ty::F32x16, &mut out);
+        out.push(Stmt::Var(writer.vars[&m], before));
+    }
+    let inner = writer.block(body)?;
+    out.extend(inner);
+    for (i, &m) in shared.iter().enumerate() {
+        let index = writer.literal(LANES * i as i32, &mut out);
+        let after = writer.fresh(Op::Get(writer.vars[&m]), Ty::F32x16, &mut out);
+        out.push(Stmt::Store {
+            region: locals,
+            slot: None,
+            index,
+            value: after,
+        });
+    }
+    Some(Outlined {
+        kernel: Kernel {
+            name: name.to_owned(),
+            doc: "a copy of an outline".to_owned(),
+            params: writer.params,
+            items: 1,
+            values: writer.values,
+            vars: writer.var_types,
+            body: out,
+        },
+        regions,
+        inputs: inputs.iter().map(|(_, outer)| *outer).collect(),
+        locals: shared,
+    })
+}
+
+/// A region that the body uses.
+struct Reached {
+    region: ParamId,
+    /// The value inside that is its slot.
+    slot: Option<ValueId>,
+    written: bool,
+}
+
+/// Numbers everything anew, in order of appearance.
+struct Writer<'a> {
+    of: &'a Kernel,
+    params: Vec<Param>,
+    regions: Vec<Reached>,
+    locals: Vec<VarId>,
+    values: Vec<ValueDef>,
+    renamed: HashMap<ValueId, ValueId>,
+    vars: HashMap<VarId, VarId>,
+    var_types: Vec<(Ty, Option<String>)>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(of: &'a Kernel) -> Self {
+        let item = ValueDef {
+            op: Op::Item,
+            ty: Ty::I32,
+            name: None,
+        };
+        Self {
+            of,
+            params: Vec::new(),
+            regions: Vec::new(),
+            locals: Vec::new(),
+            values: vec![item],
+            renamed: HashMap::new(),
+            vars: HashMap::new(),
+            var_types: Vec::new(),
+        }
+    }
+
+    /// Finds the regions and locals that the body uses, and declares the parameters; gives the regions outside.
+    fn params(
+        &mut self,
+        body: &Block,
+        inputs: &[(ValueId, ValueId)],
+    ) -> Option<Vec<(ParamId, Option<ValueId>)>> {
+        self.find(body)?;
+        let mut outside = Vec::new();
+        for Reached {
+            region,
+            slot,
+            written,
+        } in &self.regions
+        {
+            let Param::Region {
+                name, space, elem, ..
+            } = self.of.params.get(region.index())?
+            else {
+                return None;
+            };
+            let space = match space {
+                Space::Weights => Space::Weights,
+                Space::Arena | Space::Local | Space::Kv => Space::Arena,
+                Space::Rows | Space::Outputs => return None,
+            };
+            let outer = |inner| inputs.iter().find(|(v, _)| *v == inner).map(|(_, v)| *v);
+            outside.push((
+                *region,
+                slot.map(outer).map_or(Some(None), |v| v.map(Some))?,
+            ));
+            self.params.push(region_param(name, space, *elem, *written));
+        }
+        for i in 0..inputs.len() {
+            self.params.push(Param::Scalar {
+                name: format!("input{i}"),
+                max: i32::MAX as u32,
+            });
+        }
+        let locals = region_param("locals", Space::Arena, Elem::F32, true);
+        self.params.push(locals);
+        Some(outside)
+    }
+
+    fn find(&mut self, block: &Block) -> Option<()> {
+        for stmt in block {
+            match stmt {
+                Stmt::Let(v) => match &self.of.values.get(v.index())?.op {
+                    Op::Load { region, slot, .. } => self.reach(*region, *slot, false)?,
+                    Op::Get(m) => self.share(*m)?,
+                    Op::Call(..) | Op::Scalar(_) | Op::RowCount | Op::OutputCount | Op::Context => {
+                        return None;
+                    }
+                    _ => {}
+                },
+                Stmt::Var(m, _) => _ = self.declare(*m)?,
+                Stmt::Set(m, _) => self.share(*m)?,
+                Stmt::For { body, .. } => self.find(body)?,
+                Stmt::If {
+                    then, otherwise, ..
+                } => {
+                    self.find(then)?;
+                    self.find(otherwise)?;
+                }
+                Stmt::Store {
+                    region, slot: None, ..
+                } => self.reach(*region, None, true)?,
+                Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => return None,
+                Stmt::Comment(_) => {}
+            }
+        }
+        Some(())
+    }
+
+    /// A region that the body reads or writes.
+    fn reach(&mut self, region: ParamId, slot: Option<ValueId>, written: bool) -> Option<()> {
+        match self.regions.iter_mut().find(|r| r.region == region) {
+            Some(known) => {
+                known.written |= written;
+                (known.slot == slot).then_some(())
+            }
+            None => {
+                self.regions.push(Reached {
+                    region,
+                    slot,
+                    written,
+                });
+                Some(())
+            }
+        }
+    }
+
+    /// What the region is called in the outline's own kernel.
+    fn region(&self, outside: ParamId) -> Option<ParamId> {
+        let at = self.regions.iter().position(|r| r.region == outside)?;
+        Some(ParamId::from_index(at))
+    }
+
+    /// A local that the body uses: one from outside, unless the body declared it.
+    fn share(&mut self, m: VarId) -> Option<()> {
+        if self.vars.contains_key(&m) {
+            return Some(());
+        }
+        let ty = self.declare(m)?;
+        self.locals.push(m);
+        (ty == Ty::F32x16).then_some(())
+    }
+
+    fn declare(&mut self, m: VarId) -> Option<Ty> {
+        let (ty, _) = self.of.vars.get(m.index())?;
+        self.vars.insert(m, VarId::from_index(self.var_types.len()));
+        self.var_types.push((*ty, None));
+        Some(*ty)
+    }
+
+    fn block(&mut self, block: &Block) -> Option<Block> {
+        block.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) -> Option<Stmt> {
+        Some(match stmt {
+            Stmt::Let(v) => Stmt::Let(self.copy(*v)?),
+            Stmt::Var(m, v) => Stmt::Var(*self.vars.get(m)?, *self.renamed.get(v)?),
+            Stmt::Set(m, v) => Stmt::Set(*self.vars.get(m)?, *self.renamed.get(v)?),
+            Stmt::For {
+                index,
+                start,
+                end,
+                body,
+            } => {
+                let (start, end) = (*self.renamed.get(start)?, *self.renamed.get(end)?);
+                let index = self.copy(*index)?;
+                let body = self.block(body)?;
+                Stmt::For {
+                    index,
+                    start,
+                    end,
+                    body,
+                }
+            }
+            Stmt::If {
+                cond,
+                then,
+                otherwise,
+            } => Stmt::If {
+                cond: *self.renamed.get(cond)?,
+                then: self.block(then)?,
+                otherwise: self.block(otherwise)?,
+            },
+            Stmt::Store {
+                region,
+                slot: None,
+                index,
+                value,
+            } => Stmt::Store {
+                region: self.region(*region)?,
+                slot: None,
+                index: *self.renamed.get(index)?,
+                value: *self.renamed.get(value)?,
+            },
+            Stmt::Comment(text) => Stmt::Comment(text.clone()),
+            Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => return None,
+        })
+    }
+
+    /// A value of the body, with its operands, region and local renamed.
+    fn copy(&mut self, v: ValueId) -> Option<ValueId> {
+        let def = self.of.values.get(v.index())?;
+        let mut op = def.op.clone();
+        let mut known = true;
+        op.for_each_operand_mut(|operand| match self.renamed.get(operand) {
+            Some(renamed) => *operand = *renamed,
+            None => known = false,
+        });
+        match &mut op {
+            Op::Load { region, slot, .. } => {
+                *region = self.region(*region)?;
+                *slot = None;
+            }
+            Op::Get(m) => *m = *self.vars.get(m)?,
+            _ => {}
+        }
+        known.then(|| self.define(op, def.ty, v))
+    }
+
+    /// The new name of `old`.
+    fn define(&mut self, op: Op, ty: Ty, old: ValueId) -> ValueId {
+        let id = ValueId::from_index(self.values.len());
+        let name = None;
+        self.values.push(ValueDef { op, ty, name });
+        self.renamed.insert(old, id);
+        id
+    }
+
+    /// A value that the body has not.
+    fn fresh(&mut self, op: Op, ty: Ty, out: &mut Block) -> ValueId {
+        let id = ValueId::from_index(self.values.len());
+        let name = None;
+        self.values.push(ValueDef { op, ty, name });
+        out.push(Stmt::Let(id));
+        id
+    }
+
+    fn literal(&mut self, n: i32, out: &mut Block) -> ValueId {
+        self.fresh(Op::I32(n), Ty::I32, out)
+    }
+}
+
+fn region_param(name: &str, space: Space, elem: Elem, mutable: bool) -> Param {
+    Param::Region {
+        name: name.to_owned(),
+        space,
+        elem,
+        len: Extent::fixed(1 << 40),
+        mutable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::build::{KernelBuilder, Ops};
+
+    /// A kernel around an outline with one input, and the outline by itself.
+    fn taken_out(
+        body: impl FnOnce(&mut KernelBuilder, [ParamId; 3], ValueId, ValueId),
+    ) -> Option<Outlined> {
+        let mut b = KernelBuilder::new("k", "", 8);
+        let regions = ["kv", "out", "own"];
+        let spaces = [Space::Kv, Space::Arena, Space::Local];
+        let regions = [0, 1, 2].map(|i| match spaces[i] {
+            Space::Local => b.local(regions[i], Elem::F32, 16),
+            space => b.region(regions[i], space, Elem::F32, Extent::fixed(16), true),
+        });
+        let item = b.item();
+        b.outline("part", &[item], |b, inputs| {
+            let start = b.i32(0);
+            body(b, regions, inputs[0], start);
+        });
+        let kernel = b.finish();
+        let [Stmt::Outline { name, inputs, body }] = &kernel.body[..] else {
+            panic!("one outline: {:?}", kernel.body);
+        };
+        outlined(&kernel, name, inputs, body)
+    }
+
+    #[test]
+    fn a_region_of_a_slot_becomes_one_with_the_slot_handed_over() {
+        let outlined = taken_out(|b, [kv, _, own], slot, at| {
+            let x = b.load_kv(Ty::F32, kv, slot, at);
+            b.store(own, at, x);
+        });
+        let outlined = outlined.expect("a copy can do that");
+        let [kv, own] = [ParamId::from_index(0), ParamId::from_index(2)];
+        assert_eq!(outlined.regions, [(kv, Some(ValueId(0))), (own, None)]);
+        let text = kernel_to_string(KernelId(0), &outlined.kernel);
+        assert!(text.contains(": f32 = load p0[v"), "{text}");
+        assert!(text.contains("store p1["), "{text}");
+    }
+
+    #[test]
+    fn what_a_copy_could_not_do_stays_in_place() {
+        let two_slots = taken_out(|b, [kv, _, own], slot, at| {
+            let x = b.load_kv(Ty::F32, kv, slot, at);
+            b.store(own, at, x);
+            let one = b.i32(1);
+            let x = b.load_kv(Ty::F32, kv, one, at);
+            b.store(own, at, x);
+        });
+        let no_input = taken_out(|b, [kv, _, own], _, at| {
+            let one = b.i32(1);
+            let x = b.load_kv(Ty::F32, kv, one, at);
+            b.store(own, at, x);
+        });
+        let to_slot = taken_out(|b, [kv, out, _], slot, at| {
+            let x = b.load(Ty::F32, out, at);
+            b.store_kv(kv, slot, at, x);
+        });
+        let of_the_step = taken_out(|b, [_, out, _], _, at| {
+            let context = b.context();
+            let x = b.to_float(context);
+            b.store(out, at, x);
+        });
+        for refused in [two_slots, no_input, to_slot, of_the_step] {
+            assert_eq!(refused, None);
+        }
+    }
+}

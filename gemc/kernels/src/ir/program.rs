@@ -1,0 +1,150 @@
+//! A whole model for one target: kernels, call tables and the phase table, before any backend.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use gem_runtime::abi::{HalfTap, RoutingTap};
+
+use super::{Function, Kernel, KernelId, TableId};
+pub use gem_runtime::abi::{Items, ProgramShape};
+
+/// A kernel with its arguments, one word per parameter that takes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableEntry {
+    /// The code.
+    pub kernel: KernelId,
+    /// Region offsets, scalars and table indices.
+    pub args: Vec<u32>,
+}
+
+/// Entries for indirect calls, such as the modules of one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What it serves.
+    pub doc: String,
+    /// By index.
+    pub entries: Vec<TableEntry>,
+}
+
+/// One phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// What runs.
+    pub entry: TableEntry,
+    /// How often.
+    pub items: Items,
+    /// Shapes and source tensors, for the reader.
+    pub doc: String,
+}
+
+/// Routing decisions of one site; see [`gem_runtime::abi::RoutingTap`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// `layers.3` or `final`.
+    pub site: String,
+    /// Index of the body phase after which they stand.
+    pub after: u32,
+    /// D.
+    pub modules: u32,
+    /// K.
+    pub top_k: u32,
+    /// Byte offsets in the arena.
+    pub p: u32,
+    /// i32 `[max_rows][K]`.
+    pub fired: u32,
+    /// f32 `[max_rows][K]`.
+    pub gates: u32,
+    /// i32 `[max_rows]`.
+    pub domain: u32,
+    /// i32 `[max_rows]`.
+    pub cluster: Option<u32>,
+}
+
+impl Tap {
+    /// The tap as the runtime has it, with a name that lives as long as its interface asks.
+    pub fn to_runtime(&self) -> RoutingTap {
+        RoutingTap {
+            site: intern(&self.site),
+            after: self.after,
+            modules: self.modules,
+            top_k: self.top_k,
+            p: self.p,
+            fired: self.fired,
+            gates: self.gates,
+            domain: self.domain,
+            cluster: self.cluster,
+        }
+    }
+}
+
+/// Keys or values kept as f16; see [`gem_runtime::abi::HalfTap`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Half {
+    /// `layers.3`, for instance.
+    pub site: String,
+    /// Bytes per position of everything before it.
+    pub before: u32,
+    /// Heads.
+    pub heads: u32,
+    /// Elements of a head.
+    pub width: u32,
+}
+
+impl Half {
+    /// As the runtime has it, with a name that lives as long as its interface asks.
+    pub fn to_runtime(&self) -> HalfTap {
+        HalfTap {
+            site: intern(&self.site),
+            before: self.before,
+            heads: self.heads,
+            width: self.width,
+        }
+    }
+}
+
+/// A copy of a name that is never freed; every name is copied once per process.
+fn intern(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let copy: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.insert(copy);
+    copy
+}
+
+/// A whole model for one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// Sizes.
+    pub shape: ProgramShape,
+    /// Pure functions.
+    pub functions: Vec<Function>,
+    /// Kernels; shared by phases and tables.
+    pub kernels: Vec<Kernel>,
+    /// Call tables.
+    pub tables: Vec<Table>,
+    /// Embedding and layers.
+    pub body: Vec<Phase>,
+    /// Head.
+    pub head: Vec<Phase>,
+    /// Routing decisions.
+    pub taps: Vec<Tap>,
+    /// Keys and values kept as f16.
+    pub halves: Vec<Half>,
+}
+
+impl Program {
+    /// A kernel.
+    #[must_use]
+    pub fn kernel(&self, id: KernelId) -> &Kernel {
+        &self.kernels[id.index()]
+    }
+
+    /// A call table.
+    #[must_use]
+    pub fn table(&self, id: TableId) -> &Table {
+        &self.tables[id.index()]
+    }
+}

@@ -1,0 +1,249 @@
+//! What the verifier reports: where, what, and what is expected.
+
+use super::range::Range;
+use crate::ir::typing::TypeError;
+use crate::ir::{Extent, FuncId, ParamId, Ty, ValueId, VarId};
+use std::fmt;
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct VerifyError {
+    /// Where.
+    pub place: Place,
+    /// What, and what is expected.
+    pub problem: Problem,
+}
+
+/// Where in a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// `kernel NAME`, `function NAME`, `body phase 3`; empty for the program itself.
+    pub item: String,
+    /// The value that is computed or used there.
+    pub value: Option<ValueId>,
+}
+
+impl Place {
+    pub(super) fn kernel(name: &str) -> Self {
+        Self::item(format!("kernel {name}"))
+    }
+
+    pub(super) fn function(name: &str) -> Self {
+        Self::item(format!("function {name}"))
+    }
+
+    pub(super) const fn item(item: String) -> Self {
+        Self { item, value: None }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.item.is_empty() {
+            "program"
+        } else {
+            &self.item
+        })?;
+        match self.value {
+            Some(v) => write!(f, ", {v}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.per_context, self.fixed) {
+            (0, n) => write!(f, "{n}"),
+            (c, 0) => write!(f, "{c}*context"),
+            (c, n) if n < 0 => write!(f, "{c}*context-{}", n.unsigned_abs()),
+            (c, n) => write!(f, "{c}*context+{n}"),
+        }
+    }
+}
+
+/// A broken rule of the IR.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Problem {
+    /// Types.
+    #[error("{0}")]
+    Type(#[from] TypeError),
+    /// A definition claims another type than its operation has.
+    #[error("declared {declared}, but the operation gives {found}")]
+    Declared {
+        /// In the definition.
+        declared: Ty,
+        /// By the typing rules.
+        found: Ty,
+    },
+    /// Use of a value outside its block, or before it is computed.
+    #[error(
+        "used where it is not visible; a value is visible from its definition to the end of its block"
+    )]
+    NotVisible,
+    /// A second definition.
+    #[error("computed twice; every value is computed at one place")]
+    Twice,
+    /// A mutable local outside its block, or before its declaration.
+    #[error(
+        "{0} is used where it is not visible; declare it with `var` in this or an enclosing block"
+    )]
+    VarNotVisible(VarId),
+    /// A second declaration.
+    #[error("{0} is declared twice")]
+    VarTwice(VarId),
+    /// An assignment of another type.
+    #[error("{var} is {expected}, but the assigned value is {found}")]
+    VarType {
+        /// The local.
+        var: VarId,
+        /// Its type.
+        expected: Ty,
+        /// The value's type.
+        found: Ty,
+    },
+    /// `item`, `index` or `param` at a wrong place.
+    #[error("`{op}` is not allowed here; {rule}")]
+    Misplaced {
+        /// Mnemonic.
+        op: &'static str,
+        /// Where it is allowed.
+        rule: &'static str,
+    },
+    /// A statement's operand has the wrong type.
+    #[error("{what} is {found}, expected {expected}")]
+    Operand {
+        /// Which operand of which statement.
+        what: &'static str,
+        /// Its type.
+        found: Ty,
+        /// What is allowed.
+        expected: Ty,
+    },
+    /// A store to a region that is not declared mutable.
+    #[error("{0} is not mutable; stores need a region declared `mut`")]
+    NotMutable(ParamId),
+    /// A parameter of the wrong kind.
+    #[error("{param} is no {expected}")]
+    ParamKind {
+        /// The parameter.
+        param: ParamId,
+        /// What is expected.
+        expected: &'static str,
+    },
+    /// A bad parameter declaration.
+    #[error("{param} ({name}): {rule}")]
+    Param {
+        /// The parameter.
+        param: ParamId,
+        /// Its name.
+        name: String,
+        /// What is expected.
+        rule: String,
+    },
+    /// A name that is no identifier, or is taken.
+    #[error("name {name:?} {rule}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is expected.
+        rule: &'static str,
+    },
+    /// Text with control characters.
+    #[error("{what} contains control characters; it must be one line")]
+    Text {
+        /// `doc` or `comment`.
+        what: &'static str,
+    },
+    /// Blocks nested too deeply.
+    #[error("blocks nest deeper than {max}")]
+    Depth {
+        /// The most that is allowed.
+        max: usize,
+    },
+    /// A function that calls itself or a later one.
+    #[error("calls {0}; functions call only functions before them")]
+    CallOrder(FuncId),
+    /// A function that touches memory or the step.
+    #[error("`{0}` is not allowed in a function; it computes from its parameters alone")]
+    NotPure(&'static str),
+    /// An access that is not proved to lie in its region.
+    #[error(
+        "index {index} of {param} ({name}) is {range}, and {count} elements are accessed; expected within 0..{len}"
+    )]
+    OutOfRange {
+        /// The region.
+        param: ParamId,
+        /// Its name.
+        name: String,
+        /// The index value.
+        index: ValueId,
+        /// What is known of it.
+        range: Range,
+        /// Elements read or written.
+        count: i64,
+        /// Length of the region.
+        len: Extent,
+    },
+    /// Division by something that may not be positive, or of something that may be negative.
+    #[error("`{op}`: {what} {value} is {range}, expected {expected}")]
+    Divide {
+        /// Mnemonic.
+        op: &'static str,
+        /// `dividend` or `divisor`.
+        what: &'static str,
+        /// The operand.
+        value: ValueId,
+        /// What is known of it.
+        range: Range,
+        /// What is expected.
+        expected: &'static str,
+    },
+    /// Lanes that may break the operation.
+    #[error("`{op}`: lanes of {value} are {range}, expected {expected}")]
+    Lanes {
+        /// Mnemonic.
+        op: &'static str,
+        /// The operand or result.
+        value: ValueId,
+        /// What is known of its lanes.
+        range: Range,
+        /// What is expected.
+        expected: &'static str,
+    },
+    /// A load's range that its type cannot have.
+    #[error("a load of {ty} cannot be in {lo}..={hi}; {rule}")]
+    LoadRange {
+        /// Type of the load.
+        ty: Ty,
+        /// Declared lower bound.
+        lo: i32,
+        /// Declared upper bound.
+        hi: i32,
+        /// What is allowed.
+        rule: &'static str,
+    },
+    /// A call of a table entry that may be out of range.
+    #[error("`call`: {what} {value} is {range}, expected {expected}")]
+    Call {
+        /// `entry`, `begin` or `end`.
+        what: &'static str,
+        /// The operand.
+        value: ValueId,
+        /// What is known of it.
+        range: Range,
+        /// What is expected.
+        expected: Range,
+    },
+    /// The program's own tables.
+    #[error("{what} is {found}, expected {expected}")]
+    Program {
+        /// What is wrong.
+        what: String,
+        /// Its value.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+}

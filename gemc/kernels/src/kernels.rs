@@ -1,0 +1,98 @@
+//! Kernel definitions: each file writes one kind of kernel in IR, once, for every target.
+//!
+//! A kernel's [`spec::Spec`] is its key: equal kernels are shared by all layers. Its name is for people.
+
+pub mod attention;
+pub mod cache;
+pub mod clusters;
+pub mod codes;
+pub mod combine;
+pub mod dispatch;
+pub mod dot;
+pub mod embed;
+pub mod matmul;
+pub mod norm;
+pub mod quantise;
+pub mod rope;
+pub mod route;
+pub mod rows;
+#[cfg(any(test, feature = "testing"))]
+pub mod samples;
+pub mod spec;
+pub mod vector;
+
+use gemc_format::{ActivationFormat, Codec};
+
+use crate::choices::{DotStrategy, KvFormat};
+use crate::ir::outline::{Outlined, outlined};
+use crate::ir::{Block, Kernel, Stmt};
+
+/// Every outline that kernels of a target may hold, once.
+#[must_use]
+pub fn outlines(dot: DotStrategy, row_block: u32) -> Vec<Outlined> {
+    let mut all = Vec::new();
+    let blocks = ActivationFormat::ALL.into_iter();
+    for (input_format, &codec) in blocks.flat_map(|b| Codec::ALL.iter().map(move |c| (b, c))) {
+        let product = matmul::Matmul {
+            codec,
+            tiles: 2,
+            cols: 32,
+            bias: false,
+            rows: matmul::Rows::All,
+            input_rows: matmul::MAX_ROW_BLOCK,
+            input_format,
+            output_rows: matmul::MAX_ROW_BLOCK,
+            epilogue: matmul::Epilogue::Store,
+            dot,
+            row_block,
+        };
+        let kernel = product.kernel();
+        outlines_of(&kernel, &kernel.body, &mut all);
+    }
+    let formats = KvFormat::ALL.into_iter();
+    for (kv, &head_dim) in formats.flat_map(|kv| head_dims(kv).iter().map(move |d| (kv, d))) {
+        for mask in [None, Some(attention::Mask { clusters: false })] {
+            let attention = attention::Attention {
+                heads: 1,
+                kv_heads: 1,
+                kv,
+                head_dim,
+                stride: head_dim,
+                max_rows: 1,
+                mask,
+            };
+            let kernel = attention.kernel();
+            outlines_of(&kernel, &kernel.body, &mut all);
+        }
+    }
+    all
+}
+
+/// Widths of heads that attention has outlines for: those of the families that run on small devices.
+const fn head_dims(kv: KvFormat) -> &'static [usize] {
+    match kv {
+        KvFormat::F32 => &[16, 32, 64, 96, 128, 256],
+        // The commonest: copies are compiled with every gemc.
+        KvFormat::F16 | KvFormat::Int8 => &[32, 64, 128],
+    }
+}
+
+/// Adds the outlines of a block that are not known yet.
+pub fn outlines_of(kernel: &Kernel, block: &Block, all: &mut Vec<Outlined>) {
+    for stmt in block {
+        match stmt {
+            Stmt::Outline { name, inputs, body } => {
+                let found = outlined(kernel, name, inputs, body);
+                all.extend(found.filter(|f| all.iter().all(|known| known.kernel != f.kernel)));
+            }
+            Stmt::For { body, .. } => outlines_of(kernel, body, all),
+            Stmt::If {
+                then, otherwise, ..
+            } => {
+                outlines_of(kernel, then, all);
+                outlines_of(kernel, otherwise, all);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Every kind of kernel at the edges of vectors, blocks, chunks and lists.
+
+use gemc_format::{ActivationFormat, Codec};
+
+use super::any::{Any, MAX_ROWS};
+use super::{STEP_ROWS, matmul};
+use crate::choices::DotStrategy;
+use crate::choices::KvFormat;
+use crate::choices::{Activation, NormKind, Score};
+use crate::kernels::attention::{Attention, Mask};
+use crate::kernels::clusters::Clusters;
+use crate::kernels::combine::{Base, Combine};
+use crate::kernels::dispatch::{CallModules, CountItems, Dispatch, Tags};
+use crate::kernels::embed::Embed;
+use crate::kernels::matmul::{Epilogue, Matmul, Rows};
+use crate::kernels::norm::Norm;
+use crate::kernels::quantise::{QuantiseRows, SelectRows};
+use crate::kernels::rope::{Heads, RopeTable};
+use crate::kernels::route::Router;
+use crate::kernels::spec::Spec;
+
+/// Below, at and above 16 lanes and a block, and more than one block.
+const WIDTHS: [usize; 8] = [1, 2, 15, 16, 17, 31, 33, 257];
+
+/// Heads that ask, heads of keys, their width: equal and shared, below, at and above 16 lanes.
+const HEADS: [(usize, usize, usize); 6] = [
+    (1, 1, 2),
+    (2, 1, 16),
+    (3, 3, 18),
+    (6, 2, 14),
+    (2, 2, 48),
+    (4, 1, 64),
+];
+
+const KV: [KvFormat; 3] = [KvFormat::F32, KvFormat::F16, KvFormat::Int8];
+
+/// Kernels of all kinds that run once for each of the step's rows, or as often as given.
+struct List(Vec<Any>);
+
+impl List {
+    fn add(&mut self, spec: impl Into<Spec>, items: u32) {
+        self.add_with(spec, items, no_ints);
+    }
+
+    fn add_with(&mut self, spec: impl Into<Spec>, items: u32, ints: fn(&Spec, &str, usize) -> i32) {
+        let spec = spec.into();
+        self.0.push(Any {
+            name: format!("kind_{}_{}", self.0.len(), spec.name()),
+            spec,
+            items,
+            ints,
+            called: None,
+        });
+    }
+}
+
+/// Integers that a kernel only calculates with.
+fn no_ints(_: &Spec, _: &str, index: usize) -> i32 {
+    (index as i32 * 37) % 501 - 250
+}
+
+/// All, as a target has them.
+pub(super) fn all(dot: DotStrategy, row_block: u32) -> Vec<Any> {
+    let mut list = List(Vec::new());
+    embeddings(&mut list);
+    norms(&mut list);
+    quantisations(&mut list);
+    rope_tables(&mut list);
+    heads(&mut list);
+    attentions(&mut list);
+    routers(&mut list);
+    dispatches(&mut list);
+    combines(&mut list);
+    clusters(&mut list);
+    products(&mut list, dot, row_block);
+    list.0
+}
+
+/// One item a row.
+const ROWS: u32 = STEP_ROWS as u32;
+
+fn embeddings(list: &mut List) {
+    for (cols, positions, token_type) in [(1, 300, false), (33, 0, true), (64, 300, true)] {
+        let spec = Embed {
+            codec: Codec::N4,
+            vocab: 32,
+            tiles: 2,
+            cols,
+            positions,
+            token_type,
+            max_rows: MAX_ROWS,
+        };
+        list.add(spec, ROWS);
+    }
+}
+
+fn norms(list: &mut List) {
+    let formats = ActivationFormat::ALL.into_iter().map(Some).chain([None]);
+    let formats: Vec<Option<ActivationFormat>> = formats.collect();
+    for (i, cols) in WIDTHS.into_iter().enumerate() {
+        for kind in [NormKind::Rms, NormKind::Layer] {
+            let quantised = formats[(i + kind as usize) % formats.len()];
+            let spec = Norm {
+                kind,
+                cols,
+                eps: 1e-5.into(),
+                max_rows: MAX_ROWS,
+                floats: quantised.is_none() || i % 2 == 0,
+                quantised,
+                bias: kind == NormKind::Layer,
+            };
+            list.add(spec, ROWS);
+        }
+    }
+}
+
+fn quantisations(list: &mut List) {
+    for format in ActivationFormat::ALL {
+        for stride in [32, 256, 288] {
+            list.add(
+                QuantiseRows {
+                    max_rows: MAX_ROWS,
+                    stride,
+                    format,
+                },
+                ROWS,
+            );
+            list.add(
+                SelectRows {
+                    max_rows: MAX_ROWS,
+                    max_outputs: 4,
+                    stride,
+                    format,
+                },
+                2,
+            );
+        }
+    }
+}
+
+fn rope_tables(list: &mut List) {
+    for half in [1, 8, 15, 16, 17, 64] {
+        let max_rows = MAX_ROWS;
+        list.add(RopeTable { half, max_rows }, ROWS);
+    }
+}
+
+fn heads(list: &mut List) {
+    for (i, (heads, kv_heads, head_dim)) in HEADS.into_iter().enumerate() {
+        for (j, kv) in KV.into_iter().enumerate() {
+            let width = (heads + 2 * kv_heads) * head_dim;
+            let spec = Heads {
+                heads,
+                kv_heads,
+                kv,
+                head_dim,
+                columns: [0, heads * head_dim, (heads + kv_heads) * head_dim],
+                stride: width.next_multiple_of(32),
+                max_rows: MAX_ROWS,
+                rope: (i + j) % 2 == 0,
+                qk_norm: ((i + j) % 3 != 0).then(|| 1e-6.into()),
+            };
+            list.add(spec, ROWS * spec.items_per_row());
+        }
+    }
+}
+
+fn attentions(list: &mut List) {
+    let masks = [None, Some(false), Some(true)];
+    for (i, (heads, kv_heads, head_dim)) in HEADS.into_iter().enumerate() {
+        for (j, kv) in KV.into_iter().enumerate() {
+            let mask = masks[(i + j) % masks.len()];
+            let spec = Attention {
+                heads,
+                kv_heads,
+                kv,
+                head_dim,
+                stride: (heads * head_dim).next_multiple_of(32),
+                max_rows: MAX_ROWS,
+                mask: mask.map(|clusters| Mask { clusters }),
+            };
+            // Some positions share tags, some clusters.
+            list.add_with(spec, ROWS * heads as u32, |_, _, index| index as i32 % 3);
+        }
+    }
+}
+
+fn routers(list: &mut List) {
+    for (i, modules) in [1, 3, 15, 16, 17, 33].into_iter().enumerate() {
+        for (j, score) in [Score::Softmax, Score::Sigmoid].into_iter().enumerate() {
+            let spec = Router {
+                modules,
+                top_k: [1, 2, modules][(i + j) % 3].min(modules),
+                stride: [32, 64][j],
+                max_rows: MAX_ROWS,
+                score,
+                threshold: [0.0, 0.3, 0.9][i % 3].into(),
+                renormalize: i % 2 == 0,
+                bias: j == 0,
+            };
+            list.add(spec, ROWS);
+        }
+    }
+}
+
+/// Modules that fired for a row's slots: distinct, and none on the second row.
+fn fired(spec: &Spec, name: &str, index: usize) -> i32 {
+    let (modules, top_k) = match spec {
+        Spec::Dispatch(spec) => (spec.modules, spec.top_k),
+        Spec::Combine(spec) => (spec.top_k + 2, spec.top_k),
+        _ => return no_ints(spec, name, index),
+    };
+    let (row, slot) = (index / top_k, index % top_k);
+    match row {
+        1 => -1,
+        // The last slot is empty where there are several.
+        2 if slot > 0 && slot + 1 == top_k => -1,
+        _ => ((row + slot) % modules) as i32,
+    }
+}
+
+fn dispatches(list: &mut List) {
+    for (modules, top_k) in [(1, 1), (3, 2), (16, 1), (17, 4), (5, 5)] {
+        let max_rows = MAX_ROWS;
+        let spec = Dispatch {
+            modules,
+            top_k,
+            max_rows,
+        };
+        list.add_with(spec, 1, fired);
+        for (by_flag, clusters) in [(false, true), (true, false)] {
+            let spec = Tags {
+                modules,
+                by_flag,
+                clusters,
+                max_rows,
+            };
+            let some = |_: &Spec, name: &str, index| match name {
+                "domain" | "clusters" => [0, 1, 16][index % 3],
+                _ => 5,
+            };
+            list.add_with(spec, ROWS, some);
+        }
+    }
+    // More active modules than its limit allows, and fewer.
+    list.add_with(CountItems { each: 3 }, 1, |_, _, _| 5);
+    list.add_with(CountItems { each: 1 }, 1, |_, _, _| 999);
+    // The last module and the first.
+    for modules in [2, 17] {
+        let spec = CallModules {
+            modules,
+            each: ROWS,
+        };
+        let active = |spec: &Spec, _: &str, index| match (spec, index) {
+            (_, 0) => 2,
+            (Spec::CallModules(spec), 1) => spec.modules as i32 - 1,
+            _ => 0,
+        };
+        list.add_with(spec, 2 * ROWS, active);
+        let called = QuantiseRows {
+            max_rows: MAX_ROWS,
+            stride: 32,
+            format: ActivationFormat::Int8,
+        };
+        if let Some(last) = list.0.last_mut() {
+            last.called = Some(called.into());
+        }
+    }
+}
+
+fn combines(list: &mut List) {
+    for (i, base) in [Base::None, Base::Always, Base::Fallback]
+        .into_iter()
+        .enumerate()
+    {
+        for (j, modules) in [true, false].into_iter().enumerate() {
+            for residual in [false, true] {
+                let spec = Combine {
+                    stride: [32, 64, 96][i],
+                    top_k: [1, 2, 4][(i + j) % 3],
+                    modules,
+                    base,
+                    residual,
+                    max_rows: MAX_ROWS,
+                };
+                list.add_with(spec, ROWS, fired);
+            }
+        }
+    }
+}
+
+fn clusters(list: &mut List) {
+    for (count, stride) in [(1, 32), (15, 64), (16, 32), (17, 96), (40, 32)] {
+        let spec = Clusters {
+            count,
+            stride,
+            max_rows: MAX_ROWS,
+        };
+        list.add(spec, ROWS);
+    }
+}
+
+/// What products do with their sums and rows; `product` has their formats and columns.
+fn products(list: &mut List, dot: DotStrategy, row_block: u32) {
+    let quantise = |act, gated, format| Epilogue::Quantise { act, gated, format };
+    let [int8, wide, int16] = [
+        ActivationFormat::Int8,
+        ActivationFormat::Int8Wide,
+        ActivationFormat::Int16,
+    ];
+    let epilogues = [
+        Epilogue::Store,
+        Epilogue::Residual,
+        quantise(Some(Activation::Silu), true, int8),
+        quantise(Some(Activation::GeluTanh), false, wide),
+        quantise(Some(Activation::Gelu), true, wide),
+        quantise(Some(Activation::Relu), false, int16),
+        quantise(None, false, int8),
+    ];
+    let entries = MAX_ROWS;
+    let list_of = |input_div| Rows::List { input_div, entries };
+    let rows = [Rows::All, Rows::Outputs, list_of(1), list_of(2)];
+    for (i, epilogue) in epilogues.into_iter().enumerate() {
+        for (j, rows) in rows.into_iter().enumerate() {
+            let format = ActivationFormat::ALL[(i + j) % ActivationFormat::ALL.len()];
+            let codec = Codec::ALL[(i * 4 + j) % Codec::ALL.len()];
+            let spec = Matmul {
+                bias: (i + j) % 2 == 0,
+                tiles: 4,
+                rows,
+                epilogue,
+                ..matmul(codec, [33, 96][j % 2], format, dot, row_block)
+            };
+            // Entries of a list are distinct; there are four.
+            let entry = |_: &Spec, name: &str, index: usize| match name {
+                "list" => [3, 0, 5, 1, 0, 0, 0, 0][index],
+                "count" => 4,
+                _ => (index as i32 * 37) % 501 - 250,
+            };
+            list.add_with(spec, spec.items(), entry);
+        }
+    }
+}

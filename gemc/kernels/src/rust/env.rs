@@ -1,0 +1,111 @@
+//! What a kernel's body refers to -> what must be bound above it, found out while the body is printed.
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+
+use super::code::Code;
+use super::printer::Leaves;
+use crate::ir::{Op, ParamId, Ty, ValueId};
+
+/// What a body needs bound, found out while it is printed.
+#[derive(Debug, Default)]
+pub(super) struct Env {
+    /// Names of parameters, and whether the body refers to them.
+    pub(super) params: Vec<(Option<Ident>, bool)>,
+    pub(super) row_count: Option<Ident>,
+    pub(super) output_count: Option<Ident>,
+    pub(super) context: Option<Ident>,
+    pub(super) item: bool,
+    pub(super) ctx: bool,
+    pub(super) args: bool,
+    /// Names for sizes, fixed before the body so that nothing else takes them.
+    pub(super) sizes: Option<[Ident; 3]>,
+}
+
+impl Env {
+    pub(super) fn param(&mut self, p: ParamId) -> Ident {
+        let (name, used) = &mut self.params[p.index()];
+        *used = true;
+        name.clone()
+            .unwrap_or_else(|| format_ident!("{}", p.to_string()))
+    }
+
+    pub(super) fn size(&mut self, which: usize) -> Ident {
+        let names = self.sizes.clone();
+        let name = names.map_or_else(
+            || format_ident!("size{which}"),
+            |names| names[which].clone(),
+        );
+        let slot = [
+            &mut self.row_count,
+            &mut self.output_count,
+            &mut self.context,
+        ];
+        if let Some(slot) = slot.into_iter().nth(which) {
+            *slot = Some(name.clone());
+        }
+        name
+    }
+
+    /// `region.at::<bytes>(index)`, of a slot where there are slots.
+    pub(super) fn place(
+        &mut self,
+        region: ParamId,
+        slot: Option<Code>,
+        index: &Code,
+        ty: Ty,
+        method: &str,
+    ) -> TokenStream {
+        let name = self.param(region);
+        let method = format_ident!("{method}");
+        let bytes = Literal::u32_unsuffixed(ty.bytes());
+        let index = index.alone();
+        let slot = slot.map(|slot| {
+            let slot = slot.alone();
+            quote!(.slot(#slot))
+        });
+        quote!(#name #slot.#method::<#bytes>(#index))
+    }
+}
+
+/// Where loads and stores of a type live: `k` for scalars, the level for vectors.
+pub(super) fn memory_function(verb: &str, ty: Ty) -> TokenStream {
+    let name = format_ident!("{verb}_{}", ty.name());
+    if ty.is_vector() {
+        quote!(s::#name)
+    } else {
+        quote!(k::#name)
+    }
+}
+
+impl Leaves for Env {
+    fn hint(&self, op: &Op) -> Option<String> {
+        match op {
+            Op::Load { region, .. } => Some(self.params[region.index()].0.as_ref()?.to_string()),
+            _ => None,
+        }
+    }
+
+    fn leaf(&mut self, op: &Op, ty: Ty, operand: &mut dyn FnMut(ValueId) -> Code) -> Option<Code> {
+        let name = match op {
+            Op::Scalar(p) => self.param(*p),
+            Op::RowCount => self.size(0),
+            Op::OutputCount => self.size(1),
+            Op::Context => self.size(2),
+            Op::Load {
+                region,
+                slot,
+                index,
+                ..
+            } => {
+                let slot = slot.map(&mut *operand);
+                let index = operand(*index);
+                let place = self.place(*region, slot, &index, ty, "at");
+                let load = memory_function("load", ty);
+                return Some(Code::atom(quote!(#load(#place))));
+            }
+            _ => return None,
+        };
+        Some(Code::atom(quote!(#name)))
+    }
+}

@@ -1,0 +1,71 @@
+//! A pure function of the IR to a Rust function.
+
+use gem_runtime::simd::Level;
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::code::Code;
+use super::printer::{Leaves, Printer};
+use super::{kernel, text};
+use crate::ir::uses::Uses;
+use crate::ir::{FuncId, Op, Program, Ty, ValueId};
+
+/// Functions touch no memory.
+struct NoLeaves;
+
+impl Leaves for NoLeaves {
+    fn leaf(&mut self, _: &Op, _: Ty, _: &mut dyn FnMut(ValueId) -> Code) -> Option<Code> {
+        None
+    }
+}
+
+/// The function's item.
+pub(super) fn function(program: &Program, id: FuncId, level: Level) -> TokenStream {
+    let function = &program.functions[id.index()];
+    let uses = Uses::of_function(&function.values, function.result);
+    let mut printer = Printer::new(&function.values, &program.functions, &[], uses, 0);
+    let count = function.params as usize;
+    let params: Vec<TokenStream> = (0..count)
+        .map(|i| {
+            let v = ValueId::from_index(i);
+            let name = match printer.uses.needed(v) {
+                true => printer.bind(v),
+                false => format_ident!("_unused{i}"),
+            };
+            let ty = rust_type(function.values[i].ty);
+            quote!(#name: #ty)
+        })
+        .collect();
+    let mut body = TokenStream::new();
+    for i in count..function.values.len() {
+        body.extend(printer.define(&mut NoLeaves, ValueId::from_index(i)));
+    }
+    let result = printer.value(&mut NoLeaves, function.result).alone();
+    let ty = rust_type(function.values[function.result.index()].ty);
+    let name = format_ident!("{}", function.name);
+    let doc = text::doc(&function.doc);
+    let features = kernel::target_feature(level);
+    quote! {
+        #doc
+        #[inline]
+        #features
+        fn #name(#(#params),*) -> #ty {
+            #body
+            #result
+        }
+    }
+}
+
+fn rust_type(ty: Ty) -> TokenStream {
+    match ty {
+        Ty::Bool => quote!(bool),
+        Ty::I32 => quote!(i32),
+        Ty::F32 => quote!(f32),
+        Ty::I8x16 => quote!(s::I8x16),
+        Ty::I8x64 => quote!(s::I8x64),
+        Ty::I16x16 => quote!(s::I16x16),
+        Ty::I16x32 => quote!(s::I16x32),
+        Ty::I32x16 => quote!(s::I32x16),
+        Ty::F32x16 => quote!(s::F32x16),
+    }
+}

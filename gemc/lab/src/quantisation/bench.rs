@@ -1,0 +1,240 @@
+//! A checkpoint -> everything that builds of it are made of and measured with.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gemc::assign::bytes;
+use gemc::calibrate::{self, Gather, Stats};
+use gemc::fake;
+use gemc::graph::NodeId;
+use gemc::pipeline::Loaded;
+use gemc::plan::activations;
+use gemc::plan::file::Override;
+use gemc::planner::{self, Budget, Effort, Settings, Texts, Without};
+use gemc::progress::{Progress, Silent};
+use gemc::quantise::Planes;
+use gemc::reference::{Activations, Reference};
+use gemc::sensitivity::{self, Evidence, Judge, Judged, Ladder, Method, Reading, UnitInfo};
+use gemc::sequences::{self, Sequence};
+use gemc::target::Target;
+use gemc_format::Codec;
+use gemc_lab::{MEMORY, Material};
+
+use crate::Result;
+
+/// Stages on standard error.
+pub struct Log;
+
+impl Progress for Log {
+    fn start(&self, what: &str, _: u64) {
+        eprintln!("  {what}");
+    }
+    fn advance(&self, _: u64) {}
+}
+
+/// What everything is measured with.
+pub struct Bench {
+    pub loaded: Loaded,
+    pub reference: Reference,
+    pub units: Vec<UnitInfo>,
+    pub texts: Texts,
+    pub evaluation: Vec<Sequence>,
+    /// Evaluation text, rounded activations.
+    pub judge: Judge,
+    /// Search text, f32 activations.
+    pub search: Judge,
+    /// Moments of the text that plans are fitted on, and of the evaluation text.
+    pub fit: Stats,
+    pub held: Stats,
+    pub reading: Option<Reading>,
+    /// KL of the build in which everything is B8.
+    pub floor: Judged,
+    /// Names of domains.
+    pub domains: Vec<String>,
+    /// Plans made so far, by everything they were made with.
+    plans: RefCell<BTreeMap<String, Rc<Plan>>>,
+}
+
+/// The three ways of rounding, all fitted on the same text.
+pub struct Ladders<'a> {
+    pub plain: Ladder<'a>,
+    pub search: Ladder<'a>,
+    pub feedback: Ladder<'a>,
+}
+
+/// A build that was measured.
+pub struct Row {
+    pub name: String,
+    pub bytes: u64,
+    pub forced: Judged,
+    pub free: f64,
+}
+
+/// A plan with the model that it makes.
+pub struct Plan {
+    pub formats: Vec<Codec>,
+    pub model: Reference,
+    pub seconds: f64,
+}
+
+impl Bench {
+    pub fn new(checkpoint: &Path) -> Result<Self> {
+        let Material {
+            loaded,
+            window,
+            texts: divided,
+            evaluation,
+        } = Material::open(checkpoint)?;
+        let reference = loaded.reference();
+        let units = sensitivity::infos(&loaded.graph);
+        let stats = |texts: &[Sequence]| {
+            calibrate::run(&reference, texts, Gather::Moments, &mut |_, _| {}, &Log)
+        };
+        let (fit, held) = (stats(&divided.fit)?, stats(&evaluation)?);
+        let windows = sequences::windows(&divided.search, window, 6_144);
+        let search = Judge::new(&reference, &windows, Activations::F32, MEMORY, &Log)?;
+        let mut domains: Vec<String> = evaluation.iter().map(|s| s.domain.clone()).collect();
+        domains.sort();
+        domains.dedup();
+        let mut bench = Self {
+            judge: Judge::new(
+                &reference,
+                &evaluation,
+                Activations::Rounded,
+                MEMORY,
+                &Silent,
+            )?,
+            reading: Reading::measure(&reference, &units, &fit, &search)?,
+            texts: divided,
+            floor: Judged::default(),
+            loaded,
+            reference,
+            units,
+            evaluation,
+            search,
+            fit,
+            held,
+            domains,
+            plans: RefCell::default(),
+        };
+        let all_b8 = vec![Codec::B8; bench.units.len()];
+        let model = bench.model(&bench.ladder(Method::Feedback), &all_b8)?;
+        bench.floor = bench.judge.judge(&model, NodeId(0), true)?;
+        Ok(bench)
+    }
+
+    fn ladder(&self, method: Method) -> Ladder<'_> {
+        let evidence = Evidence {
+            stats: &self.fit,
+            reading: self.reading.as_ref(),
+            routing_weights: true,
+        };
+        Ladder::new(&self.reference, &self.units, &evidence, method)
+    }
+
+    pub fn ladders(&self) -> Ladders<'_> {
+        Ladders {
+            plain: self.ladder(Method::Plain),
+            search: self.ladder(Method::Search),
+            feedback: self.ladder(Method::Feedback),
+        }
+    }
+
+    /// The model with formats rounded one way.
+    pub fn model(&self, ladder: &Ladder<'_>, formats: &[Codec]) -> Result<Reference> {
+        let mut model = self.reference.clone();
+        for (unit, codec) in self.units.iter().zip(formats) {
+            ladder.apply(&mut model, unit, *codec)?;
+        }
+        self.round_activations(&mut model, formats.iter().copied())?;
+        Ok(model)
+    }
+
+    /// As usual for these formats, in the order of the units.
+    fn round_activations(
+        &self,
+        model: &mut Reference,
+        formats: impl Iterator<Item = Codec>,
+    ) -> Result<()> {
+        let names = self.units.iter().map(|unit| unit.name().to_owned());
+        let formats = names.zip(formats).collect();
+        let usual = activations::usual(&self.loaded.graph, &formats);
+        let format = |unit: &str| usual.get(unit).copied().unwrap_or_default();
+        Ok(fake::round_activations(model, format)?)
+    }
+
+    /// Measures a model.
+    pub fn row(&self, name: &str, formats: &[Codec], model: &Reference) -> Result<Row> {
+        Ok(Row {
+            name: name.to_owned(),
+            bytes: bytes(&self.units, formats),
+            forced: self.judge.judge(model, NodeId(0), true)?,
+            free: self.judge.judge(model, NodeId(0), false)?.mean(),
+        })
+    }
+
+    /// What `gemc plan` makes: the codes that it would write, not those of the ladders here.
+    pub fn plan(
+        &self,
+        budget: Budget,
+        effort: Effort,
+        overrides: &[Override],
+        without: Without,
+    ) -> Result<Rc<Plan>> {
+        let key = format!("{budget:?} {effort:?} {overrides:?} {without:?}");
+        if let Some(made) = self.plans.borrow().get(&key) {
+            return Ok(made.clone());
+        }
+        let settings = Settings {
+            target: Target::host(),
+            budget,
+            latency: None,
+            method: Method::Feedback,
+            effort,
+            overrides: overrides.to_vec(),
+            activations: Vec::new(),
+            uniform_body: false,
+            without,
+        };
+        let begin = Instant::now();
+        let made = planner::make(&self.loaded, &settings, &self.texts, &mut |_, _| {}, &Log)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        eprintln!("  planned in {seconds:.1} s");
+        let plan = Rc::new(Plan {
+            formats: made.codes.iter().map(|planes| planes.codec).collect(),
+            model: self.of_codes(&made.codes)?,
+            seconds,
+        });
+        self.plans.borrow_mut().insert(key, plan.clone());
+        Ok(plan)
+    }
+
+    fn of_codes(&self, codes: &[Arc<Planes>]) -> Result<Reference> {
+        let mut model = self.reference.clone();
+        for (unit, planes) in self.units.iter().zip(codes) {
+            let weights: Arc<[f32]> = planes.weights().into();
+            for node in &unit.unit.nodes {
+                model.replace(*node, weights.clone())?;
+            }
+        }
+        self.round_activations(&mut model, codes.iter().map(|planes| planes.codec))?;
+        Ok(model)
+    }
+
+    /// KL above the build in which everything is B8.
+    pub fn excess(&self, row: &Row) -> f64 {
+        row.forced.mean() - self.floor.mean()
+    }
+
+    /// The domain with the largest KL.
+    pub fn worst(&self, row: &Row) -> (f64, &str) {
+        let domains = row.forced.by_domain();
+        let named = domains.iter().zip(&self.domains);
+        let worst = named.max_by(|a, b| a.0.total_cmp(b.0));
+        worst.map_or((0.0, ""), |(kl, name)| (*kl, name))
+    }
+}
