@@ -259,7 +259,10 @@ mod tests {
         let good = Target::parse("board.toml", &text).unwrap();
         let costs = good.costs.clone().unwrap();
         // The slower of computing and reading counts.
-        let time = |size, rows, visits| costs.seconds(size, gemc_format::Codec::N4, rows, visits);
+        let time = |size, rows, visits| {
+            let seconds = costs.seconds(size, gemc_format::Codec::N4, rows, visits);
+            seconds.unwrap()
+        };
         let line = |weights, bytes| time((weights, bytes), 1, 1.0);
         assert_eq!(
             line(0, 1 << 30),
@@ -275,7 +278,11 @@ mod tests {
         assert!((time((2_000_000, 1), 100, 1.0) / batch - 1.0).abs() < 1e-9);
         assert_eq!(time((2_000_000, 1 << 30), 1, 0.0), 0.0);
         for (from, to, says) in [
-            ("N4 = ", "N9 = ", "no N4"),
+            (
+                "N4 = ",
+                "#",
+                "costs.weights has no N4, which the other table has",
+            ),
             ("N4 = ", "N9 = 1.0\nN4 = ", "N9: formats are"),
             ("N4 = ", "N4 = -", "N4 is -"),
             ("bandwidth = ", "bandwidth = 0.0 #", "bandwidth is 0"),

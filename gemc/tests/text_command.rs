@@ -134,13 +134,13 @@ fn templates_with_names_can_be_chosen() {
         config["chat_template"] = list
     });
     checkpoint.runs(PROMPT, "");
-    checkpoint.fails(CHAT, "hi\n", &["`default`", "tool_use, rag"]);
+    checkpoint.fails(CHAT, "hi\n", &["\"default\"", "\"tool_use\", \"rag\""]);
     let choose = |name| [CHAT, &["--chat-template", name]].concat();
     checkpoint.runs(&choose("tool_use"), "hi\n");
     checkpoint.fails(&choose("rag"), "hi\n", &["rag", "no"]);
     checkpoint.write("chat_template.jinja", "{{ messages[0].content }}");
     checkpoint.runs(CHAT, "hi\n");
-    checkpoint.fails(&choose("tool_use"), "hi\n", &["it has default"]);
+    checkpoint.fails(&choose("tool_use"), "hi\n", &["it has \"default\""]);
 }
 
 /// Where memory is asked for without end, the command still ends in its own way.

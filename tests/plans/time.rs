@@ -99,6 +99,24 @@ fn plans_keep_to_a_time() {
         ms(&made)
     );
 
+    // A format of which nothing is known is never chosen for its speed, and is still there for its size.
+    let mut half_known = slow_target();
+    for costs in half_known.costs.iter_mut() {
+        for table in [&mut costs.weights, &mut costs.batch] {
+            table.retain(|name, _| ["L6", "B8"].contains(&name.as_str()));
+        }
+    }
+    let half_known = |bits, latency| Settings {
+        target: half_known.clone(),
+        ..timed(bits, latency)
+    };
+    let made = make(&loaded, &half_known(8.25, Some(0.7e-3 * ms(&free))));
+    assert!(ms(&made) <= 0.7 * ms(&free) && names(&made).iter().any(|f| f == "L6"));
+    assert!(names(&made).iter().all(|f| f == "L6" || f == "B8"));
+    let small = make(&loaded, &half_known(3.25, None));
+    assert!(names(&small).iter().any(|f| f == "N3"));
+    assert_eq!(small.file.predicted_ms, None);
+
     let unknown = Settings {
         target: Target::find("aarch64").expect("it is embedded"),
         ..timed(8.25, Some(1.0))

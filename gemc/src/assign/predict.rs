@@ -87,9 +87,15 @@ impl Predictor {
     pub fn with_speed(mut self, units: &[UnitInfo], speed: &Speed<'_>) -> Self {
         for ((options, unit), visits) in self.costs.iter_mut().zip(units).zip(speed.visits) {
             let weights = unit.shape.weights();
-            for (codec, _, choice) in options {
+            for (codec, _, choice) in &mut *options {
                 let size = (weights, choice.bytes);
-                choice.seconds = speed.costs.seconds(size, *codec, speed.rows, *visits);
+                let seconds = speed.costs.seconds(size, *codec, speed.rows, *visits);
+                choice.seconds = seconds.unwrap_or(f64::INFINITY);
+            }
+            // Within a limit only what is known counts; where nothing is, `quickest` is endless.
+            let known = |(_, _, choice): &(Codec, f64, Choice)| choice.seconds.is_finite();
+            if speed.limit.is_some() && options.iter().any(known) {
+                options.retain(known);
             }
         }
         self.fixed = speed.fixed;
@@ -134,7 +140,8 @@ impl Predictor {
         formats.map(|(options, index)| options[index].0).collect()
     }
 
-    /// Seconds of the run with a selection; 0 where the device's costs are not known. Formats that are not allowed take none.
+    /// Seconds of the run with a selection; 0 where the device's costs are not known, endless where those of a format are not.
+    /// Formats that are not allowed take none.
     #[must_use]
     pub fn seconds(&self, formats: &[Codec]) -> f64 {
         let each = self

@@ -324,7 +324,8 @@ impl Work<'_> {
                 .target
                 .costs
                 .as_ref()
-                .map(|_| 1e3 * predictor.seconds(&found.formats)),
+                .map(|_| 1e3 * predictor.seconds(&found.formats))
+                .filter(|ms| ms.is_finite()),
             predicted_kl: predictor.kl(&found.formats),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
             measured_kl_rounded: None,

@@ -115,7 +115,10 @@ fn frontier(made: &Made) -> Vec<FrontierPoint> {
         label,
         bytes: bytes(&made.units, formats),
         kl: predictor.kl(formats),
-        latency_ms: file.predicted_ms.map(|_| 1e3 * predictor.seconds(formats)),
+        latency_ms: file
+            .predicted_ms
+            .map(|_| 1e3 * predictor.seconds(formats))
+            .filter(|ms| ms.is_finite()),
         chosen: false,
     };
     let mut points = Vec::new();

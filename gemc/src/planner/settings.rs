@@ -263,6 +263,9 @@ impl Settings {
     ) -> Result<(), PlannerError> {
         let quickest = predictor.quickest(budget).map(|f| predictor.seconds(&f));
         match (self.latency, quickest) {
+            (Some(_), Some(quickest)) if quickest.is_infinite() => Err(PlannerError::NoCosts {
+                target: self.target.name.clone(),
+            }),
             (Some(limit), Some(quickest)) if quickest > limit => Err(PlannerError::Slow {
                 asked: 1e3 * limit,
                 quickest: 1e3 * quickest,

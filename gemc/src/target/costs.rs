@@ -13,7 +13,8 @@ pub struct Costs {
     pub threads: u32,
     /// GB/s that they read together from memory.
     pub bandwidth: f64,
-    /// Nanoseconds that one of them takes for a thousand weights in its cache and one row, by format.
+    /// Nanoseconds that one of them takes for a thousand weights in its cache and one row, by format. Of a format that is not
+    /// there nothing is known: it is never chosen for its speed.
     pub weights: BTreeMap<String, f64>,
     /// The same per row of many.
     pub batch: BTreeMap<String, f64>,
@@ -21,7 +22,8 @@ pub struct Costs {
 
 impl Costs {
     /// Seconds for a matrix of so many weights and bytes that each of `rows` rows visits with a probability: bytes come while
-    /// the weights before them are computed, so the slower of both counts. A matrix that no row visits is not read.
+    /// the weights before them are computed, so the slower of both counts. A matrix that no row visits is not read. `None`
+    /// where nothing is known of the format.
     #[must_use]
     pub fn seconds(
         &self,
@@ -29,17 +31,17 @@ impl Costs {
         codec: Codec,
         rows: u32,
         visits: f64,
-    ) -> f64 {
+    ) -> Option<f64> {
         let costs = if rows == 1 {
             &self.weights
         } else {
             &self.batch
         };
-        let cost = costs.get(codec.name()).copied().unwrap_or_default();
+        let cost = costs.get(codec.name())?;
         let products = f64::from(rows) * visits * weights as f64;
         let computing = products * cost * 1e-12 / f64::from(self.threads);
         let read = 1.0 - (1.0 - visits.clamp(0.0, 1.0)).powf(f64::from(rows));
-        computing.max(read * self.reading(bytes))
+        Some(computing.max(read * self.reading(bytes)))
     }
 
     /// Seconds for reading so many bytes of memory.
@@ -70,13 +72,26 @@ impl Costs {
             for (name, cost) in costs {
                 positive(&format!("costs.{table}.{name}"), *cost)?;
             }
-            if let Some(missing) = names.iter().find(|n| !costs.contains_key(**n)) {
-                return Err(format!("costs.{table} has no {missing}"));
-            }
             if let Some(unknown) = costs.keys().find(|n| !names.contains(&n.as_str())) {
                 let known = names.join(", ");
                 return Err(format!("costs.{table}.{unknown}: formats are {known}"));
             }
+        }
+        let lacks = |a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>| {
+            a.keys().find(|name| !b.contains_key(*name)).cloned()
+        };
+        for (table, a, b) in [
+            ("batch", &self.weights, &self.batch),
+            ("weights", &self.batch, &self.weights),
+        ] {
+            if let Some(name) = lacks(a, b) {
+                return Err(format!(
+                    "costs.{table} has no {name}, which the other table has"
+                ));
+            }
+        }
+        if self.weights.is_empty() {
+            return Err("costs.weights has no format".to_owned());
         }
         Ok(())
     }
