@@ -15,9 +15,10 @@ use gem_tests::machine::{ARM, Machine, NATIVE};
 use gem_tests::needs::{repository, skipped};
 use gem_tests::place;
 use gemc::emit::cranelift::Effort;
-use gemc::package::{Form, Parts};
-use gemc::pipeline::{self, Compiled, Loaded};
+use gemc::package::Form;
+use gemc::pipeline;
 use gemc::plan::BitPlan;
+use gemc::prepared::Prepared;
 use gemc::target::Target;
 use gemc::{backend, package};
 use gemc_format::{Codec, Rounding};
@@ -33,26 +34,16 @@ const EXPORTS: [&str; 10] = [
 ];
 
 /// A checkpoint compiled for a target.
-struct Case {
-    name: String,
-    loaded: Loaded,
-    compiled: Compiled,
-    plan: BitPlan,
-    target: Target,
-}
+struct Case(Prepared);
 
 impl Case {
     fn new(name: &str, dir: &Path, codec: Codec, target: &Target) -> Self {
         let loaded = pipeline::load(dir).expect("a good checkpoint");
         let plan = BitPlan::uniform(&loaded.graph, codec);
-        let compiled = pipeline::compile(&loaded.graph, &plan, target).expect("it compiles");
-        Self {
-            name: name.to_owned(),
-            loaded,
-            compiled,
-            plan,
-            target: target.clone(),
-        }
+        let model = Prepared::new(loaded, plan, target.clone(), Rounding::Plain, None);
+        let mut model = model.expect("it compiles");
+        model.name = name.to_owned();
+        Self(model)
     }
 
     fn tiny(name: &str, checkpoint: &str, codec: Codec, target: &Target) -> Self {
@@ -60,21 +51,9 @@ impl Case {
         Self::new(name, &dir, codec, target)
     }
 
-    fn parts(&self) -> Parts<'_> {
-        Parts {
-            name: &self.name,
-            loaded: &self.loaded,
-            compiled: &self.compiled,
-            plan: &self.plan,
-            target: &self.target,
-            rounding: Rounding::Plain,
-            cache: None,
-        }
-    }
-
     /// Writes object, header and weights to a folder.
     fn write(&self, dir: &Path, form: Form, prefix: &str) -> PathBuf {
-        let parts = self.parts();
+        let parts = &self.0;
         let object = parts.object(prefix).expect("a target with machine code");
         let linkable = parts.linkable(form, object).expect("a readable checkpoint");
         parts
@@ -85,7 +64,7 @@ impl Case {
 
     /// The same kernels as machine code of this machine, whatever the target.
     fn engine(&self) -> Engine {
-        backend::jitted_with(&self.parts(), Effort::default()).expect("its own weights")
+        backend::jitted_with(&self.0, Effort::default()).expect("its own weights")
     }
 }
 
@@ -275,8 +254,8 @@ fn objects_define_everything_they_use() {
             "cls-all-5domains-top2-fallback-flagscar",
         ] {
             let case = Case::tiny("toy", checkpoint, Codec::N4, target);
-            let bytes = case.parts().object("toy").expect("machine code");
-            let again = case.parts().object("toy").expect("machine code");
+            let bytes = case.0.object("toy").expect("machine code");
+            let again = case.0.object("toy").expect("machine code");
             assert!(bytes == again, "{}: the same bytes", target.triple);
             let file = object::File::parse(&*bytes).expect("an object file");
             let mut exported = Vec::new();
@@ -307,7 +286,7 @@ fn an_object_format_that_cannot_be_written_is_refused() {
         ..target("aarch64")
     };
     let case = Case::tiny("toy", "lm-dense-pre-rope", Codec::N4, &target);
-    let error = case.parts().object("gem").expect_err("COFF").to_string();
+    let error = case.0.object("gem").expect_err("COFF").to_string();
     assert!(error.contains("aarch64-pc-windows-msvc"), "{error}");
 }
 
@@ -322,7 +301,7 @@ fn targets_without_machine_code_are_refused() {
         let text = text.replace("\"host\"", &format!("{triple:?}"));
         let target = Target::parse("board.toml", &text).expect("a good target");
         let case = Case::tiny("toy", "lm-dense-pre-rope", Codec::N4, &target);
-        let error = case.parts().object("gem").expect_err(triple).to_string();
+        let error = case.0.object("gem").expect_err(triple).to_string();
         assert!(
             error.contains(reason) && error.contains("portable"),
             "{error}"
@@ -467,7 +446,7 @@ fn the_example_continues_ids_as_a_session_does() {
         &[repository("examples/c/ids.c"), library],
         &[&folder],
     );
-    let vocabulary = case.loaded.graph.facts().vocab_size as u32;
+    let vocabulary = case.0.loaded.graph.facts().vocab_size as u32;
     let text = Text::open(&model, vocabulary).expect("readable");
     let text = text.expect("it has a tokenizer");
     let prompt = text.tokenizer().encode("The license").expect("a text");

@@ -13,9 +13,10 @@ use gem_tests::place;
 use gemc::backend;
 use gemc::cache::Cache;
 use gemc::emit::cranelift::Effort;
-use gemc::package::{Builder, Form, LIBRARY, Parts, WEIGHTS, write_runtime};
+use gemc::package::{Builder, Form, LIBRARY, WEIGHTS, write_runtime};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
+use gemc::prepared::Prepared;
 use gemc::target::Target;
 use gemc_format::{Codec, Rounding};
 
@@ -39,22 +40,15 @@ fn linked(source: &str, checkpoint: &str, runtime: &Path) -> (PathBuf, PathBuf, 
     let target = Target::find(NATIVE.target).expect("an embedded target");
     let loaded = pipeline::load(&dir).expect("a good checkpoint");
     let plan = BitPlan::uniform(&loaded.graph, Codec::N4);
-    let compiled = pipeline::compile(&loaded.graph, &plan, &target).expect("it compiles");
-    let parts = Parts {
-        name,
-        loaded: &loaded,
-        compiled: &compiled,
-        plan: &plan,
-        target: &target,
-        rounding: Rounding::Plain,
-        cache: None,
-    };
-    let object = parts.object("gem").expect("machine code");
-    let linkable = parts
+    let model = Prepared::new(loaded, plan, target, Rounding::Plain, None);
+    let mut model = model.expect("it compiles");
+    model.name = name.to_owned();
+    let object = model.object("gem").expect("machine code");
+    let linkable = model
         .linkable(Form::Object, object)
         .expect("a readable checkpoint");
     let folder = temporary(name).join("model");
-    parts
+    model
         .write_linkable(place(&folder), &linkable, &mut |_| {})
         .expect("a new folder, or one of ours");
     let program = temporary(name).join("program");
@@ -78,9 +72,9 @@ fn linked(source: &str, checkpoint: &str, runtime: &Path) -> (PathBuf, PathBuf, 
         .output()
         .expect("the compiler starts");
     assert!(output.status.success(), "{}", told(&output));
-    let vocabulary = loaded.graph.facts().vocab_size as u32;
+    let vocabulary = model.loaded.graph.facts().vocab_size as u32;
     let text = Text::open(&dir, vocabulary).expect("a good tokenizer");
-    let engine = backend::jitted_with(&parts, Effort::default()).expect("its own weights");
+    let engine = backend::jitted_with(&model, Effort::default()).expect("its own weights");
     (program, folder, engine.with_text(text))
 }
 

@@ -9,9 +9,10 @@ use gem_tests::needs::repository;
 use gemc::backend;
 use gemc::cache::{Cache, SEAL};
 use gemc::model::Model;
-use gemc::package::{Parts, WEIGHTS};
-use gemc::pipeline::{self, Compiled, Loaded};
+use gemc::package::WEIGHTS;
+use gemc::pipeline::{self, Loaded};
 use gemc::plan::BitPlan;
+use gemc::prepared::Prepared;
 use gemc::progress::Silent;
 use gemc::target::Target;
 use gemc_format::{Codec, Rounding};
@@ -35,25 +36,17 @@ impl Case {
         codec: Codec,
         rounding: Rounding,
         cache: Option<&Cache>,
-        work: impl FnOnce(&Parts<'_>) -> T,
+        work: impl FnOnce(&Prepared) -> T,
     ) -> T {
         let plan = BitPlan::uniform(&self.loaded.graph, codec);
-        let compiled: Compiled =
-            pipeline::compile(&self.loaded.graph, &plan, &self.target).expect("it compiles");
-        work(&Parts {
-            name: "tiny",
-            loaded: &self.loaded,
-            compiled: &compiled,
-            plan: &plan,
-            target: &self.target,
-            rounding,
-            cache,
-        })
+        let loaded = pipeline::load(self.loaded.checkpoint.dir()).expect("a good checkpoint");
+        let model = Prepared::new(loaded, plan, self.target.clone(), rounding, cache.cloned());
+        work(&model.expect("it compiles"))
     }
 }
 
-fn packed(parts: &Parts<'_>) -> Vec<u8> {
-    let file = parts.write_weights(Cursor::new(Vec::new()), &mut |_| {});
+fn packed(model: &Prepared) -> Vec<u8> {
+    let file = model.write_weights(Cursor::new(Vec::new()), &mut |_| {});
     file.expect("memory").into_inner()
 }
 

@@ -10,9 +10,10 @@ use gem_tests::machine::ARM;
 use gem_tests::needs::{repository, skipped};
 use gem_tests::place;
 use gemc::cache::Cache;
-use gemc::package::{Builder, LIBRARY, Linkage, Parts, ProgramManifest, Requirements, Runtime};
+use gemc::package::{Builder, LIBRARY, Linkage, ProgramManifest, Requirements, Runtime};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
+use gemc::prepared::Prepared;
 use gemc::target::Target;
 use gemc_format::{Codec, Rounding};
 use object::Object as _;
@@ -61,19 +62,12 @@ fn built(target: &str, linkage: Linkage, cache: &Cache) -> (PathBuf, ProgramMani
     let target = Target::find(target).expect("an embedded target");
     let loaded = pipeline::load(&dir).expect("a good checkpoint");
     let plan = BitPlan::uniform(&loaded.graph, Codec::N4);
-    let compiled = pipeline::compile(&loaded.graph, &plan, &target).expect("it compiles");
-    let parts = Parts {
-        name: "toy",
-        loaded: &loaded,
-        compiled: &compiled,
-        plan: &plan,
-        target: &target,
-        rounding: Rounding::Plain,
-        cache: None,
-    };
-    let package = parts.package(Runtime::Embedded).expect("readable");
+    let model = Prepared::new(loaded, plan, target.clone(), Rounding::Plain, None);
+    let mut model = model.expect("it compiles");
+    model.name = "toy".to_owned();
+    let package = model.package(Runtime::Embedded).expect("readable");
     let folder = temporary(&format!("{}-{linkage:?}", target.name));
-    parts
+    model
         .write(place(&folder), &package, &mut |_| {})
         .expect("a new folder, or one of ours");
     let builder = Builder::new(cache, target.rust_triple()).linked(linkage);

@@ -12,10 +12,10 @@ use gem_runtime::protocol::{Server, Setup};
 use gem_tests::goldens::{self, Golden};
 use gemc::emit::cranelift::Effort;
 use gemc::metrics::kl_divergence;
-use gemc::package::Parts;
 use gemc::pipeline::Loaded;
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
+use gemc::prepared::Prepared;
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Batch, Reference, RunOptions};
 use gemc::target::Target;
@@ -220,24 +220,16 @@ fn agrees(dir: &Path, variant: Variant, target: &Target) -> Result<(), Failed> {
     let rules: Vec<Rule> = activations.map(everywhere).into_iter().collect();
     let plan = BitPlan::uniform(&loaded.graph, codec);
     let plan = plan.with_activations(&loaded.graph, &rules)?.with_kv(kv);
-    let compiled = pipeline::compile(&loaded.graph, &plan, target)?;
-    let parts = Parts {
-        name: "tiny",
-        loaded: &loaded,
-        compiled: &compiled,
-        plan: &plan,
-        target,
-        rounding: Rounding::Plain,
-        cache: None,
-    };
-    let engine = backend::interpreted(&parts)?;
+    let model = Prepared::new(loaded, plan, target.clone(), Rounding::Plain, None)?;
+    let (loaded, plan) = (&model.loaded, &model.plan);
+    let engine = backend::interpreted(&model)?;
     let reference = loaded.reference();
     let mut original = Executor {
         reference: &reference,
         activations: Activations::F32,
     };
     let mut faked = loaded.reference();
-    fake::quantise(&mut faked, &plan, Rounding::Plain)?;
+    fake::quantise(&mut faked, plan, Rounding::Plain)?;
     let mut server = Server::new(&engine, 0);
     let mut interpreted = Program {
         peer: &mut server,
@@ -246,15 +238,15 @@ fn agrees(dir: &Path, variant: Variant, target: &Target) -> Result<(), Failed> {
     };
     // Kernels of targets that this machine does not run compute the same bits in its own instructions.
     let machine_code = if target.runs_here() {
-        backend::jitted(&parts, Effort::default(), &Silent)?
+        backend::jitted(&model, Effort::default(), &Silent)?
     } else {
-        backend::jitted_with(&parts, Effort::default())?
+        backend::jitted_with(&model, Effort::default())?
     };
     let mut executor = Executor {
         reference: &faked,
         activations: Activations::Rounded,
     };
-    for golden in inputs(dir, &loaded, &reference)? {
+    for golden in inputs(dir, loaded, &reference)? {
         if golden.ids.len() > 64 && codec != Codec::B8 {
             continue;
         }

@@ -61,7 +61,7 @@ fn threads_share_one_model() {
         None,
     );
     let prepared = prepared.expect("it compiles");
-    let interpreted = gemc::backend::interpreted(&prepared.parts()).expect("its own weights");
+    let interpreted = gemc::backend::interpreted(&prepared).expect("its own weights");
     assert_eq!(model.info(), interpreted.info());
     let sequences: [&[u32]; 2] = [&[1, 5, 9, 3, 3, 7], &[2, 4, 6]];
     std::thread::scope(|scope| {

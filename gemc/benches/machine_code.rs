@@ -9,9 +9,9 @@ use gem_runtime::protocol::{BenchRequest, Peer as _, Server};
 use gem_runtime::{Engine, Error};
 use gemc::emit::cranelift::{Effort, Isa, compile};
 use gemc::jit::JitProgram;
-use gemc::package::Parts;
 use gemc::pipeline;
 use gemc::plan::BitPlan;
+use gemc::prepared::Prepared;
 use gemc::target::Target;
 use gemc::{backend, graph::Task};
 use gemc_format::Rounding;
@@ -49,18 +49,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "{effort:?}: compiled in {wall:.1} ms ({cpu:.0} ms of CPU), ready in {ready:.1} ms, {bytes} bytes"
         );
     }
-    let parts = Parts {
-        name: "bench",
-        loaded: &loaded,
-        compiled: &compiled,
-        plan: &plan,
-        target: &target,
-        rounding: Rounding::Plain,
-        cache: None,
-    };
     let causal = loaded.graph.facts().task == Task::CausalLm;
+    let model = Prepared::new(loaded, plan, target, Rounding::Plain, None)?;
     for effort in [Effort::Low, Effort::High] {
-        let engine = backend::jitted_with(&parts, effort)?;
+        let engine = backend::jitted_with(&model, effort)?;
         for threads in [1, 2] {
             let prefill = measure(&engine, 128, 0, threads)?;
             println!("{effort:?}, {threads} threads: prefill {prefill}");

@@ -16,7 +16,8 @@ use crate::cache::{self, Cache};
 use crate::emit::cranelift::Effort;
 use crate::jit::{JitError, JitProgram};
 use crate::output::{OutputError, OutputFolder};
-use crate::package::{Builder, PackageError, Parts, Runtime, WEIGHTS};
+use crate::package::{Builder, PackageError, Runtime, WEIGHTS};
+use crate::prepared::Prepared;
 use crate::progress::Progress;
 use gemc_kernels::ir::interp::InterpProgram;
 
@@ -24,9 +25,9 @@ use gemc_kernels::ir::interp::InterpProgram;
 ///
 /// # Errors
 /// When memory or the runtime's checks refuse; never for what gemc itself made.
-pub fn interpreted(parts: &Parts<'_>) -> Result<Engine, Error> {
-    let program = InterpProgram::new(&parts.compiled.program);
-    engine(parts, Box::new(program), in_memory(parts)?)
+pub fn interpreted(model: &Prepared) -> Result<Engine, Error> {
+    let program = InterpProgram::new(&model.compiled.program);
+    engine(model, Box::new(program), in_memory(model)?)
 }
 
 /// Why there is no engine of machine code.
@@ -49,25 +50,25 @@ pub enum JitEngineError {
 /// # Errors
 /// When this machine does not run the target or forbids executable memory; when memory or the runtime's checks refuse.
 pub fn jitted(
-    parts: &Parts<'_>,
+    model: &Prepared,
     effort: Effort,
     progress: &dyn Progress,
 ) -> Result<Engine, JitEngineError> {
-    let program = JitProgram::for_target(&parts.compiled.program, parts.target, effort)?;
-    let weights = match parts.cache {
-        Some(cache) => kept(parts, cache, progress)?,
-        None => in_memory(parts)?,
+    let program = JitProgram::for_target(&model.compiled.program, &model.target, effort)?;
+    let weights = match &model.cache {
+        Some(cache) => kept(model, cache, progress)?,
+        None => in_memory(model)?,
     };
-    Ok(engine(parts, Box::new(program), weights)?)
+    Ok(engine(model, Box::new(program), weights)?)
 }
 
 /// Weights of the cache; where it cannot be written, made in memory.
 fn kept(
-    parts: &Parts<'_>,
+    model: &Prepared,
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<Weights, JitEngineError> {
-    match weights(parts, cache, progress) {
+    match weights(model, cache, progress) {
         Ok(file) => Ok(Weights::open(&file)?),
         // What fails so was being written to the cache.
         Err(error @ (PackageError::Output(_) | PackageError::Weights(Error::Io { .. }))) => {
@@ -78,7 +79,7 @@ fn kept(
             }
             progress.note(&format!("weights are made anew each time: {error}"));
             progress.start("quantising and packing weights", 0);
-            Ok(in_memory(parts)?)
+            Ok(in_memory(model)?)
         }
         Err(error) => Err(error.into()),
     }
@@ -88,26 +89,26 @@ fn kept(
 ///
 /// # Errors
 /// As [`jitted`], but for the target.
-pub fn jitted_with(parts: &Parts<'_>, effort: Effort) -> Result<Engine, JitEngineError> {
-    let program = JitProgram::with_effort(&parts.compiled.program, effort)?;
-    Ok(engine(parts, Box::new(program), in_memory(parts)?)?)
+pub fn jitted_with(model: &Prepared, effort: Effort) -> Result<Engine, JitEngineError> {
+    let program = JitProgram::with_effort(&model.compiled.program, effort)?;
+    Ok(engine(model, Box::new(program), in_memory(model)?)?)
 }
 
-fn in_memory(parts: &Parts<'_>) -> Result<Weights, Error> {
-    let file = parts.write_weights(Cursor::new(Vec::new()), &mut |_| {})?;
+fn in_memory(model: &Prepared) -> Result<Weights, Error> {
+    let file = model.write_weights(Cursor::new(Vec::new()), &mut |_| {})?;
     Weights::copied(&file.into_inner())
 }
 
 /// An engine for a program that was made here.
 fn engine(
-    parts: &Parts<'_>,
+    model: &Prepared,
     program: Box<dyn abi::Program + Send>,
     weights: Weights,
 ) -> Result<Engine, Error> {
     // Programs made here check for themselves what they need of the CPU.
     let info = ModelInfo {
         level: Level::Portable,
-        ..parts.info()
+        ..model.info()
     };
     Engine::new(info, program, weights)
 }
@@ -126,12 +127,12 @@ pub struct Program {
 /// # Errors
 /// When the cache or cargo fails.
 pub fn program(
-    parts: &Parts<'_>,
+    model: &Prepared,
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<Program, PackageError> {
-    let package = parts.package(Runtime::Embedded)?;
-    let builder = Builder::new(cache, parts.target.rust_triple());
+    let package = model.package(Runtime::Embedded)?;
+    let builder = Builder::new(cache, model.target.rust_triple());
     let path = match builder.find(&package)? {
         Some(path) => path,
         None => {
@@ -139,7 +140,7 @@ pub fn program(
             builder.build(&package)?
         }
     };
-    let weights = weights(parts, cache, progress)?;
+    let weights = weights(model, cache, progress)?;
     Ok(Program { path, weights })
 }
 
@@ -148,11 +149,11 @@ pub fn program(
 /// # Errors
 /// When the cache cannot be written.
 pub fn weights(
-    parts: &Parts<'_>,
+    model: &Prepared,
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<PathBuf, PackageError> {
-    let key = hex(&parts.weights_key()?);
+    let key = hex(&model.weights_key()?);
     let folder = cache.root().join("weights").join(&key);
     let file = folder.join(WEIGHTS);
     let whole = |folder: &Path| cache::is_sealed(folder, &key);
@@ -164,7 +165,7 @@ pub fn weights(
     let Some(making) = OutputFolder::in_turn(&folder, &waiting, whole)? else {
         return Ok(file);
     };
-    make_weights(parts, &making, &key, progress)?;
+    make_weights(model, &making, &key, progress)?;
     making.commit()?;
     cache.trim();
     Ok(file)
@@ -172,21 +173,21 @@ pub fn weights(
 
 /// Weights and texts, sealed.
 fn make_weights(
-    parts: &Parts<'_>,
+    model: &Prepared,
     making: &OutputFolder,
     key: &str,
     progress: &dyn Progress,
 ) -> Result<(), PackageError> {
-    for (name, bytes) in parts.texts()? {
+    for (name, bytes) in model.texts()? {
         let written = fs::write(making.path().join(&name), bytes);
         written.map_err(|e| making.error(&name, e))?;
     }
-    let layout = &parts.compiled.layout;
+    let layout = &model.compiled.layout;
     progress.start("quantising and packing weights", layout.body_bytes());
     let mut before = 0;
     let mut to = File::create(making.path().join(WEIGHTS)).map_err(|e| making.error(WEIGHTS, e))?;
     let name = making.target().join(WEIGHTS);
-    parts.write_weight_file(&mut to, &name, &mut |done| {
+    model.write_weight_file(&mut to, &name, &mut |done| {
         progress.advance(done.saturating_sub(before));
         before = done;
     })?;

@@ -83,7 +83,7 @@ impl Model {
         effort: Effort,
         progress: &dyn Progress,
     ) -> Result<Self, OpenError> {
-        let engine = backend::jitted(&prepared.parts(), effort, progress)?;
+        let engine = backend::jitted(prepared, effort, progress)?;
         Ok(Self(engine.with_text(prepared.text())))
     }
 

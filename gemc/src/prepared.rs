@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use gemc_format::Rounding;
 
 use crate::cache::Cache;
-use crate::package::Parts;
 use crate::pipeline::{self, CompileError, Compiled, Loaded};
 use crate::plan::file::{PlanError, PlanFile};
 use crate::plan::{BitPlan, OtherGraph, UnknownBits};
@@ -101,20 +100,6 @@ impl Prepared {
             rounding,
             cache,
         })
-    }
-
-    /// What packages and programs are made from.
-    #[must_use]
-    pub fn parts(&self) -> Parts<'_> {
-        Parts {
-            name: &self.name,
-            loaded: &self.loaded,
-            compiled: &self.compiled,
-            plan: &self.plan,
-            target: &self.target,
-            rounding: self.rounding,
-            cache: self.cache.as_ref(),
-        }
     }
 
     /// What the model needs to read and write text; `None` when the checkpoint has no tokenizer.

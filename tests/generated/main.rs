@@ -149,7 +149,7 @@ fn a_portable_classifier_is_no_std_and_reproducible() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let (near, far) = (root.path().join("a"), root.path().join("b/c/d"));
     let manifest = |dir: &Path| {
-        case.parts()
+        case.0
             .write(place(dir), &package, &mut |_| {})
             .expect("a new folder")
     };

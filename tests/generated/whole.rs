@@ -26,8 +26,8 @@ const INTERPRETED: usize = 64;
 
 /// The first tokens of every domain's evaluation texts.
 fn windows(case: &Case) -> Vec<Vec<u32>> {
-    let checkpoint = &case.loaded.checkpoint;
-    let vocabulary = case.loaded.graph.facts().vocab_size as u32;
+    let checkpoint = &case.0.loaded.checkpoint;
+    let vocabulary = case.0.loaded.graph.facts().vocab_size as u32;
     let text = Text::open(checkpoint.dir(), vocabulary)
         .expect("sound")
         .expect("there");
@@ -43,7 +43,7 @@ fn windows(case: &Case) -> Vec<Vec<u32>> {
 }
 
 fn machine_code(case: &Case) -> Engine {
-    gemc::backend::jitted(&case.parts(), Effort::default(), &Silent).expect("this machine's")
+    gemc::backend::jitted(&case.0, Effort::default(), &Silent).expect("this machine's")
 }
 
 #[test]

@@ -11,21 +11,16 @@ use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 use gem_tests::needs::repository;
 use gem_tests::place;
 use gemc::backend;
-use gemc::package::{Package, Parts, Runtime};
-use gemc::pipeline::{self, Compiled, Loaded};
+use gemc::package::{Package, Runtime};
+use gemc::pipeline::{self, Loaded};
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
+use gemc::prepared::Prepared;
 use gemc::target::Target;
 use gemc_format::{ActivationFormat, Codec, Rounding};
 
 /// A checkpoint compiled for a target.
-pub struct Case {
-    pub loaded: Loaded,
-    compiled: Compiled,
-    plan: BitPlan,
-    target: Target,
-    name: String,
-}
+pub struct Case(pub Prepared);
 
 impl Case {
     pub fn new(checkpoint: &str, codec: Codec, target: Target) -> Self {
@@ -36,53 +31,42 @@ impl Case {
     pub fn of(dir: &Path, checkpoint: &str, codec: Codec, target: Target) -> Self {
         let loaded = pipeline::load(dir).expect("a good checkpoint");
         let plan = BitPlan::uniform(&loaded.graph, codec);
-        let compiled = pipeline::compile(&loaded.graph, &plan, &target).expect("it compiles");
         let name = format!("{checkpoint}-{}", target.name);
-        Self {
-            loaded,
-            compiled,
-            plan,
-            target,
-            name,
-        }
+        Self::named(name, loaded, plan, target)
+    }
+
+    fn named(name: String, loaded: Loaded, plan: BitPlan, target: Target) -> Self {
+        let model = Prepared::new(loaded, plan, target, Rounding::Plain, None);
+        let mut model = model.expect("it compiles");
+        model.name = name;
+        Self(model)
     }
 
     /// The same with all activations, keys and values in these formats.
-    pub fn with_formats(mut self, format: ActivationFormat, kv: KvFormat) -> Self {
+    pub fn with_formats(self, format: ActivationFormat, kv: KvFormat) -> Self {
         let everywhere = Rule {
             units: String::new(),
             format,
         };
-        let plan = self
-            .plan
-            .with_activations(&self.loaded.graph, &[everywhere]);
-        self.plan = plan.expect("all units agree").with_kv(kv);
-        let compiled = pipeline::compile(&self.loaded.graph, &self.plan, &self.target);
-        self.compiled = compiled.expect("it compiles");
-        self.name = format!("{}-{}-{}", self.name, format.name(), kv.name());
-        self
-    }
-
-    pub fn parts(&self) -> Parts<'_> {
-        Parts {
-            name: &self.name,
-            loaded: &self.loaded,
-            compiled: &self.compiled,
-            plan: &self.plan,
-            target: &self.target,
-            rounding: Rounding::Plain,
-            cache: None,
-        }
+        let Prepared {
+            name,
+            loaded,
+            plan,
+            target,
+            ..
+        } = self.0;
+        let plan = plan.with_activations(&loaded.graph, &[everywhere]);
+        let plan = plan.expect("all units agree").with_kv(kv);
+        let name = format!("{name}-{}-{}", format.name(), kv.name());
+        Self::named(name, loaded, plan, target)
     }
 
     pub fn package(&self, runtime: Runtime) -> Package {
-        self.parts()
-            .package(runtime)
-            .expect("a readable checkpoint")
+        self.0.package(runtime).expect("a readable checkpoint")
     }
 
     pub fn interpreted(&self) -> Engine {
-        backend::interpreted(&self.parts()).expect("its own weights")
+        backend::interpreted(&self.0).expect("its own weights")
     }
 }
 
@@ -230,7 +214,7 @@ impl Workspace {
         let write = |case: &Case| {
             let package = case.package(runtime.clone());
             let name = package.crate_name();
-            case.parts()
+            case.0
                 .write(place(&root.join(&name)), &package, &mut |_| {})
                 .expect("a new folder, or a package");
             name

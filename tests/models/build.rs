@@ -11,11 +11,11 @@ use gem_tests::sample::Sample;
 use gemc::backend;
 use gemc::emit::cranelift::Effort;
 use gemc::graph::{self, Task};
-use gemc::package::Parts;
-use gemc::pipeline::{self, Compiled, Loaded};
+use gemc::pipeline::{self, Loaded};
 use gemc::plan::activations::Rule;
 use gemc::plan::file::{PlanFile, PlanUnit, VERSION};
 use gemc::plan::{BitPlan, KvFormat};
+use gemc::prepared::Prepared;
 use gemc::progress::Silent;
 use gemc::reference::RoutingRecords;
 use gemc::verify::records;
@@ -31,9 +31,7 @@ const APART: [&str; 4] = ["self_attn.qkv", "o_proj", "down_proj", "scar.out"];
 /// A model compiled in some way.
 pub struct Build<'a> {
     model: &'a Model,
-    loaded: &'a Loaded,
-    pub plan: BitPlan,
-    compiled: Compiled,
+    pub prepared: Prepared,
 }
 
 /// What a program gives for the model's ids.
@@ -44,63 +42,43 @@ pub struct Answer {
 
 impl<'a> Build<'a> {
     /// As the model says.
-    pub fn new(model: &'a Model, loaded: &'a Loaded) -> Result<Self, String> {
+    pub fn new(model: &'a Model, loaded: &Loaded) -> Result<Self, String> {
         let rules = rules(model, loaded);
         Self::of(model, loaded, &rules, model.kv)
     }
 
     /// With activations, keys and values as exact as they come.
-    pub fn exact(model: &'a Model, loaded: &'a Loaded) -> Result<Self, String> {
+    pub fn exact(model: &'a Model, loaded: &Loaded) -> Result<Self, String> {
         let rules = [everywhere(ActivationFormat::Int16)];
         Self::of(model, loaded, &rules, KvFormat::F32)
     }
 
-    fn of(
-        model: &'a Model,
-        loaded: &'a Loaded,
-        rules: &[Rule],
-        kv: KvFormat,
-    ) -> Result<Self, String> {
+    fn of(model: &'a Model, loaded: &Loaded, rules: &[Rule], kv: KvFormat) -> Result<Self, String> {
         let plan = weights(model, loaded)?;
         let plan = plan.with_activations(&loaded.graph, rules)?.with_kv(kv);
-        let compiled = pipeline::compile(&loaded.graph, &plan, &model.target);
-        Ok(Self {
-            model,
-            loaded,
-            plan,
-            compiled: compiled.map_err(|e| e.to_string())?,
-        })
-    }
-
-    fn parts(&self) -> Parts<'_> {
-        Parts {
-            name: "random",
-            loaded: self.loaded,
-            compiled: &self.compiled,
-            plan: &self.plan,
-            target: &self.model.target,
-            rounding: Rounding::Plain,
-            cache: None,
-        }
+        let loaded = pipeline::load(loaded.checkpoint.dir()).map_err(|e| e.to_string())?;
+        let target = model.target.clone();
+        let prepared = Prepared::new(loaded, plan, target, Rounding::Plain, None);
+        let prepared = prepared.map_err(|e| e.to_string())?;
+        Ok(Self { model, prepared })
     }
 
     /// What the interpreter answers, all in one call.
     pub fn interpreted(&self) -> Result<Answer, String> {
-        let engine = backend::interpreted(&self.parts()).map_err(|e| e.to_string())?;
+        let engine = backend::interpreted(&self.prepared).map_err(|e| e.to_string())?;
         self.answer(&engine, None, &[])
     }
 
     /// Machine code of this process.
     pub fn machine_code(&self) -> Result<Engine, String> {
-        let parts = self.parts();
         let effort = match self.model.seed % 4 {
             0 => Effort::High,
             _ => Effort::Low,
         };
         // Kernels of targets that this machine does not run compute the same bits in its own instructions.
         let engine = match self.model.target.runs_here() {
-            true => backend::jitted(&parts, effort, &Silent),
-            false => backend::jitted_with(&parts, effort),
+            true => backend::jitted(&self.prepared, effort, &Silent),
+            false => backend::jitted_with(&self.prepared, effort),
         };
         engine.map_err(|e| e.to_string())
     }
@@ -108,15 +86,18 @@ impl<'a> Build<'a> {
     /// One step of as many of the ids as it takes, for executions that run on memory.
     pub fn into_sample(self, name: String) -> Result<Sample, String> {
         let file = self
-            .parts()
+            .prepared
             .write_weights(Cursor::new(Vec::new()), &mut |_| {});
         let weights = file.and_then(|file| Weights::copied(&file.into_inner()));
         let weights = weights.map_err(|e| e.to_string())?;
-        let shape = self.compiled.program.program().shape;
+        let Prepared {
+            loaded, compiled, ..
+        } = self.prepared;
+        let shape = compiled.program.program().shape;
         let mut ids = self.model.ids();
         ids.truncate(shape.max_rows as usize);
         let n = ids.len() as u32;
-        let causal = self.loaded.graph.facts().task == Task::CausalLm;
+        let causal = loaded.graph.facts().task == Task::CausalLm;
         let row = |(position, token)| Row {
             token,
             slot: 0,
@@ -129,7 +110,7 @@ impl<'a> Build<'a> {
         let mut memory = Memory::new(shape, n, 1);
         memory.weights().copy_from_slice(weights.body());
         memory.set_rows(&rows, &outputs);
-        Sample::on(name, self.compiled.program, memory).ok_or("a trap".to_owned())
+        Sample::on(name, compiled.program, memory).ok_or("a trap".to_owned())
     }
 
     /// What a program answers when each call takes so many tokens; all in one call when there are no numbers.
@@ -154,7 +135,7 @@ impl<'a> Build<'a> {
         let result = server.logits(&request, &mut |_, row| logits.push(row.to_vec()));
         let result = result.map_err(|e| e.to_string())?;
         Ok(Answer {
-            routing: records::from_program(&self.loaded.graph, result.routing),
+            routing: records::from_program(&self.prepared.loaded.graph, result.routing),
             logits,
         })
     }

@@ -88,7 +88,7 @@ fn tried(model: &Model) -> Result<Outcome, String> {
     machine_code(model, &build, &kernels)?;
     let exact = Build::exact(model, &loaded)?;
     let mut faked = loaded.reference();
-    fake::quantise(&mut faked, &exact.plan, Rounding::Plain).map_err(said)?;
+    fake::quantise(&mut faked, &exact.prepared.plan, Rounding::Plain).map_err(said)?;
     let (kernels, exact) = match (kernels, exact.interpreted()) {
         (Ok(kernels), Ok(exact)) => (kernels, exact),
         (Err(error), _) | (_, Err(error)) => return excused(model, &faked, error),
@@ -102,7 +102,7 @@ fn tried(model: &Model) -> Result<Outcome, String> {
         };
     }
     let mut outcome = compared(model, &loaded, &faked, &exact)?;
-    let plan = &build.plan;
+    let plan = &build.prepared.plan;
     fake::round_activations(&mut faked, |unit| plan.activations(unit)).map_err(said)?;
     let forced = RoutingSource::Forced(&kernels.routing);
     let expected = run(&faked, model, forced)?;

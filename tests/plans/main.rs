@@ -181,7 +181,7 @@ fn from_fake(loaded: Loaded, plan: BitPlan, length: usize) -> f64 {
     let expected = expected.run(&ids, None).expect("run by the reference");
     let prepared =
         Prepared::new(loaded, plan, Target::host(), Rounding::Plain, None).expect("prepared");
-    let engine = backend::jitted(&prepared.parts(), Default::default(), &Silent).expect("compiled");
+    let engine = backend::jitted(&prepared, Default::default(), &Silent).expect("compiled");
     let mut server = Server::new(&engine, 0);
     let mut found = Program {
         peer: &mut server,

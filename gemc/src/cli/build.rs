@@ -213,7 +213,6 @@ impl Build {
         ui: &Ui,
     ) -> Result<(String, Option<(PathBuf, ProgramManifest)>), Failure> {
         let builder = self.builder(model)?;
-        let parts = model.parts();
         let dumps = emit::texts(self.emit.clone(), model, ui)?;
         let total = model.compiled.layout.body_bytes();
         let mut before = 0;
@@ -222,23 +221,23 @@ impl Build {
             before = done;
         };
         if let Some(form) = self.format.form() {
-            let object = parts.object(self.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?;
-            let mut linkable = parts.linkable(form, object)?;
+            let object = model.object(self.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?;
+            let mut linkable = model.linkable(form, object)?;
             linkable.texts.extend(dumps);
             linkable.locked = locked;
             ui.start("quantising and packing weights", total);
-            parts.write_linkable(to, &linkable, &mut progress)?;
+            model.write_linkable(to, &linkable, &mut progress)?;
             return Ok((linkable.file_name(), None));
         }
         let runtime = self
             .runtime
             .clone()
             .map_or(Runtime::Embedded, Runtime::Version);
-        let mut package = parts.package(runtime)?;
+        let mut package = model.package(runtime)?;
         package.texts.extend(dumps);
         package.locked = locked;
         ui.start("quantising and packing weights", total);
-        parts.write(to, &package, &mut progress)?;
+        model.write(to, &package, &mut progress)?;
         let mut program = None;
         if let Some(builder) = builder {
             ui.start("compiling the program", 0);

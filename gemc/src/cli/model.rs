@@ -117,16 +117,15 @@ impl Backend {
 impl Model {
     /// The model in this process; for [`Backend::Rust`], which is another, as machine code.
     pub(super) fn engine(&self, backend: Backend, ui: &Ui) -> Result<Engine, Failure> {
-        let parts = self.parts();
         Ok(match backend {
-            Backend::Interp => backend::interpreted(&parts)?,
-            Backend::Jit | Backend::Rust => backend::jitted(&parts, Effort::default(), ui)?,
+            Backend::Interp => backend::interpreted(self)?,
+            Backend::Jit | Backend::Rust => backend::jitted(self, Effort::default(), ui)?,
         })
     }
 
     /// The model as a program, compiled now or earlier.
     pub(super) fn program(&self, ui: &Ui) -> Result<Program, Failure> {
-        Ok(backend::program(&self.parts(), &Cache::open()?, ui)?)
+        Ok(backend::program(self, &Cache::open()?, ui)?)
     }
 
     /// Asks the model, newly started.

@@ -122,7 +122,7 @@ impl Verb for Run {
         };
         let model = self.model.compile_as_planned(ui)?;
         let text = model.text();
-        let (info, shape) = (model.parts().info(), model.compiled.program.program().shape);
+        let (info, shape) = (model.info(), model.compiled.program.program().shape);
         // Making weights, or a program, may take minutes.
         gem_runtime::cli::check(&info, &shape, text.as_deref(), &options)?;
         match self.backend {

@@ -7,13 +7,12 @@ use std::path::Path;
 
 use gem_runtime::text::TextFolder;
 use gem_runtime::{ModelInfo, hex, regular};
-use gemc_format::Rounding;
 
 use super::{
     Destination, Form, Linkable, Manifest, Package, PackageError, Runtime, WEIGHTS, write,
     write_linkable,
 };
-use crate::cache::{self, Cache, Key};
+use crate::cache::{self, Key};
 #[cfg(feature = "object")]
 use crate::emit::cranelift::{
     Effort, Isa, compile,
@@ -22,33 +21,12 @@ use crate::emit::cranelift::{
 use crate::facts;
 use crate::output::is_full;
 use crate::pack::{self, Origin, Packer};
-use crate::pipeline::{Compiled, Loaded};
-use crate::plan::BitPlan;
-use crate::target::Target;
+use crate::prepared::Prepared;
 
 /// Bytes of a text file at most: import has refused longer ones.
 const LONGEST_TEXT: u64 = 1 << 30;
 
-/// What a package is made from, all of one checkpoint.
-#[derive(Clone, Copy, Debug)]
-pub struct Parts<'a> {
-    /// The model's name.
-    pub name: &'a str,
-    /// The checkpoint.
-    pub loaded: &'a Loaded,
-    /// Its program and the layout of its weights.
-    pub compiled: &'a Compiled,
-    /// The formats of its weights.
-    pub plan: &'a BitPlan,
-    /// The device.
-    pub target: &'a Target,
-    /// How weights are rounded.
-    pub rounding: Rounding,
-    /// What was made before.
-    pub cache: Option<&'a Cache>,
-}
-
-impl Parts<'_> {
+impl Prepared {
     /// The package: generated sources, facts and texts. Reads all input files, for their digests, unless the cache
     /// remembers those.
     ///
@@ -69,7 +47,7 @@ impl Parts<'_> {
     #[must_use]
     pub fn info(&self) -> ModelInfo {
         let layout = &self.compiled.layout;
-        facts::model_info(self.name, self.loaded, self.plan, self.target, layout)
+        facts::model_info(&self.name, &self.loaded, &self.plan, &self.target, layout)
     }
 
     /// The model as an object file whose symbols begin with `prefix`.
@@ -78,18 +56,18 @@ impl Parts<'_> {
     /// When there is no machine code for the target.
     #[cfg(feature = "object")]
     pub fn object(&self, prefix: &str) -> Result<Vec<u8>, ObjectError> {
-        let isa = Isa::of_target(self.target, Effort::default())?;
+        let isa = Isa::of_target(&self.target, Effort::default())?;
         let machine_code = compile(&self.compiled.program, &isa, false)?;
         let contents = Contents {
             program: self.compiled.program.program(),
             info: &self.info(),
-            target: self.target,
+            target: &self.target,
             prefix,
         };
         object::object(&machine_code, &isa, &contents)
     }
 
-    /// What a folder for C programs is made from, with an object file of this model. Reads as [`Parts::package`].
+    /// What a folder for C programs is made from, with an object file of this model. Reads as [`Prepared::package`].
     ///
     /// # Errors
     /// As there.
@@ -141,7 +119,7 @@ impl Parts<'_> {
         names.push("config.json");
         let digest = |name: &str| {
             let path = checkpoint.dir().join(name);
-            let digest = match self.cache {
+            let digest = match &self.cache {
                 Some(cache) => cache.digest(&path),
                 None => cache::digest_of(&path),
             };
@@ -186,8 +164,8 @@ impl Parts<'_> {
             graph: &self.loaded.graph,
             weights: self.loaded.checkpoint.weights(),
             rounding: self.rounding,
-            plan: self.plan,
-            cache: self.cache,
+            plan: &self.plan,
+            cache: self.cache.as_ref(),
         };
         packer.write(to, self.origin(), &self.compiled.layout, progress)
     }
@@ -210,7 +188,7 @@ impl Parts<'_> {
                 other => other,
             })
         };
-        match (write(to), self.cache) {
+        match (write(to), &self.cache) {
             (Err(gem_runtime::Error::Io { source, .. }), Some(cache)) if is_full(&source) => {
                 cache.failed(&source);
                 let emptied = to.set_len(0).and_then(|()| to.rewind());
@@ -221,7 +199,7 @@ impl Parts<'_> {
         }
     }
 
-    /// Writes the package to a folder, weights included; `progress` as in [`Parts::write_weights`].
+    /// Writes the package to a folder, weights included; `progress` as in [`Prepared::write_weights`].
     ///
     /// # Errors
     /// As of [`write`].
@@ -235,13 +213,13 @@ impl Parts<'_> {
         let manifest = write(to, package, |file| {
             Ok::<(), PackageError>(self.write_weight_file(file, &name, progress)?)
         })?;
-        if let Some(cache) = self.cache {
+        if let Some(cache) = &self.cache {
             cache.trim();
         }
         Ok(manifest)
     }
 
-    /// Writes a folder for C programs, weights included; `progress` as in [`Parts::write_weights`].
+    /// Writes a folder for C programs, weights included; `progress` as in [`Prepared::write_weights`].
     ///
     /// # Errors
     /// As of [`write`].
@@ -255,7 +233,7 @@ impl Parts<'_> {
         let manifest = write_linkable(to, linkable, |file| {
             Ok::<(), PackageError>(self.write_weight_file(file, &name, progress)?)
         })?;
-        if let Some(cache) = self.cache {
+        if let Some(cache) = &self.cache {
             cache.trim();
         }
         Ok(manifest)

@@ -29,7 +29,6 @@ use std::fs::File;
 
 use gem_runtime::ModelInfo;
 
-pub use assemble::Parts;
 pub use error::PackageError;
 pub use folder::{Destination, Edited};
 pub use linkable::{Form, HEADER, HEADER_NAME, Linkable};
