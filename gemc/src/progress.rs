@@ -1,4 +1,4 @@
-//! How long work tells whoever waits for it how far it is. Libraries report through [`Progress`]; only the command draws.
+//! Progress of long operations. Libraries report it through [`Progress`]; only the command draws it.
 
 /// Receives progress. Calls come in order: any number of `start`, each followed by its `advance`s.
 pub trait Progress: Sync {

@@ -392,7 +392,7 @@ impl Scope<'_> {
             let before = self.wires.get(routing.index());
             let modules = match before {
                 Some(WireType::Routing { modules }) => *modules,
-                _ => return Err(format!("is guarded by {routing}, which is no router")),
+                _ => return Err(format!("is guarded by {routing}, which is not a router")),
             };
             if let Guard::Module { module, .. } = self.node.guard {
                 let fits = (module as usize) < modules;

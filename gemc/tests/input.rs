@@ -101,7 +101,7 @@ fn pipes_are_refused_wherever_a_file_is_read() {
     refused(
         gemc(&cache, &["inspect", "/dev/zero"]),
         1,
-        &["is no folder"],
+        &["is not a folder"],
     );
 }
 
@@ -143,7 +143,7 @@ fn names_of_what_is_not_there_are_answered_with_what_is() {
     refused(
         gemc(&cache, &["inspect", "some-org/Some-Model-7B"]),
         1,
-        &["is no folder here", "hf download some-org/Some-Model-7B"],
+        &["is not a folder here", "hf download some-org/Some-Model-7B"],
     );
     let llama = root.path().join("llama");
     fs::create_dir(&llama).expect("space");

@@ -153,10 +153,10 @@ fn a_plan_replaces_plans_alone() {
             model.join("calibration/more.jsonl"),
             "belongs to the checkpoint",
         ),
-        (at("letter.txt"), "no plan that gemc wrote"),
-        (at("link.toml"), "no plan that gemc wrote"),
-        (at("second-name"), "no plan that gemc wrote"),
-        (at("mine.toml"), "no file of codes that gemc wrote"),
+        (at("letter.txt"), "not a plan that gemc wrote"),
+        (at("link.toml"), "not a plan that gemc wrote"),
+        (at("second-name"), "not a plan that gemc wrote"),
+        (at("mine.toml"), "not a file of codes that gemc wrote"),
         (at("plan.codes"), "names a file of codes"),
         (at("pipe"), "is a pipe"),
         (PathBuf::from("/dev/null"), "is a device"),
@@ -168,7 +168,7 @@ fn a_plan_replaces_plans_alone() {
     }
     assert_eq!(output(plan(&model, &["-o", ""])).status.code(), Some(2));
     for (page, word) in [
-        (at("page.html"), "no report that gemc wrote"),
+        (at("page.html"), "not a report that gemc wrote"),
         (model.join("config.json"), "no report"),
         (at("plan.toml"), "is where the plan would be written"),
         (at("plan.codes"), "is where its codes would be written"),

@@ -135,7 +135,7 @@ unsafe fn text(start: *const c_char) -> Result<&'static str> {
     // SAFETY: the caller's promise.
     let text = unsafe { CStr::from_ptr(start) };
     text.to_str()
-        .map_err(|_| Error::Program("a name is no UTF-8"))
+        .map_err(|_| Error::Program("a name is not UTF-8"))
 }
 
 /// # Safety

@@ -170,7 +170,7 @@ pub(crate) fn check_fixed(fixed: &[u8; FIXED_BYTES], length: u64) -> Result<()> 
     );
     if offset == 0 || offset % BODY_ALIGN != 0 {
         return Err(damaged(format!(
-            "has its body at {offset}, which is no multiple of {BODY_ALIGN}"
+            "has its body at {offset}, which is not a multiple of {BODY_ALIGN}"
         )));
     }
     let expected = offset.checked_add(body);
@@ -192,9 +192,9 @@ fn plan_hash(fixed: &[u8; FIXED_BYTES]) -> [u8; 32] {
 pub(super) fn target_name(field: &[u8]) -> Result<&str> {
     let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
     let (name, padding) = field.split_at(end);
-    let name = core::str::from_utf8(name).map_err(|_| damaged("has a target that is no UTF-8"))?;
+    let name = core::str::from_utf8(name).map_err(|_| damaged("has a target that is not UTF-8"))?;
     if name.is_empty() || padding.iter().any(|b| *b != 0) || name.chars().any(char::is_control) {
-        return Err(damaged("has a target that is no name"));
+        return Err(damaged("has a target that is not a name"));
     }
     Ok(name)
 }

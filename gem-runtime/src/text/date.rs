@@ -57,7 +57,7 @@ impl Date {
         if known && (1..=days_of_month(date.year, month)).contains(&day) {
             return Ok(date);
         }
-        let what = format!("date {year}-{month}-{day} is no day of the years 1 to 9999");
+        let what = format!("date {year}-{month}-{day} is not a day of the years 1 to 9999");
         Err(Error::Options(what))
     }
 
@@ -74,7 +74,7 @@ impl Date {
                 ..self
             });
         }
-        let what = format!("time {hour}:{minute}:{second} is no time of a day");
+        let what = format!("time {hour}:{minute}:{second} is not a time of day");
         Err(Error::Options(what))
     }
 

@@ -1,6 +1,6 @@
 //! N5: 32 values spaced like the quantiles of a bell curve; no two are more than 127 apart, as in N4.
 
-use super::uneven::{Step, Uneven, steps};
+use super::uneven::{Border, Uneven, borders};
 
 static TABLE: [i8; 32] = [
     -65, -58, -50, -45, -41, -37, -33, -29, -25, -21, -18, -15, -12, -9, -6, -3, 0, 3, 5, 8, 11,
@@ -12,7 +12,7 @@ pub(super) struct N5;
 
 impl Uneven for N5 {
     const TABLE: &'static [i8] = &TABLE;
-    const STEPS: &'static [Step] = &steps::<32, 31>(&TABLE);
+    const BORDERS: &'static [Border] = &borders::<32, 31>(&TABLE);
     const SHIFT: i32 = 1;
     const TRIES: i32 = 3;
     const STEP: f32 = 0.03;

@@ -3,21 +3,21 @@
 //! Bit 0 of the scale byte moves the whole table by a constant, which fits skewed blocks; the rest of the byte with that
 //! bit set is the scale, odd and signed. That the values of both tables are `TABLE[c]` plus a constant is what makes
 //! the second one free: kernels add the constant times the block's sum of activation codes. The trick is ik_llama.cpp's
-//! (`IQ4_KS`); the tables come from `gem-runtime/examples/code_values.rs`.
+//! (`IQ4_KS`); the tables come from `gemc/lab/src/code_values.rs`.
 
 use super::BLOCK;
 use super::grid::{self, Grid};
 use super::planes::{Plane, planes};
 
-/// From `.0` on, the next code is nearer than the one before; its value is `.1` more.
-pub(super) type Step = (f32, f32);
+/// The border between a code and the next: above `.0` the next is nearer; its value is `.1` larger.
+pub(super) type Border = (f32, f32);
 
 /// A codec of `TABLE.len()` values.
 pub(super) trait Uneven {
     /// Values by code, ascending; a power of two of them.
     const TABLE: &'static [i8];
-    /// [`steps`] of the table.
-    const STEPS: &'static [Step];
+    /// [`borders`] of the table.
+    const BORDERS: &'static [Border];
     /// What bit 0 of the scale byte adds to every value.
     const SHIFT: i32;
     /// As in [`Grid`].
@@ -26,20 +26,20 @@ pub(super) trait Uneven {
     const STEP: f32;
 }
 
-/// The steps between `CODES` values; `STEPS` is one less.
-pub(super) const fn steps<const CODES: usize, const STEPS: usize>(
+/// The borders between `CODES` values; `BORDERS` is one less.
+pub(super) const fn borders<const CODES: usize, const BORDERS: usize>(
     table: &[i8; CODES],
-) -> [Step; STEPS] {
-    assert!(STEPS + 1 == CODES, "one step between each two values");
-    let mut steps = [(0.0, 0.0); STEPS];
+) -> [Border; BORDERS] {
+    assert!(BORDERS + 1 == CODES, "one border between each two values");
+    let mut borders = [(0.0, 0.0); BORDERS];
     let mut code = 0;
-    while code < STEPS {
+    while code < BORDERS {
         let (low, high) = (table[code] as f32, table[code + 1] as f32);
         assert!(low < high, "values ascend");
-        steps[code] = ((low + high) * 0.5, high - low);
+        borders[code] = ((low + high) * 0.5, high - low);
         code += 1;
     }
-    steps
+    borders
 }
 
 /// Code of the value nearest to zero, the upper of two.
@@ -81,7 +81,7 @@ impl<T: Uneven> Grid for T {
     #[inline(always)]
     fn nearest_value(v: f32) -> f32 {
         // All are small integers, so the sum is exact.
-        T::STEPS
+        T::BORDERS
             .iter()
             .fold(f32::from(T::TABLE[0]), |value, &(from, step)| {
                 value + if v >= from { step } else { 0.0 }
@@ -92,7 +92,7 @@ impl<T: Uneven> Grid for T {
     #[inline(always)]
     fn nearest_values(v: &[f32; BLOCK]) -> [f32; BLOCK] {
         let mut values = [f32::from(T::TABLE[0]); BLOCK];
-        for &(from, step) in T::STEPS {
+        for &(from, step) in T::BORDERS {
             for (value, &v) in values.iter_mut().zip(v) {
                 *value += if v >= from { step } else { 0.0 };
             }
@@ -102,7 +102,7 @@ impl<T: Uneven> Grid for T {
 
     #[inline(always)]
     fn nearest(v: f32) -> i8 {
-        T::STEPS
+        T::BORDERS
             .iter()
             .fold(0, |code, &(from, _)| code + i8::from(v >= from))
     }

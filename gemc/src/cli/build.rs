@@ -148,7 +148,7 @@ impl Build {
     /// Flags that contradict each other.
     fn consistent(&self) -> Result<(), Failure> {
         let wrong = match self.format.form() {
-            Some(_) if self.bin => "--bin needs --format crate: an object is no program",
+            Some(_) if self.bin => "--bin needs --format crate: an object is not a program",
             Some(_) if self.runtime.is_some() => {
                 "--runtime needs --format crate: an object links none"
             }

@@ -1,5 +1,5 @@
-//! The arguments that name a checkpoint, a device and formats -> the compiled model, and somebody who answers for it.
-//! Every verb that compiles takes this way.
+//! The arguments that name a checkpoint, a device and formats -> the compiled model, and a `Peer` that runs it. Every verb
+//! that compiles starts here.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -22,10 +22,10 @@ pub(super) fn check(dir: &Path) -> Result<(), Finding> {
     match fs::metadata(dir) {
         Ok(meta) if meta.is_dir() => {}
         Ok(meta) if meta.is_file() => return wrong(file(dir)),
-        Ok(_) => return wrong("is no folder".to_owned()),
+        Ok(_) => return wrong("is not a folder".to_owned()),
         Err(_) if regular::is_there(dir) => {
             let why = regular::open(dir).map_or_else(|e| regular::why(&e), |_| String::new());
-            return wrong(format!("is no folder: {why}"));
+            return wrong(format!("is not a folder: {why}"));
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return wrong(absent(dir)),
         Err(e) => return wrong(format!("cannot be read: {e}")),
@@ -46,15 +46,15 @@ fn printed(path: &Path) -> String {
 fn file(path: &Path) -> String {
     let parent = path.parent().filter(|p| p.join(CONFIG).is_file());
     match (gguf(path), parent) {
-        (true, _) => "is no folder but a GGUF file, which gemc does not read".to_owned(),
+        (true, _) => "is not a folder but a GGUF file, which gemc does not read".to_owned(),
         (_, Some(parent)) => {
             let parent = match parent.as_os_str().is_empty() {
                 true => ".".to_owned(),
                 false => printed(parent),
             };
-            format!("is no folder but a file of one: {parent} is the checkpoint")
+            format!("is not a folder but a file of one: {parent} is the checkpoint")
         }
-        _ => "is no folder but a file".to_owned(),
+        _ => "is not a folder but a file".to_owned(),
     }
 }
 
@@ -90,10 +90,10 @@ fn absent(path: &Path) -> String {
     if is_hub_name(path) {
         let name = printed(path);
         return format!(
-            "is no folder here; if it is a model of the Hugging Face hub, fetch it first: hf download {name} --local-dir FOLDER"
+            "is not a folder here; if it is a model of the Hugging Face hub, fetch it first: hf download {name} --local-dir FOLDER"
         );
     }
-    "is no folder: it does not exist".to_owned()
+    "is not a folder: it does not exist".to_owned()
 }
 
 /// `organisation/name`, as hubs name models.
@@ -169,15 +169,15 @@ mod tests {
         assert_eq!(check(&at("good")), Ok(()));
         for (path, words) in [
             ("goood", "does not exist: did you mean "),
-            ("nothing/of/the/kind", "is no folder: it does not exist"),
-            ("good/config.json", "is no folder but a file of one"),
+            ("nothing/of/the/kind", "is not a folder: it does not exist"),
+            ("good/config.json", "is not a folder but a file of one"),
             ("good/model.safetensors", "good is the checkpoint"),
-            ("quantised/Model-Q4.gguf", "is no folder but a GGUF file"),
+            ("quantised/Model-Q4.gguf", "is not a folder but a GGUF file"),
             ("quantised", "Model-Q4.gguf is a GGUF file"),
             ("old", "pytorch_model.bin is a file of PyTorch"),
             ("hub", "snapshots/abc does: is that meant?"),
             ("empty", "holds no config.json; allowed: a folder with"),
-            ("empty/notes.txt", "is no folder but a file; allowed"),
+            ("empty/notes.txt", "is not a folder but a file; allowed"),
         ] {
             let told = check(&at(path)).expect_err(words).to_string();
             assert!(told.contains(words), "{path}: {told}");

@@ -71,8 +71,8 @@ impl OutputFile {
             let bytes = beginning(&place).map_err(failed(given))?;
             if !(kind.is)(&bytes) {
                 return refuse(format!(
-                    "is no {} that gemc wrote, and is not replaced; choose another name",
-                    kind.name.trim_start_matches("a ")
+                    "is not {} that gemc wrote, and is not replaced; choose another name",
+                    kind.name
                 ));
             }
         }
@@ -248,7 +248,7 @@ mod tests {
         fs::write(at("empty"), "").expect("space");
         write(&at("empty"), "Dear me").expect("nothing is lost");
         fs::write(at("bill"), "42").expect("space");
-        refused(&at("bill"), "no letter that gemc wrote");
+        refused(&at("bill"), "not a letter that gemc wrote");
         fs::create_dir(at("folder")).expect("space");
         refused(&at("folder"), "is a folder");
         refused(Path::new("/dev/null"), "is a device");

@@ -370,7 +370,7 @@ fn digest(digits: &str) -> Result<Digest, String> {
             ""
         };
         *byte = u8::from_str_radix(pair, 16)
-            .map_err(|_| format!("{digits:?} is no digest of codes: 64 hexadecimal digits"))?;
+            .map_err(|_| format!("{digits:?} is not a digest of codes: 64 hexadecimal digits"))?;
     }
     debug_assert_eq!(hex(&bytes), digits.to_ascii_lowercase());
     Ok(bytes)

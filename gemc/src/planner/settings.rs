@@ -89,7 +89,7 @@ pub struct Parts {
 impl Parts {
     /// Counts the next document; gives the part that it belongs to.
     pub const fn push(&mut self, tokens: usize) -> Part {
-        /// Every so manieth document is one to judge by.
+        /// One document in so many is held out, to judge plans by.
         const JUDGED: usize = 4;
         self.documents += 1;
         if self.documents % JUDGED == 2 {

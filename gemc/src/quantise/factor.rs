@@ -105,9 +105,11 @@ fn diagonal_blocks(a: &[f64], n: usize) -> Vec<f32> {
 /// The order in which columns are best rounded, and d in that order. The lower triangle of `a` is overwritten: where columns j
 /// and k meet, k rounded later, it is `d_k M_jk`.
 ///
-/// Later columns make up for the errors of earlier ones, and d is what is left of each when they did: the last column's is all of
-/// its mean square. With the product of all d given, their sum is the smaller the more equal they are. So the one with the least
-/// left is rounded last, and likewise those before it (the order of V-BLAST, Wolniansky et al. 1998).
+/// Rounding column by column, later columns are adjusted to make up for the errors of earlier ones. `d_j` is the share of the
+/// squared error of column j that this cannot remove; nothing follows the last column, so its d is its whole mean square. The
+/// product of all d does not depend on the order (it is the determinant), so their sum is least where they are most equal.
+/// Greedily, the column with the least d of those left is rounded last, then the one before it, and so on (the order of V-BLAST,
+/// Wolniansky et al. 1998).
 fn factorise(a: &mut [f64], n: usize) -> (Vec<u32>, Vec<f64>) {
     let (mut order, mut diagonal) = (vec![0; n], vec![0.0; n]);
     let mut left: Vec<bool> = vec![true; n];

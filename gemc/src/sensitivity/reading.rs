@@ -15,8 +15,8 @@ use crate::reference::{Reference, ReferenceError};
 /// The format that both uses are tried in.
 const PROBE: Codec = Codec::N4;
 
-/// What reading a row with an error costs, in terms of the head's error `Δw H Δwᵀ`. The same for every row: a token that is
-/// read often is as often what the head has to tell, so that both errors of its row count as often.
+/// What reading a row of a tied embedding with an error costs, in terms of the head's error `Δw H Δwᵀ`. One number serves all
+/// rows: a frequent token is read often and predicted often, so its frequency scales both errors alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
     /// Cost of a squared error that is read, in units of the head's error per token.

@@ -73,7 +73,7 @@ pub(super) fn printf(text: &str, values: &Arguments, meter: &Meter) -> Made<Stri
 
 fn bad(text: &str) -> Fault {
     let shown: String = text.chars().take(40).collect();
-    Fault::new(format!("{shown:?} is no format"))
+    Fault::new(format!("{shown:?} is not a format"))
 }
 
 fn named<'v>(values: &'v Arguments, name: &str, meter: &Meter) -> Made<&'v Value> {
@@ -260,7 +260,7 @@ fn plain_text(value: &Value, spec: &Spec, meter: &Meter) -> Made<String> {
         }
         ('c', Value::Int(n)) => {
             let c = u32::try_from(*n).ok().and_then(char::from_u32);
-            c.ok_or_else(|| Fault::new(format!("{n} is no character")))?
+            c.ok_or_else(|| Fault::new(format!("{n} is not a character")))?
                 .to_string()
         }
         _ => text_of(value, meter)?.to_string(),

@@ -377,7 +377,7 @@ fn escape(chars: &mut impl Iterator<Item = (usize, char)>, to: &mut String) -> M
             .ok()
             .filter(|_| text.len() == digits)
             .and_then(char::from_u32)
-            .ok_or_else(|| Fault::new(format!("\\{c}{text} is no character")))
+            .ok_or_else(|| Fault::new(format!("\\{c}{text} is not a character")))
     };
     match c {
         'n' => to.push('\n'),

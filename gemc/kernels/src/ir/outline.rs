@@ -1,5 +1,5 @@
-//! An outline -> a kernel of its own, the same text for every kernel that holds it, and what stands for its parameters
-//! where it came from.
+//! Takes an outline out of a kernel: a kernel of its own, whose text is the same wherever the outline came from, and the
+//! values of the original kernel that are passed for its parameters.
 //!
 //! The kernel's parameters are, in this order: the regions, in order of their first use; the inputs, as scalars; and
 //! one region of f32, 16 for each mutable local, which it reads before and writes after. A region that every slot has is

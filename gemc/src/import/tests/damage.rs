@@ -243,9 +243,9 @@ fn damaged_files_give_one_clear_report() {
     expect_finding(
         &root.path().join("absent"),
         "no folder",
-        &["absent", "is no folder"],
+        &["absent", "is not a folder"],
     );
-    expect_finding(&good.join("config.json"), "a file", &["is no folder"]);
+    expect_finding(&good.join("config.json"), "a file", &["is not a folder"]);
 }
 
 /// A copy of a checkpoint in which something else stands in a file's place.
