@@ -62,7 +62,7 @@ pub enum CacheError {
 pub struct Cache {
     root: PathBuf,
     bounds: Bounds,
-    /// The disk was full: nothing more is stored by this process.
+    /// The disk was full: this process stores no more matrices.
     full: Arc<AtomicBool>,
 }
 
@@ -114,8 +114,8 @@ impl Cache {
         })
     }
 
-    /// Hears why something could not be written. When the disk is full, the cache gives back what it can, and takes
-    /// nothing more from this process.
+    /// Hears why something could not be written. When the disk is full, the cache gives back what it can, and takes no
+    /// more matrices from this process; a plan or weights it still tries to keep.
     pub fn failed(&self, error: &io::Error) {
         if is_full(error) && !self.full.swap(true, Ordering::Relaxed) {
             self.make_room();

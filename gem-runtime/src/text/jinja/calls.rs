@@ -170,7 +170,7 @@ impl Evaluator<'_> {
         let named = named.into_iter().map(|(name, value)| (name.into(), value));
         let named = Value::dict(named.collect(), self.meter)?;
         self.set("kwargs", named);
-        let text = self.collected(&definition.body)?;
+        let (text, _) = self.collected(&definition.body)?;
         self.scopes = outside;
         Ok(text)
     }

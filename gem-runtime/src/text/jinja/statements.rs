@@ -63,7 +63,11 @@ impl<'t> Evaluator<'t> {
                 self.assign(target, value)?;
             }
             StatementKind::SetBlock(target, filters, body) => {
-                let value = self.filtered(filters, body)?;
+                let (value, flow) = self.collected(body)?;
+                if flow != Flow::Next {
+                    return Ok(flow);
+                }
+                let value = self.filtered(filters, value)?;
                 self.assign(target, value)?;
             }
             StatementKind::With(variables, body) => {
@@ -81,7 +85,11 @@ impl<'t> Evaluator<'t> {
             }
             StatementKind::Scope(body) => return self.scoped(body),
             StatementKind::FilterBlock(filters, body) => {
-                let value = self.filtered(filters, body)?;
+                let (value, flow) = self.collected(body)?;
+                if flow != Flow::Next {
+                    return Ok(flow);
+                }
+                let value = self.filtered(filters, value)?;
                 self.emit(&value)?;
             }
             StatementKind::Macro(definition) => {
@@ -120,16 +128,15 @@ impl<'t> Evaluator<'t> {
         Ok(flow)
     }
 
-    /// The text that statements write.
-    pub fn collected(&mut self, body: &'t [Statement]) -> Made<Value> {
+    /// The text that statements write, and whether they leave the loop around them: then nobody wants it, as in Jinja2.
+    pub fn collected(&mut self, body: &'t [Statement]) -> Made<(Value, Flow)> {
         self.out.push(String::new());
-        self.scoped(body)?;
-        Ok(self.out.pop().unwrap_or_default().into())
+        let flow = self.scoped(body)?;
+        Ok((self.out.pop().unwrap_or_default().into(), flow))
     }
 
-    /// The text that statements write, after filters.
-    fn filtered(&mut self, filters: &'t [Filter], body: &'t [Statement]) -> Made<Value> {
-        let mut value = self.collected(body)?;
+    /// A value after filters.
+    fn filtered(&mut self, filters: &'t [Filter], mut value: Value) -> Made<Value> {
         for filter in filters {
             let arguments = self.arguments(&filter.arguments)?;
             value = self.filter(&filter.name, value, arguments)?;
