@@ -16,6 +16,7 @@ mod manifest;
 mod names;
 mod program;
 mod program_manifest;
+mod readme;
 mod requirements;
 mod runtime;
 mod sources;
@@ -98,6 +99,7 @@ pub fn render(package: &Package) -> Result<Files, PackageError> {
     let own = [
         ("Cargo.toml", cargo::manifest(package)),
         ("Cargo.lock", lock::lock(&name, &package.runtime)),
+        ("README.md", readme::text(package)),
         ("src/lib.rs", sources::lib(package)?),
         ("src/main.rs", sources::main(&name)),
     ];
@@ -110,7 +112,8 @@ pub fn render(package: &Package) -> Result<Files, PackageError> {
         .into_iter()
         .map(|(path, text)| (format!("gem-runtime/{path}"), text));
     let sources = package.sources.iter().cloned();
-    let texts = own.into_iter().chain(sources).chain(runtime);
+    let own = own.into_iter().chain(sources).map(readme::marked);
+    let texts = own.chain(runtime);
     let texts = texts.map(|(path, text)| (path, text.into_bytes()));
     files(texts.chain(package.texts.iter().cloned()))
 }

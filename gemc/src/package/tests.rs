@@ -71,6 +71,12 @@ fn tree(dir: &Path) -> Files {
 fn the_crate_reads_well() {
     let files = render(&toy()).expect("well formed");
     let text = |path: &str| String::from_utf8(files[path].clone()).expect("text");
+    insta::assert_snapshot!("readme", text("README.md"));
+    for (path, file) in &files {
+        let ours = !path.starts_with("gem-runtime/");
+        let marked = file.windows(10).any(|bytes| bytes == b"@generated");
+        assert!(marked || !(ours && path.ends_with(".rs")), "{path} has no mark");
+    }
     insta::assert_snapshot!("cargo_toml", text("Cargo.toml"));
     insta::assert_snapshot!("lib_rs", text("src/lib.rs"));
     insta::assert_snapshot!("main_rs", text("src/main.rs"));
@@ -267,7 +273,8 @@ fn a_name_is_no_code_and_turns_no_line() {
     package.info.name = "a\u{202e}b\u{2066}\n```\nfn f() {".into();
     let files = render(&package).expect("well formed");
     let lib = String::from_utf8(files["src/lib.rs"].clone()).expect("text");
-    assert!(lib.starts_with("//! ab'''fn f() {: "), "{lib}");
+    let said = lib.lines().nth(1).expect("behind the mark");
+    assert!(said.starts_with("//! ab'''fn f() {: "), "{lib}");
     // rustc refuses these in comments and literals alike.
     assert!(
         !lib.contains(['\u{202e}', '\u{2066}', '`'][..2].as_ref()),
