@@ -11,6 +11,7 @@ use gem_runtime::protocol::Client;
 use gem_runtime::simd::Level;
 use gem_runtime::storage::Weights;
 use gem_runtime::{Engine, Error, ModelInfo, hex};
+use gemc_kernels::ir::interp::InterpProgram;
 
 use crate::cache::{self, Cache};
 use crate::emit::cranelift::Effort;
@@ -19,7 +20,6 @@ use crate::output::{OutputError, OutputFolder};
 use crate::package::{Builder, PackageError, Runtime, WEIGHTS};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
-use gemc_kernels::ir::interp::InterpProgram;
 
 /// An engine that interprets the kernels, on weights packed in memory.
 ///

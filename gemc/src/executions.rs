@@ -1,9 +1,5 @@
 //! A small program in the interpreter and as machine code of this process, which must leave the same memory. For tests.
 
-#[cfg(feature = "jit")]
-use crate::emit::cranelift::Effort;
-#[cfg(feature = "jit")]
-use crate::jit::JitProgram;
 use gemc_kernels::ir::interp::Trap;
 #[cfg(feature = "jit")]
 use gemc_kernels::ir::testing::{Image, run};
@@ -12,6 +8,11 @@ use gemc_kernels::ir::testing::{Memory, interpret, program_of};
 use gemc_kernels::ir::verify::Verified;
 use gemc_kernels::ir::verify::{VerifyError, verify};
 use gemc_kernels::ir::{Function, Items, Kernel, Program};
+
+#[cfg(feature = "jit")]
+use crate::emit::cranelift::Effort;
+#[cfg(feature = "jit")]
+use crate::jit::JitProgram;
 
 /// Why a test program did not run to its end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

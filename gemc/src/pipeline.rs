@@ -4,6 +4,8 @@ use std::path::Path;
 #[cfg(feature = "calibrate")]
 use std::sync::Arc;
 
+use gemc_kernels::ir::verify::{Verified, verify};
+
 use crate::graph::{Graph, Typed};
 use crate::import::{self, Checkpoint, ImportError};
 use crate::lower::check::{Finding, check};
@@ -14,7 +16,6 @@ use crate::plan::BitPlan;
 use crate::reference::Reference;
 use crate::target::Target;
 use crate::typing::{self, TypingError};
-use gemc_kernels::ir::verify::{Verified, verify};
 
 /// What can go wrong between a checkpoint and a program.
 #[derive(Debug, thiserror::Error)]

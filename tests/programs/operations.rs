@@ -1,8 +1,9 @@
 //! A kernel with every operation, its results one after the other.
 
-use super::fixed;
 use gemc_kernels::ir::build::{KernelBuilder, Ops};
 use gemc_kernels::ir::{Cmp, Elem, Kernel, ParamId, Space, Ty, ValueId};
+
+use super::fixed;
 
 /// Stores results one after the other.
 struct Results {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use gemc_kernels::rust;
+
 use super::model::Model;
 use super::{Failure, Ui};
 use crate::emit::cranelift::{Compiled, Effort, Isa, KernelCode, Listing, compile};
@@ -11,7 +13,6 @@ use crate::reference::{OutputRows, RunOptions};
 use crate::routing::Collector;
 use crate::texts::{self, Extent};
 use crate::{calibrate, graph, sequences};
-use gemc_kernels::rust;
 
 /// A stage whose result can be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{Linkage, default_libcall_names};
 use gem_runtime::abi::KernelFn;
+use gemc_kernels::ir::KernelId;
 use memmap2::MmapMut;
 
 use super::JitError;
 use crate::emit::cranelift::{Compiled, Isa, define};
-use gemc_kernels::ir::KernelId;
 
 /// Address space of a function is rounded up to this: the memory below it grows in pages, by function. Only what is
 /// used of it becomes memory.

@@ -7,13 +7,13 @@ use gem_runtime::abi::{Ctx, Part, Program as _, Row};
 use gem_runtime::memory::Buffer;
 use gem_runtime::protocol::{ProbeRequest, probe};
 use gemc_format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize};
+use gemc_kernels::ir::verify::verify;
+use gemc_kernels::ir::{Items, KernelId, Phase, Program, ProgramShape, TableEntry};
+use gemc_kernels::kernels::matmul::{Epilogue, Matmul, Rows};
 
 use super::{JitError, JitProgram};
 use crate::emit::cranelift::Effort;
 use crate::target::{Costs, Target};
-use gemc_kernels::ir::verify::verify;
-use gemc_kernels::ir::{Items, KernelId, Phase, Program, ProgramShape, TableEntry};
-use gemc_kernels::kernels::matmul::{Epilogue, Matmul, Rows};
 
 /// Rows in tiles and columns of the matrix that is measured: small enough for a core's own cache in every format.
 const TILES: usize = 16;

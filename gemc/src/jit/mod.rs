@@ -14,12 +14,12 @@ pub use error::JitError;
 pub use measure::{MeasureError, measure};
 
 use gem_runtime::abi::{self, Ctx, Entry, HalfTap, Items, Part, ProgramShape, RoutingTap, Table};
+use gemc_kernels::ir::verify::Verified;
+use gemc_kernels::ir::{Half, Phase, TableEntry, Tap};
 
 use crate::emit::cranelift::{Effort, Isa, compile};
 use crate::target::Target;
 use code::Code;
-use gemc_kernels::ir::verify::Verified;
-use gemc_kernels::ir::{Half, Phase, TableEntry, Tap};
 
 /// A program as machine code.
 #[derive(Debug)]

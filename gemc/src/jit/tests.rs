@@ -1,8 +1,9 @@
 //! Loading and dropping, and everything that is refused; what programs compute is compared by the workspace tests.
 
-use super::*;
 use gemc_kernels::ir::testing::{Bytes, Memory, interpret, run, valid_program};
 use gemc_kernels::ir::verify::verify;
+
+use super::*;
 
 fn program(seed: u64) -> Verified {
     verify(valid_program(&Bytes::random(seed, 400))).unwrap()

@@ -1,5 +1,9 @@
 //! Attention: the projection's rows to queries and the memory of keys and values, then the heads' sums.
 
+use gemc_kernels::kernels::attention::Attention;
+use gemc_kernels::kernels::rope::{Heads, RopeTable};
+use gemc_kernels::kernels::vector;
+
 use super::arena::Buffer;
 use super::phases::{Arg, ItemCount};
 use super::steps::{AttentionOp, Projection};
@@ -7,9 +11,6 @@ use super::{Lowering, Rows};
 use crate::graph::{NodeId, Rope, Site};
 use crate::pack::layout::VectorSource;
 use crate::plan::KvFormat;
-use gemc_kernels::kernels::attention::Attention;
-use gemc_kernels::kernels::rope::{Heads, RopeTable};
-use gemc_kernels::kernels::vector;
 
 impl Lowering<'_> {
     pub(super) fn attention(&mut self, id: NodeId, op: &AttentionOp, projection: &Projection<'_>) {

@@ -12,11 +12,12 @@ mod tests;
 
 use std::collections::HashMap;
 
+use gemc_kernels::kernels::combine::Base;
+
 use kind::Kind;
 
 use super::steps::{Checked, ClustersStep, CombineStep, NormStep, On, RouterStep, ScarStep, Step};
 use crate::graph::{Graph, Guard, NodeId, Site, Typed};
-use gemc_kernels::kernels::combine::Base;
 
 /// Something in a graph that cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

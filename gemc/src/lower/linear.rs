@@ -1,6 +1,7 @@
 //! Linear maps: the epilogue that their readers allow, and the phase.
 
 use gemc_format::ActivationFormat;
+use gemc_kernels::kernels::matmul::{Epilogue, Matmul, Rows};
 
 use super::arena::Buffer;
 use super::phases::{Arg, ItemCount};
@@ -8,7 +9,6 @@ use super::steps::{On, Product, Residual, Then};
 use super::{Lowering, QuantisedRows, planes};
 use crate::graph::{LinearPart, Node};
 use crate::pack::layout::Matrix;
-use gemc_kernels::kernels::matmul::{Epilogue, Matmul, Rows};
 
 /// Where the rows of a product come from.
 struct Source {

@@ -16,11 +16,13 @@ pub mod steps;
 
 use std::collections::{HashMap, HashSet};
 
-use arena::Buffer;
 use gemc_format::{ActivationFormat, BLOCK};
+use gemc_kernels::ir::Program;
 use gemc_kernels::kernels::embed::Embed;
 use gemc_kernels::kernels::norm::Norm;
 use gemc_kernels::kernels::quantise::{self, QuantiseRows, SelectRows};
+
+use arena::Buffer;
 use phases::{Arg, ItemCount, Phases};
 pub use sizes::Large;
 use steps::{Checked, NormOp, NormStep, Step};
@@ -29,7 +31,6 @@ use crate::graph::{EMBEDDING, Graph, LinearPart, NodeId, Rope, Task, TensorId, T
 use crate::pack::layout::{Layout, Matrix, MatrixSource, VectorSource};
 use crate::plan::BitPlan;
 use crate::target::Target;
-use gemc_kernels::ir::Program;
 
 /// Rows of a step of a decoder, unless its context is shorter.
 pub const MAX_ROWS: usize = 128;

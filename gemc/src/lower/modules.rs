@@ -1,12 +1,13 @@
 //! The modules of one routed block: stage by stage (first product, last product), each stage one phase whose items
 //! call the active modules through a table. Formats differ freely between modules.
 
+use gemc_kernels::kernels::dispatch::{CallModules, Dispatch};
+use gemc_kernels::kernels::matmul::Rows;
+
 use super::phases::{Arg, ItemCount};
 use super::steps::{Product, Then};
 use super::{Lowering, QuantisedRows};
 use crate::graph::NodeId;
-use gemc_kernels::kernels::dispatch::{CallModules, Dispatch};
-use gemc_kernels::kernels::matmul::Rows;
 
 impl Lowering<'_> {
     /// All modules of a routing decision at once.

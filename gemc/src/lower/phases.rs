@@ -4,12 +4,12 @@
 use std::collections::{HashMap, HashSet};
 
 use gem_runtime::abi::ProgramShape;
-
-use super::arena::{Arena, Buffer, Placement};
-use super::sizes::Large;
 use gemc_kernels::functions;
 use gemc_kernels::ir::{Half, Items, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap};
 use gemc_kernels::kernels::spec::Spec as KernelSpec;
+
+use super::arena::{Arena, Buffer, Placement};
+use super::sizes::Large;
 
 /// An argument before addresses are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,17 @@
 //! Routed blocks: router, clusters, SCAR attention, work lists, and the sum of what the modules gave.
 
-use super::arena::Buffer;
-use super::phases::{Arg, ItemCount, TapSpec};
-use super::steps::{ClustersStep, CombineStep, Residual, RouterOp, RouterStep, ScarStep};
-use super::{Lowering, VectorSource};
-use crate::graph::{NodeId, ScarMask};
 use gemc_kernels::kernels::attention::{Attention, Mask};
 use gemc_kernels::kernels::clusters::Clusters;
 use gemc_kernels::kernels::combine::{Base, Combine};
 use gemc_kernels::kernels::dispatch::{CountItems, Dispatch, Tags};
 use gemc_kernels::kernels::rope::Heads;
 use gemc_kernels::kernels::route::Router;
+
+use super::arena::Buffer;
+use super::phases::{Arg, ItemCount, TapSpec};
+use super::steps::{ClustersStep, CombineStep, Residual, RouterOp, RouterStep, ScarStep};
+use super::{Lowering, VectorSource};
+use crate::graph::{NodeId, ScarMask};
 
 /// Arena buffers of one routing decision.
 #[derive(Clone, Copy, Debug)]

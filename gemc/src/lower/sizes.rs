@@ -5,13 +5,13 @@
 //! kernel overflows; the whole is known when everything is placed.
 
 use gem_runtime::abi::ARG_UNIT;
+use gemc_kernels::ir::verify::MAX_LOCAL_BYTES;
+use gemc_kernels::kernels::attention::CHUNK;
+use gemc_kernels::kernels::vector::LANES;
 
 use super::steps::{Checked, Step};
 use crate::graph::{Graph, NodeId, Typed, WireType};
 use crate::pack::layout::{Layout, PART_ROWS, Source, VectorSource};
-use gemc_kernels::ir::verify::MAX_LOCAL_BYTES;
-use gemc_kernels::kernels::attention::CHUNK;
-use gemc_kernels::kernels::vector::LANES;
 
 /// Bytes of a weight that kernels can count.
 const MOST_WEIGHT: u64 = (1 << 31) - 1;

@@ -1,8 +1,9 @@
 //! What the lowering computes, step by step: a graph that `check` has found to be one that kernels can compute.
 
 pub(super) use super::check::kind::{AttentionOp, NormOp, RouterOp};
-use crate::graph::{Activation, Graph, LinearPart, Node, NodeId, ScarMask, TensorId, Typed};
 use gemc_kernels::kernels::combine::Base;
+
+use crate::graph::{Activation, Graph, LinearPart, Node, NodeId, ScarMask, TensorId, Typed};
 
 /// A graph that can be lowered; made by [`super::check::check`] alone.
 #[derive(Debug)]

@@ -75,7 +75,10 @@ fn the_crate_reads_well() {
     for (path, file) in &files {
         let ours = !path.starts_with("gem-runtime/");
         let marked = file.windows(10).any(|bytes| bytes == b"@generated");
-        assert!(marked || !(ours && path.ends_with(".rs")), "{path} has no mark");
+        assert!(
+            marked || !(ours && path.ends_with(".rs")),
+            "{path} has no mark"
+        );
     }
     insta::assert_snapshot!("cargo_toml", text("Cargo.toml"));
     insta::assert_snapshot!("lib_rs", text("src/lib.rs"));

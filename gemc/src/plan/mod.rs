@@ -9,8 +9,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use activations::Formats;
 use gemc_format::{ActivationFormat, Codec};
+
+use activations::Formats;
 use sha2::{Digest, Sha256};
 
 use crate::graph::{Graph, units};

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_frontend::FunctionBuilderContext;
+use gemc_kernels::ir::KernelId;
+use gemc_kernels::ir::reach::reachable;
+use gemc_kernels::ir::verify::Verified;
 use rayon::prelude::*;
 
 use super::error::EmitError;
 use super::isa::Isa;
 use super::kernel::translate;
 use crate::workers;
-use gemc_kernels::ir::KernelId;
-use gemc_kernels::ir::reach::reachable;
-use gemc_kernels::ir::verify::Verified;
 
 /// Machine code of a program's kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::Ieee32;
 use cranelift_codegen::ir::{Block, Endianness, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
+use gemc_kernels::ir::{Cmp, Ty};
 
 use super::isa::Features;
 use super::literal::Literal;
 use super::segments::{Segments, shape};
-use gemc_kernels::ir::{Cmp, Ty};
 
 /// A function of Cranelift IR being written.
 pub(super) struct Emitter<'c> {

@@ -6,6 +6,9 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use gemc_kernels::ir::outline::outlined;
+use gemc_kernels::ir::verify::KernelInfo;
+use gemc_kernels::ir::{Block, Kernel, Op, ParamId, Program, Stmt, ValueId, VarId};
 
 use super::copy;
 use super::emitter::Emitter;
@@ -14,9 +17,6 @@ use super::layout::{CTX, ENTRY_ARGS, ENTRY_BYTES, TABLE_BYTES};
 use super::memory::{Memory, field, follow};
 use super::scope::Scope;
 use super::segments::{Segments, shape};
-use gemc_kernels::ir::outline::outlined;
-use gemc_kernels::ir::verify::KernelInfo;
-use gemc_kernels::ir::{Block, Kernel, Op, ParamId, Program, Stmt, ValueId, VarId};
 
 /// The signature of [`gem_runtime::abi::KernelFn`].
 pub(super) fn signature(convention: CallConv) -> Signature {

@@ -9,13 +9,13 @@ use cranelift_codegen::ir::{
     InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Value, types,
 };
 use gem_runtime::abi::ARG_UNIT;
+use gemc_kernels::ir::verify::Range;
+use gemc_kernels::ir::{Kernel, Op, Param, ParamId, Space, ValueId};
 
 use super::emitter::Emitter;
 use super::layout::{CTX, POINTER_BYTES};
 use super::scope::{Place, Scope};
 use super::segments::Segments;
-use gemc_kernels::ir::verify::Range;
-use gemc_kernels::ir::{Kernel, Op, Param, ParamId, Space, ValueId};
 
 /// What a parameter is to the code.
 #[derive(Clone, Copy, Debug)]

@@ -6,11 +6,11 @@
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use cranelift_frontend::FuncInstBuilder;
+use gemc_kernels::ir::{Op, Ty};
 
 use super::emitter::Emitter;
 use super::isa::Features;
 use super::segments::{Segments, shape};
-use gemc_kernels::ir::{Op, Ty};
 
 /// Instructions of one and two operands.
 type One = fn(FuncInstBuilder<'_, '_>, Value) -> Value;

@@ -8,11 +8,11 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
+use gemc_kernels::ir::{FuncId, Function, Op, Ty, ValueDef, ValueId};
 
 use super::emitter::Emitter;
 use super::literal::{Literal, int, literal};
 use super::segments::{Segments, shape};
-use gemc_kernels::ir::{FuncId, Function, Op, Ty, ValueDef, ValueId};
 
 /// Where a vector is loaded from.
 #[derive(Clone, Copy, Debug)]

@@ -1,12 +1,13 @@
 //! What instructions are selected, for targets other than this machine's too; that code stands alone and repeats; and
 //! what is refused. What the code computes is compared elsewhere, where it runs.
 
-use super::*;
-use crate::target::Target;
 use gemc_kernels::ir::build::{KernelBuilder, Ops};
 use gemc_kernels::ir::testing::{Bytes, program_of, shape, valid_program};
 use gemc_kernels::ir::verify::{Verified, verify};
 use gemc_kernels::ir::{Elem, Extent, Items, Kernel, Space, Ty, ValueId};
+
+use super::*;
+use crate::target::Target;
 
 const EFFORTS: [Effort; 2] = [Effort::Low, Effort::High];
 

@@ -1,12 +1,12 @@
 //! Linear maps with what their readers make of them, and the readers that need more of a linear map than its width.
 
 use gem_runtime::abi::MAX_CONTEXT;
+use gemc_kernels::kernels::vector::LANES;
 
 use super::kind::{AttentionOp, Kind};
 use super::{Check, Checker};
 use crate::graph::{Guard, LinearPart, NodeId, WireType};
 use crate::lower::steps::{On, Product, Projection, Residual, Then};
-use gemc_kernels::kernels::vector::LANES;
 
 impl<'g> Checker<'g> {
     /// A linear map that the kernels of products compute.

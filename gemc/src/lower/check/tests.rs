@@ -2,6 +2,10 @@
 
 mod edit;
 
+use gemc_format::Codec;
+use gemc_kernels::ir::testing::Bytes;
+use gemc_kernels::ir::verify::verify;
+
 use edit::{Edited, decoder, with, with_all};
 use serde_json::json;
 
@@ -11,9 +15,6 @@ use crate::lower;
 use crate::plan::BitPlan;
 use crate::target::Target;
 use crate::typing;
-use gemc_format::Codec;
-use gemc_kernels::ir::testing::Bytes;
-use gemc_kernels::ir::verify::verify;
 
 fn typed(edited: &Edited) -> Graph<Typed> {
     typing::infer(edited.build()).expect("well typed")

@@ -18,10 +18,10 @@ use cranelift_module::{
 };
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use gem_runtime::ModelInfo;
+use gemc_kernels::ir::{KernelId, Program};
 
 use super::{Compiled, EmitError, Isa, IsaError, define};
 use crate::target::Target;
-use gemc_kernels::ir::{KernelId, Program};
 use image::{Address, Image};
 use tables::Tables;
 

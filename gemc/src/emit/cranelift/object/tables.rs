@@ -3,10 +3,10 @@
 
 use gem_runtime::c::{self, Status};
 use gem_runtime::{Name, Task};
+use gemc_kernels::ir::{Half, Items, Phase, ProgramShape, Table, TableEntry, Tap};
 
 use super::Contents;
 use super::image::{Address, Image};
-use gemc_kernels::ir::{Half, Items, Phase, ProgramShape, Table, TableEntry, Tap};
 
 /// The constants of an object.
 #[derive(Debug)]

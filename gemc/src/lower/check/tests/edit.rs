@@ -1,5 +1,6 @@
 //! The graph of a config as a list of nodes that can be changed, and made a graph again.
 
+use gemc_kernels::ir::testing::Bytes;
 use serde_json::{Value, json};
 
 use crate::graph::{
@@ -7,7 +8,6 @@ use crate::graph::{
     Untyped,
 };
 use crate::import::{Findings, config, gem};
-use gemc_kernels::ir::testing::Bytes;
 
 /// A graph in parts.
 #[derive(Clone, Debug)]
