@@ -20,9 +20,13 @@ pub struct Machine {
     pub runner: &'static [&'static str],
 }
 
-/// This machine, where it has AVX2.
+/// This machine; of x86-64, one with AVX2.
 pub const NATIVE: Machine = Machine {
-    target: "x86-64-v3",
+    target: if cfg!(target_arch = "aarch64") {
+        "aarch64"
+    } else {
+        "x86-64-v3"
+    },
     compiler: "cc",
     link: &[],
     runner: &[],
