@@ -169,7 +169,7 @@ fn a_plan_replaces_plans_alone() {
     assert_eq!(output(plan(&model, &["-o", ""])).status.code(), Some(2));
     for (page, word) in [
         (at("page.html"), "not a report that gemc wrote"),
-        (model.join("config.json"), "no report"),
+        (model.join("config.json"), "not a report"),
         (at("plan.toml"), "is where the plan would be written"),
         (at("plan.codes"), "is where its codes would be written"),
         (at("plan.toml/page.html"), "is where the plan"),

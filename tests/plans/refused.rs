@@ -42,7 +42,7 @@ fn damaged_plans_are_refused() {
         &|t| t.replacen(&unit.codes[3..], &"a".repeat(64), 1),
         &unit.name,
     );
-    refused(&|t| t.replacen(&unit.codes, "N4:xyz", 1), "no digest");
+    refused(&|t| t.replacen(&unit.codes, "N4:xyz", 1), "not a digest");
     let second = &made.file.units[1].name;
     refused(
         &|t| t.replacen(&format!("{second}\""), &format!("{}\"", unit.name), 1),

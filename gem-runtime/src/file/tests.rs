@@ -75,7 +75,7 @@ fn damage_of_the_header_is_found_and_named() {
         bad
     };
     assert!(complaint(&with(0, b'X')).contains("GEMW"));
-    assert!(complaint(&with(17, 1)).contains("no multiple"));
+    assert!(complaint(&with(17, 1)).contains("not a multiple"));
     assert!(complaint(&with(40, 1)).contains("checksum"));
     assert!(complaint(&with(130, 1)).contains("checksum"));
     assert!(complaint(&with(BODY_ALIGN as usize - 1, 1)).contains("checksum"));

@@ -276,7 +276,7 @@ mod tests {
         assert!(at("twice").is_symlink() && at("dangling").is_symlink());
         fs::write(at("bill"), "42").expect("space");
         symlink("bill", at("to-bill")).expect("space");
-        refused(&at("to-bill"), "no letter");
+        refused(&at("to-bill"), "not a letter");
         symlink("nowhere/letter", at("lost")).expect("space");
         refused(&at("lost"), "lost");
         symlink("round", at("round")).expect("space");

@@ -1,6 +1,7 @@
-//! Strided f32 views and their product: the only door to the `gemm` crate, with its pointer rules checked once.
+//! Strided f32 views and their product: the only door to the `gemm` crates, with their pointer rules checked once.
 
-use gemm::Parallelism;
+use gemm_common::Parallelism;
+use gemm_f32::gemm::f32::get_gemm_fn;
 
 /// A read-only matrix inside a slice.
 #[derive(Clone, Copy)]
@@ -106,24 +107,31 @@ pub(super) fn multiply(
         Threads::One => Parallelism::None,
         Threads::All => Parallelism::Rayon(0),
     };
+    // Microkernels prefer columns that lie together; our rows do. So the transpose is computed, `dst^T = b^T a^T`, except
+    // where rows have one element each and both are the same.
+    let (rows, cols, stride) = (dst.rows, dst.cols, dst.stride as isize);
+    let (lhs, rhs, [m, n], [dst_cs, dst_rs]) = match 1 < stride {
+        true => (b.transposed(), a.transposed(), [cols, rows], [stride, 1]),
+        false => (a, b, [rows, cols], [1, stride]),
+    };
     // SAFETY: the constructors checked that every (row, col) of each view lies inside its slice (for a transpose the
     // same elements are visited), the dimensions agree, and `dst` is borrowed mutably, so it overlaps neither input
     // and its rows do not overlap each other. Strides are below `isize::MAX` because they index slices.
     unsafe {
-        gemm::gemm(
-            dst.rows,
-            dst.cols,
-            a.cols,
+        get_gemm_fn()(
+            m,
+            n,
+            lhs.cols,
             dst.data.as_mut_ptr(),
-            1,
-            dst.stride as isize,
+            dst_cs,
+            dst_rs,
             mode == Store::Add,
-            a.data.as_ptr(),
-            a.col_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.col_stride as isize,
-            b.row_stride as isize,
+            lhs.data.as_ptr(),
+            lhs.col_stride as isize,
+            lhs.row_stride as isize,
+            rhs.data.as_ptr(),
+            rhs.col_stride as isize,
+            rhs.row_stride as isize,
             1.0,
             factor,
             false,
