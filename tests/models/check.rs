@@ -35,6 +35,9 @@ const COARSE: f64 = 2e-2;
 /// Relative changes of every weight, around a rounding of f32, that show how far correct programs may be apart.
 const ROUNDINGS: [f32; 3] = [1e-7, 3e-7, 1e-6];
 
+/// Logits that changes of weights are judged by, at least: of fewer, more changes are tried.
+const VALUES: usize = 32;
+
 /// How much farther than changes of weights kernels may lead.
 pub const BEYOND: f64 = 10.0;
 
@@ -275,10 +278,15 @@ impl Limits {
             kl: PRECISE,
             square: PRECISE_SQUARE,
         };
-        for &size in sizes {
-            let found = run(&disturbed(reference, size)?, model, routing)?;
-            limits.kl = limits.kl.max(BEYOND * mean_kl(expected, &found)?);
-            limits.square = limits.square.max(BEYOND * square(expected, &found));
+        // Of few logits one change says little: it may move them hardly at all by chance.
+        let draws = VALUES.div_ceil(expected.iter().map(Vec::len).sum());
+        for size in sizes {
+            for draw in 0..draws {
+                let size = size * (1.0 + draw as f32 / draws as f32);
+                let found = run(&disturbed(reference, size)?, model, routing)?;
+                limits.kl = limits.kl.max(BEYOND * mean_kl(expected, &found)?);
+                limits.square = limits.square.max(BEYOND * square(expected, &found));
+            }
         }
         Ok(limits)
     }
