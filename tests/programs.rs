@@ -7,7 +7,8 @@ mod operations;
 
 use gemc::target::DotStrategy;
 use gemc_format::{ActivationFormat, Codec, PackedSize};
-use gemc_kernels::ir::build::{FunctionBuilder, FunctionRef, KernelBuilder, Ops};
+use gemc_kernels::ir::build::old::{KernelBuilder, Ops};
+use gemc_kernels::ir::build::{FunctionBuilder, FunctionRef};
 use gemc_kernels::ir::{
     Elem, Extent, FuncId, Items, Kernel, KernelId, Phase, Program, ProgramShape, Space, Table,
     TableEntry, Tap, Ty,
@@ -115,18 +116,16 @@ pub fn small(dot: DotStrategy) -> Program {
 }
 
 fn functions() -> (gemc_kernels::ir::Function, gemc_kernels::ir::Function) {
-    let mut f = FunctionBuilder::new("square", "x * x, one rounding");
-    let x = f.param("x", Ty::F32x16);
-    let y = f.mul(x, x);
-    let square = f.finish(y);
-    let mut f = FunctionBuilder::new("cube", "x * x * x + bias, in two steps");
-    let x = f.param("x", Ty::F32x16);
-    let bias = f.param("bias", Ty::F32);
-    let square_ref = FunctionRef::new(FuncId(0), &square);
-    let y = f.call_fn(&square_ref, &[x]);
-    let bias = f.splat(bias);
-    let y = f.fma(y, x, bias);
-    let cube = f.finish(y);
+    let square = FunctionBuilder::build("square", "x * x, one rounding", |f| {
+        let x = f.param("x", Ty::F32x16);
+        x * x
+    });
+    let square_of = FunctionRef::new(FuncId(0), &square);
+    let cube = FunctionBuilder::build("cube", "x * x * x + bias, in two steps", |f| {
+        let x = f.param("x", Ty::F32x16);
+        let bias = f.param("bias", Ty::F32);
+        square_of.call(&[x]).mul_add(x, bias.splat())
+    });
     (square, cube)
 }
 

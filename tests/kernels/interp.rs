@@ -1,7 +1,7 @@
 //! The interpreter on small kernels, against what the rules say.
 
 use gemc::executions::{RunError, run_kernel};
-use gemc_kernels::ir::build::{KernelBuilder, Ops};
+use gemc_kernels::ir::build::old::{KernelBuilder, Ops};
 use gemc_kernels::ir::interp::Fault;
 use gemc_kernels::ir::testing::{Bytes, Memory, any_program, interpret, shape, valid_program};
 use gemc_kernels::ir::text::{parse, print};

@@ -1,6 +1,6 @@
 //! A kernel with every operation, its results one after the other.
 
-use gemc_kernels::ir::build::{KernelBuilder, Ops};
+use gemc_kernels::ir::build::old::{KernelBuilder, Ops};
 use gemc_kernels::ir::{Cmp, Elem, Kernel, ParamId, Space, Ty, ValueId};
 
 use super::fixed;

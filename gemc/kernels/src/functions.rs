@@ -4,8 +4,8 @@
 //! that a model uses; each docstring says how exactly.
 
 use crate::choices::Activation;
-use crate::ir::build::{FunctionBuilder, FunctionRef, Ops};
-use crate::ir::{Cmp, FuncId, Function, Kernel, Op, Ty, ValueDef, ValueId};
+use crate::ir::build::{FunctionBuilder, FunctionRef, Val};
+use crate::ir::{FuncId, Function, Kernel, Op, Ty, ValueDef};
 
 /// A function that kernels call. Kernels are written with the place in [`Math::ALL`] for a function's number; [`link`] gives
 /// those that are called their numbers in a program.
@@ -114,20 +114,10 @@ impl Linked {
     }
 }
 
-/// A float constant in every lane.
-fn lanes(b: &mut FunctionBuilder, value: f32) -> ValueId {
-    let scalar = b.f32(value);
-    b.splat(scalar)
-}
-
 /// `((c0 x + c1) x + c2) …` by fused steps, highest power first.
-fn horner(b: &mut FunctionBuilder, x: ValueId, coefficients: &[f32]) -> ValueId {
-    let mut acc = lanes(b, coefficients[0]);
-    for &c in &coefficients[1..] {
-        let c = lanes(b, c);
-        acc = b.fma(acc, x, c);
-    }
-    acc
+fn horner<'k>(f: &'k FunctionBuilder, x: Val<'k>, coefficients: &[f32]) -> Val<'k> {
+    let rest = coefficients[1..].iter();
+    rest.fold(f.splat(coefficients[0]), |acc, &c| acc.mul_add(x, c))
 }
 
 /// Below, the result is 0: e^-87 is the last normal power.
@@ -137,24 +127,15 @@ const EXP_HIGH: f32 = 88.0;
 
 /// Cody-Waite reduction by ln 2 in two parts, then the Taylor polynomial of degree 6 on |r| <= ln2/2 (error 2e-8).
 fn exp() -> Function {
-    let mut b = FunctionBuilder::new("exp", "e^x within 2 ulp; 0 below -87, e^88 above 88");
-    let x = b.param("x", Ty::F32x16);
-    let low = lanes(&mut b, EXP_LOW);
-    let high = lanes(&mut b, EXP_HIGH);
-    let clamped = b.max(x, low);
-    let clamped = b.min(clamped, high);
-    let log2e = lanes(&mut b, std::f32::consts::LOG2_E);
-    let scaled = b.mul(clamped, log2e);
-    let n = b.to_int(scaled);
-    let nf = b.to_float(n);
-    let ln2_high = lanes(&mut b, -0.693_359_4);
-    let ln2_low = lanes(&mut b, 2.121_944_4e-4);
-    let r = b.fma(nf, ln2_high, clamped);
-    let r = b.fma(nf, ln2_low, r);
-    let p = horner(
-        &mut b,
-        r,
-        &[
+    let doc = "e^x within 2 ulp; 0 below -87, e^88 above 88";
+    FunctionBuilder::build("exp", doc, |f| {
+        let x = f.param("x", Ty::F32x16);
+        let clamped = x.max(EXP_LOW).min(EXP_HIGH);
+        let n = (clamped * std::f32::consts::LOG2_E).to_int();
+        let nf = n.to_float();
+        let r = nf.mul_add(-0.693_359_4, clamped);
+        let r = nf.mul_add(2.121_944_4e-4, r);
+        let taylor = [
             1.0 / 720.0,
             1.0 / 120.0,
             1.0 / 24.0,
@@ -162,116 +143,79 @@ fn exp() -> Function {
             0.5,
             1.0,
             1.0,
-        ],
-    );
-    let bias = b.i32(127);
-    let bias = b.splat(bias);
-    let exponent = b.add(n, bias);
-    let bits = b.shl(exponent, 23);
-    let power = b.bits(Ty::F32x16, bits);
-    let value = b.mul(p, power);
-    let zero = lanes(&mut b, 0.0);
-    let tiny = b.cmp(Cmp::Lt, x, low);
-    let result = b.select(tiny, zero, value);
-    b.finish(result)
+        ];
+        let p = horner(f, r, &taylor);
+        let power = ((n + 127) << 23).bits(Ty::F32x16);
+        let value = p * power;
+        x.lt(EXP_LOW).select(f.splat(0.0), value)
+    })
 }
 
 /// Reduction by pi/2 in three parts with fused steps (exact enough for |x| < 2^17), then the two kernels' polynomials
 /// on |r| <= pi/4. `quadrant` 0 gives sin, 1 gives cos.
 fn sine(name: &str, quadrant: i32) -> Function {
-    let mut b = FunctionBuilder::new(name, "within 2e-7 for |x| < 131072");
-    let x = b.param("x", Ty::F32x16);
-    let inverse = lanes(&mut b, std::f32::consts::FRAC_2_PI);
-    let scaled = b.mul(x, inverse);
-    let n = b.to_int(scaled);
-    let nf = b.to_float(n);
-    let mut r = x;
-    for part in [-1.570_796_4, 4.371_139e-8, 1.715_124_5e-15] {
-        let part = lanes(&mut b, part);
-        r = b.fma(nf, part, r);
-    }
-    let r2 = b.mul(r, r);
-    let s = horner(
-        &mut b,
-        r2,
-        &[2.755_731_4e-6, -1.984_127e-4, 8.333_333e-3, -0.166_666_67],
-    );
-    let r3 = b.mul(r2, r);
-    let s = b.fma(s, r3, r);
-    let c = horner(
-        &mut b,
-        r2,
-        &[
-            -2.755_731_4e-7,
-            2.480_158_7e-5,
-            -1.388_888_9e-3,
-            0.041_666_668,
-            -0.5,
-            1.0,
-        ],
-    );
-    let offset = b.i32(quadrant);
-    let offset = b.splat(offset);
-    let q = b.add(n, offset);
-    let one = b.i32(1);
-    let one = b.splat(one);
-    let two = b.i32(2);
-    let two = b.splat(two);
-    let odd = b.and(q, one);
-    let odd = b.cmp(Cmp::Eq, odd, one);
-    let upper = b.and(q, two);
-    let upper = b.cmp(Cmp::Eq, upper, two);
-    let value = b.select(odd, c, s);
-    let negated = b.neg(value);
-    let result = b.select(upper, negated, value);
-    b.finish(result)
+    FunctionBuilder::build(name, "within 2e-7 for |x| < 131072", |f| {
+        let x = f.param("x", Ty::F32x16);
+        let n = (x * std::f32::consts::FRAC_2_PI).to_int();
+        let nf = n.to_float();
+        let parts = [-1.570_796_4_f32, 4.371_139e-8, 1.715_124_5e-15];
+        let r = parts.into_iter().fold(x, |r, part| nf.mul_add(part, r));
+        let r2 = r * r;
+        let s = horner(
+            f,
+            r2,
+            &[2.755_731_4e-6, -1.984_127e-4, 8.333_333e-3, -0.166_666_67],
+        );
+        let s = s.mul_add(r2 * r, r);
+        let c = horner(
+            f,
+            r2,
+            &[
+                -2.755_731_4e-7,
+                2.480_158_7e-5,
+                -1.388_888_9e-3,
+                0.041_666_668,
+                -0.5,
+                1.0,
+            ],
+        );
+        let q = n + f.splat(quadrant);
+        let odd = (q & 1).eq(1);
+        let upper = (q & 2).eq(2);
+        let value = odd.select(c, s);
+        upper.select(-value, value)
+    })
 }
 
 fn sigmoid(exp: FunctionRef) -> Function {
-    let mut b = FunctionBuilder::new("sigmoid", "1 / (1 + e^-x)");
-    let x = b.param("x", Ty::F32x16);
-    let result = sigmoid_of(&mut b, x, exp);
-    b.finish(result)
+    FunctionBuilder::build("sigmoid", "1 / (1 + e^-x)", |f| {
+        sigmoid_of(f.param("x", Ty::F32x16), &exp)
+    })
 }
 
-fn sigmoid_of(b: &mut FunctionBuilder, x: ValueId, exp: FunctionRef) -> ValueId {
-    let negated = b.neg(x);
-    let e = b.call_fn(&exp, &[negated]);
-    let one = lanes(b, 1.0);
-    let denominator = b.add(one, e);
-    b.div(one, denominator)
+fn sigmoid_of<'k>(x: Val<'k>, exp: &FunctionRef) -> Val<'k> {
+    1.0 / (1.0 + exp.call(&[-x]))
 }
 
 fn silu(sigmoid: FunctionRef) -> Function {
-    let mut b = FunctionBuilder::new("silu", "x sigmoid(x)");
-    let x = b.param("x", Ty::F32x16);
-    let s = b.call_fn(&sigmoid, &[x]);
-    let result = b.mul(x, s);
-    b.finish(result)
+    FunctionBuilder::build("silu", "x sigmoid(x)", |f| {
+        let x = f.param("x", Ty::F32x16);
+        x * sigmoid.call(&[x])
+    })
 }
 
 fn relu() -> Function {
-    let mut b = FunctionBuilder::new("relu", "max(x, 0)");
-    let x = b.param("x", Ty::F32x16);
-    let zero = lanes(&mut b, 0.0);
-    let result = b.max(x, zero);
-    b.finish(result)
+    FunctionBuilder::build("relu", "max(x, 0)", |f| f.param("x", Ty::F32x16).max(0.0))
 }
 
 /// `0.5 x (1 + tanh u) = x sigmoid(2 u)` with `u = sqrt(2/pi) (x + 0.044715 x^3)`.
 fn gelu_tanh(exp: FunctionRef) -> Function {
-    let mut b = FunctionBuilder::new("gelu_tanh", "the tanh form of gelu, as x sigmoid(2u)");
-    let x = b.param("x", Ty::F32x16);
-    let x2 = b.mul(x, x);
-    let cubic = lanes(&mut b, 0.044_715);
-    let one = lanes(&mut b, 1.0);
-    let inner = b.fma(x2, cubic, one);
-    let inner = b.mul(inner, x);
-    let factor = lanes(&mut b, 2.0 * 0.797_884_6);
-    let u2 = b.mul(inner, factor);
-    let s = sigmoid_of(&mut b, u2, exp);
-    let result = b.mul(x, s);
-    b.finish(result)
+    let doc = "the tanh form of gelu, as x sigmoid(2u)";
+    FunctionBuilder::build("gelu_tanh", doc, |f| {
+        let x = f.param("x", Ty::F32x16);
+        let u2 = (x * x).mul_add(0.044_715, 1.0) * x * (2.0 * 0.797_884_6);
+        x * sigmoid_of(u2, &exp)
+    })
 }
 
 /// Coefficients of erfc's Chebyshev fit in `t = 1 / (1 + |x|/2)`, constant last: Press et al., *Numerical Recipes*,
@@ -291,31 +235,18 @@ const ERFC: [f32; 10] = [
 
 /// `x/2 (1 + erf(x / sqrt 2)) = x/2 erfc(-x / sqrt 2)`, by `erfc(z) = t exp(-z^2 + poly(t))` for z >= 0.
 fn gelu(exp: FunctionRef) -> Function {
-    let mut b = FunctionBuilder::new(
-        "gelu",
-        "x/2 (1 + erf(x / sqrt 2)), absolute error below 3e-7 |x|",
-    );
-    let x = b.param("x", Ty::F32x16);
-    let root = lanes(&mut b, std::f32::consts::FRAC_1_SQRT_2);
-    let scaled = b.mul(x, root);
-    let z = b.abs(scaled);
-    let one = lanes(&mut b, 1.0);
-    let half = lanes(&mut b, 0.5);
-    let denominator = b.fma(z, half, one);
-    let t = b.div(one, denominator);
-    let poly = horner(&mut b, t, &ERFC);
-    let negated = b.neg(z);
-    let exponent = b.fma(negated, z, poly);
-    let e = b.call_fn(&exp, &[exponent]);
-    let erfc = b.mul(t, e);
-    let two = lanes(&mut b, 2.0);
-    let mirrored = b.sub(two, erfc);
-    let zero = lanes(&mut b, 0.0);
-    let positive = b.cmp(Cmp::Gt, x, zero);
-    let factor = b.select(positive, mirrored, erfc);
-    let half_x = b.mul(x, half);
-    let result = b.mul(half_x, factor);
-    b.finish(result)
+    let doc = "x/2 (1 + erf(x / sqrt 2)), absolute error below 3e-7 |x|";
+    FunctionBuilder::build("gelu", doc, |f| {
+        let x = f.param("x", Ty::F32x16);
+        let z = (x * std::f32::consts::FRAC_1_SQRT_2).abs();
+        let t = 1.0 / z.mul_add(0.5, 1.0);
+        let poly = horner(f, t, &ERFC);
+        let e = exp.call(&[(-z).mul_add(z, poly)]);
+        let erfc = t * e;
+        let mirrored = 2.0 - erfc;
+        let factor = x.gt(0.0).select(mirrored, erfc);
+        x * 0.5 * factor
+    })
 }
 
 #[cfg(test)]

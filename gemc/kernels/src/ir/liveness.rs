@@ -144,7 +144,7 @@ fn writes(step: &Step, m: VarId, fates: &[Fate]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::build::{KernelBuilder, Ops};
+    use crate::ir::build::old::{KernelBuilder, Ops};
     use crate::ir::{Elem, Extent, Space};
 
     /// Fates in a kernel that stores the local at its end.

@@ -357,7 +357,7 @@ fn region_param(name: &str, space: Space, elem: Elem, mutable: bool) -> Param {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::build::{KernelBuilder, Ops};
+    use crate::ir::build::old::{KernelBuilder, Ops};
 
     /// A kernel around an outline with one input, and the outline by itself.
     fn taken_out(

@@ -11,7 +11,8 @@ use super::rows::{Field, RowTable};
 use super::vector::{LANES, affine, chunk_index};
 use crate::choices::KvFormat;
 use crate::functions::Math;
-use crate::ir::build::{FunctionRef, KernelBuilder, Ops};
+use crate::ir::build::FunctionRef;
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
 use loops::Positions;
 

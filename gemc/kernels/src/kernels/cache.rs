@@ -4,7 +4,7 @@
 use super::quantise::factors;
 use super::vector::{LANES, affine};
 use crate::choices::KvFormat;
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Elem, Extent, ParamId, Space, Ty, ValueId};
 
 /// What a memory of keys or values looks like.

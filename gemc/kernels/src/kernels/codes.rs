@@ -7,7 +7,7 @@
 
 use gemc_format::{CodecSpec, Plane};
 
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{ParamId, Ty, ValueId};
 
 /// Sign of the bytes that a strategy multiplies with activations.

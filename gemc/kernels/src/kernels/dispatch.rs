@@ -3,7 +3,7 @@
 
 use super::rows::{Field, RowTable};
 use super::vector::affine;
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the dispatch kernel's code depends on.

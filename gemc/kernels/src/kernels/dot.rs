@@ -11,7 +11,7 @@ use super::codes::{self, Block, Form};
 use super::quantise::Quantised;
 use super::vector::affine;
 use crate::choices::DotStrategy;
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Elem, Extent, ParamId, Space, Ty, ValueId, VarId};
 
 /// Weight rows of a tile.

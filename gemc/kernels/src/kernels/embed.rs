@@ -6,7 +6,7 @@ use super::codes::{self, Form, bytes, halves, table16, value, whole};
 use super::dot::{TILE, block_bytes};
 use super::rows::{Field, RowTable};
 use super::vector::{LANES, affine};
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the embedding kernel's code depends on.

@@ -8,7 +8,7 @@ use super::vector::{affine, load_pair, store_pair};
 use crate::choices::Activation;
 use crate::choices::DotStrategy;
 use crate::functions::Math;
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// Rows that share one pass over a tile, at most.

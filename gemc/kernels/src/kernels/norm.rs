@@ -9,7 +9,7 @@ use super::quantise::{Quantised, quantise_name};
 use super::spec::Exact;
 use super::vector::{LANES, affine, chunk_index, load_pair, store_pair};
 use crate::choices::NormKind;
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What a norm kernel's code depends on.

@@ -7,7 +7,7 @@ use super::spec::Exact;
 use super::vector::{LANES, affine, chunk_index};
 use crate::choices::KvFormat;
 use crate::functions::Math;
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the kernel of cosines and sines depends on.

@@ -5,7 +5,7 @@ use std::mem::{offset_of, size_of};
 use gem_runtime::abi::Row;
 
 use super::vector::affine;
-use crate::ir::build::KernelBuilder;
+use crate::ir::build::old::KernelBuilder;
 use crate::ir::{Elem, Extent, ParamId, Space, Ty, ValueId};
 
 /// Fields of a row.

@@ -1,6 +1,6 @@
 //! Small pieces that several kernels share: inner products of f32 rows, rows of 16-lane chunks.
 
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{ParamId, Ty, ValueId};
 
 /// Lanes of a chunk.

@@ -1,7 +1,7 @@
 //! What instructions are selected, for targets other than this machine's too; that code stands alone and repeats; and
 //! what is refused. What the code computes is compared elsewhere, where it runs.
 
-use gemc_kernels::ir::build::{KernelBuilder, Ops};
+use gemc_kernels::ir::build::old::{KernelBuilder, Ops};
 use gemc_kernels::ir::testing::{Bytes, program_of, shape, valid_program};
 use gemc_kernels::ir::verify::{Verified, verify};
 use gemc_kernels::ir::{Elem, Extent, Items, Kernel, Space, Ty, ValueId};

@@ -1,8 +1,10 @@
 //! Builder of pure functions.
 
-use super::{Ops, Values};
-use crate::ir::typing::{Signature, TypeEnv, result_type};
-use crate::ir::{FuncId, Function, Op, Param, ParamId, Ty, ValueDef, ValueId, VarId};
+use super::core::Core;
+use super::operand::{Operand, ids};
+use super::val::Val;
+use crate::ir::typing::Signature;
+use crate::ir::{FuncId, Function, Op, Ty};
 
 /// A function that can be called: its id and types.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,108 +27,83 @@ impl FunctionRef {
             .expect("a built function has its parameters and its result among its values");
         Self { id, signature }
     }
+
+    /// The result of a call.
+    #[track_caller]
+    pub fn call<'k>(&self, args: &[Val<'k>]) -> Val<'k> {
+        let first = args.first().expect("every function has a parameter");
+        let types: Vec<Ty> = args.iter().map(|v| v.ty()).collect();
+        assert_eq!(
+            types, self.signature.params,
+            "arguments of {} differ from its parameters",
+            self.id
+        );
+        // Its number means something in the program alone, so that its type is not looked up.
+        let core = first.core();
+        let mut draft = core.draft_mut();
+        for v in ids(args) {
+            draft.values.expect_visible(v, "call");
+        }
+        let v = draft.enter(Op::Call(self.id, ids(args)), self.signature.result);
+        Val::of(core, v)
+    }
 }
 
-/// Builds a [`Function`]. Parameters come first.
+/// A function in the making.
 #[derive(Debug)]
 pub struct FunctionBuilder {
-    name: String,
-    doc: String,
-    params: u32,
-    values: Values,
+    core: Core,
 }
 
 impl FunctionBuilder {
-    /// A function without parameters yet.
+    /// The function whose result `body` gives.
     #[must_use]
-    pub fn new(name: &str, doc: &str) -> Self {
-        let mut values = Values::default();
-        values.open();
-        Self {
+    pub fn build(
+        name: &str,
+        doc: &str,
+        body: impl for<'k> FnOnce(&'k Self) -> Val<'k>,
+    ) -> Function {
+        let builder = Self { core: Core::new() };
+        let result = body(&builder).id();
+        let draft = builder.core.take();
+        draft.values.expect_visible(result, "return");
+        let is_param = |op: &Op| matches!(op, Op::Param(_));
+        Function {
             name: name.to_owned(),
             doc: doc.to_owned(),
-            params: 0,
-            values,
+            params: draft.values.defs.iter().filter(|v| is_param(&v.op)).count() as u32,
+            values: draft.values.defs,
+            result,
         }
     }
 
     /// Adds a parameter; panics once there are other values.
     #[track_caller]
-    pub fn param(&mut self, name: &str, ty: Ty) -> ValueId {
-        assert_eq!(
-            self.values.defs.len(),
-            self.params as usize,
+    pub fn param(&self, name: &str, ty: Ty) -> Val<'_> {
+        let mut draft = self.core.draft_mut();
+        let index = draft.values.defs.len();
+        assert!(
+            draft
+                .values
+                .defs
+                .iter()
+                .all(|v| matches!(v.op, Op::Param(_))),
             "parameters come before every other value of a function"
         );
-        let v = self.values.define(Op::Param(self.params), ty);
-        self.params += 1;
-        self.name(v, name)
+        let v = draft.values.define(Op::Param(index as u32), ty);
+        draft.values.name(v, name);
+        Val::of(&self.core, v)
     }
 
-    /// Calls another function.
+    /// A number as a literal.
     #[track_caller]
-    pub fn call_fn(&mut self, function: &FunctionRef, args: &[ValueId]) -> ValueId {
-        super::expect_signature(&self.values, function, args);
-        self.values.enter(
-            Op::Call(function.id, args.to_vec()),
-            function.signature.result,
-            &mut Vec::new(),
-        )
+    pub fn lit<'k>(&'k self, number: impl Operand<'k>) -> Val<'k> {
+        number.on(&self.core)
     }
 
-    /// The function.
-    #[must_use]
+    /// A number in each of 16 lanes.
     #[track_caller]
-    pub fn finish(self, result: ValueId) -> Function {
-        self.values.expect_visible(result, "return");
-        Function {
-            name: self.name,
-            doc: self.doc,
-            params: self.params,
-            values: self.values.defs,
-            result,
-        }
-    }
-}
-
-/// Types of the values alone.
-struct Env<'a>(&'a [ValueDef]);
-
-impl TypeEnv for Env<'_> {
-    fn value(&self, id: ValueId) -> Option<Ty> {
-        self.0.get(id.index()).map(|v| v.ty)
-    }
-
-    fn var(&self, _: VarId) -> Option<Ty> {
-        None
-    }
-
-    fn param(&self, _: ParamId) -> Option<&Param> {
-        None
-    }
-
-    fn signature(&self, _: FuncId) -> Option<Signature> {
-        None
-    }
-}
-
-impl Ops for FunctionBuilder {
-    #[track_caller]
-    fn op(&mut self, op: Op, declared: Ty) -> ValueId {
-        self.values.expect_operands(&op);
-        let ty = super::expect_type(result_type(&Env(&self.values.defs), &op, declared));
-        self.values.enter(op, ty, &mut Vec::new())
-    }
-
-    fn ty(&self, v: ValueId) -> Ty {
-        self.values.defs[v.index()].ty
-    }
-
-    fn name(&mut self, v: ValueId, hint: &str) -> ValueId {
-        self.values.name(v, hint)
-    }
-
-    fn literal(&self, v: ValueId) -> Option<i32> {
-        self.values.literal(v)
+    pub fn splat<'k>(&'k self, number: impl Operand<'k>) -> Val<'k> {
+        number.on(&self.core).splat()
     }
 }

@@ -1,11 +1,13 @@
 //! What builders fold, reuse and refuse.
 
-use super::{FunctionBuilder, FunctionRef, KernelBuilder, Ops};
+use super::{FunctionBuilder, FunctionRef, KernelBuilder};
 use crate::ir::text::kernel_to_string;
 use crate::ir::{Elem, Extent, FuncId, KernelId, Space, Ty};
 
-fn body(b: KernelBuilder) -> Vec<String> {
-    let text = kernel_to_string(KernelId(0), &b.finish());
+/// Lines of the body that `body` writes.
+fn lines(body: impl FnOnce(&KernelBuilder)) -> Vec<String> {
+    let kernel = KernelBuilder::build("k", "", 8, body);
+    let text = kernel_to_string(KernelId(0), &kernel);
     let lines = text.lines().map(|l| l.trim().to_owned());
     let body = lines.skip_while(|l| !l.ends_with("item")).skip(1);
     body.collect()
@@ -13,25 +15,47 @@ fn body(b: KernelBuilder) -> Vec<String> {
 
 #[test]
 fn literals_fold_and_neutral_operands_vanish() {
-    let mut b = KernelBuilder::new("k", "", 8);
-    let item = b.item();
-    let same = b.mul_const(item, 1);
-    let same = b.add_const(same, 0);
-    assert_eq!(same, item);
-    let first = b.add_const(item, 3);
-    let second = b.add_const(first, 4);
-    let zero = b.mul_const(second, 0);
-    assert_eq!(b.literal(zero), Some(0));
-    let lines = body(b);
+    let lines = lines(|k| {
+        let same = k.item() * 1 + 0;
+        assert_eq!(same.id(), k.item().id());
+        let zero = (k.item() + 3 + 4) * 0;
+        assert_eq!(zero.literal(), Some(0));
+    });
     assert_eq!(
         lines,
         [
-            "v1: i32 = i32 3",
-            "v2: i32 = add v0, v1",
-            "v3: i32 = i32 4",
-            "v4: i32 = i32 7",
-            "v5: i32 = add v0, v4",
-            "v6: i32 = i32 0",
+            "v1: i32 = i32 1",
+            "v2: i32 = i32 0",
+            "v3: i32 = i32 3",
+            "v4: i32 = add v0, v3",
+            "v5: i32 = i32 4",
+            "v6: i32 = i32 7",
+            "v7: i32 = add v0, v6",
+            "}"
+        ]
+    );
+}
+
+#[test]
+fn numbers_beside_vectors_stand_in_every_lane() {
+    let lines = lines(|k| {
+        let x = k.splat(1.5);
+        let _ = 2.0 - x;
+        let _ = x.bits(Ty::I8x64) & 15u8;
+    });
+    assert_eq!(
+        lines,
+        [
+            "v1: f32 = f32 1.5",
+            "v2: f32x16 = splat v1",
+            "v3: f32 = f32 2.0",
+            "v4: f32x16 = splat v3",
+            "v5: f32x16 = sub v4, v2",
+            "v6: i8x64 = bits i8x64 v2",
+            "v7: i32 = i32 252645135",
+            "v8: i32x16 = splat v7",
+            "v9: i8x64 = bits i8x64 v8",
+            "v10: i8x64 = and v6, v9",
             "}"
         ]
     );
@@ -39,57 +63,53 @@ fn literals_fold_and_neutral_operands_vanish() {
 
 #[test]
 fn what_was_computed_is_reused_in_scope_only() {
-    let mut b = KernelBuilder::new("k", "", 8);
-    let x = b.region("x", Space::Arena, Elem::I32, Extent::fixed(8), true);
-    let item = b.item();
-    let twice = b.add(item, item);
-    let mut inner = None;
-    b.for_n(2, |b, i| {
-        assert_eq!(b.add(item, item), twice);
-        inner = Some(b.mul(i, item));
-        // Memory and locals may change between two reads.
-        assert_ne!(b.load(Ty::I32, x, item), b.load(Ty::I32, x, item));
+    let _ = lines(|k| {
+        let x = k.region("x", Space::Arena, Elem::I32, Extent::fixed(8), true);
+        let item = k.item();
+        let twice = item + item;
+        let mut inner = None;
+        k.for_n(2, |i| {
+            assert_eq!((item + item).id(), twice.id());
+            inner = Some((i * item).id());
+            // Memory and locals may change between two reads.
+            assert_ne!(x.get(item).id(), x.get(item).id());
+        });
+        let again = item * item;
+        assert_ne!(Some(again.id()), inner);
+        assert_eq!((item * item).id(), again.id());
     });
-    let again = b.mul(item, item);
-    assert_ne!(Some(again), inner);
-    assert_eq!(b.mul(item, item), again);
 }
 
 #[test]
 fn loops_of_one_or_no_iteration_are_not_loops() {
-    let mut b = KernelBuilder::new("k", "", 8);
-    b.for_n(0, |_, _| unreachable!("never built"));
-    b.for_n(1, |b, i| assert_eq!(b.literal(i), Some(0)));
-    assert_eq!(body(b), ["v1: i32 = i32 0", "v2: i32 = i32 1", "}"]);
+    let lines = lines(|k| {
+        k.for_n(0, |_| unreachable!("never built"));
+        k.for_n(1, |i| assert_eq!(i.literal(), Some(0)));
+    });
+    assert_eq!(lines, ["v1: i32 = i32 0", "v2: i32 = i32 1", "}"]);
 }
 
 #[test]
 #[should_panic(expected = "v2 is not defined in an open block")]
 fn values_end_with_their_block() {
-    let mut b = KernelBuilder::new("k", "", 8);
-    let item = b.item();
-    let cond = b.lt(item, item);
-    let mut inside = item;
-    b.if_(cond, |b| inside = b.add(item, item), |_| {});
-    b.add(inside, item);
+    let _ = lines(|k| {
+        let item = k.item();
+        let mut inside = item;
+        k.when(item.lt(item), || inside = item + item);
+        let _ = inside + item;
+    });
 }
 
 #[test]
 #[should_panic(expected = "`add`: v0 is i32 but v1 is f32; expected one type")]
 fn types_are_checked_where_they_are_wrong() {
-    let mut b = KernelBuilder::new("k", "", 8);
-    let item = b.item();
-    let x = b.f32(1.0);
-    b.add(item, x);
+    let _ = lines(|k| _ = k.item() + 1.0);
 }
 
 #[test]
 #[should_panic(expected = "arguments of f0 differ from its parameters")]
 fn arguments_are_checked() {
-    let mut f = FunctionBuilder::new("f", "");
-    let x = f.param("x", Ty::F32);
-    let f = FunctionRef::new(FuncId(0), &f.finish(x));
-    let mut b = KernelBuilder::new("k", "", 8);
-    let item = b.item();
-    b.call_fn(&f, &[item]);
+    let f = FunctionBuilder::build("f", "", |f| f.param("x", Ty::F32));
+    let f = FunctionRef::new(FuncId(0), &f);
+    let _ = lines(|k| _ = f.call(&[k.item()]));
 }

@@ -4,7 +4,7 @@ mod kernels;
 mod values;
 
 use super::{Bytes, shape};
-use crate::ir::build::{FunctionBuilder, FunctionRef, Ops};
+use crate::ir::build::{FunctionBuilder, FunctionRef};
 use crate::ir::{
     Block, Cmp, Elem, Extent, FuncId, Function, Half, Items, Kernel, KernelId, Op, Param, ParamId,
     Phase, Program, Space, Stmt, Table, TableEntry, Tap, Ty, ValueDef, ValueId, VarId,
@@ -349,18 +349,13 @@ pub fn valid_program(data: &[u8]) -> Program {
 }
 
 fn valid_functions() -> Vec<Function> {
-    let mut f = FunctionBuilder::new("half_of", "x / 2");
-    let x = f.param("x", Ty::F32);
-    let half = f.f32(0.5);
-    let y = f.mul(x, half);
-    let half_of = f.finish(y);
-    let mut f = FunctionBuilder::new("poly", "x (x / 2 + 1), lane by lane and of a scalar");
-    let x = f.param("x", Ty::F32x16);
-    let s = f.param("s", Ty::F32);
-    let h = f.call_fn(&FunctionRef::new(FuncId(0), &half_of), &[s]);
-    let h = f.splat(h);
-    let one = f.splat_f32(1.0);
-    let inner = f.fma(x, h, one);
-    let y = f.mul(x, inner);
-    vec![half_of, f.finish(y)]
+    let half_of = FunctionBuilder::build("half_of", "x / 2", |f| f.param("x", Ty::F32) * 0.5);
+    let half = FunctionRef::new(FuncId(0), &half_of);
+    let doc = "x (x / 2 + 1), lane by lane and of a scalar";
+    let poly = FunctionBuilder::build("poly", doc, |f| {
+        let x = f.param("x", Ty::F32x16);
+        let s = f.param("s", Ty::F32);
+        x * x.mul_add(half.call(&[s]).splat(), 1.0)
+    });
+    vec![half_of, poly]
 }

@@ -3,7 +3,7 @@
 
 use super::super::vector::{LANES, affine};
 use super::{Attention, Item, Regions};
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{ParamId, Ty, ValueId, VarId};
 
 /// The positions of a chunk that are attended to.

@@ -1,7 +1,7 @@
 //! What a head's chunks summed up to -> the head's columns of the output row.
 
 use super::{Attention, Regions, Running};
-use crate::ir::build::{KernelBuilder, Ops};
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::{Cmp, Ty, ValueId};
 use crate::kernels::vector::{LANES, affine};
 

@@ -1,7 +1,8 @@
 //! Kernels of valid random programs: control flow, memory and calls around random values.
 
 use super::values::{Pool, clamp_float};
-use crate::ir::build::{FunctionRef, KernelBuilder, Ops};
+use crate::ir::build::FunctionRef;
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::testing::Bytes;
 use crate::ir::{Elem, Extent, Kernel, Space, Ty};
 

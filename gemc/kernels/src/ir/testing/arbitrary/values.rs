@@ -1,6 +1,7 @@
 //! Random operations whose preconditions hold by construction: operands are masked, clamped or loaded in range first.
 
-use crate::ir::build::{FunctionRef, KernelBuilder, Ops};
+use crate::ir::build::FunctionRef;
+use crate::ir::build::old::{KernelBuilder, Ops};
 use crate::ir::testing::Bytes;
 use crate::ir::{ALL_TYPES, Cmp, Op, ParamId, Ty, ValueId};
 

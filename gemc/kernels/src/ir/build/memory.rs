@@ -1,0 +1,166 @@
+//! Regions of memory, and mutable locals.
+
+use std::ops::RangeInclusive;
+
+use super::core::{Core, expect_type};
+use super::operand::Operand;
+use super::val::Val;
+use crate::ir::typing::check_store;
+use crate::ir::{Elem, Op, Param, ParamId, Stmt, Ty, ValueId, VarId};
+
+/// Memory that a kernel reads or writes; an index counts its elements, whatever is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Region<'k> {
+    core: &'k Core,
+    id: ParamId,
+    /// Of key/value memory: whose.
+    slot: Option<ValueId>,
+}
+
+impl<'k> Region<'k> {
+    pub(super) const fn new(core: &'k Core, id: ParamId) -> Self {
+        Self {
+            core,
+            id,
+            slot: None,
+        }
+    }
+
+    /// Its number among the kernel's parameters.
+    #[must_use]
+    pub const fn id(self) -> ParamId {
+        self.id
+    }
+
+    /// The key/value memory of one slot.
+    #[must_use]
+    pub fn of(self, slot: Val<'k>) -> Self {
+        Self {
+            slot: Some(slot.id()),
+            ..self
+        }
+    }
+
+    /// The element at `index`, which is I32 or F32.
+    #[track_caller]
+    pub fn get(self, index: impl Operand<'k>) -> Val<'k> {
+        let ty = match self.elem() {
+            Elem::F32 => Ty::F32,
+            Elem::I8 | Elem::I16 | Elem::I32 => Ty::I32,
+        };
+        self.load(ty, index)
+    }
+
+    /// The 16 elements from `index` on.
+    #[track_caller]
+    pub fn lanes(self, index: impl Operand<'k>) -> Val<'k> {
+        let ty = match self.elem() {
+            Elem::I8 => Ty::I8x16,
+            Elem::I16 => Ty::I16x16,
+            Elem::I32 => Ty::I32x16,
+            Elem::F32 => Ty::F32x16,
+        };
+        self.load(ty, index)
+    }
+
+    fn elem(self) -> Elem {
+        match self.core.draft().params[self.id.index()] {
+            Param::Region { elem, .. } => elem,
+            Param::Scalar { .. } | Param::Table { .. } => {
+                unreachable!("only `KernelBuilder::region` makes a `Region`")
+            }
+        }
+    }
+
+    /// A `ty` from element `index` on.
+    #[track_caller]
+    pub fn load(self, ty: Ty, index: impl Operand<'k>) -> Val<'k> {
+        self.load_any(ty, index, None)
+    }
+
+    /// As [`Region::load`], of numbers that are known to lie in `range`.
+    #[track_caller]
+    pub fn load_in(self, ty: Ty, index: impl Operand<'k>, range: RangeInclusive<i32>) -> Val<'k> {
+        self.load_any(ty, index, Some((*range.start(), *range.end())))
+    }
+
+    #[track_caller]
+    fn load_any(self, ty: Ty, index: impl Operand<'k>, range: Option<(i32, i32)>) -> Val<'k> {
+        let op = Op::Load {
+            region: self.id,
+            slot: self.slot,
+            index: index.on(self.core).id(),
+            range,
+        };
+        Val::of(self.core, self.core.op(op, ty))
+    }
+
+    /// Writes `value` from element `index` on.
+    #[track_caller]
+    pub fn store(self, index: impl Operand<'k>, value: impl Operand<'k>) {
+        let (index, value) = (index.on(self.core).id(), value.on(self.core).id());
+        let mut draft = self.core.draft_mut();
+        for v in self.slot.into_iter().chain([index, value]) {
+            draft.values.expect_visible(v, "store");
+        }
+        let (region, slot) = (self.id, self.slot);
+        expect_type(check_store(&draft.env(), region, slot, index, value));
+        let mutable = matches!(
+            draft.params[region.index()],
+            Param::Region { mutable: true, .. }
+        );
+        assert!(mutable, "`store`: {region} is not mutable");
+        draft.stmt(Stmt::Store {
+            region,
+            slot,
+            index,
+            value,
+        });
+    }
+}
+
+/// A mutable local.
+#[derive(Clone, Copy, Debug)]
+pub struct Var<'k> {
+    core: &'k Core,
+    id: VarId,
+}
+
+impl<'k> Var<'k> {
+    pub(super) const fn new(core: &'k Core, id: VarId) -> Self {
+        Self { core, id }
+    }
+
+    /// Its number in the kernel.
+    #[must_use]
+    pub const fn id(self) -> VarId {
+        self.id
+    }
+
+    /// What it is now.
+    #[track_caller]
+    pub fn get(self) -> Val<'k> {
+        Val::of(self.core, self.core.op(Op::Get(self.id), Ty::I32))
+    }
+
+    /// Assigns it.
+    #[track_caller]
+    pub fn set(self, value: Val<'k>) {
+        let (id, value) = (self.id, value.id());
+        let mut draft = self.core.draft_mut();
+        draft.values.expect_visible(value, "set");
+        assert_eq!(
+            draft.vars[id.index()].0,
+            draft.ty(value),
+            "`set`: {id} and {value} have different types"
+        );
+        draft.stmt(Stmt::Set(id, value));
+    }
+
+    /// Assigns what `f` makes of it.
+    #[track_caller]
+    pub fn update(self, f: impl FnOnce(Val<'k>) -> Val<'k>) {
+        let before = self.get();
+        self.set(f(before));
+    }
+}
