@@ -7,12 +7,12 @@ mod loops;
 mod output;
 
 use super::cache::{Cache, CacheRegions};
-use super::rows::{Field, RowTable};
-use super::vector::{LANES, affine, chunk_index};
+use super::vector::LANES;
 use crate::choices::KvFormat;
 use crate::functions::Math;
 use crate::ir::build::FunctionRef;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::{Field, RowTable, affine, chunk_index};
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
 use loops::Positions;
 

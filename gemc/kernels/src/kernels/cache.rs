@@ -2,9 +2,10 @@
 //! time.
 
 use super::quantise::factors;
-use super::vector::{LANES, affine};
+use super::vector::LANES;
 use crate::choices::KvFormat;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::affine;
 use crate::ir::{Elem, Extent, ParamId, Space, Ty, ValueId};
 
 /// What a memory of keys or values looks like.

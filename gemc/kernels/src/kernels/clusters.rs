@@ -1,7 +1,8 @@
 //! Rows to the ids of their nearest centroids, in f32.
 
-use super::vector::{LANES, affine, inner_product};
+use super::vector::LANES;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::{affine, inner_product};
 use crate::ir::{Cmp, Elem, Extent, Kernel, Space, Ty};
 
 /// What the kernel of clusters depends on.

@@ -1,7 +1,8 @@
 //! The sums that put the outputs of modules, the general path and the residual back together.
 
-use super::vector::{LANES, affine};
+use super::vector::LANES;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::affine;
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the kernel that sums modules' outputs depends on.

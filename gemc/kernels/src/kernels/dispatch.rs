@@ -1,9 +1,8 @@
 //! From routing decisions to work lists: which rows each module gets, which modules are active, how many items the
 //! module phases have; and the phase kernel that calls the modules.
 
-use super::rows::{Field, RowTable};
-use super::vector::affine;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::{Field, RowTable, affine};
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the dispatch kernel's code depends on.

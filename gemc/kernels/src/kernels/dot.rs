@@ -9,9 +9,9 @@ use gemc_format::{Codec, CodecSpec};
 
 use super::codes::{self, Block, Form};
 use super::quantise::Quantised;
-use super::vector::affine;
 use crate::choices::DotStrategy;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::affine;
 use crate::ir::{Elem, Extent, ParamId, Space, Ty, ValueId, VarId};
 
 /// Weight rows of a tile.

@@ -4,9 +4,9 @@ use gemc_format::{Codec, CodecSpec, GROUPS, Plane};
 
 use super::codes::{self, Form, bytes, halves, table16, value, whole};
 use super::dot::{TILE, block_bytes};
-use super::rows::{Field, RowTable};
-use super::vector::{LANES, affine};
+use super::vector::LANES;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::{Field, RowTable, affine};
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the embedding kernel's code depends on.

@@ -4,11 +4,11 @@ use gemc_format::{ActivationFormat, Codec};
 
 use super::dot::{Planes, TILE};
 use super::quantise::{Quantised, quantise_name, reading_name};
-use super::vector::{affine, load_pair, store_pair};
 use crate::choices::Activation;
 use crate::choices::DotStrategy;
 use crate::functions::Math;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::{affine, load_pair, store_pair};
 use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// Rows that share one pass over a tile, at most.

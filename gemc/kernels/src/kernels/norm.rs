@@ -7,9 +7,10 @@ use gemc_format::{ActivationFormat, BLOCK};
 
 use super::quantise::{Quantised, quantise_name};
 use super::spec::Exact;
-use super::vector::{LANES, affine, chunk_index, load_pair, store_pair};
+use super::vector::LANES;
 use crate::choices::NormKind;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::{affine, chunk_index, load_pair, store_pair};
 use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What a norm kernel's code depends on.

@@ -4,8 +4,8 @@
 use gemc_format::activation::TINY;
 use gemc_format::{ActivationFormat, BLOCK};
 
-use super::vector::affine;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::affine;
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// Three regions that hold quantised rows.

@@ -2,12 +2,12 @@
 //! to the query buffer and the key/value cache, heads zero-padded to whole vectors.
 
 use super::cache::{Cache, CacheRegions};
-use super::rows::{Field, RowTable};
 use super::spec::Exact;
-use super::vector::{LANES, affine, chunk_index};
+use super::vector::LANES;
 use crate::choices::KvFormat;
 use crate::functions::Math;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::{Field, RowTable, affine, chunk_index, inner_product};
 use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the kernel of cosines and sines depends on.
@@ -306,8 +306,7 @@ impl Heads {
     /// RMS norm of the local head; its padding is zero.
     fn norm(&self, b: &mut KernelBuilder, r: &Regions, weight: ParamId, eps: Exact) {
         let zero = b.i32(0);
-        let squares =
-            super::vector::inner_product(b, (r.head, zero), (r.head, zero), self.padded());
+        let squares = inner_product(b, (r.head, zero), (r.head, zero), self.padded());
         let share = b.f32(1.0 / self.head_dim as f32);
         let mean = b.mul(squares, share);
         let eps = b.f32(eps.get());

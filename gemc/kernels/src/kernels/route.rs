@@ -1,11 +1,11 @@
 //! Routing in f32: module probabilities and the fired top-k.
 
 use super::spec::Exact;
-use super::vector::{affine, inner_product};
 use crate::choices::Score;
 use crate::functions::Math;
 use crate::ir::build::FunctionRef;
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::{affine, inner_product};
 use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What the router kernel's code depends on.

@@ -83,6 +83,24 @@ impl KernelBuilder {
         Region::new(&self.core, id)
     }
 
+    /// Adds `len` elements of the weights.
+    pub fn weights(&self, name: &str, elem: Elem, len: usize) -> Region<'_> {
+        let len = Extent::fixed(len as i64);
+        self.region(name, Space::Weights, elem, len, false)
+    }
+
+    /// Adds `len` elements of the arena that are only read.
+    pub fn input(&self, name: &str, elem: Elem, len: usize) -> Region<'_> {
+        let len = Extent::fixed(len as i64);
+        self.region(name, Space::Arena, elem, len, false)
+    }
+
+    /// Adds `len` elements of the arena that are written.
+    pub fn output(&self, name: &str, elem: Elem, len: usize) -> Region<'_> {
+        let len = Extent::fixed(len as i64);
+        self.region(name, Space::Arena, elem, len, true)
+    }
+
     /// Adds a local array: memory of one item, zero at its start.
     pub fn local(&self, name: &str, elem: Elem, len: usize) -> Region<'_> {
         let len = Extent::fixed(len as i64);

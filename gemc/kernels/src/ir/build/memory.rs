@@ -15,6 +15,8 @@ pub struct Region<'k> {
     id: ParamId,
     /// Of key/value memory: whose.
     slot: Option<ValueId>,
+    /// The element that index 0 means, unless it is the first.
+    start: Option<Val<'k>>,
 }
 
 impl<'k> Region<'k> {
@@ -23,6 +25,7 @@ impl<'k> Region<'k> {
             core,
             id,
             slot: None,
+            start: None,
         }
     }
 
@@ -38,6 +41,32 @@ impl<'k> Region<'k> {
         Self {
             slot: Some(slot.id()),
             ..self
+        }
+    }
+
+    /// What is left without its first `n` elements.
+    #[must_use]
+    #[track_caller]
+    pub fn skip(self, n: impl Operand<'k>) -> Self {
+        Self {
+            start: Some(self.place(n)),
+            ..self
+        }
+    }
+
+    /// From row `row` on, where rows have `width` elements.
+    #[must_use]
+    #[track_caller]
+    pub fn row(self, row: Val<'k>, width: usize) -> Self {
+        self.skip(row * width)
+    }
+
+    /// Where `index` is in the whole region.
+    #[track_caller]
+    fn place(self, index: impl Operand<'k>) -> Val<'k> {
+        match self.start {
+            Some(start) => start + index,
+            None => index.on(self.core),
         }
     }
 
@@ -89,7 +118,7 @@ impl<'k> Region<'k> {
         let op = Op::Load {
             region: self.id,
             slot: self.slot,
-            index: index.on(self.core).id(),
+            index: self.place(index).id(),
             range,
         };
         Val::of(self.core, self.core.op(op, ty))
@@ -98,7 +127,7 @@ impl<'k> Region<'k> {
     /// Writes `value` from element `index` on.
     #[track_caller]
     pub fn store(self, index: impl Operand<'k>, value: impl Operand<'k>) {
-        let (index, value) = (index.on(self.core).id(), value.on(self.core).id());
+        let (index, value) = (self.place(index).id(), value.on(self.core).id());
         let mut draft = self.core.draft_mut();
         for v in self.slot.into_iter().chain([index, value]) {
             draft.values.expect_visible(v, "store");

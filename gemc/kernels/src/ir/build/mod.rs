@@ -24,6 +24,7 @@ mod kernel;
 mod memory;
 pub mod old;
 mod old_ops;
+pub mod old_pieces;
 mod operand;
 #[cfg(test)]
 mod tests;

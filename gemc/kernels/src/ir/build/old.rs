@@ -1,4 +1,5 @@
 //! The builder before: removed with the last file that uses it.
+#![allow(missing_docs, reason = "removed with the last file that uses it")]
 
 use std::rc::Rc;
 

@@ -161,8 +161,8 @@ impl<'k> Val<'k> {
 
     /// [`Op::Select`]: of a condition, `a` where it holds, else `b`.
     #[track_caller]
-    pub fn select(self, a: Self, b: impl Operand<'k>) -> Self {
-        let b = b.beside(a);
+    pub fn select(self, a: impl Operand<'k>, b: impl Operand<'k>) -> Self {
+        let (a, b) = (a.beside(self), b.beside(self));
         self.op(Op::Select(self.id, a.id, b.id), Ty::I32)
     }
 

@@ -1,9 +1,10 @@
 //! The two inner loops of attention as outlines, the same text for every kernel with heads of a width: scores of a chunk's
 //! positions, and the weighted sum of their values.
 
-use super::super::vector::{LANES, affine};
+use super::super::vector::LANES;
 use super::{Attention, Item, Regions};
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::affine;
 use crate::ir::{ParamId, Ty, ValueId, VarId};
 
 /// The positions of a chunk that are attended to.

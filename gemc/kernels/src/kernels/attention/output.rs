@@ -2,8 +2,9 @@
 
 use super::{Attention, Regions, Running};
 use crate::ir::build::old::{KernelBuilder, Ops};
+use crate::ir::build::old_pieces::affine;
 use crate::ir::{Cmp, Ty, ValueId};
-use crate::kernels::vector::{LANES, affine};
+use crate::kernels::vector::LANES;
 
 impl Attention {
     /// Divides by the sum and writes the head's real columns; the last head zeroes the row's padding.
