@@ -163,5 +163,8 @@ fn factors_of(b: &mut KernelBuilder, local: ParamId, padded: usize) -> (ValueId,
     });
     let most = b.get(most);
     let largest = b.reduce_max(most);
-    factors(b, largest)
+    b.now(|k| {
+        let (inverse, scale) = factors(k.val(largest));
+        (inverse.id(), scale.id())
+    })
 }

@@ -255,7 +255,7 @@ impl Planes {
 /// The product of a tile with some rows under construction.
 struct Product<'a> {
     dot: DotStrategy,
-    x: &'a Quantised,
+    x: &'a Quantised<'a>,
     bases: &'a [RowBase],
     sums: &'a [VarId],
 }
@@ -265,7 +265,7 @@ impl Product<'_> {
     fn accumulate(&self, b: &mut KernelBuilder, row: usize, at: ValueId, scaled: ValueId) {
         let float = b.to_float(scaled);
         let index = b.add(self.bases[row].scale, at);
-        let activation = b.load(Ty::F32, self.x.scales, index);
+        let activation = b.load(Ty::F32, self.x.scales.id(), index);
         let activation = b.splat(activation);
         let before = b.get(self.sums[row]);
         let after = b.fma(float, activation, before);
@@ -300,7 +300,7 @@ impl BlockScale {
             return isum;
         }
         let index = b.add(base.block, block);
-        let sum = b.load(Ty::I32, x.sums, index);
+        let sum = b.load(Ty::I32, x.sums.id(), index);
         match self.offset {
             Offset::Fixed(offset) => {
                 let offset = b.i32(-offset);
@@ -367,7 +367,7 @@ impl RowBase {
 fn broadcast(b: &mut KernelBuilder, x: &Quantised, column: ValueId, group: usize) -> ValueId {
     let offset = b.i32(4 * group as i32);
     let index = b.add(column, offset);
-    let word = b.load_range(Ty::I32, x.codes, index, -127, 127);
+    let word = b.load_range(Ty::I32, x.codes.id(), index, -127, 127);
     let words = b.splat(word);
     b.bits(Ty::I8x64, words)
 }

@@ -4,11 +4,13 @@ use gemc_format::{ActivationFormat, Codec};
 
 use super::dot::{Planes, TILE};
 use super::quantise::{Quantised, quantise_name, reading_name};
+use super::vector::{load_pair, store_pair};
 use crate::choices::Activation;
 use crate::choices::DotStrategy;
 use crate::functions::Math;
+use crate::ir::build;
 use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::{affine, load_pair, store_pair};
+use crate::ir::build::old_pieces::affine;
 use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// Rows that share one pass over a tile, at most.
@@ -136,9 +138,14 @@ impl Matmul {
             self.cols,
             self.codec
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, self.items());
-        let body = Body::declare(&mut b, self);
-        let count = body.row_count(&mut b);
+        build::KernelBuilder::build(&self.name(), &doc, self.items(), |k| {
+            k.old(|b| self.write(k, b));
+        })
+    }
+
+    fn write(&self, k: &build::KernelBuilder, b: &mut KernelBuilder) {
+        let body = Body::declare(k, b, self);
+        let count = body.row_count(b);
         let item = b.item();
         let zero = b.i32(0);
         let row_block = (self.row_block / self.input_format.terms() as u32).max(1);
@@ -163,7 +170,6 @@ impl Matmul {
         } else {
             b.for_(zero, count, |b, row| body.rows(b, item, &[row]));
         }
-        b.finish()
     }
 }
 
@@ -178,19 +184,20 @@ const fn act_prefix(act: Activation) -> &'static str {
 
 /// The kernel under construction: its regions.
 struct Body<'a> {
+    k: &'a build::KernelBuilder,
     spec: &'a Matmul,
     planes: Planes,
     bias: Option<ParamId>,
-    input: Quantised,
+    input: Quantised<'a>,
     list: Option<(ParamId, ParamId)>,
     residual: Option<ParamId>,
-    output: Output,
+    output: Output<'a>,
 }
 
-enum Output {
+enum Output<'a> {
     Floats(ParamId),
     Quantised {
-        rows: Quantised,
+        rows: Quantised<'a>,
         /// The item's sums, `[tile][row][16]`, up behind gate.
         tiles: ParamId,
         /// Values of a wide activation block.
@@ -205,14 +212,14 @@ struct GroupRow {
 }
 
 impl<'a> Body<'a> {
-    fn declare(b: &mut KernelBuilder, spec: &'a Matmul) -> Self {
+    fn declare(k: &'a build::KernelBuilder, b: &mut KernelBuilder, spec: &'a Matmul) -> Self {
         let planes = Planes::declare(b, spec.codec, spec.tiles, spec.cols);
         let outputs = Extent::fixed((spec.tiles * TILE) as i64);
         let bias = spec
             .bias
             .then(|| b.region("bias", Space::Weights, Elem::F32, outputs, false));
         let input = Quantised::declare(
-            b,
+            k,
             "x",
             spec.input_rows,
             spec.cols.next_multiple_of(32),
@@ -236,7 +243,7 @@ impl<'a> Body<'a> {
         let output = match spec.epilogue {
             Epilogue::Quantise { gated, format, .. } => {
                 let width = spec.output_width();
-                let rows = Quantised::declare(b, "y", spec.output_rows, width, format, true);
+                let rows = Quantised::declare(k, "y", spec.output_rows, width, format, true);
                 let floats = match format {
                     ActivationFormat::Int8 | ActivationFormat::Int16 => 4 * MAX_ROW_BLOCK * TILE,
                     wide @ ActivationFormat::Int8Wide => {
@@ -251,6 +258,7 @@ impl<'a> Body<'a> {
             _ => Output::Floats(b.region("y", Space::Arena, Elem::F32, floats, true)),
         };
         Self {
+            k,
             spec,
             planes,
             bias,
@@ -316,8 +324,10 @@ impl<'a> Body<'a> {
                         of: resolved.len(),
                         index: j,
                     };
-                    self.activate_group(b, item, rows, (*tiles, *group), row);
-                    rows.store_group(b, *result, item, |b, _, place| load_pair(b, *group, place));
+                    self.activate_group(item, rows, (*tiles, *group), row);
+                    let k = self.k;
+                    let load = |_, place| load_pair(k.region_of(*group), place);
+                    rows.store_group(k, k.val(*result), k.val(item), load);
                 }
             }
             Output::Quantised { rows, tiles, .. } => {
@@ -329,7 +339,8 @@ impl<'a> Body<'a> {
                             .map(|part| b.i32((((part + half) * in_flight + j) * TILE) as i32));
                         self.activated(b, places, *tiles)
                     });
-                    rows.store_block(b, result, item, halves[0], halves[1]);
+                    let k = self.k;
+                    rows.store_block(k.val(result), k.val(item), halves.map(|v| k.val(v)));
                 }
             }
         }
@@ -426,7 +437,7 @@ impl<'a> Body<'a> {
         &self,
         b: &mut KernelBuilder,
         item: ValueId,
-        output: &Quantised,
+        output: &Quantised<'a>,
         local: ParamId,
         inputs: &[ValueId],
     ) {
@@ -435,20 +446,23 @@ impl<'a> Body<'a> {
         let zero = b.i32(0);
         b.for_(zero, parts, |b, part| {
             let first = affine(b, part, half, 0);
-            output.each_block(b, item, |b, block, place| {
-                let before = affine(b, block, 2, 0);
-                let before = b.add(first, before);
-                let stored = affine(b, part, Self::GROUP_TILES, 0);
-                let more = affine(b, place, 2, 0);
-                let stored = b.add(stored, more);
-                b.for_n(2, |b, side| {
-                    let tile = b.add(before, side);
-                    let sums = self.tile(b, tile, inputs);
-                    let at = b.add(stored, side);
-                    for (j, sum) in sums.into_iter().enumerate() {
-                        let index = affine(b, at, inputs.len() * TILE, j * TILE);
-                        b.store(local, index, sum);
-                    }
+            let k = self.k;
+            output.each_block(k, k.val(item), |block, place| {
+                k.old(|b| {
+                    let before = affine(b, block.id(), 2, 0);
+                    let before = b.add(first, before);
+                    let stored = affine(b, part, Self::GROUP_TILES, 0);
+                    let more = affine(b, place.id(), 2, 0);
+                    let stored = b.add(stored, more);
+                    b.for_n(2, |b, side| {
+                        let tile = b.add(before, side);
+                        let sums = self.tile(b, tile, inputs);
+                        let at = b.add(stored, side);
+                        for (j, sum) in sums.into_iter().enumerate() {
+                            let index = affine(b, at, inputs.len() * TILE, j * TILE);
+                            b.store(local, index, sum);
+                        }
+                    });
                 });
             });
         });
@@ -457,21 +471,23 @@ impl<'a> Body<'a> {
     /// Activated values of one row of the item's tiles into `group`.
     fn activate_group(
         &self,
-        b: &mut KernelBuilder,
         item: ValueId,
-        output: &Quantised,
+        output: &Quantised<'a>,
         (local, group): (ParamId, ParamId),
         row: GroupRow,
     ) {
-        output.each_block(b, item, |b, _, place| {
-            let halves = [0, 1].map(|side| {
-                let places = [0, Self::GROUP_TILES].map(|first| {
-                    let tile = affine(b, place, 2, first + side);
-                    affine(b, tile, row.of * TILE, row.index * TILE)
+        let k = self.k;
+        output.each_block(k, k.val(item), |_, place| {
+            k.old(|b| {
+                let halves = [0, 1].map(|side| {
+                    let places = [0, Self::GROUP_TILES].map(|first| {
+                        let tile = affine(b, place.id(), 2, first + side);
+                        affine(b, tile, row.of * TILE, row.index * TILE)
+                    });
+                    k.val(self.activated(b, places, local))
                 });
-                self.activated(b, places, local)
+                store_pair(k.region_of(group), place, halves);
             });
-            store_pair(b, group, place, halves);
         });
     }
 

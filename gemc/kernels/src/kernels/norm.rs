@@ -9,8 +9,9 @@ use super::quantise::{Quantised, quantise_name};
 use super::spec::Exact;
 use super::vector::LANES;
 use crate::choices::NormKind;
+use crate::ir::build;
 use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::{affine, chunk_index, load_pair, store_pair};
+use crate::ir::build::old_pieces::{affine, chunk_index, store_pair};
 use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
 
 /// What a norm kernel's code depends on.
@@ -68,7 +69,12 @@ impl Norm {
             self.cols,
             self.eps.get()
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
+        build::KernelBuilder::build(&self.name(), &doc, self.max_rows as u32, |k| {
+            k.old(|b| self.write(k, b));
+        })
+    }
+
+    fn write<'k>(&self, k: &'k build::KernelBuilder, b: &mut KernelBuilder) {
         let stride = self.stride();
         let vector = Extent::fixed(stride as i64);
         let matrix = Extent::fixed((self.max_rows * stride) as i64);
@@ -82,7 +88,7 @@ impl Norm {
             .then(|| b.region("y", Space::Arena, Elem::F32, matrix, true));
         let yq = self
             .quantised
-            .map(|format| Quantised::declare(&mut b, "yq", self.max_rows, stride, format, true));
+            .map(|format| Quantised::declare(k, "yq", self.max_rows, stride, format, true));
         let group = matches!(self.quantised, Some(ActivationFormat::Int8Wide)).then(|| {
             b.local(
                 "group",
@@ -92,9 +98,9 @@ impl Norm {
         });
 
         let row = b.item();
-        let start = affine(&mut b, row, stride, 0);
-        let mean = (self.kind == NormKind::Layer).then(|| self.mean(&mut b, x, start));
-        let square = self.mean_square(&mut b, x, start, mean);
+        let start = affine(b, row, stride, 0);
+        let mean = (self.kind == NormKind::Layer).then(|| self.mean(b, x, start));
+        let square = self.mean_square(b, x, start, mean);
         let eps = b.f32(self.eps.get());
         let sum = b.add(square, eps);
         let root = b.sqrt(sum);
@@ -129,22 +135,24 @@ impl Norm {
         if let (Some(yq), Some(group)) = (&yq, group) {
             let groups = b.i32(yq.scale_count() as i32);
             b.for_(zero, groups, |b, index| {
-                yq.each_block(b, index, |b, block, place| {
-                    let values = normed(b, block);
-                    store_pair(b, group, place, values);
+                yq.each_block(k, k.val(index), |block, place| {
+                    k.old(|b| {
+                        let values = normed(b, block.id());
+                        store_pair(b, group, place.id(), values);
+                    });
                 });
-                yq.store_group(b, row, index, |b, _, place| load_pair(b, group, place));
+                let load = |_, place| super::vector::load_pair(k.region_of(group), place);
+                yq.store_group(k, k.val(row), k.val(index), load);
             });
-            return b.finish();
+            return;
         }
         let blocks = b.i32((stride / BLOCK) as i32);
         b.for_(zero, blocks, |b, block| {
             let halves = normed(b, block);
             if let Some(yq) = &yq {
-                yq.store_block(b, row, block, halves[0], halves[1]);
+                yq.store_block(k.val(row), k.val(block), halves.map(|v| k.val(v)));
             }
         });
-        b.finish()
     }
 
     fn mean(&self, b: &mut KernelBuilder, x: ParamId, start: ValueId) -> ValueId {

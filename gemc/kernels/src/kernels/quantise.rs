@@ -4,19 +4,19 @@
 use gemc_format::activation::TINY;
 use gemc_format::{ActivationFormat, BLOCK};
 
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::affine;
-use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use super::vector::{LANES, load_pair};
+use crate::ir::build::{KernelBuilder, Region, Val};
+use crate::ir::{Elem, Extent, Kernel, Space};
 
 /// Three regions that hold quantised rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Quantised {
+pub struct Quantised<'k> {
     /// i8 `[rows * terms][cols]`, cols a multiple of 32.
-    pub codes: ParamId,
+    pub codes: Region<'k>,
     /// f32 `[rows * terms][activation blocks]`.
-    pub scales: ParamId,
+    pub scales: Region<'k>,
     /// i32 `[rows * terms][cols / 32]`: sums of codes.
-    pub sums: ParamId,
+    pub sums: Region<'k>,
     /// Columns.
     pub cols: usize,
     /// How many columns share a scale, and terms a row has.
@@ -49,10 +49,10 @@ pub const fn reading_name(format: ActivationFormat) -> &'static str {
     }
 }
 
-impl Quantised {
+impl<'k> Quantised<'k> {
     /// Declares the regions, in this order of arguments.
     pub fn declare(
-        b: &mut KernelBuilder,
+        k: &'k KernelBuilder,
         prefix: &str,
         rows: usize,
         cols: usize,
@@ -60,23 +60,15 @@ impl Quantised {
         mutable: bool,
     ) -> Self {
         debug_assert_eq!(cols % BLOCK, 0);
-        let mut region = |name: &str, elem, per_row: usize| {
+        let region = |name: &str, elem, per_row: usize| {
+            let name = format!("{prefix}_{name}");
             let len = Extent::fixed((rows * format.terms() * per_row) as i64);
-            b.region(
-                &format!("{prefix}_{name}"),
-                Space::Arena,
-                elem,
-                len,
-                mutable,
-            )
+            k.region(&name, Space::Arena, elem, len, mutable)
         };
-        let codes = region("codes", Elem::I8, cols);
-        let scales = region("scales", Elem::F32, scales_per_row(cols, format));
-        let sums = region("sums", Elem::I32, cols / BLOCK);
         Self {
-            codes,
-            scales,
-            sums,
+            codes: region("codes", Elem::I8, cols),
+            scales: region("scales", Elem::F32, scales_per_row(cols, format)),
+            sums: region("sums", Elem::I32, cols / BLOCK),
             cols,
             format,
         }
@@ -92,51 +84,32 @@ impl Quantised {
         scales_per_row(self.cols, self.format)
     }
 
-    /// Quantises the 32 values `low`, `high` into block `block` of row `row`.
+    /// Quantises 32 values into block `block` of row `row`.
     ///
     /// `scale = max|x| / 127` (as a product with 1/127), `code = round(x * (127 / max|x|))` to nearest even.
-    pub fn store_block(
-        &self,
-        b: &mut KernelBuilder,
-        row: ValueId,
-        block: ValueId,
-        low: ValueId,
-        high: ValueId,
-    ) {
+    pub fn store_block(&self, row: Val<'k>, block: Val<'k>, values: [Val<'k>; 2]) {
         if self.format.terms() == 1 {
-            self.store_term(b, row, block, [low, high]);
+            self.store_term(row, block, values);
             return;
         }
-        let first = affine(b, row, 2, 0);
-        let (codes, scale) = self.store_term(b, first, block, [low, high]);
-        let scale = b.splat(scale);
-        let mut left = [low, high];
-        for (x, code) in left.iter_mut().zip(codes) {
-            let code = b.to_float(code);
-            let stands_for = b.mul(code, scale);
-            *x = b.sub(*x, stands_for);
-        }
-        let second = affine(b, row, 2, 1);
-        self.store_term(b, second, block, left);
+        let (codes, scale) = self.store_term(row * 2, block, values);
+        let scale = scale.splat();
+        let left = [0, 1].map(|half| values[half] - codes[half].to_float() * scale);
+        self.store_term(row * 2 + 1, block, left);
     }
 
     /// Quantises 32 values into block `block` of a row of codes; gives the codes and what one stands for.
     fn store_term(
         &self,
-        b: &mut KernelBuilder,
-        row: ValueId,
-        block: ValueId,
-        [low, high]: [ValueId; 2],
-    ) -> ([ValueId; 2], ValueId) {
-        let larger = magnitude(b, low, high);
-        let largest = b.reduce_max(larger);
-        let (inverse, scale) = factors(b, largest);
-        let (codes, sum) = self.store_codes(b, row, block, [low, high], inverse);
-        let blocks = b.i32(self.blocks() as i32);
-        let row_start = b.mul(row, blocks);
-        let at = b.add(row_start, block);
-        b.store(self.scales, at, scale);
-        b.store(self.sums, at, sum);
+        row: Val<'k>,
+        block: Val<'k>,
+        values: [Val<'k>; 2],
+    ) -> ([Val<'k>; 2], Val<'k>) {
+        let (inverse, scale) = factors(magnitude(values).reduce_max());
+        let (codes, sum) = self.store_codes(row, block, values, inverse);
+        let at = row * self.blocks() + block;
+        self.scales.store(at, scale);
+        self.sums.store(at, sum);
         (codes, scale)
     }
 
@@ -144,123 +117,82 @@ impl Quantised {
     /// values of block `block` of the row, which is the `place`-th of the group.
     pub fn store_group(
         &self,
-        b: &mut KernelBuilder,
-        row: ValueId,
-        group: ValueId,
-        load: impl Fn(&mut KernelBuilder, ValueId, ValueId) -> [ValueId; 2],
+        k: &'k KernelBuilder,
+        row: Val<'k>,
+        group: Val<'k>,
+        load: impl Fn(Val<'k>, Val<'k>) -> [Val<'k>; 2],
     ) {
-        let zero = b.f32(0.0);
-        let zeros = b.splat(zero);
-        let most = b.named_var("largest", zeros);
-        self.each_block(b, group, |b, block, place| {
-            let [low, high] = load(b, block, place);
-            let larger = magnitude(b, low, high);
-            let before = b.get(most);
-            let larger = b.max(before, larger);
-            b.set(most, larger);
+        let largest = k.var("largest", k.splat(0.0));
+        self.each_block(k, group, |block, place| {
+            let here = magnitude(load(block, place));
+            largest.update(|largest| largest.max(here));
         });
-        let most = b.get(most);
-        let largest = b.reduce_max(most);
-        let (inverse, scale) = factors(b, largest);
-        let at = affine(b, row, self.scale_count(), 0);
-        let at = b.add(at, group);
-        b.store(self.scales, at, scale);
-        self.each_block(b, group, |b, block, place| {
-            let values = load(b, block, place);
-            let (_, sum) = self.store_codes(b, row, block, values, inverse);
-            let at = affine(b, row, self.blocks(), 0);
-            let at = b.add(at, block);
-            b.store(self.sums, at, sum);
+        let (inverse, scale) = factors(largest.get().reduce_max());
+        self.scales.store(row * self.scale_count() + group, scale);
+        self.each_block(k, group, |block, place| {
+            let (_, sum) = self.store_codes(row, block, load(block, place), inverse);
+            self.sums.store(row * self.blocks() + block, sum);
         });
     }
 
     /// Calls `body(block, place)` for the blocks of 32 of an activation block.
     pub fn each_block(
         &self,
-        b: &mut KernelBuilder,
-        group: ValueId,
-        body: impl Fn(&mut KernelBuilder, ValueId, ValueId),
+        k: &'k KernelBuilder,
+        group: Val<'k>,
+        body: impl Fn(Val<'k>, Val<'k>),
     ) {
-        let first = affine(b, group, self.format.weight_blocks(), 0);
-        let total = b.i32(self.blocks() as i32);
-        let rest = b.sub(total, first);
-        let most = b.i32(self.format.weight_blocks() as i32);
-        let count = b.min(rest, most);
-        let zero = b.i32(0);
-        let last = b.i32(self.blocks() as i32 - 1);
-        b.for_(zero, count, |b, place| {
+        let most = self.format.weight_blocks();
+        let first = group * most;
+        let count = (self.blocks() - first).min(most);
+        k.for_n(count, |place| {
             // Never above it; the verifier does not know that `place` depends on `group`.
-            let block = b.add(first, place);
-            let block = b.min(block, last);
-            body(b, block, place);
+            let block = (first + place).min(self.blocks() - 1);
+            body(block, place);
         });
     }
 
     /// Codes of 32 values of block `block` of row `row`; gives them and their sum.
     fn store_codes(
         &self,
-        b: &mut KernelBuilder,
-        row: ValueId,
-        block: ValueId,
-        [low, high]: [ValueId; 2],
-        inverse: ValueId,
-    ) -> ([ValueId; 2], ValueId) {
-        let scaled_low = b.mul(low, inverse);
-        let code_low = b.to_int(scaled_low);
-        let scaled_high = b.mul(high, inverse);
-        let code_high = b.to_int(scaled_high);
-        let both = b.add(code_low, code_high);
-        let sum = b.reduce_add(both);
-
-        let width = b.i32(self.cols as i32);
-        let start = b.mul(row, width);
-        let block_width = b.i32(BLOCK as i32);
-        let column = b.mul(block, block_width);
-        let index = b.add(start, column);
-        let narrow_low = b.narrow(code_low);
-        b.store(self.codes, index, narrow_low);
-        let half = b.i32(16);
-        let upper = b.add(index, half);
-        let narrow_high = b.narrow(code_high);
-        b.store(self.codes, upper, narrow_high);
-        ([code_low, code_high], sum)
+        row: Val<'k>,
+        block: Val<'k>,
+        values: [Val<'k>; 2],
+        inverse: Val<'k>,
+    ) -> ([Val<'k>; 2], Val<'k>) {
+        let codes = values.map(|x| (x * inverse).to_int());
+        let [low, high] = codes;
+        let sum = (low + high).reduce_add();
+        let at = row * self.cols + block * BLOCK;
+        self.codes.store(at, low.narrow());
+        self.codes.store(at + LANES, high.narrow());
+        (codes, sum)
     }
 
-    /// Quantises row `row` from the f32 row that starts at element `start`.
-    fn store_row(&self, b: &mut KernelBuilder, row: ValueId, input: ParamId, start: ValueId) {
-        let zero = b.i32(0);
-        let count = b.i32(self.scale_count() as i32);
-        b.for_(zero, count, |b, at| match self.format {
+    /// Quantises row `row` from a row of f32.
+    fn store_row(&self, k: &'k KernelBuilder, row: Val<'k>, input: Region<'k>) {
+        k.for_n(self.scale_count(), |at| match self.format {
             ActivationFormat::Int8 | ActivationFormat::Int16 => {
-                let (low, high) = load_block(b, input, start, at);
-                self.store_block(b, row, at, low, high);
+                self.store_block(row, at, load_pair(input, at));
             }
-            ActivationFormat::Int8Wide => self.store_group(b, row, at, |b, block, _| {
-                load_block(b, input, start, block).into()
-            }),
+            ActivationFormat::Int8Wide => {
+                self.store_group(k, row, at, |block, _| load_pair(input, block));
+            }
         });
     }
 }
 
 /// The larger magnitudes of two vectors.
-fn magnitude(b: &mut KernelBuilder, low: ValueId, high: ValueId) -> ValueId {
-    let low = b.abs(low);
-    let high = b.abs(high);
-    b.max(low, high)
+fn magnitude([low, high]: [Val<'_>; 2]) -> Val<'_> {
+    low.abs().max(high.abs())
 }
 
 /// What values of a block are multiplied with, in all lanes, and the block's scale.
-pub(super) fn factors(b: &mut KernelBuilder, largest: ValueId) -> (ValueId, ValueId) {
-    let tiny = b.f32(TINY);
-    let zero = b.f32(0.0);
-    let full = b.f32(127.0);
-    let share = b.f32(1.0 / 127.0);
-    let is_tiny = b.cmp(Cmp::Le, largest, tiny);
-    let quotient = b.div(full, largest);
-    let inverse = b.select(is_tiny, zero, quotient);
-    let product = b.mul(largest, share);
-    let scale = b.select(is_tiny, zero, product);
-    (b.splat(inverse), scale)
+pub(super) fn factors(largest: Val<'_>) -> (Val<'_>, Val<'_>) {
+    let is_tiny = largest.le(TINY);
+    let inverse = is_tiny.select(0.0, 127.0 / largest);
+    let scale = is_tiny.select(0.0, largest * (1.0 / 127.0));
+    (inverse.splat(), scale)
 }
 
 /// What the kernel that quantises rows depends on.
@@ -294,33 +226,13 @@ impl QuantiseRows {
             format.name(),
             format.columns()
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, max_rows as u32);
-        let len = Extent::fixed((max_rows * stride) as i64);
-        let input = b.region("x", Space::Arena, Elem::F32, len, false);
-        let output = Quantised::declare(&mut b, "xq", max_rows, stride, format, true);
-        let row = b.item();
-        let width = b.i32(stride as i32);
-        let start = b.mul(row, width);
-        output.store_row(&mut b, row, input, start);
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, max_rows as u32, |k| {
+            let input = k.input("x", Elem::F32, max_rows * stride);
+            let output = Quantised::declare(k, "xq", max_rows, stride, format, true);
+            let row = k.item();
+            output.store_row(k, row, input.row(row, stride));
+        })
     }
-}
-
-/// The 32 floats of block `block` of the row that starts at element `start`.
-pub fn load_block(
-    b: &mut KernelBuilder,
-    region: ParamId,
-    start: ValueId,
-    block: ValueId,
-) -> (ValueId, ValueId) {
-    let width = b.i32(BLOCK as i32);
-    let column = b.mul(block, width);
-    let index = b.add(start, column);
-    let low = b.load(Ty::F32x16, region, index);
-    let half = b.i32(16);
-    let upper = b.add(index, half);
-    let high = b.load(Ty::F32x16, region, upper);
-    (low, high)
 }
 
 /// What the kernel that quantises wanted rows depends on.
@@ -357,23 +269,14 @@ impl SelectRows {
             format.name(),
             format.columns()
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, max_outputs as u32);
-        let len = Extent::fixed((max_rows * stride) as i64);
-        let input = b.region("x", Space::Arena, Elem::F32, len, false);
-        let output = Quantised::declare(&mut b, "xq", max_outputs, stride, format, true);
-        let outputs = b.region(
-            "outputs",
-            Space::Outputs,
-            Elem::I32,
-            Extent::fixed(max_outputs as i64),
-            false,
-        );
-        let item = b.item();
-        let row = b.load(Ty::I32, outputs, item);
-        let limit = b.i32(max_rows as i32);
-        let row = b.bounded(row, limit);
-        let start = affine(&mut b, row, stride, 0);
-        output.store_row(&mut b, item, input, start);
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, max_outputs as u32, |k| {
+            let input = k.input("x", Elem::F32, max_rows * stride);
+            let output = Quantised::declare(k, "xq", max_outputs, stride, format, true);
+            let len = Extent::fixed(max_outputs as i64);
+            let outputs = k.region("outputs", Space::Outputs, Elem::I32, len, false);
+            let item = k.item();
+            let row = outputs.get(item).bounded(max_rows);
+            output.store_row(k, item, input.row(row, stride));
+        })
     }
 }
