@@ -7,12 +7,10 @@ use gemc_format::{ActivationFormat, BLOCK};
 
 use super::quantise::{Quantised, quantise_name};
 use super::spec::Exact;
-use super::vector::LANES;
+use super::vector::{LANES, for_chunks, load_pair, store_pair};
 use crate::choices::NormKind;
-use crate::ir::build;
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::{affine, chunk_index, store_pair};
-use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::ir::build::{KernelBuilder, Region, Val};
+use crate::ir::{Elem, Kernel};
 
 /// What a norm kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,172 +67,93 @@ impl Norm {
             self.cols,
             self.eps.get()
         );
-        build::KernelBuilder::build(&self.name(), &doc, self.max_rows as u32, |k| {
-            k.old(|b| self.write(k, b));
-        })
+        KernelBuilder::build(&self.name(), &doc, self.max_rows as u32, |k| self.write(k))
     }
 
-    fn write<'k>(&self, k: &'k build::KernelBuilder, b: &mut KernelBuilder) {
+    fn write<'k>(&self, k: &'k KernelBuilder) {
         let stride = self.stride();
-        let vector = Extent::fixed(stride as i64);
-        let matrix = Extent::fixed((self.max_rows * stride) as i64);
-        let weight = b.region("weight", Space::Weights, Elem::F32, vector, false);
-        let bias = self
-            .bias
-            .then(|| b.region("bias", Space::Weights, Elem::F32, vector, false));
-        let x = b.region("x", Space::Arena, Elem::F32, matrix, false);
-        let y = self
-            .floats
-            .then(|| b.region("y", Space::Arena, Elem::F32, matrix, true));
+        let matrix = self.max_rows * stride;
+        let weight = k.weights("weight", Elem::F32, stride);
+        let bias = self.bias.then(|| k.weights("bias", Elem::F32, stride));
+        let x = k.input("x", Elem::F32, matrix);
+        let y = self.floats.then(|| k.output("y", Elem::F32, matrix));
         let yq = self
             .quantised
             .map(|format| Quantised::declare(k, "yq", self.max_rows, stride, format, true));
-        let group = matches!(self.quantised, Some(ActivationFormat::Int8Wide)).then(|| {
-            b.local(
-                "group",
-                Elem::F32,
-                ActivationFormat::Int8Wide.columns() as i64,
-            )
-        });
+        let wide = ActivationFormat::Int8Wide;
+        let group =
+            (self.quantised == Some(wide)).then(|| k.local("group", Elem::F32, wide.columns()));
 
-        let row = b.item();
-        let start = affine(b, row, stride, 0);
-        let mean = (self.kind == NormKind::Layer).then(|| self.mean(b, x, start));
-        let square = self.mean_square(b, x, start, mean);
-        let eps = b.f32(self.eps.get());
-        let sum = b.add(square, eps);
-        let root = b.sqrt(sum);
-        let one = b.f32(1.0);
-        let scale = b.div(one, root);
-        let scale = b.splat(scale);
-        b.name(scale, "scale");
+        let row = k.item();
+        let x = x.row(row, stride);
+        let mean = (self.kind == NormKind::Layer).then(|| self.mean(k, x));
+        let variance = self.mean_square(k, x, mean) + self.eps.get();
+        let scale = (1.0 / variance.sqrt()).splat().named("scale");
 
-        let normed = |b: &mut KernelBuilder, block: ValueId| {
-            [0, LANES].map(|offset| {
-                let column = affine(b, block, BLOCK, offset);
-                let index = b.add(start, column);
-                let value = b.load(Ty::F32x16, x, index);
-                let value = centred(b, value, mean);
-                let value = b.mul(value, scale);
-                let w = b.load(Ty::F32x16, weight, column);
-                let value = b.mul(value, w);
-                let value = match bias {
-                    Some(bias) => {
-                        let c = b.load(Ty::F32x16, bias, column);
-                        b.add(value, c)
-                    }
-                    None => value,
-                };
+        let normed = |block: Val<'k>| {
+            [0, LANES].map(|half| {
+                let column = block * BLOCK + half;
+                let mut value = centred(x.lanes(column), mean) * scale * weight.lanes(column);
+                if let Some(bias) = bias {
+                    value = value + bias.lanes(column);
+                }
                 if let Some(y) = y {
-                    b.store(y, index, value);
+                    y.row(row, stride).store(column, value);
                 }
                 value
             })
         };
-        let zero = b.i32(0);
-        if let (Some(yq), Some(group)) = (&yq, group) {
-            let groups = b.i32(yq.scale_count() as i32);
-            b.for_(zero, groups, |b, index| {
-                yq.each_block(k, k.val(index), |block, place| {
-                    k.old(|b| {
-                        let values = normed(b, block.id());
-                        store_pair(b, group, place.id(), values);
-                    });
+        match (&yq, group) {
+            (Some(yq), Some(group)) => k.for_n(yq.scale_count(), |index| {
+                yq.each_block(k, index, |block, place| {
+                    store_pair(group, place, normed(block));
                 });
-                let load = |_, place| super::vector::load_pair(k.region_of(group), place);
-                yq.store_group(k, k.val(row), k.val(index), load);
-            });
-            return;
+                yq.store_group(k, row, index, |_, place| load_pair(group, place));
+            }),
+            _ => k.for_n(stride / BLOCK, |block| {
+                let values = normed(block);
+                if let Some(yq) = &yq {
+                    yq.store_block(row, block, values);
+                }
+            }),
         }
-        let blocks = b.i32((stride / BLOCK) as i32);
-        b.for_(zero, blocks, |b, block| {
-            let halves = normed(b, block);
-            if let Some(yq) = &yq {
-                yq.store_block(k.val(row), k.val(block), halves.map(|v| k.val(v)));
-            }
-        });
     }
 
-    fn mean(&self, b: &mut KernelBuilder, x: ParamId, start: ValueId) -> ValueId {
-        let total = self.sum(b, |b, chunk| {
-            let index = chunk_index(b, start, chunk);
-            b.load(Ty::F32x16, x, index)
+    fn mean<'k>(&self, k: &'k KernelBuilder, x: Region<'k>) -> Val<'k> {
+        let sum = k.var("sum", k.splat(0.0));
+        // Padding is zero.
+        for_chunks(k, self.stride() / LANES, |at| {
+            let value = x.lanes(at);
+            sum.update(|sum| sum + value);
         });
-        let share = b.f32(1.0 / self.cols as f32);
-        let mean = b.mul(total, share);
-        let mean = b.splat(mean);
-        b.name(mean, "mean");
-        mean
+        let mean = sum.get().reduce_add() * (1.0 / self.cols as f32);
+        mean.splat().named("mean")
     }
 
     /// Mean of the squares of `x - mean` over the real columns.
-    fn mean_square(
+    fn mean_square<'k>(
         &self,
-        b: &mut KernelBuilder,
-        x: ParamId,
-        start: ValueId,
-        mean: Option<ValueId>,
-    ) -> ValueId {
-        let zero = b.f32(0.0);
-        let zero = b.splat(zero);
-        let acc = b.named_var("squares", zero);
+        k: &'k KernelBuilder,
+        x: Region<'k>,
+        mean: Option<Val<'k>>,
+    ) -> Val<'k> {
+        let squares = k.var("squares", k.splat(0.0));
+        let add = |value: Val<'k>| squares.update(|sum| value.mul_add(value, sum));
         let full = self.cols / LANES;
-        let first = b.i32(0);
-        let chunks = b.i32(full as i32);
-        let step = |b: &mut KernelBuilder, chunk: ValueId, mask: Option<ValueId>| {
-            let index = chunk_index(b, start, chunk);
-            let value = b.load(Ty::F32x16, x, index);
-            let value = centred(b, value, mean);
-            let value = match mask {
-                Some(mask) => {
-                    let none = b.f32(0.0);
-                    let none = b.splat(none);
-                    b.select(mask, value, none)
-                }
-                None => value,
-            };
-            let before = b.get(acc);
-            let after = b.fma(value, value, before);
-            b.set(acc, after);
-        };
-        b.for_(first, chunks, |b, chunk| step(b, chunk, None));
-        if !self.cols.is_multiple_of(LANES) {
-            let mask = b.i32_lanes(std::array::from_fn(|lane| {
-                if lane < self.cols % LANES { -1 } else { 0 }
-            }));
-            step(b, chunks, Some(mask));
+        for_chunks(k, full, |at| add(centred(x.lanes(at), mean)));
+        let rest = self.cols % LANES;
+        if rest > 0 {
+            let real = k.i32_lanes(std::array::from_fn(|lane| -i32::from(lane < rest)));
+            let value = centred(x.lanes(full * LANES), mean);
+            add(real.select(value, 0.0));
         }
-        let total = b.get(acc);
-        let total = b.reduce_add(total);
-        let share = b.f32(1.0 / self.cols as f32);
-        b.mul(total, share)
-    }
-
-    /// Sum of `value(chunk)` over all chunks; padding is zero.
-    fn sum(
-        &self,
-        b: &mut KernelBuilder,
-        value: impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
-    ) -> ValueId {
-        let zero = b.f32(0.0);
-        let zero = b.splat(zero);
-        let acc = b.named_var("sum", zero);
-        let first = b.i32(0);
-        let chunks = b.i32((self.stride() / LANES) as i32);
-        b.for_(first, chunks, |b, chunk| {
-            let value = value(b, chunk);
-            let before = b.get(acc);
-            let after = b.add(before, value);
-            b.set(acc, after);
-        });
-        let total = b.get(acc);
-        b.reduce_add(total)
+        squares.get().reduce_add() * (1.0 / self.cols as f32)
     }
 }
 
-fn centred(b: &mut KernelBuilder, value: ValueId, mean: Option<ValueId>) -> ValueId {
+fn centred<'k>(value: Val<'k>, mean: Option<Val<'k>>) -> Val<'k> {
     match mean {
-        Some(mean) => b.sub(value, mean),
+        Some(mean) => value - mean,
         None => value,
     }
 }
