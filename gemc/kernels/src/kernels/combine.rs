@@ -1,9 +1,8 @@
 //! The sums that put the outputs of modules, the general path and the residual back together.
 
-use super::vector::LANES;
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::affine;
-use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use super::vector::{LANES, for_chunks};
+use crate::ir::build::{KernelBuilder, Region, Val, Var};
+use crate::ir::{Elem, Kernel};
 
 /// What the kernel that sums modules' outputs depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,114 +57,73 @@ impl Combine {
             "base + gated modules (top {}) of {} columns",
             self.top_k, self.stride
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
-        let matrix = Extent::fixed((self.max_rows * self.stride) as i64);
-        let arena = |b: &mut KernelBuilder, name: &str, elem, len, mutable| {
-            b.region(name, Space::Arena, elem, len, mutable)
-        };
-        let base =
-            (self.base != Base::None).then(|| arena(&mut b, "base", Elem::F32, matrix, false));
-        let slots = Extent::fixed((self.max_rows * self.top_k) as i64);
+        KernelBuilder::build(&self.name(), &doc, self.max_rows as u32, |k| self.write(k))
+    }
+
+    fn write(&self, k: &KernelBuilder) {
+        let stride = self.stride;
+        let matrix = self.max_rows * stride;
+        let slots = self.max_rows * self.top_k;
+        let base = (self.base != Base::None).then(|| k.input("base", Elem::F32, matrix));
         let looks = self.modules || self.base == Base::Fallback;
-        let fired = looks.then(|| arena(&mut b, "fired", Elem::I32, slots, false));
-        let modules = self.modules.then(|| {
-            let gates = arena(&mut b, "gates", Elem::F32, slots, false);
-            let outputs = Extent::fixed((self.max_rows * self.top_k * self.stride) as i64);
-            (gates, arena(&mut b, "outputs", Elem::F32, outputs, false))
+        let fired = looks.then(|| k.input("fired", Elem::I32, slots));
+        let modules = self.modules.then(|| Modules {
+            gates: k.input("gates", Elem::F32, slots),
+            outputs: k.input("outputs", Elem::F32, slots * stride),
         });
         let residual = self
             .residual
-            .then(|| arena(&mut b, "residual", Elem::F32, matrix, false));
-        let y = arena(&mut b, "y", Elem::F32, matrix, true);
-        let row = b.item();
-        let start = affine(&mut b, row, self.stride, 0);
-        b.for_n((self.stride / LANES) as i32, |b, chunk| {
-            let column = affine(b, chunk, LANES, 0);
-            let index = b.add(start, column);
-            let zero = b.f32(0.0);
-            let zero = b.splat(zero);
+            .then(|| k.input("residual", Elem::F32, matrix));
+        let y = k.output("y", Elem::F32, matrix);
+        let row = k.item();
+        let start = row * stride;
+        for_chunks(k, stride / LANES, |column| {
+            let index = start + column;
+            let zero = k.splat(0.0);
             let initial = match (base, self.base) {
-                (Some(base), Base::Always) => b.load(Ty::F32x16, base, index),
+                (Some(base), Base::Always) => base.lanes(index),
                 _ => zero,
             };
-            let acc = b.named_var("acc", initial);
+            let sum = k.var("acc", initial);
             if let (Some(base), Some(fired), Base::Fallback) = (base, fired, self.base) {
-                self.add_fallback(b, row, index, acc, fired, base);
+                let first = fired.row(row, self.top_k).get(0);
+                k.when(first.lt(0), || sum.set(base.lanes(index)));
             }
-            if let (Some(fired), Some((gates, outputs))) = (fired, modules) {
-                self.add_modules(b, row, column, acc, fired, gates, outputs);
+            if let (Some(fired), Some(modules)) = (fired, &modules) {
+                self.add_modules(k, row, column, sum, fired, modules);
             }
-            let sum = b.get(acc);
+            let sum = sum.get();
             let value = match residual {
-                Some(residual) => {
-                    let before = b.load(Ty::F32x16, residual, index);
-                    b.add(before, sum)
-                }
+                Some(residual) => residual.lanes(index) + sum,
                 None => sum,
             };
-            b.store(y, index, value);
-        });
-        b.finish()
-    }
-
-    /// Takes the base where nothing fired.
-    fn add_fallback(
-        &self,
-        b: &mut KernelBuilder,
-        row: ValueId,
-        index: ValueId,
-        acc: crate::ir::VarId,
-        fired: ParamId,
-        base: ParamId,
-    ) {
-        let first = affine(b, row, self.top_k, 0);
-        let module = b.load(Ty::I32, fired, first);
-        let none = b.i32(0);
-        let nothing_fired = b.cmp(Cmp::Lt, module, none);
-        b.if_(
-            nothing_fired,
-            |b| {
-                let value = b.load(Ty::F32x16, base, index);
-                b.set(acc, value);
-            },
-            |_| {},
-        );
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "three regions and three values of one loop"
-    )]
-    fn add_modules(
-        &self,
-        b: &mut KernelBuilder,
-        row: ValueId,
-        column: ValueId,
-        acc: crate::ir::VarId,
-        fired: ParamId,
-        gates: ParamId,
-        outputs: ParamId,
-    ) {
-        b.for_n(self.top_k as i32, |b, slot| {
-            let first = affine(b, row, self.top_k, 0);
-            let entry = b.add(first, slot);
-            let module = b.load(Ty::I32, fired, entry);
-            let zero = b.i32(0);
-            let fires = b.cmp(Cmp::Ge, module, zero);
-            b.if_(
-                fires,
-                |b| {
-                    let gate = b.load(Ty::F32, gates, entry);
-                    let gate = b.splat(gate);
-                    let start = affine(b, entry, self.stride, 0);
-                    let index = b.add(start, column);
-                    let output = b.load(Ty::F32x16, outputs, index);
-                    let before = b.get(acc);
-                    let after = b.fma(gate, output, before);
-                    b.set(acc, after);
-                },
-                |_| {},
-            );
+            y.store(index, value);
         });
     }
+
+    /// Adds the columns from `column` on of what fired modules gave, times their gates.
+    fn add_modules<'k>(
+        &self,
+        k: &'k KernelBuilder,
+        row: Val<'k>,
+        column: Val<'k>,
+        sum: Var<'k>,
+        fired: Region<'k>,
+        modules: &Modules<'k>,
+    ) {
+        k.for_n(self.top_k, |slot| {
+            let entry = row * self.top_k + slot;
+            k.when(fired.get(entry).ge(0), || {
+                let gate = modules.gates.get(entry).splat();
+                let output = modules.outputs.row(entry, self.stride).lanes(column);
+                sum.update(|sum| gate.mul_add(output, sum));
+            });
+        });
+    }
+}
+
+/// What modules gave, by row and choice.
+struct Modules<'k> {
+    gates: Region<'k>,
+    outputs: Region<'k>,
 }
