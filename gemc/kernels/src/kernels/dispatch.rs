@@ -1,9 +1,9 @@
 //! From routing decisions to work lists: which rows each module gets, which modules are active, how many items the
 //! module phases have; and the phase kernel that calls the modules.
 
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::{Field, RowTable, affine};
-use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use super::rows::RowTable;
+use crate::ir::build::{KernelBuilder, Region, Val};
+use crate::ir::{Elem, Extent, Kernel, Space};
 
 /// What the dispatch kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,13 +16,13 @@ pub struct Dispatch {
     pub max_rows: usize,
 }
 
-struct Regions {
-    fired: ParamId,
-    lists: ParamId,
-    counts: ParamId,
-    active: ParamId,
-    idle: ParamId,
-    idle_count: ParamId,
+struct Regions<'k> {
+    fired: Region<'k>,
+    lists: Region<'k>,
+    counts: Region<'k>,
+    active: Region<'k>,
+    idle: Region<'k>,
+    idle_count: Region<'k>,
 }
 
 impl Dispatch {
@@ -55,100 +55,61 @@ impl Dispatch {
             "row lists of {} modules from the top {} of each row",
             self.modules, self.top_k
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, 1);
-        let r = self.declare(&mut b);
-        let zero = b.i32(0);
-        let one = b.i32(1);
-        let rows = b.row_count();
-        b.for_n(self.modules as i32, |b, m| {
-            let index = affine(b, m, Self::COUNT_STRIDE, 0);
-            b.store(r.counts, index, zero);
-        });
-        b.store(r.idle_count, zero, zero);
-        b.for_(zero, rows, |b, row| {
-            let first = affine(b, row, self.top_k, 0);
-            b.for_n(self.top_k as i32, |b, slot| {
-                let entry = b.add(first, slot);
-                let module = b.load(Ty::I32, r.fired, entry);
-                let fires = b.cmp(Cmp::Ge, module, zero);
-                b.if_(fires, |b| self.append(b, &r, module, entry), |_| {});
-            });
-            let module = b.load(Ty::I32, r.fired, first);
-            let idle = b.cmp(Cmp::Lt, module, zero);
-            b.if_(
-                idle,
-                |b| {
-                    let n = b.load(Ty::I32, r.idle_count, zero);
-                    let limit = b.i32(self.max_rows as i32);
-                    let n = b.bounded(n, limit);
-                    b.store(r.idle, n, row);
-                    let next = b.add(n, one);
-                    b.store(r.idle_count, zero, next);
-                },
-                |_| {},
-            );
-        });
-        self.list_active(&mut b, &r);
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, 1, |k| self.write(k))
     }
 
-    fn declare(&self, b: &mut KernelBuilder) -> Regions {
-        let mut arena = |name: &str, len: usize, mutable| {
-            b.region(
-                name,
-                Space::Arena,
-                Elem::I32,
-                Extent::fixed(len as i64),
-                mutable,
-            )
-        };
+    fn write(&self, k: &KernelBuilder) {
+        let r = self.declare(k);
+        let rows = k.row_count();
+        k.for_n(self.modules, |m| r.counts.store(m * Self::COUNT_STRIDE, 0));
+        r.idle_count.store(0, 0);
+        k.for_n(rows, |row| {
+            let first = row * self.top_k;
+            k.for_n(self.top_k, |slot| {
+                let entry = first + slot;
+                let module = r.fired.get(entry);
+                k.when(module.ge(0), || self.append(&r, module, entry));
+            });
+            k.when(r.fired.get(first).lt(0), || {
+                let n = r.idle_count.get(0).bounded(self.max_rows);
+                r.idle.store(n, row);
+                r.idle_count.store(0, n + 1);
+            });
+        });
+        self.list_active(k, &r);
+    }
+
+    fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
         Regions {
-            fired: arena("fired", self.max_rows * self.top_k, false),
-            lists: arena("lists", self.modules * self.list_stride(), true),
-            counts: arena("counts", self.modules * Self::COUNT_STRIDE, true),
-            active: arena("active", self.active_len(), true),
-            idle: arena("idle", self.max_rows, true),
-            idle_count: arena("idle_count", 1, true),
+            fired: k.input("fired", Elem::I32, self.max_rows * self.top_k),
+            lists: k.output("lists", Elem::I32, self.modules * self.list_stride()),
+            counts: k.output("counts", Elem::I32, self.modules * Self::COUNT_STRIDE),
+            active: k.output("active", Elem::I32, self.active_len()),
+            idle: k.output("idle", Elem::I32, self.max_rows),
+            idle_count: k.output("idle_count", Elem::I32, 1),
         }
     }
 
-    fn append(&self, b: &mut KernelBuilder, r: &Regions, module: ValueId, entry: ValueId) {
-        let one = b.i32(1);
-        let modules = b.i32(self.modules as i32);
-        let module = b.bounded(module, modules);
-        let count_index = affine(b, module, Self::COUNT_STRIDE, 0);
-        let n = b.load(Ty::I32, r.counts, count_index);
-        let limit = b.i32(self.max_rows as i32);
-        let n = b.bounded(n, limit);
-        let list = affine(b, module, self.list_stride(), 0);
-        let index = b.add(list, n);
-        b.store(r.lists, index, entry);
-        let next = b.add(n, one);
-        b.store(r.counts, count_index, next);
+    /// Adds an entry to a module's list.
+    fn append<'k>(&self, r: &Regions<'k>, module: Val<'k>, entry: Val<'k>) {
+        let module = module.bounded(self.modules);
+        let count = r.counts.row(module, Self::COUNT_STRIDE);
+        let n = count.get(0).bounded(self.max_rows);
+        r.lists.row(module, self.list_stride()).store(n, entry);
+        count.store(0, n + 1);
     }
 
-    fn list_active(&self, b: &mut KernelBuilder, r: &Regions) {
-        let zero = b.i32(0);
-        let active = b.named_var("active", zero);
-        b.for_n(self.modules as i32, |b, m| {
-            let index = affine(b, m, Self::COUNT_STRIDE, 0);
-            let n = b.load(Ty::I32, r.counts, index);
-            let any = b.cmp(Cmp::Gt, n, zero);
-            b.if_(
-                any,
-                |b| {
-                    let a = b.get(active);
-                    let modules = b.i32(self.modules as i32);
-                    let a = b.bounded(a, modules);
-                    let at = affine(b, a, 1, 1);
-                    b.store(r.active, at, m);
-                    b.set(active, at);
-                },
-                |_| {},
-            );
+    fn list_active(&self, k: &KernelBuilder, r: &Regions<'_>) {
+        let active = k.var("active", 0);
+        k.for_n(self.modules, |m| {
+            let n = r.counts.row(m, Self::COUNT_STRIDE).get(0);
+            k.when(n.gt(0), || {
+                let place = active.get().bounded(self.modules) + 1;
+                r.active.store(place, m);
+                active.set(place);
+            });
         });
-        let n = b.get(active);
-        b.store(r.active, zero, n);
+        r.active.store(0, active.get());
     }
 }
 
@@ -172,17 +133,12 @@ impl CountItems {
     pub fn kernel(&self) -> Kernel {
         let each = self.each;
         let doc = format!("items = min(counter, limit) * {each}");
-        let mut b = KernelBuilder::new(&self.name(), &doc, 1);
-        let counter = b.region("counter", Space::Arena, Elem::I32, Extent::fixed(1), false);
-        let items = b.region("items", Space::Arena, Elem::I32, Extent::fixed(1), true);
-        let limit = b.scalar("limit", 1 << 16);
-        let zero = b.i32(0);
-        let n = b.load(Ty::I32, counter, zero);
-        let n = b.min(n, limit);
-        let each = b.i32(each as i32);
-        let total = b.mul(n, each);
-        b.store(items, zero, total);
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, 1, |k| {
+            let counter = k.input("counter", Elem::I32, 1);
+            let items = k.output("items", Elem::I32, 1);
+            let limit = k.scalar("limit", 1 << 16);
+            items.store(0, counter.get(0).min(limit) * each as usize);
+        })
     }
 }
 
@@ -207,26 +163,13 @@ impl CallModules {
     pub fn kernel(&self) -> Kernel {
         let Self { modules, each } = *self;
         let doc = format!("item u: item u % {each} of active module u / {each}, of {modules}");
-        let mut b = KernelBuilder::new(&self.name(), &doc, modules as u32 * each);
-        let active = b.region(
-            "active",
-            Space::Arena,
-            Elem::I32,
-            Extent::fixed(modules as i64 + 1),
-            false,
-        );
-        let table = b.table("modules", modules as u32);
-        let item = b.item();
-        let each = b.i32(each as i32);
-        let which = b.div(item, each);
-        let begin = b.rem(item, each);
-        let index = affine(&mut b, which, 1, 1);
-        let module = b.load(Ty::I32, active, index);
-        let limit = b.i32(modules as i32);
-        let module = b.bounded(module, limit);
-        let end = affine(&mut b, begin, 1, 1);
-        b.call_table(table, module, begin, end);
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, modules as u32 * each, |k| {
+            let active = k.input("active", Elem::I32, modules + 1);
+            let table = k.table("modules", modules as u32);
+            let (which, begin) = (k.item() / each as usize, k.item() % each as usize);
+            let module = active.get(which + 1).bounded(modules);
+            k.call_table(table, module, begin, begin + 1);
+        })
     }
 }
 
@@ -268,41 +211,31 @@ impl Tags {
             clusters,
             max_rows,
         } = *self;
-        let kind = self.kind();
-        let suffix = self.suffix();
-        let mut b = KernelBuilder::new(
-            &self.name(),
-            &format!("{kind}{suffix} of each row to SCAR's memory"),
-            max_rows as u32,
+        let doc = format!(
+            "{}{} of each row to SCAR's memory",
+            self.kind(),
+            self.suffix()
         );
-        let rows_len = Extent::fixed(max_rows as i64);
-        let cache = Extent::per_context(1);
-        let domain = b.region("domain", Space::Arena, Elem::I32, rows_len, false);
-        let ids = clusters.then(|| b.region("clusters", Space::Arena, Elem::I32, rows_len, false));
-        let tags = b.region("tags", Space::Kv, Elem::I32, cache, true);
-        let cache_ids =
-            clusters.then(|| b.region("cluster_ids", Space::Kv, Elem::I32, cache, true));
-        let rows = RowTable::declare(&mut b, max_rows);
-        let row = b.item();
-        let slot = rows.load(&mut b, row, Field::Slot);
-        let position = rows.load(&mut b, row, Field::Position);
-        let context = b.context();
-        let position = b.bounded(position, context);
-        let own = b.load(Ty::I32, domain, row);
-        let tag = if by_flag {
-            let none = b.i32(modules as i32);
-            let fired = b.cmp(Cmp::Ne, own, none);
-            let one = b.i32(1);
-            let zero = b.i32(0);
-            b.select(fired, one, zero)
-        } else {
-            own
-        };
-        b.store_kv(tags, slot, position, tag);
-        if let (Some(ids), Some(cache_ids)) = (ids, cache_ids) {
-            let id = b.load(Ty::I32, ids, row);
-            b.store_kv(cache_ids, slot, position, id);
-        }
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, max_rows as u32, |k| {
+            let memory =
+                |name: &str| k.region(name, Space::Kv, Elem::I32, Extent::per_context(1), true);
+            let domain = k.input("domain", Elem::I32, max_rows);
+            let ids = clusters.then(|| k.input("clusters", Elem::I32, max_rows));
+            let tags = memory("tags");
+            let ids = ids.map(|ids| (ids, memory("cluster_ids")));
+            let rows = RowTable::declare(k, max_rows);
+            let row = k.item();
+            let slot = rows.slot(row);
+            let position = rows.position(row).bounded(k.context());
+            let own = domain.get(row);
+            let tag = match by_flag {
+                true => own.ne(modules).select(1, 0),
+                false => own,
+            };
+            tags.of(slot).store(position, tag);
+            if let Some((ids, memory)) = ids {
+                memory.of(slot).store(position, ids.get(row));
+            }
+        })
     }
 }
