@@ -1,12 +1,11 @@
 //! Routing in f32: module probabilities and the fired top-k.
 
 use super::spec::Exact;
+use super::vector::inner_product;
 use crate::choices::Score;
 use crate::functions::Math;
-use crate::ir::build::FunctionRef;
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::{affine, inner_product};
-use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::ir::build::{FunctionRef, KernelBuilder, Region, Val};
+use crate::ir::{Elem, Kernel};
 
 /// What the router kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,15 +28,15 @@ pub struct Router {
     pub bias: bool,
 }
 
-struct RouterRegions {
-    x: ParamId,
-    weight: ParamId,
-    bias: Option<ParamId>,
-    p: ParamId,
-    fired: ParamId,
-    gates: ParamId,
-    domain: ParamId,
-    taken: ParamId,
+struct Regions<'k> {
+    x: Region<'k>,
+    weight: Region<'k>,
+    bias: Option<Region<'k>>,
+    p: Region<'k>,
+    fired: Region<'k>,
+    gates: Region<'k>,
+    domain: Region<'k>,
+    taken: Region<'k>,
 }
 
 impl Router {
@@ -60,244 +59,129 @@ impl Router {
     /// `[row][K]`; domain `[row]`.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
-        let exp = &Math::Exp.reference();
         let doc = format!(
             "p over {} modules, top {} above {}",
             self.modules,
             self.top_k,
             self.threshold.get()
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
-        let r = self.declare(&mut b);
-        let row = b.item();
-        let x_start = affine(&mut b, row, self.stride, 0);
-        let p_start = affine(&mut b, row, self.modules, 0);
-        b.comment("logits");
-        b.for_n(self.modules as i32, |b, m| {
-            let w_start = affine(b, m, self.stride, 0);
-            let mut logit = inner_product(b, (r.weight, w_start), (r.x, x_start), self.stride);
-            if let Some(bias) = r.bias {
-                let c = b.load(Ty::F32, bias, m);
-                logit = b.add(logit, c);
-            }
-            let index = b.add(p_start, m);
-            b.store(r.p, index, logit);
-        });
-        match self.score {
-            Score::Softmax => self.softmax(&mut b, &r, p_start, exp),
-            Score::Sigmoid => self.sigmoid(&mut b, &r, p_start, exp),
-        }
-        self.choose(&mut b, &r, row, p_start);
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, self.max_rows as u32, |k| self.write(k))
     }
 
-    fn declare(&self, b: &mut KernelBuilder) -> RouterRegions {
-        let fixed = |n: usize| Extent::fixed(n as i64);
-        let rows = self.max_rows;
-        let x = b.region(
-            "x",
-            Space::Arena,
-            Elem::F32,
-            fixed(rows * self.stride),
-            false,
-        );
-        let weight = b.region(
-            "weight",
-            Space::Weights,
-            Elem::F32,
-            fixed(self.modules * self.stride),
-            false,
-        );
-        let bias = self.bias.then(|| {
-            b.region(
-                "bias",
-                Space::Weights,
-                Elem::F32,
-                fixed(self.modules),
-                false,
-            )
+    fn write(&self, k: &KernelBuilder) {
+        let exp = &Math::Exp.reference();
+        let r = self.declare(k);
+        let row = k.item();
+        let x = r.x.row(row, self.stride);
+        let p = r.p.row(row, self.modules);
+        k.comment("logits");
+        k.for_n(self.modules, |m| {
+            let product = inner_product(k, r.weight.row(m, self.stride), x, self.stride);
+            let logit = match r.bias {
+                Some(bias) => product + bias.get(m),
+                None => product,
+            };
+            p.store(m, logit);
         });
-        let p = b.region(
-            "p",
-            Space::Arena,
-            Elem::F32,
-            fixed(rows * self.modules),
-            true,
-        );
-        let fired = b.region(
-            "fired",
-            Space::Arena,
-            Elem::I32,
-            fixed(rows * self.top_k),
-            true,
-        );
-        let gates = b.region(
-            "gates",
-            Space::Arena,
-            Elem::F32,
-            fixed(rows * self.top_k),
-            true,
-        );
-        let domain = b.region("domain", Space::Arena, Elem::I32, fixed(rows), true);
-        let taken = b.local("taken", Elem::I32, self.modules as i64);
-        RouterRegions {
-            x,
-            weight,
-            bias,
-            p,
-            fired,
-            gates,
-            domain,
-            taken,
+        match self.score {
+            Score::Softmax => self.softmax(k, p, exp),
+            Score::Sigmoid => k.for_n(self.modules, |m| {
+                let e = scalar_exp(-p.get(m), exp);
+                p.store(m, 1.0 / (1.0 + e));
+            }),
+        }
+        self.choose(k, &r, p);
+        self.write_fired(k, &r, p);
+    }
+
+    fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
+        let (rows, modules) = (self.max_rows, self.modules);
+        Regions {
+            x: k.input("x", Elem::F32, rows * self.stride),
+            weight: k.weights("weight", Elem::F32, modules * self.stride),
+            bias: self.bias.then(|| k.weights("bias", Elem::F32, modules)),
+            p: k.output("p", Elem::F32, rows * modules),
+            fired: k.output("fired", Elem::I32, rows * self.top_k),
+            gates: k.output("gates", Elem::F32, rows * self.top_k),
+            domain: k.output("domain", Elem::I32, rows),
+            taken: k.local("taken", Elem::I32, modules),
         }
     }
 
     /// `e^(p - max) / sum`, modules ascending.
-    fn softmax(&self, b: &mut KernelBuilder, r: &RouterRegions, start: ValueId, exp: &FunctionRef) {
-        let lowest = b.f32(f32::MIN);
-        let max = b.named_var("max", lowest);
-        b.for_n(self.modules as i32, |b, m| {
-            let index = b.add(start, m);
-            let logit = b.load(Ty::F32, r.p, index);
-            let before = b.get(max);
-            let larger = b.max(before, logit);
-            b.set(max, larger);
+    fn softmax<'k>(&self, k: &'k KernelBuilder, p: Region<'k>, exp: &FunctionRef) {
+        let max = k.var("max", f32::MIN);
+        k.for_n(self.modules, |m| {
+            let logit = p.get(m);
+            max.update(|max| max.max(logit));
         });
-        let max = b.get(max);
-        let zero = b.f32(0.0);
-        let sum = b.named_var("sum", zero);
-        b.for_n(self.modules as i32, |b, m| {
-            let index = b.add(start, m);
-            let logit = b.load(Ty::F32, r.p, index);
-            let difference = b.sub(logit, max);
-            let e = scalar_exp(b, difference, exp);
-            b.store(r.p, index, e);
-            let before = b.get(sum);
-            let after = b.add(before, e);
-            b.set(sum, after);
+        let max = max.get();
+        let sum = k.var("sum", 0.0);
+        k.for_n(self.modules, |m| {
+            let e = scalar_exp(p.get(m) - max, exp);
+            p.store(m, e);
+            sum.update(|sum| sum + e);
         });
-        let sum = b.get(sum);
-        b.for_n(self.modules as i32, |b, m| {
-            let index = b.add(start, m);
-            let e = b.load(Ty::F32, r.p, index);
-            let p = b.div(e, sum);
-            b.store(r.p, index, p);
-        });
+        let sum = sum.get();
+        k.for_n(self.modules, |m| p.store(m, p.get(m) / sum));
     }
 
-    fn sigmoid(&self, b: &mut KernelBuilder, r: &RouterRegions, start: ValueId, exp: &FunctionRef) {
-        b.for_n(self.modules as i32, |b, m| {
-            let index = b.add(start, m);
-            let logit = b.load(Ty::F32, r.p, index);
-            let negated = b.neg(logit);
-            let e = scalar_exp(b, negated, exp);
-            let one = b.f32(1.0);
-            let denominator = b.add(one, e);
-            let p = b.div(one, denominator);
-            b.store(r.p, index, p);
-        });
-    }
-
-    /// K times the largest p not yet taken (ties: the lower module); those above the threshold fire, listed ascending.
-    fn choose(&self, b: &mut KernelBuilder, r: &RouterRegions, row: ValueId, p_start: ValueId) {
-        b.comment("top-k");
-        let none = b.f32(-1.0);
-        let zero = b.i32(0);
-        let one = b.i32(1);
-        let modules = b.i32(self.modules as i32);
-        b.for_n(self.top_k as i32, |b, _| {
-            let best_p = b.named_var("best_p", none);
-            let best = b.named_var("best", zero);
-            b.for_(zero, modules, |b, m| {
-                let taken = b.load(Ty::I32, r.taken, m);
-                let free = b.cmp(Cmp::Eq, taken, zero);
-                let index = b.add(p_start, m);
-                let p = b.load(Ty::F32, r.p, index);
-                let so_far = b.get(best_p);
-                let better = b.cmp(Cmp::Gt, p, so_far);
-                let better = b.and(free, better);
-                let new_p = b.select(better, p, so_far);
-                b.set(best_p, new_p);
-                let old = b.get(best);
-                let new = b.select(better, m, old);
-                b.set(best, new);
+    /// Takes K times the largest p not yet taken (ties: the lower module).
+    fn choose<'k>(&self, k: &'k KernelBuilder, r: &Regions<'k>, p: Region<'k>) {
+        k.comment("top-k");
+        k.for_n(self.top_k, |_| {
+            let best_p = k.var("best_p", -1.0);
+            let best = k.var("best", 0);
+            k.for_n(self.modules, |m| {
+                let free = r.taken.get(m).eq(0);
+                let p = p.get(m);
+                let so_far = best_p.get();
+                let better = free & p.gt(so_far);
+                best_p.set(better.select(p, so_far));
+                best.update(|best| better.select(m, best));
             });
-            let chosen = b.get(best);
-            let chosen = b.bounded(chosen, modules);
-            b.store(r.taken, chosen, one);
+            r.taken.store(best.get().bounded(self.modules), 1);
         });
-        self.write(b, r, row, p_start);
     }
 
-    fn write(&self, b: &mut KernelBuilder, r: &RouterRegions, row: ValueId, p_start: ValueId) {
-        b.comment("fired modules ascending, their gates, and the domain");
-        let zero = b.i32(0);
-        let one = b.i32(1);
-        let minus_one = b.i32(-1);
-        let nothing = b.f32(0.0);
-        let threshold = b.f32(self.threshold.get());
-        let slots = b.i32(self.top_k as i32);
-        let list = affine(b, row, self.top_k, 0);
-        b.for_(zero, slots, |b, slot| {
-            let index = b.add(list, slot);
-            b.store(r.fired, index, minus_one);
-            b.store(r.gates, index, nothing);
+    /// Those taken that are above the threshold fire, listed ascending.
+    fn write_fired<'k>(&self, k: &'k KernelBuilder, r: &Regions<'k>, p: Region<'k>) {
+        k.comment("fired modules ascending, their gates, and the domain");
+        let row = k.item();
+        let [fired, gates] = [r.fired, r.gates].map(|list| list.row(row, self.top_k));
+        k.for_n(self.top_k, |slot| {
+            fired.store(slot, -1);
+            gates.store(slot, 0.0);
         });
-        let count = b.named_var("count", zero);
-        let total = b.named_var("total", nothing);
-        let largest = b.named_var("largest", nothing);
-        let none = b.i32(self.modules as i32);
-        let domain = b.named_var("domain", none);
-        b.for_n(self.modules as i32, |b, m| {
-            let taken = b.load(Ty::I32, r.taken, m);
-            let taken = b.cmp(Cmp::Eq, taken, one);
-            let index = b.add(p_start, m);
-            let p = b.load(Ty::F32, r.p, index);
-            let above = b.cmp(Cmp::Gt, p, threshold);
-            let fires = b.and(taken, above);
-            b.if_(
-                fires,
-                |b| {
-                    let n = b.get(count);
-                    let n = b.bounded(n, slots);
-                    let at = b.add(list, n);
-                    b.store(r.fired, at, m);
-                    b.store(r.gates, at, p);
-                    let next = b.add(n, one);
-                    b.set(count, next);
-                    let before = b.get(total);
-                    let after = b.add(before, p);
-                    b.set(total, after);
-                    let so_far = b.get(largest);
-                    let larger = b.cmp(Cmp::Gt, p, so_far);
-                    let top = b.select(larger, p, so_far);
-                    b.set(largest, top);
-                    let old = b.get(domain);
-                    let new = b.select(larger, m, old);
-                    b.set(domain, new);
-                },
-                |_| {},
-            );
+        let count = k.var("count", 0);
+        let total = k.var("total", 0.0);
+        let largest = k.var("largest", 0.0);
+        let domain = k.var("domain", self.modules);
+        k.for_n(self.modules, |m| {
+            let taken = r.taken.get(m).eq(1);
+            let p = p.get(m);
+            k.when(taken & p.gt(self.threshold.get()), || {
+                let n = count.get().bounded(self.top_k);
+                fired.store(n, m);
+                gates.store(n, p);
+                count.set(n + 1);
+                total.update(|total| total + p);
+                let so_far = largest.get();
+                let larger = p.gt(so_far);
+                largest.set(larger.select(p, so_far));
+                domain.update(|domain| larger.select(m, domain));
+            });
         });
-        let domain = b.get(domain);
-        b.store(r.domain, row, domain);
+        r.domain.store(row, domain.get());
         if self.renormalize {
-            let n = b.get(count);
-            let n = b.min(n, slots);
-            let total = b.get(total);
-            b.for_(zero, n, |b, slot| {
-                let index = b.add(list, slot);
-                let gate = b.load(Ty::F32, r.gates, index);
-                let gate = b.div(gate, total);
-                b.store(r.gates, index, gate);
-            });
+            let n = count.get().min(self.top_k);
+            let total = total.get();
+            k.for_n(n, |slot| gates.store(slot, gates.get(slot) / total));
         }
     }
 }
 
 /// `e^x` of one float, through a vector.
-fn scalar_exp(b: &mut KernelBuilder, x: ValueId, exp: &FunctionRef) -> ValueId {
-    let lanes = b.splat(x);
-    let lanes = b.call_fn(exp, &[lanes]);
-    b.reduce_max(lanes)
+fn scalar_exp<'k>(x: Val<'k>, exp: &FunctionRef) -> Val<'k> {
+    exp.call(&[x.splat()]).reduce_max()
 }
