@@ -7,13 +7,12 @@ mod loops;
 mod output;
 
 use super::cache::{Cache, CacheRegions};
-use super::vector::LANES;
+use super::rows::RowTable;
+use super::vector::{LANES, for_chunks};
 use crate::choices::KvFormat;
 use crate::functions::Math;
-use crate::ir::build::FunctionRef;
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::{Field, RowTable, affine, chunk_index};
-use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId, VarId};
+use crate::ir::build::{FunctionRef, KernelBuilder, Region, Val, Var};
+use crate::ir::{Elem, Extent, Kernel, Space};
 use loops::Positions;
 
 /// Positions of a chunk.
@@ -48,39 +47,42 @@ pub struct Mask {
     pub clusters: bool,
 }
 
-struct Regions {
-    q: ParamId,
-    k: CacheRegions,
-    v: CacheRegions,
-    rows: RowTable,
-    tags: Option<ParamId>,
-    clusters: Option<ParamId>,
-    y: ParamId,
-    scores: ParamId,
-    visible: Option<ParamId>,
-    head: Option<ParamId>,
+struct Regions<'k> {
+    q: Region<'k>,
+    k: CacheRegions<'k>,
+    v: CacheRegions<'k>,
+    /// What positions must share to be seen: tags, clusters.
+    marks: Vec<Region<'k>>,
+    y: Region<'k>,
+    rows: RowTable<'k>,
+    scores: Region<'k>,
+    /// Positions of a chunk that the mask lets through.
+    seen: Option<Region<'k>>,
+    /// Where the head's real columns are not whole vectors: the padded head.
+    head: Option<Region<'k>>,
 }
 
-/// Positions that are attended to together.
-#[derive(Clone, Copy)]
-struct Span {
-    base: ValueId,
-    count: ValueId,
+/// A kernel in the making: one head of one row.
+struct Item<'k> {
+    k: &'k KernelBuilder,
+    spec: Attention,
+    exp: FunctionRef,
+    r: Regions<'k>,
+    row: Val<'k>,
+    head: Val<'k>,
+    slot: Val<'k>,
+    position: Val<'k>,
+    /// The first of the head's rows in a slot.
+    first: Val<'k>,
+    /// Where its query begins.
+    query: Val<'k>,
 }
 
 /// The row's running result.
-struct Running {
-    max: VarId,
-    sum: VarId,
-    values: Vec<VarId>,
-}
-
-/// One item's values.
-struct Item {
-    slot: ValueId,
-    position: ValueId,
-    first: ValueId,
-    query: ValueId,
+struct Running<'k> {
+    max: Var<'k>,
+    sum: Var<'k>,
+    values: Vec<Var<'k>>,
 }
 
 impl Attention {
@@ -109,270 +111,156 @@ impl Attention {
     /// [tags; [clusters]]; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
-        let exp = &Math::Exp.reference();
         let doc = format!(
             "{} heads of {} over {} key/value heads",
             self.heads, self.head_dim, self.kv_heads
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, (self.max_rows * self.heads) as u32);
-        let r = self.declare(&mut b);
-        let item = b.item();
-        let heads = b.i32(self.heads as i32);
-        let row = b.div(item, heads);
-        let head = b.rem(item, heads);
-        let group = b.i32((self.heads / self.kv_heads) as i32);
-        let kv_head = b.div(head, group);
-        let context = b.context();
-        let slot = r.rows.load(&mut b, row, Field::Slot);
-        let position = r.rows.load(&mut b, row, Field::Position);
-        let position = b.bounded(position, context);
-        let visible = r.rows.load(&mut b, row, Field::Visible);
-        let limit = affine(&mut b, context, 1, 1);
-        let visible = b.bounded(visible, limit);
-        b.name(visible, "visible");
-        let first = b.mul(kv_head, context);
-        let query = affine(&mut b, item, self.padded(), 0);
-        let u = Item {
-            slot,
-            position,
-            first,
-            query,
-        };
-
-        let zero = b.f32(0.0);
-        let lowest = b.f32(LOWEST);
-        let zeros = b.splat(zero);
-        let running = Running {
-            max: b.named_var("max", lowest),
-            sum: b.named_var("sum", zero),
-            values: (0..self.padded() / LANES)
-                .map(|_| b.named_var("out", zeros))
-                .collect(),
-        };
-        let round = affine(&mut b, visible, 1, CHUNK - 1);
-        let chunk_size = b.i32(CHUNK as i32);
-        let chunks = b.div(round, chunk_size);
-        let start = b.i32(0);
-        b.for_(start, chunks, |b, chunk| {
-            let base = b.mul(chunk, chunk_size);
-            let rest = b.sub(visible, base);
-            let none = b.i32(0);
-            let rest = b.max(rest, none);
-            let count = b.min(rest, chunk_size);
-            let span = Span { base, count };
-            self.chunk(b, &r, &u, exp, span, &running);
-        });
-        self.store(&mut b, &r, row, head, &running);
-        b.finish()
+        let items = (self.max_rows * self.heads) as u32;
+        KernelBuilder::build(&self.name(), &doc, items, |k| self.write(k))
     }
 
-    fn declare(&self, b: &mut KernelBuilder) -> Regions {
-        let padded = self.padded();
-        let fixed = |n: usize| Extent::fixed(n as i64);
-        let q = b.region(
-            "q",
-            Space::Arena,
-            Elem::F32,
-            fixed(self.max_rows * self.heads * padded),
-            false,
-        );
+    fn write(&self, k: &KernelBuilder) {
+        let r = self.declare(k);
+        let (row, head) = (k.item() / self.heads, k.item() % self.heads);
+        let kv_head = head / (self.heads / self.kv_heads);
+        let context = k.context();
+        let slot = r.rows.slot(row);
+        let position = r.rows.position(row).bounded(context);
+        let visible = r.rows.visible(row).bounded(context + 1);
+        let visible = visible.named("visible");
+        let item = Item {
+            k,
+            spec: *self,
+            exp: Math::Exp.reference(),
+            r,
+            row,
+            head,
+            slot,
+            position,
+            first: kv_head * context,
+            query: k.item() * self.padded(),
+        };
+        let zeros = k.splat(0.0);
+        let running = Running {
+            max: k.var("max", LOWEST),
+            sum: k.var("sum", 0.0),
+            values: self.vectors().map(|_| k.var("out", zeros)).collect(),
+        };
+        let chunks = (visible + (CHUNK - 1)) / CHUNK;
+        k.for_n(chunks, |chunk| {
+            let base = chunk * CHUNK;
+            let count = (visible - base).max(0).min(CHUNK);
+            item.chunk(base, count, &running);
+        });
+        item.store(&running);
+    }
+
+    /// First elements of the vectors of a head.
+    fn vectors(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.padded()).step_by(LANES)
+    }
+
+    fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
+        let (rows, padded) = (self.max_rows, self.padded());
         let cache = Cache {
             format: self.kv,
             heads: self.kv_heads,
             padded,
         };
-        let k = cache.declare(b, "k", false);
-        let v = cache.declare(b, "v", false);
-        let per_position = Extent::per_context(1);
-        let tags = self
-            .mask
-            .map(|_| b.region("tags", Space::Kv, Elem::I32, per_position, false));
-        let clusters = self
-            .mask
-            .is_some_and(|m| m.clusters)
-            .then(|| b.region("clusters", Space::Kv, Elem::I32, per_position, false));
-        let y = b.region(
-            "y",
-            Space::Arena,
-            Elem::F32,
-            fixed(self.max_rows * self.stride),
-            true,
-        );
-        let rows = RowTable::declare(b, self.max_rows);
-        let scores = b.local("scores", Elem::F32, CHUNK as i64);
-        let visible = self.mask.map(|_| b.local("seen", Elem::I32, CHUNK as i64));
-        let head = (!self.head_dim.is_multiple_of(LANES))
-            .then(|| b.local("head", Elem::F32, padded as i64));
+        let marks = match self.mask {
+            None => &[][..],
+            Some(Mask { clusters: false }) => &["tags"],
+            Some(Mask { clusters: true }) => &["tags", "clusters"],
+        };
+        let mark = |name: &&str| {
+            let per_position = Extent::per_context(1);
+            k.region(name, Space::Kv, Elem::I32, per_position, false)
+        };
+        let partial = !self.head_dim.is_multiple_of(LANES);
         Regions {
-            q,
-            k,
-            v,
-            rows,
-            tags,
-            clusters,
-            y,
-            scores,
-            visible,
-            head,
+            q: k.input("q", Elem::F32, rows * self.heads * padded),
+            k: cache.declare(k, "k", false),
+            v: cache.declare(k, "v", false),
+            marks: marks.iter().map(mark).collect(),
+            y: k.output("y", Elem::F32, rows * self.stride),
+            rows: RowTable::declare(k, rows),
+            scores: k.local("scores", Elem::F32, CHUNK),
+            seen: self.mask.map(|_| k.local("seen", Elem::I32, CHUNK)),
+            head: partial.then(|| k.local("head", Elem::F32, padded)),
         }
     }
+}
 
-    fn chunk(
-        &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        u: &Item,
-        exp: &FunctionRef,
-        span: Span,
-        running: &Running,
-    ) {
-        let Span { base, count } = span;
-        let Some(seen) = r.visible else {
-            self.attend(b, r, u, exp, (count, Positions::From(base)), running);
-            return;
+impl<'k> Item<'k> {
+    /// Attends to those of `count` positions from `base` on that the mask lets through.
+    fn chunk(&self, base: Val<'k>, count: Val<'k>, running: &Running<'k>) {
+        let Some(seen) = self.r.seen else {
+            return self.attend(count, Positions::From(base), running);
         };
-        let n = self.collect(b, r, u, seen, span);
-        let zero = b.i32(0);
-        let any = b.cmp(Cmp::Gt, n, zero);
-        b.if_(
-            any,
-            |b| self.attend(b, r, u, exp, (n, Positions::Listed(seen)), running),
-            |_| {},
-        );
+        let n = self.collect(seen, base, count);
+        self.k.when(n.gt(0), || {
+            self.attend(n, Positions::Listed(seen), running);
+        });
     }
 
     /// Positions of the chunk that the mask lets through, ascending, into `seen`; gives their number.
-    fn collect(
-        &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        u: &Item,
-        seen: ParamId,
-        span: Span,
-    ) -> ValueId {
-        let Span { base, count } = span;
-        let zero = b.i32(0);
-        let n = b.named_var("n", zero);
-        let own: Vec<(ParamId, ValueId)> = [r.tags, r.clusters]
-            .into_iter()
-            .flatten()
-            .map(|region| (region, b.load_kv(Ty::I32, region, u.slot, u.position)))
-            .collect();
-        b.for_(zero, count, |b, j| {
-            let position = b.add(base, j);
-            let context = b.context();
-            let position = b.bounded(position, context);
-            let mut visible = b.cmp(Cmp::Eq, position, u.position);
-            for &(region, mine) in &own {
-                let theirs = b.load_kv(Ty::I32, region, u.slot, position);
-                let same = b.cmp(Cmp::Eq, theirs, mine);
-                visible = b.or(visible, same);
-            }
-            b.if_(
-                visible,
-                |b| {
-                    let at = b.get(n);
-                    let chunk = b.i32(CHUNK as i32);
-                    let at = b.bounded(at, chunk);
-                    b.store(seen, at, position);
-                    let next = affine(b, at, 1, 1);
-                    b.set(n, next);
-                },
-                |_| {},
-            );
+    fn collect(&self, seen: Region<'k>, base: Val<'k>, count: Val<'k>) -> Val<'k> {
+        let k = self.k;
+        let n = k.var("n", 0);
+        let marks = self.r.marks.iter().map(|mark| mark.of(self.slot));
+        let marks: Vec<_> = marks.map(|mark| (mark, mark.get(self.position))).collect();
+        k.for_n(count, |j| {
+            let position = (base + j).bounded(k.context());
+            let own = position.eq(self.position);
+            let visible = marks.iter().fold(own, |visible, (mark, mine)| {
+                visible | mark.get(position).eq(*mine)
+            });
+            k.when(visible, || {
+                let at = n.get().bounded(CHUNK);
+                seen.store(at, position);
+                n.set(at + 1);
+            });
         });
-        let n = b.get(n);
-        let chunk = b.i32(CHUNK as i32);
-        b.min(n, chunk)
+        n.get().min(CHUNK)
     }
 
     /// Attends to 1 to 256 positions and merges the result into `running`.
-    fn attend(
-        &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        u: &Item,
-        exp: &FunctionRef,
-        (count, positions): (ValueId, Positions),
-        running: &Running,
-    ) {
-        self.scores(b, r, u, count, positions);
-        let (max, sum) = self.exponentials(b, r, exp, count);
-        let values = self.weighted(b, r, u, count, positions);
-        b.comment("merge with the chunks before");
-        let before = b.get(running.max);
-        let larger = b.max(before, max);
-        b.set(running.max, larger);
-        let decay = |b: &mut KernelBuilder, value: ValueId| {
-            let difference = b.sub(value, larger);
-            let difference = b.splat(difference);
-            b.call_fn(exp, &[difference])
-        };
-        let old = decay(b, before);
-        let new = decay(b, max);
-        let first = |b: &mut KernelBuilder, lanes: ValueId| {
-            // Every lane is the same; the largest is the one.
-            b.reduce_max(lanes)
-        };
-        let old_scalar = first(b, old);
-        let new_scalar = first(b, new);
-        let total = b.get(running.sum);
-        let total = b.mul(total, old_scalar);
-        let part = b.mul(sum, new_scalar);
-        let total = b.add(total, part);
-        b.set(running.sum, total);
-        for (&out, value) in running.values.iter().zip(values) {
-            let before = b.get(out);
-            let kept = b.mul(before, old);
-            let added = b.mul(value, new);
-            let after = b.add(kept, added);
-            b.set(out, after);
+    fn attend(&self, count: Val<'k>, positions: Positions<'k>, running: &Running<'k>) {
+        self.scores(count, positions);
+        let (max, sum) = self.exponentials(count);
+        let values = self.weighted(count, positions);
+        self.k.comment("merge with the chunks before");
+        // Online softmax: what was summed under the old maximum decays to the new one.
+        let before = running.max.get();
+        let largest = before.max(max);
+        running.max.set(largest);
+        let [old, new] = [before, max].map(|m| self.exp.call(&[(m - largest).splat()]));
+        // Every lane is the same.
+        let [one_old, one_new] = [old, new].map(Val::reduce_max);
+        running.sum.update(|total| total * one_old + sum * one_new);
+        for (out, value) in running.values.iter().zip(values) {
+            out.update(|out| out * old + value * new);
         }
     }
 
     /// Scores to exponentials, zero behind the last; gives the largest score, and the sum by 16 partials and halves.
-    fn exponentials(
-        &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        exp: &FunctionRef,
-        count: ValueId,
-    ) -> (ValueId, ValueId) {
-        let round = affine(b, count, 1, LANES - 1);
-        let lanes = b.i32(LANES as i32);
-        let chunks = b.div(round, lanes);
-        let padded = b.mul(chunks, lanes);
-        let lowest = b.f32(LOWEST);
-        b.for_(count, padded, |b, j| b.store(r.scores, j, lowest));
-        let lowest = b.splat(lowest);
-        let max = b.named_var("chunk_max", lowest);
-        let start = b.i32(0);
-        b.for_(start, chunks, |b, chunk| {
-            let none = b.i32(0);
-            let index = chunk_index(b, none, chunk);
-            let score = b.load(Ty::F32x16, r.scores, index);
-            let before = b.get(max);
-            let larger = b.max(before, score);
-            b.set(max, larger);
+    fn exponentials(&self, count: Val<'k>) -> (Val<'k>, Val<'k>) {
+        let (k, scores) = (self.k, self.r.scores);
+        let chunks = (count + (LANES - 1)) / LANES;
+        k.for_(count, chunks * LANES, |j| scores.store(j, LOWEST));
+        let max = k.var("chunk_max", k.splat(LOWEST));
+        for_chunks(k, chunks, |at| {
+            let score = scores.lanes(at);
+            max.update(|max| max.max(score));
         });
-        let max = b.get(max);
-        let max = b.reduce_max(max);
-        let zero = b.f32(0.0);
-        let zero = b.splat(zero);
-        let sum = b.named_var("chunk_sum", zero);
-        let maxima = b.splat(max);
-        b.for_(start, chunks, |b, chunk| {
-            let none = b.i32(0);
-            let index = chunk_index(b, none, chunk);
-            let score = b.load(Ty::F32x16, r.scores, index);
-            let difference = b.sub(score, maxima);
-            let weight = b.call_fn(exp, &[difference]);
-            b.store(r.scores, index, weight);
-            let before = b.get(sum);
-            let after = b.add(before, weight);
-            b.set(sum, after);
+        let max = max.get().reduce_max();
+        let sum = k.var("chunk_sum", k.splat(0.0));
+        let maxima = max.splat();
+        for_chunks(k, chunks, |at| {
+            let weight = self.exp.call(&[scores.lanes(at) - maxima]);
+            scores.store(at, weight);
+            sum.update(|sum| sum + weight);
         });
-        let sum = b.get(sum);
-        (max, b.reduce_add(sum))
+        (max, sum.get().reduce_add())
     }
 }

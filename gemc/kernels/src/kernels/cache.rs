@@ -2,11 +2,10 @@
 //! time.
 
 use super::quantise::factors;
-use super::vector::LANES;
+use super::vector::{LANES, for_chunks};
 use crate::choices::KvFormat;
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::affine;
-use crate::ir::{Elem, Extent, ParamId, Space, Ty, ValueId};
+use crate::ir::build::{KernelBuilder, Region, Val};
+use crate::ir::{Elem, Extent, Space};
 
 /// What a memory of keys or values looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +20,19 @@ pub struct Cache {
 
 /// Its regions.
 #[derive(Clone, Copy, Debug)]
-pub struct CacheRegions {
-    format: KvFormat,
-    values: ParamId,
+pub struct CacheRegions<'k> {
+    cache: Cache,
+    values: Region<'k>,
     /// One a head and position.
-    scales: Option<ParamId>,
+    scales: Option<Region<'k>>,
+}
+
+/// One head at one position of a slot: row `head * context + position` of the regions.
+#[derive(Clone, Copy)]
+pub struct CacheRow<'k> {
+    format: KvFormat,
+    values: Region<'k>,
+    scale: Option<Region<'k>>,
 }
 
 impl Cache {
@@ -41,130 +48,90 @@ impl Cache {
     }
 
     /// Declares the regions.
-    pub fn declare(&self, b: &mut KernelBuilder, name: &str, mutable: bool) -> CacheRegions {
+    pub fn declare<'k>(&self, k: &'k KernelBuilder, name: &str, mutable: bool) -> CacheRegions<'k> {
         let elem = match self.format {
             KvFormat::F32 => Elem::F32,
             KvFormat::F16 => Elem::I16,
             KvFormat::Int8 => Elem::I8,
         };
-        let values = Extent::per_context((self.heads * self.padded) as i64);
-        let values = b.region(name, Space::Kv, elem, values, mutable);
-        let scales = (self.format == KvFormat::Int8).then(|| {
-            let scales = Extent::per_context(self.heads as i64);
-            b.region(
-                &format!("{name}_scales"),
-                Space::Kv,
-                Elem::F32,
-                scales,
-                mutable,
-            )
-        });
+        let region = |name: &str, elem, per_position: usize| {
+            let len = Extent::per_context(per_position as i64);
+            k.region(name, Space::Kv, elem, len, mutable)
+        };
         CacheRegions {
-            format: self.format,
-            values,
-            scales,
+            cache: *self,
+            values: region(name, elem, self.heads * self.padded),
+            scales: (self.format == KvFormat::Int8)
+                .then(|| region(&format!("{name}_scales"), Elem::F32, self.heads)),
         }
     }
 }
 
-impl CacheRegions {
-    /// Stores a head from local memory, padding included, as row `row` (`head * context + position`).
-    pub fn store(
-        &self,
-        b: &mut KernelBuilder,
-        slot: ValueId,
-        row: ValueId,
-        local: ParamId,
-        padded: usize,
-    ) {
-        let inverse = self.scales.map(|scales| {
-            let (inverse, scale) = factors_of(b, local, padded);
-            b.store_kv(scales, slot, row, scale);
-            inverse
-        });
-        let to = affine(b, row, padded, 0);
-        b.for_n((padded / LANES) as i32, |b, chunk| {
-            let index = affine(b, chunk, LANES, 0);
-            let value = b.load(Ty::F32x16, local, index);
-            let index = b.add(to, index);
-            let value = match (self.format, inverse) {
-                (KvFormat::F16, _) => {
-                    let value = within_half(b, value);
-                    b.float_to_half(value)
-                }
-                (_, Some(inverse)) => {
-                    let scaled = b.mul(value, inverse);
-                    let code = b.to_int(scaled);
-                    b.narrow(code)
-                }
-                (_, None) => value,
-            };
-            b.store_kv(self.values, slot, index, value);
-        });
-    }
-
-    /// 16 values from element `index` on, in units of the row's scale.
-    pub fn load(&self, b: &mut KernelBuilder, slot: ValueId, index: ValueId) -> ValueId {
-        match self.format {
-            KvFormat::F32 => b.load_kv(Ty::F32x16, self.values, slot, index),
-            KvFormat::F16 => {
-                let halves = b.load_kv(Ty::I16x16, self.values, slot, index);
-                b.half_to_float(halves)
-            }
-            KvFormat::Int8 => {
-                let codes = b.load_kv(Ty::I8x16, self.values, slot, index);
-                let codes = b.widen_s(codes);
-                b.to_float(codes)
-            }
+impl<'k> CacheRegions<'k> {
+    /// One row of a slot.
+    pub fn row(&self, slot: Val<'k>, row: Val<'k>) -> CacheRow<'k> {
+        CacheRow {
+            format: self.cache.format,
+            values: self.values.of(slot).row(row, self.cache.padded),
+            scale: self.scales.map(|scales| scales.of(slot).skip(row)),
         }
     }
 
-    /// `value` times the scale of a row.
-    pub fn scaled(
-        &self,
-        b: &mut KernelBuilder,
-        slot: ValueId,
-        row: ValueId,
-        value: ValueId,
-    ) -> ValueId {
-        match self.scales {
+    /// Stores a head from local memory, padding included, as a row of a slot.
+    pub fn store(&self, k: &'k KernelBuilder, slot: Val<'k>, row: Val<'k>, head: Region<'k>) {
+        let Cache { format, padded, .. } = self.cache;
+        let inverse = self.scales.map(|scales| {
+            let (inverse, scale) = factors(largest(k, head, padded));
+            scales.of(slot).store(row, scale);
+            inverse
+        });
+        let start = row * padded;
+        for_chunks(k, padded / LANES, |at| {
+            let value = head.lanes(at);
+            let index = start + at;
+            let value = match (format, inverse) {
+                (KvFormat::F16, _) => within_half(k, value).float_to_half(),
+                (_, Some(inverse)) => (value * inverse).to_int().narrow(),
+                (_, None) => value,
+            };
+            self.values.of(slot).store(index, value);
+        });
+    }
+}
+
+impl<'k> CacheRow<'k> {
+    /// 16 values from element `at` on, in units of the row's scale.
+    pub fn lanes(self, at: usize) -> Val<'k> {
+        let stored = self.values.lanes(at);
+        match self.format {
+            KvFormat::F32 => stored,
+            KvFormat::F16 => stored.half_to_float(),
+            KvFormat::Int8 => stored.widen_s().to_float(),
+        }
+    }
+
+    /// `value` times the scale.
+    pub fn scaled(self, value: Val<'k>) -> Val<'k> {
+        match self.scale {
             None => value,
-            Some(scales) => {
-                let scale = b.load_kv(Ty::F32, scales, slot, row);
-                b.mul(value, scale)
-            }
+            Some(scale) => value * scale.get(0),
         }
     }
 }
 
 /// Values that f16 holds: larger ones become the largest, 65504, which the runtime counts (`gem_runtime::abi::HalfTap`).
 /// An infinity would make every later sum NaN. NaN stays: it is the second operand of both.
-fn within_half(b: &mut KernelBuilder, value: ValueId) -> ValueId {
-    let [most, least] = [65504.0, -65504.0].map(|limit| {
-        let limit = b.f32(limit);
-        b.splat(limit)
-    });
-    let value = b.min(most, value);
-    b.max(least, value)
+fn within_half<'k>(k: &'k KernelBuilder, value: Val<'k>) -> Val<'k> {
+    let [most, least] = [65504.0, -65504.0].map(|limit| k.splat(limit));
+    least.max(most.min(value))
 }
 
-/// What codes of a local head are multiplied with, and what one stands for: the rule of int8 activations.
-fn factors_of(b: &mut KernelBuilder, local: ParamId, padded: usize) -> (ValueId, ValueId) {
-    let zero = b.f32(0.0);
-    let zeros = b.splat(zero);
-    let most = b.named_var("largest", zeros);
-    b.for_n((padded / LANES) as i32, |b, chunk| {
-        let index = affine(b, chunk, LANES, 0);
-        let value = b.load(Ty::F32x16, local, index);
-        let magnitude = b.abs(value);
-        let before = b.get(most);
-        let larger = b.max(before, magnitude);
-        b.set(most, larger);
+/// The largest magnitude of a local head; its codes follow the rule of int8 activations.
+fn largest<'k>(k: &'k KernelBuilder, head: Region<'k>, padded: usize) -> Val<'k> {
+    let largest = k.var("largest", k.splat(0.0));
+    for_chunks(k, padded / LANES, |at| {
+        let magnitude = head.lanes(at).abs();
+        largest.update(|largest| largest.max(magnitude));
     });
-    let most = b.get(most);
-    let largest = b.reduce_max(most);
-    b.now(|k| {
-        let (inverse, scale) = factors(k.val(largest));
-        (inverse.id(), scale.id())
-    })
+    largest.get().reduce_max()
 }

@@ -2,13 +2,13 @@
 //! to the query buffer and the key/value cache, heads zero-padded to whole vectors.
 
 use super::cache::{Cache, CacheRegions};
+use super::rows::RowTable;
 use super::spec::Exact;
-use super::vector::LANES;
+use super::vector::{LANES, for_chunks, inner_product};
 use crate::choices::KvFormat;
 use crate::functions::Math;
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::{Field, RowTable, affine, chunk_index, inner_product};
-use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::ir::build::{KernelBuilder, Region, Val};
+use crate::ir::{Elem, Kernel, Ty};
 
 /// What the kernel of cosines and sines depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,36 +35,23 @@ impl RopeTable {
             "cos and sin of position * frequency, {} frequencies",
             self.half
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
-        let matrix = Extent::fixed((self.max_rows * padded) as i64);
-        let frequencies = b.region(
-            "frequencies",
-            Space::Weights,
-            Elem::F32,
-            Extent::fixed(padded as i64),
-            false,
-        );
-        let rows = RowTable::declare(&mut b, self.max_rows);
-        let cosines = b.region("cosines", Space::Arena, Elem::F32, matrix, true);
-        let sines = b.region("sines", Space::Arena, Elem::F32, matrix, true);
-        let [sin, cos] = [Math::Sin, Math::Cos].map(Math::reference);
-        let row = b.item();
-        let position = rows.load(&mut b, row, Field::Position);
-        let position = b.to_float(position);
-        let position = b.splat(position);
-        let start = affine(&mut b, row, padded, 0);
-        b.for_n((padded / LANES) as i32, |b, chunk| {
-            let zero = b.i32(0);
-            let column = chunk_index(b, zero, chunk);
-            let frequency = b.load(Ty::F32x16, frequencies, column);
-            let angle = b.mul(position, frequency);
-            let index = b.add(start, column);
-            let c = b.call_fn(&cos, &[angle]);
-            b.store(cosines, index, c);
-            let s = b.call_fn(&sin, &[angle]);
-            b.store(sines, index, s);
-        });
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, self.max_rows as u32, |k| {
+            let matrix = self.max_rows * padded;
+            let frequencies = k.weights("frequencies", Elem::F32, padded);
+            let rows = RowTable::declare(k, self.max_rows);
+            let cosines = k.output("cosines", Elem::F32, matrix);
+            let sines = k.output("sines", Elem::F32, matrix);
+            let [sin, cos] = [Math::Sin, Math::Cos].map(Math::reference);
+            let row = k.item();
+            let position = rows.position(row).to_float().splat();
+            let start = row * padded;
+            for_chunks(k, padded / LANES, |column| {
+                let angle = position * frequencies.lanes(column);
+                let index = start + column;
+                cosines.store(index, cos.call(&[angle]));
+                sines.store(index, sin.call(&[angle]));
+            });
+        })
     }
 }
 
@@ -91,18 +78,21 @@ pub struct Heads {
     pub qk_norm: Option<Exact>,
 }
 
-struct Regions {
-    x: ParamId,
-    cos_sin: Option<(ParamId, ParamId)>,
-    norms: Option<(ParamId, ParamId)>,
-    q: ParamId,
-    k: CacheRegions,
-    v: CacheRegions,
-    head: ParamId,
+struct Regions<'k> {
+    x: Region<'k>,
+    /// Cosines and sines.
+    angles: Option<[Region<'k>; 2]>,
+    /// Weights of the norms of queries and keys.
+    norms: Option<[Region<'k>; 2]>,
+    q: Region<'k>,
+    k: CacheRegions<'k>,
+    v: CacheRegions<'k>,
+    head: Region<'k>,
+    rows: RowTable<'k>,
 }
 
 /// Which of the three a head belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Role {
     Query,
     Key,
@@ -159,212 +149,120 @@ impl Heads {
             self.heads, self.kv_heads, self.head_dim
         );
         let items = self.max_rows as u32 * self.items_per_row();
-        let mut b = KernelBuilder::new(&self.name(), &doc, items);
-        let regions = self.declare(&mut b);
-        let rows = RowTable::declare(&mut b, self.max_rows);
-        let item = b.item();
-        let per_row = b.i32(self.items_per_row() as i32);
-        let row = b.div(item, per_row);
-        let head = b.rem(item, per_row);
-        let heads = b.i32(self.heads as i32);
-        let is_query = b.cmp(crate::ir::Cmp::Lt, head, heads);
-        let slot = rows.load(&mut b, row, Field::Slot);
-        let position = rows.load(&mut b, row, Field::Position);
-        let context = b.context();
-        let position = b.bounded(position, context);
-        b.name(position, "position");
-        b.if_(
-            is_query,
-            |b| {
-                let limit = b.i32(self.heads as i32);
-                let h = b.bounded(head, limit);
-                let start = affine(b, row, self.stride, self.columns[0]);
-                self.head(b, &regions, Role::Query, row, h, start);
-                let per_row = affine(b, row, self.heads, 0);
-                let at = b.add(per_row, h);
-                let to = affine(b, at, self.padded(), 0);
-                self.copy(b, &regions, |b, index, value| {
-                    let index = b.add(to, index);
-                    b.store(regions.q, index, value);
-                });
-            },
-            |b| {
-                let rest = b.sub(head, heads);
-                let zero = b.i32(0);
-                let rest = b.max(rest, zero);
-                let kv_heads = b.i32(self.kv_heads as i32);
-                let is_key = b.cmp(crate::ir::Cmp::Lt, rest, kv_heads);
-                let h = b.rem(rest, kv_heads);
-                let context = b.context();
-                let first = b.mul(h, context);
-                let at = b.add(first, position);
-                b.if_(
-                    is_key,
-                    |b| {
-                        let start = affine(b, row, self.stride, self.columns[1]);
-                        self.head(b, &regions, Role::Key, row, h, start);
-                        regions.k.store(b, slot, at, regions.head, self.padded());
-                    },
-                    |b| {
-                        let start = affine(b, row, self.stride, self.columns[2]);
-                        self.head(b, &regions, Role::Value, row, h, start);
-                        regions.v.store(b, slot, at, regions.head, self.padded());
-                    },
-                );
-            },
-        );
-        b.finish()
+        KernelBuilder::build(&self.name(), &doc, items, |k| self.write(k))
     }
 
-    fn declare(&self, b: &mut KernelBuilder) -> Regions {
-        let padded = self.padded();
-        let half = (self.head_dim / 2).next_multiple_of(LANES);
-        let arena = |b: &mut KernelBuilder, name: &str, len: usize, mutable| {
-            b.region(
-                name,
-                Space::Arena,
-                Elem::F32,
-                Extent::fixed(len as i64),
-                mutable,
-            )
+    fn write(&self, k: &KernelBuilder) {
+        let r = &self.declare(k);
+        let per_row = self.items_per_row() as usize;
+        let (row, head) = (k.item() / per_row, k.item() % per_row);
+        let is_query = head.lt(self.heads);
+        let slot = r.rows.slot(row);
+        let position = r.rows.position(row).bounded(k.context());
+        let position = position.named("position");
+        let query = || {
+            let h = head.bounded(self.heads);
+            self.head(k, r, Role::Query, row, h);
+            let to = r.q.row(row * self.heads + h, self.padded());
+            for_chunks(k, self.padded() / LANES, |at| {
+                to.store(at, r.head.lanes(at));
+            });
         };
-        let x = arena(b, "qkv", self.max_rows * self.stride, false);
-        let cos_sin = self.rope.then(|| {
-            (
-                arena(b, "cosines", self.max_rows * half, false),
-                arena(b, "sines", self.max_rows * half, false),
-            )
-        });
-        let norms = self.qk_norm.map(|_| {
-            let len = Extent::fixed(padded as i64);
-            (
-                b.region("q_norm", Space::Weights, Elem::F32, len, false),
-                b.region("k_norm", Space::Weights, Elem::F32, len, false),
-            )
-        });
-        let q = arena(b, "q", self.max_rows * self.heads * padded, true);
+        let key_or_value = || {
+            let rest = (head - self.heads).max(0);
+            let is_key = rest.lt(self.kv_heads);
+            let h = rest % self.kv_heads;
+            let to = h * k.context() + position;
+            let store = |role, memory: CacheRegions<'_>| {
+                self.head(k, r, role, row, h);
+                memory.store(k, slot, to, r.head);
+            };
+            k.if_(is_key, || store(Role::Key, r.k), || store(Role::Value, r.v));
+        };
+        k.if_(is_query, query, key_or_value);
+    }
+
+    fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
+        let (rows, padded) = (self.max_rows, self.padded());
+        let half = (self.head_dim / 2).next_multiple_of(LANES);
         let cache = self.cache();
-        let k = cache.declare(b, "k", true);
-        let v = cache.declare(b, "v", true);
-        let head = b.local("head", Elem::F32, padded as i64);
         Regions {
-            x,
-            cos_sin,
-            norms,
-            q,
-            k,
-            v,
-            head,
+            x: k.input("qkv", Elem::F32, rows * self.stride),
+            angles: self
+                .rope
+                .then(|| ["cosines", "sines"].map(|name| k.input(name, Elem::F32, rows * half))),
+            norms: self
+                .qk_norm
+                .map(|_| ["q_norm", "k_norm"].map(|name| k.weights(name, Elem::F32, padded))),
+            q: k.output("q", Elem::F32, rows * self.heads * padded),
+            k: cache.declare(k, "k", true),
+            v: cache.declare(k, "v", true),
+            head: k.local("head", Elem::F32, padded),
+            rows: RowTable::declare(k, rows),
         }
     }
 
-    /// Head `h` of the row's part at `start` into local memory, normed and rotated.
-    fn head(
+    /// Head `h` of a part of the row into local memory, normed and rotated.
+    fn head<'k>(
         &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
+        k: &'k KernelBuilder,
+        r: &Regions<'k>,
         role: Role,
-        row: ValueId,
-        h: ValueId,
-        start: ValueId,
+        row: Val<'k>,
+        h: Val<'k>,
     ) {
-        let offset = affine(b, h, self.head_dim, 0);
-        let from = b.add(start, offset);
-        self.each(b, self.head_dim, |b, index, ty| {
-            let source = b.add(from, index);
-            let value = b.load(ty, r.x, source);
-            b.store(r.head, index, value);
+        let part = r.x.row(row, self.stride).skip(self.columns[role as usize]);
+        let from = part.skip(h * self.head_dim);
+        each(k, self.head_dim, |at, ty| {
+            r.head.store(at, from.load(ty, at));
         });
-        if role == Role::Value {
+        if matches!(role, Role::Value) {
             return;
         }
-        if let (Some((q_norm, k_norm)), Some(eps)) = (r.norms, self.qk_norm) {
-            self.norm(b, r, if role == Role::Query { q_norm } else { k_norm }, eps);
+        if let (Some(norms), Some(eps)) = (r.norms, self.qk_norm) {
+            self.norm(k, r.head, norms[role as usize], eps);
         }
-        if let Some((cosines, sines)) = r.cos_sin {
-            self.rotate(b, r, row, cosines, sines);
-        }
-    }
-
-    /// Calls `body(index, type)` over `len` elements: whole vectors where they fit, single elements where not.
-    fn each(
-        &self,
-        b: &mut KernelBuilder,
-        len: usize,
-        body: impl Fn(&mut KernelBuilder, ValueId, Ty),
-    ) {
-        if len.is_multiple_of(LANES) {
-            b.for_n((len / LANES) as i32, |b, chunk| {
-                let index = affine(b, chunk, LANES, 0);
-                body(b, index, Ty::F32x16);
-            });
-        } else {
-            b.for_n(len as i32, |b, index| body(b, index, Ty::F32));
+        if let Some(angles) = r.angles {
+            self.rotate(k, r.head, row, angles);
         }
     }
 
     /// RMS norm of the local head; its padding is zero.
-    fn norm(&self, b: &mut KernelBuilder, r: &Regions, weight: ParamId, eps: Exact) {
-        let zero = b.i32(0);
-        let squares = inner_product(b, (r.head, zero), (r.head, zero), self.padded());
-        let share = b.f32(1.0 / self.head_dim as f32);
-        let mean = b.mul(squares, share);
-        let eps = b.f32(eps.get());
-        let sum = b.add(mean, eps);
-        let root = b.sqrt(sum);
-        let one = b.f32(1.0);
-        let scale = b.div(one, root);
-        let scale = b.splat(scale);
-        b.for_n((self.padded() / LANES) as i32, |b, chunk| {
-            let index = affine(b, chunk, LANES, 0);
-            let value = b.load(Ty::F32x16, r.head, index);
-            let value = b.mul(value, scale);
-            let w = b.load(Ty::F32x16, weight, index);
-            let value = b.mul(value, w);
-            b.store(r.head, index, value);
+    fn norm<'k>(&self, k: &'k KernelBuilder, head: Region<'k>, weight: Region<'k>, eps: Exact) {
+        let squares = inner_product(k, head, head, self.padded());
+        let mean = squares * (1.0 / self.head_dim as f32);
+        let scale = (1.0 / (mean + eps.get()).sqrt()).splat();
+        for_chunks(k, self.padded() / LANES, |at| {
+            head.store(at, head.lanes(at) * scale * weight.lanes(at));
         });
     }
 
     /// Rotate-half: `(a, b) -> (a cos - b sin, b cos + a sin)` of elements i and i + half.
-    fn rotate(
+    fn rotate<'k>(
         &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        row: ValueId,
-        cosines: ParamId,
-        sines: ParamId,
+        k: &'k KernelBuilder,
+        head: Region<'k>,
+        row: Val<'k>,
+        angles: [Region<'k>; 2],
     ) {
         let half = self.head_dim / 2;
-        let start = affine(b, row, half.next_multiple_of(LANES), 0);
-        self.each(b, half, |b, index, ty| {
-            let at = b.add(start, index);
-            let c = b.load(ty, cosines, at);
-            let s = b.load(ty, sines, at);
-            let upper = affine(b, index, 1, half);
-            let x = b.load(ty, r.head, index);
-            let y = b.load(ty, r.head, upper);
-            let xc = b.mul(x, c);
-            let ys = b.mul(y, s);
-            let first = b.sub(xc, ys);
-            let yc = b.mul(y, c);
-            let xs = b.mul(x, s);
-            let second = b.add(yc, xs);
-            b.store(r.head, index, first);
-            b.store(r.head, upper, second);
+        let angles = angles.map(|of| of.row(row, half.next_multiple_of(LANES)));
+        each(k, half, |i, ty| {
+            let [cos, sin] = angles.map(|of| of.load(ty, i));
+            let [lower, upper] = [i, i + half];
+            let [a, b] = [lower, upper].map(|at| head.load(ty, at));
+            let rotated = [a * cos - b * sin, b * cos + a * sin];
+            head.store(lower, rotated[0]);
+            head.store(upper, rotated[1]);
         });
     }
+}
 
-    /// The local head, padding included, through `store(index, value)`.
-    fn copy(
-        &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        store: impl Fn(&mut KernelBuilder, ValueId, ValueId),
-    ) {
-        b.for_n((self.padded() / LANES) as i32, |b, chunk| {
-            let index = affine(b, chunk, LANES, 0);
-            let value = b.load(Ty::F32x16, r.head, index);
-            store(b, index, value);
-        });
+/// Calls `body(index, type)` over `len` elements: whole vectors where they fit, single elements where not.
+fn each<'k>(k: &'k KernelBuilder, len: usize, body: impl FnOnce(Val<'k>, Ty)) {
+    if len.is_multiple_of(LANES) {
+        for_chunks(k, len / LANES, |at| body(at, Ty::F32x16));
+    } else {
+        k.for_n(len, |at| body(at, Ty::F32));
     }
 }

@@ -1,165 +1,110 @@
 //! The two inner loops of attention as outlines, the same text for every kernel with heads of a width: scores of a chunk's
 //! positions, and the weighted sum of their values.
 
-use super::super::vector::LANES;
-use super::{Attention, Item, Regions};
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::affine;
-use crate::ir::{ParamId, Ty, ValueId, VarId};
+use super::Item;
+use crate::ir::build::{Region, Val, Var};
 
 /// The positions of a chunk that are attended to.
 #[derive(Clone, Copy)]
-pub(super) enum Positions {
+pub(super) enum Positions<'k> {
     /// From this one on.
-    From(ValueId),
+    From(Val<'k>),
     /// Those that an array holds.
-    Listed(ParamId),
+    Listed(Region<'k>),
 }
 
-/// What the inner loops depend on, by names outside or inside their outlines.
-#[derive(Clone, Copy)]
-struct Inputs {
-    count: ValueId,
+/// What the inner loops depend on, by names inside their outlines.
+struct Inputs<'k> {
+    count: Val<'k>,
     /// The first of the head's rows in a slot.
-    first: ValueId,
-    slot: ValueId,
-    context: ValueId,
-    positions: Positions,
+    first: Val<'k>,
+    slot: Val<'k>,
+    context: Val<'k>,
+    positions: Positions<'k>,
 }
 
-impl Inputs {
-    fn new(b: &mut KernelBuilder, u: &Item, count: ValueId, positions: Positions) -> Self {
+impl<'k> Inputs<'k> {
+    /// From what [`Item::inputs`] gives.
+    fn inside(values: &[Val<'k>], positions: Positions<'k>) -> Self {
+        let [count, first, slot, context] = [0, 1, 2, 3].map(|i| values[i]);
         Self {
-            count,
-            first: u.first,
-            slot: u.slot,
-            context: b.context(),
-            positions,
+            count: count.named("count"),
+            first,
+            slot,
+            context: context.named("context"),
+            positions: match positions {
+                Positions::From(_) => Positions::From(values[4]),
+                listed @ Positions::Listed(_) => listed,
+            },
         }
     }
 
-    fn values(&self) -> Vec<ValueId> {
-        let mut values = vec![self.count, self.first, self.slot, self.context];
-        if let Positions::From(base) = self.positions {
+    /// Row of the head's memory that holds the j-th position.
+    fn cache_row(&self, j: Val<'k>) -> Val<'k> {
+        let position = match self.positions {
+            Positions::From(base) => base + j,
+            Positions::Listed(list) => list.get(j),
+        };
+        self.first + position.bounded(self.context)
+    }
+}
+
+impl<'k> Item<'k> {
+    fn inputs(&self, count: Val<'k>, positions: Positions<'k>) -> Vec<Val<'k>> {
+        let mut values = vec![count, self.first, self.slot, self.k.context()];
+        if let Positions::From(base) = positions {
             values.push(base);
         }
         values
     }
 
-    /// Those of an outline, in the order of `values`.
-    fn inside(&self, b: &mut KernelBuilder, values: &[ValueId]) -> Self {
-        let [count, first, slot, context] = [0, 1, 2, 3].map(|i| values[i]);
-        b.name(count, "count");
-        b.name(context, "context");
-        let positions = match self.positions {
-            Positions::From(_) => Positions::From(values[4]),
-            listed @ Positions::Listed(_) => listed,
-        };
-        Self {
-            count,
-            first,
-            slot,
-            context,
-            positions,
-        }
+    fn outline_name(&self, part: &str) -> String {
+        let mask = self.spec.mask.map_or("", |_| "_listed");
+        let (padded, kv) = (self.spec.padded(), self.spec.kv.suffix());
+        format!("{part}{mask}_{padded}{kv}")
     }
-}
 
-impl Attention {
     /// Scaled scores into local memory.
-    pub(super) fn scores(
-        &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        u: &Item,
-        count: ValueId,
-        positions: Positions,
-    ) {
-        let name = self.outline_name("scores");
-        let outside = Inputs::new(b, u, count, positions);
-        let mut values = outside.values();
-        values.push(u.query);
-        b.outline(&name, &values, |b, values| {
-            let inputs = outside.inside(b, values);
-            let query = values[values.len() - 1];
-            let scale = b.f32((1.0 / (self.head_dim as f64).sqrt()) as f32);
-            let queries: Vec<ValueId> = (0..self.padded() / LANES)
-                .map(|chunk| {
-                    let index = affine(b, query, 1, chunk * LANES);
-                    b.load(Ty::F32x16, r.q, index)
-                })
-                .collect();
-            let zero = b.i32(0);
-            b.for_(zero, inputs.count, |b, j| {
-                let row = cache_row(b, &inputs, j);
-                let start = affine(b, row, self.padded(), 0);
-                let mut acc = None;
-                for (chunk, &q) in queries.iter().enumerate() {
-                    let index = affine(b, start, 1, chunk * LANES);
-                    let k = r.k.load(b, inputs.slot, index);
-                    acc = Some(match acc {
-                        None => b.mul(q, k),
-                        Some(before) => b.fma(q, k, before),
-                    });
-                }
-                let acc = acc.expect("a head has at least one chunk");
-                let score = b.reduce_add(acc);
-                let score = b.mul(score, scale);
-                let score = r.k.scaled(b, inputs.slot, row, score);
-                b.store(r.scores, j, score);
+    pub(super) fn scores(&self, count: Val<'k>, positions: Positions<'k>) {
+        let (k, r, spec) = (self.k, &self.r, &self.spec);
+        let mut outside = self.inputs(count, positions);
+        outside.push(self.query);
+        k.outline(&self.outline_name("scores"), &outside, |values| {
+            let inputs = Inputs::inside(values, positions);
+            let query = r.q.skip(values[values.len() - 1]);
+            let query: Vec<_> = spec.vectors().map(|at| (at, query.lanes(at))).collect();
+            let (&(_, first), rest) = query.split_first().expect("a head has a vector");
+            let scale = (1.0 / (spec.head_dim as f64).sqrt()) as f32;
+            k.for_n(inputs.count, |j| {
+                let key = r.k.row(inputs.slot, inputs.cache_row(j));
+                let first = first * key.lanes(0);
+                let product = rest
+                    .iter()
+                    .fold(first, |sum, &(at, q)| q.mul_add(key.lanes(at), sum));
+                let score = product.reduce_add() * scale;
+                r.scores.store(j, key.scaled(score));
             });
         });
-    }
-
-    fn outline_name(&self, part: &str) -> String {
-        let mask = if self.mask.is_some() { "_listed" } else { "" };
-        format!("{part}{mask}_{}{}", self.padded(), self.kv.suffix())
     }
 
     /// Sum of weight times value, positions ascending.
-    pub(super) fn weighted(
-        &self,
-        b: &mut KernelBuilder,
-        r: &Regions,
-        u: &Item,
-        count: ValueId,
-        positions: Positions,
-    ) -> Vec<ValueId> {
-        let zero = b.f32(0.0);
-        let zeros = b.splat(zero);
-        let sums: Vec<VarId> = (0..self.padded() / LANES)
-            .map(|_| b.named_var("part", zeros))
-            .collect();
-        let name = self.outline_name("weighted");
-        let outside = Inputs::new(b, u, count, positions);
-        b.outline(&name, &outside.values(), |b, values| {
-            let inputs = outside.inside(b, values);
-            let start = b.i32(0);
-            b.for_(start, inputs.count, |b, j| {
-                let row = cache_row(b, &inputs, j);
-                let start = affine(b, row, self.padded(), 0);
-                let weight = b.load(Ty::F32, r.scores, j);
-                let weight = r.v.scaled(b, inputs.slot, row, weight);
-                let weight = b.splat(weight);
-                for (chunk, &sum) in sums.iter().enumerate() {
-                    let index = affine(b, start, 1, chunk * LANES);
-                    let v = r.v.load(b, inputs.slot, index);
-                    let before = b.get(sum);
-                    let after = b.fma(weight, v, before);
-                    b.set(sum, after);
+    pub(super) fn weighted(&self, count: Val<'k>, positions: Positions<'k>) -> Vec<Val<'k>> {
+        let (k, r, spec) = (self.k, &self.r, &self.spec);
+        let zeros = k.splat(0.0);
+        let sums = spec.vectors().map(|at| (at, k.var("part", zeros)));
+        let sums: Vec<(usize, Var<'k>)> = sums.collect();
+        let outside = self.inputs(count, positions);
+        k.outline(&self.outline_name("weighted"), &outside, |values| {
+            let inputs = Inputs::inside(values, positions);
+            k.for_n(inputs.count, |j| {
+                let value = r.v.row(inputs.slot, inputs.cache_row(j));
+                let weight = value.scaled(r.scores.get(j)).splat();
+                for &(at, sum) in &sums {
+                    let value = value.lanes(at);
+                    sum.update(|sum| weight.mul_add(value, sum));
                 }
             });
         });
-        sums.into_iter().map(|sum| b.get(sum)).collect()
+        sums.into_iter().map(|(_, sum)| sum.get()).collect()
     }
-}
-
-/// Row of the head's memory that holds the j-th position.
-fn cache_row(b: &mut KernelBuilder, inputs: &Inputs, j: ValueId) -> ValueId {
-    let position = match inputs.positions {
-        Positions::From(base) => b.add(base, j),
-        Positions::Listed(list) => b.load(Ty::I32, list, j),
-    };
-    let position = b.bounded(position, inputs.context);
-    b.add(inputs.first, position)
 }
