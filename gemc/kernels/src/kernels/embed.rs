@@ -1,13 +1,13 @@
 //! Token ids to the first hidden state: a row of the packed embedding, plus position and type rows.
 
-use gemc_format::{Codec, CodecSpec, GROUPS, Plane};
+use gemc_format::{BLOCK, Codec, CodecSpec, GROUPS, Plane};
 
-use super::codes::{self, Form, bytes, halves, table16, value, whole};
+use super::codes::{self, Form, halves, table16, value, whole};
 use super::dot::{TILE, block_bytes};
+use super::rows::RowTable;
 use super::vector::LANES;
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::{Field, RowTable, affine};
-use crate::ir::{Cmp, Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::ir::build::{KernelBuilder, Region, Val};
+use crate::ir::{Elem, Kernel, Ty};
 
 /// What the embedding kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,12 +28,16 @@ pub struct Embed {
     pub max_rows: usize,
 }
 
-/// The packed table and the local bytes it is unpacked through.
-struct Table {
-    codes: ParamId,
-    scales: ParamId,
-    row_scales: ParamId,
-    unpacked: ParamId,
+struct Regions<'k> {
+    codes: Region<'k>,
+    scales: Region<'k>,
+    row_scales: Region<'k>,
+    positions: Option<Region<'k>>,
+    token_type: Option<Region<'k>>,
+    rows: RowTable<'k>,
+    h: Region<'k>,
+    /// Local bytes that a block is unpacked through.
+    unpacked: Region<'k>,
 }
 
 impl Embed {
@@ -56,249 +60,161 @@ impl Embed {
             "h [rows, {}] = token rows of [{}, {}] in {:?}",
             self.cols, self.vocab, self.cols, self.codec
         );
-        let mut b = KernelBuilder::new(&self.name(), &doc, self.max_rows as u32);
-        let blocks = self.cols.div_ceil(32);
-        let stride = 32 * blocks;
-        let weights = |b: &mut KernelBuilder, name: &str, elem, len: usize| {
-            b.region(name, Space::Weights, elem, Extent::fixed(len as i64), false)
-        };
-        let codes = weights(
-            &mut b,
-            "codes",
-            Elem::I8,
-            self.tiles * blocks * block_bytes(self.codec),
-        );
-        let scales = weights(&mut b, "scales", Elem::I8, self.tiles * blocks * TILE);
-        let row_scales = weights(&mut b, "row_scales", Elem::F32, self.tiles * TILE);
-        let positions = (self.positions > 0)
-            .then(|| weights(&mut b, "positions", Elem::F32, self.positions * stride));
-        let token_type = self
-            .token_type
-            .then(|| weights(&mut b, "token_type", Elem::F32, stride));
-        let rows = RowTable::declare(&mut b, self.max_rows);
-        let h = b.region(
-            "h",
-            Space::Arena,
-            Elem::F32,
-            Extent::fixed((self.max_rows * stride) as i64),
-            true,
-        );
-        let unpacked = b.local("unpacked", Elem::I8, 64);
-        let table = Table {
-            codes,
-            scales,
-            row_scales,
-            unpacked,
-        };
+        KernelBuilder::build(&self.name(), &doc, self.max_rows as u32, |k| self.write(k))
+    }
 
-        let row = b.item();
-        let token = rows.load(&mut b, row, Field::Token);
-        let vocab = b.i32(self.vocab as i32);
-        let token = b.bounded(token, vocab);
-        b.name(token, "token");
-        let position_start = positions.map(|_| {
-            let position = rows.load(&mut b, row, Field::Position);
-            let limit = b.i32(self.positions as i32);
-            let position = b.bounded(position, limit);
-            affine(&mut b, position, stride, 0)
+    fn blocks(&self) -> usize {
+        self.cols.div_ceil(BLOCK)
+    }
+
+    fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
+        let (tiles, blocks) = (self.tiles, self.blocks());
+        let stride = BLOCK * blocks;
+        let floats = |name: &str, len: usize| k.weights(name, Elem::F32, len);
+        Regions {
+            codes: k.weights("codes", Elem::I8, tiles * blocks * block_bytes(self.codec)),
+            scales: k.weights("scales", Elem::I8, tiles * blocks * TILE),
+            row_scales: floats("row_scales", tiles * TILE),
+            positions: (self.positions > 0).then(|| floats("positions", self.positions * stride)),
+            token_type: self.token_type.then(|| floats("token_type", stride)),
+            rows: RowTable::declare(k, self.max_rows),
+            h: k.output("h", Elem::F32, self.max_rows * stride),
+            unpacked: k.local("unpacked", Elem::I8, 64),
+        }
+    }
+
+    fn write(&self, k: &KernelBuilder) {
+        let r = &self.declare(k);
+        let stride = BLOCK * self.blocks();
+        let row = k.item();
+        let token = r.rows.token(row).bounded(self.vocab).named("token");
+        let position = r.positions.map(|positions| {
+            let position = r.rows.position(row).bounded(self.positions);
+            positions.row(position, stride)
         });
-        let row_scale = b.load(Ty::F32, table.row_scales, token);
-        let row_scale = b.splat(row_scale);
-        let start = affine(&mut b, row, stride, 0);
-        b.for_n(blocks as i32, |b, block| {
-            let halves = self.block(b, &table, token, block);
+        let row_scale = r.row_scales.get(token).splat();
+        let h = r.h.row(row, stride);
+        k.for_n(self.blocks(), |block| {
+            let halves = self.block(k, r, token, block);
             for (half, value) in halves.into_iter().enumerate() {
-                let mut value = b.mul(value, row_scale);
-                let column = affine(b, block, 32, half * LANES);
-                if let (Some(positions), Some(position_start)) = (positions, position_start) {
-                    let index = b.add(position_start, column);
-                    let p = b.load(Ty::F32x16, positions, index);
-                    value = b.add(value, p);
-                }
-                if let Some(token_type) = token_type {
-                    let t = b.load(Ty::F32x16, token_type, column);
-                    value = b.add(value, t);
-                }
-                let index = b.add(start, column);
-                b.store(h, index, value);
+                let value = value * row_scale;
+                let column = block * BLOCK + half * LANES;
+                let added = [position, r.token_type].into_iter().flatten();
+                let sum = added.fold(value, |sum, of| sum + of.lanes(column));
+                h.store(column, sum);
             }
         });
         if self.cols < stride {
-            b.comment("padding codes are not zero in every format; padding columns are");
-            let first = b.i32(self.cols as i32);
-            let end = b.i32(stride as i32);
-            let zero = b.f32(0.0);
-            b.for_(first, end, |b, column| {
-                let index = b.add(start, column);
-                b.store(h, index, zero);
-            });
+            k.comment("padding codes are not zero in every format; padding columns are");
+            k.for_(self.cols, stride, |column| h.store(column, 0.0));
         }
-        b.finish()
     }
 
     /// `float(scale * code)` of the 32 columns of block `block` of row `token`.
-    fn block(
+    fn block<'k>(
         &self,
-        b: &mut KernelBuilder,
-        table: &Table,
-        token: ValueId,
-        block: ValueId,
-    ) -> [ValueId; 2] {
-        let sixteen = b.i32(TILE as i32);
-        let tile = b.div(token, sixteen);
-        let lane = b.rem(token, sixteen);
-        let first = affine(b, tile, self.cols.div_ceil(32), 0);
-        let at = b.add(first, block);
-        let chunk = affine(b, at, block_bytes(self.codec), 0);
-        let codes = self.codes(b, table, chunk, lane);
-        let zero = b.i32(0);
-        b.store(table.unpacked, zero, codes);
-        let scale_start = affine(b, at, TILE, 0);
-        let (factor, shift) = self.scale(b, table, scale_start, lane);
-        [0, LANES].map(|offset| {
-            let offset = b.i32(offset as i32);
-            let bytes = b.load(Ty::I8x16, table.unpacked, offset);
-            let code = b.widen_s(bytes);
-            let code = b.add(code, shift);
-            let product = b.mul(code, factor);
-            b.to_float(product)
+        k: &'k KernelBuilder,
+        r: &Regions<'k>,
+        token: Val<'k>,
+        block: Val<'k>,
+    ) -> [Val<'k>; 2] {
+        let (tile, lane) = (token / TILE, token % TILE);
+        let at = tile * self.blocks() + block;
+        let codes = r.codes.row(at, block_bytes(self.codec));
+        r.unpacked.store(0, self.codes(k, codes, lane));
+        let (factor, shift) = self.scale(k, r.scales.row(at, TILE), lane);
+        [0, LANES].map(|half| {
+            let code = r.unpacked.lanes(half).widen_s() + shift;
+            (code * factor).to_float()
         })
     }
 
     /// The block's 32 values, shifts and constants not yet added, in the first 32 bytes: word g holds k-group g.
-    fn codes(
-        &self,
-        b: &mut KernelBuilder,
-        table: &Table,
-        chunk: ValueId,
-        lane: ValueId,
-    ) -> ValueId {
+    fn codes<'k>(&self, k: &'k KernelBuilder, chunks: Region<'k>, lane: Val<'k>) -> Val<'k> {
         let spec = self.codec.spec();
-        let planes: Vec<ValueId> = spec
-            .planes
-            .iter()
-            .map(|plane| {
-                row_plane(b, plane, |b, stored| {
-                    let start = affine(b, lane, 4, 64 * stored);
-                    let index = b.add(chunk, start);
-                    b.load(Ty::I32, table.codes, index)
-                })
-            })
-            .collect();
-        values(b, &spec, &planes)
+        let load = |chunk: usize| chunks.load(Ty::I32, lane * 4 + 64 * chunk);
+        let planes = spec.planes.iter().map(|plane| row_plane(k, plane, load));
+        values(k, &spec, &planes.collect::<Vec<_>>())
     }
 
     /// Block scale of one row in every lane, and what is added to each code.
-    fn scale(
+    fn scale<'k>(
         &self,
-        b: &mut KernelBuilder,
-        table: &Table,
-        start: ValueId,
-        lane: ValueId,
-    ) -> (ValueId, ValueId) {
-        // One byte, read through its word: the IR has no loads of single bytes.
-        let four = b.i32(4);
-        let word = b.div(lane, four);
-        let word = affine(b, word, 4, 0);
-        let index = b.add(start, word);
-        let word = b.load(Ty::I32, table.scales, index);
-        let position = b.rem(lane, four);
+        k: &'k KernelBuilder,
+        scales: Region<'k>,
+        lane: Val<'k>,
+    ) -> (Val<'k>, Val<'k>) {
         let spec = self.codec.spec();
-        let byte = byte_of(b, word, position, spec.unsigned_scale);
-        let lanes = b.splat(byte);
-        let constant = |b: &mut KernelBuilder, value: i32| {
-            let value = b.i32(value);
-            b.splat(value)
-        };
-        if spec.shift == 0 {
-            return (lanes, constant(b, -codes::offset(&spec, Form::Signed)));
+        // One byte, read through its word: the IR has no loads of single bytes.
+        let word = scales.load(Ty::I32, lane / 4 * 4);
+        let scale = byte_of(word, lane % 4, spec.unsigned_scale).splat();
+        match spec.shift {
+            0 => (scale, k.splat(-codes::offset(&spec, Form::Signed))),
+            shift => (scale | 1, (scale & 1) * shift),
         }
-        let one = constant(b, 1);
-        let factor = b.or(lanes, one);
-        let shifted = b.and(lanes, one);
-        let shift = constant(b, spec.shift);
-        (factor, b.mul(shifted, shift))
     }
 }
 
 /// A plane's bits of one row's codes, a byte each: word g holds k-group g. `load` gives the row's word of a chunk of the
 /// block.
-fn row_plane(
-    b: &mut KernelBuilder,
-    plane: &Plane,
-    load: impl Fn(&mut KernelBuilder, usize) -> ValueId,
-) -> ValueId {
-    let zero = b.i32(0);
-    let mut words = b.splat(zero);
-    for chunk in 0..plane.chunks() {
-        let word = whole(b, plane, chunk, repeated, |b, stored| {
-            load(b, plane.chunk + stored)
+fn row_plane<'k>(k: &'k KernelBuilder, plane: &Plane, load: impl Fn(usize) -> Val<'k>) -> Val<'k> {
+    let words = (0..plane.chunks()).fold(k.splat(0), |words, chunk| {
+        let word = k.old(|b| {
+            let load = |_: &mut _, stored| load(plane.chunk + stored).id();
+            whole(b, plane, chunk, |_, byte| repeated(k, byte).id(), load)
         });
-        let word = b.splat(word);
-        let here = group_lanes(b, |group| plane.place(group).0 == chunk);
-        let word = b.and(word, here);
-        words = b.or(words, word);
+        let word = k.val(word).splat();
+        words | (word & group_lanes(k, |group| plane.place(group).0 == chunk))
+    });
+    let shifts = (plane.cell..8).step_by(plane.cell as usize);
+    let cells = shifts.fold(words, |cells, bit| {
+        let shifted = words.shr_u(bit);
+        group_lanes(k, |group| plane.place(group).1 == bit).select(shifted, cells)
+    });
+    let cells = cells.bits(Ty::I8x64);
+    match plane.bits {
+        8 => cells,
+        bits => cells & ((1u32 << bits) - 1) as u8,
     }
-    let mut cells = words;
-    for bit in (plane.cell..8).step_by(plane.cell as usize) {
-        let shifted = b.shr_u(words, bit);
-        let here = group_lanes(b, |group| plane.place(group).1 == bit);
-        cells = b.select(here, shifted, cells);
-    }
-    let cells = b.bits(Ty::I8x64, cells);
-    if plane.bits == 8 {
-        return cells;
-    }
-    let mask = bytes(b, ((1u32 << plane.bits) - 1) as u8);
-    b.and(cells, mask)
 }
 
 /// A mask of the lanes of k-groups.
-fn group_lanes(b: &mut KernelBuilder, of: impl Fn(usize) -> bool) -> ValueId {
-    b.i32_lanes(std::array::from_fn(|lane| {
-        if lane < GROUPS && of(lane) { -1 } else { 0 }
+fn group_lanes(k: &KernelBuilder, of: impl Fn(usize) -> bool) -> Val<'_> {
+    k.i32_lanes(std::array::from_fn(|lane| {
+        -i32::from(lane < GROUPS && of(lane))
     }))
 }
 
 /// A byte four times.
-fn repeated(b: &mut KernelBuilder, byte: u8) -> ValueId {
-    b.i32(i32::from_le_bytes([byte; 4]))
+fn repeated(k: &KernelBuilder, byte: u8) -> Val<'_> {
+    k.lit(i32::from_le_bytes([byte; 4]))
 }
 
 /// Signed values of the codes that planes hold the bits of; codes without a table stay codes.
-fn values(b: &mut KernelBuilder, spec: &CodecSpec, planes: &[ValueId]) -> ValueId {
+fn values<'k>(k: &'k KernelBuilder, spec: &CodecSpec, planes: &[Val<'k>]) -> Val<'k> {
     match (planes, spec.table) {
         ([codes, ..], None) => *codes,
-        ([codes], Some(table)) => {
-            let grid = b.i8_lanes(table16(|i| value(table, i, 0)));
-            b.lookup(grid, *codes)
-        }
+        ([codes], Some(table)) => k.i8_lanes(table16(|i| value(table, i, 0))).lookup(*codes),
         ([low, top, ..], Some(table)) => {
-            let masks = b.i8_lanes(table16(|i| -((i & 1) as i8)));
-            let mask = b.lookup(masks, *top);
-            halves(b, table, 0, *low, mask)
+            let mask = k.i8_lanes(table16(|i| -((i & 1) as i8))).lookup(*top);
+            k.val(k.old(|b| halves(b, table, 0, low.id(), mask.id())))
         }
         ([], _) => unreachable!("a codec has planes"),
     }
 }
 
 /// Byte `position` (0..=3) of a little-endian word, zero- or sign-extended.
-fn byte_of(b: &mut KernelBuilder, word: ValueId, position: ValueId, unsigned: bool) -> ValueId {
-    let mut value = extend(b, word, 0, unsigned);
-    for byte in 1..4 {
-        let candidate = extend(b, word, byte, unsigned);
-        let index = b.i32(byte as i32);
-        let here = b.cmp(Cmp::Eq, position, index);
-        value = b.select(here, candidate, value);
-    }
-    value
+fn byte_of<'k>(word: Val<'k>, position: Val<'k>, unsigned: bool) -> Val<'k> {
+    (1..4).fold(extend(word, 0, unsigned), |value, byte| {
+        let candidate = extend(word, byte, unsigned);
+        position.eq(byte as i32).select(candidate, value)
+    })
 }
 
-fn extend(b: &mut KernelBuilder, word: ValueId, byte: u32, unsigned: bool) -> ValueId {
-    let shifted = b.shl(word, 24 - 8 * byte);
-    if unsigned {
-        b.shr_u(shifted, 24)
-    } else {
-        b.shr_s(shifted, 24)
+fn extend(word: Val<'_>, byte: u32, unsigned: bool) -> Val<'_> {
+    let shifted = word << (24 - 8 * byte);
+    match unsigned {
+        true => shifted.shr_u(24),
+        false => shifted.shr_s(24),
     }
 }
