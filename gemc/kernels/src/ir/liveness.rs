@@ -144,28 +144,25 @@ fn writes(step: &Step, m: VarId, fates: &[Fate]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::build::old::{KernelBuilder, Ops};
-    use crate::ir::{Elem, Extent, Space};
+    use crate::ir::Elem;
+    use crate::ir::build::{KernelBuilder, Var};
 
     /// Fates in a kernel that stores the local at its end.
-    fn of(body: impl FnOnce(&mut KernelBuilder, VarId)) -> Vec<Fate> {
-        let mut b = KernelBuilder::new("k", "", 1);
-        let y = b.region("y", Space::Arena, Elem::I32, Extent::fixed(1), true);
-        let zero = b.i32(0);
-        let m = b.var(zero);
-        body(&mut b, m);
-        let end = b.get(m);
-        b.store(y, zero, end);
-        let kernel = b.finish();
+    fn of(body: impl for<'k> FnOnce(&'k KernelBuilder, Var<'k>)) -> Vec<Fate> {
+        let kernel = KernelBuilder::build("k", "", 1, |k| {
+            let y = k.output("y", Elem::I32, 1);
+            let local = k.var("m", 0);
+            body(k, local);
+            y.store(0, local.get());
+        });
         fates(&kernel.values, &kernel.body, |_| true)
     }
 
     #[test]
     fn an_overwritten_value_is_dead() {
-        let got = of(|b, m| {
+        let got = of(|k, local| {
             for n in [1, 2] {
-                let n = b.i32(n);
-                b.set(m, n);
+                local.set(k.lit(n));
             }
         });
         assert_eq!(got, [Fate::Dropped, Fate::Dropped, Fate::Read]);
@@ -173,36 +170,21 @@ mod tests {
 
     #[test]
     fn a_loop_reads_what_it_wrote_before() {
-        let got = of(|b, m| {
-            b.for_n(3, |b, _| {
-                let before = b.get(m);
-                let after = b.add_const(before, 1);
-                b.set(m, after);
-            });
-        });
+        let got = of(|k, local| k.for_n(3, |_| local.update(|n| n + 1)));
         assert_eq!(got, [Fate::Read, Fate::Read]);
     }
 
     #[test]
     fn a_value_is_live_if_either_branch_keeps_it() {
-        let set = |b: &mut KernelBuilder, m, n| {
-            let n = b.i32(n);
-            b.set(m, n);
-        };
         let branch = |both: bool| {
-            of(move |b, m| {
-                let row_count = b.row_count();
-                let one = b.i32(1);
-                let cond = b.gt(row_count, one);
-                b.if_(
-                    cond,
-                    |b| set(b, m, 1),
-                    |b| {
-                        if both {
-                            set(b, m, 2)
-                        }
-                    },
-                );
+            of(|k, local| {
+                let set = |n: i32| local.set(k.lit(n));
+                let otherwise = || {
+                    if both {
+                        set(2);
+                    }
+                };
+                k.if_(k.row_count().gt(1), || set(1), otherwise);
             })
         };
         assert_eq!(branch(false), [Fate::Read, Fate::Read]);

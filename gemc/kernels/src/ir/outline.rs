@@ -357,25 +357,21 @@ fn region_param(name: &str, space: Space, elem: Elem, mutable: bool) -> Param {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::build::old::{KernelBuilder, Ops};
+    use crate::ir::build::{KernelBuilder, Region, Val};
 
-    /// A kernel around an outline with one input, and the outline by itself.
+    /// A kernel around an outline with one input, and the outline by itself. The regions are of slots, of the arena and
+    /// of the item.
     fn taken_out(
-        body: impl FnOnce(&mut KernelBuilder, [ParamId; 3], ValueId, ValueId),
+        body: impl for<'k> FnOnce(&'k KernelBuilder, [Region<'k>; 3], Val<'k>),
     ) -> Option<Outlined> {
-        let mut b = KernelBuilder::new("k", "", 8);
-        let regions = ["kv", "out", "own"];
-        let spaces = [Space::Kv, Space::Arena, Space::Local];
-        let regions = [0, 1, 2].map(|i| match spaces[i] {
-            Space::Local => b.local(regions[i], Elem::F32, 16),
-            space => b.region(regions[i], space, Elem::F32, Extent::fixed(16), true),
+        let kernel = KernelBuilder::build("k", "", 8, |k| {
+            let kv = k.region("kv", Space::Kv, Elem::F32, Extent::fixed(16), true);
+            let out = k.output("out", Elem::F32, 16);
+            let own = k.local("own", Elem::F32, 16);
+            k.outline("part", &[k.item()], |inputs| {
+                body(k, [kv, out, own], inputs[0])
+            });
         });
-        let item = b.item();
-        b.outline("part", &[item], |b, inputs| {
-            let start = b.i32(0);
-            body(b, regions, inputs[0], start);
-        });
-        let kernel = b.finish();
         let [Stmt::Outline { name, inputs, body }] = &kernel.body[..] else {
             panic!("one outline: {:?}", kernel.body);
         };
@@ -384,10 +380,7 @@ mod tests {
 
     #[test]
     fn a_region_of_a_slot_becomes_one_with_the_slot_handed_over() {
-        let outlined = taken_out(|b, [kv, _, own], slot, at| {
-            let x = b.load_kv(Ty::F32, kv, slot, at);
-            b.store(own, at, x);
-        });
+        let outlined = taken_out(|_, [kv, _, own], slot| own.store(0, kv.of(slot).get(0)));
         let outlined = outlined.expect("a copy can do that");
         let [kv, own] = [ParamId::from_index(0), ParamId::from_index(2)];
         assert_eq!(outlined.regions, [(kv, Some(ValueId(0))), (own, None)]);
@@ -398,27 +391,14 @@ mod tests {
 
     #[test]
     fn what_a_copy_could_not_do_stays_in_place() {
-        let two_slots = taken_out(|b, [kv, _, own], slot, at| {
-            let x = b.load_kv(Ty::F32, kv, slot, at);
-            b.store(own, at, x);
-            let one = b.i32(1);
-            let x = b.load_kv(Ty::F32, kv, one, at);
-            b.store(own, at, x);
+        let two_slots = taken_out(|k, [kv, _, own], slot| {
+            for slot in [slot, k.lit(1)] {
+                own.store(0, kv.of(slot).get(0));
+            }
         });
-        let no_input = taken_out(|b, [kv, _, own], _, at| {
-            let one = b.i32(1);
-            let x = b.load_kv(Ty::F32, kv, one, at);
-            b.store(own, at, x);
-        });
-        let to_slot = taken_out(|b, [kv, out, _], slot, at| {
-            let x = b.load(Ty::F32, out, at);
-            b.store_kv(kv, slot, at, x);
-        });
-        let of_the_step = taken_out(|b, [_, out, _], _, at| {
-            let context = b.context();
-            let x = b.to_float(context);
-            b.store(out, at, x);
-        });
+        let no_input = taken_out(|k, [kv, _, own], _| own.store(0, kv.of(k.lit(1)).get(0)));
+        let to_slot = taken_out(|_, [kv, out, _], slot| kv.of(slot).store(0, out.get(0)));
+        let of_the_step = taken_out(|k, [_, out, _], _| out.store(0, k.context().to_float()));
         for refused in [two_slots, no_input, to_slot, of_the_step] {
             assert_eq!(refused, None);
         }
