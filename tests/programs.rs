@@ -7,8 +7,7 @@ mod operations;
 
 use gemc::target::DotStrategy;
 use gemc_format::{ActivationFormat, Codec, PackedSize};
-use gemc_kernels::ir::build::old::{KernelBuilder, Ops};
-use gemc_kernels::ir::build::{FunctionBuilder, FunctionRef};
+use gemc_kernels::ir::build::{FunctionBuilder, FunctionRef, KernelBuilder};
 use gemc_kernels::ir::{
     Elem, Extent, FuncId, Items, Kernel, KernelId, Phase, Program, ProgramShape, Space, Table,
     TableEntry, Tap, Ty,
@@ -146,147 +145,75 @@ fn product_kernel(dot: DotStrategy) -> Kernel {
     matmul.kernel()
 }
 
-fn fixed(n: i64) -> Extent {
-    Extent::fixed(n)
-}
-
 /// One item is a row: remembers it in the slot's memory, sums what the slot remembers, calls a module.
 fn statements(cube: &FunctionRef) -> Kernel {
-    let mut b = KernelBuilder::new(
-        "statements",
-        "y [rows, 16]: sums over a slot's positions, through every statement",
-        MAX_ROWS as u32,
-    );
-    let rows = b.region(
-        "rows",
-        Space::Rows,
-        Elem::I32,
-        fixed(4 * MAX_ROWS as i64),
-        false,
-    );
-    let memory = b.region(
-        "memory",
-        Space::Kv,
-        Elem::F32,
-        Extent::per_context(16),
-        true,
-    );
-    let x = b.region(
-        "x",
-        Space::Arena,
-        Elem::F32,
-        fixed((MAX_ROWS * 32) as i64),
-        false,
-    );
-    let y = b.region(
-        "y",
-        Space::Arena,
-        Elem::F32,
-        fixed((MAX_ROWS * 16) as i64),
-        true,
-    );
-    let repeat = b.scalar("repeat", 8);
-    let modules = b.table("modules", 2);
-    let scratch = b.local("scratch", Elem::F32, 32);
-    let row = b.item();
-    let four = b.mul_const(row, 4);
-    let field = |b: &mut KernelBuilder, field: i32, name: &str| {
-        let at = b.add_const(four, field);
-        let v = b.load(Ty::I32, rows, at);
-        b.name(v, name)
-    };
-    let token = field(&mut b, 0, "token");
-    let slot = field(&mut b, 1, "slot");
-    let position = field(&mut b, 2, "position");
-    let context = b.context();
-    let position = b.bounded(position, context);
-    b.comment("Remember the row");
-    let at = b.mul_const(row, 32);
-    let v = b.load(Ty::F32x16, x, at);
-    let at = b.mul_const(position, 16);
-    b.store_kv(memory, slot, at, v);
-    b.comment("Sum what the slot remembers, up to this position");
-    let zero = b.splat_f32(0.0);
-    let sum = b.named_var("sum", zero);
-    let first = b.i32(0);
-    let end = b.add_const(position, 1);
-    b.for_(first, end, |b, index| {
-        let at = b.mul_const(index, 16);
-        let v = b.load_kv(Ty::F32x16, memory, slot, at);
-        let before = b.get(sum);
-        let after = b.add(before, v);
-        b.set(sum, after);
-    });
-    let count = b.row_count();
-    let many = b.i32(2);
-    let many = b.gt(count, many);
-    b.if_(
-        many,
-        |b| {
-            let bias = b.f32(0.5);
-            let before = b.get(sum);
-            let after = b.call_fn(cube, &[before, bias]);
-            b.set(sum, after);
-        },
-        |b| {
-            let before = b.get(sum);
-            let after = b.neg(before);
-            b.set(sum, after);
-        },
-    );
-    b.for_(first, repeat, |b, _| {
-        let at = b.i32(16);
-        let v = b.load(Ty::F32x16, scratch, at);
-        let before = b.get(sum);
-        let after = b.add(v, before);
-        b.store(scratch, at, after);
-    });
-    let at = b.i32(16);
-    let total = b.load(Ty::F32x16, scratch, at);
-    let at = b.mul_const(row, 16);
-    b.store(y, at, total);
-    let two = b.i32(2);
-    let low = b.i32(1);
-    let odd = b.and(token, low);
-    let entry = b.bounded(odd, two);
-    let next = b.add_const(row, 1);
-    b.call_table(modules, entry, row, next);
-    b.finish()
+    let doc = "y [rows, 16]: sums over a slot's positions, through every statement";
+    KernelBuilder::build("statements", doc, MAX_ROWS as u32, |k| {
+        let fields = Extent::fixed(4 * MAX_ROWS as i64);
+        let rows = k.region("rows", Space::Rows, Elem::I32, fields, false);
+        let memory = Extent::per_context(16);
+        let memory = k.region("memory", Space::Kv, Elem::F32, memory, true);
+        let x = k.input("x", Elem::F32, MAX_ROWS * 32);
+        let y = k.output("y", Elem::F32, MAX_ROWS * 16);
+        let repeat = k.scalar("repeat", 8);
+        let modules = k.table("modules", 2);
+        let scratch = k.local("scratch", Elem::F32, 32);
+        let row = k.item();
+        let fields = rows.row(row, 4);
+        let token = fields.get(0).named("token");
+        let slot = fields.get(1).named("slot");
+        let position = fields.get(2).named("position").bounded(k.context());
+        k.comment("Remember the row");
+        let remembered = memory.of(slot);
+        let v = x.row(row, 32).lanes(0);
+        remembered.row(position, 16).store(0, v);
+        k.comment("Sum what the slot remembers, up to this position");
+        let sum = k.var("sum", k.splat(0.0));
+        k.for_n(position + 1, |index| {
+            let v = remembered.row(index, 16).lanes(0);
+            sum.update(|sum| sum + v);
+        });
+        k.if_(
+            k.row_count().gt(2),
+            || {
+                let bias = k.lit(0.5);
+                sum.update(|sum| cube.call(&[sum, bias]));
+            },
+            || sum.update(|sum| -sum),
+        );
+        k.for_n(repeat, |_| {
+            scratch.store(16, scratch.lanes(16) + sum.get());
+        });
+        let total = scratch.lanes(16);
+        y.row(row, 16).store(0, total);
+        let odd = token & 1;
+        k.call_table(modules, odd.bounded(2), row, row + 1);
+    })
 }
 
 fn called(name: &str, factor: i32) -> Kernel {
-    let mut b = KernelBuilder::new(name, "y[row] = factor * (y[row] + row)", MAX_ROWS as u32);
-    let y = b.region("y", Space::Arena, Elem::I32, fixed(MAX_ROWS as i64), true);
-    let row = b.item();
-    let before = b.load(Ty::I32, y, row);
-    let sum = b.add(before, row);
-    let factor = b.i32(factor);
-    let after = b.mul(sum, factor);
-    b.store(y, row, after);
-    b.finish()
+    let doc = "y[row] = factor * (y[row] + row)";
+    KernelBuilder::build(name, doc, MAX_ROWS as u32, |k| {
+        let y = k.output("y", Elem::I32, MAX_ROWS);
+        let row = k.item();
+        y.store(row, (y.get(row) + row) * factor);
+    })
 }
 
 fn head() -> Kernel {
-    let mut b = KernelBuilder::new(
-        "lm_head_16",
-        "logits [outputs, 16] = x [rows, 16] of the wanted rows",
-        2,
-    );
-    let outputs = b.region("outputs", Space::Outputs, Elem::I32, fixed(2), false);
-    let x = b.region(
-        "x",
-        Space::Arena,
-        Elem::F32,
-        fixed((MAX_ROWS * 16) as i64),
-        false,
-    );
-    let logits = b.region("logits", Space::Arena, Elem::F32, fixed(32), true);
-    let item = b.item();
-    let row = b.load(Ty::I32, outputs, item);
-    let row = b.bounded_const(row, MAX_ROWS as i32);
-    let at = b.mul_const(row, 16);
-    let v = b.load(Ty::F32x16, x, at);
-    let at = b.mul_const(item, 16);
-    b.store(logits, at, v);
-    b.finish()
+    let doc = "logits [outputs, 16] = x [rows, 16] of the wanted rows";
+    KernelBuilder::build("lm_head_16", doc, 2, |k| {
+        let outputs = k.region(
+            "outputs",
+            Space::Outputs,
+            Elem::I32,
+            Extent::fixed(2),
+            false,
+        );
+        let x = k.input("x", Elem::F32, MAX_ROWS * 16);
+        let logits = k.output("logits", Elem::F32, 32);
+        let row = outputs.get(k.item()).bounded(MAX_ROWS);
+        let v = x.row(row, 16).lanes(0);
+        logits.row(k.item(), 16).store(0, v);
+    })
 }

@@ -1,32 +1,25 @@
 //! The interpreter on small kernels, against what the rules say.
 
 use gemc::executions::{RunError, run_kernel};
-use gemc_kernels::ir::build::old::{KernelBuilder, Ops};
+use gemc_kernels::ir::build::KernelBuilder;
 use gemc_kernels::ir::interp::Fault;
 use gemc_kernels::ir::testing::{Bytes, Memory, any_program, interpret, shape, valid_program};
 use gemc_kernels::ir::text::{parse, print};
 use gemc_kernels::ir::verify::verify;
-use gemc_kernels::ir::{Elem, Extent, Kernel, Space, Ty};
+use gemc_kernels::ir::{Elem, Kernel, Ty};
 
 fn sum_of_squares() -> Kernel {
-    let mut b = KernelBuilder::new("sum_of_squares", "y[u] = sum x[u][i]^2", 4);
-    let x = b.region("x", Space::Arena, Elem::F32, Extent::fixed(256), false);
-    let y = b.region("y", Space::Arena, Elem::F32, Extent::fixed(4), true);
-    let item = b.item();
-    let zero = b.splat_f32(0.0);
-    let acc = b.var(zero);
-    let row = b.mul_const(item, 64);
-    b.for_n(4, |b, i| {
-        let at = b.at(i, 16, row);
-        let v = b.load(Ty::F32x16, x, at);
-        let old = b.get(acc);
-        let new = b.fma(v, v, old);
-        b.set(acc, new);
-    });
-    let acc = b.get(acc);
-    let sum = b.reduce_add(acc);
-    b.store(y, item, sum);
-    b.finish()
+    KernelBuilder::build("sum_of_squares", "y[u] = sum x[u][i]^2", 4, |k| {
+        let x = k.input("x", Elem::F32, 256);
+        let y = k.output("y", Elem::F32, 4);
+        let x = x.row(k.item(), 64);
+        let sum = k.var("sum", k.splat(0.0));
+        k.for_n(4, |i| {
+            let v = x.lanes(i * 16);
+            sum.update(|sum| v.mul_add(v, sum));
+        });
+        y.store(k.item(), sum.get().reduce_add());
+    })
 }
 
 #[test]
@@ -48,11 +41,10 @@ fn runs_a_reduction() {
 
 #[test]
 fn reports_the_first_broken_rule() {
-    let mut b = KernelBuilder::new("claims", "a load that claims too much", 1);
-    let x = b.region("x", Space::Arena, Elem::I8, Extent::fixed(64), false);
-    let at = b.i32(0);
-    b.load_range(Ty::I8x64, x, at, -8, 7);
-    let kernel = b.finish();
+    let kernel = KernelBuilder::build("claims", "a load that claims too much", 1, |k| {
+        let x = k.input("x", Elem::I8, 64);
+        let _ = x.load_in(Ty::I8x64, 0, -8..=7);
+    });
     let mut memory = Memory::new(shape(64, 0, 0), 1, 1);
     memory.arena()[5] = 9;
     let error = run_kernel(&mut memory, vec![], kernel, &[0], 1).unwrap_err();
@@ -75,13 +67,11 @@ fn reports_the_first_broken_rule() {
 
 #[test]
 fn finds_races() {
-    let mut b = KernelBuilder::new("racy", "every item writes word 0", 2);
-    let x = b.region("x", Space::Arena, Elem::I32, Extent::fixed(1), true);
-    let at = b.i32(0);
-    let item = b.item();
-    b.store(x, at, item);
+    let kernel = KernelBuilder::build("racy", "every item writes word 0", 2, |k| {
+        k.output("x", Elem::I32, 1).store(0, k.item());
+    });
     let mut memory = Memory::new(shape(64, 0, 0), 1, 1);
-    let error = run_kernel(&mut memory, vec![], b.finish(), &[0], 2).unwrap_err();
+    let error = run_kernel(&mut memory, vec![], kernel, &[0], 2).unwrap_err();
     let RunError::Trap(trap) = error else {
         panic!("{error}")
     };

@@ -1,95 +1,79 @@
 //! A kernel with every operation, its results one after the other.
 
-use gemc_kernels::ir::build::old::{KernelBuilder, Ops};
-use gemc_kernels::ir::{Cmp, Elem, Kernel, ParamId, Space, Ty, ValueId};
-
-use super::fixed;
+use gemc_kernels::ir::build::{KernelBuilder, Region, Val};
+use gemc_kernels::ir::{Cmp, Elem, Kernel, Ty};
 
 /// Stores results one after the other.
-struct Results {
-    region: ParamId,
-    count: i32,
+struct Results<'k> {
+    region: Region<'k>,
+    count: usize,
 }
 
-impl Results {
-    fn put(&mut self, b: &mut KernelBuilder, value: ValueId) {
-        let at = b.i32(16 * self.count);
-        b.store(self.region, at, value);
-        self.count += 1;
+impl<'k> Results<'k> {
+    fn put(&mut self, values: impl IntoIterator<Item = Val<'k>>) {
+        for value in values {
+            self.region.store(16 * self.count, value);
+            self.count += 1;
+        }
     }
 }
 
 /// A kernel with every operation.
 pub(super) fn operations() -> Kernel {
-    let mut b = KernelBuilder::new(
-        "operations",
-        "Every operation of the kernel IR, one result after the other",
-        1,
-    );
-    let floats = b.region("floats", Space::Arena, Elem::F32, fixed(48), false);
-    let ints = b.region("ints", Space::Arena, Elem::I32, fixed(48), false);
-    let bytes = b.region("bytes", Space::Arena, Elem::I8, fixed(192), false);
-    let region = b.region("results", Space::Arena, Elem::I32, fixed(16 * 128), true);
-    let mut out = Results { region, count: 0 };
-    b.comment("Floats, 16 lanes");
-    float_vectors(&mut b, floats, &mut out);
-    b.comment("Integers, 16 lanes");
-    int_vectors(&mut b, ints, &mut out);
-    b.comment("Bytes and words");
-    byte_vectors(&mut b, bytes, &mut out);
-    b.comment("Scalars");
-    scalars(&mut b, floats, ints, &mut out);
-    b.finish()
-}
-
-fn loads(b: &mut KernelBuilder, region: ParamId, ty: Ty, names: [&str; 3]) -> [ValueId; 3] {
-    let mut at = 0;
-    names.map(|name| {
-        let index = b.i32(at);
-        at += 16;
-        let v = b.load(ty, region, index);
-        b.name(v, name)
+    let doc = "Every operation of the kernel IR, one result after the other";
+    KernelBuilder::build("operations", doc, 1, |k| {
+        let floats = k.input("floats", Elem::F32, 48);
+        let ints = k.input("ints", Elem::I32, 48);
+        let bytes = k.input("bytes", Elem::I8, 192);
+        let region = k.output("results", Elem::I32, 16 * 128);
+        let mut out = Results { region, count: 0 };
+        k.comment("Floats, 16 lanes");
+        float_vectors(floats, &mut out);
+        k.comment("Integers, 16 lanes");
+        int_vectors(k, ints, &mut out);
+        k.comment("Bytes and words");
+        byte_vectors(k, bytes, &mut out);
+        k.comment("Scalars");
+        scalars(floats, ints, &mut out);
     })
 }
 
-fn float_vectors(b: &mut KernelBuilder, region: ParamId, out: &mut Results) {
-    let [x, y, z] = loads(b, region, Ty::F32x16, ["x", "y", "z"]);
-    let size = b.abs(x);
-    let values = [
-        b.add(x, y),
-        b.sub(x, y),
-        b.mul(x, y),
-        b.div(x, y),
-        b.fma(x, y, z),
-        b.min(x, y),
-        b.max(x, y),
-        size,
-        b.neg(x),
-        b.sqrt(size),
-        b.to_int(x),
-        b.float_to_half(x),
-        b.reduce_add(x),
-        b.reduce_max(x),
-        b.bits(Ty::I32x16, x),
-        b.bits(Ty::I8x64, x),
-        b.bits(Ty::I16x32, x),
-    ];
-    for value in values {
-        out.put(b, value);
-    }
-    for cmp in Cmp::ALL {
-        let mask = b.cmp(cmp, x, y);
-        let chosen = b.select(mask, z, x);
-        out.put(b, chosen);
-    }
-    let half = b.float_to_half(y);
-    let back = b.half_to_float(half);
-    out.put(b, back);
+/// The three vectors of a region.
+fn loads<'k>(region: Region<'k>, names: [&str; 3]) -> [Val<'k>; 3] {
+    [0, 1, 2].map(|i| region.lanes(16 * i).named(names[i]))
 }
 
-fn int_vectors(b: &mut KernelBuilder, region: ParamId, out: &mut Results) {
-    let [x, y, z] = loads(b, region, Ty::I32x16, ["i", "j", "l"]);
-    let lanes = b.i32_lanes([
+fn float_vectors<'k>(region: Region<'k>, out: &mut Results<'k>) {
+    let [x, y, z] = loads(region, ["x", "y", "z"]);
+    let size = x.abs();
+    out.put([
+        x + y,
+        x - y,
+        x * y,
+        x / y,
+        x.mul_add(y, z),
+        x.min(y),
+        x.max(y),
+        size,
+        -x,
+        size.sqrt(),
+        x.to_int(),
+        x.float_to_half(),
+        x.reduce_add(),
+        x.reduce_max(),
+        x.bits(Ty::I32x16),
+        x.bits(Ty::I8x64),
+        x.bits(Ty::I16x32),
+    ]);
+    for cmp in Cmp::ALL {
+        out.put([x.cmp(cmp, y).select(z, x)]);
+    }
+    out.put([y.float_to_half().half_to_float()]);
+}
+
+fn int_vectors<'k>(k: &'k KernelBuilder, region: Region<'k>, out: &mut Results<'k>) {
+    let [x, y, z] = loads(region, ["i", "j", "l"]);
+    let lanes = k.i32_lanes([
         0,
         1,
         -2,
@@ -107,121 +91,97 @@ fn int_vectors(b: &mut KernelBuilder, region: ParamId, out: &mut Results) {
         14,
         15,
     ]);
-    let narrow = b.narrow(x);
-    let values = [
-        b.add(x, lanes),
-        b.sub(x, y),
-        b.mul(x, y),
-        b.min(x, y),
-        b.max(x, y),
-        b.and(x, y),
-        b.or(x, y),
-        b.xor(x, y),
-        b.shl(x, 5),
-        b.shr_s(x, 5),
-        b.shr_u(x, 5),
-        b.to_float(x),
-        b.reduce_add(x),
+    let narrow = x.narrow();
+    out.put([
+        x + lanes,
+        x - y,
+        x * y,
+        x.min(y),
+        x.max(y),
+        x & y,
+        x | y,
+        x ^ y,
+        x << 5,
+        x.shr_s(5),
+        x.shr_u(5),
+        x.to_float(),
+        x.reduce_add(),
         narrow,
-        b.widen_s(narrow),
-        b.widen_u(narrow),
-        b.bits(Ty::F32x16, x),
-    ];
-    for value in values {
-        out.put(b, value);
-    }
+        narrow.widen_s(),
+        narrow.widen_u(),
+        x.bits(Ty::F32x16),
+    ]);
     for cmp in Cmp::ALL {
-        let mask = b.cmp(cmp, x, y);
-        let chosen = b.select(mask, x, z);
-        out.put(b, chosen);
+        out.put([x.cmp(cmp, y).select(x, z)]);
     }
 }
 
-fn byte_vectors(b: &mut KernelBuilder, region: ParamId, out: &mut Results) {
-    let [first, second, third] = [0, 64, 128].map(|at| b.i32(at));
-    let p = b.load_range(Ty::I8x64, region, first, 0, 63);
-    let q = b.load_range(Ty::I8x64, region, second, -127, 127);
-    let r = b.load_range(Ty::I8x64, region, third, -127, 127);
-    let nibbles = b.splat_i32(0x0f0f_0f0f);
-    let nibbles = b.bits(Ty::I8x64, nibbles);
-    let index = b.and(p, nibbles);
-    let table = b.i8_lanes([
+fn byte_vectors<'k>(k: &'k KernelBuilder, region: Region<'k>, out: &mut Results<'k>) {
+    let p = region.load_in(Ty::I8x64, 0, 0..=63);
+    let [q, r] = [64, 128].map(|at| region.load_in(Ty::I8x64, at, -127..=127));
+    let index = p & 15u8;
+    let table = k.i8_lanes([
         -63, -52, -42, -33, -25, -18, -11, -5, 1, 7, 13, 19, 27, 35, 45, 57,
     ]);
-    let looked_up = b.lookup(table, index);
-    let acc = b.splat_i32(1000);
-    let pairs = b.dot2_u(p, q);
-    let signed = b.dot2_s(index, r);
-    let sum = b.add(pairs, signed);
-    let ones = b.splat_i32(0x0001_0001);
-    let ones = b.bits(Ty::I16x32, ones);
-    let values = [
+    let looked_up = table.lookup(index);
+    let acc = k.splat(1000);
+    let pairs = p.dot2_u(q);
+    let sum = pairs + index.dot2_s(r);
+    let ones = k.lit(1i16);
+    out.put([
         index,
-        b.or(p, q),
-        b.xor(p, q),
-        b.shr_u(q, 3),
+        p | q,
+        p ^ q,
+        q.shr_u(3),
         looked_up,
-        b.dot4_u(acc, p, q),
-        b.dot4_s(acc, q, r),
+        acc.dot4_u(p, q),
+        acc.dot4_s(q, r),
         pairs,
-        b.dot2_s(q, r),
+        q.dot2_s(r),
         sum,
-        b.dot_words(sum, ones),
-        b.bits(Ty::I32x16, q),
-        b.bits(Ty::I16x32, q),
-    ];
-    for value in values {
-        out.put(b, value);
-    }
+        sum.dot_words(ones),
+        q.bits(Ty::I32x16),
+        q.bits(Ty::I16x32),
+    ]);
 }
 
-fn scalars(b: &mut KernelBuilder, floats: ParamId, ints: ParamId, out: &mut Results) {
-    let [at0, at1, at2] = [3, 17, 40].map(|at| b.i32(at));
-    let [x, y, z] = [at0, at1, at2].map(|at| b.load(Ty::F32, floats, at));
-    let [i, j] = [at0, at1].map(|at| b.load(Ty::I32, ints, at));
-    let size = b.abs(x);
-    let sum = b.add(x, y);
-    let scaled = b.f32(0.1);
-    let scaled = b.mul(sum, scaled);
-    let less = b.lt(x, y);
-    let more = b.gt(y, z);
-    let both = b.and(less, more);
-    let either = b.or(less, more);
-    let neither = b.not(either);
-    let chosen = b.select(both, x, y);
-    let picked = b.select(neither, i, j);
-    let infinite = b.f32(f32::NEG_INFINITY);
-    let mixed = b.sub(i, j);
-    let mixed = b.mul(mixed, i);
-    let values = [
+fn scalars<'k>(floats: Region<'k>, ints: Region<'k>, out: &mut Results<'k>) {
+    let [x, y, z] = [3, 17, 40].map(|at| floats.get(at));
+    let [i, j] = [3, 17].map(|at| ints.get(at));
+    let size = x.abs();
+    let sum = x + y;
+    let scaled = sum * 0.1;
+    let (less, more) = (x.lt(y), y.gt(z));
+    let both = less & more;
+    let neither = !(less | more);
+    let chosen = both.select(x, y);
+    let picked = neither.select(i, j);
+    let mixed = (i - j) * i;
+    out.put([
         scaled,
-        b.sub(x, y),
-        b.div(x, y),
-        b.fma(x, y, z),
-        b.min(x, y),
-        b.max(x, infinite),
-        b.neg(x),
-        b.sqrt(size),
-        b.to_int(x),
-        b.to_float(i),
-        b.bits(Ty::I32, x),
-        b.bits(Ty::F32, i),
+        x - y,
+        x / y,
+        x.mul_add(y, z),
+        x.min(y),
+        x.max(f32::NEG_INFINITY),
+        -x,
+        size.sqrt(),
+        x.to_int(),
+        i.to_float(),
+        x.bits(Ty::I32),
+        i.bits(Ty::F32),
         chosen,
         picked,
         mixed,
-        b.add(i, j),
-        b.min(i, j),
-        b.max(i, j),
-        b.and(i, j),
-        b.or(i, j),
-        b.xor(i, j),
-        b.shl(i, 3),
-        b.shr_s(i, 3),
-        b.shr_u(i, 3),
-    ];
-    for value in values {
-        out.put(b, value);
-    }
-    let sum = b.splat(sum);
-    out.put(b, sum);
+        i + j,
+        i.min(j),
+        i.max(j),
+        i & j,
+        i | j,
+        i ^ j,
+        i << 3,
+        i.shr_s(3),
+        i.shr_u(3),
+    ]);
+    out.put([sum.splat()]);
 }

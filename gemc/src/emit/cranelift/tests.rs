@@ -1,10 +1,10 @@
 //! What instructions are selected, for targets other than this machine's too; that code stands alone and repeats; and
 //! what is refused. What the code computes is compared elsewhere, where it runs.
 
-use gemc_kernels::ir::build::old::{KernelBuilder, Ops};
+use gemc_kernels::ir::build::{KernelBuilder, Val};
 use gemc_kernels::ir::testing::{Bytes, program_of, shape, valid_program};
 use gemc_kernels::ir::verify::{Verified, verify};
-use gemc_kernels::ir::{Elem, Extent, Items, Kernel, Space, Ty, ValueId};
+use gemc_kernels::ir::{Elem, Items, Kernel, Ty};
 
 use super::*;
 use crate::target::Target;
@@ -21,28 +21,20 @@ fn isa(target: &str, features: &[&str], effort: Effort) -> Isa {
 }
 
 /// Stores what `make` makes of two vectors of bytes, in a loop as kernels have it.
-fn bytes_kernel(make: impl Fn(&mut KernelBuilder, ValueId, ValueId) -> ValueId) -> Verified {
-    let mut b = KernelBuilder::new("k", "one operation", 1);
-    let w = b.region("w", Space::Weights, Elem::I8, Extent::fixed(8 * 128), false);
-    let y = b.region("y", Space::Arena, Elem::I32, Extent::fixed(16), true);
-    let zero = b.splat_i32(0);
-    let sum = b.named_var("sum", zero);
-    let (first, last) = (b.i32(0), b.i32(8));
-    b.for_(first, last, |b, i| {
-        let at = b.mul_const(i, 128);
-        let p = b.load_range(Ty::I8x64, w, at, 0, 15);
-        let at = b.add_const(at, 64);
-        let q = b.load_range(Ty::I8x64, w, at, -127, 127);
-        let made = make(b, p, q);
-        let made = b.bits(Ty::I32x16, made);
-        let before = b.get(sum);
-        let after = b.add(before, made);
-        b.set(sum, after);
-    });
-    let at = b.item();
-    let total = b.get(sum);
-    b.store(y, at, total);
-    verified(b.finish())
+fn bytes_kernel(make: impl for<'k> Fn(&'k KernelBuilder, Val<'k>, Val<'k>) -> Val<'k>) -> Verified {
+    verified(KernelBuilder::build("k", "one operation", 1, |k| {
+        let w = k.weights("w", Elem::I8, 8 * 128);
+        let y = k.output("y", Elem::I32, 16);
+        let sum = k.var("sum", k.splat(0));
+        k.for_n(8, |i| {
+            let w = w.row(i, 128);
+            let p = w.load_in(Ty::I8x64, 0, 0..=15);
+            let q = w.load_in(Ty::I8x64, 64, -127..=127);
+            let made = make(k, p, q).bits(Ty::I32x16);
+            sum.update(|sum| sum + made);
+        });
+        y.store(k.item(), sum.get());
+    }))
 }
 
 fn verified(kernel: Kernel) -> Verified {
@@ -62,17 +54,15 @@ fn has(text: &str, mnemonic: &str) -> bool {
 }
 
 fn dot4_u() -> Verified {
-    bytes_kernel(|b, p, q| {
-        let acc = b.splat_i32(7);
-        b.dot4_u(acc, p, q)
-    })
+    bytes_kernel(|k, p, q| k.splat(7).dot4_u(p, q))
 }
 
 fn dot4_s() -> Verified {
-    bytes_kernel(|b, p, q| {
-        let acc = b.splat_i32(0);
-        b.dot4_s(acc, p, q)
-    })
+    bytes_kernel(|k, p, q| k.splat(0).dot4_s(p, q))
+}
+
+fn lookup() -> Verified {
+    bytes_kernel(|k, p, _| k.i8_lanes(std::array::from_fn(|i| i as i8 + 1)).lookup(p))
 }
 
 #[test]
@@ -101,16 +91,10 @@ fn dot_products_of_four_are_single_instructions_where_there_are_any() {
 
 #[test]
 fn products_of_bytes_and_words_are_single_instructions_on_x86() {
-    let pairs = bytes_kernel(|b, p, q| b.dot2_u(p, q));
-    let signed = bytes_kernel(|b, p, q| b.dot2_s(p, q));
-    let words = bytes_kernel(|b, p, q| {
-        let (p, q) = (b.bits(Ty::I16x32, p), b.bits(Ty::I16x32, q));
-        b.dot_words(p, q)
-    });
-    let table = bytes_kernel(|b, p, _| {
-        let table = b.i8_lanes([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
-        b.lookup(table, p)
-    });
+    let pairs = bytes_kernel(|_, p, q| p.dot2_u(q));
+    let signed = bytes_kernel(|_, p, q| p.dot2_s(q));
+    let words = bytes_kernel(|_, p, q| p.bits(Ty::I16x32).dot_words(q.bits(Ty::I16x32)));
+    let table = lookup();
     for effort in EFFORTS {
         let isa = isa("x86-64-v3", &[], effort);
         for (verified, mnemonic) in [
@@ -131,10 +115,7 @@ fn products_of_bytes_and_words_are_single_instructions_on_x86() {
 
 #[test]
 fn lookups_and_signed_products_are_single_instructions_on_arm() {
-    let table = bytes_kernel(|b, p, _| {
-        let table = b.i8_lanes([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
-        b.lookup(table, p)
-    });
+    let table = lookup();
     for effort in EFFORTS {
         let isa = isa("aarch64", &[], effort);
         for (verified, mnemonic) in [(&table, "tbl"), (&dot4_s(), "smull"), (&dot4_s(), "saddlp")] {
@@ -147,15 +128,13 @@ fn lookups_and_signed_products_are_single_instructions_on_arm() {
 /// Floats of one lane each way, and their minimum, maximum and fused product.
 #[test]
 fn float_operations_are_single_instructions() {
-    let mut b = KernelBuilder::new("k", "floats", 1);
-    let x = b.region("x", Space::Weights, Elem::F32, Extent::fixed(64), false);
-    let y = b.region("y", Space::Arena, Elem::F32, Extent::fixed(16), true);
-    let at = [0, 16, 32].map(|at| b.i32(at));
-    let [p, q, r] = at.map(|at| b.load(Ty::F32x16, x, at));
-    let (low, high) = (b.min(p, q), b.max(q, r));
-    let fused = b.fma(low, high, p);
-    b.store(y, at[0], fused);
-    let verified = verified(b.finish());
+    let verified = verified(KernelBuilder::build("k", "floats", 1, |k| {
+        let x = k.weights("x", Elem::F32, 64);
+        let y = k.output("y", Elem::F32, 16);
+        let [p, q, r] = [0, 16, 32].map(|at| x.lanes(at));
+        let (low, high) = (p.min(q), q.max(r));
+        y.store(0, low.mul_add(high, p));
+    }));
     for (target, mnemonics) in [
         ("x86-64-v3", &["vminps", "vmaxps"][..]),
         ("aarch64", &["fmla"]),
