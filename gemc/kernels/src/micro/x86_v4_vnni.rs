@@ -146,195 +146,195 @@ pub(super) static COPIES: &[Copy] = &[
         run: dot_n2_2,
     },
     Copy {
-        key: 5096946086806518753u64,
+        key: 4438822370915924558u64,
         run: scores_16,
     },
     Copy {
-        key: 10722791761531259672u64,
+        key: 9506195473196434772u64,
         run: weighted_16,
     },
     Copy {
-        key: 7679390630457162814u64,
+        key: 11607242810659282934u64,
         run: scores_listed_16,
     },
     Copy {
-        key: 3100704441721845630u64,
+        key: 12690828454799048175u64,
         run: weighted_listed_16,
     },
     Copy {
-        key: 17119552107581493346u64,
+        key: 2010333892267351681u64,
         run: scores_32,
     },
     Copy {
-        key: 12471026236638502192u64,
+        key: 11419618914364717808u64,
         run: weighted_32,
     },
     Copy {
-        key: 16041785179986905721u64,
+        key: 16767256987340465453u64,
         run: scores_listed_32,
     },
     Copy {
-        key: 9935024808664186417u64,
+        key: 8754582745568908922u64,
         run: weighted_listed_32,
     },
     Copy {
-        key: 10380350955791424333u64,
+        key: 3425385494799066781u64,
         run: scores_64,
     },
     Copy {
-        key: 17285475688170312986u64,
+        key: 17225129433229843163u64,
         run: weighted_64,
     },
     Copy {
-        key: 5916930897725067993u64,
+        key: 15800723330405044909u64,
         run: scores_listed_64,
     },
     Copy {
-        key: 10110256368534020414u64,
+        key: 13756604926653090068u64,
         run: weighted_listed_64,
     },
     Copy {
-        key: 9895984288943224310u64,
+        key: 8198371372089002987u64,
         run: scores_96,
     },
     Copy {
-        key: 12791108377363334236u64,
+        key: 617064105034903437u64,
         run: weighted_96,
     },
     Copy {
-        key: 16515965842039799540u64,
+        key: 12820418502710366171u64,
         run: scores_listed_96,
     },
     Copy {
-        key: 9121813117380745655u64,
+        key: 10055293937134082283u64,
         run: weighted_listed_96,
     },
     Copy {
-        key: 3222791555749216796u64,
+        key: 11081102507595131154u64,
         run: scores_128,
     },
     Copy {
-        key: 1458349785994617636u64,
+        key: 7102128147095893328u64,
         run: weighted_128,
     },
     Copy {
-        key: 10800703832262717378u64,
+        key: 10100878846964382817u64,
         run: scores_listed_128,
     },
     Copy {
-        key: 11513116755226481878u64,
+        key: 13207791424374462407u64,
         run: weighted_listed_128,
     },
     Copy {
-        key: 10482560528948412240u64,
+        key: 11849168017501400397u64,
         run: scores_256,
     },
     Copy {
-        key: 6648796839384017692u64,
+        key: 8639909718324263225u64,
         run: weighted_256,
     },
     Copy {
-        key: 999116679248877725u64,
+        key: 1636766392708499224u64,
         run: scores_listed_256,
     },
     Copy {
-        key: 14146869331938144633u64,
+        key: 13243743932267677599u64,
         run: weighted_listed_256,
     },
     Copy {
-        key: 8553638559568343074u64,
+        key: 13407412568023311857u64,
         run: scores_32_kvf16,
     },
     Copy {
-        key: 16092704769744488504u64,
+        key: 5887861269726184798u64,
         run: weighted_32_kvf16,
     },
     Copy {
-        key: 6661276022180851019u64,
+        key: 17552689349180900097u64,
         run: scores_listed_32_kvf16,
     },
     Copy {
-        key: 15137387918654281177u64,
+        key: 1816760091338058216u64,
         run: weighted_listed_32_kvf16,
     },
     Copy {
-        key: 17530669530791417031u64,
+        key: 9576543111756754863u64,
         run: scores_64_kvf16,
     },
     Copy {
-        key: 18002135140246899100u64,
+        key: 15332632718312917959u64,
         run: weighted_64_kvf16,
     },
     Copy {
-        key: 17758566177525087709u64,
+        key: 5771891530178752357u64,
         run: scores_listed_64_kvf16,
     },
     Copy {
-        key: 4385474004342514916u64,
+        key: 1765700696995541072u64,
         run: weighted_listed_64_kvf16,
     },
     Copy {
-        key: 3650007472582299754u64,
+        key: 12589113075769978106u64,
         run: scores_128_kvf16,
     },
     Copy {
-        key: 13636685840957081274u64,
+        key: 6023405241097678798u64,
         run: weighted_128_kvf16,
     },
     Copy {
-        key: 5308580054691180500u64,
+        key: 14987512125192991057u64,
         run: scores_listed_128_kvf16,
     },
     Copy {
-        key: 13907800192412905426u64,
+        key: 7507598157926559663u64,
         run: weighted_listed_128_kvf16,
     },
     Copy {
-        key: 5729470674084533217u64,
+        key: 3926681183508986978u64,
         run: scores_32_kvint8,
     },
     Copy {
-        key: 15780004007433449701u64,
+        key: 2855401414721021506u64,
         run: weighted_32_kvint8,
     },
     Copy {
-        key: 13803892987752218985u64,
+        key: 16068863478493977641u64,
         run: scores_listed_32_kvint8,
     },
     Copy {
-        key: 5898378155912154430u64,
+        key: 17497700361010662824u64,
         run: weighted_listed_32_kvint8,
     },
     Copy {
-        key: 14378297720258127231u64,
+        key: 5542402818831135555u64,
         run: scores_64_kvint8,
     },
     Copy {
-        key: 4192848717014149675u64,
+        key: 8076444403922389208u64,
         run: weighted_64_kvint8,
     },
     Copy {
-        key: 11426422551778804894u64,
+        key: 8720651956170248858u64,
         run: scores_listed_64_kvint8,
     },
     Copy {
-        key: 14498800631891739692u64,
+        key: 8005369643276220734u64,
         run: weighted_listed_64_kvint8,
     },
     Copy {
-        key: 860191217794191367u64,
+        key: 2292184291390453477u64,
         run: scores_128_kvint8,
     },
     Copy {
-        key: 5129633727918229942u64,
+        key: 6899160384257901558u64,
         run: weighted_128_kvint8,
     },
     Copy {
-        key: 8881194393752374688u64,
+        key: 3997129973947453753u64,
         run: scores_listed_128_kvint8,
     },
     Copy {
-        key: 16177309998394140106u64,
+        key: 14491145098245588967u64,
         run: weighted_listed_128_kvint8,
     },
 ];
@@ -11651,20 +11651,20 @@ unsafe extern "C" fn scores_16(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        for v11 in 0..input0 {
-            let k_p1_v17 = s::load_f32x16(
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        for v9 in 0..input0 {
+            let k_p1_v15 = s::load_f32x16(
                 k_p1
                     .at::<
                         64,
                     >(
                         input1
-                            .wrapping_add(k::bounded(input4.wrapping_add(v11), input3))
+                            .wrapping_add(k::bounded(input4.wrapping_add(v9), input3))
                             .wrapping_mul(16),
                     ),
             );
-            let v18 = s::mul_f32x16(q_v10, k_p1_v17);
-            k::store_f32(scores.at_mut::<4>(v11), s::reduce_add_f32x16(v18) * 0.25);
+            let v16 = s::mul_f32x16(q_v8, k_p1_v15);
+            k::store_f32(scores.at_mut::<4>(v9), s::reduce_add_f32x16(v16) * 0.25);
         }
     }
 }
@@ -11688,7 +11688,7 @@ unsafe extern "C" fn weighted_16(
         let mut m0 = locals_v7;
         for v9 in 0..input0 {
             let scores_v15 = k::load_f32(scores.at::<4>(v9));
-            let v_v18 = s::load_f32x16(
+            let v_v17 = s::load_f32x16(
                 v
                     .at::<
                         64,
@@ -11698,7 +11698,7 @@ unsafe extern "C" fn weighted_16(
                             .wrapping_mul(16),
                     ),
             );
-            m0 = s::fma_f32x16(s::splat_f32(scores_v15), v_v18, m0);
+            m0 = s::fma_f32x16(s::splat_f32(scores_v15), v_v17, m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }
@@ -11720,17 +11720,17 @@ unsafe extern "C" fn scores_listed_16(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        for v10 in 0..input0 {
-            let seen_v11 = k::load_i32(seen.at::<4>(v10));
-            let k_p2_v16 = s::load_f32x16(
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        for v8 in 0..input0 {
+            let seen_v9 = k::load_i32(seen.at::<4>(v8));
+            let k_p2_v14 = s::load_f32x16(
                 k_p2
                     .at::<
                         64,
-                    >(input1.wrapping_add(k::bounded(seen_v11, input3)).wrapping_mul(16)),
+                    >(input1.wrapping_add(k::bounded(seen_v9, input3)).wrapping_mul(16)),
             );
-            let v17 = s::mul_f32x16(q_v9, k_p2_v16);
-            k::store_f32(scores.at_mut::<4>(v10), s::reduce_add_f32x16(v17) * 0.25);
+            let v15 = s::mul_f32x16(q_v7, k_p2_v14);
+            k::store_f32(scores.at_mut::<4>(v8), s::reduce_add_f32x16(v15) * 0.25);
         }
     }
 }
@@ -11755,13 +11755,13 @@ unsafe extern "C" fn weighted_listed_16(
         for v8 in 0..input0 {
             let seen_v9 = k::load_i32(seen.at::<4>(v8));
             let scores_v14 = k::load_f32(scores.at::<4>(v8));
-            let v_v17 = s::load_f32x16(
+            let v_v16 = s::load_f32x16(
                 v
                     .at::<
                         64,
                     >(input1.wrapping_add(k::bounded(seen_v9, input3)).wrapping_mul(16)),
             );
-            m0 = s::fma_f32x16(s::splat_f32(scores_v14), v_v17, m0);
+            m0 = s::fma_f32x16(s::splat_f32(scores_v14), v_v16, m0);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
     }
@@ -11783,19 +11783,19 @@ unsafe extern "C" fn scores_32(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        for v14 in 0..input0 {
-            let v19 = input1
-                .wrapping_add(k::bounded(input4.wrapping_add(v14), input3))
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        for v12 in 0..input0 {
+            let v17 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v12), input3))
                 .wrapping_mul(32);
-            let k_p1_v20 = s::load_f32x16(k_p1.at::<64>(v19));
-            let v21 = s::mul_f32x16(q_v10, k_p1_v20);
-            let k_p1_v23 = s::load_f32x16(k_p1.at::<64>(v19.wrapping_add(16)));
-            let v24 = s::fma_f32x16(q_v13, k_p1_v23, v21);
+            let k_p1_v18 = s::load_f32x16(k_p1.at::<64>(v17));
+            let v19 = s::mul_f32x16(q_v8, k_p1_v18);
+            let k_p1_v21 = s::load_f32x16(k_p1.at::<64>(v17.wrapping_add(16)));
+            let v22 = s::fma_f32x16(q_v11, k_p1_v21, v19);
             k::store_f32(
-                scores.at_mut::<4>(v14),
-                s::reduce_add_f32x16(v24) * 0.17677669,
+                scores.at_mut::<4>(v12),
+                s::reduce_add_f32x16(v22) * 0.17677669,
             );
         }
     }
@@ -11826,10 +11826,10 @@ unsafe extern "C" fn weighted_32(
                 .wrapping_mul(32);
             let scores_v17 = k::load_f32(scores.at::<4>(v11));
             let v18 = s::splat_f32(scores_v17);
-            let v_v20 = s::load_f32x16(v.at::<64>(v16));
-            m0 = s::fma_f32x16(v18, v_v20, m0);
-            let v_v25 = s::load_f32x16(v.at::<64>(v16.wrapping_add(16)));
-            m1 = s::fma_f32x16(v18, v_v25, m1);
+            let v_v19 = s::load_f32x16(v.at::<64>(v16));
+            m0 = s::fma_f32x16(v18, v_v19, m0);
+            let v_v24 = s::load_f32x16(v.at::<64>(v16.wrapping_add(16)));
+            m1 = s::fma_f32x16(v18, v_v24, m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -11852,18 +11852,18 @@ unsafe extern "C" fn scores_listed_32(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        for v13 in 0..input0 {
-            let seen_v14 = k::load_i32(seen.at::<4>(v13));
-            let v18 = input1.wrapping_add(k::bounded(seen_v14, input3)).wrapping_mul(32);
-            let k_p2_v19 = s::load_f32x16(k_p2.at::<64>(v18));
-            let v20 = s::mul_f32x16(q_v9, k_p2_v19);
-            let k_p2_v22 = s::load_f32x16(k_p2.at::<64>(v18.wrapping_add(16)));
-            let v23 = s::fma_f32x16(q_v12, k_p2_v22, v20);
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        for v11 in 0..input0 {
+            let seen_v12 = k::load_i32(seen.at::<4>(v11));
+            let v16 = input1.wrapping_add(k::bounded(seen_v12, input3)).wrapping_mul(32);
+            let k_p2_v17 = s::load_f32x16(k_p2.at::<64>(v16));
+            let v18 = s::mul_f32x16(q_v7, k_p2_v17);
+            let k_p2_v20 = s::load_f32x16(k_p2.at::<64>(v16.wrapping_add(16)));
+            let v21 = s::fma_f32x16(q_v10, k_p2_v20, v18);
             k::store_f32(
-                scores.at_mut::<4>(v13),
-                s::reduce_add_f32x16(v23) * 0.17677669,
+                scores.at_mut::<4>(v11),
+                s::reduce_add_f32x16(v21) * 0.17677669,
             );
         }
     }
@@ -11893,10 +11893,10 @@ unsafe extern "C" fn weighted_listed_32(
             let v15 = input1.wrapping_add(k::bounded(seen_v11, input3)).wrapping_mul(32);
             let scores_v16 = k::load_f32(scores.at::<4>(v10));
             let v17 = s::splat_f32(scores_v16);
-            let v_v19 = s::load_f32x16(v.at::<64>(v15));
-            m0 = s::fma_f32x16(v17, v_v19, m0);
-            let v_v24 = s::load_f32x16(v.at::<64>(v15.wrapping_add(16)));
-            m1 = s::fma_f32x16(v17, v_v24, m1);
+            let v_v18 = s::load_f32x16(v.at::<64>(v15));
+            m0 = s::fma_f32x16(v17, v_v18, m0);
+            let v_v23 = s::load_f32x16(v.at::<64>(v15.wrapping_add(16)));
+            m1 = s::fma_f32x16(v17, v_v23, m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -11919,23 +11919,23 @@ unsafe extern "C" fn scores_64(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
-        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
-        for v20 in 0..input0 {
-            let v25 = input1
-                .wrapping_add(k::bounded(input4.wrapping_add(v20), input3))
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v14 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v17 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        for v18 in 0..input0 {
+            let v23 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v18), input3))
                 .wrapping_mul(64);
-            let k_p1_v26 = s::load_f32x16(k_p1.at::<64>(v25));
-            let v27 = s::mul_f32x16(q_v10, k_p1_v26);
-            let k_p1_v29 = s::load_f32x16(k_p1.at::<64>(v25.wrapping_add(16)));
-            let v30 = s::fma_f32x16(q_v13, k_p1_v29, v27);
-            let k_p1_v32 = s::load_f32x16(k_p1.at::<64>(v25.wrapping_add(32)));
-            let v33 = s::fma_f32x16(q_v16, k_p1_v32, v30);
-            let k_p1_v35 = s::load_f32x16(k_p1.at::<64>(v25.wrapping_add(48)));
-            let v36 = s::fma_f32x16(q_v19, k_p1_v35, v33);
-            k::store_f32(scores.at_mut::<4>(v20), s::reduce_add_f32x16(v36) * 0.125);
+            let k_p1_v24 = s::load_f32x16(k_p1.at::<64>(v23));
+            let v25 = s::mul_f32x16(q_v8, k_p1_v24);
+            let k_p1_v27 = s::load_f32x16(k_p1.at::<64>(v23.wrapping_add(16)));
+            let v28 = s::fma_f32x16(q_v11, k_p1_v27, v25);
+            let k_p1_v30 = s::load_f32x16(k_p1.at::<64>(v23.wrapping_add(32)));
+            let v31 = s::fma_f32x16(q_v14, k_p1_v30, v28);
+            let k_p1_v33 = s::load_f32x16(k_p1.at::<64>(v23.wrapping_add(48)));
+            let v34 = s::fma_f32x16(q_v17, k_p1_v33, v31);
+            k::store_f32(scores.at_mut::<4>(v18), s::reduce_add_f32x16(v34) * 0.125);
         }
     }
 }
@@ -11969,14 +11969,14 @@ unsafe extern "C" fn weighted_64(
                 .wrapping_mul(64);
             let scores_v21 = k::load_f32(scores.at::<4>(v15));
             let v22 = s::splat_f32(scores_v21);
-            let v_v24 = s::load_f32x16(v.at::<64>(v20));
-            m0 = s::fma_f32x16(v22, v_v24, m0);
-            let v_v29 = s::load_f32x16(v.at::<64>(v20.wrapping_add(16)));
-            m1 = s::fma_f32x16(v22, v_v29, m1);
-            let v_v34 = s::load_f32x16(v.at::<64>(v20.wrapping_add(32)));
-            m2 = s::fma_f32x16(v22, v_v34, m2);
-            let v_v39 = s::load_f32x16(v.at::<64>(v20.wrapping_add(48)));
-            m3 = s::fma_f32x16(v22, v_v39, m3);
+            let v_v23 = s::load_f32x16(v.at::<64>(v20));
+            m0 = s::fma_f32x16(v22, v_v23, m0);
+            let v_v28 = s::load_f32x16(v.at::<64>(v20.wrapping_add(16)));
+            m1 = s::fma_f32x16(v22, v_v28, m1);
+            let v_v33 = s::load_f32x16(v.at::<64>(v20.wrapping_add(32)));
+            m2 = s::fma_f32x16(v22, v_v33, m2);
+            let v_v38 = s::load_f32x16(v.at::<64>(v20.wrapping_add(48)));
+            m3 = s::fma_f32x16(v22, v_v38, m3);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12001,22 +12001,22 @@ unsafe extern "C" fn scores_listed_64(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
-        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
-        for v19 in 0..input0 {
-            let seen_v20 = k::load_i32(seen.at::<4>(v19));
-            let v24 = input1.wrapping_add(k::bounded(seen_v20, input3)).wrapping_mul(64);
-            let k_p2_v25 = s::load_f32x16(k_p2.at::<64>(v24));
-            let v26 = s::mul_f32x16(q_v9, k_p2_v25);
-            let k_p2_v28 = s::load_f32x16(k_p2.at::<64>(v24.wrapping_add(16)));
-            let v29 = s::fma_f32x16(q_v12, k_p2_v28, v26);
-            let k_p2_v31 = s::load_f32x16(k_p2.at::<64>(v24.wrapping_add(32)));
-            let v32 = s::fma_f32x16(q_v15, k_p2_v31, v29);
-            let k_p2_v34 = s::load_f32x16(k_p2.at::<64>(v24.wrapping_add(48)));
-            let v35 = s::fma_f32x16(q_v18, k_p2_v34, v32);
-            k::store_f32(scores.at_mut::<4>(v19), s::reduce_add_f32x16(v35) * 0.125);
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v13 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        for v17 in 0..input0 {
+            let seen_v18 = k::load_i32(seen.at::<4>(v17));
+            let v22 = input1.wrapping_add(k::bounded(seen_v18, input3)).wrapping_mul(64);
+            let k_p2_v23 = s::load_f32x16(k_p2.at::<64>(v22));
+            let v24 = s::mul_f32x16(q_v7, k_p2_v23);
+            let k_p2_v26 = s::load_f32x16(k_p2.at::<64>(v22.wrapping_add(16)));
+            let v27 = s::fma_f32x16(q_v10, k_p2_v26, v24);
+            let k_p2_v29 = s::load_f32x16(k_p2.at::<64>(v22.wrapping_add(32)));
+            let v30 = s::fma_f32x16(q_v13, k_p2_v29, v27);
+            let k_p2_v32 = s::load_f32x16(k_p2.at::<64>(v22.wrapping_add(48)));
+            let v33 = s::fma_f32x16(q_v16, k_p2_v32, v30);
+            k::store_f32(scores.at_mut::<4>(v17), s::reduce_add_f32x16(v33) * 0.125);
         }
     }
 }
@@ -12049,14 +12049,14 @@ unsafe extern "C" fn weighted_listed_64(
             let v19 = input1.wrapping_add(k::bounded(seen_v15, input3)).wrapping_mul(64);
             let scores_v20 = k::load_f32(scores.at::<4>(v14));
             let v21 = s::splat_f32(scores_v20);
-            let v_v23 = s::load_f32x16(v.at::<64>(v19));
-            m0 = s::fma_f32x16(v21, v_v23, m0);
-            let v_v28 = s::load_f32x16(v.at::<64>(v19.wrapping_add(16)));
-            m1 = s::fma_f32x16(v21, v_v28, m1);
-            let v_v33 = s::load_f32x16(v.at::<64>(v19.wrapping_add(32)));
-            m2 = s::fma_f32x16(v21, v_v33, m2);
-            let v_v38 = s::load_f32x16(v.at::<64>(v19.wrapping_add(48)));
-            m3 = s::fma_f32x16(v21, v_v38, m3);
+            let v_v22 = s::load_f32x16(v.at::<64>(v19));
+            m0 = s::fma_f32x16(v21, v_v22, m0);
+            let v_v27 = s::load_f32x16(v.at::<64>(v19.wrapping_add(16)));
+            m1 = s::fma_f32x16(v21, v_v27, m1);
+            let v_v32 = s::load_f32x16(v.at::<64>(v19.wrapping_add(32)));
+            m2 = s::fma_f32x16(v21, v_v32, m2);
+            let v_v37 = s::load_f32x16(v.at::<64>(v19.wrapping_add(48)));
+            m3 = s::fma_f32x16(v21, v_v37, m3);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12081,31 +12081,31 @@ unsafe extern "C" fn scores_96(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
-        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
-        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
-        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
-        for v26 in 0..input0 {
-            let v31 = input1
-                .wrapping_add(k::bounded(input4.wrapping_add(v26), input3))
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v14 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v17 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v20 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v23 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        for v24 in 0..input0 {
+            let v29 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v24), input3))
                 .wrapping_mul(96);
-            let k_p1_v32 = s::load_f32x16(k_p1.at::<64>(v31));
-            let v33 = s::mul_f32x16(q_v10, k_p1_v32);
-            let k_p1_v35 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(16)));
-            let v36 = s::fma_f32x16(q_v13, k_p1_v35, v33);
-            let k_p1_v38 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(32)));
-            let v39 = s::fma_f32x16(q_v16, k_p1_v38, v36);
-            let k_p1_v41 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(48)));
-            let v42 = s::fma_f32x16(q_v19, k_p1_v41, v39);
-            let k_p1_v44 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(64)));
-            let v45 = s::fma_f32x16(q_v22, k_p1_v44, v42);
-            let k_p1_v47 = s::load_f32x16(k_p1.at::<64>(v31.wrapping_add(80)));
-            let v48 = s::fma_f32x16(q_v25, k_p1_v47, v45);
+            let k_p1_v30 = s::load_f32x16(k_p1.at::<64>(v29));
+            let v31 = s::mul_f32x16(q_v8, k_p1_v30);
+            let k_p1_v33 = s::load_f32x16(k_p1.at::<64>(v29.wrapping_add(16)));
+            let v34 = s::fma_f32x16(q_v11, k_p1_v33, v31);
+            let k_p1_v36 = s::load_f32x16(k_p1.at::<64>(v29.wrapping_add(32)));
+            let v37 = s::fma_f32x16(q_v14, k_p1_v36, v34);
+            let k_p1_v39 = s::load_f32x16(k_p1.at::<64>(v29.wrapping_add(48)));
+            let v40 = s::fma_f32x16(q_v17, k_p1_v39, v37);
+            let k_p1_v42 = s::load_f32x16(k_p1.at::<64>(v29.wrapping_add(64)));
+            let v43 = s::fma_f32x16(q_v20, k_p1_v42, v40);
+            let k_p1_v45 = s::load_f32x16(k_p1.at::<64>(v29.wrapping_add(80)));
+            let v46 = s::fma_f32x16(q_v23, k_p1_v45, v43);
             k::store_f32(
-                scores.at_mut::<4>(v26),
-                s::reduce_add_f32x16(v48) * 0.10206208,
+                scores.at_mut::<4>(v24),
+                s::reduce_add_f32x16(v46) * 0.10206208,
             );
         }
     }
@@ -12144,18 +12144,18 @@ unsafe extern "C" fn weighted_96(
                 .wrapping_mul(96);
             let scores_v25 = k::load_f32(scores.at::<4>(v19));
             let v26 = s::splat_f32(scores_v25);
-            let v_v28 = s::load_f32x16(v.at::<64>(v24));
-            m0 = s::fma_f32x16(v26, v_v28, m0);
-            let v_v33 = s::load_f32x16(v.at::<64>(v24.wrapping_add(16)));
-            m1 = s::fma_f32x16(v26, v_v33, m1);
-            let v_v38 = s::load_f32x16(v.at::<64>(v24.wrapping_add(32)));
-            m2 = s::fma_f32x16(v26, v_v38, m2);
-            let v_v43 = s::load_f32x16(v.at::<64>(v24.wrapping_add(48)));
-            m3 = s::fma_f32x16(v26, v_v43, m3);
-            let v_v48 = s::load_f32x16(v.at::<64>(v24.wrapping_add(64)));
-            m4 = s::fma_f32x16(v26, v_v48, m4);
-            let v_v53 = s::load_f32x16(v.at::<64>(v24.wrapping_add(80)));
-            m5 = s::fma_f32x16(v26, v_v53, m5);
+            let v_v27 = s::load_f32x16(v.at::<64>(v24));
+            m0 = s::fma_f32x16(v26, v_v27, m0);
+            let v_v32 = s::load_f32x16(v.at::<64>(v24.wrapping_add(16)));
+            m1 = s::fma_f32x16(v26, v_v32, m1);
+            let v_v37 = s::load_f32x16(v.at::<64>(v24.wrapping_add(32)));
+            m2 = s::fma_f32x16(v26, v_v37, m2);
+            let v_v42 = s::load_f32x16(v.at::<64>(v24.wrapping_add(48)));
+            m3 = s::fma_f32x16(v26, v_v42, m3);
+            let v_v47 = s::load_f32x16(v.at::<64>(v24.wrapping_add(64)));
+            m4 = s::fma_f32x16(v26, v_v47, m4);
+            let v_v52 = s::load_f32x16(v.at::<64>(v24.wrapping_add(80)));
+            m5 = s::fma_f32x16(v26, v_v52, m5);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12182,30 +12182,30 @@ unsafe extern "C" fn scores_listed_96(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
-        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
-        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
-        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
-        for v25 in 0..input0 {
-            let seen_v26 = k::load_i32(seen.at::<4>(v25));
-            let v30 = input1.wrapping_add(k::bounded(seen_v26, input3)).wrapping_mul(96);
-            let k_p2_v31 = s::load_f32x16(k_p2.at::<64>(v30));
-            let v32 = s::mul_f32x16(q_v9, k_p2_v31);
-            let k_p2_v34 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(16)));
-            let v35 = s::fma_f32x16(q_v12, k_p2_v34, v32);
-            let k_p2_v37 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(32)));
-            let v38 = s::fma_f32x16(q_v15, k_p2_v37, v35);
-            let k_p2_v40 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(48)));
-            let v41 = s::fma_f32x16(q_v18, k_p2_v40, v38);
-            let k_p2_v43 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(64)));
-            let v44 = s::fma_f32x16(q_v21, k_p2_v43, v41);
-            let k_p2_v46 = s::load_f32x16(k_p2.at::<64>(v30.wrapping_add(80)));
-            let v47 = s::fma_f32x16(q_v24, k_p2_v46, v44);
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v13 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        for v23 in 0..input0 {
+            let seen_v24 = k::load_i32(seen.at::<4>(v23));
+            let v28 = input1.wrapping_add(k::bounded(seen_v24, input3)).wrapping_mul(96);
+            let k_p2_v29 = s::load_f32x16(k_p2.at::<64>(v28));
+            let v30 = s::mul_f32x16(q_v7, k_p2_v29);
+            let k_p2_v32 = s::load_f32x16(k_p2.at::<64>(v28.wrapping_add(16)));
+            let v33 = s::fma_f32x16(q_v10, k_p2_v32, v30);
+            let k_p2_v35 = s::load_f32x16(k_p2.at::<64>(v28.wrapping_add(32)));
+            let v36 = s::fma_f32x16(q_v13, k_p2_v35, v33);
+            let k_p2_v38 = s::load_f32x16(k_p2.at::<64>(v28.wrapping_add(48)));
+            let v39 = s::fma_f32x16(q_v16, k_p2_v38, v36);
+            let k_p2_v41 = s::load_f32x16(k_p2.at::<64>(v28.wrapping_add(64)));
+            let v42 = s::fma_f32x16(q_v19, k_p2_v41, v39);
+            let k_p2_v44 = s::load_f32x16(k_p2.at::<64>(v28.wrapping_add(80)));
+            let v45 = s::fma_f32x16(q_v22, k_p2_v44, v42);
             k::store_f32(
-                scores.at_mut::<4>(v25),
-                s::reduce_add_f32x16(v47) * 0.10206208,
+                scores.at_mut::<4>(v23),
+                s::reduce_add_f32x16(v45) * 0.10206208,
             );
         }
     }
@@ -12243,18 +12243,18 @@ unsafe extern "C" fn weighted_listed_96(
             let v23 = input1.wrapping_add(k::bounded(seen_v19, input3)).wrapping_mul(96);
             let scores_v24 = k::load_f32(scores.at::<4>(v18));
             let v25 = s::splat_f32(scores_v24);
-            let v_v27 = s::load_f32x16(v.at::<64>(v23));
-            m0 = s::fma_f32x16(v25, v_v27, m0);
-            let v_v32 = s::load_f32x16(v.at::<64>(v23.wrapping_add(16)));
-            m1 = s::fma_f32x16(v25, v_v32, m1);
-            let v_v37 = s::load_f32x16(v.at::<64>(v23.wrapping_add(32)));
-            m2 = s::fma_f32x16(v25, v_v37, m2);
-            let v_v42 = s::load_f32x16(v.at::<64>(v23.wrapping_add(48)));
-            m3 = s::fma_f32x16(v25, v_v42, m3);
-            let v_v47 = s::load_f32x16(v.at::<64>(v23.wrapping_add(64)));
-            m4 = s::fma_f32x16(v25, v_v47, m4);
-            let v_v52 = s::load_f32x16(v.at::<64>(v23.wrapping_add(80)));
-            m5 = s::fma_f32x16(v25, v_v52, m5);
+            let v_v26 = s::load_f32x16(v.at::<64>(v23));
+            m0 = s::fma_f32x16(v25, v_v26, m0);
+            let v_v31 = s::load_f32x16(v.at::<64>(v23.wrapping_add(16)));
+            m1 = s::fma_f32x16(v25, v_v31, m1);
+            let v_v36 = s::load_f32x16(v.at::<64>(v23.wrapping_add(32)));
+            m2 = s::fma_f32x16(v25, v_v36, m2);
+            let v_v41 = s::load_f32x16(v.at::<64>(v23.wrapping_add(48)));
+            m3 = s::fma_f32x16(v25, v_v41, m3);
+            let v_v46 = s::load_f32x16(v.at::<64>(v23.wrapping_add(64)));
+            m4 = s::fma_f32x16(v25, v_v46, m4);
+            let v_v51 = s::load_f32x16(v.at::<64>(v23.wrapping_add(80)));
+            m5 = s::fma_f32x16(v25, v_v51, m5);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12281,37 +12281,37 @@ unsafe extern "C" fn scores_128(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
-        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
-        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
-        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
-        let q_v28 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
-        let q_v31 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
-        for v32 in 0..input0 {
-            let v37 = input1
-                .wrapping_add(k::bounded(input4.wrapping_add(v32), input3))
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v14 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v17 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v20 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v23 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        let q_v26 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
+        let q_v29 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
+        for v30 in 0..input0 {
+            let v35 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v30), input3))
                 .wrapping_mul(128);
-            let k_p1_v38 = s::load_f32x16(k_p1.at::<64>(v37));
-            let v39 = s::mul_f32x16(q_v10, k_p1_v38);
-            let k_p1_v41 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(16)));
-            let v42 = s::fma_f32x16(q_v13, k_p1_v41, v39);
-            let k_p1_v44 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(32)));
-            let v45 = s::fma_f32x16(q_v16, k_p1_v44, v42);
-            let k_p1_v47 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(48)));
-            let v48 = s::fma_f32x16(q_v19, k_p1_v47, v45);
-            let k_p1_v50 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(64)));
-            let v51 = s::fma_f32x16(q_v22, k_p1_v50, v48);
-            let k_p1_v53 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(80)));
-            let v54 = s::fma_f32x16(q_v25, k_p1_v53, v51);
-            let k_p1_v56 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(96)));
-            let v57 = s::fma_f32x16(q_v28, k_p1_v56, v54);
-            let k_p1_v59 = s::load_f32x16(k_p1.at::<64>(v37.wrapping_add(112)));
-            let v60 = s::fma_f32x16(q_v31, k_p1_v59, v57);
+            let k_p1_v36 = s::load_f32x16(k_p1.at::<64>(v35));
+            let v37 = s::mul_f32x16(q_v8, k_p1_v36);
+            let k_p1_v39 = s::load_f32x16(k_p1.at::<64>(v35.wrapping_add(16)));
+            let v40 = s::fma_f32x16(q_v11, k_p1_v39, v37);
+            let k_p1_v42 = s::load_f32x16(k_p1.at::<64>(v35.wrapping_add(32)));
+            let v43 = s::fma_f32x16(q_v14, k_p1_v42, v40);
+            let k_p1_v45 = s::load_f32x16(k_p1.at::<64>(v35.wrapping_add(48)));
+            let v46 = s::fma_f32x16(q_v17, k_p1_v45, v43);
+            let k_p1_v48 = s::load_f32x16(k_p1.at::<64>(v35.wrapping_add(64)));
+            let v49 = s::fma_f32x16(q_v20, k_p1_v48, v46);
+            let k_p1_v51 = s::load_f32x16(k_p1.at::<64>(v35.wrapping_add(80)));
+            let v52 = s::fma_f32x16(q_v23, k_p1_v51, v49);
+            let k_p1_v54 = s::load_f32x16(k_p1.at::<64>(v35.wrapping_add(96)));
+            let v55 = s::fma_f32x16(q_v26, k_p1_v54, v52);
+            let k_p1_v57 = s::load_f32x16(k_p1.at::<64>(v35.wrapping_add(112)));
+            let v58 = s::fma_f32x16(q_v29, k_p1_v57, v55);
             k::store_f32(
-                scores.at_mut::<4>(v32),
-                s::reduce_add_f32x16(v60) * 0.088388346,
+                scores.at_mut::<4>(v30),
+                s::reduce_add_f32x16(v58) * 0.088388346,
             );
         }
     }
@@ -12354,22 +12354,22 @@ unsafe extern "C" fn weighted_128(
                 .wrapping_mul(128);
             let scores_v29 = k::load_f32(scores.at::<4>(v23));
             let v30 = s::splat_f32(scores_v29);
-            let v_v32 = s::load_f32x16(v.at::<64>(v28));
-            m0 = s::fma_f32x16(v30, v_v32, m0);
-            let v_v37 = s::load_f32x16(v.at::<64>(v28.wrapping_add(16)));
-            m1 = s::fma_f32x16(v30, v_v37, m1);
-            let v_v42 = s::load_f32x16(v.at::<64>(v28.wrapping_add(32)));
-            m2 = s::fma_f32x16(v30, v_v42, m2);
-            let v_v47 = s::load_f32x16(v.at::<64>(v28.wrapping_add(48)));
-            m3 = s::fma_f32x16(v30, v_v47, m3);
-            let v_v52 = s::load_f32x16(v.at::<64>(v28.wrapping_add(64)));
-            m4 = s::fma_f32x16(v30, v_v52, m4);
-            let v_v57 = s::load_f32x16(v.at::<64>(v28.wrapping_add(80)));
-            m5 = s::fma_f32x16(v30, v_v57, m5);
-            let v_v62 = s::load_f32x16(v.at::<64>(v28.wrapping_add(96)));
-            m6 = s::fma_f32x16(v30, v_v62, m6);
-            let v_v67 = s::load_f32x16(v.at::<64>(v28.wrapping_add(112)));
-            m7 = s::fma_f32x16(v30, v_v67, m7);
+            let v_v31 = s::load_f32x16(v.at::<64>(v28));
+            m0 = s::fma_f32x16(v30, v_v31, m0);
+            let v_v36 = s::load_f32x16(v.at::<64>(v28.wrapping_add(16)));
+            m1 = s::fma_f32x16(v30, v_v36, m1);
+            let v_v41 = s::load_f32x16(v.at::<64>(v28.wrapping_add(32)));
+            m2 = s::fma_f32x16(v30, v_v41, m2);
+            let v_v46 = s::load_f32x16(v.at::<64>(v28.wrapping_add(48)));
+            m3 = s::fma_f32x16(v30, v_v46, m3);
+            let v_v51 = s::load_f32x16(v.at::<64>(v28.wrapping_add(64)));
+            m4 = s::fma_f32x16(v30, v_v51, m4);
+            let v_v56 = s::load_f32x16(v.at::<64>(v28.wrapping_add(80)));
+            m5 = s::fma_f32x16(v30, v_v56, m5);
+            let v_v61 = s::load_f32x16(v.at::<64>(v28.wrapping_add(96)));
+            m6 = s::fma_f32x16(v30, v_v61, m6);
+            let v_v66 = s::load_f32x16(v.at::<64>(v28.wrapping_add(112)));
+            m7 = s::fma_f32x16(v30, v_v66, m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12398,38 +12398,38 @@ unsafe extern "C" fn scores_listed_128(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
-        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
-        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
-        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
-        let q_v27 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
-        let q_v30 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
-        for v31 in 0..input0 {
-            let seen_v32 = k::load_i32(seen.at::<4>(v31));
-            let v36 = input1
-                .wrapping_add(k::bounded(seen_v32, input3))
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v13 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
+        let q_v28 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
+        for v29 in 0..input0 {
+            let seen_v30 = k::load_i32(seen.at::<4>(v29));
+            let v34 = input1
+                .wrapping_add(k::bounded(seen_v30, input3))
                 .wrapping_mul(128);
-            let k_p2_v37 = s::load_f32x16(k_p2.at::<64>(v36));
-            let v38 = s::mul_f32x16(q_v9, k_p2_v37);
-            let k_p2_v40 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(16)));
-            let v41 = s::fma_f32x16(q_v12, k_p2_v40, v38);
-            let k_p2_v43 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(32)));
-            let v44 = s::fma_f32x16(q_v15, k_p2_v43, v41);
-            let k_p2_v46 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(48)));
-            let v47 = s::fma_f32x16(q_v18, k_p2_v46, v44);
-            let k_p2_v49 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(64)));
-            let v50 = s::fma_f32x16(q_v21, k_p2_v49, v47);
-            let k_p2_v52 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(80)));
-            let v53 = s::fma_f32x16(q_v24, k_p2_v52, v50);
-            let k_p2_v55 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(96)));
-            let v56 = s::fma_f32x16(q_v27, k_p2_v55, v53);
-            let k_p2_v58 = s::load_f32x16(k_p2.at::<64>(v36.wrapping_add(112)));
-            let v59 = s::fma_f32x16(q_v30, k_p2_v58, v56);
+            let k_p2_v35 = s::load_f32x16(k_p2.at::<64>(v34));
+            let v36 = s::mul_f32x16(q_v7, k_p2_v35);
+            let k_p2_v38 = s::load_f32x16(k_p2.at::<64>(v34.wrapping_add(16)));
+            let v39 = s::fma_f32x16(q_v10, k_p2_v38, v36);
+            let k_p2_v41 = s::load_f32x16(k_p2.at::<64>(v34.wrapping_add(32)));
+            let v42 = s::fma_f32x16(q_v13, k_p2_v41, v39);
+            let k_p2_v44 = s::load_f32x16(k_p2.at::<64>(v34.wrapping_add(48)));
+            let v45 = s::fma_f32x16(q_v16, k_p2_v44, v42);
+            let k_p2_v47 = s::load_f32x16(k_p2.at::<64>(v34.wrapping_add(64)));
+            let v48 = s::fma_f32x16(q_v19, k_p2_v47, v45);
+            let k_p2_v50 = s::load_f32x16(k_p2.at::<64>(v34.wrapping_add(80)));
+            let v51 = s::fma_f32x16(q_v22, k_p2_v50, v48);
+            let k_p2_v53 = s::load_f32x16(k_p2.at::<64>(v34.wrapping_add(96)));
+            let v54 = s::fma_f32x16(q_v25, k_p2_v53, v51);
+            let k_p2_v56 = s::load_f32x16(k_p2.at::<64>(v34.wrapping_add(112)));
+            let v57 = s::fma_f32x16(q_v28, k_p2_v56, v54);
             k::store_f32(
-                scores.at_mut::<4>(v31),
-                s::reduce_add_f32x16(v59) * 0.088388346,
+                scores.at_mut::<4>(v29),
+                s::reduce_add_f32x16(v57) * 0.088388346,
             );
         }
     }
@@ -12473,22 +12473,22 @@ unsafe extern "C" fn weighted_listed_128(
                 .wrapping_mul(128);
             let scores_v28 = k::load_f32(scores.at::<4>(v22));
             let v29 = s::splat_f32(scores_v28);
-            let v_v31 = s::load_f32x16(v.at::<64>(v27));
-            m0 = s::fma_f32x16(v29, v_v31, m0);
-            let v_v36 = s::load_f32x16(v.at::<64>(v27.wrapping_add(16)));
-            m1 = s::fma_f32x16(v29, v_v36, m1);
-            let v_v41 = s::load_f32x16(v.at::<64>(v27.wrapping_add(32)));
-            m2 = s::fma_f32x16(v29, v_v41, m2);
-            let v_v46 = s::load_f32x16(v.at::<64>(v27.wrapping_add(48)));
-            m3 = s::fma_f32x16(v29, v_v46, m3);
-            let v_v51 = s::load_f32x16(v.at::<64>(v27.wrapping_add(64)));
-            m4 = s::fma_f32x16(v29, v_v51, m4);
-            let v_v56 = s::load_f32x16(v.at::<64>(v27.wrapping_add(80)));
-            m5 = s::fma_f32x16(v29, v_v56, m5);
-            let v_v61 = s::load_f32x16(v.at::<64>(v27.wrapping_add(96)));
-            m6 = s::fma_f32x16(v29, v_v61, m6);
-            let v_v66 = s::load_f32x16(v.at::<64>(v27.wrapping_add(112)));
-            m7 = s::fma_f32x16(v29, v_v66, m7);
+            let v_v30 = s::load_f32x16(v.at::<64>(v27));
+            m0 = s::fma_f32x16(v29, v_v30, m0);
+            let v_v35 = s::load_f32x16(v.at::<64>(v27.wrapping_add(16)));
+            m1 = s::fma_f32x16(v29, v_v35, m1);
+            let v_v40 = s::load_f32x16(v.at::<64>(v27.wrapping_add(32)));
+            m2 = s::fma_f32x16(v29, v_v40, m2);
+            let v_v45 = s::load_f32x16(v.at::<64>(v27.wrapping_add(48)));
+            m3 = s::fma_f32x16(v29, v_v45, m3);
+            let v_v50 = s::load_f32x16(v.at::<64>(v27.wrapping_add(64)));
+            m4 = s::fma_f32x16(v29, v_v50, m4);
+            let v_v55 = s::load_f32x16(v.at::<64>(v27.wrapping_add(80)));
+            m5 = s::fma_f32x16(v29, v_v55, m5);
+            let v_v60 = s::load_f32x16(v.at::<64>(v27.wrapping_add(96)));
+            m6 = s::fma_f32x16(v29, v_v60, m6);
+            let v_v65 = s::load_f32x16(v.at::<64>(v27.wrapping_add(112)));
+            m7 = s::fma_f32x16(v29, v_v65, m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12517,59 +12517,59 @@ unsafe extern "C" fn scores_256(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
-        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
-        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
-        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
-        let q_v28 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
-        let q_v31 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
-        let q_v34 = s::load_f32x16(q.at::<64>(input5.wrapping_add(128)));
-        let q_v37 = s::load_f32x16(q.at::<64>(input5.wrapping_add(144)));
-        let q_v40 = s::load_f32x16(q.at::<64>(input5.wrapping_add(160)));
-        let q_v43 = s::load_f32x16(q.at::<64>(input5.wrapping_add(176)));
-        let q_v46 = s::load_f32x16(q.at::<64>(input5.wrapping_add(192)));
-        let q_v49 = s::load_f32x16(q.at::<64>(input5.wrapping_add(208)));
-        let q_v52 = s::load_f32x16(q.at::<64>(input5.wrapping_add(224)));
-        let q_v55 = s::load_f32x16(q.at::<64>(input5.wrapping_add(240)));
-        for v56 in 0..input0 {
-            let v61 = input1
-                .wrapping_add(k::bounded(input4.wrapping_add(v56), input3))
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v14 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v17 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v20 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v23 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        let q_v26 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
+        let q_v29 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
+        let q_v32 = s::load_f32x16(q.at::<64>(input5.wrapping_add(128)));
+        let q_v35 = s::load_f32x16(q.at::<64>(input5.wrapping_add(144)));
+        let q_v38 = s::load_f32x16(q.at::<64>(input5.wrapping_add(160)));
+        let q_v41 = s::load_f32x16(q.at::<64>(input5.wrapping_add(176)));
+        let q_v44 = s::load_f32x16(q.at::<64>(input5.wrapping_add(192)));
+        let q_v47 = s::load_f32x16(q.at::<64>(input5.wrapping_add(208)));
+        let q_v50 = s::load_f32x16(q.at::<64>(input5.wrapping_add(224)));
+        let q_v53 = s::load_f32x16(q.at::<64>(input5.wrapping_add(240)));
+        for v54 in 0..input0 {
+            let v59 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v54), input3))
                 .wrapping_mul(256);
-            let k_p1_v62 = s::load_f32x16(k_p1.at::<64>(v61));
-            let v63 = s::mul_f32x16(q_v10, k_p1_v62);
-            let k_p1_v65 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(16)));
-            let v66 = s::fma_f32x16(q_v13, k_p1_v65, v63);
-            let k_p1_v68 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(32)));
-            let v69 = s::fma_f32x16(q_v16, k_p1_v68, v66);
-            let k_p1_v71 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(48)));
-            let v72 = s::fma_f32x16(q_v19, k_p1_v71, v69);
-            let k_p1_v74 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(64)));
-            let v75 = s::fma_f32x16(q_v22, k_p1_v74, v72);
-            let k_p1_v77 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(80)));
-            let v78 = s::fma_f32x16(q_v25, k_p1_v77, v75);
-            let k_p1_v80 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(96)));
-            let v81 = s::fma_f32x16(q_v28, k_p1_v80, v78);
-            let k_p1_v83 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(112)));
-            let v84 = s::fma_f32x16(q_v31, k_p1_v83, v81);
-            let k_p1_v86 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(128)));
-            let v87 = s::fma_f32x16(q_v34, k_p1_v86, v84);
-            let k_p1_v89 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(144)));
-            let v90 = s::fma_f32x16(q_v37, k_p1_v89, v87);
-            let k_p1_v92 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(160)));
-            let v93 = s::fma_f32x16(q_v40, k_p1_v92, v90);
-            let k_p1_v95 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(176)));
-            let v96 = s::fma_f32x16(q_v43, k_p1_v95, v93);
-            let k_p1_v98 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(192)));
-            let v99 = s::fma_f32x16(q_v46, k_p1_v98, v96);
-            let k_p1_v101 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(208)));
-            let v102 = s::fma_f32x16(q_v49, k_p1_v101, v99);
-            let k_p1_v104 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(224)));
-            let v105 = s::fma_f32x16(q_v52, k_p1_v104, v102);
-            let k_p1_v107 = s::load_f32x16(k_p1.at::<64>(v61.wrapping_add(240)));
-            let v108 = s::fma_f32x16(q_v55, k_p1_v107, v105);
-            k::store_f32(scores.at_mut::<4>(v56), s::reduce_add_f32x16(v108) * 0.0625);
+            let k_p1_v60 = s::load_f32x16(k_p1.at::<64>(v59));
+            let v61 = s::mul_f32x16(q_v8, k_p1_v60);
+            let k_p1_v63 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(16)));
+            let v64 = s::fma_f32x16(q_v11, k_p1_v63, v61);
+            let k_p1_v66 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(32)));
+            let v67 = s::fma_f32x16(q_v14, k_p1_v66, v64);
+            let k_p1_v69 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(48)));
+            let v70 = s::fma_f32x16(q_v17, k_p1_v69, v67);
+            let k_p1_v72 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(64)));
+            let v73 = s::fma_f32x16(q_v20, k_p1_v72, v70);
+            let k_p1_v75 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(80)));
+            let v76 = s::fma_f32x16(q_v23, k_p1_v75, v73);
+            let k_p1_v78 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(96)));
+            let v79 = s::fma_f32x16(q_v26, k_p1_v78, v76);
+            let k_p1_v81 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(112)));
+            let v82 = s::fma_f32x16(q_v29, k_p1_v81, v79);
+            let k_p1_v84 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(128)));
+            let v85 = s::fma_f32x16(q_v32, k_p1_v84, v82);
+            let k_p1_v87 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(144)));
+            let v88 = s::fma_f32x16(q_v35, k_p1_v87, v85);
+            let k_p1_v90 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(160)));
+            let v91 = s::fma_f32x16(q_v38, k_p1_v90, v88);
+            let k_p1_v93 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(176)));
+            let v94 = s::fma_f32x16(q_v41, k_p1_v93, v91);
+            let k_p1_v96 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(192)));
+            let v97 = s::fma_f32x16(q_v44, k_p1_v96, v94);
+            let k_p1_v99 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(208)));
+            let v100 = s::fma_f32x16(q_v47, k_p1_v99, v97);
+            let k_p1_v102 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(224)));
+            let v103 = s::fma_f32x16(q_v50, k_p1_v102, v100);
+            let k_p1_v105 = s::load_f32x16(k_p1.at::<64>(v59.wrapping_add(240)));
+            let v106 = s::fma_f32x16(q_v53, k_p1_v105, v103);
+            k::store_f32(scores.at_mut::<4>(v54), s::reduce_add_f32x16(v106) * 0.0625);
         }
     }
 }
@@ -12627,38 +12627,38 @@ unsafe extern "C" fn weighted_256(
                 .wrapping_mul(256);
             let scores_v45 = k::load_f32(scores.at::<4>(v39));
             let v46 = s::splat_f32(scores_v45);
-            let v_v48 = s::load_f32x16(v.at::<64>(v44));
-            m0 = s::fma_f32x16(v46, v_v48, m0);
-            let v_v53 = s::load_f32x16(v.at::<64>(v44.wrapping_add(16)));
-            m1 = s::fma_f32x16(v46, v_v53, m1);
-            let v_v58 = s::load_f32x16(v.at::<64>(v44.wrapping_add(32)));
-            m2 = s::fma_f32x16(v46, v_v58, m2);
-            let v_v63 = s::load_f32x16(v.at::<64>(v44.wrapping_add(48)));
-            m3 = s::fma_f32x16(v46, v_v63, m3);
-            let v_v68 = s::load_f32x16(v.at::<64>(v44.wrapping_add(64)));
-            m4 = s::fma_f32x16(v46, v_v68, m4);
-            let v_v73 = s::load_f32x16(v.at::<64>(v44.wrapping_add(80)));
-            m5 = s::fma_f32x16(v46, v_v73, m5);
-            let v_v78 = s::load_f32x16(v.at::<64>(v44.wrapping_add(96)));
-            m6 = s::fma_f32x16(v46, v_v78, m6);
-            let v_v83 = s::load_f32x16(v.at::<64>(v44.wrapping_add(112)));
-            m7 = s::fma_f32x16(v46, v_v83, m7);
-            let v_v88 = s::load_f32x16(v.at::<64>(v44.wrapping_add(128)));
-            m8 = s::fma_f32x16(v46, v_v88, m8);
-            let v_v93 = s::load_f32x16(v.at::<64>(v44.wrapping_add(144)));
-            m9 = s::fma_f32x16(v46, v_v93, m9);
-            let v_v98 = s::load_f32x16(v.at::<64>(v44.wrapping_add(160)));
-            m10 = s::fma_f32x16(v46, v_v98, m10);
-            let v_v103 = s::load_f32x16(v.at::<64>(v44.wrapping_add(176)));
-            m11 = s::fma_f32x16(v46, v_v103, m11);
-            let v_v108 = s::load_f32x16(v.at::<64>(v44.wrapping_add(192)));
-            m12 = s::fma_f32x16(v46, v_v108, m12);
-            let v_v113 = s::load_f32x16(v.at::<64>(v44.wrapping_add(208)));
-            m13 = s::fma_f32x16(v46, v_v113, m13);
-            let v_v118 = s::load_f32x16(v.at::<64>(v44.wrapping_add(224)));
-            m14 = s::fma_f32x16(v46, v_v118, m14);
-            let v_v123 = s::load_f32x16(v.at::<64>(v44.wrapping_add(240)));
-            m15 = s::fma_f32x16(v46, v_v123, m15);
+            let v_v47 = s::load_f32x16(v.at::<64>(v44));
+            m0 = s::fma_f32x16(v46, v_v47, m0);
+            let v_v52 = s::load_f32x16(v.at::<64>(v44.wrapping_add(16)));
+            m1 = s::fma_f32x16(v46, v_v52, m1);
+            let v_v57 = s::load_f32x16(v.at::<64>(v44.wrapping_add(32)));
+            m2 = s::fma_f32x16(v46, v_v57, m2);
+            let v_v62 = s::load_f32x16(v.at::<64>(v44.wrapping_add(48)));
+            m3 = s::fma_f32x16(v46, v_v62, m3);
+            let v_v67 = s::load_f32x16(v.at::<64>(v44.wrapping_add(64)));
+            m4 = s::fma_f32x16(v46, v_v67, m4);
+            let v_v72 = s::load_f32x16(v.at::<64>(v44.wrapping_add(80)));
+            m5 = s::fma_f32x16(v46, v_v72, m5);
+            let v_v77 = s::load_f32x16(v.at::<64>(v44.wrapping_add(96)));
+            m6 = s::fma_f32x16(v46, v_v77, m6);
+            let v_v82 = s::load_f32x16(v.at::<64>(v44.wrapping_add(112)));
+            m7 = s::fma_f32x16(v46, v_v82, m7);
+            let v_v87 = s::load_f32x16(v.at::<64>(v44.wrapping_add(128)));
+            m8 = s::fma_f32x16(v46, v_v87, m8);
+            let v_v92 = s::load_f32x16(v.at::<64>(v44.wrapping_add(144)));
+            m9 = s::fma_f32x16(v46, v_v92, m9);
+            let v_v97 = s::load_f32x16(v.at::<64>(v44.wrapping_add(160)));
+            m10 = s::fma_f32x16(v46, v_v97, m10);
+            let v_v102 = s::load_f32x16(v.at::<64>(v44.wrapping_add(176)));
+            m11 = s::fma_f32x16(v46, v_v102, m11);
+            let v_v107 = s::load_f32x16(v.at::<64>(v44.wrapping_add(192)));
+            m12 = s::fma_f32x16(v46, v_v107, m12);
+            let v_v112 = s::load_f32x16(v.at::<64>(v44.wrapping_add(208)));
+            m13 = s::fma_f32x16(v46, v_v112, m13);
+            let v_v117 = s::load_f32x16(v.at::<64>(v44.wrapping_add(224)));
+            m14 = s::fma_f32x16(v46, v_v117, m14);
+            let v_v122 = s::load_f32x16(v.at::<64>(v44.wrapping_add(240)));
+            m15 = s::fma_f32x16(v46, v_v122, m15);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12695,60 +12695,60 @@ unsafe extern "C" fn scores_listed_256(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
-        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
-        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
-        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
-        let q_v27 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
-        let q_v30 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
-        let q_v33 = s::load_f32x16(q.at::<64>(input4.wrapping_add(128)));
-        let q_v36 = s::load_f32x16(q.at::<64>(input4.wrapping_add(144)));
-        let q_v39 = s::load_f32x16(q.at::<64>(input4.wrapping_add(160)));
-        let q_v42 = s::load_f32x16(q.at::<64>(input4.wrapping_add(176)));
-        let q_v45 = s::load_f32x16(q.at::<64>(input4.wrapping_add(192)));
-        let q_v48 = s::load_f32x16(q.at::<64>(input4.wrapping_add(208)));
-        let q_v51 = s::load_f32x16(q.at::<64>(input4.wrapping_add(224)));
-        let q_v54 = s::load_f32x16(q.at::<64>(input4.wrapping_add(240)));
-        for v55 in 0..input0 {
-            let seen_v56 = k::load_i32(seen.at::<4>(v55));
-            let v60 = input1
-                .wrapping_add(k::bounded(seen_v56, input3))
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v13 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
+        let q_v28 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
+        let q_v31 = s::load_f32x16(q.at::<64>(input4.wrapping_add(128)));
+        let q_v34 = s::load_f32x16(q.at::<64>(input4.wrapping_add(144)));
+        let q_v37 = s::load_f32x16(q.at::<64>(input4.wrapping_add(160)));
+        let q_v40 = s::load_f32x16(q.at::<64>(input4.wrapping_add(176)));
+        let q_v43 = s::load_f32x16(q.at::<64>(input4.wrapping_add(192)));
+        let q_v46 = s::load_f32x16(q.at::<64>(input4.wrapping_add(208)));
+        let q_v49 = s::load_f32x16(q.at::<64>(input4.wrapping_add(224)));
+        let q_v52 = s::load_f32x16(q.at::<64>(input4.wrapping_add(240)));
+        for v53 in 0..input0 {
+            let seen_v54 = k::load_i32(seen.at::<4>(v53));
+            let v58 = input1
+                .wrapping_add(k::bounded(seen_v54, input3))
                 .wrapping_mul(256);
-            let k_p2_v61 = s::load_f32x16(k_p2.at::<64>(v60));
-            let v62 = s::mul_f32x16(q_v9, k_p2_v61);
-            let k_p2_v64 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(16)));
-            let v65 = s::fma_f32x16(q_v12, k_p2_v64, v62);
-            let k_p2_v67 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(32)));
-            let v68 = s::fma_f32x16(q_v15, k_p2_v67, v65);
-            let k_p2_v70 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(48)));
-            let v71 = s::fma_f32x16(q_v18, k_p2_v70, v68);
-            let k_p2_v73 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(64)));
-            let v74 = s::fma_f32x16(q_v21, k_p2_v73, v71);
-            let k_p2_v76 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(80)));
-            let v77 = s::fma_f32x16(q_v24, k_p2_v76, v74);
-            let k_p2_v79 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(96)));
-            let v80 = s::fma_f32x16(q_v27, k_p2_v79, v77);
-            let k_p2_v82 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(112)));
-            let v83 = s::fma_f32x16(q_v30, k_p2_v82, v80);
-            let k_p2_v85 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(128)));
-            let v86 = s::fma_f32x16(q_v33, k_p2_v85, v83);
-            let k_p2_v88 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(144)));
-            let v89 = s::fma_f32x16(q_v36, k_p2_v88, v86);
-            let k_p2_v91 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(160)));
-            let v92 = s::fma_f32x16(q_v39, k_p2_v91, v89);
-            let k_p2_v94 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(176)));
-            let v95 = s::fma_f32x16(q_v42, k_p2_v94, v92);
-            let k_p2_v97 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(192)));
-            let v98 = s::fma_f32x16(q_v45, k_p2_v97, v95);
-            let k_p2_v100 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(208)));
-            let v101 = s::fma_f32x16(q_v48, k_p2_v100, v98);
-            let k_p2_v103 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(224)));
-            let v104 = s::fma_f32x16(q_v51, k_p2_v103, v101);
-            let k_p2_v106 = s::load_f32x16(k_p2.at::<64>(v60.wrapping_add(240)));
-            let v107 = s::fma_f32x16(q_v54, k_p2_v106, v104);
-            k::store_f32(scores.at_mut::<4>(v55), s::reduce_add_f32x16(v107) * 0.0625);
+            let k_p2_v59 = s::load_f32x16(k_p2.at::<64>(v58));
+            let v60 = s::mul_f32x16(q_v7, k_p2_v59);
+            let k_p2_v62 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(16)));
+            let v63 = s::fma_f32x16(q_v10, k_p2_v62, v60);
+            let k_p2_v65 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(32)));
+            let v66 = s::fma_f32x16(q_v13, k_p2_v65, v63);
+            let k_p2_v68 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(48)));
+            let v69 = s::fma_f32x16(q_v16, k_p2_v68, v66);
+            let k_p2_v71 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(64)));
+            let v72 = s::fma_f32x16(q_v19, k_p2_v71, v69);
+            let k_p2_v74 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(80)));
+            let v75 = s::fma_f32x16(q_v22, k_p2_v74, v72);
+            let k_p2_v77 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(96)));
+            let v78 = s::fma_f32x16(q_v25, k_p2_v77, v75);
+            let k_p2_v80 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(112)));
+            let v81 = s::fma_f32x16(q_v28, k_p2_v80, v78);
+            let k_p2_v83 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(128)));
+            let v84 = s::fma_f32x16(q_v31, k_p2_v83, v81);
+            let k_p2_v86 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(144)));
+            let v87 = s::fma_f32x16(q_v34, k_p2_v86, v84);
+            let k_p2_v89 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(160)));
+            let v90 = s::fma_f32x16(q_v37, k_p2_v89, v87);
+            let k_p2_v92 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(176)));
+            let v93 = s::fma_f32x16(q_v40, k_p2_v92, v90);
+            let k_p2_v95 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(192)));
+            let v96 = s::fma_f32x16(q_v43, k_p2_v95, v93);
+            let k_p2_v98 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(208)));
+            let v99 = s::fma_f32x16(q_v46, k_p2_v98, v96);
+            let k_p2_v101 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(224)));
+            let v102 = s::fma_f32x16(q_v49, k_p2_v101, v99);
+            let k_p2_v104 = s::load_f32x16(k_p2.at::<64>(v58.wrapping_add(240)));
+            let v105 = s::fma_f32x16(q_v52, k_p2_v104, v102);
+            k::store_f32(scores.at_mut::<4>(v53), s::reduce_add_f32x16(v105) * 0.0625);
         }
     }
 }
@@ -12807,38 +12807,38 @@ unsafe extern "C" fn weighted_listed_256(
                 .wrapping_mul(256);
             let scores_v44 = k::load_f32(scores.at::<4>(v38));
             let v45 = s::splat_f32(scores_v44);
-            let v_v47 = s::load_f32x16(v.at::<64>(v43));
-            m0 = s::fma_f32x16(v45, v_v47, m0);
-            let v_v52 = s::load_f32x16(v.at::<64>(v43.wrapping_add(16)));
-            m1 = s::fma_f32x16(v45, v_v52, m1);
-            let v_v57 = s::load_f32x16(v.at::<64>(v43.wrapping_add(32)));
-            m2 = s::fma_f32x16(v45, v_v57, m2);
-            let v_v62 = s::load_f32x16(v.at::<64>(v43.wrapping_add(48)));
-            m3 = s::fma_f32x16(v45, v_v62, m3);
-            let v_v67 = s::load_f32x16(v.at::<64>(v43.wrapping_add(64)));
-            m4 = s::fma_f32x16(v45, v_v67, m4);
-            let v_v72 = s::load_f32x16(v.at::<64>(v43.wrapping_add(80)));
-            m5 = s::fma_f32x16(v45, v_v72, m5);
-            let v_v77 = s::load_f32x16(v.at::<64>(v43.wrapping_add(96)));
-            m6 = s::fma_f32x16(v45, v_v77, m6);
-            let v_v82 = s::load_f32x16(v.at::<64>(v43.wrapping_add(112)));
-            m7 = s::fma_f32x16(v45, v_v82, m7);
-            let v_v87 = s::load_f32x16(v.at::<64>(v43.wrapping_add(128)));
-            m8 = s::fma_f32x16(v45, v_v87, m8);
-            let v_v92 = s::load_f32x16(v.at::<64>(v43.wrapping_add(144)));
-            m9 = s::fma_f32x16(v45, v_v92, m9);
-            let v_v97 = s::load_f32x16(v.at::<64>(v43.wrapping_add(160)));
-            m10 = s::fma_f32x16(v45, v_v97, m10);
-            let v_v102 = s::load_f32x16(v.at::<64>(v43.wrapping_add(176)));
-            m11 = s::fma_f32x16(v45, v_v102, m11);
-            let v_v107 = s::load_f32x16(v.at::<64>(v43.wrapping_add(192)));
-            m12 = s::fma_f32x16(v45, v_v107, m12);
-            let v_v112 = s::load_f32x16(v.at::<64>(v43.wrapping_add(208)));
-            m13 = s::fma_f32x16(v45, v_v112, m13);
-            let v_v117 = s::load_f32x16(v.at::<64>(v43.wrapping_add(224)));
-            m14 = s::fma_f32x16(v45, v_v117, m14);
-            let v_v122 = s::load_f32x16(v.at::<64>(v43.wrapping_add(240)));
-            m15 = s::fma_f32x16(v45, v_v122, m15);
+            let v_v46 = s::load_f32x16(v.at::<64>(v43));
+            m0 = s::fma_f32x16(v45, v_v46, m0);
+            let v_v51 = s::load_f32x16(v.at::<64>(v43.wrapping_add(16)));
+            m1 = s::fma_f32x16(v45, v_v51, m1);
+            let v_v56 = s::load_f32x16(v.at::<64>(v43.wrapping_add(32)));
+            m2 = s::fma_f32x16(v45, v_v56, m2);
+            let v_v61 = s::load_f32x16(v.at::<64>(v43.wrapping_add(48)));
+            m3 = s::fma_f32x16(v45, v_v61, m3);
+            let v_v66 = s::load_f32x16(v.at::<64>(v43.wrapping_add(64)));
+            m4 = s::fma_f32x16(v45, v_v66, m4);
+            let v_v71 = s::load_f32x16(v.at::<64>(v43.wrapping_add(80)));
+            m5 = s::fma_f32x16(v45, v_v71, m5);
+            let v_v76 = s::load_f32x16(v.at::<64>(v43.wrapping_add(96)));
+            m6 = s::fma_f32x16(v45, v_v76, m6);
+            let v_v81 = s::load_f32x16(v.at::<64>(v43.wrapping_add(112)));
+            m7 = s::fma_f32x16(v45, v_v81, m7);
+            let v_v86 = s::load_f32x16(v.at::<64>(v43.wrapping_add(128)));
+            m8 = s::fma_f32x16(v45, v_v86, m8);
+            let v_v91 = s::load_f32x16(v.at::<64>(v43.wrapping_add(144)));
+            m9 = s::fma_f32x16(v45, v_v91, m9);
+            let v_v96 = s::load_f32x16(v.at::<64>(v43.wrapping_add(160)));
+            m10 = s::fma_f32x16(v45, v_v96, m10);
+            let v_v101 = s::load_f32x16(v.at::<64>(v43.wrapping_add(176)));
+            m11 = s::fma_f32x16(v45, v_v101, m11);
+            let v_v106 = s::load_f32x16(v.at::<64>(v43.wrapping_add(192)));
+            m12 = s::fma_f32x16(v45, v_v106, m12);
+            let v_v111 = s::load_f32x16(v.at::<64>(v43.wrapping_add(208)));
+            m13 = s::fma_f32x16(v45, v_v111, m13);
+            let v_v116 = s::load_f32x16(v.at::<64>(v43.wrapping_add(224)));
+            m14 = s::fma_f32x16(v45, v_v116, m14);
+            let v_v121 = s::load_f32x16(v.at::<64>(v43.wrapping_add(240)));
+            m15 = s::fma_f32x16(v45, v_v121, m15);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12875,21 +12875,21 @@ unsafe extern "C" fn scores_32_kvf16(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        for v14 in 0..input0 {
-            let v19 = input1
-                .wrapping_add(k::bounded(input4.wrapping_add(v14), input3))
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        for v12 in 0..input0 {
+            let v17 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v12), input3))
                 .wrapping_mul(32);
-            let k_p1_v20 = s::load_i16x16(k_p1.at::<32>(v19));
-            let v21 = s::half_to_float_i16x16(k_p1_v20);
-            let v22 = s::mul_f32x16(q_v10, v21);
-            let k_p1_v24 = s::load_i16x16(k_p1.at::<32>(v19.wrapping_add(16)));
-            let v25 = s::half_to_float_i16x16(k_p1_v24);
-            let v26 = s::fma_f32x16(q_v13, v25, v22);
+            let k_p1_v18 = s::load_i16x16(k_p1.at::<32>(v17));
+            let v19 = s::half_to_float_i16x16(k_p1_v18);
+            let v20 = s::mul_f32x16(q_v8, v19);
+            let k_p1_v22 = s::load_i16x16(k_p1.at::<32>(v17.wrapping_add(16)));
+            let v23 = s::half_to_float_i16x16(k_p1_v22);
+            let v24 = s::fma_f32x16(q_v11, v23, v20);
             k::store_f32(
-                scores.at_mut::<4>(v14),
-                s::reduce_add_f32x16(v26) * 0.17677669,
+                scores.at_mut::<4>(v12),
+                s::reduce_add_f32x16(v24) * 0.17677669,
             );
         }
     }
@@ -12920,12 +12920,12 @@ unsafe extern "C" fn weighted_32_kvf16(
                 .wrapping_mul(32);
             let scores_v17 = k::load_f32(scores.at::<4>(v11));
             let v18 = s::splat_f32(scores_v17);
-            let v_v20 = s::load_i16x16(v.at::<32>(v16));
-            let v21 = s::half_to_float_i16x16(v_v20);
-            m0 = s::fma_f32x16(v18, v21, m0);
-            let v_v26 = s::load_i16x16(v.at::<32>(v16.wrapping_add(16)));
-            let v27 = s::half_to_float_i16x16(v_v26);
-            m1 = s::fma_f32x16(v18, v27, m1);
+            let v_v19 = s::load_i16x16(v.at::<32>(v16));
+            let v20 = s::half_to_float_i16x16(v_v19);
+            m0 = s::fma_f32x16(v18, v20, m0);
+            let v_v25 = s::load_i16x16(v.at::<32>(v16.wrapping_add(16)));
+            let v26 = s::half_to_float_i16x16(v_v25);
+            m1 = s::fma_f32x16(v18, v26, m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -12948,20 +12948,20 @@ unsafe extern "C" fn scores_listed_32_kvf16(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        for v13 in 0..input0 {
-            let seen_v14 = k::load_i32(seen.at::<4>(v13));
-            let v18 = input1.wrapping_add(k::bounded(seen_v14, input3)).wrapping_mul(32);
-            let k_p2_v19 = s::load_i16x16(k_p2.at::<32>(v18));
-            let v20 = s::half_to_float_i16x16(k_p2_v19);
-            let v21 = s::mul_f32x16(q_v9, v20);
-            let k_p2_v23 = s::load_i16x16(k_p2.at::<32>(v18.wrapping_add(16)));
-            let v24 = s::half_to_float_i16x16(k_p2_v23);
-            let v25 = s::fma_f32x16(q_v12, v24, v21);
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        for v11 in 0..input0 {
+            let seen_v12 = k::load_i32(seen.at::<4>(v11));
+            let v16 = input1.wrapping_add(k::bounded(seen_v12, input3)).wrapping_mul(32);
+            let k_p2_v17 = s::load_i16x16(k_p2.at::<32>(v16));
+            let v18 = s::half_to_float_i16x16(k_p2_v17);
+            let v19 = s::mul_f32x16(q_v7, v18);
+            let k_p2_v21 = s::load_i16x16(k_p2.at::<32>(v16.wrapping_add(16)));
+            let v22 = s::half_to_float_i16x16(k_p2_v21);
+            let v23 = s::fma_f32x16(q_v10, v22, v19);
             k::store_f32(
-                scores.at_mut::<4>(v13),
-                s::reduce_add_f32x16(v25) * 0.17677669,
+                scores.at_mut::<4>(v11),
+                s::reduce_add_f32x16(v23) * 0.17677669,
             );
         }
     }
@@ -12991,12 +12991,12 @@ unsafe extern "C" fn weighted_listed_32_kvf16(
             let v15 = input1.wrapping_add(k::bounded(seen_v11, input3)).wrapping_mul(32);
             let scores_v16 = k::load_f32(scores.at::<4>(v10));
             let v17 = s::splat_f32(scores_v16);
-            let v_v19 = s::load_i16x16(v.at::<32>(v15));
-            let v20 = s::half_to_float_i16x16(v_v19);
-            m0 = s::fma_f32x16(v17, v20, m0);
-            let v_v25 = s::load_i16x16(v.at::<32>(v15.wrapping_add(16)));
-            let v26 = s::half_to_float_i16x16(v_v25);
-            m1 = s::fma_f32x16(v17, v26, m1);
+            let v_v18 = s::load_i16x16(v.at::<32>(v15));
+            let v19 = s::half_to_float_i16x16(v_v18);
+            m0 = s::fma_f32x16(v17, v19, m0);
+            let v_v24 = s::load_i16x16(v.at::<32>(v15.wrapping_add(16)));
+            let v25 = s::half_to_float_i16x16(v_v24);
+            m1 = s::fma_f32x16(v17, v25, m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13019,27 +13019,27 @@ unsafe extern "C" fn scores_64_kvf16(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
-        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
-        for v20 in 0..input0 {
-            let v25 = input1
-                .wrapping_add(k::bounded(input4.wrapping_add(v20), input3))
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v14 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v17 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        for v18 in 0..input0 {
+            let v23 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v18), input3))
                 .wrapping_mul(64);
-            let k_p1_v26 = s::load_i16x16(k_p1.at::<32>(v25));
-            let v27 = s::half_to_float_i16x16(k_p1_v26);
-            let v28 = s::mul_f32x16(q_v10, v27);
-            let k_p1_v30 = s::load_i16x16(k_p1.at::<32>(v25.wrapping_add(16)));
-            let v31 = s::half_to_float_i16x16(k_p1_v30);
-            let v32 = s::fma_f32x16(q_v13, v31, v28);
-            let k_p1_v34 = s::load_i16x16(k_p1.at::<32>(v25.wrapping_add(32)));
-            let v35 = s::half_to_float_i16x16(k_p1_v34);
-            let v36 = s::fma_f32x16(q_v16, v35, v32);
-            let k_p1_v38 = s::load_i16x16(k_p1.at::<32>(v25.wrapping_add(48)));
-            let v39 = s::half_to_float_i16x16(k_p1_v38);
-            let v40 = s::fma_f32x16(q_v19, v39, v36);
-            k::store_f32(scores.at_mut::<4>(v20), s::reduce_add_f32x16(v40) * 0.125);
+            let k_p1_v24 = s::load_i16x16(k_p1.at::<32>(v23));
+            let v25 = s::half_to_float_i16x16(k_p1_v24);
+            let v26 = s::mul_f32x16(q_v8, v25);
+            let k_p1_v28 = s::load_i16x16(k_p1.at::<32>(v23.wrapping_add(16)));
+            let v29 = s::half_to_float_i16x16(k_p1_v28);
+            let v30 = s::fma_f32x16(q_v11, v29, v26);
+            let k_p1_v32 = s::load_i16x16(k_p1.at::<32>(v23.wrapping_add(32)));
+            let v33 = s::half_to_float_i16x16(k_p1_v32);
+            let v34 = s::fma_f32x16(q_v14, v33, v30);
+            let k_p1_v36 = s::load_i16x16(k_p1.at::<32>(v23.wrapping_add(48)));
+            let v37 = s::half_to_float_i16x16(k_p1_v36);
+            let v38 = s::fma_f32x16(q_v17, v37, v34);
+            k::store_f32(scores.at_mut::<4>(v18), s::reduce_add_f32x16(v38) * 0.125);
         }
     }
 }
@@ -13073,18 +13073,18 @@ unsafe extern "C" fn weighted_64_kvf16(
                 .wrapping_mul(64);
             let scores_v21 = k::load_f32(scores.at::<4>(v15));
             let v22 = s::splat_f32(scores_v21);
-            let v_v24 = s::load_i16x16(v.at::<32>(v20));
-            let v25 = s::half_to_float_i16x16(v_v24);
-            m0 = s::fma_f32x16(v22, v25, m0);
-            let v_v30 = s::load_i16x16(v.at::<32>(v20.wrapping_add(16)));
-            let v31 = s::half_to_float_i16x16(v_v30);
-            m1 = s::fma_f32x16(v22, v31, m1);
-            let v_v36 = s::load_i16x16(v.at::<32>(v20.wrapping_add(32)));
-            let v37 = s::half_to_float_i16x16(v_v36);
-            m2 = s::fma_f32x16(v22, v37, m2);
-            let v_v42 = s::load_i16x16(v.at::<32>(v20.wrapping_add(48)));
-            let v43 = s::half_to_float_i16x16(v_v42);
-            m3 = s::fma_f32x16(v22, v43, m3);
+            let v_v23 = s::load_i16x16(v.at::<32>(v20));
+            let v24 = s::half_to_float_i16x16(v_v23);
+            m0 = s::fma_f32x16(v22, v24, m0);
+            let v_v29 = s::load_i16x16(v.at::<32>(v20.wrapping_add(16)));
+            let v30 = s::half_to_float_i16x16(v_v29);
+            m1 = s::fma_f32x16(v22, v30, m1);
+            let v_v35 = s::load_i16x16(v.at::<32>(v20.wrapping_add(32)));
+            let v36 = s::half_to_float_i16x16(v_v35);
+            m2 = s::fma_f32x16(v22, v36, m2);
+            let v_v41 = s::load_i16x16(v.at::<32>(v20.wrapping_add(48)));
+            let v42 = s::half_to_float_i16x16(v_v41);
+            m3 = s::fma_f32x16(v22, v42, m3);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13109,26 +13109,26 @@ unsafe extern "C" fn scores_listed_64_kvf16(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
-        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
-        for v19 in 0..input0 {
-            let seen_v20 = k::load_i32(seen.at::<4>(v19));
-            let v24 = input1.wrapping_add(k::bounded(seen_v20, input3)).wrapping_mul(64);
-            let k_p2_v25 = s::load_i16x16(k_p2.at::<32>(v24));
-            let v26 = s::half_to_float_i16x16(k_p2_v25);
-            let v27 = s::mul_f32x16(q_v9, v26);
-            let k_p2_v29 = s::load_i16x16(k_p2.at::<32>(v24.wrapping_add(16)));
-            let v30 = s::half_to_float_i16x16(k_p2_v29);
-            let v31 = s::fma_f32x16(q_v12, v30, v27);
-            let k_p2_v33 = s::load_i16x16(k_p2.at::<32>(v24.wrapping_add(32)));
-            let v34 = s::half_to_float_i16x16(k_p2_v33);
-            let v35 = s::fma_f32x16(q_v15, v34, v31);
-            let k_p2_v37 = s::load_i16x16(k_p2.at::<32>(v24.wrapping_add(48)));
-            let v38 = s::half_to_float_i16x16(k_p2_v37);
-            let v39 = s::fma_f32x16(q_v18, v38, v35);
-            k::store_f32(scores.at_mut::<4>(v19), s::reduce_add_f32x16(v39) * 0.125);
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v13 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        for v17 in 0..input0 {
+            let seen_v18 = k::load_i32(seen.at::<4>(v17));
+            let v22 = input1.wrapping_add(k::bounded(seen_v18, input3)).wrapping_mul(64);
+            let k_p2_v23 = s::load_i16x16(k_p2.at::<32>(v22));
+            let v24 = s::half_to_float_i16x16(k_p2_v23);
+            let v25 = s::mul_f32x16(q_v7, v24);
+            let k_p2_v27 = s::load_i16x16(k_p2.at::<32>(v22.wrapping_add(16)));
+            let v28 = s::half_to_float_i16x16(k_p2_v27);
+            let v29 = s::fma_f32x16(q_v10, v28, v25);
+            let k_p2_v31 = s::load_i16x16(k_p2.at::<32>(v22.wrapping_add(32)));
+            let v32 = s::half_to_float_i16x16(k_p2_v31);
+            let v33 = s::fma_f32x16(q_v13, v32, v29);
+            let k_p2_v35 = s::load_i16x16(k_p2.at::<32>(v22.wrapping_add(48)));
+            let v36 = s::half_to_float_i16x16(k_p2_v35);
+            let v37 = s::fma_f32x16(q_v16, v36, v33);
+            k::store_f32(scores.at_mut::<4>(v17), s::reduce_add_f32x16(v37) * 0.125);
         }
     }
 }
@@ -13161,18 +13161,18 @@ unsafe extern "C" fn weighted_listed_64_kvf16(
             let v19 = input1.wrapping_add(k::bounded(seen_v15, input3)).wrapping_mul(64);
             let scores_v20 = k::load_f32(scores.at::<4>(v14));
             let v21 = s::splat_f32(scores_v20);
-            let v_v23 = s::load_i16x16(v.at::<32>(v19));
-            let v24 = s::half_to_float_i16x16(v_v23);
-            m0 = s::fma_f32x16(v21, v24, m0);
-            let v_v29 = s::load_i16x16(v.at::<32>(v19.wrapping_add(16)));
-            let v30 = s::half_to_float_i16x16(v_v29);
-            m1 = s::fma_f32x16(v21, v30, m1);
-            let v_v35 = s::load_i16x16(v.at::<32>(v19.wrapping_add(32)));
-            let v36 = s::half_to_float_i16x16(v_v35);
-            m2 = s::fma_f32x16(v21, v36, m2);
-            let v_v41 = s::load_i16x16(v.at::<32>(v19.wrapping_add(48)));
-            let v42 = s::half_to_float_i16x16(v_v41);
-            m3 = s::fma_f32x16(v21, v42, m3);
+            let v_v22 = s::load_i16x16(v.at::<32>(v19));
+            let v23 = s::half_to_float_i16x16(v_v22);
+            m0 = s::fma_f32x16(v21, v23, m0);
+            let v_v28 = s::load_i16x16(v.at::<32>(v19.wrapping_add(16)));
+            let v29 = s::half_to_float_i16x16(v_v28);
+            m1 = s::fma_f32x16(v21, v29, m1);
+            let v_v34 = s::load_i16x16(v.at::<32>(v19.wrapping_add(32)));
+            let v35 = s::half_to_float_i16x16(v_v34);
+            m2 = s::fma_f32x16(v21, v35, m2);
+            let v_v40 = s::load_i16x16(v.at::<32>(v19.wrapping_add(48)));
+            let v41 = s::half_to_float_i16x16(v_v40);
+            m3 = s::fma_f32x16(v21, v41, m3);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13197,45 +13197,45 @@ unsafe extern "C" fn scores_128_kvf16(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
-        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
-        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
-        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
-        let q_v28 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
-        let q_v31 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
-        for v32 in 0..input0 {
-            let v37 = input1
-                .wrapping_add(k::bounded(input4.wrapping_add(v32), input3))
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v14 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v17 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v20 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v23 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        let q_v26 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
+        let q_v29 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
+        for v30 in 0..input0 {
+            let v35 = input1
+                .wrapping_add(k::bounded(input4.wrapping_add(v30), input3))
                 .wrapping_mul(128);
-            let k_p1_v38 = s::load_i16x16(k_p1.at::<32>(v37));
-            let v39 = s::half_to_float_i16x16(k_p1_v38);
-            let v40 = s::mul_f32x16(q_v10, v39);
-            let k_p1_v42 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(16)));
-            let v43 = s::half_to_float_i16x16(k_p1_v42);
-            let v44 = s::fma_f32x16(q_v13, v43, v40);
-            let k_p1_v46 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(32)));
-            let v47 = s::half_to_float_i16x16(k_p1_v46);
-            let v48 = s::fma_f32x16(q_v16, v47, v44);
-            let k_p1_v50 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(48)));
-            let v51 = s::half_to_float_i16x16(k_p1_v50);
-            let v52 = s::fma_f32x16(q_v19, v51, v48);
-            let k_p1_v54 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(64)));
-            let v55 = s::half_to_float_i16x16(k_p1_v54);
-            let v56 = s::fma_f32x16(q_v22, v55, v52);
-            let k_p1_v58 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(80)));
-            let v59 = s::half_to_float_i16x16(k_p1_v58);
-            let v60 = s::fma_f32x16(q_v25, v59, v56);
-            let k_p1_v62 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(96)));
-            let v63 = s::half_to_float_i16x16(k_p1_v62);
-            let v64 = s::fma_f32x16(q_v28, v63, v60);
-            let k_p1_v66 = s::load_i16x16(k_p1.at::<32>(v37.wrapping_add(112)));
-            let v67 = s::half_to_float_i16x16(k_p1_v66);
-            let v68 = s::fma_f32x16(q_v31, v67, v64);
+            let k_p1_v36 = s::load_i16x16(k_p1.at::<32>(v35));
+            let v37 = s::half_to_float_i16x16(k_p1_v36);
+            let v38 = s::mul_f32x16(q_v8, v37);
+            let k_p1_v40 = s::load_i16x16(k_p1.at::<32>(v35.wrapping_add(16)));
+            let v41 = s::half_to_float_i16x16(k_p1_v40);
+            let v42 = s::fma_f32x16(q_v11, v41, v38);
+            let k_p1_v44 = s::load_i16x16(k_p1.at::<32>(v35.wrapping_add(32)));
+            let v45 = s::half_to_float_i16x16(k_p1_v44);
+            let v46 = s::fma_f32x16(q_v14, v45, v42);
+            let k_p1_v48 = s::load_i16x16(k_p1.at::<32>(v35.wrapping_add(48)));
+            let v49 = s::half_to_float_i16x16(k_p1_v48);
+            let v50 = s::fma_f32x16(q_v17, v49, v46);
+            let k_p1_v52 = s::load_i16x16(k_p1.at::<32>(v35.wrapping_add(64)));
+            let v53 = s::half_to_float_i16x16(k_p1_v52);
+            let v54 = s::fma_f32x16(q_v20, v53, v50);
+            let k_p1_v56 = s::load_i16x16(k_p1.at::<32>(v35.wrapping_add(80)));
+            let v57 = s::half_to_float_i16x16(k_p1_v56);
+            let v58 = s::fma_f32x16(q_v23, v57, v54);
+            let k_p1_v60 = s::load_i16x16(k_p1.at::<32>(v35.wrapping_add(96)));
+            let v61 = s::half_to_float_i16x16(k_p1_v60);
+            let v62 = s::fma_f32x16(q_v26, v61, v58);
+            let k_p1_v64 = s::load_i16x16(k_p1.at::<32>(v35.wrapping_add(112)));
+            let v65 = s::half_to_float_i16x16(k_p1_v64);
+            let v66 = s::fma_f32x16(q_v29, v65, v62);
             k::store_f32(
-                scores.at_mut::<4>(v32),
-                s::reduce_add_f32x16(v68) * 0.088388346,
+                scores.at_mut::<4>(v30),
+                s::reduce_add_f32x16(v66) * 0.088388346,
             );
         }
     }
@@ -13278,30 +13278,30 @@ unsafe extern "C" fn weighted_128_kvf16(
                 .wrapping_mul(128);
             let scores_v29 = k::load_f32(scores.at::<4>(v23));
             let v30 = s::splat_f32(scores_v29);
-            let v_v32 = s::load_i16x16(v.at::<32>(v28));
-            let v33 = s::half_to_float_i16x16(v_v32);
-            m0 = s::fma_f32x16(v30, v33, m0);
-            let v_v38 = s::load_i16x16(v.at::<32>(v28.wrapping_add(16)));
-            let v39 = s::half_to_float_i16x16(v_v38);
-            m1 = s::fma_f32x16(v30, v39, m1);
-            let v_v44 = s::load_i16x16(v.at::<32>(v28.wrapping_add(32)));
-            let v45 = s::half_to_float_i16x16(v_v44);
-            m2 = s::fma_f32x16(v30, v45, m2);
-            let v_v50 = s::load_i16x16(v.at::<32>(v28.wrapping_add(48)));
-            let v51 = s::half_to_float_i16x16(v_v50);
-            m3 = s::fma_f32x16(v30, v51, m3);
-            let v_v56 = s::load_i16x16(v.at::<32>(v28.wrapping_add(64)));
-            let v57 = s::half_to_float_i16x16(v_v56);
-            m4 = s::fma_f32x16(v30, v57, m4);
-            let v_v62 = s::load_i16x16(v.at::<32>(v28.wrapping_add(80)));
-            let v63 = s::half_to_float_i16x16(v_v62);
-            m5 = s::fma_f32x16(v30, v63, m5);
-            let v_v68 = s::load_i16x16(v.at::<32>(v28.wrapping_add(96)));
-            let v69 = s::half_to_float_i16x16(v_v68);
-            m6 = s::fma_f32x16(v30, v69, m6);
-            let v_v74 = s::load_i16x16(v.at::<32>(v28.wrapping_add(112)));
-            let v75 = s::half_to_float_i16x16(v_v74);
-            m7 = s::fma_f32x16(v30, v75, m7);
+            let v_v31 = s::load_i16x16(v.at::<32>(v28));
+            let v32 = s::half_to_float_i16x16(v_v31);
+            m0 = s::fma_f32x16(v30, v32, m0);
+            let v_v37 = s::load_i16x16(v.at::<32>(v28.wrapping_add(16)));
+            let v38 = s::half_to_float_i16x16(v_v37);
+            m1 = s::fma_f32x16(v30, v38, m1);
+            let v_v43 = s::load_i16x16(v.at::<32>(v28.wrapping_add(32)));
+            let v44 = s::half_to_float_i16x16(v_v43);
+            m2 = s::fma_f32x16(v30, v44, m2);
+            let v_v49 = s::load_i16x16(v.at::<32>(v28.wrapping_add(48)));
+            let v50 = s::half_to_float_i16x16(v_v49);
+            m3 = s::fma_f32x16(v30, v50, m3);
+            let v_v55 = s::load_i16x16(v.at::<32>(v28.wrapping_add(64)));
+            let v56 = s::half_to_float_i16x16(v_v55);
+            m4 = s::fma_f32x16(v30, v56, m4);
+            let v_v61 = s::load_i16x16(v.at::<32>(v28.wrapping_add(80)));
+            let v62 = s::half_to_float_i16x16(v_v61);
+            m5 = s::fma_f32x16(v30, v62, m5);
+            let v_v67 = s::load_i16x16(v.at::<32>(v28.wrapping_add(96)));
+            let v68 = s::half_to_float_i16x16(v_v67);
+            m6 = s::fma_f32x16(v30, v68, m6);
+            let v_v73 = s::load_i16x16(v.at::<32>(v28.wrapping_add(112)));
+            let v74 = s::half_to_float_i16x16(v_v73);
+            m7 = s::fma_f32x16(v30, v74, m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13330,46 +13330,46 @@ unsafe extern "C" fn scores_listed_128_kvf16(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
-        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
-        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
-        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
-        let q_v27 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
-        let q_v30 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
-        for v31 in 0..input0 {
-            let seen_v32 = k::load_i32(seen.at::<4>(v31));
-            let v36 = input1
-                .wrapping_add(k::bounded(seen_v32, input3))
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v13 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
+        let q_v28 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
+        for v29 in 0..input0 {
+            let seen_v30 = k::load_i32(seen.at::<4>(v29));
+            let v34 = input1
+                .wrapping_add(k::bounded(seen_v30, input3))
                 .wrapping_mul(128);
-            let k_p2_v37 = s::load_i16x16(k_p2.at::<32>(v36));
-            let v38 = s::half_to_float_i16x16(k_p2_v37);
-            let v39 = s::mul_f32x16(q_v9, v38);
-            let k_p2_v41 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(16)));
-            let v42 = s::half_to_float_i16x16(k_p2_v41);
-            let v43 = s::fma_f32x16(q_v12, v42, v39);
-            let k_p2_v45 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(32)));
-            let v46 = s::half_to_float_i16x16(k_p2_v45);
-            let v47 = s::fma_f32x16(q_v15, v46, v43);
-            let k_p2_v49 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(48)));
-            let v50 = s::half_to_float_i16x16(k_p2_v49);
-            let v51 = s::fma_f32x16(q_v18, v50, v47);
-            let k_p2_v53 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(64)));
-            let v54 = s::half_to_float_i16x16(k_p2_v53);
-            let v55 = s::fma_f32x16(q_v21, v54, v51);
-            let k_p2_v57 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(80)));
-            let v58 = s::half_to_float_i16x16(k_p2_v57);
-            let v59 = s::fma_f32x16(q_v24, v58, v55);
-            let k_p2_v61 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(96)));
-            let v62 = s::half_to_float_i16x16(k_p2_v61);
-            let v63 = s::fma_f32x16(q_v27, v62, v59);
-            let k_p2_v65 = s::load_i16x16(k_p2.at::<32>(v36.wrapping_add(112)));
-            let v66 = s::half_to_float_i16x16(k_p2_v65);
-            let v67 = s::fma_f32x16(q_v30, v66, v63);
+            let k_p2_v35 = s::load_i16x16(k_p2.at::<32>(v34));
+            let v36 = s::half_to_float_i16x16(k_p2_v35);
+            let v37 = s::mul_f32x16(q_v7, v36);
+            let k_p2_v39 = s::load_i16x16(k_p2.at::<32>(v34.wrapping_add(16)));
+            let v40 = s::half_to_float_i16x16(k_p2_v39);
+            let v41 = s::fma_f32x16(q_v10, v40, v37);
+            let k_p2_v43 = s::load_i16x16(k_p2.at::<32>(v34.wrapping_add(32)));
+            let v44 = s::half_to_float_i16x16(k_p2_v43);
+            let v45 = s::fma_f32x16(q_v13, v44, v41);
+            let k_p2_v47 = s::load_i16x16(k_p2.at::<32>(v34.wrapping_add(48)));
+            let v48 = s::half_to_float_i16x16(k_p2_v47);
+            let v49 = s::fma_f32x16(q_v16, v48, v45);
+            let k_p2_v51 = s::load_i16x16(k_p2.at::<32>(v34.wrapping_add(64)));
+            let v52 = s::half_to_float_i16x16(k_p2_v51);
+            let v53 = s::fma_f32x16(q_v19, v52, v49);
+            let k_p2_v55 = s::load_i16x16(k_p2.at::<32>(v34.wrapping_add(80)));
+            let v56 = s::half_to_float_i16x16(k_p2_v55);
+            let v57 = s::fma_f32x16(q_v22, v56, v53);
+            let k_p2_v59 = s::load_i16x16(k_p2.at::<32>(v34.wrapping_add(96)));
+            let v60 = s::half_to_float_i16x16(k_p2_v59);
+            let v61 = s::fma_f32x16(q_v25, v60, v57);
+            let k_p2_v63 = s::load_i16x16(k_p2.at::<32>(v34.wrapping_add(112)));
+            let v64 = s::half_to_float_i16x16(k_p2_v63);
+            let v65 = s::fma_f32x16(q_v28, v64, v61);
             k::store_f32(
-                scores.at_mut::<4>(v31),
-                s::reduce_add_f32x16(v67) * 0.088388346,
+                scores.at_mut::<4>(v29),
+                s::reduce_add_f32x16(v65) * 0.088388346,
             );
         }
     }
@@ -13413,30 +13413,30 @@ unsafe extern "C" fn weighted_listed_128_kvf16(
                 .wrapping_mul(128);
             let scores_v28 = k::load_f32(scores.at::<4>(v22));
             let v29 = s::splat_f32(scores_v28);
-            let v_v31 = s::load_i16x16(v.at::<32>(v27));
-            let v32 = s::half_to_float_i16x16(v_v31);
-            m0 = s::fma_f32x16(v29, v32, m0);
-            let v_v37 = s::load_i16x16(v.at::<32>(v27.wrapping_add(16)));
-            let v38 = s::half_to_float_i16x16(v_v37);
-            m1 = s::fma_f32x16(v29, v38, m1);
-            let v_v43 = s::load_i16x16(v.at::<32>(v27.wrapping_add(32)));
-            let v44 = s::half_to_float_i16x16(v_v43);
-            m2 = s::fma_f32x16(v29, v44, m2);
-            let v_v49 = s::load_i16x16(v.at::<32>(v27.wrapping_add(48)));
-            let v50 = s::half_to_float_i16x16(v_v49);
-            m3 = s::fma_f32x16(v29, v50, m3);
-            let v_v55 = s::load_i16x16(v.at::<32>(v27.wrapping_add(64)));
-            let v56 = s::half_to_float_i16x16(v_v55);
-            m4 = s::fma_f32x16(v29, v56, m4);
-            let v_v61 = s::load_i16x16(v.at::<32>(v27.wrapping_add(80)));
-            let v62 = s::half_to_float_i16x16(v_v61);
-            m5 = s::fma_f32x16(v29, v62, m5);
-            let v_v67 = s::load_i16x16(v.at::<32>(v27.wrapping_add(96)));
-            let v68 = s::half_to_float_i16x16(v_v67);
-            m6 = s::fma_f32x16(v29, v68, m6);
-            let v_v73 = s::load_i16x16(v.at::<32>(v27.wrapping_add(112)));
-            let v74 = s::half_to_float_i16x16(v_v73);
-            m7 = s::fma_f32x16(v29, v74, m7);
+            let v_v30 = s::load_i16x16(v.at::<32>(v27));
+            let v31 = s::half_to_float_i16x16(v_v30);
+            m0 = s::fma_f32x16(v29, v31, m0);
+            let v_v36 = s::load_i16x16(v.at::<32>(v27.wrapping_add(16)));
+            let v37 = s::half_to_float_i16x16(v_v36);
+            m1 = s::fma_f32x16(v29, v37, m1);
+            let v_v42 = s::load_i16x16(v.at::<32>(v27.wrapping_add(32)));
+            let v43 = s::half_to_float_i16x16(v_v42);
+            m2 = s::fma_f32x16(v29, v43, m2);
+            let v_v48 = s::load_i16x16(v.at::<32>(v27.wrapping_add(48)));
+            let v49 = s::half_to_float_i16x16(v_v48);
+            m3 = s::fma_f32x16(v29, v49, m3);
+            let v_v54 = s::load_i16x16(v.at::<32>(v27.wrapping_add(64)));
+            let v55 = s::half_to_float_i16x16(v_v54);
+            m4 = s::fma_f32x16(v29, v55, m4);
+            let v_v60 = s::load_i16x16(v.at::<32>(v27.wrapping_add(80)));
+            let v61 = s::half_to_float_i16x16(v_v60);
+            m5 = s::fma_f32x16(v29, v61, m5);
+            let v_v66 = s::load_i16x16(v.at::<32>(v27.wrapping_add(96)));
+            let v67 = s::half_to_float_i16x16(v_v66);
+            m6 = s::fma_f32x16(v29, v67, m6);
+            let v_v72 = s::load_i16x16(v.at::<32>(v27.wrapping_add(112)));
+            let v73 = s::half_to_float_i16x16(v_v72);
+            m7 = s::fma_f32x16(v29, v73, m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13466,23 +13466,23 @@ unsafe extern "C" fn scores_32_kvint8(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        for v14 in 0..input0 {
-            let v17 = input1.wrapping_add(k::bounded(input4.wrapping_add(v14), input3));
-            let v19 = v17.wrapping_mul(32);
-            let k_p1_v20 = s::load_i8x16(k_p1.at::<16>(v19));
-            let v21 = s::widen_s_i8x16(k_p1_v20);
-            let v22 = s::to_float_i32x16(v21);
-            let v23 = s::mul_f32x16(q_v10, v22);
-            let k_p1_v25 = s::load_i8x16(k_p1.at::<16>(v19.wrapping_add(16)));
-            let v26 = s::widen_s_i8x16(k_p1_v25);
-            let v27 = s::to_float_i32x16(v26);
-            let v28 = s::fma_f32x16(q_v13, v27, v23);
-            let k_scales_v31 = k::load_f32(k_scales.at::<4>(v17));
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        for v12 in 0..input0 {
+            let v15 = input1.wrapping_add(k::bounded(input4.wrapping_add(v12), input3));
+            let v17 = v15.wrapping_mul(32);
+            let k_p1_v18 = s::load_i8x16(k_p1.at::<16>(v17));
+            let v19 = s::widen_s_i8x16(k_p1_v18);
+            let v20 = s::to_float_i32x16(v19);
+            let v21 = s::mul_f32x16(q_v8, v20);
+            let k_p1_v23 = s::load_i8x16(k_p1.at::<16>(v17.wrapping_add(16)));
+            let v24 = s::widen_s_i8x16(k_p1_v23);
+            let v25 = s::to_float_i32x16(v24);
+            let v26 = s::fma_f32x16(q_v11, v25, v21);
+            let k_scales_v30 = k::load_f32(k_scales.at::<4>(v15));
             k::store_f32(
-                scores.at_mut::<4>(v14),
-                s::reduce_add_f32x16(v28) * 0.17677669 * k_scales_v31,
+                scores.at_mut::<4>(v12),
+                s::reduce_add_f32x16(v26) * 0.17677669 * k_scales_v30,
             );
         }
     }
@@ -13514,14 +13514,14 @@ unsafe extern "C" fn weighted_32_kvint8(
             let scores_v17 = k::load_f32(scores.at::<4>(v11));
             let v_scales_v18 = k::load_f32(v_scales.at::<4>(v14));
             let v20 = s::splat_f32(scores_v17 * v_scales_v18);
-            let v_v22 = s::load_i8x16(v.at::<16>(v16));
-            let v23 = s::widen_s_i8x16(v_v22);
-            let v24 = s::to_float_i32x16(v23);
-            m0 = s::fma_f32x16(v20, v24, m0);
-            let v_v29 = s::load_i8x16(v.at::<16>(v16.wrapping_add(16)));
-            let v30 = s::widen_s_i8x16(v_v29);
-            let v31 = s::to_float_i32x16(v30);
-            m1 = s::fma_f32x16(v20, v31, m1);
+            let v_v21 = s::load_i8x16(v.at::<16>(v16));
+            let v22 = s::widen_s_i8x16(v_v21);
+            let v23 = s::to_float_i32x16(v22);
+            m0 = s::fma_f32x16(v20, v23, m0);
+            let v_v28 = s::load_i8x16(v.at::<16>(v16.wrapping_add(16)));
+            let v29 = s::widen_s_i8x16(v_v28);
+            let v30 = s::to_float_i32x16(v29);
+            m1 = s::fma_f32x16(v20, v30, m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13545,24 +13545,24 @@ unsafe extern "C" fn scores_listed_32_kvint8(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        for v13 in 0..input0 {
-            let seen_v14 = k::load_i32(seen.at::<4>(v13));
-            let v16 = input1.wrapping_add(k::bounded(seen_v14, input3));
-            let v18 = v16.wrapping_mul(32);
-            let k_p2_v19 = s::load_i8x16(k_p2.at::<16>(v18));
-            let v20 = s::widen_s_i8x16(k_p2_v19);
-            let v21 = s::to_float_i32x16(v20);
-            let v22 = s::mul_f32x16(q_v9, v21);
-            let k_p2_v24 = s::load_i8x16(k_p2.at::<16>(v18.wrapping_add(16)));
-            let v25 = s::widen_s_i8x16(k_p2_v24);
-            let v26 = s::to_float_i32x16(v25);
-            let v27 = s::fma_f32x16(q_v12, v26, v22);
-            let k_scales_v30 = k::load_f32(k_scales.at::<4>(v16));
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        for v11 in 0..input0 {
+            let seen_v12 = k::load_i32(seen.at::<4>(v11));
+            let v14 = input1.wrapping_add(k::bounded(seen_v12, input3));
+            let v16 = v14.wrapping_mul(32);
+            let k_p2_v17 = s::load_i8x16(k_p2.at::<16>(v16));
+            let v18 = s::widen_s_i8x16(k_p2_v17);
+            let v19 = s::to_float_i32x16(v18);
+            let v20 = s::mul_f32x16(q_v7, v19);
+            let k_p2_v22 = s::load_i8x16(k_p2.at::<16>(v16.wrapping_add(16)));
+            let v23 = s::widen_s_i8x16(k_p2_v22);
+            let v24 = s::to_float_i32x16(v23);
+            let v25 = s::fma_f32x16(q_v10, v24, v20);
+            let k_scales_v29 = k::load_f32(k_scales.at::<4>(v14));
             k::store_f32(
-                scores.at_mut::<4>(v13),
-                s::reduce_add_f32x16(v27) * 0.17677669 * k_scales_v30,
+                scores.at_mut::<4>(v11),
+                s::reduce_add_f32x16(v25) * 0.17677669 * k_scales_v29,
             );
         }
     }
@@ -13595,14 +13595,14 @@ unsafe extern "C" fn weighted_listed_32_kvint8(
             let scores_v16 = k::load_f32(scores.at::<4>(v10));
             let v_scales_v17 = k::load_f32(v_scales.at::<4>(v13));
             let v19 = s::splat_f32(scores_v16 * v_scales_v17);
-            let v_v21 = s::load_i8x16(v.at::<16>(v15));
-            let v22 = s::widen_s_i8x16(v_v21);
-            let v23 = s::to_float_i32x16(v22);
-            m0 = s::fma_f32x16(v19, v23, m0);
-            let v_v28 = s::load_i8x16(v.at::<16>(v15.wrapping_add(16)));
-            let v29 = s::widen_s_i8x16(v_v28);
-            let v30 = s::to_float_i32x16(v29);
-            m1 = s::fma_f32x16(v19, v30, m1);
+            let v_v20 = s::load_i8x16(v.at::<16>(v15));
+            let v21 = s::widen_s_i8x16(v_v20);
+            let v22 = s::to_float_i32x16(v21);
+            m0 = s::fma_f32x16(v19, v22, m0);
+            let v_v27 = s::load_i8x16(v.at::<16>(v15.wrapping_add(16)));
+            let v28 = s::widen_s_i8x16(v_v27);
+            let v29 = s::to_float_i32x16(v28);
+            m1 = s::fma_f32x16(v19, v29, m1);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13626,33 +13626,33 @@ unsafe extern "C" fn scores_64_kvint8(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
-        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
-        for v20 in 0..input0 {
-            let v23 = input1.wrapping_add(k::bounded(input4.wrapping_add(v20), input3));
-            let v25 = v23.wrapping_mul(64);
-            let k_p1_v26 = s::load_i8x16(k_p1.at::<16>(v25));
-            let v27 = s::widen_s_i8x16(k_p1_v26);
-            let v28 = s::to_float_i32x16(v27);
-            let v29 = s::mul_f32x16(q_v10, v28);
-            let k_p1_v31 = s::load_i8x16(k_p1.at::<16>(v25.wrapping_add(16)));
-            let v32 = s::widen_s_i8x16(k_p1_v31);
-            let v33 = s::to_float_i32x16(v32);
-            let v34 = s::fma_f32x16(q_v13, v33, v29);
-            let k_p1_v36 = s::load_i8x16(k_p1.at::<16>(v25.wrapping_add(32)));
-            let v37 = s::widen_s_i8x16(k_p1_v36);
-            let v38 = s::to_float_i32x16(v37);
-            let v39 = s::fma_f32x16(q_v16, v38, v34);
-            let k_p1_v41 = s::load_i8x16(k_p1.at::<16>(v25.wrapping_add(48)));
-            let v42 = s::widen_s_i8x16(k_p1_v41);
-            let v43 = s::to_float_i32x16(v42);
-            let v44 = s::fma_f32x16(q_v19, v43, v39);
-            let k_scales_v47 = k::load_f32(k_scales.at::<4>(v23));
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v14 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v17 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        for v18 in 0..input0 {
+            let v21 = input1.wrapping_add(k::bounded(input4.wrapping_add(v18), input3));
+            let v23 = v21.wrapping_mul(64);
+            let k_p1_v24 = s::load_i8x16(k_p1.at::<16>(v23));
+            let v25 = s::widen_s_i8x16(k_p1_v24);
+            let v26 = s::to_float_i32x16(v25);
+            let v27 = s::mul_f32x16(q_v8, v26);
+            let k_p1_v29 = s::load_i8x16(k_p1.at::<16>(v23.wrapping_add(16)));
+            let v30 = s::widen_s_i8x16(k_p1_v29);
+            let v31 = s::to_float_i32x16(v30);
+            let v32 = s::fma_f32x16(q_v11, v31, v27);
+            let k_p1_v34 = s::load_i8x16(k_p1.at::<16>(v23.wrapping_add(32)));
+            let v35 = s::widen_s_i8x16(k_p1_v34);
+            let v36 = s::to_float_i32x16(v35);
+            let v37 = s::fma_f32x16(q_v14, v36, v32);
+            let k_p1_v39 = s::load_i8x16(k_p1.at::<16>(v23.wrapping_add(48)));
+            let v40 = s::widen_s_i8x16(k_p1_v39);
+            let v41 = s::to_float_i32x16(v40);
+            let v42 = s::fma_f32x16(q_v17, v41, v37);
+            let k_scales_v46 = k::load_f32(k_scales.at::<4>(v21));
             k::store_f32(
-                scores.at_mut::<4>(v20),
-                s::reduce_add_f32x16(v44) * 0.125 * k_scales_v47,
+                scores.at_mut::<4>(v18),
+                s::reduce_add_f32x16(v42) * 0.125 * k_scales_v46,
             );
         }
     }
@@ -13688,22 +13688,22 @@ unsafe extern "C" fn weighted_64_kvint8(
             let scores_v21 = k::load_f32(scores.at::<4>(v15));
             let v_scales_v22 = k::load_f32(v_scales.at::<4>(v18));
             let v24 = s::splat_f32(scores_v21 * v_scales_v22);
-            let v_v26 = s::load_i8x16(v.at::<16>(v20));
-            let v27 = s::widen_s_i8x16(v_v26);
-            let v28 = s::to_float_i32x16(v27);
-            m0 = s::fma_f32x16(v24, v28, m0);
-            let v_v33 = s::load_i8x16(v.at::<16>(v20.wrapping_add(16)));
-            let v34 = s::widen_s_i8x16(v_v33);
-            let v35 = s::to_float_i32x16(v34);
-            m1 = s::fma_f32x16(v24, v35, m1);
-            let v_v40 = s::load_i8x16(v.at::<16>(v20.wrapping_add(32)));
-            let v41 = s::widen_s_i8x16(v_v40);
-            let v42 = s::to_float_i32x16(v41);
-            m2 = s::fma_f32x16(v24, v42, m2);
-            let v_v47 = s::load_i8x16(v.at::<16>(v20.wrapping_add(48)));
-            let v48 = s::widen_s_i8x16(v_v47);
-            let v49 = s::to_float_i32x16(v48);
-            m3 = s::fma_f32x16(v24, v49, m3);
+            let v_v25 = s::load_i8x16(v.at::<16>(v20));
+            let v26 = s::widen_s_i8x16(v_v25);
+            let v27 = s::to_float_i32x16(v26);
+            m0 = s::fma_f32x16(v24, v27, m0);
+            let v_v32 = s::load_i8x16(v.at::<16>(v20.wrapping_add(16)));
+            let v33 = s::widen_s_i8x16(v_v32);
+            let v34 = s::to_float_i32x16(v33);
+            m1 = s::fma_f32x16(v24, v34, m1);
+            let v_v39 = s::load_i8x16(v.at::<16>(v20.wrapping_add(32)));
+            let v40 = s::widen_s_i8x16(v_v39);
+            let v41 = s::to_float_i32x16(v40);
+            m2 = s::fma_f32x16(v24, v41, m2);
+            let v_v46 = s::load_i8x16(v.at::<16>(v20.wrapping_add(48)));
+            let v47 = s::widen_s_i8x16(v_v46);
+            let v48 = s::to_float_i32x16(v47);
+            m3 = s::fma_f32x16(v24, v48, m3);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13729,34 +13729,34 @@ unsafe extern "C" fn scores_listed_64_kvint8(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
-        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
-        for v19 in 0..input0 {
-            let seen_v20 = k::load_i32(seen.at::<4>(v19));
-            let v22 = input1.wrapping_add(k::bounded(seen_v20, input3));
-            let v24 = v22.wrapping_mul(64);
-            let k_p2_v25 = s::load_i8x16(k_p2.at::<16>(v24));
-            let v26 = s::widen_s_i8x16(k_p2_v25);
-            let v27 = s::to_float_i32x16(v26);
-            let v28 = s::mul_f32x16(q_v9, v27);
-            let k_p2_v30 = s::load_i8x16(k_p2.at::<16>(v24.wrapping_add(16)));
-            let v31 = s::widen_s_i8x16(k_p2_v30);
-            let v32 = s::to_float_i32x16(v31);
-            let v33 = s::fma_f32x16(q_v12, v32, v28);
-            let k_p2_v35 = s::load_i8x16(k_p2.at::<16>(v24.wrapping_add(32)));
-            let v36 = s::widen_s_i8x16(k_p2_v35);
-            let v37 = s::to_float_i32x16(v36);
-            let v38 = s::fma_f32x16(q_v15, v37, v33);
-            let k_p2_v40 = s::load_i8x16(k_p2.at::<16>(v24.wrapping_add(48)));
-            let v41 = s::widen_s_i8x16(k_p2_v40);
-            let v42 = s::to_float_i32x16(v41);
-            let v43 = s::fma_f32x16(q_v18, v42, v38);
-            let k_scales_v46 = k::load_f32(k_scales.at::<4>(v22));
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v13 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        for v17 in 0..input0 {
+            let seen_v18 = k::load_i32(seen.at::<4>(v17));
+            let v20 = input1.wrapping_add(k::bounded(seen_v18, input3));
+            let v22 = v20.wrapping_mul(64);
+            let k_p2_v23 = s::load_i8x16(k_p2.at::<16>(v22));
+            let v24 = s::widen_s_i8x16(k_p2_v23);
+            let v25 = s::to_float_i32x16(v24);
+            let v26 = s::mul_f32x16(q_v7, v25);
+            let k_p2_v28 = s::load_i8x16(k_p2.at::<16>(v22.wrapping_add(16)));
+            let v29 = s::widen_s_i8x16(k_p2_v28);
+            let v30 = s::to_float_i32x16(v29);
+            let v31 = s::fma_f32x16(q_v10, v30, v26);
+            let k_p2_v33 = s::load_i8x16(k_p2.at::<16>(v22.wrapping_add(32)));
+            let v34 = s::widen_s_i8x16(k_p2_v33);
+            let v35 = s::to_float_i32x16(v34);
+            let v36 = s::fma_f32x16(q_v13, v35, v31);
+            let k_p2_v38 = s::load_i8x16(k_p2.at::<16>(v22.wrapping_add(48)));
+            let v39 = s::widen_s_i8x16(k_p2_v38);
+            let v40 = s::to_float_i32x16(v39);
+            let v41 = s::fma_f32x16(q_v16, v40, v36);
+            let k_scales_v45 = k::load_f32(k_scales.at::<4>(v20));
             k::store_f32(
-                scores.at_mut::<4>(v19),
-                s::reduce_add_f32x16(v43) * 0.125 * k_scales_v46,
+                scores.at_mut::<4>(v17),
+                s::reduce_add_f32x16(v41) * 0.125 * k_scales_v45,
             );
         }
     }
@@ -13793,22 +13793,22 @@ unsafe extern "C" fn weighted_listed_64_kvint8(
             let scores_v20 = k::load_f32(scores.at::<4>(v14));
             let v_scales_v21 = k::load_f32(v_scales.at::<4>(v17));
             let v23 = s::splat_f32(scores_v20 * v_scales_v21);
-            let v_v25 = s::load_i8x16(v.at::<16>(v19));
-            let v26 = s::widen_s_i8x16(v_v25);
-            let v27 = s::to_float_i32x16(v26);
-            m0 = s::fma_f32x16(v23, v27, m0);
-            let v_v32 = s::load_i8x16(v.at::<16>(v19.wrapping_add(16)));
-            let v33 = s::widen_s_i8x16(v_v32);
-            let v34 = s::to_float_i32x16(v33);
-            m1 = s::fma_f32x16(v23, v34, m1);
-            let v_v39 = s::load_i8x16(v.at::<16>(v19.wrapping_add(32)));
-            let v40 = s::widen_s_i8x16(v_v39);
-            let v41 = s::to_float_i32x16(v40);
-            m2 = s::fma_f32x16(v23, v41, m2);
-            let v_v46 = s::load_i8x16(v.at::<16>(v19.wrapping_add(48)));
-            let v47 = s::widen_s_i8x16(v_v46);
-            let v48 = s::to_float_i32x16(v47);
-            m3 = s::fma_f32x16(v23, v48, m3);
+            let v_v24 = s::load_i8x16(v.at::<16>(v19));
+            let v25 = s::widen_s_i8x16(v_v24);
+            let v26 = s::to_float_i32x16(v25);
+            m0 = s::fma_f32x16(v23, v26, m0);
+            let v_v31 = s::load_i8x16(v.at::<16>(v19.wrapping_add(16)));
+            let v32 = s::widen_s_i8x16(v_v31);
+            let v33 = s::to_float_i32x16(v32);
+            m1 = s::fma_f32x16(v23, v33, m1);
+            let v_v38 = s::load_i8x16(v.at::<16>(v19.wrapping_add(32)));
+            let v39 = s::widen_s_i8x16(v_v38);
+            let v40 = s::to_float_i32x16(v39);
+            m2 = s::fma_f32x16(v23, v40, m2);
+            let v_v45 = s::load_i8x16(v.at::<16>(v19.wrapping_add(48)));
+            let v46 = s::widen_s_i8x16(v_v45);
+            let v47 = s::to_float_i32x16(v46);
+            m3 = s::fma_f32x16(v23, v47, m3);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13834,53 +13834,53 @@ unsafe extern "C" fn scores_128_kvint8(
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
         let input5 = *inputs.add(5);
-        let q_v10 = s::load_f32x16(q.at::<64>(input5));
-        let q_v13 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
-        let q_v16 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
-        let q_v19 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
-        let q_v22 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
-        let q_v25 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
-        let q_v28 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
-        let q_v31 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
-        for v32 in 0..input0 {
-            let v35 = input1.wrapping_add(k::bounded(input4.wrapping_add(v32), input3));
-            let v37 = v35.wrapping_mul(128);
-            let k_p1_v38 = s::load_i8x16(k_p1.at::<16>(v37));
-            let v39 = s::widen_s_i8x16(k_p1_v38);
-            let v40 = s::to_float_i32x16(v39);
-            let v41 = s::mul_f32x16(q_v10, v40);
-            let k_p1_v43 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(16)));
-            let v44 = s::widen_s_i8x16(k_p1_v43);
-            let v45 = s::to_float_i32x16(v44);
-            let v46 = s::fma_f32x16(q_v13, v45, v41);
-            let k_p1_v48 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(32)));
-            let v49 = s::widen_s_i8x16(k_p1_v48);
-            let v50 = s::to_float_i32x16(v49);
-            let v51 = s::fma_f32x16(q_v16, v50, v46);
-            let k_p1_v53 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(48)));
-            let v54 = s::widen_s_i8x16(k_p1_v53);
-            let v55 = s::to_float_i32x16(v54);
-            let v56 = s::fma_f32x16(q_v19, v55, v51);
-            let k_p1_v58 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(64)));
-            let v59 = s::widen_s_i8x16(k_p1_v58);
-            let v60 = s::to_float_i32x16(v59);
-            let v61 = s::fma_f32x16(q_v22, v60, v56);
-            let k_p1_v63 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(80)));
-            let v64 = s::widen_s_i8x16(k_p1_v63);
-            let v65 = s::to_float_i32x16(v64);
-            let v66 = s::fma_f32x16(q_v25, v65, v61);
-            let k_p1_v68 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(96)));
-            let v69 = s::widen_s_i8x16(k_p1_v68);
-            let v70 = s::to_float_i32x16(v69);
-            let v71 = s::fma_f32x16(q_v28, v70, v66);
-            let k_p1_v73 = s::load_i8x16(k_p1.at::<16>(v37.wrapping_add(112)));
-            let v74 = s::widen_s_i8x16(k_p1_v73);
-            let v75 = s::to_float_i32x16(v74);
-            let v76 = s::fma_f32x16(q_v31, v75, v71);
-            let k_scales_v79 = k::load_f32(k_scales.at::<4>(v35));
+        let q_v8 = s::load_f32x16(q.at::<64>(input5));
+        let q_v11 = s::load_f32x16(q.at::<64>(input5.wrapping_add(16)));
+        let q_v14 = s::load_f32x16(q.at::<64>(input5.wrapping_add(32)));
+        let q_v17 = s::load_f32x16(q.at::<64>(input5.wrapping_add(48)));
+        let q_v20 = s::load_f32x16(q.at::<64>(input5.wrapping_add(64)));
+        let q_v23 = s::load_f32x16(q.at::<64>(input5.wrapping_add(80)));
+        let q_v26 = s::load_f32x16(q.at::<64>(input5.wrapping_add(96)));
+        let q_v29 = s::load_f32x16(q.at::<64>(input5.wrapping_add(112)));
+        for v30 in 0..input0 {
+            let v33 = input1.wrapping_add(k::bounded(input4.wrapping_add(v30), input3));
+            let v35 = v33.wrapping_mul(128);
+            let k_p1_v36 = s::load_i8x16(k_p1.at::<16>(v35));
+            let v37 = s::widen_s_i8x16(k_p1_v36);
+            let v38 = s::to_float_i32x16(v37);
+            let v39 = s::mul_f32x16(q_v8, v38);
+            let k_p1_v41 = s::load_i8x16(k_p1.at::<16>(v35.wrapping_add(16)));
+            let v42 = s::widen_s_i8x16(k_p1_v41);
+            let v43 = s::to_float_i32x16(v42);
+            let v44 = s::fma_f32x16(q_v11, v43, v39);
+            let k_p1_v46 = s::load_i8x16(k_p1.at::<16>(v35.wrapping_add(32)));
+            let v47 = s::widen_s_i8x16(k_p1_v46);
+            let v48 = s::to_float_i32x16(v47);
+            let v49 = s::fma_f32x16(q_v14, v48, v44);
+            let k_p1_v51 = s::load_i8x16(k_p1.at::<16>(v35.wrapping_add(48)));
+            let v52 = s::widen_s_i8x16(k_p1_v51);
+            let v53 = s::to_float_i32x16(v52);
+            let v54 = s::fma_f32x16(q_v17, v53, v49);
+            let k_p1_v56 = s::load_i8x16(k_p1.at::<16>(v35.wrapping_add(64)));
+            let v57 = s::widen_s_i8x16(k_p1_v56);
+            let v58 = s::to_float_i32x16(v57);
+            let v59 = s::fma_f32x16(q_v20, v58, v54);
+            let k_p1_v61 = s::load_i8x16(k_p1.at::<16>(v35.wrapping_add(80)));
+            let v62 = s::widen_s_i8x16(k_p1_v61);
+            let v63 = s::to_float_i32x16(v62);
+            let v64 = s::fma_f32x16(q_v23, v63, v59);
+            let k_p1_v66 = s::load_i8x16(k_p1.at::<16>(v35.wrapping_add(96)));
+            let v67 = s::widen_s_i8x16(k_p1_v66);
+            let v68 = s::to_float_i32x16(v67);
+            let v69 = s::fma_f32x16(q_v26, v68, v64);
+            let k_p1_v71 = s::load_i8x16(k_p1.at::<16>(v35.wrapping_add(112)));
+            let v72 = s::widen_s_i8x16(k_p1_v71);
+            let v73 = s::to_float_i32x16(v72);
+            let v74 = s::fma_f32x16(q_v29, v73, v69);
+            let k_scales_v78 = k::load_f32(k_scales.at::<4>(v33));
             k::store_f32(
-                scores.at_mut::<4>(v32),
-                s::reduce_add_f32x16(v76) * 0.088388346 * k_scales_v79,
+                scores.at_mut::<4>(v30),
+                s::reduce_add_f32x16(v74) * 0.088388346 * k_scales_v78,
             );
         }
     }
@@ -13924,38 +13924,38 @@ unsafe extern "C" fn weighted_128_kvint8(
             let scores_v29 = k::load_f32(scores.at::<4>(v23));
             let v_scales_v30 = k::load_f32(v_scales.at::<4>(v26));
             let v32 = s::splat_f32(scores_v29 * v_scales_v30);
-            let v_v34 = s::load_i8x16(v.at::<16>(v28));
-            let v35 = s::widen_s_i8x16(v_v34);
-            let v36 = s::to_float_i32x16(v35);
-            m0 = s::fma_f32x16(v32, v36, m0);
-            let v_v41 = s::load_i8x16(v.at::<16>(v28.wrapping_add(16)));
-            let v42 = s::widen_s_i8x16(v_v41);
-            let v43 = s::to_float_i32x16(v42);
-            m1 = s::fma_f32x16(v32, v43, m1);
-            let v_v48 = s::load_i8x16(v.at::<16>(v28.wrapping_add(32)));
-            let v49 = s::widen_s_i8x16(v_v48);
-            let v50 = s::to_float_i32x16(v49);
-            m2 = s::fma_f32x16(v32, v50, m2);
-            let v_v55 = s::load_i8x16(v.at::<16>(v28.wrapping_add(48)));
-            let v56 = s::widen_s_i8x16(v_v55);
-            let v57 = s::to_float_i32x16(v56);
-            m3 = s::fma_f32x16(v32, v57, m3);
-            let v_v62 = s::load_i8x16(v.at::<16>(v28.wrapping_add(64)));
-            let v63 = s::widen_s_i8x16(v_v62);
-            let v64 = s::to_float_i32x16(v63);
-            m4 = s::fma_f32x16(v32, v64, m4);
-            let v_v69 = s::load_i8x16(v.at::<16>(v28.wrapping_add(80)));
-            let v70 = s::widen_s_i8x16(v_v69);
-            let v71 = s::to_float_i32x16(v70);
-            m5 = s::fma_f32x16(v32, v71, m5);
-            let v_v76 = s::load_i8x16(v.at::<16>(v28.wrapping_add(96)));
-            let v77 = s::widen_s_i8x16(v_v76);
-            let v78 = s::to_float_i32x16(v77);
-            m6 = s::fma_f32x16(v32, v78, m6);
-            let v_v83 = s::load_i8x16(v.at::<16>(v28.wrapping_add(112)));
-            let v84 = s::widen_s_i8x16(v_v83);
-            let v85 = s::to_float_i32x16(v84);
-            m7 = s::fma_f32x16(v32, v85, m7);
+            let v_v33 = s::load_i8x16(v.at::<16>(v28));
+            let v34 = s::widen_s_i8x16(v_v33);
+            let v35 = s::to_float_i32x16(v34);
+            m0 = s::fma_f32x16(v32, v35, m0);
+            let v_v40 = s::load_i8x16(v.at::<16>(v28.wrapping_add(16)));
+            let v41 = s::widen_s_i8x16(v_v40);
+            let v42 = s::to_float_i32x16(v41);
+            m1 = s::fma_f32x16(v32, v42, m1);
+            let v_v47 = s::load_i8x16(v.at::<16>(v28.wrapping_add(32)));
+            let v48 = s::widen_s_i8x16(v_v47);
+            let v49 = s::to_float_i32x16(v48);
+            m2 = s::fma_f32x16(v32, v49, m2);
+            let v_v54 = s::load_i8x16(v.at::<16>(v28.wrapping_add(48)));
+            let v55 = s::widen_s_i8x16(v_v54);
+            let v56 = s::to_float_i32x16(v55);
+            m3 = s::fma_f32x16(v32, v56, m3);
+            let v_v61 = s::load_i8x16(v.at::<16>(v28.wrapping_add(64)));
+            let v62 = s::widen_s_i8x16(v_v61);
+            let v63 = s::to_float_i32x16(v62);
+            m4 = s::fma_f32x16(v32, v63, m4);
+            let v_v68 = s::load_i8x16(v.at::<16>(v28.wrapping_add(80)));
+            let v69 = s::widen_s_i8x16(v_v68);
+            let v70 = s::to_float_i32x16(v69);
+            m5 = s::fma_f32x16(v32, v70, m5);
+            let v_v75 = s::load_i8x16(v.at::<16>(v28.wrapping_add(96)));
+            let v76 = s::widen_s_i8x16(v_v75);
+            let v77 = s::to_float_i32x16(v76);
+            m6 = s::fma_f32x16(v32, v77, m6);
+            let v_v82 = s::load_i8x16(v.at::<16>(v28.wrapping_add(112)));
+            let v83 = s::widen_s_i8x16(v_v82);
+            let v84 = s::to_float_i32x16(v83);
+            m7 = s::fma_f32x16(v32, v84, m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
@@ -13985,54 +13985,54 @@ unsafe extern "C" fn scores_listed_128_kvint8(
         let input1 = *inputs.add(1);
         let input3 = *inputs.add(3);
         let input4 = *inputs.add(4);
-        let q_v9 = s::load_f32x16(q.at::<64>(input4));
-        let q_v12 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
-        let q_v15 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
-        let q_v18 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
-        let q_v21 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
-        let q_v24 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
-        let q_v27 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
-        let q_v30 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
-        for v31 in 0..input0 {
-            let seen_v32 = k::load_i32(seen.at::<4>(v31));
-            let v34 = input1.wrapping_add(k::bounded(seen_v32, input3));
-            let v36 = v34.wrapping_mul(128);
-            let k_p2_v37 = s::load_i8x16(k_p2.at::<16>(v36));
-            let v38 = s::widen_s_i8x16(k_p2_v37);
-            let v39 = s::to_float_i32x16(v38);
-            let v40 = s::mul_f32x16(q_v9, v39);
-            let k_p2_v42 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(16)));
-            let v43 = s::widen_s_i8x16(k_p2_v42);
-            let v44 = s::to_float_i32x16(v43);
-            let v45 = s::fma_f32x16(q_v12, v44, v40);
-            let k_p2_v47 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(32)));
-            let v48 = s::widen_s_i8x16(k_p2_v47);
-            let v49 = s::to_float_i32x16(v48);
-            let v50 = s::fma_f32x16(q_v15, v49, v45);
-            let k_p2_v52 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(48)));
-            let v53 = s::widen_s_i8x16(k_p2_v52);
-            let v54 = s::to_float_i32x16(v53);
-            let v55 = s::fma_f32x16(q_v18, v54, v50);
-            let k_p2_v57 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(64)));
-            let v58 = s::widen_s_i8x16(k_p2_v57);
-            let v59 = s::to_float_i32x16(v58);
-            let v60 = s::fma_f32x16(q_v21, v59, v55);
-            let k_p2_v62 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(80)));
-            let v63 = s::widen_s_i8x16(k_p2_v62);
-            let v64 = s::to_float_i32x16(v63);
-            let v65 = s::fma_f32x16(q_v24, v64, v60);
-            let k_p2_v67 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(96)));
-            let v68 = s::widen_s_i8x16(k_p2_v67);
-            let v69 = s::to_float_i32x16(v68);
-            let v70 = s::fma_f32x16(q_v27, v69, v65);
-            let k_p2_v72 = s::load_i8x16(k_p2.at::<16>(v36.wrapping_add(112)));
-            let v73 = s::widen_s_i8x16(k_p2_v72);
-            let v74 = s::to_float_i32x16(v73);
-            let v75 = s::fma_f32x16(q_v30, v74, v70);
-            let k_scales_v78 = k::load_f32(k_scales.at::<4>(v34));
+        let q_v7 = s::load_f32x16(q.at::<64>(input4));
+        let q_v10 = s::load_f32x16(q.at::<64>(input4.wrapping_add(16)));
+        let q_v13 = s::load_f32x16(q.at::<64>(input4.wrapping_add(32)));
+        let q_v16 = s::load_f32x16(q.at::<64>(input4.wrapping_add(48)));
+        let q_v19 = s::load_f32x16(q.at::<64>(input4.wrapping_add(64)));
+        let q_v22 = s::load_f32x16(q.at::<64>(input4.wrapping_add(80)));
+        let q_v25 = s::load_f32x16(q.at::<64>(input4.wrapping_add(96)));
+        let q_v28 = s::load_f32x16(q.at::<64>(input4.wrapping_add(112)));
+        for v29 in 0..input0 {
+            let seen_v30 = k::load_i32(seen.at::<4>(v29));
+            let v32 = input1.wrapping_add(k::bounded(seen_v30, input3));
+            let v34 = v32.wrapping_mul(128);
+            let k_p2_v35 = s::load_i8x16(k_p2.at::<16>(v34));
+            let v36 = s::widen_s_i8x16(k_p2_v35);
+            let v37 = s::to_float_i32x16(v36);
+            let v38 = s::mul_f32x16(q_v7, v37);
+            let k_p2_v40 = s::load_i8x16(k_p2.at::<16>(v34.wrapping_add(16)));
+            let v41 = s::widen_s_i8x16(k_p2_v40);
+            let v42 = s::to_float_i32x16(v41);
+            let v43 = s::fma_f32x16(q_v10, v42, v38);
+            let k_p2_v45 = s::load_i8x16(k_p2.at::<16>(v34.wrapping_add(32)));
+            let v46 = s::widen_s_i8x16(k_p2_v45);
+            let v47 = s::to_float_i32x16(v46);
+            let v48 = s::fma_f32x16(q_v13, v47, v43);
+            let k_p2_v50 = s::load_i8x16(k_p2.at::<16>(v34.wrapping_add(48)));
+            let v51 = s::widen_s_i8x16(k_p2_v50);
+            let v52 = s::to_float_i32x16(v51);
+            let v53 = s::fma_f32x16(q_v16, v52, v48);
+            let k_p2_v55 = s::load_i8x16(k_p2.at::<16>(v34.wrapping_add(64)));
+            let v56 = s::widen_s_i8x16(k_p2_v55);
+            let v57 = s::to_float_i32x16(v56);
+            let v58 = s::fma_f32x16(q_v19, v57, v53);
+            let k_p2_v60 = s::load_i8x16(k_p2.at::<16>(v34.wrapping_add(80)));
+            let v61 = s::widen_s_i8x16(k_p2_v60);
+            let v62 = s::to_float_i32x16(v61);
+            let v63 = s::fma_f32x16(q_v22, v62, v58);
+            let k_p2_v65 = s::load_i8x16(k_p2.at::<16>(v34.wrapping_add(96)));
+            let v66 = s::widen_s_i8x16(k_p2_v65);
+            let v67 = s::to_float_i32x16(v66);
+            let v68 = s::fma_f32x16(q_v25, v67, v63);
+            let k_p2_v70 = s::load_i8x16(k_p2.at::<16>(v34.wrapping_add(112)));
+            let v71 = s::widen_s_i8x16(k_p2_v70);
+            let v72 = s::to_float_i32x16(v71);
+            let v73 = s::fma_f32x16(q_v28, v72, v68);
+            let k_scales_v77 = k::load_f32(k_scales.at::<4>(v32));
             k::store_f32(
-                scores.at_mut::<4>(v31),
-                s::reduce_add_f32x16(v75) * 0.088388346 * k_scales_v78,
+                scores.at_mut::<4>(v29),
+                s::reduce_add_f32x16(v73) * 0.088388346 * k_scales_v77,
             );
         }
     }
@@ -14077,38 +14077,38 @@ unsafe extern "C" fn weighted_listed_128_kvint8(
             let scores_v28 = k::load_f32(scores.at::<4>(v22));
             let v_scales_v29 = k::load_f32(v_scales.at::<4>(v25));
             let v31 = s::splat_f32(scores_v28 * v_scales_v29);
-            let v_v33 = s::load_i8x16(v.at::<16>(v27));
-            let v34 = s::widen_s_i8x16(v_v33);
-            let v35 = s::to_float_i32x16(v34);
-            m0 = s::fma_f32x16(v31, v35, m0);
-            let v_v40 = s::load_i8x16(v.at::<16>(v27.wrapping_add(16)));
-            let v41 = s::widen_s_i8x16(v_v40);
-            let v42 = s::to_float_i32x16(v41);
-            m1 = s::fma_f32x16(v31, v42, m1);
-            let v_v47 = s::load_i8x16(v.at::<16>(v27.wrapping_add(32)));
-            let v48 = s::widen_s_i8x16(v_v47);
-            let v49 = s::to_float_i32x16(v48);
-            m2 = s::fma_f32x16(v31, v49, m2);
-            let v_v54 = s::load_i8x16(v.at::<16>(v27.wrapping_add(48)));
-            let v55 = s::widen_s_i8x16(v_v54);
-            let v56 = s::to_float_i32x16(v55);
-            m3 = s::fma_f32x16(v31, v56, m3);
-            let v_v61 = s::load_i8x16(v.at::<16>(v27.wrapping_add(64)));
-            let v62 = s::widen_s_i8x16(v_v61);
-            let v63 = s::to_float_i32x16(v62);
-            m4 = s::fma_f32x16(v31, v63, m4);
-            let v_v68 = s::load_i8x16(v.at::<16>(v27.wrapping_add(80)));
-            let v69 = s::widen_s_i8x16(v_v68);
-            let v70 = s::to_float_i32x16(v69);
-            m5 = s::fma_f32x16(v31, v70, m5);
-            let v_v75 = s::load_i8x16(v.at::<16>(v27.wrapping_add(96)));
-            let v76 = s::widen_s_i8x16(v_v75);
-            let v77 = s::to_float_i32x16(v76);
-            m6 = s::fma_f32x16(v31, v77, m6);
-            let v_v82 = s::load_i8x16(v.at::<16>(v27.wrapping_add(112)));
-            let v83 = s::widen_s_i8x16(v_v82);
-            let v84 = s::to_float_i32x16(v83);
-            m7 = s::fma_f32x16(v31, v84, m7);
+            let v_v32 = s::load_i8x16(v.at::<16>(v27));
+            let v33 = s::widen_s_i8x16(v_v32);
+            let v34 = s::to_float_i32x16(v33);
+            m0 = s::fma_f32x16(v31, v34, m0);
+            let v_v39 = s::load_i8x16(v.at::<16>(v27.wrapping_add(16)));
+            let v40 = s::widen_s_i8x16(v_v39);
+            let v41 = s::to_float_i32x16(v40);
+            m1 = s::fma_f32x16(v31, v41, m1);
+            let v_v46 = s::load_i8x16(v.at::<16>(v27.wrapping_add(32)));
+            let v47 = s::widen_s_i8x16(v_v46);
+            let v48 = s::to_float_i32x16(v47);
+            m2 = s::fma_f32x16(v31, v48, m2);
+            let v_v53 = s::load_i8x16(v.at::<16>(v27.wrapping_add(48)));
+            let v54 = s::widen_s_i8x16(v_v53);
+            let v55 = s::to_float_i32x16(v54);
+            m3 = s::fma_f32x16(v31, v55, m3);
+            let v_v60 = s::load_i8x16(v.at::<16>(v27.wrapping_add(64)));
+            let v61 = s::widen_s_i8x16(v_v60);
+            let v62 = s::to_float_i32x16(v61);
+            m4 = s::fma_f32x16(v31, v62, m4);
+            let v_v67 = s::load_i8x16(v.at::<16>(v27.wrapping_add(80)));
+            let v68 = s::widen_s_i8x16(v_v67);
+            let v69 = s::to_float_i32x16(v68);
+            m5 = s::fma_f32x16(v31, v69, m5);
+            let v_v74 = s::load_i8x16(v.at::<16>(v27.wrapping_add(96)));
+            let v75 = s::widen_s_i8x16(v_v74);
+            let v76 = s::to_float_i32x16(v75);
+            m6 = s::fma_f32x16(v31, v76, m6);
+            let v_v81 = s::load_i8x16(v.at::<16>(v27.wrapping_add(112)));
+            let v82 = s::widen_s_i8x16(v_v81);
+            let v83 = s::to_float_i32x16(v82);
+            m7 = s::fma_f32x16(v31, v83, m7);
         }
         s::store_f32x16(locals.at_mut::<64>(0), m0);
         s::store_f32x16(locals.at_mut::<64>(16), m1);
