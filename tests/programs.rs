@@ -151,8 +151,7 @@ fn statements(cube: &FunctionRef) -> Kernel {
     KernelBuilder::build("statements", doc, MAX_ROWS as u32, |k| {
         let fields = Extent::fixed(4 * MAX_ROWS as i64);
         let rows = k.region("rows", Space::Rows, Elem::I32, fields, false);
-        let memory = Extent::per_context(16);
-        let memory = k.region("memory", Space::Kv, Elem::F32, memory, true);
+        let memory = k.memory("memory", Elem::F32, 16, true);
         let x = k.input("x", Elem::F32, MAX_ROWS * 32);
         let y = k.output("y", Elem::F32, MAX_ROWS * 16);
         let repeat = k.scalar("repeat", 8);

@@ -8,8 +8,42 @@ use core::marker::PhantomData;
 
 use bytemuck::Zeroable;
 
+pub use crate::__repeat as repeat;
 pub use crate::abi::call_table;
 use crate::abi::{ARG_UNIT, Ctx, Entry, Items, KernelFn, Phase};
+
+/// `repeat!(row in ROWS, 8, { body })`: the body for `row` of 0, 1 and so on below `ROWS`, a constant of at most 8, each a
+/// literal. Loops over few vectors in an array must be written out for the vectors to stay in registers, and at
+/// `opt-level = "s"` the compiler does not do that by itself.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __repeat {
+    ($i:ident in $n:expr, 1, $body:block) => { $crate::__repeat!(@ $i, $n, $body, 0) };
+    ($i:ident in $n:expr, 2, $body:block) => { $crate::__repeat!(@ $i, $n, $body, 0 1) };
+    ($i:ident in $n:expr, 3, $body:block) => { $crate::__repeat!(@ $i, $n, $body, 0 1 2) };
+    ($i:ident in $n:expr, 4, $body:block) => { $crate::__repeat!(@ $i, $n, $body, 0 1 2 3) };
+    ($i:ident in $n:expr, 5, $body:block) => { $crate::__repeat!(@ $i, $n, $body, 0 1 2 3 4) };
+    ($i:ident in $n:expr, 6, $body:block) => { $crate::__repeat!(@ $i, $n, $body, 0 1 2 3 4 5) };
+    ($i:ident in $n:expr, 7, $body:block) => { $crate::__repeat!(@ $i, $n, $body, 0 1 2 3 4 5 6) };
+    ($i:ident in $n:expr, 8, $body:block) => { $crate::__repeat!(@ $i, $n, $body, 0 1 2 3 4 5 6 7) };
+    (@ $i:ident, $n:expr, $body:block, $($k:literal)*) => {
+        $(
+            if const { $k < $n } {
+                let $i: usize = $k;
+                $body
+            }
+        )*
+    };
+    ($i:ident in $n:expr, $most:literal, $body:block) => {
+        $crate::__repeat!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        let mut rest: usize = 16;
+        while rest < $n {
+            let $i: usize = rest;
+            $body
+            rest += 1;
+        }
+    };
+}
 
 /// A region of memory whose indices count elements `E`, whatever is read or written there.
 #[derive(Debug)]

@@ -203,8 +203,8 @@ fn run(command: &str, program: Result<Program, String>, setup: &Setup) -> Result
 fn ranges(verified: &Verified) -> String {
     let mut out = String::new();
     for (i, kernel) in verified.program().kernels.iter().enumerate() {
-        let info = verified.info(gemc_kernels::ir::KernelId::from_index(i));
-        for (v, (def, range)) in kernel.values.iter().zip(&info.ranges).enumerate() {
+        let ranges = verified.ranges(gemc_kernels::ir::KernelId::from_index(i));
+        for (v, (def, range)) in kernel.values.iter().zip(ranges).enumerate() {
             if let (Some(name), Some(range)) = (&def.name, range) {
                 let _ = writeln!(out, "{} v{v} {name}: {range}", kernel.name);
             }

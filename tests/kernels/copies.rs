@@ -3,14 +3,15 @@
 use gem_runtime::simd::Level;
 use gem_tests::needs::repository;
 use gemc::target::Target;
-use gemc_kernels::kernels::outlines;
+use gemc_kernels::ir::verify::verify;
+use gemc_kernels::kernels::with_outlines;
 use gemc_kernels::rust::micro::copies;
 
 #[test]
 fn copies_are_those_emitted_now() {
     for target in Target::all().iter().filter(|t| t.level != Level::Portable) {
-        let outlines = outlines(target.dot, target.row_block);
-        let copies = copies(&outlines, target.level);
+        let program = verify(with_outlines(target.dot, target.row_block));
+        let copies = copies(&program.expect("sound kernels"), target.level);
         let path = repository("gemc/kernels/src/micro").join(format!("{}.rs", target.level.name()));
         if std::env::var_os("GEM_BLESS").is_some() {
             std::fs::write(&path, &copies).expect("a writable source tree");

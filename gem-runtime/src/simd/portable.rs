@@ -204,6 +204,20 @@ pub fn splat_i32(a: i32) -> I32x16 {
     I32x16([a; 16])
 }
 
+/// The four bytes of `a`, 16 times.
+#[must_use]
+#[inline]
+pub fn splat_i32_i8x64(a: i32) -> I8x64 {
+    bits_i32x16_i8x64(splat_i32(a))
+}
+
+/// The two words of `a`, 16 times.
+#[must_use]
+#[inline]
+pub fn splat_i32_i16x32(a: i32) -> I16x32 {
+    bits_i32x16_i16x32(splat_i32(a))
+}
+
 /// Left shift by `N` in 0..=31.
 #[must_use]
 #[inline]

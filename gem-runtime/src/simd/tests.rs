@@ -270,6 +270,8 @@ operations! {
     lanes_i8x16(0 Any) -> Bits;
     splat_f32(0 Float) -> Bits;
     splat_i32(0 Any) -> Bits;
+    splat_i32_i8x64(0 Any) -> Bits;
+    splat_i32_i16x32(0 Any) -> Bits;
     shl_i32x16_by_0 = shl_i32x16::<0>(0 Any) -> Bits;
     shl_i32x16_by_23 = shl_i32x16::<23>(0 Any) -> Bits;
     shr_s_i32x16_by_1 = shr_s_i32x16::<1>(0 Any) -> Bits;

@@ -183,6 +183,14 @@ level! {
         I32x16(_mm256_set1_epi32(a), _mm256_set1_epi32(a))
     }
 
+    fn splat_i32_i8x64(a: i32) -> I8x64 {
+        I8x64(_mm256_set1_epi32(a), _mm256_set1_epi32(a))
+    }
+
+    fn splat_i32_i16x32(a: i32) -> I16x32 {
+        I16x32(_mm256_set1_epi32(a), _mm256_set1_epi32(a))
+    }
+
     fn shl_i32x16<const N: i32>(a: I32x16) -> I32x16 {
         I32x16(_mm256_slli_epi32::<N>(a.0), _mm256_slli_epi32::<N>(a.1))
     }

@@ -174,6 +174,14 @@ level! {
         I32x16(_mm512_set1_epi32(a))
     }
 
+    fn splat_i32_i8x64(a: i32) -> I8x64 {
+        I8x64(_mm512_set1_epi32(a))
+    }
+
+    fn splat_i32_i16x32(a: i32) -> I16x32 {
+        I16x32(_mm512_set1_epi32(a))
+    }
+
     fn shl_i32x16<const N: u32>(a: I32x16) -> I32x16 {
         I32x16(_mm512_slli_epi32::<N>(a.0))
     }

@@ -13,6 +13,7 @@
 //! - Items of one phase may run in any order and on any thread; they write disjoint memory.
 
 pub mod build;
+pub mod expand;
 mod fold;
 pub mod interp;
 pub mod liveness;
@@ -27,10 +28,12 @@ pub mod text;
 pub mod typing;
 pub mod uses;
 pub mod verify;
+mod walk;
 
 pub use op::{Cmp, Op, Ty};
 pub use op_info::ALL_TYPES;
 pub use program::{Half, Items, Phase, Program, ProgramShape, Table, TableEntry, Tap};
+pub use walk::walk;
 
 crate::id_type!(
     /// A value of a kernel or function.
@@ -202,6 +205,46 @@ pub struct ValueDef {
     pub name: Option<String>,
 }
 
+/// A number that is known when a kernel is built.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Count {
+    /// At least 1.
+    pub n: u32,
+    /// Of a number that outlines differ in, and nothing else: what it is called.
+    pub name: Option<String>,
+}
+
+impl Count {
+    /// A number, fixed where it stands.
+    #[must_use]
+    pub fn of(n: usize) -> Self {
+        Self {
+            n: n as u32,
+            name: None,
+        }
+    }
+
+    /// A number that outlines differ in.
+    #[must_use]
+    pub fn named(n: usize, name: &str) -> Self {
+        Self {
+            n: n as u32,
+            name: Some(name.to_owned()),
+        }
+    }
+}
+
+/// A mutable local: one value, or an array of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Local {
+    /// Of each value.
+    pub ty: Ty,
+    /// Of an array: how many.
+    pub count: Option<Count>,
+    /// Name in dumps and generated code.
+    pub name: Option<String>,
+}
+
 /// A list of statements.
 pub type Block = Vec<Stmt>;
 
@@ -210,10 +253,12 @@ pub type Block = Vec<Stmt>;
 pub enum Stmt {
     /// Computes a value.
     Let(ValueId),
-    /// Declares a mutable local.
+    /// Declares a mutable local; of an array, every element starts so.
     Var(VarId, ValueId),
     /// Assigns a mutable local.
     Set(VarId, ValueId),
+    /// Assigns one of a local's elements.
+    SetElement(VarId, ValueId, ValueId),
     /// Writes `value` at element `index`.
     Store {
         /// Mutable region.
@@ -234,6 +279,16 @@ pub enum Stmt {
         /// One past the last.
         end: ValueId,
         /// Repeated.
+        body: Block,
+    },
+    /// The body as often as `count` says, one after the other, with `index` a literal: 0, then 1 and so on. That is what it
+    /// means and how it is proved ([`expand`]); how it is executed is each backend's own affair.
+    Repeat {
+        /// An `Op::Index` value, visible in `body`.
+        index: ValueId,
+        /// How often.
+        count: Count,
+        /// Written out.
         body: Block,
     },
     /// Conditional.
@@ -284,8 +339,8 @@ pub struct Kernel {
     pub items: u32,
     /// All values; value 0 is the item index ([`Op::Item`]).
     pub values: Vec<ValueDef>,
-    /// Types of mutable locals, with name hints.
-    pub vars: Vec<(Ty, Option<String>)>,
+    /// Mutable locals.
+    pub vars: Vec<Local>,
     /// Run per item.
     pub body: Block,
 }

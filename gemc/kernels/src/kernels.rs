@@ -24,13 +24,13 @@ pub mod vector;
 use gemc_format::{ActivationFormat, Codec};
 
 use crate::choices::{DotStrategy, KvFormat};
-use crate::ir::outline::{Outlined, outlined};
-use crate::ir::{Block, Kernel, Stmt};
+use crate::functions;
+use crate::ir::{Program, ProgramShape};
 
-/// Every outline that kernels of a target may hold, once.
+/// Kernels that hold every outline which kernels of a target have copies of, in a program without phases.
 #[must_use]
-pub fn outlines(dot: DotStrategy, row_block: u32) -> Vec<Outlined> {
-    let mut all = Vec::new();
+pub fn with_outlines(dot: DotStrategy, row_block: u32) -> Program {
+    let mut kernels = Vec::new();
     let blocks = ActivationFormat::ALL.into_iter();
     for (input_format, &codec) in blocks.flat_map(|b| Codec::ALL.iter().map(move |c| (b, c))) {
         let product = matmul::Matmul {
@@ -46,8 +46,7 @@ pub fn outlines(dot: DotStrategy, row_block: u32) -> Vec<Outlined> {
             dot,
             row_block,
         };
-        let kernel = product.kernel();
-        outlines_of(&kernel, &kernel.body, &mut all);
+        kernels.push(product.kernel());
     }
     let formats = KvFormat::ALL.into_iter();
     for (kv, &head_dim) in formats.flat_map(|kv| head_dims(kv).iter().map(move |d| (kv, d))) {
@@ -61,11 +60,30 @@ pub fn outlines(dot: DotStrategy, row_block: u32) -> Vec<Outlined> {
                 max_rows: 1,
                 mask,
             };
-            let kernel = attention.kernel();
-            outlines_of(&kernel, &kernel.body, &mut all);
+            kernels.push(attention.kernel());
         }
     }
-    all
+    for (i, kernel) in kernels.iter_mut().enumerate() {
+        kernel.name = format!("{}_{i}", kernel.name);
+    }
+    Program {
+        shape: ProgramShape {
+            arena_bytes: 0,
+            kv_bytes_per_position: 0,
+            max_rows: matmul::MAX_ROW_BLOCK as u32,
+            max_outputs: 1,
+            logits: 0,
+            logits_stride: 0,
+            weight_bytes: 0,
+        },
+        functions: functions::link(&mut kernels),
+        kernels,
+        tables: Vec::new(),
+        body: Vec::new(),
+        head: Vec::new(),
+        taps: Vec::new(),
+        halves: Vec::new(),
+    }
 }
 
 /// Widths of heads that attention has outlines for: those of the families that run on small devices.
@@ -74,25 +92,5 @@ const fn head_dims(kv: KvFormat) -> &'static [usize] {
         KvFormat::F32 => &[16, 32, 64, 96, 128, 256],
         // The commonest: copies are compiled with every gemc.
         KvFormat::F16 | KvFormat::Int8 => &[32, 64, 128],
-    }
-}
-
-/// Adds the outlines of a block that are not known yet.
-pub fn outlines_of(kernel: &Kernel, block: &Block, all: &mut Vec<Outlined>) {
-    for stmt in block {
-        match stmt {
-            Stmt::Outline { name, inputs, body } => {
-                let found = outlined(kernel, name, inputs, body);
-                all.extend(found.filter(|f| all.iter().all(|known| known.kernel != f.kernel)));
-            }
-            Stmt::For { body, .. } => outlines_of(kernel, body, all),
-            Stmt::If {
-                then, otherwise, ..
-            } => {
-                outlines_of(kernel, then, all);
-                outlines_of(kernel, otherwise, all);
-            }
-            _ => {}
-        }
     }
 }

@@ -12,13 +12,17 @@ mod kernel;
 pub mod micro;
 mod names;
 mod ops;
+mod outline;
 mod printer;
 mod table;
 mod text;
+mod types;
+mod writer;
 
 use gem_runtime::simd::Level;
 use quote::{format_ident, quote};
 
+use self::outline::Outlines;
 use crate::ir::reach::reachable;
 use crate::ir::verify::Verified;
 
@@ -41,17 +45,23 @@ fn kernels(verified: &Verified, level: Level) -> String {
         .functions
         .iter()
         .map(|&f| function::function(program, f, level));
+    let bodies = used.kernels.iter();
+    let bodies = bodies.map(|&id| (program.kernel(id), verified.ranges(id)));
+    let outlines = Outlines::of(bodies, level);
     let kernels = used
         .kernels
         .iter()
-        .map(|&id| kernel::kernel(program, id, verified.info(id), level));
-    let items: proc_macro2::TokenStream = functions.chain(kernels).collect();
+        .map(|&id| kernel::kernel(verified, id, &outlines, level));
+    let items: proc_macro2::TokenStream = functions
+        .chain(std::iter::once(outlines.items.clone()))
+        .chain(kernels)
+        .collect();
     let module = format_ident!("{}", level.name());
     let mut imports = quote!(
         use gem_runtime::abi::Ctx;
     );
     let text = items.to_string();
-    if text.contains("k ::") {
+    if text.contains("k ::") || text.contains(text::REPEAT) {
         imports.extend(quote!(
             use gem_runtime::kernel as k;
         ));
@@ -63,5 +73,8 @@ fn kernels(verified: &Verified, level: Level) -> String {
         "Kernels of this model for level `{}`: each runs the items `begin..end` of a phase.",
         level.name()
     );
-    text::render(&header, quote!(#imports #items))
+    text::render(
+        &[&header, "", "# Safety", "", kernel::CONTRACT],
+        quote!(#imports #items),
+    )
 }

@@ -48,7 +48,7 @@ fn steps(
         match stmt {
             Stmt::Outline { body, .. } => out.append(&mut steps(defs, body, needed, count)),
             Stmt::Let(v) => {
-                if let Op::Get(m) = defs[v.index()].op
+                if let Op::Get(m) | Op::Element(m, _) = defs[v.index()].op
                     && needed(*v)
                 {
                     out.push(Step::Read(m));
@@ -62,14 +62,17 @@ fn steps(
                 out.push(Step::Write(*m, *count));
                 *count += 1;
             }
-            Stmt::For { body, .. } => out.push(Step::Loop(steps(defs, body, needed, count))),
+            Stmt::For { body, .. } | Stmt::Repeat { body, .. } => {
+                out.push(Step::Loop(steps(defs, body, needed, count)));
+            }
             Stmt::If {
                 then, otherwise, ..
             } => {
                 let then = steps(defs, then, needed, count);
                 out.push(Step::Branch(then, steps(defs, otherwise, needed, count)));
             }
-            Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Comment(_) => {}
+            // Assigning an element leaves the others, so that no earlier assignment ends with it.
+            Stmt::SetElement(..) | Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Comment(_) => {}
         }
     }
     out

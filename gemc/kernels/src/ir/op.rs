@@ -85,6 +85,8 @@ pub enum Op {
     Context,
     /// Current value of a mutable local.
     Get(VarId),
+    /// Current value of an element of a local: by the index of a [`super::Stmt::Repeat`], or a literal.
+    Element(VarId, ValueId),
 
     /// Number + number; integers wrap. I16x32 too, wrapping (the verifier proves that it does not).
     Add(ValueId, ValueId),

@@ -151,7 +151,8 @@ macro_rules! each_operand {
             | Op::OutputCount
             | Op::Context
             | Op::Get(_) => {}
-            Op::Abs(a)
+            Op::Element(_, a)
+            | Op::Abs(a)
             | Op::Neg(a)
             | Op::Sqrt(a)
             | Op::Not(a)
@@ -221,6 +222,7 @@ impl Op {
             Self::OutputCount => "output_count",
             Self::Context => "context",
             Self::Get(_) => "get",
+            Self::Element(..) => "element",
             Self::Add(..) => "add",
             Self::Sub(..) => "sub",
             Self::Mul(..) => "mul",
@@ -281,7 +283,12 @@ impl Op {
     pub const fn is_pure(&self) -> bool {
         !matches!(
             self,
-            Self::Get(_) | Self::Load { .. } | Self::Item | Self::Index | Self::Param(_)
+            Self::Get(_)
+                | Self::Element(..)
+                | Self::Load { .. }
+                | Self::Item
+                | Self::Index
+                | Self::Param(_)
         )
     }
 }

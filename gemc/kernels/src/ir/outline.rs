@@ -1,5 +1,5 @@
 //! Takes an outline out of a kernel: a kernel of its own, whose text is the same wherever the outline came from, and the
-//! values of the original kernel that are passed for its parameters.
+//! values of the original kernel that are passed for its parameters. The kernel is one that was written out.
 //!
 //! The kernel's parameters are, in this order: the regions, in order of their first use; the inputs, as scalars; and
 //! one region of f32, 16 for each mutable local, which it reads before and writes after. A region that every slot has is
@@ -10,10 +10,11 @@ use std::collections::HashMap;
 
 use gem_runtime::file::name_hash;
 
+use super::expand::EXPANDED;
 use super::text::kernel_to_string;
 use super::{
-    Block, Elem, Extent, Kernel, KernelId, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId,
-    VarId,
+    Block, Elem, Extent, Kernel, KernelId, Local, Op, Param, ParamId, Space, Stmt, Ty, ValueDef,
+    ValueId, VarId, walk,
 };
 
 /// Lanes that a mutable local has in the last region.
@@ -26,8 +27,8 @@ pub struct Outlined {
     pub kernel: Kernel,
     /// Regions of the kernel it came from, each with the value outside that is its slot, where it has one in every slot.
     pub regions: Vec<(ParamId, Option<ValueId>)>,
-    /// Values outside that the inputs are equal to.
-    pub inputs: Vec<ValueId>,
+    /// What the inputs are equal to.
+    pub inputs: Vec<Input>,
     /// Mutable locals outside: f32x16.
     pub locals: Vec<VarId>,
 }
@@ -40,8 +41,17 @@ impl Outlined {
     }
 }
 
+/// What an outline is given for an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A value outside.
+    Value(ValueId),
+    /// A local outside, which it does not assign.
+    Local(VarId),
+}
+
 /// The outline by itself; `None` when it does what a copy could not: touch the step's rows or a region in two slots, write
-/// to a slot, depend on the step, call, or share locals other than f32x16.
+/// to a slot, depend on the step, call, or assign locals other than f32x16.
 #[must_use]
 pub fn outlined(
     of: &Kernel,
@@ -49,17 +59,33 @@ pub fn outlined(
     inputs: &[(ValueId, ValueId)],
     body: &Block,
 ) -> Option<Outlined> {
-    let mut writer = Writer::new(of);
-    let regions = writer.params(body, inputs)?;
+    let reach = Reach::of(of, body)?;
+    let words = reach.locals.iter().filter(|local| !local.written);
+    let (words, shared): (Vec<Shared>, Vec<Shared>) = (
+        words.copied().collect(),
+        reach.locals.iter().filter(|l| l.written).copied().collect(),
+    );
+    let ty = |local: &Shared| of.vars[local.var.index()].ty;
+    if words.iter().any(|l| ty(l) != Ty::I32) || shared.iter().any(|l| ty(l) != Ty::F32x16) {
+        return None;
+    }
+    let mut writer = Writer::new(of, &reach);
+    let regions = writer.params(inputs, words.len())?;
     let locals = ParamId::from_index(writer.params.len() - 1);
     let mut out = Block::new();
-    for (i, (inner, _)) in inputs.iter().enumerate() {
-        let param = ParamId::from_index(writer.regions.len() + i);
-        let v = writer.define(Op::Scalar(param), Ty::I32, *inner);
-        out.push(Stmt::Let(v));
+    let outer = inputs.iter().map(|(inner, _)| Some(*inner));
+    for (i, inner) in outer.chain(words.iter().map(|_| None)).enumerate() {
+        let param = ParamId::from_index(reach.regions.len() + i);
+        let v = writer.fresh(Op::Scalar(param), Ty::I32, &mut out);
+        match inner {
+            Some(inner) => _ = writer.renamed.insert(inner, v),
+            None => _ = writer.words.insert(words[i - inputs.len()].var, v),
+        }
     }
-    let shared = writer.locals.clone();
-    for (i, &m) in shared.iter().enumerate() {
+    for local in reach.declared.iter().chain(shared.iter().map(|l| &l.var)) {
+        writer.declare(*local);
+    }
+    for (i, local) in shared.iter().enumerate() {
         let index = writer.literal(LANES * i as i32, &mut out);
         let load = Op::Load {
             region: locals,
@@ -68,13 +94,13 @@ pub fn outlined(
             range: None,
         };
         let before = writer.fresh(load, Ty::F32x16, &mut out);
-        out.push(Stmt::Var(writer.vars[&m], before));
+        out.push(Stmt::Var(writer.vars[&local.var], before));
     }
     let inner = writer.block(body)?;
     out.extend(inner);
-    for (i, &m) in shared.iter().enumerate() {
+    for (i, local) in shared.iter().enumerate() {
         let index = writer.literal(LANES * i as i32, &mut out);
-        let after = writer.fresh(Op::Get(writer.vars[&m]), Ty::F32x16, &mut out);
+        let after = writer.fresh(Op::Get(writer.vars[&local.var]), Ty::F32x16, &mut out);
         out.push(Stmt::Store {
             region: locals,
             slot: None,
@@ -82,6 +108,7 @@ pub fn outlined(
             value: after,
         });
     }
+    let values = inputs.iter().map(|(_, outer)| Input::Value(*outer));
     Some(Outlined {
         kernel: Kernel {
             name: name.to_owned(),
@@ -93,33 +120,128 @@ pub fn outlined(
             body: out,
         },
         regions,
-        inputs: inputs.iter().map(|(_, outer)| *outer).collect(),
-        locals: shared,
+        inputs: values
+            .chain(words.iter().map(|l| Input::Local(l.var)))
+            .collect(),
+        locals: shared.iter().map(|l| l.var).collect(),
     })
 }
 
-/// A region that the body uses.
-struct Reached {
-    region: ParamId,
+/// A region that a block uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached {
+    /// Which.
+    pub region: ParamId,
     /// The value inside that is its slot.
-    slot: Option<ValueId>,
-    written: bool,
+    pub slot: Option<ValueId>,
+    /// Whether it is written to.
+    pub written: bool,
+}
+
+/// A local from outside that a block uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    /// Which.
+    pub var: VarId,
+    /// Whether it is assigned.
+    pub written: bool,
+}
+
+/// What an outline's body uses of its kernel, besides its inputs, in order of first use.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// Memory.
+    pub regions: Vec<Reached>,
+    /// Locals from outside.
+    pub locals: Vec<Shared>,
+    /// Locals of its own.
+    pub declared: Vec<VarId>,
+}
+
+impl Reach {
+    /// What a block uses; `None` if it does what an outline by itself could not.
+    #[must_use]
+    pub fn of(kernel: &Kernel, body: &Block) -> Option<Self> {
+        let mut reach = Self::default();
+        let mut possible = true;
+        walk(body, &mut |stmt| {
+            possible &= reach.stmt(kernel, stmt).is_some();
+        });
+        // By number, so that elements of an array stand together.
+        reach.locals.sort_by_key(|local| local.var);
+        possible.then_some(reach)
+    }
+
+    fn stmt(&mut self, kernel: &Kernel, stmt: &Stmt) -> Option<()> {
+        match stmt {
+            Stmt::Let(v) => match &kernel.values.get(v.index())?.op {
+                Op::Load { region, slot, .. } => self.region(*region, *slot, false),
+                Op::Get(m) | Op::Element(m, _) => {
+                    self.local(*m, false);
+                    Some(())
+                }
+                Op::Call(..) | Op::Scalar(_) | Op::RowCount | Op::OutputCount | Op::Context => None,
+                _ => Some(()),
+            },
+            Stmt::Var(m, _) => {
+                self.declared.push(*m);
+                Some(())
+            }
+            Stmt::Set(m, _) | Stmt::SetElement(m, ..) => {
+                self.local(*m, true);
+                Some(())
+            }
+            Stmt::Store {
+                region, slot: None, ..
+            } => self.region(*region, None, true),
+            Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => None,
+            Stmt::For { .. } | Stmt::Repeat { .. } | Stmt::If { .. } | Stmt::Comment(_) => Some(()),
+        }
+    }
+
+    fn region(&mut self, region: ParamId, slot: Option<ValueId>, written: bool) -> Option<()> {
+        match self.regions.iter_mut().find(|r| r.region == region) {
+            Some(known) => {
+                known.written |= written;
+                (known.slot == slot).then_some(())
+            }
+            None => {
+                self.regions.push(Reached {
+                    region,
+                    slot,
+                    written,
+                });
+                Some(())
+            }
+        }
+    }
+
+    fn local(&mut self, var: VarId, written: bool) {
+        if self.declared.contains(&var) {
+            return;
+        }
+        match self.locals.iter_mut().find(|local| local.var == var) {
+            Some(known) => known.written |= written,
+            None => self.locals.push(Shared { var, written }),
+        }
+    }
 }
 
 /// Numbers everything anew, in order of appearance.
 struct Writer<'a> {
     of: &'a Kernel,
+    reach: &'a Reach,
     params: Vec<Param>,
-    regions: Vec<Reached>,
-    locals: Vec<VarId>,
     values: Vec<ValueDef>,
     renamed: HashMap<ValueId, ValueId>,
+    /// Locals from outside that are given as inputs.
+    words: HashMap<VarId, ValueId>,
     vars: HashMap<VarId, VarId>,
-    var_types: Vec<(Ty, Option<String>)>,
+    var_types: Vec<Local>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(of: &'a Kernel) -> Self {
+    fn new(of: &'a Kernel, reach: &'a Reach) -> Self {
         let item = ValueDef {
             op: Op::Item,
             ty: Ty::I32,
@@ -127,29 +249,28 @@ impl<'a> Writer<'a> {
         };
         Self {
             of,
+            reach,
             params: Vec::new(),
-            regions: Vec::new(),
-            locals: Vec::new(),
             values: vec![item],
             renamed: HashMap::new(),
+            words: HashMap::new(),
             vars: HashMap::new(),
             var_types: Vec::new(),
         }
     }
 
-    /// Finds the regions and locals that the body uses, and declares the parameters; gives the regions outside.
+    /// Declares the parameters; gives the regions outside.
     fn params(
         &mut self,
-        body: &Block,
         inputs: &[(ValueId, ValueId)],
+        words: usize,
     ) -> Option<Vec<(ParamId, Option<ValueId>)>> {
-        self.find(body)?;
         let mut outside = Vec::new();
         for Reached {
             region,
             slot,
             written,
-        } in &self.regions
+        } in &self.reach.regions
         {
             let Param::Region {
                 name, space, elem, ..
@@ -169,7 +290,7 @@ impl<'a> Writer<'a> {
             ));
             self.params.push(region_param(name, space, *elem, *written));
         }
-        for i in 0..inputs.len() {
+        for i in 0..inputs.len() + words {
             self.params.push(Param::Scalar {
                 name: format!("input{i}"),
                 max: i32::MAX as u32,
@@ -180,79 +301,42 @@ impl<'a> Writer<'a> {
         Some(outside)
     }
 
-    fn find(&mut self, block: &Block) -> Option<()> {
-        for stmt in block {
-            match stmt {
-                Stmt::Let(v) => match &self.of.values.get(v.index())?.op {
-                    Op::Load { region, slot, .. } => self.reach(*region, *slot, false)?,
-                    Op::Get(m) => self.share(*m)?,
-                    Op::Call(..) | Op::Scalar(_) | Op::RowCount | Op::OutputCount | Op::Context => {
-                        return None;
-                    }
-                    _ => {}
-                },
-                Stmt::Var(m, _) => _ = self.declare(*m)?,
-                Stmt::Set(m, _) => self.share(*m)?,
-                Stmt::For { body, .. } => self.find(body)?,
-                Stmt::If {
-                    then, otherwise, ..
-                } => {
-                    self.find(then)?;
-                    self.find(otherwise)?;
-                }
-                Stmt::Store {
-                    region, slot: None, ..
-                } => self.reach(*region, None, true)?,
-                Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => return None,
-                Stmt::Comment(_) => {}
-            }
-        }
-        Some(())
-    }
-
-    /// A region that the body reads or writes.
-    fn reach(&mut self, region: ParamId, slot: Option<ValueId>, written: bool) -> Option<()> {
-        match self.regions.iter_mut().find(|r| r.region == region) {
-            Some(known) => {
-                known.written |= written;
-                (known.slot == slot).then_some(())
-            }
-            None => {
-                self.regions.push(Reached {
-                    region,
-                    slot,
-                    written,
-                });
-                Some(())
-            }
-        }
-    }
-
     /// What the region is called in the outline's own kernel.
     fn region(&self, outside: ParamId) -> Option<ParamId> {
-        let at = self.regions.iter().position(|r| r.region == outside)?;
+        let regions = &self.reach.regions;
+        let at = regions.iter().position(|r| r.region == outside)?;
         Some(ParamId::from_index(at))
     }
 
-    /// A local that the body uses: one from outside, unless the body declared it.
-    fn share(&mut self, m: VarId) -> Option<()> {
-        if self.vars.contains_key(&m) {
-            return Some(());
-        }
-        let ty = self.declare(m)?;
-        self.locals.push(m);
-        (ty == Ty::F32x16).then_some(())
-    }
-
-    fn declare(&mut self, m: VarId) -> Option<Ty> {
-        let (ty, _) = self.of.vars.get(m.index())?;
+    fn declare(&mut self, m: VarId) {
         self.vars.insert(m, VarId::from_index(self.var_types.len()));
-        self.var_types.push((*ty, None));
-        Some(*ty)
+        self.var_types.push(Local {
+            name: None,
+            ..self.of.vars[m.index()].clone()
+        });
     }
 
     fn block(&mut self, block: &Block) -> Option<Block> {
-        block.iter().map(|stmt| self.stmt(stmt)).collect()
+        let mut out = Block::new();
+        for stmt in block {
+            match stmt {
+                Stmt::Let(v) if self.is_word(*v) => {}
+                stmt => out.push(self.stmt(stmt)?),
+            }
+        }
+        Some(out)
+    }
+
+    /// Whether a value reads a local that is an input here, and so is known.
+    fn is_word(&mut self, v: ValueId) -> bool {
+        let Op::Get(m) = self.of.values[v.index()].op else {
+            return false;
+        };
+        let word = self.words.get(&m).copied();
+        if let Some(word) = word {
+            self.renamed.insert(v, word);
+        }
+        word.is_some()
     }
 
     fn stmt(&mut self, stmt: &Stmt) -> Option<Stmt> {
@@ -297,6 +381,7 @@ impl<'a> Writer<'a> {
                 value: *self.renamed.get(value)?,
             },
             Stmt::Comment(text) => Stmt::Comment(text.clone()),
+            Stmt::Repeat { .. } | Stmt::SetElement(..) => unreachable!("{EXPANDED}"),
             Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => return None,
         })
     }
@@ -368,7 +453,7 @@ mod tests {
             let kv = k.region("kv", Space::Kv, Elem::F32, Extent::fixed(16), true);
             let out = k.output("out", Elem::F32, 16);
             let own = k.local("own", Elem::F32, 16);
-            k.outline("part", &[k.item()], |inputs| {
+            k.outline("part", &[("item", k.item())], |inputs| {
                 body(k, [kv, out, own], inputs[0])
             });
         });

@@ -51,7 +51,7 @@ impl TypeEnv for KernelTypes<'_> {
     }
 
     fn var(&self, id: VarId) -> Option<Ty> {
-        self.kernel.vars.get(id.index()).map(|v| v.0)
+        self.kernel.vars.get(id.index()).map(|v| v.ty)
     }
 
     fn param(&self, id: ParamId) -> Option<&Param> {
@@ -205,6 +205,10 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
             _ => Err(t.param_kind(*p, "scalar parameter")),
         },
         Op::Get(m) => env.var(*m).ok_or(TypeError::UnknownVar(*m)),
+        Op::Element(m, index) => {
+            t.one(*index, "i32", |ty| ty == Ty::I32)?;
+            env.var(*m).ok_or(TypeError::UnknownVar(*m))
+        }
         Op::Add(a, b) => t.same(*a, *b, "a number or i16x32", |ty| {
             ty.is_number() || ty == Ty::I16x32
         }),

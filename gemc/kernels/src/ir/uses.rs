@@ -55,6 +55,19 @@ impl Uses {
         Self::with_fates(values, vars, block, Vec::new())
     }
 
+    /// Uses in the body of an outline, behind which these locals are read.
+    pub fn of_outline(values: &[ValueDef], vars: usize, body: &Block, read: &[VarId]) -> Self {
+        let mut finder = Finder::new(values, vars, Vec::new());
+        let loop_ = finder.new_loop();
+        finder.block(body, loop_);
+        for &m in read {
+            finder.uses.vars[m.index()].read = true;
+            let assigned = finder.uses.vars[m.index()].inputs.clone();
+            finder.roots.extend(assigned);
+        }
+        finder.finish()
+    }
+
     fn with_fates(values: &[ValueDef], vars: usize, block: &Block, fates: Vec<Fate>) -> Self {
         let mut finder = Finder::new(values, vars, fates);
         let loop_ = finder.new_loop();
@@ -138,6 +151,15 @@ impl<'a> Finder<'a> {
                 }
                 self.assignments += 1;
             }
+            Stmt::SetElement(m, at, v) => {
+                self.roots.push((*at, loop_));
+                self.uses.vars[m.index()].inputs.push((*v, loop_));
+            }
+            Stmt::Repeat { index, body, .. } => {
+                let inner = self.new_loop();
+                self.uses.values[index.index()].defined_in = inner;
+                self.block(body, inner);
+            }
             Stmt::Store {
                 slot, index, value, ..
             } => {
@@ -194,7 +216,7 @@ impl<'a> Finder<'a> {
             self.defs[v.index()]
                 .op
                 .for_each_operand(|operand| self.use_(operand, loop_, false, &mut reached));
-            if let Op::Get(m) = self.defs[v.index()].op
+            if let Op::Get(m) | Op::Element(m, _) = self.defs[v.index()].op
                 && !std::mem::replace(&mut self.uses.vars[m.index()].read, true)
             {
                 for (input, loop_) in self.uses.vars[m.index()].inputs.clone() {
@@ -228,7 +250,12 @@ fn inlined(value: &ValueUse, def: &ValueDef) -> bool {
         && !matches!(def.op, Op::Load { .. } | Op::Index | Op::Param(_));
     let light = matches!(
         def.op,
-        Op::Get(_) | Op::Splat(_) | Op::Bits(..) | Op::I32Lanes(_) | Op::I8Lanes(_)
+        Op::Get(_)
+            | Op::Element(..)
+            | Op::Splat(_)
+            | Op::Bits(..)
+            | Op::I32Lanes(_)
+            | Op::I8Lanes(_)
     );
     movable && (!def.ty.is_vector() || light || value.by_statement)
 }

@@ -11,8 +11,8 @@ use super::rows::RowTable;
 use super::vector::{LANES, for_chunks};
 use crate::choices::KvFormat;
 use crate::functions::Math;
-use crate::ir::build::{FunctionRef, KernelBuilder, Region, Val, Var};
-use crate::ir::{Elem, Extent, Kernel, Space};
+use crate::ir::build::{Array, FunctionRef, KernelBuilder, Region, Val, Var};
+use crate::ir::{Count, Elem, Kernel};
 use loops::Positions;
 
 /// Positions of a chunk.
@@ -82,7 +82,7 @@ struct Item<'k> {
 struct Running<'k> {
     max: Var<'k>,
     sum: Var<'k>,
-    values: Vec<Var<'k>>,
+    values: Array<'k>,
 }
 
 impl Attention {
@@ -144,7 +144,7 @@ impl Attention {
         let running = Running {
             max: k.var("max", LOWEST),
             sum: k.var("sum", 0.0),
-            values: self.vectors().map(|_| k.var("out", zeros)).collect(),
+            values: k.array("out", &self.parts(), zeros),
         };
         let chunks = (visible + (CHUNK - 1)) / CHUNK;
         k.for_n(chunks, |chunk| {
@@ -155,9 +155,9 @@ impl Attention {
         item.store(&running);
     }
 
-    /// First elements of the vectors of a head.
-    fn vectors(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..self.padded()).step_by(LANES)
+    /// Vectors of a head.
+    fn parts(&self) -> Count {
+        Count::named(self.padded() / LANES, "parts")
     }
 
     fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
@@ -172,15 +172,12 @@ impl Attention {
             Some(Mask { clusters: false }) => &["tags"],
             Some(Mask { clusters: true }) => &["tags", "clusters"],
         };
-        let mark = |name: &&str| {
-            let per_position = Extent::per_context(1);
-            k.region(name, Space::Kv, Elem::I32, per_position, false)
-        };
+        let mark = |name: &&str| k.memory(name, Elem::I32, 1, false);
         let partial = !self.head_dim.is_multiple_of(LANES);
         Regions {
-            q: k.input("q", Elem::F32, rows * self.heads * padded),
-            k: cache.declare(k, "k", false),
-            v: cache.declare(k, "v", false),
+            q: k.input("query", Elem::F32, rows * self.heads * padded),
+            k: cache.declare(k, "keys", false),
+            v: cache.declare(k, "values", false),
             marks: marks.iter().map(mark).collect(),
             y: k.output("y", Elem::F32, rows * self.stride),
             rows: RowTable::declare(k, rows),
@@ -238,9 +235,10 @@ impl<'k> Item<'k> {
         // Every lane is the same.
         let [one_old, one_new] = [old, new].map(Val::reduce_max);
         running.sum.update(|total| total * one_old + sum * one_new);
-        for (out, value) in running.values.iter().zip(values) {
-            out.update(|out| out * old + value * new);
-        }
+        self.k.repeat(&self.spec.parts(), "part", |part| {
+            let value = values.get(part);
+            running.values.update(part, |out| out * old + value * new);
+        });
     }
 
     /// Scores to exponentials, zero behind the last; gives the largest score, and the sum by 16 partials and halves.

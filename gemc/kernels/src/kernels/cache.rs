@@ -4,8 +4,8 @@
 use super::quantise::factors;
 use super::vector::{LANES, for_chunks};
 use crate::choices::KvFormat;
-use crate::ir::build::{KernelBuilder, Region, Val};
-use crate::ir::{Elem, Extent, Space};
+use crate::ir::Elem;
+use crate::ir::build::{KernelBuilder, Operand, Region, Val};
 
 /// What a memory of keys or values looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,25 +54,22 @@ impl Cache {
             KvFormat::F16 => Elem::I16,
             KvFormat::Int8 => Elem::I8,
         };
-        let region = |name: &str, elem, per_position: usize| {
-            let len = Extent::per_context(per_position as i64);
-            k.region(name, Space::Kv, elem, len, mutable)
-        };
+        let memory = |name: &str, elem, len| k.memory(name, elem, len, mutable);
         CacheRegions {
             cache: *self,
-            values: region(name, elem, self.heads * self.padded),
+            values: memory(name, elem, self.heads * self.padded),
             scales: (self.format == KvFormat::Int8)
-                .then(|| region(&format!("{name}_scales"), Elem::F32, self.heads)),
+                .then(|| memory(&format!("{name}_scales"), Elem::F32, self.heads)),
         }
     }
 }
 
 impl<'k> CacheRegions<'k> {
-    /// One row of a slot.
-    pub fn row(&self, slot: Val<'k>, row: Val<'k>) -> CacheRow<'k> {
+    /// One row of a slot; rows are `width` elements.
+    pub fn row(&self, slot: Val<'k>, row: Val<'k>, width: impl Operand<'k>) -> CacheRow<'k> {
         CacheRow {
             format: self.cache.format,
-            values: self.values.of(slot).row(row, self.cache.padded),
+            values: self.values.of(slot).row(row, width),
             scale: self.scales.map(|scales| scales.of(slot).skip(row)),
         }
     }
@@ -101,7 +98,7 @@ impl<'k> CacheRegions<'k> {
 
 impl<'k> CacheRow<'k> {
     /// 16 values from element `at` on, in units of the row's scale.
-    pub fn lanes(self, at: usize) -> Val<'k> {
+    pub fn lanes(self, at: impl Operand<'k>) -> Val<'k> {
         let stored = self.values.lanes(at);
         match self.format {
             KvFormat::F32 => stored,

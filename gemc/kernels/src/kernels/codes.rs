@@ -7,8 +7,8 @@
 
 use gemc_format::{CodecSpec, Plane};
 
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::{ParamId, Ty, ValueId};
+use crate::ir::build::{KernelBuilder, Region, Val};
+use crate::ir::{Count, Ty};
 
 /// Sign of the bytes that a strategy multiplies with activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,203 +39,191 @@ pub fn largest(spec: &CodecSpec) -> i32 {
 }
 
 /// The codes of one block of one tile in memory.
-pub struct Block<'a> {
+pub struct Block<'a, 'k> {
     /// Of their codec.
     pub spec: &'a CodecSpec,
-    /// Region of bytes.
-    pub region: ParamId,
-    /// First byte.
-    pub start: ValueId,
+    /// Chunks of 64 bytes, from the block's first one on.
+    pub chunks: Region<'k>,
 }
 
-impl Block<'_> {
-    /// Unpacks the block and hands on each group of 4 columns: its index and 64 bytes.
+impl<'k> Block<'_, 'k> {
+    /// Unpacks the block: calls `each(group, codes)` with each group of 4 columns, by its index and its 64 bytes, and
+    /// `end` where a turn of the repetition over chunks ends.
     pub fn unpack(
         &self,
-        b: &mut KernelBuilder,
+        k: &'k KernelBuilder,
         form: Form,
-        mut each: impl FnMut(&mut KernelBuilder, usize, ValueId),
+        mut each: impl FnMut(Val<'k>, Val<'k>),
+        end: impl Fn(),
     ) {
         match (self.spec.planes, self.spec.table) {
-            ([plane], None) => self.even(b, form, plane, &mut each),
-            ([plane], Some(table)) => self.looked_up(b, form, plane, table, &mut each),
-            ([low, top], Some(table)) => self.split(b, form, [low, top], table, &mut each),
+            ([plane], None) => self.bundles(
+                k,
+                plane,
+                |chunk, whole| {
+                    for bit in (0..8).step_by(plane.cell as usize) {
+                        each(
+                            chunk + plane.group(0, bit),
+                            self.even(form, plane, whole, bit),
+                        );
+                    }
+                },
+                end,
+            ),
+            ([plane], Some(table)) => self.bundles(
+                k,
+                plane,
+                |chunk, whole| {
+                    for nibble in [0, 4] {
+                        let index = cell(whole, nibble, 4).named("index");
+                        for bit in (0..4).step_by(plane.cell as usize) {
+                            let values =
+                                table16(|i| value(table, i >> bit, offset(self.spec, form)));
+                            let values = k.i8_lanes(values).named("values").lookup(index);
+                            each(
+                                chunk + plane.group(0, nibble + bit),
+                                values.named("weights"),
+                            );
+                        }
+                    }
+                },
+                end,
+            ),
+            ([low, top], Some(table)) => self.split(k, form, [low, top], table, each, end),
             _ => unreachable!("a codec has one plane, or two and a table"),
         }
     }
 
-    /// Codes that are values but for a constant.
-    fn even(
-        &self,
-        b: &mut KernelBuilder,
-        form: Form,
-        plane: &Plane,
-        each: &mut impl FnMut(&mut KernelBuilder, usize, ValueId),
-    ) {
-        let mut chunks = Chunks::new(self, plane);
-        for chunk in 0..plane.chunks() {
-            let whole = chunks.whole(b, chunk);
-            for bit in (0..8).step_by(plane.cell as usize) {
-                let code = cell(b, whole, bit, plane.bits);
-                let code = if self.spec.codes.0 < 0 && form == Form::Unsigned {
-                    let flip = bytes(b, 0x80);
-                    b.xor(code, flip)
-                } else {
-                    code
-                };
-                each(b, plane.group(chunk, bit), code);
-            }
-        }
-    }
-
-    /// A lookup per group. An index is a whole nibble, and the tables ignore the bits that are not the code's: so cells
-    /// of 2 bits need no shifts of their own, and spare bits no mask.
-    fn looked_up(
-        &self,
-        b: &mut KernelBuilder,
-        form: Form,
-        plane: &Plane,
-        table: &[i8],
-        each: &mut impl FnMut(&mut KernelBuilder, usize, ValueId),
-    ) {
-        let offset = offset(self.spec, form);
-        let mut chunks = Chunks::new(self, plane);
-        for chunk in 0..plane.chunks() {
-            let whole = chunks.whole(b, chunk);
-            for nibble in [0, 4] {
-                let index = cell(b, whole, nibble, 4);
-                for bit in (0..4).step_by(plane.cell as usize) {
-                    let values = table16(|i| value(table, i >> bit, offset));
-                    let values = b.i8_lanes(values);
-                    let value = b.lookup(values, index);
-                    each(b, plane.group(chunk, nibble + bit), value);
-                }
-            }
+    /// A code that is a value but for a constant.
+    fn even(&self, form: Form, plane: &Plane, whole: Val<'k>, bit: u32) -> Val<'k> {
+        let code = cell(whole, bit, plane.bits);
+        if self.spec.codes.0 < 0 && form == Form::Unsigned {
+            code ^ 0x80u8
+        } else {
+            code
         }
     }
 
     /// 32 values: the lower half of the table by nibbles, and what turns it into the upper half where the top bit is set.
+    /// Chunk by chunk the top bits move down, so that the one in question is the lowest of its nibble.
     fn split(
         &self,
-        b: &mut KernelBuilder,
+        k: &'k KernelBuilder,
         form: Form,
         [low, top]: [&Plane; 2],
         table: &[i8],
-        each: &mut impl FnMut(&mut KernelBuilder, usize, ValueId),
+        mut each: impl FnMut(Val<'k>, Val<'k>),
+        end: impl Fn(),
     ) {
+        debug_assert_eq!((top.cell, low.cell), (1, 4), "group g's top bit is bit g");
         let offset = offset(self.spec, form);
-        let top_bits = Chunks::new(self, top).whole(b, 0);
-        let tops = [0, 4].map(|nibble| cell(b, top_bits, nibble, 4));
-        let mut chunks = Chunks::new(self, low);
-        for chunk in 0..low.chunks() {
-            let whole = chunks.whole(b, chunk);
-            for (half, nibble) in [0, 4].into_iter().enumerate() {
-                let group = low.group(chunk, nibble);
-                let (_, bit) = top.place(group);
-                let index = cell(b, whole, nibble, 4);
-                let masks = b.i8_lanes(table16(|i| -((i >> (bit % 4) & 1) as i8)));
-                let mask = b.lookup(masks, tops[half]);
-                let value = halves(b, table, offset, index, mask);
-                each(b, group, value);
-            }
-        }
-    }
-}
-
-/// Chunks of a plane, each loaded once.
-struct Chunks<'a> {
-    block: &'a Block<'a>,
-    plane: &'a Plane,
-    stored: Vec<Option<ValueId>>,
-}
-
-impl<'a> Chunks<'a> {
-    fn new(block: &'a Block<'a>, plane: &'a Plane) -> Self {
-        Self {
-            block,
-            plane,
-            stored: vec![None; plane.stored()],
-        }
+        let masks = k.i8_lanes(table16(|i| -((i & 1) as i8))).named("masks");
+        let tops = self.load(k.lit(top.chunk)).named("tops");
+        let [first, second] = [0, 4].map(|nibble| cell(tops, nibble, 4));
+        let tops = k.array("top_bits", &Count::of(2), first);
+        tops.set(1, second);
+        self.bundles(
+            k,
+            low,
+            |chunk, whole| {
+                for (half, nibble) in [0, 4].into_iter().enumerate() {
+                    let index = cell(whole, nibble, 4).named("index");
+                    let top = tops.get(half);
+                    let weights =
+                        halves(k, table, offset, index, masks.lookup(top)).named("weights");
+                    each(chunk + low.group(0, nibble), weights);
+                    tops.set(half, top.shr_u(1));
+                }
+            },
+            end,
+        );
     }
 
-    /// A chunk with the cells of its groups, and perhaps spare bits above them.
-    fn whole(&mut self, b: &mut KernelBuilder, chunk: usize) -> ValueId {
-        let plane = *self.plane;
-        whole(b, &plane, chunk, bytes, |b, chunk| self.load(b, chunk))
-    }
-
-    fn load(&mut self, b: &mut KernelBuilder, chunk: usize) -> ValueId {
-        if let Some(loaded) = self.stored[chunk] {
-            return loaded;
-        }
-        let Block {
-            spec,
-            region,
-            start,
-        } = *self.block;
-        let at = b.i32(64 * (self.plane.chunk + chunk) as i32);
-        let index = b.add(start, at);
-        let loaded = if spec.code_bits == 8 {
-            let (lo, hi) = spec.codes;
-            b.load_range(Ty::I8x64, region, index, lo.into(), hi.into())
-        } else {
-            b.load(Ty::I8x64, region, index)
+    /// Calls `each` with the chunks of a plane, by their index and their bytes, in which cells may have spare bits above
+    /// their codes. A missing chunk comes with those that hold its bits.
+    fn bundles(
+        &self,
+        k: &'k KernelBuilder,
+        plane: &Plane,
+        mut each: impl FnMut(Val<'k>, Val<'k>),
+        end: impl Fn(),
+    ) {
+        let missing = plane.chunks() - plane.stored();
+        let (count, sources) = match missing {
+            0 => (plane.stored(), 1),
+            _ => (missing, plane.stored() / missing),
         };
-        self.stored[chunk] = Some(loaded);
-        loaded
-    }
-}
-
-/// A chunk of a plane, stored or put together from spare bits of those that are: vectors or single words, as `load`
-/// gives them and `mask` makes constants of a repeated byte.
-pub fn whole(
-    b: &mut KernelBuilder,
-    plane: &Plane,
-    chunk: usize,
-    mask: impl Fn(&mut KernelBuilder, u8) -> ValueId,
-    mut load: impl FnMut(&mut KernelBuilder, usize) -> ValueId,
-) -> ValueId {
-    let mut found = None;
-    for spill in plane.spills(chunk) {
-        let stored = load(b, spill.chunk);
-        let moved = b.shr_u(stored, spill.from - spill.to);
-        let mask = mask(b, plane.mask(spill.to, spill.bits));
-        let bits = b.and(moved, mask);
-        found = Some(match found {
-            Some(before) => b.or(before, bits),
-            None => bits,
+        k.repeat(&Count::of(count), "chunk", |turn| {
+            let loaded: Vec<Val<'k>> = (0..sources)
+                .map(|i| {
+                    let chunk = turn * sources + i;
+                    let bytes = self.load(chunk + plane.chunk).named("bytes");
+                    each(chunk, bytes);
+                    bytes
+                })
+                .collect();
+            if missing > 0 {
+                // Every missing chunk lies in its sources as the first one does.
+                let load = |chunk: usize| loaded[chunk];
+                let whole = whole(plane, plane.stored(), |v, mask| v & mask, load);
+                each(turn + plane.stored(), whole.named("spare"));
+            }
+            end();
         });
     }
-    found.unwrap_or_else(|| load(b, chunk))
+
+    fn load(&self, chunk: Val<'k>) -> Val<'k> {
+        let at = chunk * 64;
+        match self.spec.code_bits {
+            8 => {
+                let (lo, hi) = self.spec.codes;
+                self.chunks.load_in(Ty::I8x64, at, lo.into()..=hi.into())
+            }
+            _ => self.chunks.load(Ty::I8x64, at),
+        }
+    }
+}
+
+/// A chunk of a plane, stored or put together from spare bits of those that are: vectors or single words, of which
+/// `masked` keeps some bits of every byte.
+pub fn whole<'k>(
+    plane: &Plane,
+    chunk: usize,
+    masked: impl Fn(Val<'k>, u8) -> Val<'k>,
+    load: impl Fn(usize) -> Val<'k>,
+) -> Val<'k> {
+    let pieces = plane.spills(chunk).map(|spill| {
+        let moved = load(spill.chunk).shr_u(spill.from - spill.to);
+        masked(moved, plane.mask(spill.to, spill.bits))
+    });
+    pieces
+        .reduce(|before, bits| before | bits)
+        .unwrap_or_else(|| load(chunk))
 }
 
 /// Bits `bit..bit + bits` of every byte, at its bottom.
-fn cell(b: &mut KernelBuilder, whole: ValueId, bit: u32, bits: u32) -> ValueId {
-    let shifted = if bit == 0 { whole } else { b.shr_u(whole, bit) };
+fn cell(whole: Val<'_>, bit: u32, bits: u32) -> Val<'_> {
+    let shifted = if bit == 0 { whole } else { whole.shr_u(bit) };
     // The shift filled with zeros.
     if bit + bits == 8 {
         return shifted;
     }
-    let mask = bytes(b, ((1u32 << bits) - 1) as u8);
-    b.and(shifted, mask)
+    shifted & ((1u32 << bits) - 1) as u8
 }
 
 /// Values plus `offset` from a table of 32: of its lower half by `index`, or of the upper half where `mask` is set.
-pub fn halves(
-    b: &mut KernelBuilder,
+pub fn halves<'k>(
+    k: &'k KernelBuilder,
     table: &[i8],
     offset: i32,
-    index: ValueId,
-    mask: ValueId,
-) -> ValueId {
+    index: Val<'k>,
+    mask: Val<'k>,
+) -> Val<'k> {
     let lower = table16(|i| value(table, i, offset));
     let change = table16(|i| value(table, i, offset) ^ value(table, i + 16, offset));
-    let lower = b.i8_lanes(lower);
-    let change = b.i8_lanes(change);
-    let lower = b.lookup(lower, index);
-    let change = b.lookup(change, index);
-    let change = b.and(change, mask);
-    b.xor(lower, change)
+    let lower = k.i8_lanes(lower).named("lower").lookup(index);
+    let change = k.i8_lanes(change).named("change").lookup(index);
+    lower ^ (change & mask)
 }
 
 /// 16 bytes by index.
@@ -246,13 +234,6 @@ pub fn table16(f: impl Fn(usize) -> i8) -> [i8; 16] {
 /// The value of a code, whose length is a power of two, plus `offset`; the code's higher bits do not count.
 pub fn value(table: &[i8], code: usize, offset: i32) -> i8 {
     (i32::from(table[code & (table.len() - 1)]) + offset) as i8
-}
-
-/// The same byte 64 times.
-pub fn bytes(b: &mut KernelBuilder, byte: u8) -> ValueId {
-    let word = b.i32(i32::from_le_bytes([byte; 4]));
-    let words = b.splat(word);
-    b.bits(Ty::I8x64, words)
 }
 
 #[cfg(test)]

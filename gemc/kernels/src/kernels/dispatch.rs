@@ -3,7 +3,7 @@
 
 use super::rows::RowTable;
 use crate::ir::build::{KernelBuilder, Region, Val};
-use crate::ir::{Elem, Extent, Kernel, Space};
+use crate::ir::{Elem, Kernel};
 
 /// What the dispatch kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -217,12 +217,10 @@ impl Tags {
             self.suffix()
         );
         KernelBuilder::build(&self.name(), &doc, max_rows as u32, |k| {
-            let memory =
-                |name: &str| k.region(name, Space::Kv, Elem::I32, Extent::per_context(1), true);
             let domain = k.input("domain", Elem::I32, max_rows);
             let ids = clusters.then(|| k.input("clusters", Elem::I32, max_rows));
-            let tags = memory("tags");
-            let ids = ids.map(|ids| (ids, memory("cluster_ids")));
+            let tags = k.memory("tags", Elem::I32, 1, true);
+            let ids = ids.map(|ids| (ids, k.memory("cluster_ids", Elem::I32, 1, true)));
             let rows = RowTable::declare(k, max_rows);
             let row = k.item();
             let slot = rows.slot(row);

@@ -159,11 +159,8 @@ impl Embed {
 /// block.
 fn row_plane<'k>(k: &'k KernelBuilder, plane: &Plane, load: impl Fn(usize) -> Val<'k>) -> Val<'k> {
     let words = (0..plane.chunks()).fold(k.splat(0), |words, chunk| {
-        let word = k.old(|b| {
-            let load = |_: &mut _, stored| load(plane.chunk + stored).id();
-            whole(b, plane, chunk, |_, byte| repeated(k, byte).id(), load)
-        });
-        let word = k.val(word).splat();
+        let masked = |word: Val<'k>, byte| word & i32::from_le_bytes([byte; 4]);
+        let word = whole(plane, chunk, masked, |stored| load(plane.chunk + stored)).splat();
         words | (word & group_lanes(k, |group| plane.place(group).0 == chunk))
     });
     let shifts = (plane.cell..8).step_by(plane.cell as usize);
@@ -185,11 +182,6 @@ fn group_lanes(k: &KernelBuilder, of: impl Fn(usize) -> bool) -> Val<'_> {
     }))
 }
 
-/// A byte four times.
-fn repeated(k: &KernelBuilder, byte: u8) -> Val<'_> {
-    k.lit(i32::from_le_bytes([byte; 4]))
-}
-
 /// Signed values of the codes that planes hold the bits of; codes without a table stay codes.
 fn values<'k>(k: &'k KernelBuilder, spec: &CodecSpec, planes: &[Val<'k>]) -> Val<'k> {
     match (planes, spec.table) {
@@ -197,7 +189,7 @@ fn values<'k>(k: &'k KernelBuilder, spec: &CodecSpec, planes: &[Val<'k>]) -> Val
         ([codes], Some(table)) => k.i8_lanes(table16(|i| value(table, i, 0))).lookup(*codes),
         ([low, top, ..], Some(table)) => {
             let mask = k.i8_lanes(table16(|i| -((i & 1) as i8))).lookup(*top);
-            k.val(k.old(|b| halves(b, table, 0, low.id(), mask.id())))
+            halves(k, table, 0, *low, mask)
         }
         ([], _) => unreachable!("a codec has planes"),
     }

@@ -1,17 +1,14 @@
 //! Matrix products: one item is a tile of outputs (a pair of tiles where the epilogue quantises), for all its rows.
 
-use gemc_format::{ActivationFormat, Codec};
+use gemc_format::{ActivationFormat, BLOCK, Codec};
 
 use super::dot::{Planes, TILE};
 use super::quantise::{Quantised, quantise_name, reading_name};
 use super::vector::{load_pair, store_pair};
-use crate::choices::Activation;
-use crate::choices::DotStrategy;
+use crate::choices::{Activation, DotStrategy};
 use crate::functions::Math;
-use crate::ir::build;
-use crate::ir::build::old::{KernelBuilder, Ops};
-use crate::ir::build::old_pieces::affine;
-use crate::ir::{Elem, Extent, Kernel, ParamId, Space, Ty, ValueId};
+use crate::ir::build::{KernelBuilder, Region, Val};
+use crate::ir::{Count, Elem, Kernel};
 
 /// Rows that share one pass over a tile, at most.
 pub const MAX_ROW_BLOCK: usize = 8;
@@ -138,38 +135,22 @@ impl Matmul {
             self.cols,
             self.codec
         );
-        build::KernelBuilder::build(&self.name(), &doc, self.items(), |k| {
-            k.old(|b| self.write(k, b));
-        })
-    }
-
-    fn write(&self, k: &build::KernelBuilder, b: &mut KernelBuilder) {
-        let body = Body::declare(k, b, self);
-        let count = body.row_count(b);
-        let item = b.item();
-        let zero = b.i32(0);
-        let row_block = (self.row_block / self.input_format.terms() as u32).max(1);
-        let block = b.i32(row_block as i32);
-        if row_block > 1 {
-            let blocks = b.div(count, block);
-            b.comment(&format!(
-                "{row_block} rows at a time share one pass over the weights"
+        KernelBuilder::build(&self.name(), &doc, self.items(), |k| {
+            let body = Body::declare(k, self);
+            let count = body.row_count();
+            let block = (self.row_block as usize / self.input_format.terms()).max(1);
+            if block == 1 {
+                return k.for_n(count, |row| body.rows(row.named("row"), 1));
+            }
+            let blocks = (count / block).named("blocks");
+            k.comment(&format!(
+                "{block} rows at a time share one pass over the weights"
             ));
-            b.for_(zero, blocks, |b, index| {
-                let first = b.mul(index, block);
-                let rows: Vec<ValueId> = (0..row_block)
-                    .map(|j| {
-                        let j = b.i32(j as i32);
-                        b.add(first, j)
-                    })
-                    .collect();
-                body.rows(b, item, &rows);
+            k.for_n(blocks, |index| {
+                body.rows((index * block).named("first"), block)
             });
-            let done = b.mul(blocks, block);
-            b.for_(done, count, |b, row| body.rows(b, item, &[row]));
-        } else {
-            b.for_(zero, count, |b, row| body.rows(b, item, &[row]));
-        }
+            k.for_(blocks * block, count, |row| body.rows(row.named("row"), 1));
+        })
     }
 }
 
@@ -183,248 +164,168 @@ const fn act_prefix(act: Activation) -> &'static str {
 }
 
 /// The kernel under construction: its regions.
-struct Body<'a> {
-    k: &'a build::KernelBuilder,
+struct Body<'a, 'k> {
+    k: &'k KernelBuilder,
     spec: &'a Matmul,
-    planes: Planes,
-    bias: Option<ParamId>,
-    input: Quantised<'a>,
-    list: Option<(ParamId, ParamId)>,
-    residual: Option<ParamId>,
-    output: Output<'a>,
+    planes: Planes<'k>,
+    bias: Option<Region<'k>>,
+    input: Quantised<'k>,
+    /// The list's entries, and how many there are.
+    list: Option<[Region<'k>; 2]>,
+    residual: Option<Region<'k>>,
+    output: Output<'k>,
 }
 
-enum Output<'a> {
-    Floats(ParamId),
+enum Output<'k> {
+    Floats(Region<'k>),
     Quantised {
-        rows: Quantised<'a>,
+        rows: Quantised<'k>,
         /// The item's sums, `[tile][row][16]`, up behind gate.
-        tiles: ParamId,
+        tiles: Region<'k>,
         /// Values of a wide activation block.
-        group: Option<ParamId>,
+        group: Option<Region<'k>>,
     },
 }
 
-/// One of the rows whose tiles are in local memory together.
-struct GroupRow {
-    of: usize,
-    index: usize,
-}
-
-impl<'a> Body<'a> {
-    fn declare(k: &'a build::KernelBuilder, b: &mut KernelBuilder, spec: &'a Matmul) -> Self {
-        let planes = Planes::declare(b, spec.codec, spec.tiles, spec.cols);
-        let outputs = Extent::fixed((spec.tiles * TILE) as i64);
-        let bias = spec
-            .bias
-            .then(|| b.region("bias", Space::Weights, Elem::F32, outputs, false));
-        let input = Quantised::declare(
-            k,
-            "x",
-            spec.input_rows,
-            spec.cols.next_multiple_of(32),
-            spec.input_format,
-            false,
-        );
-        let list = match spec.rows {
-            Rows::List { entries, .. } => {
-                let len = Extent::fixed(entries as i64);
-                let list = b.region("list", Space::Arena, Elem::I32, len, false);
-                Some((
-                    list,
-                    b.region("count", Space::Arena, Elem::I32, Extent::fixed(1), false),
-                ))
-            }
-            _ => None,
-        };
-        let floats = Extent::fixed((spec.output_rows * spec.output_width()) as i64);
-        let residual = (spec.epilogue == Epilogue::Residual)
-            .then(|| b.region("residual", Space::Arena, Elem::F32, floats, false));
-        let output = match spec.epilogue {
-            Epilogue::Quantise { gated, format, .. } => {
-                let width = spec.output_width();
-                let rows = Quantised::declare(k, "y", spec.output_rows, width, format, true);
-                let floats = match format {
-                    ActivationFormat::Int8 | ActivationFormat::Int16 => 4 * MAX_ROW_BLOCK * TILE,
-                    wide @ ActivationFormat::Int8Wide => {
-                        (1 + usize::from(gated)) * MAX_ROW_BLOCK * wide.columns()
-                    }
-                };
-                let tiles = b.local("tiles", Elem::F32, floats as i64);
-                let group = (format == ActivationFormat::Int8Wide)
-                    .then(|| b.local("group", Elem::F32, format.columns() as i64));
-                Output::Quantised { rows, tiles, group }
-            }
-            _ => Output::Floats(b.region("y", Space::Arena, Elem::F32, floats, true)),
-        };
+impl<'a, 'k> Body<'a, 'k> {
+    fn declare(k: &'k KernelBuilder, spec: &'a Matmul) -> Self {
+        let width = spec.output_width();
+        let floats = spec.output_rows * width;
+        let (cols, by) = (spec.cols.next_multiple_of(BLOCK), spec.input_format);
         Self {
             k,
             spec,
-            planes,
-            bias,
-            input,
-            list,
-            residual,
-            output,
-        }
-    }
-
-    fn row_count(&self, b: &mut KernelBuilder) -> ValueId {
-        match self.spec.rows {
-            Rows::All => b.row_count(),
-            Rows::Outputs => b.output_count(),
-            Rows::List { entries, .. } => {
-                let (_, count) = self.list.expect("declared for lists");
-                let zero = b.i32(0);
-                let count = b.load(Ty::I32, count, zero);
-                let limit = b.i32(entries as i32 + 1);
-                b.bounded(count, limit)
-            }
-        }
-    }
-
-    /// Input and result row of each index.
-    fn resolve(&self, b: &mut KernelBuilder, rows: &[ValueId]) -> Vec<(ValueId, ValueId)> {
-        let Rows::List { input_div, .. } = self.spec.rows else {
-            return rows.iter().map(|&r| (r, r)).collect();
-        };
-        let (list, _) = self.list.expect("declared for lists");
-        rows.iter()
-            .map(|&index| {
-                let entry = b.load(Ty::I32, list, index);
-                let most = b.i32(self.spec.output_rows as i32);
-                let entry = b.bounded(entry, most);
-                b.name(entry, "entry");
-                let div = b.i32(input_div as i32);
-                let row = b.div(entry, div);
-                let limit = b.i32(self.spec.input_rows as i32);
-                (b.bounded(row, limit), entry)
-            })
-            .collect()
-    }
-
-    fn rows(&self, b: &mut KernelBuilder, item: ValueId, rows: &[ValueId]) {
-        let resolved = self.resolve(b, rows);
-        let inputs: Vec<ValueId> = resolved.iter().map(|r| r.0).collect();
-        match &self.output {
-            Output::Floats(y) => {
-                let sums = self.tile(b, item, &inputs);
-                for (sum, (_, result)) in sums.into_iter().zip(resolved) {
-                    self.store(b, *y, item, result, sum);
+            planes: Planes::declare(k, spec.codec, spec.tiles, spec.cols),
+            bias: spec
+                .bias
+                .then(|| k.weights("bias", Elem::F32, spec.tiles * TILE)),
+            input: Quantised::declare(k, "x", spec.input_rows, cols, by, false),
+            list: match spec.rows {
+                Rows::List { entries, .. } => {
+                    let sizes = [("list", entries), ("count", 1)];
+                    Some(sizes.map(|(name, len)| k.input(name, Elem::I32, len)))
                 }
-            }
-            Output::Quantised {
-                rows,
-                tiles,
-                group: Some(group),
-            } => {
-                self.group_tiles(b, item, rows, *tiles, &inputs);
-                for (j, (_, result)) in resolved.iter().enumerate() {
-                    let row = GroupRow {
-                        of: resolved.len(),
-                        index: j,
+                Rows::All | Rows::Outputs => None,
+            },
+            residual: (spec.epilogue == Epilogue::Residual)
+                .then(|| k.input("residual", Elem::F32, floats)),
+            output: match spec.epilogue {
+                Epilogue::Quantise { gated, format, .. } => {
+                    let wide = format == ActivationFormat::Int8Wide;
+                    let each = match wide {
+                        false => 4 * TILE,
+                        true => (1 + usize::from(gated)) * format.columns(),
                     };
-                    self.activate_group(item, rows, (*tiles, *group), row);
-                    let k = self.k;
-                    let load = |_, place| load_pair(k.region_of(*group), place);
-                    rows.store_group(k, k.val(*result), k.val(item), load);
+                    Output::Quantised {
+                        rows: Quantised::declare(k, "y", spec.output_rows, width, format, true),
+                        tiles: k.local("tiles", Elem::F32, MAX_ROW_BLOCK * each),
+                        group: wide.then(|| k.local("group", Elem::F32, format.columns())),
+                    }
                 }
+                Epilogue::Store | Epilogue::Residual => {
+                    Output::Floats(k.output("y", Elem::F32, floats))
+                }
+            },
+        }
+    }
+
+    fn row_count(&self) -> Val<'k> {
+        match (self.spec.rows, self.list) {
+            (Rows::List { entries, .. }, Some([_, count])) => count.get(0).bounded(entries + 1),
+            (Rows::Outputs, _) => self.k.output_count(),
+            _ => self.k.row_count(),
+        }
+    }
+
+    /// Input and result row of an index.
+    fn resolve(&self, index: Val<'k>) -> [Val<'k>; 2] {
+        match (self.spec.rows, self.list) {
+            (Rows::List { input_div, .. }, Some([list, _])) => {
+                let entry = list
+                    .get(index)
+                    .bounded(self.spec.output_rows)
+                    .named("entry");
+                let input = (entry / input_div as usize).bounded(self.spec.input_rows);
+                [input, entry]
             }
-            Output::Quantised { rows, tiles, .. } => {
-                self.local_tiles(b, item, *tiles, &inputs);
-                let in_flight = resolved.len();
-                for (j, (_, result)) in resolved.into_iter().enumerate() {
-                    let halves = [0, 1].map(|half| {
-                        let places = [0, 2]
-                            .map(|part| b.i32((((part + half) * in_flight + j) * TILE) as i32));
-                        self.activated(b, places, *tiles)
-                    });
-                    let k = self.k;
-                    rows.store_block(k.val(result), k.val(item), halves.map(|v| k.val(v)));
+            _ => [index, index],
+        }
+    }
+
+    /// All that an item does for `count` rows from index `first` on.
+    fn rows(&self, first: Val<'k>, count: usize) {
+        let (k, item) = (self.k, self.k.item());
+        match &self.output {
+            Output::Floats(y) => self.tile(item, first, count, |row, sum| {
+                let [_, result] = self.resolve(first + row);
+                let at = result * self.spec.output_width() + item * TILE;
+                let before = self.residual.map(|residual| residual.lanes(at));
+                y.store(at, before.map_or(sum, |before| before + sum));
+            }),
+            Output::Quantised { rows, tiles, group } => {
+                match group {
+                    Some(_) => self.group_tiles(rows, *tiles, first, count),
+                    None => self.local_tiles(*tiles, first, count),
                 }
+                k.for_n(count, |row| {
+                    let [_, result] = self.resolve(first + row);
+                    // Of a tile: its place among the item's.
+                    let value = |gate: Val<'k>, up: Val<'k>| {
+                        let [gate, up] = [gate, up].map(|tile| (tile * count + row) * TILE);
+                        self.activated(*tiles, gate, up)
+                    };
+                    match group {
+                        Some(group) => {
+                            self.activate_group(rows, *group, value);
+                            let load = |_, place| load_pair(*group, place);
+                            rows.store_group(k, result, item, load);
+                        }
+                        None => {
+                            let halves = [0, 1].map(|half| value(k.lit(half), k.lit(half + 2)));
+                            rows.store_block(result, item, halves);
+                        }
+                    }
+                });
             }
         }
     }
 
-    /// Sums of one tile for each row, bias added.
-    fn tile(&self, b: &mut KernelBuilder, tile: ValueId, inputs: &[ValueId]) -> Vec<ValueId> {
-        let terms = self.input.format.terms();
-        let rows: Vec<ValueId> = match terms {
-            1 => inputs.to_vec(),
-            _ => inputs
-                .iter()
-                .flat_map(|row| (0..terms).map(move |term| (*row, term)))
-                .map(|(row, term)| affine(b, row, terms, term))
-                .collect(),
-        };
-        let sums = self
-            .planes
-            .dot_tile(b, self.spec.dot, tile, &self.input, &rows);
-        let sums: Vec<ValueId> = sums
-            .chunks(terms)
-            .map(|terms| match *terms {
-                [first, second] => b.add(first, second),
-                _ => terms[0],
-            })
-            .collect();
-        let Some(bias) = self.bias else { return sums };
-        let width = b.i32(TILE as i32);
-        let index = b.mul(tile, width);
-        let bias = b.load(Ty::F32x16, bias, index);
-        sums.into_iter().map(|sum| b.add(sum, bias)).collect()
-    }
-
-    fn store(&self, b: &mut KernelBuilder, y: ParamId, tile: ValueId, row: ValueId, sum: ValueId) {
-        let width = b.i32(self.spec.output_width() as i32);
-        let start = b.mul(row, width);
-        let tile_width = b.i32(TILE as i32);
-        let column = b.mul(tile, tile_width);
-        let index = b.add(start, column);
-        let value = match self.residual {
-            Some(residual) => {
-                let before = b.load(Ty::F32x16, residual, index);
-                b.add(before, sum)
-            }
-            None => sum,
-        };
-        b.store(y, index, value);
+    /// Calls `each(row, sums)` for `count` rows from index `first` on with the sums of a tile, bias added.
+    fn tile(
+        &self,
+        tile: Val<'k>,
+        first: Val<'k>,
+        count: usize,
+        each: impl FnOnce(Val<'k>, Val<'k>),
+    ) {
+        let input = |row: Val<'k>| self.resolve(first + row)[0];
+        let (dot, x) = (self.spec.dot, &self.input);
+        let outputs = self.planes.dot_tile(self.k, dot, tile, x, (count, input));
+        let bias = self.bias.map(|bias| bias.lanes(tile * TILE).named("bias"));
+        self.k.repeat(&Count::named(count, "rows"), "row", |row| {
+            let sum = outputs.of(row);
+            each(row, bias.map_or(sum, |bias| sum + bias));
+        });
     }
 
     /// The tiles whose outputs make one block of 32: two of them, and two more for up.
     fn tiles_per_item(&self) -> usize {
-        if matches!(self.spec.epilogue, Epilogue::Quantise { gated: true, .. }) {
-            4
-        } else {
-            2
+        match self.spec.epilogue {
+            Epilogue::Quantise { gated: true, .. } => 4,
+            _ => 2,
         }
     }
 
     /// Computes the item's tiles into local memory, `[tile][row][16]`.
-    fn local_tiles(
-        &self,
-        b: &mut KernelBuilder,
-        item: ValueId,
-        local: ParamId,
-        inputs: &[ValueId],
-    ) {
-        let two = b.i32(2);
-        let first = b.mul(item, two);
-        let up = b.i32((self.spec.tiles / 2) as i32 - 2);
-        let zero = b.i32(0);
-        let parts = b.i32(self.tiles_per_item() as i32);
-        b.for_(zero, parts, |b, part| {
-            let in_up = b.div(part, two);
-            let shift = b.mul(in_up, up);
-            let tile = b.add(first, part);
-            let tile = b.add(tile, shift);
-            let sums = self.tile(b, tile, inputs);
-            let width = b.i32((inputs.len() * TILE) as i32);
-            let start = b.mul(part, width);
-            for (j, sum) in sums.into_iter().enumerate() {
-                let offset = b.i32((j * TILE) as i32);
-                let index = b.add(start, offset);
-                b.store(local, index, sum);
-            }
+    fn local_tiles(&self, local: Region<'k>, first: Val<'k>, count: usize) {
+        // Up begins in the middle of the tiles.
+        let to_up = self.spec.tiles as i32 / 2 - 2;
+        self.k.for_n(self.tiles_per_item(), |part| {
+            let part = part.named("part");
+            let tile = (self.k.item() * 2 + part + part / 2 * to_up).named("tile");
+            self.tile(tile, first, count, |row, sum| {
+                local.store((part * count + row) * TILE, sum);
+            });
         });
     }
 
@@ -433,84 +334,53 @@ impl<'a> Body<'a> {
 
     /// As [`Body::local_tiles`] for an item that is a wide activation block, the last one perhaps shorter: gate's tiles, then
     /// up's from place [`Body::GROUP_TILES`] on.
-    fn group_tiles(
-        &self,
-        b: &mut KernelBuilder,
-        item: ValueId,
-        output: &Quantised<'a>,
-        local: ParamId,
-        inputs: &[ValueId],
-    ) {
+    fn group_tiles(&self, output: &Quantised<'k>, local: Region<'k>, first: Val<'k>, count: usize) {
+        let k = self.k;
         let half = output.cols / TILE;
-        let parts = b.i32((self.spec.tiles / half) as i32);
-        let zero = b.i32(0);
-        b.for_(zero, parts, |b, part| {
-            let first = affine(b, part, half, 0);
-            let k = self.k;
-            output.each_block(k, k.val(item), |block, place| {
-                k.old(|b| {
-                    let before = affine(b, block.id(), 2, 0);
-                    let before = b.add(first, before);
-                    let stored = affine(b, part, Self::GROUP_TILES, 0);
-                    let more = affine(b, place.id(), 2, 0);
-                    let stored = b.add(stored, more);
-                    b.for_n(2, |b, side| {
-                        let tile = b.add(before, side);
-                        let sums = self.tile(b, tile, inputs);
-                        let at = b.add(stored, side);
-                        for (j, sum) in sums.into_iter().enumerate() {
-                            let index = affine(b, at, inputs.len() * TILE, j * TILE);
-                            b.store(local, index, sum);
-                        }
+        k.for_n(self.spec.tiles / half, |part| {
+            let part = part.named("part");
+            output.each_block(k, k.item(), |block, place| {
+                let before = part * half + block * 2;
+                let stored = part * Self::GROUP_TILES + place * 2;
+                k.for_n(2, |side| {
+                    let at = stored + side;
+                    self.tile((before + side).named("tile"), first, count, |row, sum| {
+                        local.store((at * count + row) * TILE, sum);
                     });
                 });
             });
         });
     }
 
-    /// Activated values of one row of the item's tiles into `group`.
+    /// Activated values of one row of the item's tiles into `group`; `value` gives those of a tile of gate and one of up.
     fn activate_group(
         &self,
-        item: ValueId,
-        output: &Quantised<'a>,
-        (local, group): (ParamId, ParamId),
-        row: GroupRow,
+        output: &Quantised<'k>,
+        group: Region<'k>,
+        value: impl Fn(Val<'k>, Val<'k>) -> Val<'k>,
     ) {
-        let k = self.k;
-        output.each_block(k, k.val(item), |_, place| {
-            k.old(|b| {
-                let halves = [0, 1].map(|side| {
-                    let places = [0, Self::GROUP_TILES].map(|first| {
-                        let tile = affine(b, place.id(), 2, first + side);
-                        affine(b, tile, row.of * TILE, row.index * TILE)
-                    });
-                    k.val(self.activated(b, places, local))
-                });
-                store_pair(k.region_of(group), place, halves);
+        output.each_block(self.k, self.k.item(), |_, place| {
+            let halves = [0, 1].map(|side| {
+                let gate = place * 2 + side;
+                value(gate, gate + Self::GROUP_TILES)
             });
+            store_pair(group, place, halves);
         });
     }
 
     /// 16 activated values from the item's local tiles, whose gate and up begin at these elements.
-    fn activated(
-        &self,
-        b: &mut KernelBuilder,
-        [gate, up]: [ValueId; 2],
-        local: ParamId,
-    ) -> ValueId {
-        let gate = b.load(Ty::F32x16, local, gate);
-        let Epilogue::Quantise { act, gated, .. } = &self.spec.epilogue else {
+    fn activated(&self, local: Region<'k>, gate: Val<'k>, up: Val<'k>) -> Val<'k> {
+        let gate = local.lanes(gate);
+        let Epilogue::Quantise { act, gated, .. } = self.spec.epilogue else {
             return gate;
         };
         let gate = match act {
-            Some(act) => b.call_fn(&Math::of(*act).reference(), &[gate]),
+            Some(act) => Math::of(act).reference().call(&[gate]),
             None => gate,
         };
-        if *gated {
-            let up = b.load(Ty::F32x16, local, up);
-            b.mul(gate, up)
-        } else {
-            gate
+        match gated {
+            true => gate * local.lanes(up),
+            false => gate,
         }
     }
 }

@@ -86,6 +86,7 @@ impl Norm {
 
         let row = k.item();
         let x = x.row(row, stride);
+        let y = y.map(|y| y.row(row, stride));
         let mean = (self.kind == NormKind::Layer).then(|| self.mean(k, x));
         let variance = self.mean_square(k, x, mean) + self.eps.get();
         let scale = (1.0 / variance.sqrt()).splat().named("scale");
@@ -93,12 +94,13 @@ impl Norm {
         let normed = |block: Val<'k>| {
             [0, LANES].map(|half| {
                 let column = block * BLOCK + half;
-                let mut value = centred(x.lanes(column), mean) * scale * weight.lanes(column);
-                if let Some(bias) = bias {
-                    value = value + bias.lanes(column);
-                }
+                let value = centred(x.lanes(column), mean) * scale * weight.lanes(column);
+                let value = match bias {
+                    Some(bias) => value + bias.lanes(column),
+                    None => value,
+                };
                 if let Some(y) = y {
-                    y.row(row, stride).store(column, value);
+                    y.store(column, value);
                 }
                 value
             })

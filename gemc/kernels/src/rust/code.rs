@@ -57,6 +57,8 @@ pub(super) struct Code {
     tokens: TokenStream,
     prec: Prec,
     literal: bool,
+    /// Of a vector of equal i32: what each is.
+    splat: Option<TokenStream>,
 }
 
 impl Code {
@@ -65,7 +67,21 @@ impl Code {
             tokens,
             prec,
             literal: false,
+            splat: None,
         }
+    }
+
+    /// The same expression, a vector of equal i32.
+    pub(super) fn of_equal(self, each: TokenStream) -> Self {
+        Self {
+            splat: Some(each),
+            ..self
+        }
+    }
+
+    /// What each lane of a vector of equal i32 is, if the expression says so.
+    pub(super) fn equal(&self) -> Option<&TokenStream> {
+        self.splat.as_ref()
     }
 
     /// A name, literal or call.

@@ -1,5 +1,7 @@
 //! What a kernel's body refers to -> what must be bound above it, found out while the body is printed.
 
+use std::collections::HashSet;
+
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 
@@ -10,6 +12,8 @@ use crate::ir::{Op, ParamId, Ty, ValueId};
 /// What a body needs bound, found out while it is printed.
 #[derive(Debug, Default)]
 pub(super) struct Env {
+    /// Regions of every slot that are bound as one slot's.
+    pub(super) of_a_slot: HashSet<ParamId>,
     /// Names of parameters, and whether the body refers to them.
     pub(super) params: Vec<(Option<Ident>, bool)>,
     pub(super) row_count: Option<Ident>,
@@ -23,6 +27,13 @@ pub(super) struct Env {
 }
 
 impl Env {
+    pub(super) fn new(params: usize) -> Self {
+        Self {
+            params: vec![(None, false); params],
+            ..Self::default()
+        }
+    }
+
     pub(super) fn param(&mut self, p: ParamId) -> Ident {
         let (name, used) = &mut self.params[p.index()];
         *used = true;
@@ -60,10 +71,12 @@ impl Env {
         let method = format_ident!("{method}");
         let bytes = Literal::u32_unsuffixed(ty.bytes());
         let index = index.alone();
-        let slot = slot.map(|slot| {
-            let slot = slot.alone();
-            quote!(.slot(#slot))
-        });
+        let slot = slot
+            .filter(|_| !self.of_a_slot.contains(&region))
+            .map(|slot| {
+                let slot = slot.alone();
+                quote!(.slot(#slot))
+            });
         quote!(#name #slot.#method::<#bytes>(#index))
     }
 }
@@ -81,7 +94,14 @@ pub(super) fn memory_function(verb: &str, ty: Ty) -> TokenStream {
 impl Leaves for Env {
     fn hint(&self, op: &Op) -> Option<String> {
         match op {
-            Op::Load { region, .. } => Some(self.params[region.index()].0.as_ref()?.to_string()),
+            // One of what the region holds.
+            Op::Load { region, .. } => {
+                let name = self.params[region.index()].0.as_ref()?.to_string();
+                Some(match name.strip_suffix('s') {
+                    Some(one) => one.to_owned(),
+                    None => format!("{name}_value"),
+                })
+            }
             _ => None,
         }
     }

@@ -6,7 +6,8 @@ use quote::{format_ident, quote};
 
 use super::code::Code;
 use super::printer::{Leaves, Printer};
-use super::{kernel, text};
+use super::text;
+use super::types::{rust_type, target_feature};
 use crate::ir::uses::Uses;
 use crate::ir::{FuncId, Op, Program, Ty, ValueId};
 
@@ -44,7 +45,7 @@ pub(super) fn function(program: &Program, id: FuncId, level: Level) -> TokenStre
     let ty = rust_type(function.values[function.result.index()].ty);
     let name = format_ident!("{}", function.name);
     let doc = text::doc(&function.doc);
-    let features = kernel::target_feature(level);
+    let features = target_feature(level);
     quote! {
         #doc
         #[inline]
@@ -53,19 +54,5 @@ pub(super) fn function(program: &Program, id: FuncId, level: Level) -> TokenStre
             #body
             #result
         }
-    }
-}
-
-fn rust_type(ty: Ty) -> TokenStream {
-    match ty {
-        Ty::Bool => quote!(bool),
-        Ty::I32 => quote!(i32),
-        Ty::F32 => quote!(f32),
-        Ty::I8x16 => quote!(s::I8x16),
-        Ty::I8x64 => quote!(s::I8x64),
-        Ty::I16x16 => quote!(s::I16x16),
-        Ty::I16x32 => quote!(s::I16x32),
-        Ty::I32x16 => quote!(s::I32x16),
-        Ty::F32x16 => quote!(s::F32x16),
     }
 }

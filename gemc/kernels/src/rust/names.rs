@@ -1,7 +1,6 @@
-//! Identifiers of a function body: hints where they are free, made unique by the id of what they name.
+//! Identifiers of a function body: hints, made unique by numbers.
 
 use std::collections::HashSet;
-use std::fmt::Display;
 
 use proc_macro2::Ident;
 use quote::format_ident;
@@ -9,31 +8,46 @@ use quote::format_ident;
 /// Names that bodies use for something else.
 const RESERVED: [&str; 7] = ["ctx", "args", "begin", "end", "s", "k", "_"];
 
-/// The names taken so far.
+/// The names taken so far: by something around, or in blocks that are open, innermost last.
 #[derive(Debug)]
-pub(super) struct Names(HashSet<String>);
+pub(super) struct Names(HashSet<String>, Vec<Vec<String>>);
 
 impl Default for Names {
     fn default() -> Self {
-        Self(RESERVED.map(str::to_owned).into())
+        Self(RESERVED.map(str::to_owned).into(), Vec::new())
     }
 }
 
 impl Names {
-    /// A new name: `hint`, `hint_id` when that is taken, `id` without a hint.
-    pub(super) fn fresh(&mut self, hint: Option<&str>, id: impl Display) -> Ident {
-        let id = id.to_string();
+    /// Keeps a name for something else.
+    pub(super) fn reserve(&mut self, name: &str) {
+        self.0.insert(name.to_owned());
+    }
+
+    /// Begins a block.
+    pub(super) fn open(&mut self) {
+        self.1.push(Vec::new());
+    }
+
+    /// Ends a block, whose names are free behind it.
+    pub(super) fn close(&mut self) {
+        for name in self.1.pop().unwrap_or_default() {
+            self.0.remove(&name);
+        }
+    }
+
+    /// A new name: `hint`, or `usual` without one; `hint_2` and so on where that is taken.
+    pub(super) fn fresh(&mut self, hint: Option<&str>, usual: &str) -> Ident {
         let hint = hint.map(identifier).filter(|hint| !hint.is_empty());
-        let wanted = match hint {
-            Some(hint) if !self.0.contains(&hint) => hint,
-            Some(hint) => format!("{hint}_{id}"),
-            None => id,
-        };
+        let wanted = hint.unwrap_or_else(|| usual.to_owned());
         let mut name = wanted.clone();
         let mut n = 1;
         while !self.0.insert(name.clone()) {
             n += 1;
             name = format!("{wanted}_{n}");
+        }
+        if let Some(block) = self.1.last_mut() {
+            block.push(name.clone());
         }
         format_ident!("{name}")
     }
@@ -70,18 +84,26 @@ mod tests {
     #[test]
     fn names_are_unique_identifiers() {
         let mut names = Names::default();
+        names.reserve("exp");
         let got = [
-            names.fresh(Some("tile"), "v3"),
-            names.fresh(Some("tile"), "v4"),
-            names.fresh(None, "v5"),
-            names.fresh(Some("loop"), "v6"),
-            names.fresh(Some("ctx"), "v7"),
-            names.fresh(Some("4 k"), "v8"),
-            names.fresh(Some("v5"), "v9"),
+            (Some("tile"), "sum"),
+            (Some("tile"), "sum"),
+            (None, "sum"),
+            (None, "sum"),
+            (Some("loop"), "sum"),
+            (Some("ctx"), "sum"),
+            (Some("4 k"), "sum"),
+            (Some("exp"), "sum"),
+            (Some("sum"), "sum"),
         ];
-        assert_eq!(
-            got.map(|n| n.to_string()),
-            ["tile", "tile_v4", "v5", "loop_", "ctx_v7", "n4_k", "v5_v9"]
-        );
+        let got = got.map(|(hint, usual)| names.fresh(hint, usual).to_string());
+        let wanted = [
+            "tile", "tile_2", "sum", "sum_2", "loop_", "ctx_2", "n4_k", "exp_2", "sum_3",
+        ];
+        assert_eq!(got, wanted);
+        names.open();
+        assert_eq!(names.fresh(None, "row").to_string(), "row");
+        names.close();
+        assert_eq!(names.fresh(None, "row").to_string(), "row");
     }
 }

@@ -38,7 +38,13 @@ pub(super) fn operation(op: &Op, t: OpTypes, a: &[Code]) -> Code {
             Code::low(quote!(if #cond { #then } else { #otherwise }))
         }
         Op::Select(..) => simd("select", t.ty, a),
-        Op::Splat(_) => call(level_path(&format!("splat_{}", t.operand)), a),
+        Op::Splat(_) => {
+            let lanes = call(level_path(&format!("splat_{}", t.operand)), a);
+            match t.operand {
+                Ty::I32 => lanes.of_equal(a[0].alone()),
+                _ => lanes,
+            }
+        }
         Op::Bits(to, _) => bits(*to, t.operand, a),
         // The second operand is what is looked up, and decides the name.
         Op::Lookup(..) => call(quote!(s::lookup_i8x64), a),
@@ -73,6 +79,11 @@ fn bits(to: Ty, from: Ty, a: &[Code]) -> Code {
         }
         (Ty::F32, Ty::I32) => Code::cast(&call(quote!(f32::to_bits), a), quote!(i32)),
         _ if from == to => a[0].clone(),
+        (_, Ty::I8x64 | Ty::I16x32) if a[0].equal().is_some() => {
+            let path = level_path(&format!("splat_i32_{to}"));
+            let each = a[0].equal();
+            Code::atom(quote!(#path(#each)))
+        }
         _ => call(level_path(&format!("bits_{from}_{to}")), a),
     }
 }

@@ -3,12 +3,12 @@
 //! An inlined expression that reads a mutable local is written out before anything assigns that local, so evaluation
 //! keeps the order of the IR.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-use super::code::Code;
+use super::code::{Code, int};
 use super::names::Names;
 use super::ops::{self, OpTypes};
 use crate::ir::uses::Uses;
@@ -40,6 +40,10 @@ pub(super) struct Printer<'a> {
     named: Vec<Option<Ident>>,
     vars: Vec<Option<Ident>>,
     waiting: Vec<Waiting>,
+    /// Indices that are of type `usize`.
+    counters: HashSet<ValueId>,
+    /// Indices that are one number.
+    fixed: HashMap<ValueId, i32>,
 }
 
 /// An expression that will be written where it is used.
@@ -67,19 +71,45 @@ impl<'a> Printer<'a> {
             named: vec![None; defs.len()],
             vars: vec![None; vars],
             waiting: Vec::new(),
+            counters: HashSet::new(),
+            fixed: HashMap::new(),
+        }
+    }
+
+    /// Makes an index one of type `usize`.
+    pub(super) fn count_by(&mut self, index: ValueId) {
+        self.counters.insert(index);
+    }
+
+    /// Makes an index a number.
+    pub(super) fn fix(&mut self, index: ValueId, n: i32) {
+        self.fixed.insert(index, n);
+    }
+
+    /// What names an element of an array.
+    pub(super) fn subscript(&self, at: ValueId) -> TokenStream {
+        let literal = match self.defs[at.index()].op {
+            Op::I32(n) => Some(n),
+            _ => self.fixed.get(&at).copied(),
+        };
+        match (literal, &self.named[at.index()]) {
+            (Some(n), _) => int(n).alone(),
+            (None, Some(name)) => quote!(#name),
+            (None, None) => unreachable!("elements are named by literals and indices"),
         }
     }
 
     /// Names a value that is bound elsewhere: a parameter, the item, a loop index.
     pub(super) fn bind(&mut self, v: ValueId) -> Ident {
-        let name = self.names.fresh(self.defs[v.index()].name.as_deref(), v);
+        let def = &self.defs[v.index()];
+        let name = self.names.fresh(def.name.as_deref(), usual_name(&def.op));
         self.named[v.index()] = Some(name.clone());
         name
     }
 
     /// Names a mutable local.
     pub(super) fn bind_var(&mut self, m: VarId, hint: Option<&str>) -> Ident {
-        let name = self.names.fresh(hint, m);
+        let name = self.names.fresh(hint, "local");
         self.vars[m.index()] = Some(name.clone());
         name
     }
@@ -116,7 +146,7 @@ impl<'a> Printer<'a> {
                 self.named[v.index()] = self.defs[v.index()]
                     .name
                     .is_none()
-                    .then(|| self.names.fresh(Some(&hint), v));
+                    .then(|| self.names.fresh(Some(&hint), "loaded"));
             }
             self.let_(v, &code)
         }
@@ -148,8 +178,15 @@ impl<'a> Printer<'a> {
         reads: &mut BTreeSet<VarId>,
         size: &mut usize,
     ) -> Code {
+        if let Some(n) = self.fixed.get(&v) {
+            return int(*n);
+        }
         if let Some(name) = &self.named[v.index()] {
-            return Code::atom(quote!(#name));
+            let name = Code::atom(quote!(#name));
+            return match self.counters.contains(&v) {
+                true => Code::cast(&name, quote!(i32)),
+                false => name,
+            };
         }
         if let Some(at) = self.waiting.iter().position(|w| w.value == v) {
             let waiting = self.waiting.remove(at);
@@ -173,6 +210,17 @@ impl<'a> Printer<'a> {
             reads.insert(m);
             let name = self.var(m);
             return Code::atom(quote!(#name));
+        }
+        if let Op::Element(m, at) = def.op {
+            reads.insert(m);
+            let (name, at) = (self.var(m), self.subscript(at));
+            return Code::atom(quote!(#name[#at]));
+        }
+        // An index that is zero leaves nothing to add.
+        if let Op::Add(a, b) = def.op
+            && self.fixed.get(&b) == Some(&0)
+        {
+            return self.operand(leaves, a, reads, size);
         }
         let mut operands = Vec::new();
         def.op.for_each_operand(|operand| operands.push(operand));
@@ -208,6 +256,46 @@ impl<'a> Printer<'a> {
             exact: is_exact(&def.op, range(0), range(1)),
             non_negative: range(0).is_some_and(|r| r.lo >= 0),
         }
+    }
+}
+
+/// What a value is called that nobody named.
+fn usual_name(op: &Op) -> &'static str {
+    match op {
+        Op::Item => "item",
+        Op::Index => "index",
+        Op::Param(_) => "x",
+        Op::Add(..) | Op::Fma(..) => "sum",
+        Op::Sub(..) => "difference",
+        Op::Mul(..) => "product",
+        Op::Div(..) => "quotient",
+        Op::Rem(..) => "remainder",
+        Op::Min(..) => "least",
+        Op::Max(..) | Op::ReduceMax(_) => "most",
+        Op::Abs(_) => "size",
+        Op::Neg(_) => "negated",
+        Op::Sqrt(_) => "root",
+        Op::And(..) | Op::Or(..) | Op::Xor(..) | Op::Not(_) | Op::Bits(..) => "bits",
+        Op::Shl(..) | Op::ShrS(..) | Op::ShrU(..) => "shifted",
+        Op::Cmp(..) => "holds",
+        Op::Select(..) => "chosen",
+        Op::Bounded(..) => "bounded",
+        Op::ToFloat(_) => "float",
+        Op::ToInt(_) => "whole",
+        Op::Splat(_) | Op::I32Lanes(_) => "lanes",
+        Op::WidenS(_) | Op::WidenU(_) | Op::HalfToFloat(_) => "wide",
+        Op::Narrow(_) | Op::FloatToHalf(_) => "narrow",
+        Op::ReduceAdd(_) => "total",
+        Op::I8Lanes(_) => "table",
+        Op::Lookup(..) => "found",
+        Op::Dot4U(..) | Op::Dot4S(..) | Op::Dot2U(..) | Op::Dot2S(..) | Op::DotWords(..) => {
+            "products"
+        }
+        Op::Call(..) => "result",
+        Op::Load { .. } => "loaded",
+        Op::Get(_) | Op::Element(..) => "before",
+        Op::I32(_) | Op::F32(_) | Op::Scalar(_) => "number",
+        Op::RowCount | Op::OutputCount | Op::Context => "count",
     }
 }
 

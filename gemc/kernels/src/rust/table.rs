@@ -58,7 +58,7 @@ pub(super) fn program(program: &Program) -> String {
         /// Keys and values kept as f16.
         static HALVES: &[HalfTap] = &[#(#halves)*];
     };
-    text::render("What this model runs, in order.", items)
+    text::render(&["What this model runs, in order."], items)
 }
 
 fn shape(shape: &ProgramShape) -> TokenStream {

@@ -8,6 +8,9 @@ const WIDTH: usize = 110;
 
 const MARK: &str = "__comment!(";
 
+/// A loop over `__repeat(n, most)` is written as `k::repeat!`.
+pub(super) const REPEAT: &str = "__repeat";
+
 /// A line comment, as a statement.
 pub(super) fn comment(text: &str) -> TokenStream {
     quote!(__comment!(#text);)
@@ -25,23 +28,82 @@ pub(super) fn doc(text: &str) -> TokenStream {
     quote!(#(#[doc = #lines])*)
 }
 
-/// A source file with a header of module documentation.
-pub(super) fn render(header: &str, items: TokenStream) -> String {
+/// A source file with module documentation at its head, paragraph by paragraph.
+pub(super) fn render(header: &[&str], items: TokenStream) -> String {
     let file: syn::File = syn::parse2(items).expect("the printers produce items of Rust");
-    let mut text: String = wrap(header, WIDTH)
+    let mut text: String = header
         .iter()
-        .map(|line| format!("//! {line}\n"))
+        .flat_map(|paragraph| wrap(paragraph, WIDTH))
+        .map(|line| format!("//! {line}").trim_end().to_owned() + "\n")
         .collect();
     text.push('\n');
-    let formatted = prettyplease::unparse(&file);
+    let formatted = joined(&prettyplease::unparse(&file));
     let mut lines = formatted.lines();
+    // Where the bodies of repetitions end: at a brace that is indented like their first line.
+    let mut repetitions: Vec<String> = Vec::new();
     while let Some(line) = lines.next() {
-        match marked(line, &mut lines) {
-            Some(comment) => write_comment(&mut text, indent(line), &comment),
-            None => write_line(&mut text, line),
+        if let Some(comment) = marked(line, &mut lines) {
+            write_comment(&mut text, indent(line), &comment);
+        } else if let Some(repetition) = repetition(line) {
+            repetitions.push(format!("{}}}", indent(line)));
+            write_line(&mut text, &repetition);
+        } else if repetitions.last().is_some_and(|end| end == line) {
+            repetitions.pop();
+            write_line(&mut text, &format!("{line});"));
+        } else {
+            write_line(&mut text, line);
         }
     }
     text
+}
+
+/// Lists of numbers that fit a line, on a line.
+fn joined(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let mut list = line.to_owned();
+        if line.ends_with('[') {
+            let mut rest = lines.clone();
+            while let Some(number) = rest.next_if(|line| is_number(line)) {
+                list.push_str(number.trim());
+                list.push(' ');
+            }
+            if let Some(end) = rest.next_if(|line| line.trim_start().starts_with(']'))
+                && let Some(numbers) = list.strip_suffix(", ")
+            {
+                list = format!("{numbers}{}", end.trim_start());
+                if list.chars().count() <= WIDTH {
+                    lines = rest;
+                } else {
+                    list = line.to_owned();
+                }
+            } else {
+                list = line.to_owned();
+            }
+        }
+        out.push_str(&list);
+        out.push('\n');
+    }
+    out
+}
+
+/// Whether a line is one number of a list.
+fn is_number(line: &str) -> bool {
+    let number = line.trim().strip_suffix(',').unwrap_or("");
+    number.parse::<i64>().is_ok()
+}
+
+/// The first line of a repetition, if this is one.
+fn repetition(line: &str) -> Option<String> {
+    let (start, counts) = line
+        .strip_suffix(") {")?
+        .split_once(&format!(" in {REPEAT}("))?;
+    let index = start.trim_start().strip_prefix("for ")?;
+    Some(format!(
+        "{}k::repeat!({index} in {counts}, {{",
+        indent(line)
+    ))
 }
 
 fn indent(line: &str) -> &str {
@@ -102,7 +164,7 @@ mod tests {
         let say = comment("a \"quoted\" remark; with (parentheses)");
         let element = comment_element("an element");
         let text = render(
-            "Header.",
+            &["Header."],
             // Entries of tables are long, so that each stands on lines of its own.
             quote!(fn f() { #say let x = 1; } const A: [[u64; 3]; 1] =
                 [#element [11_111_111_111_111_111, 11_111_111_111_111_111, 11_111_111_111_111_111]];),
@@ -116,10 +178,38 @@ mod tests {
     }
 
     #[test]
+    fn short_lists_of_numbers_stand_on_a_line() {
+        let text = render(
+            &[],
+            quote!(
+                fn f() {
+                    let x = g([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                }
+            ),
+        );
+        let line = "    let x = g([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);";
+        assert!(text.lines().any(|l| l == line), "{text}");
+    }
+
+    #[test]
+    fn repetitions_are_macros() {
+        let written = quote::format_ident!("{REPEAT}");
+        let text = render(
+            &[],
+            quote!(fn f() { for row in #written(ROWS, 8) { if x { y(row); } } }),
+        );
+        let wanted = "fn f() {\n    k::repeat!(row in ROWS, 8, {\n        if x {\n            y(row);\n        }\n    });\n}\n";
+        assert!(text.ends_with(wanted), "{text}");
+    }
+
+    #[test]
     fn long_comments_are_wrapped_and_items_set_apart() {
         let say = comment(&"word ".repeat(50));
         let doc = doc("What it is.");
-        let text = render("Header.", quote!(use a::b; #doc fn f() { #say let x = 1; }));
+        let text = render(
+            &["Header."],
+            quote!(use a::b; #doc fn f() { #say let x = 1; }),
+        );
         assert!(
             !text.contains("__comment") && text.contains("    // word word"),
             "{text}"

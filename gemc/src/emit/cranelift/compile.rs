@@ -76,7 +76,7 @@ fn kernel(
     builder: &mut FunctionBuilderContext,
 ) -> Result<KernelCode, EmitError> {
     let program = verified.program();
-    let kernel = program.kernel(id);
+    let kernel = verified.kernel(id);
     let name = kernel.name.clone();
     context.clear();
     translate(

@@ -6,7 +6,8 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use gemc_kernels::ir::outline::outlined;
+use gemc_kernels::ir::expand::EXPANDED;
+use gemc_kernels::ir::outline::{Input, outlined};
 use gemc_kernels::ir::verify::KernelInfo;
 use gemc_kernels::ir::{Block, Kernel, Op, ParamId, Program, Stmt, ValueId, VarId};
 
@@ -47,8 +48,8 @@ pub(super) fn translate(
     let mut e = Emitter::new(b, isa.features);
     let sizes = [CTX.n_rows, CTX.n_outputs, CTX.context];
     let sizes = sizes.map(|at| field(&mut e, types::I32, ctx, at));
-    let vars = kernel.vars.iter().map(|(ty, _)| {
-        let (segment, count) = shape(*ty);
+    let vars = kernel.vars.iter().map(|local| {
+        let (segment, count) = shape(local.ty);
         (0..count).map(|_| e.b.declare_var(segment)).collect()
     });
     let vars: Vec<Vec<Variable>> = vars.collect();
@@ -157,6 +158,7 @@ impl Translator<'_, '_> {
                 end,
             } => self.call(*table, [*entry, *begin, *end]),
             Stmt::Comment(_) => {}
+            Stmt::Repeat { .. } | Stmt::SetElement(..) => unreachable!("{EXPANDED}"),
         }
     }
 
@@ -186,7 +188,10 @@ impl Translator<'_, '_> {
         let words: Vec<Value> = outlined
             .inputs
             .iter()
-            .map(|&v| self.scope.segment(&mut self.e, v, 0))
+            .map(|&input| match input {
+                Input::Value(v) => self.scope.segment(&mut self.e, v, 0),
+                Input::Local(m) => self.read(m).at(0),
+            })
             .collect();
         let before: Vec<[Value; 4]> = outlined
             .locals

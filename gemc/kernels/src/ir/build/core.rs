@@ -4,7 +4,7 @@ use std::cell::{Ref, RefCell, RefMut};
 
 use super::values::Values;
 use crate::ir::typing::{Signature, TypeEnv, TypeError, result_type};
-use crate::ir::{Block, FuncId, Op, Param, ParamId, Stmt, Ty, ValueDef, ValueId, VarId};
+use crate::ir::{Block, FuncId, Local, Op, Param, ParamId, Stmt, Ty, ValueDef, ValueId, VarId};
 
 /// A kernel or function in the making, shared by the handles to its values.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Core(RefCell<Draft>);
 pub(super) struct Draft {
     pub(super) values: Values,
     pub(super) params: Vec<Param>,
-    pub(super) vars: Vec<(Ty, Option<String>)>,
+    pub(super) vars: Vec<Local>,
     /// Open blocks, innermost last.
     pub(super) blocks: Vec<Block>,
 }
@@ -111,7 +111,7 @@ impl Draft {
 /// Types in the draft so far.
 pub(super) struct Env<'a> {
     values: &'a [ValueDef],
-    vars: &'a [(Ty, Option<String>)],
+    vars: &'a [Local],
     params: &'a [Param],
 }
 
@@ -121,7 +121,7 @@ impl TypeEnv for Env<'_> {
     }
 
     fn var(&self, id: VarId) -> Option<Ty> {
-        self.vars.get(id.index()).map(|v| v.0)
+        self.vars.get(id.index()).map(|v| v.ty)
     }
 
     fn param(&self, id: ParamId) -> Option<&Param> {

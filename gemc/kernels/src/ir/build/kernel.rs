@@ -1,26 +1,24 @@
 //! Builder of kernels: parameters, mutable locals and control flow; operations are methods of their values.
 
-use std::rc::Rc;
-
 use super::core::Core;
-use super::memory::{Region, Var};
+use super::memory::{Array, Region, Var};
 use super::operand::{Operand, ids};
 use super::val::Val;
-use crate::ir::{Elem, Extent, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueId, VarId};
+use crate::ir::{
+    Count, Elem, Extent, Kernel, Local, Op, Param, ParamId, Space, Stmt, Ty, ValueId, VarId,
+};
 
 /// A kernel in the making. Values of a nested block cannot be used after it.
 #[derive(Debug)]
 pub struct KernelBuilder {
-    core: Rc<Core>,
+    core: Core,
 }
 
 impl KernelBuilder {
     /// The kernel that `body` writes; its item indices are below `items`.
     #[must_use]
     pub fn build(name: &str, doc: &str, items: u32, body: impl FnOnce(&Self)) -> Kernel {
-        let builder = Self {
-            core: Rc::new(Core::new()),
-        };
+        let builder = Self { core: Core::new() };
         let item = builder.core.draft_mut().values.define(Op::Item, Ty::I32);
         builder.core.draft_mut().values.name(item, "item");
         body(&builder);
@@ -35,33 +33,6 @@ impl KernelBuilder {
             vars: draft.vars,
             body: draft.blocks.pop().unwrap_or_default(),
         }
-    }
-
-    /// Old code inside new.
-    pub fn old<R>(&self, f: impl FnOnce(&mut super::old::KernelBuilder) -> R) -> R {
-        f(&mut super::old::KernelBuilder::sharing(Rc::clone(
-            &self.core,
-        )))
-    }
-
-    /// New code inside old.
-    pub(super) fn sharing(core: Rc<Core>) -> Self {
-        Self { core }
-    }
-
-    /// A handle to a value of old code.
-    pub fn val(&self, id: ValueId) -> Val<'_> {
-        Val::of(&self.core, id)
-    }
-
-    /// A handle to a region of old code.
-    pub fn region_of(&self, id: ParamId) -> Region<'_> {
-        Region::new(&self.core, id)
-    }
-
-    /// A handle to a local of old code.
-    pub fn var_of(&self, id: VarId) -> Var<'_> {
-        Var::new(&self.core, id)
     }
 
     /// Adds a region.
@@ -99,6 +70,12 @@ impl KernelBuilder {
     pub fn output(&self, name: &str, elem: Elem, len: usize) -> Region<'_> {
         let len = Extent::fixed(len as i64);
         self.region(name, Space::Arena, elem, len, true)
+    }
+
+    /// Adds memory of every slot, of so many elements a position.
+    pub fn memory(&self, name: &str, elem: Elem, per_position: usize, mutable: bool) -> Region<'_> {
+        let len = Extent::per_context(per_position as i64);
+        self.region(name, Space::Kv, elem, len, mutable)
     }
 
     /// Adds a local array: memory of one item, zero at its start.
@@ -182,13 +159,46 @@ impl KernelBuilder {
     #[track_caller]
     pub fn var<'k>(&'k self, name: &str, init: impl Operand<'k>) -> Var<'k> {
         let init = init.on(&self.core);
+        Var::new(&self.core, self.declare(name, init, None))
+    }
+
+    /// Declares as many mutable locals as `count` says, each with this value.
+    #[track_caller]
+    pub fn array<'k>(&'k self, name: &str, count: &Count, init: impl Operand<'k>) -> Array<'k> {
+        let init = init.on(&self.core);
+        Array::new(&self.core, self.declare(name, init, Some(count.clone())))
+    }
+
+    #[track_caller]
+    fn declare(&self, name: &str, init: Val<'_>, count: Option<Count>) -> VarId {
         let mut draft = self.core.draft_mut();
         draft.values.expect_visible(init.id(), "var");
         let id = VarId::from_index(draft.vars.len());
-        let ty = draft.ty(init.id());
-        draft.vars.push((ty, Some(name.to_owned())));
+        let local = Local {
+            ty: draft.ty(init.id()),
+            count,
+            name: Some(name.to_owned()),
+        };
+        draft.vars.push(local);
         draft.stmt(Stmt::Var(id, init.id()));
-        Var::new(&self.core, id)
+        id
+    }
+
+    /// The body as often as `count` says, with the index a literal once it is written out.
+    pub fn repeat<'k>(&'k self, count: &Count, name: &str, body: impl FnOnce(Val<'k>)) {
+        if count.n == 1 && count.name.is_none() {
+            return body(self.lit(0));
+        }
+        self.core.draft_mut().open();
+        let index = self.core.draft_mut().values.define(Op::Index, Ty::I32);
+        body(Val::of(&self.core, index).named(name));
+        let mut draft = self.core.draft_mut();
+        let body = draft.close();
+        draft.stmt(Stmt::Repeat {
+            index,
+            count: count.clone(),
+            body,
+        });
     }
 
     /// `for index in start..end`. A loop whose literal bounds allow one or no iteration is not emitted as a loop.
@@ -252,28 +262,33 @@ impl KernelBuilder {
         self.if_(cond, then, || {});
     }
 
-    /// A block that one compiled copy can serve in kernels of every shape: it is given its own names for `inputs`, all
-    /// I32, and sees no other value from outside.
+    /// A block that one compiled copy can serve in kernels of every shape: it is given its own values for `inputs`, all
+    /// I32, by these names, and sees no other value from outside.
     #[track_caller]
-    pub fn outline<'k>(&'k self, name: &str, inputs: &[Val<'k>], body: impl FnOnce(&[Val<'k>])) {
-        self.expect_all("outline", inputs, Ty::I32);
+    pub fn outline<'k>(
+        &'k self,
+        name: &str,
+        inputs: &[(&str, Val<'k>)],
+        body: impl FnOnce(&[Val<'k>]),
+    ) {
+        let outer: Vec<Val<'k>> = inputs.iter().map(|(_, value)| *value).collect();
+        self.expect_all("outline", &outer, Ty::I32);
         let inner: Vec<Val<'k>> = {
             let mut draft = self.core.draft_mut();
             draft.open_apart();
-            let named = |outer: &ValueId| {
-                let name = draft.values.defs[outer.index()].name.clone();
+            let named = |(name, _): &(&str, _)| {
                 let inner = draft.values.define(Op::Index, Ty::I32);
-                draft.values.defs[inner.index()].name = name;
+                draft.values.name(inner, name);
                 Val::of(&self.core, inner)
             };
-            ids(inputs).iter().map(named).collect()
+            inputs.iter().map(named).collect()
         };
         body(&inner);
         let mut draft = self.core.draft_mut();
         let body = draft.close();
         draft.stmt(Stmt::Outline {
             name: name.to_owned(),
-            inputs: ids(&inner).into_iter().zip(ids(inputs)).collect(),
+            inputs: ids(&inner).into_iter().zip(ids(&outer)).collect(),
             body,
         });
     }

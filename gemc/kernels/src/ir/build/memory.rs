@@ -57,7 +57,7 @@ impl<'k> Region<'k> {
     /// From row `row` on, where rows have `width` elements.
     #[must_use]
     #[track_caller]
-    pub fn row(self, row: Val<'k>, width: usize) -> Self {
+    pub fn row(self, row: Val<'k>, width: impl Operand<'k>) -> Self {
         self.skip(row * width)
     }
 
@@ -179,7 +179,7 @@ impl<'k> Var<'k> {
         let mut draft = self.core.draft_mut();
         draft.values.expect_visible(value, "set");
         assert_eq!(
-            draft.vars[id.index()].0,
+            draft.vars[id.index()].ty,
             draft.ty(value),
             "`set`: {id} and {value} have different types"
         );
@@ -191,5 +191,48 @@ impl<'k> Var<'k> {
     pub fn update(self, f: impl FnOnce(Val<'k>) -> Val<'k>) {
         let before = self.get();
         self.set(f(before));
+    }
+}
+
+/// Mutable locals of one type, by number.
+#[derive(Clone, Copy, Debug)]
+pub struct Array<'k> {
+    core: &'k Core,
+    id: VarId,
+}
+
+impl<'k> Array<'k> {
+    pub(super) const fn new(core: &'k Core, id: VarId) -> Self {
+        Self { core, id }
+    }
+
+    /// What element `at` is now; `at` is the index of a repetition, or a literal.
+    #[track_caller]
+    pub fn get(self, at: impl Operand<'k>) -> Val<'k> {
+        let at = at.on(self.core).id();
+        Val::of(self.core, self.core.op(Op::Element(self.id, at), Ty::I32))
+    }
+
+    /// Assigns an element.
+    #[track_caller]
+    pub fn set(self, at: impl Operand<'k>, value: Val<'k>) {
+        let (id, at, value) = (self.id, at.on(self.core).id(), value.id());
+        let mut draft = self.core.draft_mut();
+        draft.values.expect_visible(at, "set");
+        draft.values.expect_visible(value, "set");
+        assert_eq!(
+            draft.vars[id.index()].ty,
+            draft.ty(value),
+            "`set`: {id} and {value} have different types"
+        );
+        draft.stmt(Stmt::SetElement(id, at, value));
+    }
+
+    /// Assigns what `f` makes of an element.
+    #[track_caller]
+    pub fn update(self, at: impl Operand<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>) {
+        let at = at.on(self.core);
+        let before = self.get(at);
+        self.set(at, f(before));
     }
 }

@@ -22,9 +22,6 @@ mod core;
 mod function;
 mod kernel;
 mod memory;
-pub mod old;
-mod old_ops;
-pub mod old_pieces;
 mod operand;
 #[cfg(test)]
 mod tests;
@@ -33,6 +30,7 @@ mod values;
 
 pub use function::{FunctionBuilder, FunctionRef};
 pub use kernel::KernelBuilder;
-pub use memory::{Region, Var};
+pub use memory::{Array, Region, Var};
 pub use operand::Operand;
 pub use val::Val;
+pub(super) use values::Values;

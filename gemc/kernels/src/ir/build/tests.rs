@@ -18,7 +18,7 @@ fn literals_fold_and_neutral_operands_vanish() {
     let lines = lines(|k| {
         let same = k.item() * 1 + 0;
         assert_eq!(same.id(), k.item().id());
-        let zero = (k.item() + 3 + 4) * 0;
+        let zero = (k.item() + 3 + 4) * k.lit(0);
         assert_eq!(zero.literal(), Some(0));
     });
     assert_eq!(

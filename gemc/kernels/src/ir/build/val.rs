@@ -59,7 +59,7 @@ impl<'k> Val<'k> {
 
     /// Any operation that this value takes part in; `declared` is its type where operands do not decide it.
     #[track_caller]
-    pub fn op(self, op: Op, declared: Ty) -> Self {
+    fn op(self, op: Op, declared: Ty) -> Self {
         Self::of(self.core, self.core.op(op, declared))
     }
 

@@ -7,8 +7,8 @@ use crate::ir::{Op, Ty, ValueDef, ValueId};
 
 /// All values so far, and which of them the open block sees.
 #[derive(Debug, Default)]
-pub(super) struct Values {
-    pub(super) defs: Vec<ValueDef>,
+pub(in crate::ir) struct Values {
+    pub(in crate::ir) defs: Vec<ValueDef>,
     /// Whether the block of a value is still open.
     visible: Vec<bool>,
     /// Innermost last: the values of an open block, and its pure operations.
@@ -24,12 +24,12 @@ struct Scope {
 }
 
 impl Values {
-    pub(super) fn open(&mut self) {
+    pub(in crate::ir) fn open(&mut self) {
         self.scopes.push(Scope::default());
     }
 
     /// Opens a block that sees nothing of those around it.
-    pub(super) fn open_apart(&mut self) {
+    pub(in crate::ir) fn open_apart(&mut self) {
         let apart = vec![false; self.visible.len()];
         self.scopes.push(Scope {
             hidden: Some(std::mem::replace(&mut self.visible, apart)),
@@ -37,7 +37,7 @@ impl Values {
         });
     }
 
-    pub(super) fn close(&mut self) {
+    pub(in crate::ir) fn close(&mut self) {
         let scope = self.scopes.pop().unwrap_or_default();
         for v in scope.values {
             self.visible[v.index()] = false;
@@ -61,7 +61,7 @@ impl Values {
     }
 
     /// A new value in the open block.
-    pub(super) fn define(&mut self, op: Op, ty: Ty) -> ValueId {
+    pub(in crate::ir) fn define(&mut self, op: Op, ty: Ty) -> ValueId {
         let id = ValueId::from_index(self.defs.len());
         self.defs.push(ValueDef { op, ty, name: None });
         self.visible.push(true);
@@ -72,7 +72,7 @@ impl Values {
     }
 
     /// A value for an operation that was type-checked: found, folded or new. New values are added to `new`, in order.
-    pub(super) fn enter(&mut self, op: Op, ty: Ty, new: &mut Vec<ValueId>) -> ValueId {
+    pub(in crate::ir) fn enter(&mut self, op: Op, ty: Ty, new: &mut Vec<ValueId>) -> ValueId {
         let op = match fold(&self.defs, op) {
             Folded::Op(op) => op,
             Folded::Value(v) => return v,
@@ -100,14 +100,14 @@ impl Values {
     }
 
     /// Names a value that has no name yet.
-    pub(super) fn name(&mut self, v: ValueId, hint: &str) -> ValueId {
+    pub(in crate::ir) fn name(&mut self, v: ValueId, hint: &str) -> ValueId {
         self.defs[v.index()]
             .name
             .get_or_insert_with(|| hint.to_owned());
         v
     }
 
-    pub(super) fn literal(&self, v: ValueId) -> Option<i32> {
+    pub(in crate::ir) fn literal(&self, v: ValueId) -> Option<i32> {
         match self.defs[v.index()].op {
             Op::I32(n) => Some(n),
             _ => None,
@@ -115,7 +115,7 @@ impl Values {
     }
 
     #[track_caller]
-    pub(super) fn expect_visible(&self, v: ValueId, op: &'static str) {
+    pub(in crate::ir) fn expect_visible(&self, v: ValueId, op: &'static str) {
         assert!(
             self.visible.get(v.index()) == Some(&true),
             "`{op}`: {v} is not defined in an open block of this builder"
@@ -123,7 +123,7 @@ impl Values {
     }
 
     #[track_caller]
-    pub(super) fn expect_operands(&self, op: &Op) {
+    pub(in crate::ir) fn expect_operands(&self, op: &Op) {
         op.for_each_operand(|v| self.expect_visible(v, op.mnemonic()));
     }
 }

@@ -71,9 +71,9 @@ impl InterpProgram {
         ranges: impl Fn(KernelId) -> &'a [Option<Range>],
     ) -> Self {
         let program = verified.program();
-        let numbered = program.kernels.iter().enumerate();
-        let kernels = numbered
-            .map(|(i, k)| translate::kernel(k, ranges(KernelId::from_index(i))))
+        let ids = (0..program.kernels.len()).map(KernelId::from_index);
+        let kernels = ids
+            .map(|id| translate::kernel(verified.kernel(id), ranges(id)))
             .collect();
         let functions = program.functions.iter().map(translate::function).collect();
         let mut this = Self {

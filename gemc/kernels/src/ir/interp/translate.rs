@@ -2,6 +2,7 @@
 
 use super::code::{Access, Arg, Check, Code, Ins, ParamInfo, Size, Slot, V3, Vector};
 use super::select::{reduction, scalar_one, scalar_two, vector_one, vector_two};
+use crate::ir::expand::EXPANDED;
 use crate::ir::verify::Range;
 use crate::ir::{
     Block, Elem, Function, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
@@ -12,7 +13,7 @@ pub(super) fn kernel(kernel: &Kernel, ranges: &[Option<Range>]) -> Code {
     let mut t = Translator::new(&kernel.name, &kernel.values);
     t.ranges = ranges;
     t.vars = vec![Arg::Scalar(0); kernel.vars.len()];
-    t.var_types = kernel.vars.iter().map(|(ty, _)| *ty).collect();
+    t.var_types = kernel.vars.iter().map(|local| local.ty).collect();
     for param in &kernel.params {
         t.param(param);
     }
@@ -207,6 +208,7 @@ impl<'a> Translator<'a> {
                 });
             }
             Stmt::Comment(_) => {}
+            Stmt::Repeat { .. } | Stmt::SetElement(..) => unreachable!("{EXPANDED}"),
         }
     }
 
@@ -314,6 +316,7 @@ impl<'a> Translator<'a> {
                 d,
                 size: Size::Context,
             },
+            Op::Element(..) => unreachable!("{EXPANDED}"),
             Op::Get(m) => self.copy(self.slots[v.index()], self.vars[m.index()]),
             Op::Bits(_, a) => self.copy(self.slots[v.index()], self.slots[a.index()]),
             Op::Splat(a) => Ins::Splat {

@@ -6,8 +6,9 @@ mod values;
 use super::{Bytes, shape};
 use crate::ir::build::{FunctionBuilder, FunctionRef};
 use crate::ir::{
-    Block, Cmp, Elem, Extent, FuncId, Function, Half, Items, Kernel, KernelId, Op, Param, ParamId,
-    Phase, Program, Space, Stmt, Table, TableEntry, Tap, Ty, ValueDef, ValueId, VarId,
+    Block, Cmp, Count, Elem, Extent, FuncId, Function, Half, Items, Kernel, KernelId, Local, Op,
+    Param, ParamId, Phase, Program, Space, Stmt, Table, TableEntry, Tap, Ty, ValueDef, ValueId,
+    VarId,
 };
 use kernels::{IN_WORDS, OUT_WORDS, UNITS, WEIGHT_BYTES};
 
@@ -130,10 +131,19 @@ fn any_kernel(b: &mut Bytes) -> Kernel {
         params: repeat(b, 4, any_param),
         items: b.word() % 1024,
         values,
-        vars: repeat(b, 3, |b| {
-            (any_ty(b), (b.below(2) == 1).then(|| any_name(b)))
+        vars: repeat(b, 3, |b| Local {
+            ty: any_ty(b),
+            count: (b.below(2) == 1).then(|| any_count(b)),
+            name: (b.below(2) == 1).then(|| any_name(b)),
         }),
         body: any_block(b, 3),
+    }
+}
+
+fn any_count(b: &mut Bytes) -> Count {
+    Count {
+        n: small_or_any(b, 5),
+        name: (b.below(2) == 1).then(|| any_name(b)),
     }
 }
 
@@ -204,13 +214,14 @@ fn any_op(b: &mut Bytes) -> Op {
         Op::DotWords,
     ];
     const LEAVES: [Op; 4] = [Op::Index, Op::RowCount, Op::OutputCount, Op::Context];
-    match b.below(20) {
+    match b.below(21) {
         0 => Op::I32(b.word() as i32),
         1 => Op::F32(b.word()),
         2 => Op::I32Lanes(std::array::from_fn(|_| b.byte().into())),
         3 => Op::I8Lanes(std::array::from_fn(|_| b.byte() as i8)),
         4 => Op::Scalar(ParamId(b.below(5) as u32)),
         5 => Op::Get(VarId(b.below(4) as u32)),
+        19 => Op::Element(VarId(b.below(4) as u32), any_value(b)),
         6 => Op::Fma(any_value(b), any_value(b), any_value(b)),
         7 => Op::Select(any_value(b), any_value(b), any_value(b)),
         8 => {
@@ -241,7 +252,7 @@ fn any_block(b: &mut Bytes, depth: usize) -> Block {
 }
 
 fn any_stmt(b: &mut Bytes, depth: usize) -> Stmt {
-    match b.below(if depth > 0 { 13 } else { 10 }) {
+    match b.below(if depth > 0 { 14 } else { 10 }) {
         0 => Stmt::Var(VarId(b.below(3) as u32), any_value(b)),
         1 => Stmt::Set(VarId(b.below(3) as u32), any_value(b)),
         2 => Stmt::Store {
@@ -257,6 +268,13 @@ fn any_stmt(b: &mut Bytes, depth: usize) -> Stmt {
             end: any_value(b),
         },
         4 => Stmt::Comment(any_name(b)),
+        5 => Stmt::SetElement(VarId(b.below(3) as u32), any_value(b), any_value(b)),
+        13 => Stmt::Repeat {
+            // As with `for`.
+            index: ValueId(b.below(VALUES) as u32),
+            count: any_count(b),
+            body: any_block(b, depth - 1),
+        },
         10 => Stmt::For {
             // The text of a `for` defines its index, so it must be a value of the kernel.
             index: ValueId(b.below(VALUES) as u32),

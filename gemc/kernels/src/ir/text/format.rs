@@ -1,7 +1,9 @@
 //! How the parts of a line are written: names, strings, numbers, operations.
 
 use super::lex;
-use crate::ir::{Cmp, Extent, Items, Op, Param, TableEntry, Ty, ValueDef, ValueId, VarId};
+use crate::ir::{
+    Cmp, Count, Extent, Items, Local, Op, Param, TableEntry, ValueDef, ValueId, VarId,
+};
 use std::fmt::{self, Display, Write};
 
 /// A string in quotes.
@@ -62,11 +64,28 @@ impl Display for CommentText<'_> {
     }
 }
 
-pub(super) struct Local<'a>(pub(super) VarId, pub(super) Ty, pub(super) Option<&'a str>);
+pub(super) struct LocalText<'a>(pub(super) VarId, pub(super) &'a Local);
 
-impl Display for Local<'_> {
+impl Display for LocalText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}: {}", self.0, Hint(self.2), self.1)
+        let Local { ty, count, name } = self.1;
+        write!(f, "{}{}: {ty}", self.0, Hint(name.as_deref()))?;
+        match count {
+            Some(count) => write!(f, "[{}]", CountText(count)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `8` or `rows=8`.
+pub(super) struct CountText<'a>(pub(super) &'a Count);
+
+impl Display for CountText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.name {
+            Some(name) => write!(f, "{}={}", Name(name), self.0.n),
+            None => write!(f, "{}", self.0.n),
+        }
     }
 }
 
@@ -132,6 +151,7 @@ impl Display for OpText<'_> {
             Op::I8Lanes(lanes) => write!(f, "{name} {}", List(lanes)),
             Op::Scalar(p) => write!(f, "{name} {p}"),
             Op::Get(m) => write!(f, "{name} {m}"),
+            Op::Element(m, index) => write!(f, "{name} {m}[{index}]"),
             Op::Shl(a, by) | Op::ShrS(a, by) | Op::ShrU(a, by) => write!(f, "{name} {a}, {by}"),
             Op::Cmp(cmp, a, b) => write!(f, "{name} {} {a}, {b}", Cmp::name(*cmp)),
             Op::Bits(to, a) => write!(f, "{name} {to} {a}"),

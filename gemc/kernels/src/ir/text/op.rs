@@ -127,6 +127,12 @@ impl Parser {
             Ok(Op::Scalar(ParamId(self.id("p")?)))
         } else if self.eat_word("get") {
             Ok(Op::Get(VarId(self.id("m")?)))
+        } else if self.eat_word("element") {
+            let m = VarId(self.id("m")?);
+            match self.element()? {
+                Some(at) => Ok(Op::Element(m, at)),
+                None => self.fail("`[`"),
+            }
         } else if self.eat_word("cmp") {
             let cmp = self.choice(&Cmp::ALL, Cmp::name)?;
             Ok(Op::Cmp(cmp, self.value()?, self.after_comma()?))

@@ -1,11 +1,12 @@
 //! Program in, text out.
 
 use super::format::{
-    At, CommentText, Definition, EntryText, Hint, ItemsText, Local, Name, ParamText, Quoted,
+    At, CommentText, CountText, Definition, EntryText, Hint, ItemsText, LocalText, Name, ParamText,
+    Quoted,
 };
 use crate::ir::{
     Block, FuncId, Function, Kernel, KernelId, Op, ParamId, Phase, Program, Stmt, Table, TableId,
-    Tap, Ty, ValueId, VarId,
+    Tap, Ty, ValueId, VarId, walk,
 };
 use std::fmt::{Display, Write};
 
@@ -154,9 +155,9 @@ impl Printer {
                 ));
             }
         }
-        for (i, (ty, name)) in k.vars.iter().enumerate() {
+        for (i, local) in k.vars.iter().enumerate() {
             if !placed.vars[i] {
-                let local = Local(VarId::from_index(i), *ty, name.as_deref());
+                let local = LocalText(VarId::from_index(i), local);
                 self.line(format_args!("local {local}"));
             }
         }
@@ -180,14 +181,12 @@ impl Printer {
             }
             Stmt::Let(v) => self.line(format_args!("let {v}")),
             Stmt::Var(m, init) if first(&mut seen.vars, m.index()) => {
-                let (ty, name) = &k.vars[m.index()];
-                self.line(format_args!(
-                    "var {} = {init}",
-                    Local(*m, *ty, name.as_deref())
-                ));
+                let local = LocalText(*m, &k.vars[m.index()]);
+                self.line(format_args!("var {local} = {init}"));
             }
             Stmt::Var(m, init) => self.line(format_args!("var {m} = {init}")),
             Stmt::Set(m, v) => self.line(format_args!("{m} = {v}")),
+            Stmt::SetElement(m, at, v) => self.line(format_args!("{m}[{at}] = {v}")),
             Stmt::Store {
                 region,
                 slot,
@@ -207,6 +206,13 @@ impl Printer {
             } => {
                 let name = index_hint(k, *index, seen);
                 self.open(format_args!("for {index}{name} in {start}..{end}"));
+                self.block(k, body, seen);
+                self.close();
+            }
+            Stmt::Repeat { index, count, body } => {
+                let name = index_hint(k, *index, seen);
+                let count = CountText(count);
+                self.open(format_args!("repeat {index}{name} in 0..{count}"));
                 self.block(k, body, seen);
                 self.close();
             }
@@ -314,65 +320,36 @@ fn is_plain_index(k: &Kernel, v: ValueId) -> bool {
     def.is_some_and(|d| d.op == Op::Index && d.ty == Ty::I32)
 }
 
+/// Marks what statements introduce.
 fn introduce(k: &Kernel, block: &Block, seen: &mut Seen) {
-    for stmt in block {
-        match stmt {
-            Stmt::Let(v) => _ = first(&mut seen.values, v.index()),
-            Stmt::Var(m, _) => _ = first(&mut seen.vars, m.index()),
-            Stmt::For { index, body, .. } => {
-                if is_plain_index(k, *index) {
-                    first(&mut seen.values, index.index());
-                }
-                introduce(k, body, seen);
+    walk(block, &mut |stmt| match stmt {
+        Stmt::Let(v) => _ = first(&mut seen.values, v.index()),
+        Stmt::Var(m, _) => _ = first(&mut seen.vars, m.index()),
+        stmt => {
+            for index in indices(stmt).filter(|v| is_plain_index(k, *v)) {
+                first(&mut seen.values, index.index());
             }
-            Stmt::Outline { inputs, body, .. } => {
-                for (inner, _) in inputs {
-                    if is_plain_index(k, *inner) {
-                        first(&mut seen.values, inner.index());
-                    }
-                }
-                introduce(k, body, seen);
-            }
-            Stmt::If {
-                then, otherwise, ..
-            } => {
-                introduce(k, then, seen);
-                introduce(k, otherwise, seen);
-            }
-            _ => {}
         }
-    }
+    });
 }
 
-fn forget_odd(k: &Kernel, index: ValueId, placed: &mut [bool]) {
-    if !is_plain_index(k, index)
-        && let Some(placed) = placed.get_mut(index.index())
-    {
-        *placed = false;
-    }
+/// The indices that a statement defines.
+fn indices(stmt: &Stmt) -> impl Iterator<Item = ValueId> {
+    let (index, inputs): (_, &[_]) = match stmt {
+        Stmt::For { index, .. } | Stmt::Repeat { index, .. } => (Some(*index), &[]),
+        Stmt::Outline { inputs, .. } => (None, inputs),
+        _ => (None, &[]),
+    };
+    index.into_iter().chain(inputs.iter().map(|(v, _)| *v))
 }
 
 /// Indices of loops whose definition a `for` line does not imply must be declared before.
 fn forget_odd_indices(k: &Kernel, block: &Block, placed: &mut [bool]) {
-    for stmt in block {
-        match stmt {
-            Stmt::For { index, body, .. } => {
-                forget_odd(k, *index, placed);
-                forget_odd_indices(k, body, placed);
+    walk(block, &mut |stmt| {
+        for index in indices(stmt).filter(|v| !is_plain_index(k, *v)) {
+            if let Some(placed) = placed.get_mut(index.index()) {
+                *placed = false;
             }
-            Stmt::Outline { inputs, body, .. } => {
-                for (inner, _) in inputs {
-                    forget_odd(k, *inner, placed);
-                }
-                forget_odd_indices(k, body, placed);
-            }
-            Stmt::If {
-                then, otherwise, ..
-            } => {
-                forget_odd_indices(k, then, placed);
-                forget_odd_indices(k, otherwise, placed);
-            }
-            _ => {}
         }
-    }
+    });
 }

@@ -1,21 +1,23 @@
 //! Parser of kernels' lines: parameters, definitions and statements.
 
+use super::lex::Kind;
 use super::parse::{Parser, Result};
 use crate::ir::{
-    Block, Elem, Extent, Kernel, Op, Param, ParamId, Space, Stmt, Ty, ValueDef, ValueId, VarId,
+    Block, Count, Elem, Extent, Kernel, Local, Op, Param, ParamId, Space, Stmt, Ty, ValueDef,
+    ValueId, VarId,
 };
 use std::collections::BTreeMap;
 
 /// Blocks in blocks at most; the verifier allows fewer.
 const MAX_DEPTH: usize = 64;
-const STATEMENT: &str = "a definition such as `v1: i32 = ...`, `m0 = v1`, var, store, for, if, call, let, a comment or `}`";
+const STATEMENT: &str = "a definition such as `v1: i32 = ...`, `m0 = v1`, var, store, for, repeat, if, call, let, a comment or `}`";
 
 /// Definitions of a kernel so far. Ids may come in any order, and must be complete in the end.
 #[derive(Default)]
 struct Definitions {
     params: Vec<Param>,
     values: BTreeMap<u32, ValueDef>,
-    vars: BTreeMap<u32, (Ty, Option<String>)>,
+    vars: BTreeMap<u32, Local>,
 }
 
 impl Parser {
@@ -87,8 +89,13 @@ impl Parser {
         }
         if self.at_id("m").is_some() {
             let m = VarId(self.id("m")?);
+            let at = self.element()?;
             self.mark("=")?;
-            return Ok(Some(Stmt::Set(m, self.value()?)));
+            let value = self.value()?;
+            return Ok(Some(match at {
+                Some(at) => Stmt::SetElement(m, at, value),
+                None => Stmt::Set(m, value),
+            }));
         }
         if self.at_id("p").is_some() {
             self.next_id("p", defs.params.len())?;
@@ -127,6 +134,8 @@ impl Parser {
             })
         } else if self.eat_word("for") {
             self.for_loop(defs, depth)
+        } else if self.eat_word("repeat") {
+            self.repeat(defs, depth)
         } else if self.eat_word("outline") {
             self.outline(defs, depth)
         } else if self.eat_word("if") {
@@ -170,7 +179,14 @@ impl Parser {
         let name = self.hint(":")?;
         self.mark(":")?;
         let ty = self.ty()?;
-        if defs.vars.insert(m.0, (ty, name)).is_some() {
+        let count = if self.eat("[") {
+            let count = self.count()?;
+            self.mark("]")?;
+            Some(count)
+        } else {
+            None
+        };
+        if defs.vars.insert(m.0, Local { ty, count, name }).is_some() {
             return self.fail(format!("another id before; {m} is defined twice"));
         }
         Ok(m)
@@ -229,6 +245,46 @@ impl Parser {
             end,
             body,
         })
+    }
+
+    /// `[v0]`, if it stands here.
+    pub(super) fn element(&mut self) -> Result<Option<ValueId>> {
+        if !self.eat("[") {
+            return Ok(None);
+        }
+        let at = self.value()?;
+        self.mark("]")?;
+        Ok(Some(at))
+    }
+
+    /// `8` or `rows=8`.
+    fn count(&mut self) -> Result<Count> {
+        let name = match self.peek() {
+            Kind::Number(_) => None,
+            _ => Some(self.name()?),
+        };
+        if name.is_some() {
+            self.mark("=")?;
+        }
+        Ok(Count {
+            n: self.u32()?,
+            name,
+        })
+    }
+
+    fn repeat(&mut self, defs: &mut Definitions, depth: usize) -> Result<Stmt> {
+        let index = self.index(defs, |p| p.at_word("in"))?;
+        self.keyword("in")?;
+        if *self.peek() != Kind::Number("0".to_owned()) {
+            return self.fail("`0`, where every repetition starts");
+        }
+        let _: u32 = self.u32()?;
+        self.mark("..")?;
+        let count = self.count()?;
+        self.mark("{")?;
+        self.end_line()?;
+        let body = self.block(defs, depth + 1)?;
+        Ok(Stmt::Repeat { index, count, body })
     }
 
     fn branch(&mut self, defs: &mut Definitions, depth: usize) -> Result<Stmt> {

@@ -1,6 +1,8 @@
 //! What the verifier reports: where, what, and what is expected.
 
+use super::MAX_COUNT;
 use super::range::Range;
+use crate::ir::expand::ExpandError;
 use crate::ir::typing::TypeError;
 use crate::ir::{Extent, FuncId, ParamId, Ty, ValueId, VarId};
 use std::fmt;
@@ -103,6 +105,22 @@ pub enum Problem {
         /// The value's type.
         found: Ty,
     },
+    /// One value where an array is meant, or the other way round.
+    #[error(
+        "{var} is {found}; `get` and `m0 = v0` are for one value, `element` and `m0[v0] = v1` for arrays"
+    )]
+    VarKind {
+        /// The local.
+        var: VarId,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A count of a repetition or an array.
+    #[error("a count of {0}; repetitions and arrays have 1 to {MAX_COUNT}")]
+    Count(u32),
+    /// A kernel that cannot be written out.
+    #[error("{0}")]
+    Expand(#[from] ExpandError),
     /// `item`, `index` or `param` at a wrong place.
     #[error("`{op}` is not allowed here; {rule}")]
     Misplaced {
@@ -246,4 +264,17 @@ pub enum Problem {
         /// What is allowed.
         expected: String,
     },
+}
+
+impl Problem {
+    /// Exchanges the value that is the trouble.
+    pub(super) fn rename(&mut self, f: impl Fn(ValueId) -> ValueId) {
+        if let Self::OutOfRange { index: v, .. }
+        | Self::Divide { value: v, .. }
+        | Self::Lanes { value: v, .. }
+        | Self::Call { value: v, .. } = self
+        {
+            *v = f(*v);
+        }
+    }
 }

@@ -4,6 +4,7 @@ use super::error::Problem;
 use super::flow::Flow;
 use super::lanes::{self, any, low_bytes, products, signed, unsigned};
 use super::range::Range;
+use crate::ir::expand::EXPANDED;
 use crate::ir::{Elem, Op, Param, ParamId, Ty, ValueId};
 
 /// Lanes of a rounded vector: the interpreter checks that floats lie within ±2^30.
@@ -29,6 +30,7 @@ impl Flow<'_> {
             Op::OutputCount => Some(Range::new(0, self.shape.max_outputs.into())),
             Op::Context => Some(Range::context()),
             Op::Get(m) => self.vars[m.index()],
+            Op::Element(..) => unreachable!("{EXPANDED}"),
             Op::Add(a, b) if ty == Ty::I16x32 => self.add_words(v, a, b),
             Op::Add(a, b) => self.both(a, b, Range::add),
             Op::Sub(a, b) => self.both(a, b, Range::sub),

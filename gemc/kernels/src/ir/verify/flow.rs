@@ -8,9 +8,10 @@ use super::error::Problem;
 use super::lanes::any;
 use super::range::Range;
 use super::{CallSite, Errors, MAX_LOOP_DEPTH};
+use crate::ir::expand::EXPANDED;
 use crate::ir::{
     Block, Cmp, Function, Kernel, Op, Param, ParamId, Program, ProgramShape, Stmt, ValueDef,
-    ValueId, VarId,
+    ValueId, VarId, walk,
 };
 
 /// How far a value is ahead of a local at the start of the innermost loop's iteration: `local + step`.
@@ -53,7 +54,7 @@ pub(super) fn analyse(
     let mut flow = Flow::new(program, &kernel.values, errors);
     flow.params = &kernel.params;
     flow.items = kernel.items;
-    flow.widest = kernel.vars.iter().map(|(ty, _)| any(*ty)).collect();
+    flow.widest = kernel.vars.iter().map(|local| any(local.ty)).collect();
     flow.vars.clone_from(&flow.widest);
     flow.ahead_vars = vec![None; kernel.vars.len()];
     flow.straight(1);
@@ -159,6 +160,7 @@ impl<'a> Flow<'a> {
                 end,
             } => self.call(*table, *entry, *begin, *end),
             Stmt::Comment(_) => {}
+            Stmt::Repeat { .. } | Stmt::SetElement(..) => unreachable!("{EXPANDED}"),
         }
     }
 
@@ -454,24 +456,12 @@ fn narrowed(cmp: Cmp, x: Range, y: Range) -> (Range, Range) {
 
 /// Locals that a block assigns but does not declare.
 fn assigned_in(block: &Block, locals: usize) -> Vec<VarId> {
-    fn visit(block: &Block, set: &mut [bool], declared: &mut [bool]) {
-        for stmt in block {
-            match stmt {
-                Stmt::Set(m, _) => set[m.index()] = true,
-                Stmt::Var(m, _) => declared[m.index()] = true,
-                Stmt::For { body, .. } | Stmt::Outline { body, .. } => visit(body, set, declared),
-                Stmt::If {
-                    then, otherwise, ..
-                } => {
-                    visit(then, set, declared);
-                    visit(otherwise, set, declared);
-                }
-                _ => {}
-            }
-        }
-    }
     let (mut set, mut declared) = (vec![false; locals], vec![false; locals]);
-    visit(block, &mut set, &mut declared);
+    walk(block, &mut |stmt| match stmt {
+        Stmt::Set(m, _) => set[m.index()] = true,
+        Stmt::Var(m, _) => declared[m.index()] = true,
+        _ => {}
+    });
     (0..locals)
         .filter(|&i| set[i] && !declared[i])
         .map(VarId::from_index)

@@ -94,6 +94,7 @@ fn check_op(number: usize, params: u32, v: ValueId, op: &Op, errors: &mut Errors
         | Op::OutputCount
         | Op::Context
         | Op::Get(_)
+        | Op::Element(..)
         | Op::Load { .. } => errors.push_at(Some(v), Problem::NotPure(op.mnemonic())),
         _ => {}
     }

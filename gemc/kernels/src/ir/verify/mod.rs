@@ -22,12 +22,15 @@ mod tests;
 pub use error::{Place, Problem, VerifyError};
 pub use range::Range;
 
-use super::{Kernel, KernelId, ParamId, Program};
+use super::expand::{Expanded, expand, is_expanded};
+use super::{Kernel, KernelId, ParamId, Program, ValueId};
 
 /// Blocks in blocks at most.
 pub const MAX_DEPTH: usize = 32;
 /// Loops in loops at most; the analysis visits a body twice per enclosing loop that assigns locals.
 pub const MAX_LOOP_DEPTH: usize = 8;
+/// Elements of an array, and turns of a repetition, at most.
+pub const MAX_COUNT: u32 = 256;
 /// Functions that call functions, and tables whose entries call tables, at most.
 pub const MAX_CALL_DEPTH: usize = 8;
 /// Local memory of an item at most, in bytes.
@@ -59,7 +62,18 @@ pub struct CallSite {
 #[derive(Clone, Debug)]
 pub struct Verified {
     program: Program,
-    kernels: Vec<KernelInfo>,
+    kernels: Vec<Checked>,
+}
+
+/// A kernel that passed.
+#[derive(Clone, Debug)]
+struct Checked {
+    /// Written out, where it is not already.
+    expanded: Option<Kernel>,
+    /// About what is executed.
+    info: KernelInfo,
+    /// By value of the kernel as it was written.
+    ranges: Vec<Option<Range>>,
 }
 
 impl Verified {
@@ -69,10 +83,34 @@ impl Verified {
         &self.program
     }
 
-    /// What is known about a kernel.
+    /// A kernel to be executed: without repetitions and arrays.
+    #[must_use]
+    pub fn kernel(&self, id: KernelId) -> &Kernel {
+        let written = &self.program.kernels[id.index()];
+        self.kernels[id.index()]
+            .expanded
+            .as_ref()
+            .unwrap_or(written)
+    }
+
+    /// What is known about [`Verified::kernel`].
     #[must_use]
     pub fn info(&self, id: KernelId) -> &KernelInfo {
-        &self.kernels[id.index()]
+        &self.kernels[id.index()].info
+    }
+
+    /// Bounds of the values of a kernel as it was written, whichever turn of a repetition computes them.
+    #[must_use]
+    pub fn ranges(&self, id: KernelId) -> &[Option<Range>] {
+        let Checked {
+            ranges,
+            info,
+            expanded,
+        } = &self.kernels[id.index()];
+        match expanded {
+            Some(_) => ranges,
+            None => &info.ranges,
+        }
     }
 
     /// The program, to be changed and verified again.
@@ -96,7 +134,7 @@ pub fn verify(program: Program) -> Result<Verified, Vec<VerifyError>> {
     }
 }
 
-fn check(program: &Program, errors: &mut Errors) -> Vec<KernelInfo> {
+fn check(program: &Program, errors: &mut Errors) -> Vec<Checked> {
     program::check_shape(&program.shape, errors);
     program::check_names(program, errors);
     for (i, f) in program.functions.iter().enumerate() {
@@ -104,36 +142,79 @@ fn check(program: &Program, errors: &mut Errors) -> Vec<KernelInfo> {
         function::check(program, i, f, errors);
     }
     function::check_depth(program, errors);
-    let kernels: Vec<KernelInfo> = program
+    let kernels: Vec<Checked> = program
         .kernels
         .iter()
         .map(|k| check_kernel(program, k, errors))
         .collect();
     if errors.list.is_empty() {
-        program::check_phases(program, &kernels, errors);
+        let infos: Vec<&KernelInfo> = kernels.iter().map(|k| &k.info).collect();
+        program::check_phases(program, &infos, errors);
     }
     kernels
 }
 
-fn check_kernel(program: &Program, kernel: &Kernel, errors: &mut Errors) -> KernelInfo {
+fn check_kernel(program: &Program, kernel: &Kernel, errors: &mut Errors) -> Checked {
     errors.at(Place::kernel(&kernel.name));
     let before = errors.total;
     let local_bytes = params::check(kernel, errors);
     structure::check(program, kernel, errors);
-    if errors.total > before {
-        // Ids may be out of range; the analysis of ranges relies on a sound structure.
-        return KernelInfo {
-            ranges: Vec::new(),
-            local_bytes,
-            calls: Vec::new(),
-        };
-    }
-    let (ranges, calls) = flow::analyse(program, kernel, errors);
-    KernelInfo {
+    let info = |ranges, calls| KernelInfo {
         ranges,
         local_bytes,
         calls,
+    };
+    let refused = |info| Checked {
+        expanded: None,
+        info,
+        ranges: Vec::new(),
+    };
+    if errors.total > before {
+        // Ids may be out of range; the analysis of ranges relies on a sound structure.
+        return refused(info(Vec::new(), Vec::new()));
     }
+    if is_expanded(kernel) {
+        let (ranges, calls) = flow::analyse(program, kernel, errors);
+        return refused(info(ranges, calls));
+    }
+    match expand(kernel) {
+        Ok(Expanded {
+            kernel: expanded,
+            origins,
+            made,
+        }) => {
+            errors.origins = origins;
+            let (ranges, calls) = flow::analyse(program, &expanded, errors);
+            errors.origins.clear();
+            Checked {
+                expanded: Some(expanded),
+                ranges: joined(kernel.values.len(), &made, &ranges),
+                info: info(ranges, calls),
+            }
+        }
+        Err(error) => {
+            errors.push(error);
+            refused(info(Vec::new(), Vec::new()))
+        }
+    }
+}
+
+/// Bounds that hold of all that a value became.
+fn joined(
+    values: usize,
+    made: &[(ValueId, ValueId)],
+    ranges: &[Option<Range>],
+) -> Vec<Option<Range>> {
+    let mut joined: Vec<Option<Option<Range>>> = vec![None; values];
+    for (origin, made) in made {
+        let range = ranges[made.index()];
+        let joined = &mut joined[origin.index()];
+        *joined = Some(match *joined {
+            None => range,
+            Some(before) => before.zip(range).map(|(a, b)| a.join(b)),
+        });
+    }
+    joined.into_iter().map(Option::flatten).collect()
 }
 
 /// Errors so far, and where the checker stands.
@@ -144,6 +225,8 @@ struct Errors {
     place: Place,
     /// Above zero: problems are not recorded (a first pass over a loop).
     muted: u32,
+    /// Of a kernel that was written out: for each of its values, the one that people know.
+    origins: Vec<ValueId>,
 }
 
 impl Errors {
@@ -155,18 +238,22 @@ impl Errors {
         self.push_at(None, problem);
     }
 
-    fn push_at(&mut self, value: Option<super::ValueId>, problem: impl Into<Problem>) {
+    fn push_at(&mut self, value: Option<ValueId>, problem: impl Into<Problem>) {
         if self.muted > 0 {
             return;
         }
         self.total += 1;
+        let known = |v: ValueId| self.origins.get(v.index()).copied().unwrap_or(v);
+        let mut problem = problem.into();
+        problem.rename(known);
+        let value = value.map(known);
         if self.list.len() < MAX_ERRORS {
             self.list.push(VerifyError {
                 place: Place {
                     value,
                     ..self.place.clone()
                 },
-                problem: problem.into(),
+                problem,
             });
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn check_names(program: &Program, errors: &mut Errors) {
 }
 
 /// Checks phases, tables and taps against the kernels, which are sound by themselves.
-pub(super) fn check_phases(program: &Program, kernels: &[KernelInfo], errors: &mut Errors) {
+pub(super) fn check_phases(program: &Program, kernels: &[&KernelInfo], errors: &mut Errors) {
     for (t, table) in program.tables.iter().enumerate() {
         errors.at(Place::item(format!("table {}", TableId::from_index(t))));
         structure::check_text("doc", &table.doc, errors);
@@ -155,7 +155,7 @@ fn table_arguments(program: &Program, entry: &TableEntry) -> Vec<u32> {
 
 struct Check<'a> {
     program: &'a Program,
-    kernels: &'a [KernelInfo],
+    kernels: &'a [&'a KernelInfo],
     errors: &'a mut Errors,
     /// Entries that were checked, with the items they are asked for.
     seen: HashSet<(KernelId, &'a [u32], i64)>,

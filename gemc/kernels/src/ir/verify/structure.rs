@@ -1,9 +1,9 @@
 //! Checks that need no ranges: types, single assignment, scopes, and what statements may name.
 
 use super::error::Problem;
-use super::{Errors, MAX_DEPTH};
+use super::{Errors, MAX_COUNT, MAX_DEPTH};
 use crate::ir::typing::{KernelTypes, TypeEnv, check_store, result_type};
-use crate::ir::{Block, Kernel, Op, Param, ParamId, Program, Stmt, Ty, ValueId, VarId};
+use crate::ir::{Block, Count, Kernel, Op, Param, ParamId, Program, Stmt, Ty, ValueId, VarId};
 
 /// Whether a string is a lower- or upper-case identifier.
 pub(super) fn is_identifier(s: &str) -> bool {
@@ -96,9 +96,12 @@ impl Walk<'_> {
                 Err(error) => self.errors.push_at(Some(v), error),
             }
         }
-        for (_, name) in &self.kernel.vars {
-            if let Some(name) = name.as_deref().filter(|name| !is_identifier(name)) {
+        for local in &self.kernel.vars {
+            if let Some(name) = local.name.as_deref().filter(|name| !is_identifier(name)) {
                 self.errors.push(bad_name(name));
+            }
+            if let Some(count) = &local.count {
+                self.count(count);
             }
         }
         match self.kernel.values.first() {
@@ -107,6 +110,15 @@ impl Walk<'_> {
                 op: "item",
                 rule: "value 0 of a kernel is its item, and no other",
             }),
+        }
+    }
+
+    fn count(&mut self, count: &Count) {
+        if !(1..=MAX_COUNT).contains(&count.n) {
+            self.errors.push(Problem::Count(count.n));
+        }
+        if let Some(name) = count.name.as_deref().filter(|name| !is_identifier(name)) {
+            self.errors.push(bad_name(name));
         }
     }
 
@@ -133,6 +145,13 @@ impl Walk<'_> {
             Stmt::Var(m, init) => self.declare(*m, *init, defined),
             Stmt::Set(m, value) => {
                 self.use_var(*m);
+                self.kind(*m, false);
+                self.assign(*m, *value);
+            }
+            Stmt::SetElement(m, at, value) => {
+                self.use_var(*m);
+                self.kind(*m, true);
+                self.operand("number of an element", *at, Ty::I32);
                 self.assign(*m, *value);
             }
             Stmt::Store {
@@ -149,6 +168,14 @@ impl Walk<'_> {
             } => {
                 self.operand("first index of `for`", *start, Ty::I32);
                 self.operand("end of `for`", *end, Ty::I32);
+                self.index(*index);
+                self.block(body, depth + 1);
+                if let Some(state) = self.values.get_mut(index.index()) {
+                    *state = State::Closed;
+                }
+            }
+            Stmt::Repeat { index, count, body } => {
+                self.count(count);
                 self.index(*index);
                 self.block(body, depth + 1);
                 if let Some(state) = self.values.get_mut(index.index()) {
@@ -221,7 +248,7 @@ impl Walk<'_> {
         };
         let rule = match def.op {
             Op::Item => Some("value 0 of a kernel is its item, and no other"),
-            Op::Index => Some("`for` defines its index, `outline` its inputs"),
+            Op::Index => Some("`for` and `repeat` define their index, `outline` its inputs"),
             Op::Param(_) => Some("kernels have no value parameters; use `scalar`"),
             _ => None,
         };
@@ -232,8 +259,16 @@ impl Walk<'_> {
             return;
         }
         def.op.for_each_operand(|operand| self.use_value(operand));
-        if let Op::Get(m) = def.op {
-            self.use_var(m);
+        match def.op {
+            Op::Get(m) => {
+                self.use_var(m);
+                self.kind(m, false);
+            }
+            Op::Element(m, _) => {
+                self.use_var(m);
+                self.kind(m, true);
+            }
+            _ => {}
         }
         if self.define(v) {
             defined.values.push(v);
@@ -258,7 +293,8 @@ impl Walk<'_> {
             }
             Some(def) => {
                 let op = def.op.mnemonic();
-                let rule = "the index of `for` and the inputs of `outline` are `index` values";
+                let rule =
+                    "the index of `for` or `repeat` and the inputs of `outline` are `index` values";
                 self.errors
                     .push_at(Some(v), Problem::Misplaced { op, rule });
             }
@@ -275,6 +311,17 @@ impl Walk<'_> {
     fn use_var(&mut self, m: VarId) {
         if self.vars.get(m.index()) != Some(&State::Open) {
             self.errors.push(Problem::VarNotVisible(m));
+        }
+    }
+
+    /// Whether a local is an array.
+    fn kind(&mut self, m: VarId, array: bool) {
+        let Some(local) = self.kernel.vars.get(m.index()) else {
+            return;
+        };
+        if local.count.is_some() != array {
+            let found = if array { "one value" } else { "an array" };
+            self.errors.push(Problem::VarKind { var: m, found });
         }
     }
 

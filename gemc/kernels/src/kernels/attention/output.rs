@@ -10,10 +10,10 @@ impl<'k> Item<'k> {
         let total = running.sum.get().splat();
         let y = self.r.y.row(self.row, spec.stride);
         let own = y.skip(self.head * spec.head_dim);
-        for (chunk, out) in running.values.iter().enumerate() {
-            let value = out.get() / total;
-            self.r.head.unwrap_or(own).store(chunk * LANES, value);
-        }
+        k.repeat(&spec.parts(), "part", |part| {
+            let value = running.values.get(part) / total;
+            self.r.head.unwrap_or(own).store(part * LANES, value);
+        });
         if let Some(padded) = self.r.head {
             k.for_n(spec.head_dim, |i| own.store(i, padded.get(i)));
         }

@@ -129,7 +129,8 @@ impl Any {
 
     /// Elements of a region; a row of zeros, or none, is among those of every name.
     fn content(&self, name: &str, elem: Elem, count: usize, seed: u64) -> Vec<u8> {
-        let seed = name.bytes().fold(seed + 1, |h, b| h * 31 + u64::from(b));
+        let letters = name.bytes().map(u64::from);
+        let seed = letters.fold(seed + 1, |h, b| h.wrapping_mul(31).wrapping_add(b));
         let random = Bytes::random(seed, 8 * count);
         let mut bytes = Bytes::new(&random);
         let mut out = Vec::with_capacity(count * elem.bytes() as usize);

@@ -1,9 +1,9 @@
 //! Kernels of valid random programs: control flow, memory and calls around random values.
 
 use super::values::{Pool, clamp_float};
-use crate::ir::build::{FunctionRef, KernelBuilder};
+use crate::ir::build::{FunctionRef, KernelBuilder, Val};
 use crate::ir::testing::Bytes;
-use crate::ir::{Elem, Extent, Kernel, Space, Ty};
+use crate::ir::{Count, Elem, Extent, Kernel, Space, Ty};
 
 /// Words of input at the start of the arena.
 pub(super) const IN_WORDS: usize = 1024;
@@ -47,6 +47,8 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
         let negate = || acc.update(|x| -x);
         k.if_(flag, negate, || acc.set(pool.pick(b, Ty::F32x16)));
         pool.add(acc.get());
+        let array = repeated(k, b, &pool);
+        pool.add(array);
         let own = out.row(k.item(), UNIT_WORDS);
         k.comment("what every item leaves");
         for at in (0..UNIT_WORDS).step_by(16) {
@@ -61,6 +63,43 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
             own.store(at, pool.pick(b, ty));
         }
     })
+}
+
+/// An array that repetitions change, in a loop, in an outline and by themselves; gives one of its elements.
+fn repeated<'k>(k: &'k KernelBuilder, b: &mut Bytes, pool: &Pool<'k>) -> Val<'k> {
+    let n = 1 + b.below(4);
+    let count = match b.below(2) {
+        0 => Count::of(n),
+        _ => Count::named(n, "rows"),
+    };
+    let array = k.array("array", &count, pool.pick(b, Ty::F32x16));
+    let starts = k.array("starts", &count, 0);
+    k.repeat(&count, "row", |row| starts.set(row, k.item() + row * 3));
+    let mut step = |inner: &Pool<'k>, row: Val<'k>| {
+        let mut inner = inner.clone();
+        inner.add(row);
+        inner.add(array.get(row));
+        for _ in 0..b.below(4) {
+            inner.grow(b);
+        }
+        let sum = clamp_float(array.get(row) + inner.pick(b, Ty::F32x16));
+        array.set(row, sum);
+    };
+    k.repeat(&count, "row", |row| step(pool, row));
+    k.for_n(3, |i| {
+        let mut inner = pool.clone();
+        inner.add(i);
+        k.repeat(&count, "row", |row| step(&inner, row));
+    });
+    k.outline("part", &[("times", k.lit(2))], |inputs| {
+        k.for_n(inputs[0], |_| {
+            k.repeat(&count, "row", |row| {
+                let more = starts.get(row).to_float().splat();
+                array.update(row, |x| clamp_float(x * 0.5 + more));
+            });
+        });
+    });
+    array.get(b.below(n))
 }
 
 /// Called through a table: scales words of its item by a number.
@@ -90,17 +129,8 @@ pub(super) fn caller() -> Kernel {
 pub(super) fn kv_rows() -> Kernel {
     KernelBuilder::build("kv_rows", "kv of each row", 8, |k| {
         let rows = k.region("rows", Space::Rows, Elem::I32, Extent::fixed(32), false);
-        let memory = |name: &str, elem, per_position| {
-            k.region(
-                name,
-                Space::Kv,
-                elem,
-                Extent::per_context(per_position),
-                true,
-            )
-        };
-        let codes = memory("codes", Elem::I8, 4);
-        let lanes = memory("lanes", Elem::F32, 19);
+        let codes = k.memory("codes", Elem::I8, 4, true);
+        let lanes = k.memory("lanes", Elem::F32, 19, true);
         let row = rows.row(k.item(), 4);
         let [token, slot, position] = [0, 1, 2].map(|field| row.get(field));
         let position = position.bounded(k.context());
