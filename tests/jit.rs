@@ -55,7 +55,7 @@ fn threads_share_one_model() {
     let model = options().open(checkpoint()).expect("a good checkpoint");
     let prepared = Prepared::new(
         pipeline::load(&checkpoint()).expect("a good checkpoint"),
-        BitPlan::uniform(model_graph().graph(), Codec::B8),
+        uniform(Codec::B8),
         Target::host(),
         Rounding::Plain,
         None,
@@ -79,13 +79,14 @@ fn threads_share_one_model() {
     assert_eq!(answer(&model), (text, finish), "greedy");
 }
 
-fn model_graph() -> gemc::import::Checkpoint {
-    gemc::import::checkpoint(&checkpoint()).expect("a good checkpoint")
+fn uniform(codec: Codec) -> BitPlan {
+    let loaded = pipeline::load(&checkpoint()).expect("a good checkpoint");
+    BitPlan::uniform(&loaded.graph, codec)
 }
 
 #[test]
 fn a_plan_is_as_good_as_its_name() {
-    let plan = BitPlan::uniform(model_graph().graph(), Codec::B8);
+    let plan = uniform(Codec::B8);
     let ids = [3, 1, 4, 1, 5];
     let named = options().open(checkpoint()).expect("a good checkpoint");
     let planned = options().plan(plan).open(checkpoint()).expect("its plan");
@@ -156,8 +157,8 @@ fn what_cannot_be_opened_is_told() {
     );
     assert!(bits.to_string().contains("4.25l"), "{bits}");
     let other = repository("examples/checkpoints/lm-dense-pre-rope");
-    let other = gemc::import::checkpoint(&other).expect("a good checkpoint");
-    let plan = error(options().plan(BitPlan::uniform(other.graph(), Codec::N4)));
+    let other = pipeline::load(&other).expect("a good checkpoint");
+    let plan = error(options().plan(BitPlan::uniform(&other.graph, Codec::N4)));
     assert!(
         matches!(plan, OpenError::Formats(FormatsError::Plan(_))),
         "{plan}"

@@ -142,9 +142,9 @@ pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
     let mut by_kind = BTreeMap::new();
     let mut stored_types = BTreeMap::new();
     let mut stored_bytes = 0;
-    for (id, tensor) in graph.tensors() {
+    for ((id, tensor), role) in graph.tensors().zip(graph.roles()) {
         let values: u64 = tensor.shape.iter().map(|&d| d as u64).product();
-        *by_kind.entry(kind(&tensor.path)).or_insert(0) += values;
+        *by_kind.entry(role.name()).or_insert(0) += values;
         let stored = checkpoint.weights().stored(id);
         *stored_types.entry(format!("{stored:?}")).or_insert(0) += values;
         stored_bytes += values * stored.size() as u64;
@@ -215,22 +215,6 @@ fn structure(c: &GemConfig) -> String {
         Activation::Relu => "relu",
     };
     format!("{norm} {place} each block, {positions}, {mlp} MLP with {act}")
-}
-
-/// What a tensor is for, by its path.
-fn kind(path: &str) -> &'static str {
-    const KINDS: [(&str, &str); 8] = [
-        (".modules.", "modules"),
-        (".scar.", "scar"),
-        (".router.", "router"),
-        (".self_attn.", "attention"),
-        (".general.", "general"),
-        ("norm.", "norms"),
-        ("embed", "embedding"),
-        ("", "head"),
-    ];
-    let found = KINDS.iter().find(|(part, _)| path.contains(part));
-    found.map_or("head", |(_, kind)| kind)
 }
 
 fn routing(checkpoint: &Checkpoint) -> Vec<RoutedReport> {

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use gem_runtime::simd::Level;
-use gemc::pipeline;
+use gemc::graph::{Graph, Typed};
+use gemc::pack::floats;
+use gemc::pipeline::{self, Compiled};
 use gemc::plan::activations::Rule;
-use gemc::plan::{BitPlan, KvFormat};
+use gemc::plan::{BitPlan, KvFormat, kv};
 use gemc::target::Target;
 use gemc_format::{ActivationFormat, Codec};
 use gemc_kernels::kernels::{outlines, outlines_of};
@@ -53,8 +55,12 @@ fn every_checkpoint_lowers_and_verifies() {
                     let plan = plan.expect("all units agree");
                     // Three of the nine combinations: each with each in some build.
                     let plan = plan.with_kv(KvFormat::ALL[format as usize]);
-                    if let Err(e) = pipeline::compile(&loaded.graph, &plan, &target) {
-                        faults.push(format!("{} {} {codec:?}: {e}", dir.display(), target.name));
+                    match pipeline::compile(&loaded.graph, &plan, &target) {
+                        Ok(compiled) => sums_are_those_of(&compiled, &loaded.graph, &plan),
+                        Err(e) => {
+                            let (dir, target) = (dir.display(), &target.name);
+                            faults.push(format!("{dir} {target} {codec:?}: {e}"));
+                        }
                     }
                 }
             }
@@ -66,6 +72,16 @@ fn every_checkpoint_lowers_and_verifies() {
         faults.len(),
         faults[..faults.len().min(5)].join("\n\n")
     );
+}
+
+/// What planning adds up from a graph is what its program has.
+fn sums_are_those_of(compiled: &Compiled, graph: &Graph<Typed>, plan: &BitPlan) {
+    let kept = compiled.program.program().shape.kv_bytes_per_position;
+    assert_eq!(kv::bytes_per_position(graph, plan.kv()), u64::from(kept));
+    let units = graph.units().iter();
+    let matrices: u64 = units.map(|u| u.shape.bytes(plan.codec(u.id))).sum();
+    let weights = compiled.layout.weight_bytes();
+    assert_eq!(floats::bytes(graph) + matrices, weights);
 }
 
 /// Machine code calls a compiled copy only where its text is that of the outline to the letter.

@@ -155,7 +155,7 @@ fn rules(model: &Model, loaded: &Loaded) -> Vec<Rule> {
     }
     let mut random = Random::new(model.seed, "activations");
     let mut any = || ActivationFormat::ALL[random.below(ActivationFormat::ALL.len())];
-    let units = graph::units(&loaded.graph);
+    let units = loaded.graph.units();
     let there = |name: &&&str| units.iter().any(|unit| unit.name.contains(**name));
     let mut rules = vec![everywhere(any())];
     rules.extend(APART.iter().filter(there).map(|name| Rule {
@@ -172,11 +172,11 @@ fn weights(model: &Model, loaded: &Loaded) -> Result<BitPlan, String> {
         return Ok(BitPlan::uniform(graph, *codec));
     }
     let mut random = Random::new(model.seed, "codecs");
-    let unit = |unit: graph::Unit| {
+    let unit = |unit: &graph::Unit| {
         let codec = random.below(Codec::ALL.len());
         let another = (codec + 1) % Codec::ALL.len();
         PlanUnit {
-            name: unit.name,
+            name: unit.name.clone(),
             format: Codec::ALL[codec].name().to_owned(),
             activations: None,
             bytes: 0,
@@ -199,7 +199,7 @@ fn weights(model: &Model, loaded: &Loaded) -> Result<BitPlan, String> {
         measured_kl: None,
         measured_kl_rounded: None,
         overrides: Vec::new(),
-        units: graph::units(graph).into_iter().map(unit).collect(),
+        units: graph.units().iter().map(unit).collect(),
     };
     let plan = file.plan(Path::new("plan.toml"), graph, "");
     plan.map_err(|e| e.to_string())

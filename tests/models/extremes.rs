@@ -3,9 +3,11 @@
 
 use std::ops::ControlFlow;
 
+use gemc::graph::{Graph, Typed};
 use gemc::import::{Findings, config, gem};
-use gemc::pipeline::{self, CompileError};
-use gemc::plan::{BitPlan, KvFormat};
+use gemc::pack::floats;
+use gemc::pipeline::{self, CompileError, Compiled};
+use gemc::plan::{BitPlan, KvFormat, kv};
 use gemc::target::Target;
 use gemc::typing;
 use gemc_format::Codec;
@@ -103,8 +105,23 @@ pub fn check(config: &Value, random: &mut Random) -> Option<Result<bool, String>
         let plan = BitPlan::uniform(&graph, codec).with_kv(kv);
         match pipeline::compile(&graph, &plan, target) {
             Err(fault @ CompileError::Kernel(_)) => Err(fault.to_string()),
-            Ok(_) => Ok(true),
+            Ok(compiled) => sums(&graph, &plan, &compiled).map(|()| true),
             Err(_) => Ok(false),
         }
     }))
+}
+
+/// What planning adds up from a graph is what its program has.
+fn sums(graph: &Graph<Typed>, plan: &BitPlan, compiled: &Compiled) -> Result<(), String> {
+    let shape = &compiled.program.program().shape;
+    let matrices = graph.units().iter();
+    let matrices: u64 = matrices.map(|u| u.shape.bytes(plan.codec(u.id))).sum();
+    let same = |what: &str, added: u64, found: u64| match added == found {
+        true => Ok(()),
+        false => Err(format!("{added} bytes of {what}, not {found}")),
+    };
+    let kept = kv::bytes_per_position(graph, plan.kv());
+    same("a position", kept, shape.kv_bytes_per_position.into())?;
+    let weights = floats::bytes(graph) + matrices;
+    same("weights", weights, compiled.layout.weight_bytes())
 }

@@ -8,14 +8,14 @@ fn both_uses_of_a_tied_embedding_count() {
     let loaded = load("lm-dense-post-rope-layernorm");
     let texts = documents(&loaded, 32, 40);
     let reference = loaded.reference();
-    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let units = loaded.graph.units();
     let stats = calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent);
     let stats = stats.expect("ids of the model");
     let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
-    let reading = Reading::measure(&reference, &infos, &stats, &judge).unwrap();
+    let reading = Reading::measure(&reference, units, &stats, &judge).unwrap();
     let reading = reading.expect("a tied embedding");
     assert!(reading.cost > 0.0, "{reading:?}");
-    let unit = infos.iter().find(|unit| unit.unit.nodes.len() > 1);
+    let unit = units.iter().find(|unit| unit.tied);
     let unit = unit.expect("tied");
     // Squared error of the rows, and error of the head's products.
     let errors = |reading: Option<&Reading>| {
@@ -24,15 +24,15 @@ fn both_uses_of_a_tied_embedding_count() {
             reading,
             routing_weights: true,
         };
-        let ladder = Ladder::new(&reference, &infos, &evidence, Method::Feedback);
-        let original = reference.unit(unit.unit.nodes[0]).expect("its weights");
+        let ladder = Ladder::new(&reference, units, &evidence, Method::Feedback);
+        let original = reference.unit(unit.nodes[0]).expect("its weights");
         let rounded = ladder.planes(unit, Codec::N3).weights();
         let pairs = rounded
             .iter()
             .zip(original.all().iter().copied().collect::<Vec<_>>());
         let delta: Vec<f32> = pairs.map(|(a, b)| a - b).collect();
         let squares: f64 = delta.iter().map(|d| f64::from(*d).powi(2)).sum();
-        let head = stats.unit(unit.name()).expect("seen").error(&delta);
+        let head = stats.unit(unit.id).expect("seen").error(&delta);
         (squares, head)
     };
     let often = Reading {
@@ -44,13 +44,13 @@ fn both_uses_of_a_tied_embedding_count() {
 
     let untied = load(DENSE);
     let reference = untied.reference();
-    let infos = gemc::sensitivity::infos(&untied.graph);
+    let units = untied.graph.units();
     let texts = documents(&untied, 4, 20);
     let stats =
         calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent).unwrap();
     let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
     assert_eq!(
-        Reading::measure(&reference, &infos, &stats, &judge).unwrap(),
+        Reading::measure(&reference, units, &stats, &judge).unwrap(),
         None
     );
 }
@@ -64,7 +64,7 @@ fn a_streamed_model_is_the_same_model() {
         let weights = Arc::new(loaded.checkpoint.weights().clone());
         let streamed = Reference::streamed(&loaded.graph, weights);
         let texts = documents(&loaded, 8, 20);
-        let infos = gemc::sensitivity::infos(&loaded.graph);
+        let units = loaded.graph.units();
         let made = |reference: &Reference| {
             let mut routed = 0;
             let mut seen = |texts: &[Sequence], _: &RoutingRecords| routed += texts.len();
@@ -76,11 +76,11 @@ fn a_streamed_model_is_the_same_model() {
                 reading: None,
                 routing_weights: true,
             };
-            let ladder = Ladder::new(reference, &infos, &evidence, Method::Feedback);
+            let ladder = Ladder::new(reference, units, &evidence, Method::Feedback);
             let judge = Judge::new(reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
             let mut candidate = reference.clone();
             let mut errors = Vec::new();
-            for unit in &infos {
+            for unit in units.iter() {
                 ladder.apply(&mut candidate, unit, Codec::N4).unwrap();
                 errors.push(ladder.error(unit, Codec::N4));
             }
@@ -99,11 +99,11 @@ fn a_sample_of_rows_tells_the_error_of_all() {
     let loaded = load("lm-dense-post-rope-layernorm");
     let reference = loaded.reference();
     let texts = documents(&loaded, 32, 40);
-    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let units = loaded.graph.units();
     let stats = calibrate::run(&reference, &texts, Gather::Moments, &mut |_, _| {}, &Silent);
     let stats = stats.expect("ids of the model");
     let judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
-    let reading = Reading::measure(&reference, &infos, &stats, &judge).unwrap();
+    let reading = Reading::measure(&reference, units, &stats, &judge).unwrap();
     assert!(reading.is_some(), "a tied embedding");
     let evidence = Evidence {
         stats: &stats,
@@ -111,9 +111,9 @@ fn a_sample_of_rows_tells_the_error_of_all() {
         routing_weights: true,
     };
     for method in [Method::Search, Method::Feedback] {
-        let ladder = || Ladder::new(&reference, &infos, &evidence, method);
+        let ladder = || Ladder::new(&reference, units, &evidence, method);
         let (whole, sampled) = (ladder(), ladder().with_error_rows(48));
-        for unit in &infos {
+        for unit in units.iter() {
             let ratio = sampled.error(unit, Codec::N3) / whole.error(unit, Codec::N3);
             let exact = unit.shape.rows() <= 48;
             assert!(
@@ -123,7 +123,7 @@ fn a_sample_of_rows_tells_the_error_of_all() {
                     (0.6..1.6).contains(&ratio)
                 },
                 "{} of {} rows, {method:?}: {ratio}",
-                unit.name(),
+                unit.name,
                 unit.shape.rows()
             );
         }
@@ -135,7 +135,7 @@ fn a_sample_of_rows_tells_the_error_of_all() {
 fn visits_decide_what_a_module_s_error_is_worth() {
     let loaded = load(ROUTED);
     let reference = loaded.reference();
-    let infos = gemc::sensitivity::infos(&loaded.graph);
+    let units = loaded.graph.units();
     let texts = documents(&loaded, 32, 48);
     let stats = calibrate::run(&reference, &texts, Gather::Squares, &mut |_, _| {}, &Silent);
     let stats = stats.expect("ids of the model");
@@ -145,25 +145,23 @@ fn visits_decide_what_a_module_s_error_is_worth() {
             reading: None,
             routing_weights,
         };
-        Ladder::new(&reference, &infos, &evidence, Method::Search)
+        Ladder::new(&reference, units, &evidence, Method::Search)
     };
     let (with, without) = (ladder(true), ladder(false));
     let mut shares = Vec::new();
-    for unit in &infos {
+    for unit in units.iter() {
         let ratio = with.error(unit, Codec::N3) / without.error(unit, Codec::N3);
-        let seen = stats
-            .unit(unit.name())
-            .map_or(0.0, |inputs| inputs.weight());
+        let seen = stats.unit(unit.id).map_or(0.0, |inputs| inputs.weight());
         let share = (seen / stats.tokens as f64).max(1e-3);
         if unit.module.is_some() {
             assert!(
                 (ratio / share - 1.0).abs() < 1e-6,
                 "{}: {ratio} {share}",
-                unit.name()
+                unit.name
             );
             shares.push(share);
         } else {
-            assert!((ratio - 1.0).abs() < 1e-6, "{}: {ratio}", unit.name());
+            assert!((ratio - 1.0).abs() < 1e-6, "{}: {ratio}", unit.name);
         }
     }
     let (least, most) = shares

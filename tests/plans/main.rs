@@ -12,7 +12,6 @@ use gem_runtime::protocol::{Server, Setup};
 use gemc::assign::budget_of_bits;
 use gemc::calibrate::{self, Gather};
 use gemc::graph::NodeId;
-use gemc::graph::units;
 use gemc::metrics::kl_divergence;
 use gemc::pipeline::{self, Loaded};
 use gemc::plan::BitPlan;
@@ -21,7 +20,6 @@ use gemc::plan::file::{Override, PlanFile, codes_path};
 use gemc::planner::{self, Budget, Effort, Made, Settings, Texts, Without};
 use gemc::prepared::Prepared;
 use gemc::progress::Silent;
-use gemc::quantise::Shape;
 use gemc::reference::{Activations, Reference, RoutingRecords};
 use gemc::sensitivity::{Evidence, Judge, Ladder, Method, Reading};
 use gemc::sequences::Sequence;
@@ -106,7 +104,7 @@ fn plans_keep_their_budget_and_are_the_same_twice() {
                 "{name} {bits}: {}",
                 made.file.bits_per_weight
             );
-            assert_eq!(made.file.units.len(), units(&loaded.graph).len());
+            assert_eq!(made.file.units.len(), loaded.graph.units().len());
             let again = make(&loaded, &settings(bits));
             assert_eq!(
                 made.file.text().unwrap(),
@@ -158,9 +156,11 @@ fn kernels_compute_what_was_planned() {
             folder.path(),
         );
         let plan = read(&path, &loaded).unwrap();
-        let formats: std::collections::BTreeSet<Codec> = units(&loaded.graph)
+        let formats: std::collections::BTreeSet<Codec> = loaded
+            .graph
+            .units()
             .iter()
-            .map(|u| plan.codec(&u.name))
+            .map(|unit| plan.codec(unit.id))
             .collect();
         mixed += usize::from(formats.len() > 1);
         let kl = from_fake(loaded, plan, limit);
@@ -247,10 +247,11 @@ fn an_edited_format_is_rounded_anew() {
     file.units[1].format = "B8".into();
     std::fs::write(&path, file.text().unwrap()).unwrap();
     let plan = read(&path, &loaded).unwrap();
-    let edited = &file.units[1].name;
+    let units = loaded.graph.units();
+    let [edited, other] = [1, 2].map(|i| units.named(&file.units[i].name).unwrap().id);
     assert_eq!(plan.codec(edited), Codec::B8);
     assert!(plan.planes(edited).unwrap().is_none());
-    assert!(plan.planes(&file.units[2].name).unwrap().is_some());
+    assert!(plan.planes(other).unwrap().is_some());
     assert_ne!(
         plan.hash(),
         read(&write(&made, dir.path()), &loaded).unwrap().hash()

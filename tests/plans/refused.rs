@@ -100,11 +100,9 @@ fn budgets_that_cannot_be_met_name_the_nearest() {
         .unwrap()
         .layout;
     assert_eq!(layout.weight_bytes(), smallest);
-    let bytes: u64 = units(&loaded.graph)
-        .iter()
-        .map(|unit| Shape::of(&loaded.graph, unit).bytes(Codec::N2))
-        .sum();
-    assert_eq!(made.file.unit_bytes, bytes);
+    let units = loaded.graph.units();
+    let bytes = units.iter().map(|unit| unit.shape.bytes(Codec::N2));
+    assert_eq!(made.file.unit_bytes, bytes.sum::<u64>());
 }
 
 #[test]

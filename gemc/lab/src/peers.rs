@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use gemc::graph::EMBEDDING;
-use gemc::graph::NodeId;
+use gemc::graph::{NodeId, Role, Unit, Units};
 use gemc::pipeline::{self, Loaded};
 use gemc::plan::file::Override;
 use gemc::planner::{self, Budget, Effort, Made, Settings, Texts, Without};
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Reference};
-use gemc::sensitivity::{Judge, Method, UnitInfo, infos};
+use gemc::sensitivity::{Judge, Method};
 use gemc::target::Target;
 use gemc_format::Codec;
 use gemc_lab::{MEMORY, Material};
@@ -45,7 +45,7 @@ struct Tensor {
 struct Bench {
     loaded: Loaded,
     reference: Reference,
-    units: Vec<UnitInfo>,
+    units: Arc<Units>,
     texts: Texts,
     judge: Judge,
 }
@@ -73,7 +73,7 @@ impl Bench {
         Ok(Self {
             texts,
             judge: Judge::new(&reference, &evaluation, Activations::F32, MEMORY, &Silent)?,
-            units: infos(&loaded.graph),
+            units: loaded.graph.units().clone(),
             reference,
             loaded,
         })
@@ -85,11 +85,12 @@ impl Bench {
         let theirs = pipeline::load(folder)?;
         let theirs = theirs.reference();
         let quantised = || gguf.tensors.iter().filter(|(_, t)| t.kind != "F32");
-        let is_embedding = |name: &str| name.starts_with(EMBEDDING);
+        let embedding = self.embedding()?;
+        let is_embedding = |name: &str| name.starts_with(&embedding.name);
         for whole in [false, true] {
             let of_size = quantised().filter(|(name, _)| whole || !is_embedding(name));
             let bytes: u64 = of_size.map(|(_, tensor)| tensor.bytes).sum();
-            let counted = |unit: &&UnitInfo| whole || unit.name() != EMBEDDING;
+            let counted = |unit: &Unit| whole || unit.id != embedding.id;
             let made = self.plan(
                 if whole {
                     bytes
@@ -101,12 +102,12 @@ impl Bench {
             let (mut peer, mut ours, mut size) =
                 (self.reference.clone(), self.reference.clone(), 0);
             for (unit, planes) in self.units.iter().zip(&made.codes) {
-                if !counted(&unit) {
+                if !counted(unit) {
                     continue;
                 }
                 size += unit.shape.bytes(planes.codec);
-                let weights: std::sync::Arc<[f32]> = planes.weights().into();
-                for node in &unit.unit.nodes {
+                let weights: Arc<[f32]> = planes.weights().into();
+                for node in &unit.nodes {
                     ours.replace(*node, weights.clone())?;
                     let weights = theirs.unit(*node).ok_or("a checkpoint of the same shape")?;
                     peer.replace(*node, weights.clone())?;
@@ -133,12 +134,18 @@ impl Bench {
         Ok(())
     }
 
+    fn embedding(&self) -> Result<&Unit> {
+        let mut units = self.units.iter();
+        let unit = units.find(|unit| unit.role == Role::Embedding);
+        unit.ok_or_else(|| "a model without an embedding".into())
+    }
+
     /// A plan of at most so many bytes, of all units or of all but the embedding.
     fn plan(&self, bytes: u64, whole: bool) -> Result<Made> {
-        let embedding = self.units.iter().filter(|unit| unit.name() == EMBEDDING);
-        let pinned: u64 = embedding.map(|unit| unit.shape.bytes(Codec::B8)).sum();
+        let embedding = self.embedding()?;
+        let pinned = embedding.shape.bytes(Codec::B8);
         let overrides = vec![Override {
-            units: format!("^{EMBEDDING}$"),
+            units: format!("^{}$", embedding.name),
             format: Codec::B8.name().to_owned(),
         }];
         let settings = Settings {

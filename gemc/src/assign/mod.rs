@@ -7,12 +7,12 @@ mod predict;
 mod refine;
 pub mod solve;
 
-pub use predict::{Options, Predictor, Speed};
+pub use predict::{Fixed, Predictor, Speed};
 pub use refine::{Refined, measured, refine};
 
 use gemc_format::Codec;
 
-use crate::sensitivity::UnitInfo;
+use crate::graph::{UnitMap, Units};
 
 /// Formats a plan chooses from, fewest bits first. L4 has N4's size and more error; it is for targets on which table
 /// lookups are dear, where it takes N4's place.
@@ -25,20 +25,20 @@ pub const LADDER: [Codec; 6] = [
     Codec::B8,
 ];
 
-/// A format for each unit, in the order of the units.
-pub type Formats = Vec<Codec>;
+/// A format for each unit.
+pub type Formats = UnitMap<Codec>;
 
 /// Bytes that kernels read of all units.
 #[must_use]
-pub fn bytes(units: &[UnitInfo], formats: &[Codec]) -> u64 {
-    let each = units.iter().zip(formats);
-    each.map(|(unit, codec)| unit.shape.bytes(*codec)).sum()
+pub fn bytes(units: &Units, formats: &Formats) -> u64 {
+    let each = units.iter().map(|unit| unit.shape.bytes(formats[unit.id]));
+    each.sum()
 }
 
 /// Bytes of all units at so many bits per weight. Block scales are the quarter of a bit that bits per weight count them
 /// as, whatever the columns; every format has the same block and row scales.
 #[must_use]
-pub fn budget_of_bits(units: &[UnitInfo], bits: f64) -> u64 {
+pub fn budget_of_bits(units: &Units, bits: f64) -> u64 {
     let weights: usize = units.iter().map(|unit| unit.shape.weights()).sum();
     let scales: usize = units
         .iter()

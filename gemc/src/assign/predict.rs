@@ -1,22 +1,23 @@
 //! Errors and slopes -> what every format of every unit is predicted to cost, and the best selection for a budget.
 
-use std::collections::BTreeMap;
-
 use gemc_format::Codec;
 
 use super::solve::{Choice, quickest, solve, solve_within};
 use super::{Formats, LADDER};
-use crate::sensitivity::{Ladder, Slopes, UnitInfo, by_group};
+use crate::graph::{GroupMap, Unit, UnitId, UnitMap, Units};
+use crate::sensitivity::{Ladder, Slopes};
 use crate::target::Costs;
 
-/// Formats that a unit may have.
-pub type Options = BTreeMap<String, Vec<Codec>>;
+/// The only format that a unit may have; nothing where it may have any of the ladder.
+pub type Fixed = UnitMap<Option<Codec>>;
+
+/// Formats that a unit may have: error and cost in nats per token.
+type Options = Vec<(Codec, f64, Choice)>;
 
 /// Predicted costs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictor {
-    /// By unit, of each allowed format: error and cost in nats per token.
-    costs: Vec<Vec<(Codec, f64, Choice)>>,
+    costs: UnitMap<Options>,
     /// Measured over predicted KL of whole plans.
     pub joint: f64,
     /// Seconds that do not depend on formats.
@@ -31,7 +32,7 @@ pub struct Speed<'a> {
     /// Of the device.
     pub costs: &'a Costs,
     /// How often a token visits each unit.
-    pub visits: &'a [f64],
+    pub visits: &'a UnitMap<f64>,
     /// Tokens of the run.
     pub rows: u32,
     /// Seconds for what does not depend on formats.
@@ -41,30 +42,28 @@ pub struct Speed<'a> {
 }
 
 impl Predictor {
-    /// Every unit may have what `options` says of its name, or anything.
+    /// Every unit may have what is fixed for it, or else any format of the ladder.
     ///
     /// A unit's cost is its error times its group's KL per error, as it is when the whole group has the format.
     #[must_use]
-    pub fn new(
-        units: &[UnitInfo],
-        ladder: &Ladder<'_>,
-        slopes: &Slopes,
-        options: &Options,
-    ) -> Self {
-        let mut secants: BTreeMap<(&str, Codec), f64> = BTreeMap::new();
-        for (group, members) in by_group(units) {
-            for codec in LADDER {
-                let error = members.iter().map(|unit| ladder.error(unit, codec)).sum();
-                let secant = slopes.get(group).map_or(0.0, |slope| slope.secant(error));
-                secants.insert((group, codec), secant);
-            }
-        }
-        let of = |unit: &UnitInfo| {
-            let allowed = options.get(unit.name()).map_or(&LADDER[..], Vec::as_slice);
+    pub fn new(units: &Units, ladder: &Ladder<'_>, slopes: &Slopes, fixed: &Fixed) -> Self {
+        // By format of the ladder: one off it has no slope.
+        let secants = slopes.iter().map(|(group, slope)| {
+            let members = &units.group(group).units;
+            LADDER.map(|codec| {
+                let error = members.iter().map(|id| ladder.error(&units[*id], codec));
+                (codec, slope.secant(error.sum()))
+            })
+        });
+        let secants: GroupMap<_> = secants.collect();
+        let of = |unit: &Unit| {
+            let allowed = fixed[unit.id].as_ref();
+            let allowed = allowed.map_or(&LADDER[..], std::slice::from_ref);
             let choice = |codec: &Codec| {
                 let error = ladder.error(unit, *codec);
-                let secant = secants.get(&(unit.group.as_str(), *codec));
-                let cost = error * secant.copied().unwrap_or_default();
+                let secants = secants[unit.group].iter();
+                let secant = secants.clone().find(|(known, _)| known == codec);
+                let cost = error * secant.map_or(0.0, |(_, secant)| *secant);
                 let choice = Choice {
                     bytes: unit.shape.bytes(*codec),
                     cost,
@@ -75,7 +74,7 @@ impl Predictor {
             allowed.iter().map(choice).collect()
         };
         Self {
-            costs: units.iter().map(of).collect(),
+            costs: UnitMap::of(units, of),
             joint: 1.0,
             fixed: 0.0,
             limit: None,
@@ -84,12 +83,13 @@ impl Predictor {
 
     /// Counts time too, and keeps to its limit.
     #[must_use]
-    pub fn with_speed(mut self, units: &[UnitInfo], speed: &Speed<'_>) -> Self {
-        for ((options, unit), visits) in self.costs.iter_mut().zip(units).zip(speed.visits) {
-            let weights = unit.shape.weights();
+    pub fn with_speed(mut self, units: &Units, speed: &Speed<'_>) -> Self {
+        for unit in units {
+            let (weights, visits) = (unit.shape.weights(), speed.visits[unit.id]);
+            let options = &mut self.costs[unit.id];
             for (codec, _, choice) in &mut *options {
                 let size = (weights, choice.bytes);
-                let seconds = speed.costs.seconds(size, *codec, speed.rows, *visits);
+                let seconds = speed.costs.seconds(size, *codec, speed.rows, visits);
                 choice.seconds = seconds.unwrap_or(f64::INFINITY);
             }
             // Within a limit only what is known counts; where nothing is, `quickest` is endless.
@@ -128,30 +128,26 @@ impl Predictor {
     }
 
     fn choices(&self) -> Vec<Vec<Choice>> {
-        let of = |options: &Vec<(Codec, f64, Choice)>| {
+        let of = |options: &Options| {
             let choices = options.iter().map(|(_, _, choice)| *choice);
             choices.collect()
         };
-        self.costs.iter().map(of).collect()
+        self.costs.values().map(of).collect()
     }
 
     fn formats(&self, chosen: Vec<usize>) -> Formats {
-        let formats = self.costs.iter().zip(chosen);
+        let formats = self.costs.values().zip(chosen);
         formats.map(|(options, index)| options[index].0).collect()
     }
 
     /// Seconds of the run with a selection; 0 where the device's costs are not known, endless where those of a format are not.
     /// Formats that are not allowed take none.
     #[must_use]
-    pub fn seconds(&self, formats: &[Codec]) -> f64 {
-        let each = self
-            .costs
-            .iter()
-            .zip(formats)
-            .filter_map(|(options, codec)| {
-                let option = options.iter().find(|(c, _, _)| c == codec);
-                option.map(|(_, _, choice)| choice.seconds)
-            });
+    pub fn seconds(&self, formats: &Formats) -> f64 {
+        let each = self.costs.iter().filter_map(|(unit, options)| {
+            let option = options.iter().find(|(c, _, _)| *c == formats[unit]);
+            option.map(|(_, _, choice)| choice.seconds)
+        });
         self.fixed + each.sum::<f64>()
     }
 
@@ -159,26 +155,26 @@ impl Predictor {
     #[must_use]
     pub fn range(&self) -> (u64, u64) {
         let bytes = |pick: fn(u64, u64) -> u64| {
-            let of = |options: &Vec<(Codec, f64, Choice)>| {
+            let of = |options: &Options| {
                 options
                     .iter()
                     .map(|(_, _, choice)| choice.bytes)
                     .reduce(pick)
             };
-            self.costs.iter().filter_map(of).sum()
+            self.costs.values().filter_map(of).sum()
         };
         (bytes(u64::min), bytes(u64::max))
     }
 
     /// Predicted KL of a selection.
     #[must_use]
-    pub fn kl(&self, formats: &[Codec]) -> f64 {
-        let costs = (0..self.costs.len()).map(|unit| self.cost(unit, formats[unit]));
+    pub fn kl(&self, formats: &Formats) -> f64 {
+        let costs = formats.iter().map(|(unit, codec)| self.cost(unit, *codec));
         self.joint * costs.sum::<f64>()
     }
 
     /// Makes the prediction of a whole what was measured of it.
-    pub fn calibrate(&mut self, formats: &[Codec], kl: f64) {
+    pub fn calibrate(&mut self, formats: &Formats, kl: f64) {
         self.joint = 1.0;
         let predicted = self.kl(formats);
         if predicted > 0.0 && predicted.is_finite() && kl > 0.0 {
@@ -188,18 +184,18 @@ impl Predictor {
 
     /// Predicted cost of a unit in a format; infinite where it is not allowed.
     #[must_use]
-    pub fn cost(&self, unit: usize, codec: Codec) -> f64 {
+    pub fn cost(&self, unit: UnitId, codec: Codec) -> f64 {
         let option = self.costs[unit].iter().find(|(c, _, _)| *c == codec);
         option.map_or(f64::INFINITY, |(_, _, choice)| choice.cost)
     }
 
     /// Formats that a unit may have, in the order of the ladder.
-    pub fn allowed(&self, unit: usize) -> impl Iterator<Item = Codec> + '_ {
+    pub fn allowed(&self, unit: UnitId) -> impl Iterator<Item = Codec> + '_ {
         self.costs[unit].iter().map(|(codec, _, _)| *codec)
     }
 
     /// Replaces the costs of a unit by a straight line of its errors.
-    pub fn straighten(&mut self, unit: usize, per_error: f64) {
+    pub fn straighten(&mut self, unit: UnitId, per_error: f64) {
         for (_, error, choice) in &mut self.costs[unit] {
             choice.cost = *error * per_error;
         }
@@ -207,7 +203,7 @@ impl Predictor {
 
     /// Error of a unit in a format.
     #[must_use]
-    pub fn error(&self, unit: usize, codec: Codec) -> f64 {
+    pub fn error(&self, unit: UnitId, codec: Codec) -> f64 {
         let option = self.costs[unit].iter().find(|(c, _, _)| *c == codec);
         option.map_or(0.0, |(_, error, _)| *error)
     }

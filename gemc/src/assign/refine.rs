@@ -4,15 +4,12 @@
 //! group of the plan is moved by one format, all else as planned, and what that does to the KL of the whole is its slope
 //! from then on.
 
-use std::collections::BTreeMap;
-
-use gemc_format::Codec;
-
 use super::Formats;
 use super::predict::Predictor;
+use crate::graph::{NodeId, UnitId, Units};
 use crate::progress::Progress;
 use crate::reference::{Reference, ReferenceError};
-use crate::sensitivity::{Judge, Ladder, UnitInfo};
+use crate::sensitivity::{Judge, Ladder};
 
 /// How much of a new slope is believed at once: measured differences of small KLs are noisy, and slopes move with the plan.
 const TRUST: f64 = 0.7;
@@ -38,18 +35,16 @@ pub struct Refined {
 /// Never for units of the ladder's reference.
 pub fn measured(
     reference: &Reference,
-    units: &[UnitInfo],
+    units: &Units,
     ladder: &Ladder<'_>,
-    formats: &[Codec],
+    formats: &Formats,
     judge: &Judge,
 ) -> Result<(Reference, f64), ReferenceError> {
     let mut candidate = reference.clone();
-    for (unit, codec) in units.iter().zip(formats) {
-        ladder.apply(&mut candidate, unit, *codec)?;
+    for unit in units {
+        ladder.apply(&mut candidate, unit, formats[unit.id])?;
     }
-    let kl = judge
-        .judge(&candidate, crate::graph::NodeId(0), true)?
-        .mean();
+    let kl = judge.judge(&candidate, NodeId(0), true)?.mean();
     Ok((candidate, kl))
 }
 
@@ -63,7 +58,7 @@ pub fn measured(
 )]
 pub fn refine(
     reference: &Reference,
-    units: &[UnitInfo],
+    units: &Units,
     ladder: &Ladder<'_>,
     judge: &Judge,
     predictor: &mut Predictor,
@@ -87,11 +82,11 @@ pub fn refine(
         predictor.kl(&best.formats),
         kl,
     ));
-    let groups = groups(units);
+    let groups = units.groups();
     progress.start("refining the plan", (rounds * groups.len()) as u64);
     for round in 1..=rounds {
         let mut trial = predictor.clone();
-        for members in groups.values() {
+        for members in groups.iter().map(|group| &group.units) {
             let slope = in_place(&mut model, units, ladder, judge, predictor, &best, members)?;
             if let Some(slope) = slope {
                 for &unit in members {
@@ -132,24 +127,15 @@ pub fn refine(
     Ok(Some(best))
 }
 
-/// Units of each group, by index.
-fn groups(units: &[UnitInfo]) -> BTreeMap<&str, Vec<usize>> {
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, unit) in units.iter().enumerate() {
-        groups.entry(&unit.group).or_default().push(index);
-    }
-    groups
-}
-
 /// KL per error of a group in the plan's surroundings: all its units one format up, or down where none is above.
 fn in_place(
     model: &mut Reference,
-    units: &[UnitInfo],
+    units: &Units,
     ladder: &Ladder<'_>,
     judge: &Judge,
     predictor: &Predictor,
     best: &Refined,
-    members: &[usize],
+    members: &[UnitId],
 ) -> Result<Option<f64>, ReferenceError> {
     let mut change = 0.0;
     let mut moved = Vec::new();
@@ -169,7 +155,7 @@ fn in_place(
         ladder.apply(model, &units[*unit], *codec)?;
     }
     // The texts' wires are those of the original, so that only a run of the whole sees the plan.
-    let kl = judge.judge(model, crate::graph::NodeId(0), true)?.mean();
+    let kl = judge.judge(model, NodeId(0), true)?.mean();
     for (unit, _) in &moved {
         ladder.apply(model, &units[*unit], best.formats[*unit])?;
     }

@@ -5,11 +5,9 @@
 
 mod inputs;
 
-use std::collections::BTreeMap;
-
 pub use inputs::{Inputs, PRIOR};
 
-use crate::graph::{Graph, Guard, NodeId, Op, Typed, Unit, units};
+use crate::graph::{Graph, Guard, NodeId, Op, Typed, UnitId, UnitMap};
 use crate::progress::Progress;
 use crate::reference::{
     Batch, Decisions, Matrix, Reference, ReferenceError, RoutingRecords, RunOptions,
@@ -23,9 +21,9 @@ const BATCH_ROWS: usize = 1024;
 pub const MOMENTS_BYTES: usize = 256 << 20;
 
 /// Inputs of every unit with inputs: all but an embedding without a tied head.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Stats {
-    units: BTreeMap<String, Inputs>,
+    units: UnitMap<Option<Inputs>>,
     /// Tokens seen.
     pub tokens: u64,
     /// How often each token was seen; ids after the last one seen are left out.
@@ -44,8 +42,8 @@ pub enum Gather {
 impl Stats {
     /// Inputs of a unit; `None` where there are none.
     #[must_use]
-    pub fn unit(&self, name: &str) -> Option<&Inputs> {
-        self.units.get(name)
+    pub fn unit(&self, unit: UnitId) -> Option<&Inputs> {
+        self.units[unit].as_ref()
     }
 
     /// Share of a token id in the text; what was never seen counts as half a token.
@@ -53,13 +51,6 @@ impl Stats {
     pub fn frequency(&self, id: usize) -> f64 {
         let count = self.counts.get(id).copied().unwrap_or_default();
         (count as f64).max(0.5) / self.tokens.max(1) as f64
-    }
-
-    /// Units with their inputs, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Inputs)> {
-        self.units
-            .iter()
-            .map(|(name, inputs)| (name.as_str(), inputs))
     }
 }
 
@@ -100,31 +91,32 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<Stats, ReferenceError> {
     let graph = reference.graph();
-    let readers = readers(graph);
-    let passes = passes(graph, gather);
+    let pass_of = passes(graph, gather);
+    let passes = pass_of.values().max().map_or(1, |last| last + 1);
     let tokens: u64 = sequences.iter().map(|s| s.ids.len() as u64).sum();
-    progress.start("running the calibration text", tokens * passes.len() as u64);
+    progress.start("running the calibration text", tokens * passes as u64);
     let mut stats = Stats {
-        units: BTreeMap::new(),
+        units: UnitMap::all(graph.units(), None),
         tokens,
         counts: counts(sequences),
     };
-    for (index, pass) in passes.iter().enumerate() {
+    for pass in 0..passes {
         for group in batches(sequences) {
             let batch = batch_of(group);
             // Inputs of modules wait for the gates, which are known when all has run.
             let mut held: Vec<(NodeId, Matrix)> = Vec::new();
             let units = &mut stats.units;
             let mut add = |node: NodeId, x: Matrix, gates: Option<&[f32]>| {
-                let unit = &readers[&node];
-                let inputs = units
-                    .entry(unit.clone())
-                    .or_insert_with(|| Inputs::new(x.width(), pass[unit] == Gather::Moments));
-                inputs.add(x, gates);
+                let Some(unit) = graph.units().of_node(node) else {
+                    return;
+                };
+                units[unit.id]
+                    .get_or_insert_with(|| Inputs::new(x.width(), gather == Gather::Moments))
+                    .add(x, gates);
             };
             let run = reference.run_observed(&batch, &RunOptions::default(), &mut |node, x| {
-                let unit = readers.get(&node);
-                if !unit.is_some_and(|unit| pass.contains_key(unit)) {
+                let unit = graph.units().of_node(node);
+                if unit.is_none_or(|unit| pass_of[unit.id] != pass) {
                     return;
                 }
                 match graph.node(node).guard {
@@ -135,7 +127,7 @@ pub fn run(
             for (node, x) in held {
                 add(node, x, gates(graph, node, &run.routing).as_deref());
             }
-            if index == 0 {
+            if pass == 0 {
                 seen(group, &run.routing);
             }
             progress.advance(batch.rows() as u64);
@@ -156,37 +148,29 @@ fn counts(sequences: &[Sequence]) -> Vec<u64> {
     counts
 }
 
-/// The unit of every `Linear` node.
-fn readers(graph: &Graph<Typed>) -> BTreeMap<NodeId, String> {
-    let linear = |id: &NodeId| matches!(graph.node(*id).op, Op::Linear { .. });
-    let of = |unit: Unit| {
-        let nodes: Vec<NodeId> = unit.nodes.into_iter().filter(linear).collect();
-        nodes.into_iter().map(move |node| (node, unit.name.clone()))
-    };
-    units(graph).into_iter().flat_map(of).collect()
-}
-
-/// Which units are gathered together, and what of them.
-fn passes(graph: &Graph<Typed>, gather: Gather) -> Vec<BTreeMap<String, Gather>> {
-    let mut passes = vec![BTreeMap::new()];
-    let mut bytes = 0;
-    for (node, unit) in readers(graph) {
-        let Op::Linear { parts } = &graph.node(node).op else {
+/// The pass over the text in which each unit's inputs are gathered: in the order of the linear maps that read them, as many
+/// as fit together.
+fn passes(graph: &Graph<Typed>, gather: Gather) -> UnitMap<usize> {
+    let mut passes = UnitMap::all(graph.units(), 0);
+    let (mut pass, mut bytes) = (0, 0);
+    for (id, node) in graph.topo() {
+        let Some(unit) = graph.units().of_node(id) else {
             continue;
         };
-        let width = graph.tensor(parts[0].weight).shape[1];
+        if !matches!(node.op, Op::Linear { .. }) {
+            continue;
+        }
+        let width = unit.shape.cols;
         let needed = match gather {
             Gather::Squares => 4 * width,
             Gather::Moments => 4 * width * width,
         };
         if bytes > 0 && bytes + needed > MOMENTS_BYTES {
-            passes.push(BTreeMap::new());
+            pass += 1;
             bytes = 0;
         }
         bytes += needed;
-        if let Some(pass) = passes.last_mut() {
-            pass.insert(unit, gather);
-        }
+        passes[unit.id] = pass;
     }
     passes
 }

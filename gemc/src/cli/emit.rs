@@ -115,10 +115,10 @@ fn routes(model: &Model, ui: &Ui) -> Result<String, Failure> {
 /// A line a unit: its name, the format of its weights, that of its inputs, and where its codes are from.
 fn plan(model: &Model) -> String {
     let plan = &model.plan;
-    let line = |unit: crate::graph::Unit| {
-        let planned = plan.planes(&unit.name).is_ok_and(|p| p.is_some());
+    let line = |unit: &graph::Unit| {
+        let planned = plan.planes(unit.id).is_ok_and(|p| p.is_some());
         let codes = if planned { "planned" } else { "rounded now" };
-        let (weights, inputs) = (plan.codec(&unit.name), plan.activations(&unit.name));
+        let (weights, inputs) = (plan.codec(unit.id), plan.activations(unit.id));
         format!(
             "{} {} {} {codes}\n",
             unit.name,
@@ -126,8 +126,7 @@ fn plan(model: &Model) -> String {
             inputs.name()
         )
     };
-    let units = crate::graph::units(&model.loaded.graph).into_iter();
-    units.map(line).collect()
+    model.loaded.graph.units().iter().map(line).collect()
 }
 
 fn machine_code(model: &Model) -> Result<Compiled, Failure> {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use gemc_format::{ActivationFormat, Rounding};
 
-use crate::graph::{NodeId, units};
+use crate::graph::{NodeId, UnitId};
 use crate::plan::BitPlan;
 use crate::plan::codes::CodesError;
-use crate::quantise::{Inputs, Shape, dequantise, quantise as quantise_unit};
+use crate::quantise::{Inputs, dequantise, quantise as quantise_unit};
 use crate::reference::{Reference, ReferenceError, RoundRow};
 
 /// Why there is no fake-quantised model.
@@ -28,29 +28,33 @@ pub enum FakeError {
 ///
 /// # Errors
 /// When codes of the plan are gone.
+///
+/// # Panics
+/// When the plan is for another graph; see [`BitPlan::check`].
 pub fn quantise(
     reference: &mut Reference,
     plan: &BitPlan,
     rounding: Rounding,
 ) -> Result<(), FakeError> {
-    let graph = reference.graph().clone();
-    for unit in units(&graph) {
-        let codec = plan.codec(&unit.name);
-        let shape = Shape::of(&graph, &unit);
-        let weights: Arc<[f32]> = match plan.planes(&unit.name)? {
-            Some(bytes) => dequantise(bytes, &shape, codec).into(),
+    let own = plan.check(reference.graph());
+    own.expect("a plan for this graph");
+    let units = reference.graph().units().clone();
+    for unit in units.iter() {
+        let (codec, shape) = (plan.codec(unit.id), &unit.shape);
+        let weights: Arc<[f32]> = match plan.planes(unit.id)? {
+            Some(bytes) => dequantise(bytes, shape, codec).into(),
             None => {
                 let Some(weights) = unit.nodes.first().and_then(|node| reference.unit(*node))
                 else {
                     continue;
                 };
-                quantise_unit(&weights.all(), &shape, codec, Inputs::Unknown(rounding))
+                quantise_unit(&weights.all(), shape, codec, Inputs::Unknown(rounding))
                     .weights()
                     .into()
             }
         };
-        for node in unit.nodes {
-            reference.replace(node, weights.clone())?;
+        for node in &unit.nodes {
+            reference.replace(*node, weights.clone())?;
         }
     }
     Ok(round_activations(reference, |unit| plan.activations(unit))?)
@@ -62,12 +66,13 @@ pub fn quantise(
 /// Never for a reference of its own.
 pub fn round_activations(
     reference: &mut Reference,
-    format: impl Fn(&str) -> ActivationFormat,
+    format: impl Fn(UnitId) -> ActivationFormat,
 ) -> Result<(), ReferenceError> {
     let rule = |format| RoundRow::new(move |row, out| round::round_row(row, format, out));
     let rules = ActivationFormat::ALL.map(|format| (format, rule(format)));
-    for unit in units(&reference.graph().clone()) {
-        let format = format(&unit.name);
+    let units = reference.graph().units().clone();
+    for unit in units.iter() {
+        let format = format(unit.id);
         for (_, rule) in rules.iter().filter(|(known, _)| *known == format) {
             for node in &unit.nodes {
                 reference.set_rounding(*node, rule.clone())?;

@@ -5,15 +5,20 @@
 
 mod dot;
 mod op;
+mod role;
 mod rope;
+mod table;
 mod units;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 pub use dot::dot;
 pub use gemc_kernels::choices::{Activation, NormKind, Score};
 pub use op::{Guard, LinearPart, Op, Rope, RopeScaling, ScarMask};
-pub use units::{EMBEDDING, Unit, unit_of, units};
+pub use role::Role;
+pub use table::{GroupMap, Id, Table, UnitMap};
+pub use units::{Group, GroupId, Shape, Unit, UnitId, Units};
 
 gemc_kernels::id_type!(
     /// A node; also names the wire it produces.
@@ -134,7 +139,8 @@ pub enum WireType {
 /// Type state: every wire has a type; made by [`crate::typing::infer`] alone.
 #[derive(Clone, Debug)]
 pub struct Typed {
-    pub(crate) wires: Vec<WireType>,
+    wires: Vec<WireType>,
+    units: Arc<Units>,
 }
 
 /// The model graph.
@@ -143,6 +149,10 @@ pub struct Graph<S = Untyped> {
     nodes: Vec<Node>,
     /// By node: who reads its wire, in evaluation order, each once.
     readers: Vec<Vec<NodeId>>,
+    /// By router and module: nodes computed only where it fired, in evaluation order.
+    modules: HashMap<(NodeId, u32), Vec<NodeId>>,
+    /// The first node of each place in the model.
+    starts: BTreeMap<Site, NodeId>,
     tensors: Vec<Tensor>,
     facts: ModelFacts,
     state: S,
@@ -198,12 +208,20 @@ impl<S> Graph<S> {
 
     /// Nodes computed only where module `module` of this routing node fired, in evaluation order.
     #[must_use]
-    pub fn module_nodes(&self, routing: NodeId, module: u32) -> Vec<NodeId> {
-        let guard = Guard::Module { routing, module };
-        self.topo()
-            .filter(|(_, n)| n.guard == guard)
-            .map(|(id, _)| id)
-            .collect()
+    pub fn module_nodes(&self, routing: NodeId, module: u32) -> &[NodeId] {
+        let nodes = self.modules.get(&(routing, module));
+        nodes.map_or(&[], Vec::as_slice)
+    }
+
+    /// The first node of each place in the model, in the order of places: where runs are best resumed.
+    pub fn starts(&self) -> impl Iterator<Item = (Site, NodeId)> {
+        self.starts.iter().map(|(site, id)| (*site, *id))
+    }
+
+    /// The first node of a place in the model; of one without nodes, the graph's first.
+    #[must_use]
+    pub fn start(&self, site: Site) -> NodeId {
+        self.starts.get(&site).copied().unwrap_or(NodeId(0))
     }
 
     /// The `Output` node.
@@ -222,18 +240,27 @@ impl Graph<Typed> {
     pub fn wire(&self, id: NodeId) -> WireType {
         self.state.wires[id.index()]
     }
+
+    /// The quantised units. Shared, so that a plan can name them without the graph.
+    #[must_use]
+    pub fn units(&self) -> &Arc<Units> {
+        &self.state.units
+    }
 }
 
 impl Graph<Untyped> {
-    /// Attaches wire types; `typing::infer` is the only caller.
+    /// Attaches wire types, and the units that they make sure of; `typing::infer` is the only caller.
     pub(crate) fn with_types(self, wires: Vec<WireType>) -> Graph<Typed> {
         debug_assert_eq!(wires.len(), self.nodes.len());
+        let units = Arc::new(Units::of_graph(&self));
         Graph {
             nodes: self.nodes,
             readers: self.readers,
+            modules: self.modules,
+            starts: self.starts,
             tensors: self.tensors,
             facts: self.facts,
-            state: Typed { wires },
+            state: Typed { wires, units },
         }
     }
 }
@@ -254,6 +281,8 @@ impl Builder {
         let graph = Graph {
             nodes: Vec::new(),
             readers: Vec::new(),
+            modules: HashMap::new(),
+            starts: BTreeMap::new(),
             tensors: Vec::new(),
             facts,
             state: Untyped,
@@ -307,6 +336,11 @@ impl Builder {
             origin: origin.into(),
         };
         let id = NodeId::from_index(self.graph.nodes.len());
+        if let Guard::Module { routing, module } = node.guard {
+            let nodes = self.graph.modules.entry((routing, module));
+            nodes.or_default().push(id);
+        }
+        self.graph.starts.entry(node.site).or_insert(id);
         self.graph.nodes.push(node);
         self.graph.readers.push(Vec::new());
         for input in inputs {

@@ -173,6 +173,47 @@ impl Op {
         }
     }
 
+    /// The tensors it reads, in the order of its fields.
+    #[must_use]
+    pub fn tensors(&self) -> Vec<TensorId> {
+        match self {
+            Self::Embed {
+                token,
+                position,
+                token_type,
+            } => [Some(*token), *position, *token_type]
+                .into_iter()
+                .flatten()
+                .collect(),
+            Self::Norm {
+                weight,
+                bias,
+                kind: _,
+                eps: _,
+            } => [Some(*weight), *bias].into_iter().flatten().collect(),
+            Self::Linear { parts } => parts
+                .iter()
+                .flat_map(|part| [Some(part.weight), part.bias])
+                .flatten()
+                .collect(),
+            Self::Attention { qk_norm, .. } => {
+                let norms = qk_norm.map(|(q, k, _)| [q, k]);
+                norms.into_iter().flatten().collect()
+            }
+            Self::Router { weight, bias, .. } => {
+                [Some(*weight), *bias].into_iter().flatten().collect()
+            }
+            Self::Clusters { centroids } => vec![*centroids],
+            Self::Tokens
+            | Self::ScarAttention { .. }
+            | Self::Activate { .. }
+            | Self::Add
+            | Self::Combine { .. }
+            | Self::SelectOutputs { .. }
+            | Self::Output => Vec::new(),
+        }
+    }
+
     /// Whether inputs may be there on other rows than the result is.
     #[must_use]
     pub const fn reads_across_guards(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Attention: the projection's rows to queries and the memory of keys and values, then the heads' sums.
 
 use gemc_kernels::kernels::attention::Attention;
+use gemc_kernels::kernels::cache::Cache;
 use gemc_kernels::kernels::rope::{Heads, RopeTable};
 use gemc_kernels::kernels::vector;
 
@@ -9,8 +10,9 @@ use super::phases::{Arg, ItemCount};
 use super::steps::{AttentionOp, Projection};
 use super::{Lowering, Rows};
 use crate::graph::{NodeId, Rope, Site};
-use crate::pack::layout::VectorSource;
+use crate::pack::floats;
 use crate::plan::KvFormat;
+use crate::plan::kv::Kept;
 
 impl Lowering<'_> {
     pub(super) fn attention(&mut self, id: NodeId, op: &AttentionOp, projection: &Projection<'_>) {
@@ -40,10 +42,11 @@ impl Lowering<'_> {
             rope: rope.is_some(),
             qk_norm: qk_norm.map(|(_, _, eps)| eps.into()),
         };
-        let padded = spec.padded();
-        let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim / 2));
-        let norms = qk_norm.map(|(q, k, _)| [q, k].map(|t| self.vector(t, padded)));
-        let kv = self.keys_and_values(&spec, site);
+        let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim));
+        let norms = qk_norm.map(|(q, k, _)| [q, k].map(|t| floats::head_norm(self.graph, t)));
+        let norms = self.vectors(norms.into_iter().flatten());
+        let kept = self.kept(id);
+        let kv = self.keys_and_values(kept.cache, site);
         let queries = self.heads(&spec, input, cos_sin, norms, &kv, origin);
         let mut args = vec![Arg::of(queries)];
         args.extend(kv);
@@ -63,9 +66,14 @@ impl Lowering<'_> {
         self.values.insert(id, output);
     }
 
+    /// What an attention keeps of a position.
+    pub(super) fn kept(&self, id: NodeId) -> Kept {
+        let kept = Kept::of(self.graph, id, self.plan.kv());
+        kept.expect("asked for attentions alone")
+    }
+
     /// Memory of keys and of values.
-    pub(super) fn keys_and_values(&mut self, spec: &Heads, site: Site) -> Vec<Arg> {
-        let cache = spec.cache();
+    pub(super) fn keys_and_values(&mut self, cache: Cache, site: Site) -> Vec<Arg> {
         let mut args = Vec::new();
         for _ in ["keys", "values"] {
             let first = args.len();
@@ -86,14 +94,14 @@ impl Lowering<'_> {
         spec: &Heads,
         input: Rows,
         cos_sin: Option<[Buffer; 2]>,
-        norms: Option<[Arg; 2]>,
+        norms: Vec<Arg>,
         kv: &[Arg],
         origin: &str,
     ) -> Buffer {
         let queries = self.words(self.max_rows * spec.heads * spec.padded());
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(cos_sin.into_iter().flatten().map(Arg::of));
-        args.extend(norms.into_iter().flatten());
+        args.extend(norms);
         args.push(Arg::of(queries));
         args.extend(kv);
         let kernel = self.phases.kernel(*spec);
@@ -117,7 +125,8 @@ impl Lowering<'_> {
         output
     }
 
-    fn rope_table(&mut self, rope: Rope, half: usize) -> [Buffer; 2] {
+    fn rope_table(&mut self, rope: Rope, head_dim: usize) -> [Buffer; 2] {
+        let half = head_dim / 2;
         if let Some((_, _, buffers)) = self
             .rope_tables
             .iter()
@@ -131,10 +140,7 @@ impl Lowering<'_> {
             half,
             max_rows: self.max_rows,
         });
-        let mut args = vec![Arg::Weights(
-            self.layout
-                .vector(VectorSource::InverseFrequencies(rope, half)),
-        )];
+        let mut args = self.vectors([floats::frequencies(rope, head_dim)]);
         args.extend(buffers.map(Arg::of));
         self.phases.phase(
             kernel,

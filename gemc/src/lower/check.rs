@@ -77,7 +77,7 @@ struct Checker<'g> {
     /// The first node of these kinds.
     embed: Option<NodeId>,
     select: Option<NodeId>,
-    /// The first linear map of a path: plans and weight files know them by it.
+    /// The first unit of a path: plans and weight files know them by it.
     names: HashMap<&'g str, NodeId>,
 }
 
@@ -106,6 +106,7 @@ impl<'g> Checker<'g> {
                 }
                 Kind::Embed { .. } => {
                     checker.embed.get_or_insert(id);
+                    checker.names.entry(&node.origin).or_insert(id);
                 }
                 Kind::Select => {
                     checker.select.get_or_insert(id);

@@ -8,6 +8,7 @@ use super::phases::{Arg, ItemCount};
 use super::steps::{On, Product, Residual, Then};
 use super::{Lowering, QuantisedRows, planes};
 use crate::graph::{LinearPart, Node};
+use crate::pack::floats;
 use crate::pack::layout::Matrix;
 
 /// Where the rows of a product come from.
@@ -155,7 +156,7 @@ impl Lowering<'_> {
         input: QuantisedRows,
     ) -> Vec<Arg> {
         let mut args = planes(matrix).to_vec();
-        args.extend(self.layout.biases(self.graph, parts).map(Arg::Weights));
+        args.extend(self.vectors(floats::biases(self.graph, parts)));
         args.extend(input.args());
         args
     }

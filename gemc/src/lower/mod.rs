@@ -27,7 +27,8 @@ use phases::{Arg, ItemCount, Phases};
 pub use sizes::Large;
 use steps::{Checked, NormOp, NormStep, Step};
 
-use crate::graph::{EMBEDDING, Graph, LinearPart, NodeId, Rope, Task, TensorId, Typed, units};
+use crate::graph::{Graph, LinearPart, NodeId, Rope, Task, TensorId, Typed};
+use crate::pack::floats;
 use crate::pack::layout::{Layout, Matrix, MatrixSource, VectorSource};
 use crate::plan::BitPlan;
 use crate::target::Target;
@@ -51,9 +52,14 @@ pub struct Lowered {
 ///
 /// # Errors
 /// When the model is larger than programs can be.
+///
+/// # Panics
+/// When the plan is for another graph; see [`BitPlan::check`].
 pub fn program(checked: &Checked<'_>, plan: &BitPlan, target: &Target) -> Result<Lowered, Large> {
+    let own = plan.check(checked.graph);
+    own.expect("a plan for this graph");
     let mut lowering = Lowering::new(checked.graph, plan, target);
-    sizes::steps(checked, lowering.max_rows, lowering.max_outputs)?;
+    sizes::steps(checked, plan.kv(), lowering.max_rows, lowering.max_outputs)?;
     for (id, step) in &checked.steps {
         if !lowering.done.contains(id) {
             lowering.step(*id, step);
@@ -93,7 +99,6 @@ struct Lowering<'a> {
     layout: Layout,
     max_rows: usize,
     max_outputs: usize,
-    unit_names: HashMap<NodeId, String>,
     values: HashMap<NodeId, Rows>,
     quantised: HashMap<NodeId, QuantisedRows>,
     routed: HashMap<NodeId, routing::Routed>,
@@ -110,14 +115,6 @@ impl<'a> Lowering<'a> {
             Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
             Task::SequenceClassification => (facts.max_positions, 1),
         };
-        let unit_names = units(graph)
-            .into_iter()
-            .flat_map(|unit| {
-                unit.nodes
-                    .into_iter()
-                    .map(move |node| (node, unit.name.clone()))
-            })
-            .collect();
         Self {
             graph,
             plan,
@@ -126,7 +123,6 @@ impl<'a> Lowering<'a> {
             layout: Layout::default(),
             max_rows,
             max_outputs,
-            unit_names,
             values: HashMap::new(),
             quantised: HashMap::new(),
             routed: HashMap::new(),
@@ -209,8 +205,8 @@ impl<'a> Lowering<'a> {
     fn activations(&self, wire: NodeId) -> ActivationFormat {
         let readers = self.graph.consumers(wire).iter();
         let mut formats = readers
-            .filter_map(|reader| self.unit_names.get(reader))
-            .map(|unit| self.plan.activations(unit));
+            .filter_map(|reader| self.graph.units().of_node(*reader))
+            .map(|unit| self.plan.activations(unit.id));
         let format = formats.next().unwrap_or_default();
         debug_assert!(
             formats.all(|other| other == format),
@@ -246,31 +242,17 @@ impl<'a> Lowering<'a> {
     }
 
     fn place_tensors(&mut self, id: NodeId, parts: Vec<TensorId>) -> Matrix {
-        let unit = self.unit_names[&id].clone();
-        let codec = self.plan.codec(&unit);
+        let unit = self.graph.units().of_node(id);
+        let unit = unit.expect("products and embeddings have one").id;
+        let codec = self.plan.codec(unit);
         self.layout
             .matrix(self.graph, MatrixSource { unit, parts, codec })
     }
 
-    /// A 1-D tensor, zero-padded.
-    fn vector(&mut self, tensor: TensorId, stride: usize) -> Arg {
-        let len = self.graph.tensor(tensor).shape[0];
-        Arg::Weights(self.layout.vector(VectorSource::Vector {
-            tensor,
-            len,
-            stride,
-        }))
-    }
-
-    /// The first `rows` rows of a 2-D tensor, zero-padded.
-    fn matrix_f32(&mut self, tensor: TensorId, rows: usize, stride: usize) -> Arg {
-        let cols = self.graph.tensor(tensor).shape[1];
-        Arg::Weights(self.layout.vector(VectorSource::Rows {
-            tensor,
-            rows,
-            cols,
-            stride,
-        }))
+    /// f32 records, in this order.
+    fn vectors(&mut self, sources: impl IntoIterator<Item = VectorSource>) -> Vec<Arg> {
+        let placed = sources.into_iter().map(|source| self.layout.vector(source));
+        placed.map(Arg::Weights).collect()
     }
 
     fn embed(
@@ -294,12 +276,12 @@ impl<'a> Lowering<'a> {
         };
         let kernel = self.phases.kernel(spec);
         let mut args = planes(&matrix).to_vec();
-        args.extend(position.map(|p| self.matrix_f32(p, spec.positions, output.stride)));
-        args.extend(token_type.map(|t| self.matrix_f32(t, 1, output.stride)));
+        args.extend(self.vectors(floats::embedding(self.graph, position, token_type)));
         args.push(Arg::of(output.buffer));
         let doc = format!(
-            "h [rows, {}] = {} [{vocab}, {}]",
-            matrix.cols, EMBEDDING, matrix.cols
+            "h [rows, {0}] = {1} [{vocab}, {0}]",
+            matrix.cols,
+            self.origin(id)
         );
         self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
         self.values.insert(id, output);
@@ -323,8 +305,7 @@ impl<'a> Lowering<'a> {
             bias: bias.is_some(),
         };
         let kernel = self.phases.kernel(spec);
-        let mut args = vec![self.vector(weight, spec.stride())];
-        args.extend(bias.map(|b| self.vector(b, spec.stride())));
+        let mut args = self.vectors(floats::norm(self.graph, weight, bias));
         args.push(Arg::of(input.buffer));
         if spec.floats {
             let output = self.floats(self.max_rows, spec.stride());

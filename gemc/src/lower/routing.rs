@@ -10,7 +10,7 @@ use gemc_kernels::kernels::route::Router;
 use super::arena::Buffer;
 use super::phases::{Arg, ItemCount, TapSpec};
 use super::steps::{ClustersStep, CombineStep, Residual, RouterOp, RouterStep, ScarStep};
-use super::{Lowering, VectorSource};
+use super::{Lowering, floats};
 use crate::graph::{NodeId, ScarMask};
 
 /// Arena buffers of one routing decision.
@@ -67,11 +67,8 @@ impl Lowering<'_> {
         let gates = self.words(self.max_rows * top_k);
         let domain = self.words(self.max_rows);
         let kernel = self.phases.kernel(spec);
-        let mut args = vec![
-            Arg::of(input.buffer),
-            self.matrix_f32(weight, modules, input.stride),
-        ];
-        args.extend(bias.map(|b| self.vector(b, modules)));
+        let mut args = vec![Arg::of(input.buffer)];
+        args.extend(self.vectors(floats::router(self.graph, weight, bias)));
         args.extend([p, fired, gates, domain].map(Arg::of));
         let doc = format!("{}: p over {modules} modules", self.origin(id));
         self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
@@ -98,24 +95,16 @@ impl Lowering<'_> {
             centroids,
         } = *step;
         let x = self.values[&input];
-        let [count, cols] = [0, 1].map(|i| self.graph.tensor(centroids).shape[i]);
+        let count = self.graph.tensor(centroids).shape[0];
         let ids = self.words(self.max_rows);
         let kernel = self.phases.kernel(Clusters {
             count,
             stride: x.stride,
             max_rows: self.max_rows,
         });
-        let norms = VectorSource::SquaredNorms {
-            tensor: centroids,
-            rows: count,
-            cols,
-        };
-        let args = vec![
-            Arg::of(x.buffer),
-            self.matrix_f32(centroids, count, x.stride),
-            Arg::Weights(self.layout.vector(norms)),
-            Arg::of(ids),
-        ];
+        let mut args = vec![Arg::of(x.buffer)];
+        args.extend(self.vectors(floats::clusters(self.graph, centroids)));
+        args.push(Arg::of(ids));
         let doc = format!("{}: nearest of {count}", self.origin(id));
         self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
         self.clusters.insert(id, ids);
@@ -198,12 +187,10 @@ impl Lowering<'_> {
             rope: false,
             qk_norm: None,
         };
-        let kv = self.keys_and_values(&spec, site);
-        let queries = self.heads(&spec, input, None, None, &kv, origin);
-        let mut memory = vec![self.phases.kv_word()];
-        if cluster_ids.is_some() {
-            memory.push(self.phases.kv_word());
-        }
+        let kept = self.kept(id);
+        let kv = self.keys_and_values(kept.cache, site);
+        let queries = self.heads(&spec, input, None, Vec::new(), &kv, origin);
+        let memory: Vec<Arg> = (0..kept.words).map(|_| self.phases.kv_word()).collect();
         self.scar_tags(&routed, mask, cluster_ids, &memory, origin);
         let mut args = vec![Arg::of(queries)];
         args.extend(kv);

@@ -12,6 +12,8 @@ use gemc_kernels::kernels::vector::LANES;
 use super::steps::{Checked, Step};
 use crate::graph::{Graph, NodeId, Typed, WireType};
 use crate::pack::layout::{Layout, PART_ROWS, Source, VectorSource};
+use crate::plan::KvFormat;
+use crate::plan::kv::bytes_per_position;
 
 /// Bytes of a weight that kernels can count.
 const MOST_WEIGHT: u64 = (1 << 31) - 1;
@@ -67,32 +69,35 @@ pub enum Large {
 }
 
 /// Whether what every step's memory holds can be counted.
-pub(super) fn steps(checked: &Checked<'_>, rows: usize, outputs: usize) -> Result<(), Large> {
+pub(super) fn steps(
+    checked: &Checked<'_>,
+    kv: KvFormat,
+    rows: usize,
+    outputs: usize,
+) -> Result<(), Large> {
     let graph = checked.graph;
-    let mut position: u64 = 0;
     for (id, step) in &checked.steps {
         if let Some(heads) = Heads::of(graph, step) {
             heads.check(&graph.node(*id).origin)?;
-            // Keys and values, in f32 at most.
-            position = position.saturating_add(times(&[8, heads.stored, heads.padded()]));
         }
         let bytes = elements(checked, *id, rows, outputs, step).saturating_mul(4);
         if bytes > u64::from(u32::MAX) {
             return Err(Large::Step { bytes, rows });
         }
     }
-    match position > u64::from(u32::MAX) {
-        true => Err(Large::Position { bytes: position }),
+    let bytes = bytes_per_position(graph, kv);
+    match bytes > u64::from(u32::MAX) {
+        true => Err(Large::Position { bytes }),
         false => Ok(()),
     }
 }
 
 /// Whether weights have their place.
-pub(super) fn weights<S>(graph: &Graph<S>, layout: &Layout) -> Result<(), Large> {
+pub(super) fn weights(graph: &Graph<Typed>, layout: &Layout) -> Result<(), Large> {
     for record in layout.records() {
         if record.bytes > MOST_WEIGHT {
             let name = match &record.source {
-                Source::Matrix(matrix) => matrix.unit.clone(),
+                Source::Matrix(matrix) => graph.units()[matrix.unit].name.clone(),
                 Source::Vector(vector) => vector_name(graph, vector),
             };
             let bytes = record.bytes;
@@ -106,14 +111,9 @@ pub(super) fn weights<S>(graph: &Graph<S>, layout: &Layout) -> Result<(), Large>
 }
 
 fn vector_name<S>(graph: &Graph<S>, vector: &VectorSource) -> String {
-    let tensor = match vector {
-        VectorSource::Vector { tensor, .. }
-        | VectorSource::Rows { tensor, .. }
-        | VectorSource::SquaredNorms { tensor, .. } => Some(*tensor),
-        VectorSource::Biases(parts) => parts.iter().find_map(|(bias, _)| *bias),
-        VectorSource::InverseFrequencies(..) => None,
-    };
-    let named = tensor.map(|tensor| graph.tensor(tensor).path.clone());
+    let named = vector
+        .tensor()
+        .map(|tensor| graph.tensor(tensor).path.clone());
     named.unwrap_or_else(|| "frequencies of rotary embeddings".to_owned())
 }
 
@@ -121,8 +121,6 @@ fn vector_name<S>(graph: &Graph<S>, vector: &VectorSource) -> String {
 struct Heads {
     /// That ask.
     asking: usize,
-    /// Whose keys and values are kept.
-    stored: usize,
     width: usize,
 }
 
@@ -131,12 +129,10 @@ impl Heads {
         match step {
             Step::Attention(op, _) => Some(Self {
                 asking: op.heads,
-                stored: op.kv_heads,
                 width: op.head_dim,
             }),
             Step::ScarAttention(scar) => Some(Self {
                 asking: scar.heads,
-                stored: scar.heads,
                 width: graph.facts().hidden_size / scar.heads,
             }),
             _ => None,

@@ -3,11 +3,13 @@
 //! Sizes follow from shapes and formats alone, so the layout is complete before a single weight is read; `pack::write`
 //! then streams the records in this order. Offsets are relative to the file's body.
 
+use std::collections::HashMap;
+
 use gem_runtime::abi::ARG_UNIT;
 use gem_runtime::file::record_align;
 use gemc_format::{Codec, PackedSize};
 
-use crate::graph::{Graph, Guard, LinearPart, NodeId, Op, Rope, TensorId};
+use crate::graph::{Graph, Guard, NodeId, Op, Rope, TensorId, Typed, UnitId};
 
 /// Rows of each part of a matrix are padded to whole pairs of tiles: one block of 32 outputs, so that a block of the
 /// next layer's activations never mixes parts.
@@ -17,7 +19,7 @@ pub const PART_ROWS: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatrixSource {
     /// Unit it belongs to; identifies the record.
-    pub unit: String,
+    pub unit: UnitId,
     /// Weights, each padded to [`PART_ROWS`] rows.
     pub parts: Vec<TensorId>,
     /// Format.
@@ -60,6 +62,20 @@ pub enum VectorSource {
     },
     /// Inverse frequencies of rotary embeddings for `half` pairs, zero-padded to a multiple of 16.
     InverseFrequencies(Rope, usize),
+}
+
+impl VectorSource {
+    /// The first tensor that values come from; frequencies come from none.
+    #[must_use]
+    pub fn tensor(&self) -> Option<TensorId> {
+        match self {
+            Self::Vector { tensor, .. }
+            | Self::Rows { tensor, .. }
+            | Self::SquaredNorms { tensor, .. } => Some(*tensor),
+            Self::Biases(parts) => parts.iter().find_map(|(bias, _)| *bias),
+            Self::InverseFrequencies(..) => None,
+        }
+    }
 }
 
 /// What a record holds.
@@ -119,6 +135,10 @@ impl Matrix {
 #[derive(Clone, Debug, Default)]
 pub struct Layout {
     records: Vec<Record>,
+    /// Place among the records, by unit.
+    matrices: HashMap<UnitId, usize>,
+    /// Places among the records, by [`VectorSource::tensor`].
+    vectors: HashMap<Option<TensorId>, Vec<usize>>,
     end: u64,
     weight_bytes: u64,
     quantised_weights: u64,
@@ -146,12 +166,12 @@ impl Layout {
             .collect();
         let size = PackedSize::new(codec, rows, cols);
         let real: usize = shapes.iter().map(|s| s[0]).sum();
-        let source = Source::Matrix(source);
-        let offset = match self.find(&source) {
-            Some(offset) => offset,
+        let offset = match self.matrices.get(&source.unit) {
+            Some(&index) => self.records[index].offset,
             None => {
                 self.account_matrix(codec, real, cols);
-                self.place(source, size.bytes as u64)
+                self.matrices.insert(source.unit, self.records.len());
+                self.place(Source::Matrix(source), size.bytes as u64)
             }
         };
         let arg = |plane: usize| arg_offset(offset + plane as u64);
@@ -168,27 +188,21 @@ impl Layout {
 
     /// Places f32 values, or finds them; the offset is in argument units.
     pub fn vector(&mut self, source: VectorSource) -> u32 {
-        let elements = vector_len(&source);
-        let source = Source::Vector(source);
-        let offset = match self.find(&source) {
-            Some(offset) => offset,
+        let bytes = 4 * vector_len(&source) as u64;
+        let places = self.vectors.entry(source.tensor()).or_default();
+        let same = |index: &&usize| match &self.records[**index].source {
+            Source::Vector(other) => *other == source,
+            Source::Matrix(_) => false,
+        };
+        let offset = match places.iter().find(same) {
+            Some(index) => self.records[*index].offset,
             None => {
-                self.weight_bytes += 4 * elements as u64;
-                self.place(source, 4 * elements as u64)
+                places.push(self.records.len());
+                self.weight_bytes += bytes;
+                self.place(Source::Vector(source), bytes)
             }
         };
         arg_offset(offset)
-    }
-
-    /// Biases of a linear map's parts, when there are any.
-    pub fn biases<S>(&mut self, graph: &Graph<S>, parts: &[LinearPart]) -> Option<u32> {
-        parts.iter().any(|p| p.bias.is_some()).then(|| {
-            let list = parts
-                .iter()
-                .map(|p| (p.bias, graph.tensor(p.weight).shape[0]))
-                .collect();
-            self.vector(VectorSource::Biases(list))
-        })
     }
 
     /// All records, in file order.
@@ -212,23 +226,20 @@ impl Layout {
     /// Bytes of matrices that one decoded token reads: all of a dense model's, but of the embedding only the head's use
     /// (or one row), and of a routed block's modules at most top-k.
     #[must_use]
-    pub fn bytes_per_token<S>(&self, graph: &Graph<S>) -> u64 {
+    pub fn bytes_per_token(&self, graph: &Graph<Typed>) -> u64 {
         let mut bytes = 0.0;
         for (id, node) in graph.topo() {
-            let Op::Linear { parts } = &node.op else {
+            if !matches!(node.op, Op::Linear { .. }) {
                 continue;
-            };
+            }
             let share = match node.guard {
                 Guard::Module { routing, .. } => routed_share(graph, routing),
                 _ => 1.0,
             };
-            let tensors: Vec<TensorId> = parts.iter().map(|p| p.weight).collect();
-            let record = self.records.iter().find(|r| match &r.source {
-                Source::Matrix(m) => m.parts == tensors,
-                Source::Vector(_) => false,
-            });
-            debug_assert!(record.is_some(), "{id} was placed");
-            bytes += share * record.map_or(0.0, |r| r.bytes as f64);
+            let unit = graph.units().of_node(id);
+            let index = unit.and_then(|unit| self.matrices.get(&unit.id));
+            debug_assert!(index.is_some(), "{id} was placed");
+            bytes += share * index.map_or(0.0, |index| self.records[*index].bytes as f64);
         }
         bytes as u64
     }
@@ -246,13 +257,6 @@ impl Layout {
         self.quantised_weights += weights;
         self.quantised_bits += weights * u64::from(codec.spec().code_bits) + weights / 4;
         self.weight_bytes += bits.div_ceil(8) + 4 * rows as u64;
-    }
-
-    fn find(&self, source: &Source) -> Option<u64> {
-        self.records
-            .iter()
-            .find(|r| r.source == *source)
-            .map(|r| r.offset)
     }
 
     fn place(&mut self, source: Source, bytes: u64) -> u64 {

@@ -36,7 +36,7 @@ pub fn write<W: Write + Seek>(
     source: &MatrixSource,
     packer: &Packer<'_>,
 ) -> Result<(), Error> {
-    let planned = packer.plan.planes(&source.unit);
+    let planned = packer.plan.planes(source.unit);
     if let Some(planes) =
         planned.map_err(|e| Error::WeightFile(format!("cannot be written: {e}")))?
     {

@@ -3,6 +3,7 @@
 //! Nothing holds more than a batch of tiles of f32: matrices go through in groups of tiles, quantised on all cores.
 //! What a tile becomes depends on its weights alone, so the file's bytes do not depend on the machine.
 
+pub mod floats;
 pub mod layout;
 mod matrix;
 mod vectors;

@@ -2,15 +2,15 @@
 //!
 //! Invariant: units that read the same rows have the same format, since those rows are written once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use gemc_format::{ActivationFormat, Codec};
 use regex::Regex;
 
-use crate::graph::{Graph, Guard, NodeId, Op, units};
+use crate::graph::{Graph, GroupId, NodeId, Op, Typed, Unit, UnitMap};
 
-/// Of units by name; those that are not there read no activations.
-pub type Formats = BTreeMap<String, ActivationFormat>;
+/// Of units; nothing where one reads no activations.
+pub type Formats = UnitMap<Option<ActivationFormat>>;
 
 /// Gives units a format of activations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,22 +24,24 @@ pub struct Rule {
 /// int8; but int16 where weights are B8 and what they give goes through a softmax: queries and keys, and logits. There the
 /// rounding of activations, not of weights, would be most of a model's error (docs/results/spine.md).
 #[must_use]
-pub fn usual<S>(graph: &Graph<S>, formats: &BTreeMap<String, Codec>) -> Formats {
-    let precise = |reader: &Reader| {
-        formats.get(&reader.unit) == Some(&Codec::B8) && feeds_softmax(graph, reader.node)
+pub fn usual(graph: &Graph<Typed>, formats: &UnitMap<Codec>) -> Formats {
+    let precise = |reader: &Reader<'_>| {
+        formats[reader.unit.id] == Codec::B8 && feeds_softmax(graph, reader.node)
     };
-    let mut usual = Formats::new();
+    let mut usual = Formats::all(graph.units(), None);
     for group in readers(graph) {
         let format = match group.iter().all(precise) {
             true => ActivationFormat::Int16,
             false => ActivationFormat::Int8,
         };
-        usual.extend(group.into_iter().map(|reader| (reader.unit, format)));
+        for reader in group {
+            usual[reader.unit.id] = Some(format);
+        }
     }
     usual
 }
 
-fn feeds_softmax<S>(graph: &Graph<S>, node: NodeId) -> bool {
+fn feeds_softmax(graph: &Graph<Typed>, node: NodeId) -> bool {
     let takes = |id: &NodeId| {
         let op = &graph.node(*id).op;
         matches!(
@@ -54,21 +56,24 @@ fn feeds_softmax<S>(graph: &Graph<S>, node: NodeId) -> bool {
 ///
 /// # Errors
 /// In words, when a rule is no expression or matches nothing, or when units that read the same rows would differ.
-pub fn chosen<S>(
-    graph: &Graph<S>,
-    formats: &BTreeMap<String, Codec>,
+pub fn chosen(
+    graph: &Graph<Typed>,
+    formats: &UnitMap<Codec>,
     rules: &[Rule],
 ) -> Result<Formats, String> {
     let mut activations = usual(graph, formats);
     for Rule { units, format } in rules {
         let regex = Regex::new(units).map_err(|e| e.to_string())?;
         let mut matches = 0;
-        for (_, own) in activations
-            .iter_mut()
-            .filter(|(unit, _)| regex.is_match(unit))
+        for unit in graph
+            .units()
+            .iter()
+            .filter(|unit| regex.is_match(&unit.name))
         {
-            *own = *format;
-            matches += 1;
+            if let Some(own) = &mut activations[unit.id] {
+                *own = *format;
+                matches += 1;
+            }
         }
         if matches == 0 {
             return Err(format!(
@@ -81,15 +86,15 @@ pub fn chosen<S>(
 }
 
 /// Whether units that read the same rows agree; names two that do not.
-pub(super) fn check<S>(graph: &Graph<S>, activations: &Formats) -> Result<(), String> {
-    let of = |reader: &Reader| activations[&reader.unit];
+pub(super) fn check(graph: &Graph<Typed>, activations: &Formats) -> Result<(), String> {
+    let of = |reader: &Reader<'_>| activations[reader.unit.id].unwrap_or_default();
     for group in readers(graph) {
         let first = &group[0];
         if let Some(other) = group.iter().find(|other| of(other) != of(first)) {
             return Err(format!(
                 "{} and {} read the same rows: both need the same activations, not {} and {}",
-                first.unit,
-                other.unit,
+                first.unit.name,
+                other.unit.name,
                 of(first).name(),
                 of(other).name()
             ));
@@ -99,51 +104,39 @@ pub(super) fn check<S>(graph: &Graph<S>, activations: &Formats) -> Result<(), St
 }
 
 /// A unit that reads activations, by a linear map.
-#[derive(Clone, Debug)]
-pub(super) struct Reader {
-    pub unit: String,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'g> {
+    pub unit: &'g Unit,
     node: NodeId,
 }
 
-/// Readers in groups of the same rows, in evaluation order of units: one wire, or the same stage of the modules of a layer,
-/// whose rows stand in one buffer.
-pub(super) fn readers<S>(graph: &Graph<S>) -> Vec<Vec<Reader>> {
-    let mut places: HashMap<NodeId, usize> = HashMap::new();
-    let mut groups: Vec<Vec<Reader>> = Vec::new();
-    for unit in units(graph) {
-        let node = unit.nodes.iter().find(|node| is_linear(graph, **node));
-        let Some(&node) = node else { continue };
-        let place = *places.entry(rows_of(graph, node)).or_insert(groups.len());
+/// Rows that linear maps read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Rows {
+    /// Of a wire.
+    Wire(NodeId),
+    /// Hidden units of all modules, whose rows stand in one buffer.
+    Modules(GroupId),
+}
+
+/// Readers in groups of the same rows, in evaluation order of units: one wire, or the same stage of the modules of a layer.
+pub(super) fn readers(graph: &Graph<Typed>) -> Vec<Vec<Reader<'_>>> {
+    let mut places: HashMap<Rows, usize> = HashMap::new();
+    let mut groups: Vec<Vec<Reader<'_>>> = Vec::new();
+    for unit in graph.units().iter() {
+        let linear = |node: &&NodeId| matches!(graph.node(**node).op, Op::Linear { .. });
+        let Some(&node) = unit.nodes.iter().find(linear) else {
+            continue;
+        };
+        let rows = match unit.module {
+            Some(_) if !unit.shares_inputs => Rows::Modules(unit.group),
+            _ => Rows::Wire(graph.node(node).inputs[0]),
+        };
+        let place = *places.entry(rows).or_insert(groups.len());
         if place == groups.len() {
             groups.push(Vec::new());
         }
-        groups[place].push(Reader {
-            unit: unit.name,
-            node,
-        });
+        groups[place].push(Reader { unit, node });
     }
     groups
-}
-
-fn is_linear<S>(graph: &Graph<S>, node: NodeId) -> bool {
-    matches!(graph.node(node).op, Op::Linear { .. })
-}
-
-/// Stands for the rows that a linear map reads: the wire, or the first module's map of the same stage.
-fn rows_of<S>(graph: &Graph<S>, reader: NodeId) -> NodeId {
-    let node = graph.node(reader);
-    let wire = node.inputs[0];
-    let Guard::Module { routing, module } = node.guard else {
-        return wire;
-    };
-    if graph.node(wire).guard != node.guard {
-        return wire;
-    }
-    let stages = |module| {
-        let mut nodes = graph.module_nodes(routing, module);
-        nodes.retain(|node| is_linear(graph, *node));
-        nodes
-    };
-    let stage = stages(module).iter().position(|node| *node == reader);
-    stage.map_or(wire, |stage| stages(0)[stage])
 }

@@ -247,7 +247,8 @@ pub fn write(to: &mut dyn Write, planes: &[Arc<Planes>]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantise::{Inputs, Shape, quantise};
+    use crate::graph::Shape;
+    use crate::quantise::{Inputs, quantise};
     use gemc_format::{Codec, Rounding};
 
     fn planes(seed: f32) -> Arc<Planes> {

@@ -12,12 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::activations::{self, Formats};
 use super::codes::{Codes, CodesError, Digest};
 use super::{BitPlan, KvFormat};
-use crate::graph::{Graph, Typed, units};
+use crate::graph::{Graph, Typed, UnitMap};
 use crate::output::through_links;
-use crate::quantise::Shape;
-
-/// Digest of the codes of units.
-type CodesByUnit = BTreeMap<String, Digest>;
 
 /// Bytes of a plan at most.
 const LONGEST: u64 = 64 << 20;
@@ -197,21 +193,22 @@ impl PlanFile {
         let (formats, codes) = self.assigned(graph).map_err(form)?;
         let activations = self.activations(graph, &formats).map_err(form)?;
         let file = codes_path(path);
-        let store = match codes.is_empty() {
-            true => None,
-            false => Some(Arc::new(Codes::open(&file)?)),
+        let store = match codes.values().any(Option::is_some) {
+            true => Some(Arc::new(Codes::open(&file)?)),
+            false => None,
         };
         let plan = BitPlan {
+            units: graph.units().clone(),
             formats,
             activations,
             kv: KvFormat::default(),
             codes,
             store,
         };
-        for unit in units(graph) {
-            let expected = Shape::of(graph, &unit).size(plan.codec(&unit.name)).bytes;
+        for unit in graph.units().iter() {
+            let expected = unit.shape.size(plan.codec(unit.id)).bytes;
             if plan
-                .planes(&unit.name)?
+                .planes(unit.id)?
                 .is_some_and(|planes| planes.len() != expected)
             {
                 return Err(form(format!("codes of {} are not of its shape", unit.name)));
@@ -233,7 +230,7 @@ impl PlanFile {
     fn activations(
         &self,
         graph: &Graph<Typed>,
-        formats: &BTreeMap<String, Codec>,
+        formats: &UnitMap<Codec>,
     ) -> Result<Formats, String> {
         let mut all = activations::usual(graph, formats);
         for unit in &self.units {
@@ -244,7 +241,9 @@ impl PlanFile {
                 let known = ActivationFormat::ALL.map(ActivationFormat::name).join(", ");
                 format!("{name}: no activations {asked:?}; known: {known}")
             })?;
-            let own = all.get_mut(name);
+            // Those that the model does not have were refused before.
+            let unit = graph.units().named(name);
+            let own = unit.and_then(|unit| all[unit.id].as_mut());
             *own.ok_or_else(|| format!("{name} reads no activations"))? = format;
         }
         activations::check(graph, &all)?;
@@ -255,7 +254,7 @@ impl PlanFile {
     fn assigned(
         &self,
         graph: &Graph<Typed>,
-    ) -> Result<(BTreeMap<String, Codec>, CodesByUnit), String> {
+    ) -> Result<(UnitMap<Codec>, UnitMap<Option<Digest>>), String> {
         let mut planned: BTreeMap<&str, &PlanUnit> = BTreeMap::new();
         for unit in &self.units {
             if planned.insert(&unit.name, unit).is_some() {
@@ -263,8 +262,8 @@ impl PlanFile {
             }
         }
         let overrides = overrides(&self.overrides)?;
-        let (mut formats, mut codes) = (BTreeMap::new(), BTreeMap::new());
-        for unit in units(graph) {
+        let (mut formats, mut codes) = (Vec::new(), Vec::new());
+        for unit in graph.units().iter() {
             let Some(entry) = planned.remove(unit.name.as_str()) else {
                 return Err(format!("unit {} is missing", unit.name));
             };
@@ -275,14 +274,12 @@ impl PlanFile {
             let format = last.map_or(own, |(_, codec)| *codec);
             let (made, digits) = entry.codes.split_once(':').unwrap_or((&entry.codes, ""));
             let made = (codec(made)?, digest(digits)?);
-            if format == made.0 {
-                codes.insert(unit.name.clone(), made.1);
-            }
-            formats.insert(unit.name, format);
+            codes.push((format == made.0).then_some(made.1));
+            formats.push(format);
         }
         match planned.keys().next() {
             Some(unit) => Err(format!("unit {unit} is not in the model")),
-            None => Ok((formats, codes)),
+            None => Ok((formats.into_iter().collect(), codes.into_iter().collect())),
         }
     }
 }

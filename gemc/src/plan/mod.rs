@@ -3,10 +3,10 @@
 pub mod activations;
 pub mod codes;
 pub mod file;
+pub mod kv;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gemc_format::{ActivationFormat, Codec};
@@ -14,7 +14,7 @@ use gemc_format::{ActivationFormat, Codec};
 use activations::Formats;
 use sha2::{Digest, Sha256};
 
-use crate::graph::{Graph, units};
+use crate::graph::{Graph, Typed, Unit, UnitId, UnitMap, Units};
 use codes::{Codes, CodesError, Digest as CodesDigest};
 
 pub use gemc_kernels::choices::KvFormat;
@@ -77,11 +77,13 @@ pub struct OtherGraph {
 /// Format by unit.
 #[derive(Clone, Debug)]
 pub struct BitPlan {
-    formats: BTreeMap<String, Codec>,
+    /// Those it was made for.
+    units: Arc<Units>,
+    formats: UnitMap<Codec>,
     activations: Formats,
     kv: KvFormat,
     /// Of units that are not rounded when the model is built.
-    codes: BTreeMap<String, CodesDigest>,
+    codes: UnitMap<Option<CodesDigest>>,
     /// Where those are.
     store: Option<Arc<Codes>>,
 }
@@ -89,14 +91,16 @@ pub struct BitPlan {
 impl BitPlan {
     /// The same format for every quantised unit of the graph.
     #[must_use]
-    pub fn uniform<S>(graph: &Graph<S>, codec: Codec) -> Self {
-        let formats = units(graph).into_iter().map(|u| (u.name, codec)).collect();
+    pub fn uniform(graph: &Graph<Typed>, codec: Codec) -> Self {
+        let units = graph.units().clone();
+        let formats = UnitMap::all(&units, codec);
         Self {
             activations: activations::usual(graph, &formats),
             formats,
             kv: KvFormat::default(),
-            codes: BTreeMap::new(),
+            codes: UnitMap::all(&units, None),
             store: None,
+            units,
         }
     }
 
@@ -104,9 +108,9 @@ impl BitPlan {
     ///
     /// # Errors
     /// When the plan has codes of the unit and its file does not.
-    pub fn planes(&self, unit: &str) -> Result<Option<&[u8]>, CodesError> {
-        match (self.codes.get(unit), &self.store) {
-            (Some(digest), Some(store)) => store.planes(unit, digest).map(Some),
+    pub fn planes(&self, unit: UnitId) -> Result<Option<&[u8]>, CodesError> {
+        match (&self.codes[unit], &self.store) {
+            (Some(digest), Some(store)) => store.planes(&self.units[unit].name, digest).map(Some),
             _ => Ok(None),
         }
     }
@@ -115,7 +119,7 @@ impl BitPlan {
     ///
     /// # Errors
     /// Naming the known ones.
-    pub fn parse_bits<S>(graph: &Graph<S>, bits: &str) -> Result<Self, UnknownBits> {
+    pub fn parse_bits(graph: &Graph<Typed>, bits: &str) -> Result<Self, UnknownBits> {
         let codec = uniform(bits).ok_or_else(|| UnknownBits {
             asked: bits.to_owned(),
             known: known_names(),
@@ -123,23 +127,28 @@ impl BitPlan {
         Ok(Self::uniform(graph, codec))
     }
 
-    /// Whether the plan has a format for every quantised unit of the graph, and for nothing else.
+    /// Whether the plan has a format for every quantised unit of the graph, and for nothing else, in the same order.
     ///
     /// # Errors
-    /// Naming the first unit that one of them lacks.
-    pub fn check<S>(&self, graph: &Graph<S>) -> Result<(), OtherGraph> {
-        let units: BTreeSet<String> = units(graph).into_iter().map(|u| u.name).collect();
-        let other = |what, unit: &String| {
-            let unit = unit.clone();
-            Err(OtherGraph { what, unit })
+    /// Naming the first unit that one of them lacks, or has elsewhere.
+    pub fn check(&self, graph: &Graph<Typed>) -> Result<(), OtherGraph> {
+        let (own, units) = (&self.units, graph.units());
+        if Arc::ptr_eq(own, units) {
+            return Ok(());
+        }
+        let lacking = |of: &Units, unit: &Unit| of.named(&unit.name).is_none();
+        let mut pairs = units.iter().zip(own.iter());
+        let (what, unit) = if let Some(unit) = units.iter().find(|unit| lacking(own, unit)) {
+            ("lacks", unit)
+        } else if let Some(unit) = own.iter().find(|unit| lacking(units, unit)) {
+            ("names", unit)
+        } else if let Some((unit, _)) = pairs.find(|(unit, other)| unit.name != other.name) {
+            ("has another place for", unit)
+        } else {
+            return Ok(());
         };
-        if let Some(unit) = units.iter().find(|unit| !self.formats.contains_key(*unit)) {
-            return other("lacks", unit);
-        }
-        match self.formats.keys().find(|unit| !units.contains(*unit)) {
-            Some(unit) => other("names", unit),
-            None => Ok(()),
-        }
+        let unit = unit.name.clone();
+        Err(OtherGraph { what, unit })
     }
 
     /// The format of a unit.
@@ -147,20 +156,17 @@ impl BitPlan {
     /// # Panics
     /// When the unit is not of the graph that the plan was made for; see [`BitPlan::check`].
     #[must_use]
-    pub fn codec(&self, unit: &str) -> Codec {
-        *self
-            .formats
-            .get(unit)
-            .expect("the plan was made for this graph")
+    pub fn codec(&self, unit: UnitId) -> Codec {
+        self.formats[unit]
     }
 
     /// The plan with other formats of activations.
     ///
     /// # Errors
     /// In words, when a rule fits no unit or units that read the same rows would differ.
-    pub fn with_activations<S>(
+    pub fn with_activations(
         self,
-        graph: &Graph<S>,
+        graph: &Graph<Typed>,
         rules: &[activations::Rule],
     ) -> Result<Self, String> {
         let activations = activations::chosen(graph, &self.formats, rules)?;
@@ -172,8 +178,8 @@ impl BitPlan {
 
     /// How the input of a unit is rounded.
     #[must_use]
-    pub fn activations(&self, unit: &str) -> ActivationFormat {
-        self.activations.get(unit).copied().unwrap_or_default()
+    pub fn activations(&self, unit: UnitId) -> ActivationFormat {
+        self.activations[unit].unwrap_or_default()
     }
 
     /// The plan with keys and values kept in another way.
@@ -191,15 +197,19 @@ impl BitPlan {
     /// Identifies the plan in the weight file and in bench results.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
+        let mut units: Vec<&Unit> = self.units.iter().collect();
+        units.sort_by_key(|unit| &unit.name);
         let mut hasher = Sha256::new();
-        for (unit, codec) in &self.formats {
-            hasher.update(format!("{unit}={codec:?}\n"));
-            if let Some(digest) = self.codes.get(unit) {
+        for Unit { id, name, .. } in &units {
+            hasher.update(format!("{name}={:?}\n", self.formats[*id]));
+            if let Some(digest) = &self.codes[*id] {
                 hasher.update(digest);
             }
         }
-        for (unit, format) in &self.activations {
-            hasher.update(format!("{unit}:{}\n", format.name()));
+        for Unit { id, name, .. } in &units {
+            if let Some(format) = self.activations[*id] {
+                hasher.update(format!("{name}:{}\n", format.name()));
+            }
         }
         hasher.update(self.kv.name());
         hasher.finalize().into()

@@ -1,14 +1,12 @@
 //! Plans as text: what is written is read back, and what was edited badly is refused in words.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use gemc_format::{ActivationFormat, Codec};
 
-use super::activations::{self, Rule};
+use super::activations::{self, Formats, Rule};
 use super::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
-use crate::graph::units;
-use crate::graph::{Graph, Typed};
+use crate::graph::{Graph, Typed, Unit, UnitMap};
 
 fn plan() -> PlanFile {
     PlanFile {
@@ -96,21 +94,26 @@ fn rule(units: &str, format: ActivationFormat) -> Rule {
     }
 }
 
-/// Units that read the same rows, and the format of all units.
-fn uniform(graph: &Graph<Typed>, codec: Codec) -> BTreeMap<String, Codec> {
-    units(graph).into_iter().map(|u| (u.name, codec)).collect()
+/// Names of the units that have a format, sorted.
+fn named<'g>(graph: &'g Graph<Typed>, formats: &Formats, format: ActivationFormat) -> Vec<&'g str> {
+    let with = |unit: &&Unit| formats[unit.id] == Some(format);
+    let mut names: Vec<&str> = graph
+        .units()
+        .iter()
+        .filter(with)
+        .map(|u| &*u.name)
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 #[test]
 fn what_goes_through_a_softmax_reads_int16_where_it_is_b8() {
     let graph = graph();
-    let mut formats = uniform(&graph, Codec::B8);
-    let precise = |formats: &BTreeMap<String, Codec>| -> Vec<String> {
+    let mut formats = UnitMap::all(graph.units(), Codec::B8);
+    let precise = |formats: &UnitMap<Codec>| {
         let usual = activations::usual(&graph, formats);
-        let precise = usual
-            .into_iter()
-            .filter(|(_, f)| *f == ActivationFormat::Int16);
-        precise.map(|(unit, _)| unit).collect()
+        named(&graph, &usual, ActivationFormat::Int16)
     };
     let all = [
         "lm_head",
@@ -119,30 +122,28 @@ fn what_goes_through_a_softmax_reads_int16_where_it_is_b8() {
         "model.layers.1.self_attn.qkv",
     ];
     assert_eq!(precise(&formats), all);
-    formats.insert("lm_head".to_owned(), Codec::L6);
+    let head = graph.units().named("lm_head").expect("an untied head");
+    formats[head.id] = Codec::L6;
     assert_eq!(precise(&formats), all[1..]);
-    assert!(precise(&uniform(&graph, Codec::N4)).is_empty());
+    assert!(precise(&UnitMap::all(graph.units(), Codec::N4)).is_empty());
 }
 
 #[test]
 fn activations_follow_their_rules_in_order() {
     use ActivationFormat::{Int8, Int8Wide, Int16};
     let graph = graph();
-    let formats = uniform(&graph, Codec::B8);
+    let formats = UnitMap::all(graph.units(), Codec::B8);
     let chosen = |rules: &[Rule]| activations::chosen(&graph, &formats, rules).unwrap();
     assert_eq!(chosen(&[]), activations::usual(&graph, &formats));
     let all = chosen(&[rule("", Int8Wide)]);
     let readers = activations::readers(&graph);
-    assert_eq!(all.len(), readers.iter().flatten().count());
-    assert!(all.values().all(|format| *format == Int8Wide));
+    let reading = readers.iter().flatten().count();
+    assert_eq!(all.values().flatten().count(), reading);
+    assert!(all.values().flatten().all(|format| *format == Int8Wide));
     let again = chosen(&[rule("", Int8Wide), rule("", Int8)]);
-    assert!(again.values().all(|format| *format == Int8));
+    assert!(again.values().flatten().all(|format| *format == Int8));
     let down = chosen(&[rule("", Int8), rule("modules.*down", Int16)]);
-    let precise: Vec<&String> = down
-        .iter()
-        .filter(|(_, f)| **f == Int16)
-        .map(|(u, _)| u)
-        .collect();
+    let precise = named(&graph, &down, Int16);
     assert!(precise.len() >= 16 && precise.iter().all(|unit| unit.contains("down")));
 }
 
@@ -151,7 +152,8 @@ fn units_that_read_the_same_rows_have_the_same_activations() {
     let graph = graph();
     let refused = |units: &str, says: &[&str]| {
         let rules = [rule(units, ActivationFormat::Int8Wide)];
-        let error = activations::chosen(&graph, &BTreeMap::new(), &rules);
+        let formats = UnitMap::all(graph.units(), Codec::N4);
+        let error = activations::chosen(&graph, &formats, &rules);
         let error = error.expect_err(units);
         for words in says {
             assert!(error.contains(words), "{words} in {error}");

@@ -1,6 +1,5 @@
 //! Why there is no plan.
 
-use crate::pipeline::CompileError;
 use crate::reference::ReferenceError;
 
 /// Why there is no plan.
@@ -73,7 +72,4 @@ pub enum PlannerError {
     /// The model.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// Laying it out.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
 }

@@ -9,7 +9,6 @@ mod page;
 mod settings;
 mod starved;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gem_runtime::hex;
@@ -22,19 +21,17 @@ pub use error::PlannerError;
 pub use page::page;
 pub use settings::{Budget, Effort, Part, Parts, Settings, Texts, Without};
 
-use crate::assign::{self, LADDER, Options, Predictor, Refined, Speed, refine};
+use crate::assign::{self, Fixed, LADDER, Predictor, Refined, Speed, refine};
 use crate::calibrate::{self, Gather};
 use crate::fake;
-use crate::graph::{NodeId, Task};
+use crate::graph::{NodeId, Task, Unit, UnitMap, Units};
 use crate::pipeline::Loaded;
 use crate::plan::activations::{self, Formats};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
 use crate::quantise::Planes;
 use crate::reference::{Activations, Reference, RoutingRecords};
-use crate::sensitivity::{
-    self, Evidence, Judge, KEPT_BYTES, Ladder, Method, Reading, Slopes, UnitInfo,
-};
+use crate::sensitivity::{self, Evidence, Judge, KEPT_BYTES, Ladder, Method, Reading, Slopes};
 use crate::sequences::Sequence;
 
 /// A plan with what it was made from.
@@ -44,8 +41,8 @@ pub struct Made {
     pub file: PlanFile,
     /// `plan.codes`.
     pub codes: Vec<Arc<Planes>>,
-    /// The units, in evaluation order.
-    pub units: Vec<UnitInfo>,
+    /// The units that both are of.
+    pub units: Arc<Units>,
     /// KL per error of every group.
     pub slopes: Slopes,
     /// Measured KL by domain, names sorted; empty without texts to judge by.
@@ -70,13 +67,13 @@ pub fn make(
     progress: &dyn Progress,
 ) -> Result<Made, PlannerError> {
     let graph = &loaded.graph;
-    let units = sensitivity::infos(graph);
-    let budget = settings.budget.bytes(loaded, &units, &settings.target)?;
-    let options = options(&units, &settings.overrides)?;
+    let units = graph.units();
+    let budget = settings.budget.bytes(graph)?;
+    let fixed = fixed(units, &settings.overrides)?;
     // Whether rules fit does not depend on the formats.
-    activations::chosen(graph, &BTreeMap::new(), &settings.activations)
-        .map_err(PlannerError::Activations)?;
-    settings.check(&units, &options, budget)?;
+    let any = UnitMap::all(units, LADDER[0]);
+    activations::chosen(graph, &any, &settings.activations).map_err(PlannerError::Activations)?;
+    settings.check(units, &fixed, budget)?;
     settings.check_latency()?;
     let reference = loaded.reference();
     let gather = match settings.method {
@@ -85,53 +82,50 @@ pub fn make(
     };
     let fit = texts.fit(settings.effort);
     let stats = calibrate::run(&reference, &fit, gather, seen, progress)?;
-    let starved = starved::check(&units, &stats)?;
-    let visits: Vec<f64> = units.iter().map(|unit| visits(unit, &stats)).collect();
+    let starved = starved::check(units, &stats)?;
+    let visits = UnitMap::of(units, |unit| visits(unit, &stats));
     let judged = texts.search(settings.effort);
     let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
-    let reading = Reading::measure(&reference, &units, &stats, &judge)?;
+    let reading = Reading::measure(&reference, units, &stats, &judge)?;
     let evidence = Evidence {
         stats: &stats,
         reading: reading.as_ref(),
         routing_weights: !settings.without.routing_weights,
     };
-    let ladder = Ladder::new(&reference, &units, &evidence, settings.method)
+    let ladder = Ladder::new(&reference, units, &evidence, settings.method)
         .with_error_rows(settings.effort.error_rows());
     // The ladder has what it needs of them, and they are large.
     drop(stats);
     let probes = settings.effort.probes();
-    let slopes = sensitivity::measure(&reference, &units, &ladder, &judge, probes, progress)?;
-    let mut predictor = Predictor::new(&units, &ladder, &slopes, &options);
+    let slopes = sensitivity::measure(&reference, units, &ladder, &judge, probes, progress)?;
+    let mut predictor = Predictor::new(units, &ladder, &slopes, &fixed);
     if let Some(costs) = &settings.target.costs {
         let speed = Speed {
             costs,
             visits: &visits,
             rows: rows(loaded),
-            fixed: settings.fixed(loaded, costs)?,
+            fixed: Settings::fixed(graph, costs),
             limit: settings.latency,
         };
-        predictor = predictor.with_speed(&units, &speed);
+        predictor = predictor.with_speed(units, &speed);
         settings.check_speed(&predictor, budget)?;
     }
     let work = Work {
         reference: &reference,
-        units: &units,
+        units,
         ladder: &ladder,
         judge: &judge,
     };
-    let found = work.choose(settings, &options, &mut predictor, budget, progress)?;
-    let formats = formats_by_name(&units, &found.formats);
-    let activations = activations::chosen(graph, &formats, &settings.activations)
+    let found = work.choose(settings, &fixed, &mut predictor, budget, progress)?;
+    let activations = activations::chosen(graph, &found.formats, &settings.activations)
         .map_err(PlannerError::Activations)?;
     let (domains, rounded_kl) = work.measure_found(&found, &judged, &activations)?;
     let (mut file, codes) = work.file(loaded, settings, &predictor, &found, texts)?;
     file.measured_kl_rounded = (judge.tokens() > 0).then_some(rounded_kl);
-    let usual = activations::usual(graph, &formats);
-    for unit in &mut file.units {
-        let (own, usual) = (activations.get(&unit.name), usual.get(&unit.name));
-        unit.activations = own
-            .filter(|_| own != usual)
-            .map(|format| format.name().to_owned());
+    let usual = activations::usual(graph, &found.formats);
+    for (unit, line) in units.iter().zip(&mut file.units) {
+        let own = activations[unit.id].filter(|own| usual[unit.id] != Some(*own));
+        line.activations = own.map(|format| format.name().to_owned());
     }
     Ok(Made {
         file,
@@ -139,15 +133,10 @@ pub fn make(
         slopes,
         domains,
         starved,
-        units,
+        units: units.clone(),
         predictor,
         trials: found.trials,
     })
-}
-
-fn formats_by_name(units: &[UnitInfo], formats: &[Codec]) -> BTreeMap<String, Codec> {
-    let names = units.iter().map(|unit| unit.name().to_owned());
-    names.zip(formats.iter().copied()).collect()
 }
 
 /// Tokens of the run whose time is predicted: one that is decoded, or a text that is classified.
@@ -160,43 +149,40 @@ fn rows(loaded: &Loaded) -> u32 {
 }
 
 /// How often a token of the calibration text visits a unit; of an embedding that is only read, it reads a row.
-fn visits(unit: &UnitInfo, stats: &calibrate::Stats) -> f64 {
-    match stats.unit(unit.name()) {
+fn visits(unit: &Unit, stats: &calibrate::Stats) -> f64 {
+    match stats.unit(unit.id) {
         Some(seen) => seen.rows() as f64 / stats.tokens.max(1) as f64,
         None if unit.module.is_some() => 0.0,
         None => 1.0 / unit.shape.rows().max(1) as f64,
     }
 }
 
-/// Formats that units may have: exceptions fix one.
-fn options(units: &[UnitInfo], exceptions: &[Override]) -> Result<Options, PlannerError> {
+/// Formats that exceptions fix.
+fn fixed(units: &Units, exceptions: &[Override]) -> Result<Fixed, PlannerError> {
     let exceptions = overrides(exceptions).map_err(PlannerError::Override)?;
-    let mut options = Options::new();
-    for unit in units {
-        let last = exceptions
-            .iter()
-            .rfind(|(names, _)| names.is_match(unit.name()));
-        if let Some((_, codec)) = last {
-            options.insert(unit.name().to_owned(), vec![*codec]);
-        }
-    }
+    let of = |unit: &Unit| {
+        let mut fitting = exceptions.iter().rev();
+        let last = fitting.find(|(names, _)| names.is_match(&unit.name));
+        last.map(|(_, codec)| *codec)
+    };
+    let fixed = Fixed::of(units, of);
     let unused = exceptions
         .iter()
-        .find(|(names, _)| !units.iter().any(|unit| names.is_match(unit.name())));
+        .find(|(names, _)| !units.iter().any(|unit| names.is_match(&unit.name)));
     match unused {
         Some((names, _)) => Err(PlannerError::Override(format!(
             "\"{}\" is in no unit's name; the first is {}",
             names.as_str(),
-            units.first().map_or("none", UnitInfo::name)
+            units.iter().next().map_or("none", |unit| &unit.name)
         ))),
-        None => Ok(options),
+        None => Ok(fixed),
     }
 }
 
 /// What the later stages share.
 struct Work<'a> {
     reference: &'a Reference,
-    units: &'a [UnitInfo],
+    units: &'a Units,
     ladder: &'a Ladder<'a>,
     judge: &'a Judge,
 }
@@ -205,7 +191,7 @@ impl Work<'_> {
     fn choose(
         &self,
         settings: &Settings,
-        options: &Options,
+        fixed: &Fixed,
         predictor: &mut Predictor,
         budget: u64,
         progress: &dyn Progress,
@@ -215,7 +201,7 @@ impl Work<'_> {
             smallest: predictor.range().0,
         };
         if settings.uniform_body {
-            let formats = body(self.units, options, budget, 0).ok_or_else(impossible)?;
+            let formats = body(self.units, fixed, budget, 0).ok_or_else(impossible)?;
             return self.measured(formats, predictor);
         }
         let impossible = impossible();
@@ -239,7 +225,7 @@ impl Work<'_> {
 
     fn measured(
         &self,
-        formats: Vec<Codec>,
+        formats: assign::Formats,
         predictor: &mut Predictor,
     ) -> Result<Refined, PlannerError> {
         let (_, kl) = assign::measured(
@@ -270,10 +256,11 @@ impl Work<'_> {
         names.sort_unstable();
         names.dedup();
         let mut candidate = self.reference.clone();
-        for (unit, codec) in self.units.iter().zip(&found.formats) {
-            self.ladder.apply(&mut candidate, unit, *codec)?;
+        for unit in self.units {
+            let codec = found.formats[unit.id];
+            self.ladder.apply(&mut candidate, unit, codec)?;
         }
-        let format = |unit: &str| activations.get(unit).copied().unwrap_or_default();
+        let format = |unit| activations[unit].unwrap_or_default();
         fake::round_activations(&mut candidate, format)?;
         let kl = |activations| {
             self.judge
@@ -294,24 +281,24 @@ impl Work<'_> {
     ) -> Result<(PlanFile, Vec<Arc<Planes>>), PlannerError> {
         let mut codes = Vec::with_capacity(self.units.len());
         let mut lines = Vec::with_capacity(self.units.len());
-        for (index, (unit, codec)) in self.units.iter().zip(&found.formats).enumerate() {
-            let planes = self.ladder.planes(unit, *codec);
+        for unit in self.units {
+            let codec = found.formats[unit.id];
+            let planes = self.ladder.planes(unit, codec);
             lines.push(PlanUnit {
-                name: unit.name().to_owned(),
+                name: unit.name.clone(),
                 format: codec.name().to_owned(),
                 activations: None,
-                bytes: unit.shape.bytes(*codec),
-                predicted_kl: predictor.joint * predictor.cost(index, *codec),
-                reason: reason(predictor, unit, index, *codec),
+                bytes: unit.shape.bytes(codec),
+                predicted_kl: predictor.joint * predictor.cost(unit.id, codec),
+                reason: reason(predictor, unit, codec),
                 codes: format!("{}:{}", codec.name(), hex(&planes.digest())),
             });
             codes.push(planes);
         }
         let weights: usize = self.units.iter().map(|unit| unit.shape.weights()).sum();
-        let bits = self.units.iter().zip(&found.formats);
-        let bits: f64 = bits
-            .map(|(unit, codec)| unit.shape.weights() as f64 * codec.bits_per_weight())
-            .sum();
+        let bits =
+            |unit: &Unit| unit.shape.weights() as f64 * found.formats[unit.id].bits_per_weight();
+        let bits: f64 = self.units.iter().map(bits).sum();
         let file = PlanFile {
             version: VERSION,
             checkpoint: loaded.checkpoint.content_hash(),
@@ -337,15 +324,15 @@ impl Work<'_> {
 }
 
 /// Why a unit has its format: what its neighbours on the ladder would change.
-fn reason(predictor: &Predictor, unit: &UnitInfo, index: usize, codec: Codec) -> String {
-    let allowed: Vec<Codec> = predictor.allowed(index).collect();
+fn reason(predictor: &Predictor, unit: &Unit, codec: Codec) -> String {
+    let allowed: Vec<Codec> = predictor.allowed(unit.id).collect();
     let Some(at) = allowed.iter().position(|c| *c == codec) else {
         return "uniform body".to_owned();
     };
     if allowed.len() == 1 {
         return "fixed by an override".to_owned();
     }
-    let cost = |codec| predictor.joint * predictor.cost(index, codec);
+    let cost = |codec| predictor.joint * predictor.cost(unit.id, codec);
     let step = |other: Codec, verb: &str| {
         let bytes = unit.shape.bytes(other).abs_diff(unit.shape.bytes(codec));
         let kl = (cost(other) - cost(codec)).abs();

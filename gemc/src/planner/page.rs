@@ -1,9 +1,11 @@
 //! A plan with what it was made from -> the data of its report page.
 
 use super::Made;
-use crate::assign::{LADDER, budget_of_bits, bytes};
+use crate::assign::{Formats, LADDER, budget_of_bits, bytes};
+use crate::graph::{Role, Unit};
 use crate::report::{DomainRow, FrontierPoint, Page, Prediction, SlopeRow, UnitRow};
 use crate::routing::{Causal, Routes};
+use crate::sensitivity::Slope;
 
 /// Budgets of the frontier, in quarters of a bit.
 const QUARTERS: std::ops::RangeInclusive<u32> = 9..=33;
@@ -67,23 +69,14 @@ pub fn page(title: &str, made: &Made, routes: &Routes, causal: Option<&Causal>) 
 }
 
 fn units(made: &Made) -> Vec<UnitRow> {
-    let lines = made.file.units.iter().zip(&made.units);
+    let lines = made.file.units.iter().zip(made.units.iter());
     lines
         .map(|(line, unit)| {
-            let parts: Vec<&str> = unit.group.split('.').collect();
-            let kind = match unit.module {
-                Some(_) => format!("module {}", parts.last().unwrap_or(&"")),
-                None => parts.iter().skip(3).copied().collect::<Vec<_>>().join("."),
-            };
-            let layer = match parts[..] {
-                ["model", "layers", index, ..] => format!("layers.{index}"),
-                _ => parts.last().copied().unwrap_or_default().to_owned(),
-            };
             let codec = gemc_format::Codec::from_name(&line.format);
             UnitRow {
                 unit: line.name.clone(),
-                layer,
-                kind,
+                layer: unit.site.to_string(),
+                kind: kind(unit),
                 format: line.format.clone(),
                 bits: codec.map_or(0.0, |codec| codec.bits_per_weight()),
                 bytes: line.bytes,
@@ -94,23 +87,33 @@ fn units(made: &Made) -> Vec<UnitRow> {
         .collect()
 }
 
+/// What a unit is for, and which of the maps that are for it.
+fn kind(unit: &Unit) -> String {
+    let role = unit.role.name();
+    match (unit.role, unit.name.rsplit_once('.')) {
+        (Role::Embedding | Role::Head, _) | (_, None) => role.to_owned(),
+        (_, Some((_, map))) => format!("{role} {map}"),
+    }
+}
+
+/// Groups by name.
 fn slopes(made: &Made) -> Vec<SlopeRow> {
-    made.slopes
-        .iter()
-        .map(|(group, slope)| SlopeRow {
-            group: group.clone(),
-            slope: slope.secant(0.0),
-            curvature: None,
-            measured_kl: None,
-        })
-        .collect()
+    let row = |(group, slope): (_, &Slope)| SlopeRow {
+        group: made.units.group(group).name.clone(),
+        slope: slope.secant(0.0),
+        curvature: None,
+        measured_kl: None,
+    };
+    let mut rows: Vec<SlopeRow> = made.slopes.iter().map(row).collect();
+    rows.sort_by(|a, b| a.group.cmp(&b.group));
+    rows
 }
 
 /// Predicted KL of the best plan at many sizes, and of uniform formats.
 fn frontier(made: &Made) -> Vec<FrontierPoint> {
     let file = &made.file;
     let predictor = made.predictor.clone().without_limit();
-    let point = |series: &str, label: String, formats: &[gemc_format::Codec]| FrontierPoint {
+    let point = |series: &str, label: String, formats: &Formats| FrontierPoint {
         series: series.to_owned(),
         label,
         bytes: bytes(&made.units, formats),
@@ -132,7 +135,7 @@ fn frontier(made: &Made) -> Vec<FrontierPoint> {
         }
     }
     for codec in LADDER {
-        let formats = vec![codec; made.units.len()];
+        let formats = Formats::all(&made.units, codec);
         points.push(point(
             "uniform, predicted",
             codec.name().to_owned(),

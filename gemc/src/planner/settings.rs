@@ -3,13 +3,13 @@
 use gemc_format::Codec;
 
 use super::{PlannerError, digest};
-use crate::assign::{LADDER, Options, Predictor, budget_of_bits, bytes};
-use crate::graph::Task;
-use crate::pipeline::{self, Loaded};
-use crate::plan::BitPlan;
+use crate::assign::{Fixed, LADDER, Predictor, budget_of_bits, bytes};
+use crate::graph::{Graph, Task, Typed, Unit, UnitMap, Units};
+use crate::pack::floats;
 use crate::plan::activations::Rule;
 use crate::plan::file::Override;
-use crate::sensitivity::{Method, UnitInfo};
+use crate::plan::{KvFormat, kv};
+use crate::sensitivity::Method;
 use crate::sequences::{Sequence, windows};
 use crate::target::{Costs, Target};
 
@@ -201,23 +201,17 @@ impl Effort {
 
 impl Budget {
     /// Bytes of the quantised units.
-    pub(super) fn bytes(
-        self,
-        loaded: &Loaded,
-        units: &[UnitInfo],
-        target: &Target,
-    ) -> Result<u64, PlannerError> {
+    pub(super) fn bytes(self, graph: &Graph<Typed>) -> Result<u64, PlannerError> {
+        let units = graph.units();
         match self {
             Self::Bits(bits) if bits.is_finite() && bits > 0.0 => Ok(budget_of_bits(units, bits)),
             Self::Bits(bits) => Err(PlannerError::Bits(bits)),
             Self::Units(bytes) => Ok(bytes),
             Self::Size(size) => {
-                let plan = BitPlan::uniform(&loaded.graph, LADDER[0]);
-                let layout = pipeline::compile(&loaded.graph, &plan, target)?.layout;
-                let rest = layout.weight_bytes() - bytes(units, &vec![LADDER[0]; units.len()]);
-                size.checked_sub(rest).ok_or(PlannerError::Budget {
+                let rest = floats::bytes(graph);
+                size.checked_sub(rest).ok_or_else(|| PlannerError::Budget {
                     budget: size,
-                    smallest: layout.weight_bytes(),
+                    smallest: rest + bytes(units, &UnitMap::all(units, LADDER[0])),
                 })
             }
         }
@@ -243,16 +237,15 @@ impl Settings {
 
     /// Seconds for reading keys and values of 512 positions, or of as many as there can be; a text that is classified keeps
     /// none.
-    pub(super) fn fixed(&self, loaded: &Loaded, costs: &Costs) -> Result<f64, PlannerError> {
+    pub(super) fn fixed(graph: &Graph<Typed>, costs: &Costs) -> f64 {
         const POSITIONS: u64 = 512;
-        let plan = BitPlan::uniform(&loaded.graph, LADDER[0]);
-        let compiled = pipeline::compile(&loaded.graph, &plan, &self.target)?;
-        let each = compiled.program.program().shape.kv_bytes_per_position;
-        let positions = POSITIONS.min(loaded.graph.facts().max_positions as u64);
-        Ok(match loaded.graph.facts().task {
-            Task::CausalLm => costs.reading(u64::from(each) * positions),
+        let positions = POSITIONS.min(graph.facts().max_positions as u64);
+        match graph.facts().task {
+            Task::CausalLm => {
+                costs.reading(kv::bytes_per_position(graph, KvFormat::default()) * positions)
+            }
             Task::SequenceClassification => 0.0,
-        })
+        }
     }
 
     /// Whether a selection keeps to budget and time.
@@ -277,13 +270,14 @@ impl Settings {
     /// Whether any selection of formats keeps to the budget.
     pub(super) fn check(
         &self,
-        units: &[UnitInfo],
-        options: &Options,
+        units: &Units,
+        fixed: &Fixed,
         budget: u64,
     ) -> Result<(), PlannerError> {
-        let least = |unit: &UnitInfo| {
-            let allowed = options.get(unit.name()).map_or(&LADDER[..], Vec::as_slice);
+        let least = |unit: &Unit| {
+            let allowed = fixed[unit.id].as_ref();
             allowed
+                .map_or(&LADDER[..], std::slice::from_ref)
                 .iter()
                 .map(|codec| unit.shape.bytes(*codec))
                 .min()

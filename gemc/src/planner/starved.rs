@@ -5,7 +5,7 @@
 
 use super::PlannerError;
 use crate::calibrate::Stats;
-use crate::sensitivity::UnitInfo;
+use crate::graph::Units;
 
 /// Rows below which a module's own moments say next to nothing.
 const LEAST: u64 = 32;
@@ -17,19 +17,18 @@ const TOKENS_PER_MODULE: u64 = 256;
 ///
 /// # Errors
 /// When the text is so short that it had to be so.
-pub(super) fn check(units: &[UnitInfo], stats: &Stats) -> Result<Vec<String>, PlannerError> {
+pub(super) fn check(units: &Units, stats: &Stats) -> Result<Vec<String>, PlannerError> {
     let modules = units.iter().filter(|unit| unit.module.is_some());
     let mut starved: Vec<String> = modules
         .filter(|unit| {
             stats
-                .unit(unit.name())
+                .unit(unit.id)
                 .is_none_or(|inputs| inputs.rows() < LEAST)
         })
         .map(|unit| {
-            unit.name()
-                .rsplit_once('.')
-                .map_or(unit.name(), |(module, _)| module)
-                .to_owned()
+            let name = unit.name.as_str();
+            let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
+            module.to_owned()
         })
         .collect();
     starved.dedup();

@@ -16,54 +16,11 @@ use gemc_format::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::graph::Unit;
-use crate::graph::{Graph, Op};
+use crate::graph::Shape;
 use crate::pack::layout::PART_ROWS;
 use crate::workers;
 
-/// Rows and columns of a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows of each part; in a record each is padded to pairs of tiles.
-    pub parts: Vec<usize>,
-    /// Columns.
-    pub cols: usize,
-}
-
 impl Shape {
-    /// Of a unit of this graph.
-    #[must_use]
-    pub fn of<S>(graph: &Graph<S>, unit: &Unit) -> Self {
-        let of = |tensor| &graph.tensor(tensor).shape;
-        let node = unit.nodes.first().map(|node| &graph.node(*node).op);
-        match node {
-            Some(Op::Embed { token, .. }) => Self {
-                parts: vec![of(*token)[0]],
-                cols: of(*token)[1],
-            },
-            Some(Op::Linear { parts }) => Self {
-                parts: parts.iter().map(|part| of(part.weight)[0]).collect(),
-                cols: of(parts[0].weight)[1],
-            },
-            _ => Self {
-                parts: Vec::new(),
-                cols: 0,
-            },
-        }
-    }
-
-    /// Rows of all parts.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.parts.iter().sum()
-    }
-
-    /// Weights.
-    #[must_use]
-    pub fn weights(&self) -> usize {
-        self.rows() * self.cols
-    }
-
     /// Geometry of the record.
     #[must_use]
     pub fn size(&self, codec: Codec) -> PackedSize {

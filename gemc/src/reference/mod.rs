@@ -42,7 +42,7 @@ pub use router::Dispatch;
 pub use unit::{RowSource, UnitWeights};
 pub use wire::{Matrix, Wire, Wires};
 
-use crate::graph::{Graph, NodeId, Site, Typed};
+use crate::graph::{Graph, NodeId, Typed};
 use crate::tensors::TensorSource;
 use exec::Exec;
 use weights::NodeWeights;
@@ -237,17 +237,5 @@ impl Reference {
             .filter(|i| self.last_use[*i].is_some_and(|user| user >= from))
             .map(NodeId::from_index)
             .collect()
-    }
-
-    /// The first node of each place in the model, in evaluation order: where runs are best resumed.
-    #[must_use]
-    pub fn starts(&self) -> Vec<(Site, NodeId)> {
-        let mut starts: Vec<(Site, NodeId)> = Vec::new();
-        for (id, node) in self.graph.topo() {
-            if !starts.iter().any(|(site, _)| *site == node.site) {
-                starts.push((node.site, id));
-            }
-        }
-        starts
     }
 }

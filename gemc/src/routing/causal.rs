@@ -91,7 +91,7 @@ pub fn causal(
     progress: &dyn Progress,
 ) -> Result<Causal, ReferenceError> {
     let graph = reference.graph().clone();
-    let subjects = subjects(&graph, &reference.starts());
+    let subjects = subjects(&graph);
     let batches = batches(sequences, graph.facts().vocab_size);
     progress.start(
         "switching modules off",
@@ -120,19 +120,18 @@ pub fn causal(
 }
 
 /// Every module that has a map of its own.
-fn subjects(graph: &Graph<Typed>, starts: &[(Site, NodeId)]) -> Vec<Subject> {
+fn subjects(graph: &Graph<Typed>) -> Vec<Subject> {
     let mut found = Vec::new();
     for (router, site) in graph.routers() {
-        let start = starts.iter().find(|(s, _)| *s == site).map(|(_, id)| *id);
         for module in 0..graph.facts().domains.len() {
             let nodes = graph.module_nodes(router, module as u32);
             let linear = |id: &&NodeId| matches!(graph.node(**id).op, Op::Linear { .. });
-            if let (Some(start), Some(&last)) = (start, nodes.iter().rev().find(linear)) {
+            if let Some(&last) = nodes.iter().rev().find(linear) {
                 found.push(Subject {
                     site,
                     module,
                     last,
-                    start,
+                    start: graph.start(site),
                 });
             }
         }

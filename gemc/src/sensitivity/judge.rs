@@ -92,11 +92,8 @@ impl Judge {
         progress: &dyn Progress,
     ) -> Result<Self, ReferenceError> {
         let names = names(sequences);
-        let starts = reference.starts();
-        let cuts: Vec<NodeId> = starts
-            .iter()
-            .flat_map(|(_, id)| reference.cut(*id))
-            .collect();
+        let starts = reference.graph().starts();
+        let cuts: Vec<NodeId> = starts.flat_map(|(_, id)| reference.cut(id)).collect();
         let rows: u64 = sequences.iter().map(|s| s.ids.len() as u64).sum();
         progress.start("running the texts to judge by", rows);
         let mut judge = Self {

@@ -1,16 +1,17 @@
 //! Every unit in every format: its planes, made when asked for, and its error.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gemc_format::{Codec, Factor, Rounding};
 
-use super::{Reading, UnitInfo};
+use super::Reading;
 use crate::calibrate::{Inputs as Seen, Stats};
+use crate::graph::{GroupMap, Shape, Unit, UnitId, UnitMap, Units};
 use crate::quantise::factor::Moments;
-use crate::quantise::{Inputs, Planes, Shape, dequantise_rows, quantise};
+use crate::quantise::{Inputs, Planes, dequantise_rows, quantise};
 use crate::reference::{Reference, ReferenceError, RowSource, UnitWeights};
 
 /// Planes kept in memory, at least; of a large model half as many bytes as its checkpoint has. Beyond that they are made
@@ -61,7 +62,8 @@ pub struct Ladder<'a> {
     reference: &'a Reference,
     method: Method,
     tokens: f64,
-    known: BTreeMap<String, Known>,
+    /// Nothing of an embedding that is only read.
+    known: UnitMap<Option<Known>>,
     /// Rows that the error of a unit is told from, at most.
     error_rows: usize,
     /// Bytes of planes that are kept.
@@ -83,8 +85,8 @@ struct Known {
 
 #[derive(Debug, Default)]
 struct Made {
-    planes: HashMap<(String, Codec), Arc<Planes>>,
-    errors: HashMap<(String, Codec), f64>,
+    planes: HashMap<(UnitId, Codec), Arc<Planes>>,
+    errors: HashMap<(UnitId, Codec), f64>,
     bytes: usize,
 }
 
@@ -93,18 +95,17 @@ impl<'a> Ladder<'a> {
     #[must_use]
     pub fn new(
         reference: &'a Reference,
-        units: &[UnitInfo],
+        units: &Units,
         evidence: &Evidence<'_>,
         method: Method,
     ) -> Self {
         let stats = evidence.stats;
         let sites = sites(units, stats);
-        let mut known = BTreeMap::new();
-        for unit in units {
-            let own = stats.unit(unit.name());
-            let site = sites.get(&unit.group);
+        let known = |unit: &Unit| {
+            let own = stats.unit(unit.id);
+            let site = sites[unit.group].as_ref();
             let seen = match (own, site) {
-                (None, None) => continue,
+                (None, None) => return None,
                 (Some(own), None) => own.clone(),
                 (Some(own), Some(site)) if unit.shares_inputs => own.with_prior(site),
                 // The basis of the inputs of a module's last map is the module's own; the site knows nothing of it.
@@ -126,27 +127,26 @@ impl<'a> Ladder<'a> {
             };
             let scale =
                 counted / (seen.weight().max(f64::MIN_POSITIVE) * stats.tokens.max(1) as f64);
-            let reading = evidence.reading.filter(|_| unit.unit.nodes.len() > 1);
+            let reading = evidence.reading.filter(|_| unit.tied);
             let reading = reading.copied();
             let moments = match (method, &reading) {
                 (Method::Feedback, Some(reading)) => reading.factorised(&seen),
                 (Method::Feedback, None) => seen.factorised(0.0),
                 (Method::Plain | Method::Search, _) => None,
             };
-            let entry = Known {
+            Some(Known {
                 importance: seen.importance(),
                 seen,
                 moments,
                 reading,
                 scale,
-            };
-            known.insert(unit.name().to_owned(), entry);
-        }
+            })
+        };
         Self {
             reference,
             method,
             tokens: stats.tokens.max(1) as f64,
-            known,
+            known: UnitMap::of(units, known),
             error_rows: usize::MAX,
             kept_bytes: units
                 .iter()
@@ -175,8 +175,8 @@ impl<'a> Ladder<'a> {
     /// # Panics
     /// When the unit is of another graph.
     #[must_use]
-    pub fn planes(&self, unit: &UnitInfo, codec: Codec) -> Arc<Planes> {
-        let key = (unit.name().to_owned(), codec);
+    pub fn planes(&self, unit: &Unit, codec: Codec) -> Arc<Planes> {
+        let key = (unit.id, codec);
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(planes) = made.planes.get(&key) {
             return planes.clone();
@@ -194,12 +194,12 @@ impl<'a> Ladder<'a> {
     /// Rounds rows of a unit, all of them or a sample.
     fn rounded(
         &self,
-        unit: &UnitInfo,
+        unit: &Unit,
         codec: Codec,
         weights: &[f32],
         sample: Option<&[usize]>,
     ) -> Planes {
-        let known = self.known.get(unit.name());
+        let known = self.known[unit.id].as_ref();
         let factor: Factor<'_>;
         let shape = match sample {
             None => unit.shape.clone(),
@@ -225,8 +225,8 @@ impl<'a> Ladder<'a> {
 
     /// Error of a unit in a format, per token of the text: `tr(ΔW H ΔWᵀ)`.
     #[must_use]
-    pub fn error(&self, unit: &UnitInfo, codec: Codec) -> f64 {
-        let key = (unit.name().to_owned(), codec);
+    pub fn error(&self, unit: &Unit, codec: Codec) -> f64 {
+        let key = (unit.id, codec);
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = made.errors.get(&key) {
             return *error;
@@ -257,7 +257,7 @@ impl<'a> Ladder<'a> {
     pub fn apply(
         &self,
         candidate: &mut Reference,
-        unit: &UnitInfo,
+        unit: &Unit,
         codec: Codec,
     ) -> Result<(), ReferenceError> {
         let planes = self.planes(unit, codec);
@@ -265,23 +265,23 @@ impl<'a> Ladder<'a> {
             Some(UnitWeights::Read(_)) => UnitWeights::Read(planes),
             _ => planes.weights().into(),
         };
-        for node in &unit.unit.nodes {
+        for node in &unit.nodes {
             candidate.replace(*node, weights.clone())?;
         }
         Ok(())
     }
 
-    fn weights(&self, unit: &UnitInfo) -> Option<&UnitWeights> {
-        self.reference.unit(unit.unit.nodes[0])
+    fn weights(&self, unit: &Unit) -> Option<&UnitWeights> {
+        self.reference.unit(unit.nodes[0])
     }
 
-    fn original(&self, unit: &UnitInfo) -> Cow<'_, [f32]> {
+    fn original(&self, unit: &Unit) -> Cow<'_, [f32]> {
         let weights = self.weights(unit);
         weights.map_or_else(Cow::default, UnitWeights::all)
     }
 
     /// Some rows of the original.
-    fn sample(&self, unit: &UnitInfo, rows: &[usize]) -> Vec<f32> {
+    fn sample(&self, unit: &Unit, rows: &[usize]) -> Vec<f32> {
         let Some(weights) = self.weights(unit) else {
             return Vec::new();
         };
@@ -290,10 +290,10 @@ impl<'a> Ladder<'a> {
     }
 
     /// Error of rounded rows, per token of the text.
-    fn error_of(&self, unit: &UnitInfo, rounded: Vec<f32>, original: &[f32]) -> f64 {
+    fn error_of(&self, unit: &Unit, rounded: Vec<f32>, original: &[f32]) -> f64 {
         let mut delta = rounded;
         delta.iter_mut().zip(original).for_each(|(a, b)| *a -= b);
-        match self.known.get(unit.name()) {
+        match &self.known[unit.id] {
             Some(known) => {
                 let read = known.reading.map_or(0.0, |r| r.error(&delta));
                 known.seen.error(&delta) * known.scale + read
@@ -318,19 +318,13 @@ impl RowSource for Planes {
     }
 }
 
-/// Inputs of all modules of each group together.
-fn sites(units: &[UnitInfo], stats: &Stats) -> BTreeMap<String, Seen> {
-    let mut sites: BTreeMap<String, Seen> = BTreeMap::new();
-    for unit in units.iter().filter(|unit| unit.module.is_some()) {
-        let Some(own) = stats.unit(unit.name()) else {
-            continue;
-        };
-        match sites.get_mut(&unit.group) {
-            Some(site) => site.merge(own),
-            None => {
-                sites.insert(unit.group.clone(), own.clone());
-            }
-        }
-    }
-    sites
+/// Inputs of all modules of each group together; nothing of units outside of modules, and of modules that saw nothing.
+fn sites(units: &Units, stats: &Stats) -> GroupMap<Option<Seen>> {
+    GroupMap::of(units, |group| {
+        let modules = group.units.iter().filter(|id| units[**id].module.is_some());
+        let mut seen = modules.filter_map(|id| stats.unit(*id));
+        let mut site = seen.next()?.clone();
+        seen.for_each(|own| site.merge(own));
+        Some(site)
+    })
 }

@@ -8,23 +8,20 @@ mod judge;
 mod ladder;
 mod reading;
 mod slope;
-mod unit;
 
 pub use judge::{Judge, Judged, KEPT_BYTES};
 pub use ladder::{Evidence, Ladder, Method};
 pub use reading::Reading;
 pub use slope::Slope;
-pub use unit::{UnitInfo, infos};
-
-use std::collections::BTreeMap;
 
 use gemc_format::Codec;
 
+use crate::graph::{Group, GroupMap, Units};
 use crate::progress::Progress;
 use crate::reference::{Reference, ReferenceError};
 
 /// The factor from error to KL of every group.
-pub type Slopes = BTreeMap<String, Slope>;
+pub type Slopes = GroupMap<Slope>;
 
 /// Measures every group by itself in formats of few and fewer bits, most bits first, all else in f32, with the original's
 /// routing. One format gives a straight line, two a curve.
@@ -33,24 +30,23 @@ pub type Slopes = BTreeMap<String, Slope>;
 /// Never for units of this reference.
 pub fn measure(
     reference: &Reference,
-    units: &[UnitInfo],
+    units: &Units,
     ladder: &Ladder<'_>,
     judge: &Judge,
     probes: &[Codec],
     progress: &dyn Progress,
 ) -> Result<Slopes, ReferenceError> {
-    let groups = by_group(units);
+    let groups = units.groups();
     let steps = groups.len() * probes.len();
     progress.start("measuring sensitivity", steps as u64);
-    let mut slopes = Slopes::new();
-    for (group, members) in groups {
+    let slope = |group: &Group| {
         let mut points = Vec::new();
-        // A group has at least one member.
-        let from = members[0].start;
+        // A group has at least one unit.
+        let from = units[group.units[0]].start;
         for &codec in probes {
             let mut candidate = reference.clone();
             let mut error = 0.0;
-            for unit in &members {
+            for unit in group.units.iter().map(|id| &units[*id]) {
                 error += ladder.error(unit, codec);
                 ladder.apply(&mut candidate, unit, codec)?;
             }
@@ -58,17 +54,7 @@ pub fn measure(
             points.push((error, kl));
             progress.advance(1);
         }
-        slopes.insert(group.to_owned(), Slope::through(&points));
-    }
-    Ok(slopes)
-}
-
-/// Units by group, both in evaluation order within.
-#[must_use]
-pub fn by_group(units: &[UnitInfo]) -> BTreeMap<&str, Vec<&UnitInfo>> {
-    let mut groups: BTreeMap<&str, Vec<&UnitInfo>> = BTreeMap::new();
-    for unit in units {
-        groups.entry(&unit.group).or_default().push(unit);
-    }
-    groups
+        Ok(Slope::through(&points))
+    };
+    groups.iter().map(slope).collect()
 }

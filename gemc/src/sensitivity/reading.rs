@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use gemc_format::Codec;
 
-use super::{Judge, UnitInfo};
+use super::Judge;
 use crate::calibrate::Stats;
-use crate::graph::NodeId;
+use crate::graph::{NodeId, Units};
 use crate::quantise::factor::Moments;
 use crate::quantise::{Inputs, quantise};
 use crate::reference::{Reference, ReferenceError};
@@ -31,15 +31,14 @@ impl Reading {
     /// Never for units of this reference.
     pub fn measure(
         reference: &Reference,
-        units: &[UnitInfo],
+        units: &Units,
         stats: &Stats,
         judge: &Judge,
     ) -> Result<Option<Self>, ReferenceError> {
-        let Some(unit) = units.iter().find(|unit| unit.unit.nodes.len() > 1) else {
+        let Some(unit) = units.iter().find(|unit| unit.tied) else {
             return Ok(None);
         };
-        let (Some(inputs), Some(original)) =
-            (stats.unit(unit.name()), reference.unit(unit.unit.nodes[0]))
+        let (Some(inputs), Some(original)) = (stats.unit(unit.id), reference.unit(unit.nodes[0]))
         else {
             return Ok(None);
         };
@@ -54,7 +53,7 @@ impl Reading {
         let rounded: Arc<[f32]> = planes.weights().into();
         let kl = |reading: bool| -> Result<f64, ReferenceError> {
             let mut candidate = reference.clone();
-            for node in &unit.unit.nodes {
+            for node in &unit.nodes {
                 if reference.graph().node(*node).op.looks_up() == reading {
                     candidate.replace(*node, rounded.clone())?;
                 }

@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use gemc::assign::budget_of_bits;
-use gemc::graph::EMBEDDING;
+use gemc::assign::{Formats, budget_of_bits};
 use gemc::plan::file::Override;
 use gemc::planner::{Budget, Effort, Without};
 use gemc_format::Codec;
@@ -23,7 +22,7 @@ pub fn tables(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
 fn steps(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
     println!("## Parts of the planner, one after the other, at 3.25 bits\n");
     println!("| parts | bytes | KL | free | seconds |\n|---|---|---|---|---|");
-    let uniform = vec![Codec::N3; bench.units.len()];
+    let uniform = Formats::all(&bench.units, Codec::N3);
     for (name, ladder) in [
         ("plain", &ladders.plain),
         ("search", &ladders.search),
@@ -80,14 +79,15 @@ fn routing_weights(bench: &Bench) -> Result<()> {
 /// Embedding and head B8 on both sides, bodies of equal size.
 fn body_only(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
     println!("## The body only: embedding and head B8 on both sides\n");
+    let embedding = bench.embedding()?;
     let pinned = [Override {
-        units: format!("^{EMBEDDING}$"),
+        units: format!("^{}$", embedding.name),
         format: Codec::B8.name().to_owned(),
     }];
     let mut rows = Vec::new();
     for codec in [Codec::N4, Codec::N3] {
-        let of = |name: &str| if name == EMBEDDING { Codec::B8 } else { codec };
-        let formats: Vec<Codec> = bench.units.iter().map(|unit| of(unit.name())).collect();
+        let mut formats = Formats::all(&bench.units, codec);
+        formats[embedding.id] = Codec::B8;
         let model = bench.model(&ladders.feedback, &formats)?;
         let name = format!("body {}, feedback", codec.name());
         let uniform = bench.row(&name, &formats, &model)?;

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gemc::assign::bytes;
+use gemc::assign::{Formats, bytes};
 use gemc::calibrate::{self, Gather, Stats};
 use gemc::fake;
-use gemc::graph::NodeId;
+use gemc::graph::{NodeId, Role, Unit, Units};
 use gemc::pipeline::Loaded;
 use gemc::plan::activations;
 use gemc::plan::file::Override;
@@ -18,7 +18,7 @@ use gemc::planner::{self, Budget, Effort, Settings, Texts, Without};
 use gemc::progress::{Progress, Silent};
 use gemc::quantise::Planes;
 use gemc::reference::{Activations, Reference};
-use gemc::sensitivity::{self, Evidence, Judge, Judged, Ladder, Method, Reading, UnitInfo};
+use gemc::sensitivity::{Evidence, Judge, Judged, Ladder, Method, Reading};
 use gemc::sequences::{self, Sequence};
 use gemc::target::Target;
 use gemc_format::Codec;
@@ -40,7 +40,7 @@ impl Progress for Log {
 pub struct Bench {
     pub loaded: Loaded,
     pub reference: Reference,
-    pub units: Vec<UnitInfo>,
+    pub units: Arc<Units>,
     pub texts: Texts,
     pub evaluation: Vec<Sequence>,
     /// Evaluation text, rounded activations.
@@ -76,7 +76,7 @@ pub struct Row {
 
 /// A plan with the model that it makes.
 pub struct Plan {
-    pub formats: Vec<Codec>,
+    pub formats: Formats,
     pub model: Reference,
     pub seconds: f64,
 }
@@ -90,7 +90,7 @@ impl Bench {
             evaluation,
         } = Material::open(checkpoint)?;
         let reference = loaded.reference();
-        let units = sensitivity::infos(&loaded.graph);
+        let units = loaded.graph.units().clone();
         let stats = |texts: &[Sequence]| {
             calibrate::run(&reference, texts, Gather::Moments, &mut |_, _| {}, &Log)
         };
@@ -121,7 +121,7 @@ impl Bench {
             domains,
             plans: RefCell::default(),
         };
-        let all_b8 = vec![Codec::B8; bench.units.len()];
+        let all_b8 = Formats::all(&bench.units, Codec::B8);
         let model = bench.model(&bench.ladder(Method::Feedback), &all_b8)?;
         bench.floor = bench.judge.judge(&model, NodeId(0), true)?;
         Ok(bench)
@@ -145,30 +145,31 @@ impl Bench {
     }
 
     /// The model with formats rounded one way.
-    pub fn model(&self, ladder: &Ladder<'_>, formats: &[Codec]) -> Result<Reference> {
+    pub fn model(&self, ladder: &Ladder<'_>, formats: &Formats) -> Result<Reference> {
         let mut model = self.reference.clone();
-        for (unit, codec) in self.units.iter().zip(formats) {
-            ladder.apply(&mut model, unit, *codec)?;
+        for unit in self.units.iter() {
+            ladder.apply(&mut model, unit, formats[unit.id])?;
         }
-        self.round_activations(&mut model, formats.iter().copied())?;
+        self.round_activations(&mut model, formats)?;
         Ok(model)
     }
 
-    /// As usual for these formats, in the order of the units.
-    fn round_activations(
-        &self,
-        model: &mut Reference,
-        formats: impl Iterator<Item = Codec>,
-    ) -> Result<()> {
-        let names = self.units.iter().map(|unit| unit.name().to_owned());
-        let formats = names.zip(formats).collect();
-        let usual = activations::usual(&self.loaded.graph, &formats);
-        let format = |unit: &str| usual.get(unit).copied().unwrap_or_default();
+    /// As usual for these formats.
+    fn round_activations(&self, model: &mut Reference, formats: &Formats) -> Result<()> {
+        let usual = activations::usual(&self.loaded.graph, formats);
+        let format = |unit| usual[unit].unwrap_or_default();
         Ok(fake::round_activations(model, format)?)
     }
 
+    /// The embedding.
+    pub fn embedding(&self) -> Result<&Unit> {
+        let mut units = self.units.iter();
+        let unit = units.find(|unit| unit.role == Role::Embedding);
+        unit.ok_or_else(|| "a model without an embedding".into())
+    }
+
     /// Measures a model.
-    pub fn row(&self, name: &str, formats: &[Codec], model: &Reference) -> Result<Row> {
+    pub fn row(&self, name: &str, formats: &Formats, model: &Reference) -> Result<Row> {
         Ok(Row {
             name: name.to_owned(),
             bytes: bytes(&self.units, formats),
@@ -205,7 +206,7 @@ impl Bench {
         let seconds = begin.elapsed().as_secs_f64();
         eprintln!("  planned in {seconds:.1} s");
         let plan = Rc::new(Plan {
-            formats: made.codes.iter().map(|planes| planes.codec).collect(),
+            formats: formats(&made.codes),
             model: self.of_codes(&made.codes)?,
             seconds,
         });
@@ -217,11 +218,11 @@ impl Bench {
         let mut model = self.reference.clone();
         for (unit, planes) in self.units.iter().zip(codes) {
             let weights: Arc<[f32]> = planes.weights().into();
-            for node in &unit.unit.nodes {
+            for node in &unit.nodes {
                 model.replace(*node, weights.clone())?;
             }
         }
-        self.round_activations(&mut model, codes.iter().map(|planes| planes.codec))?;
+        self.round_activations(&mut model, &formats(codes))?;
         Ok(model)
     }
 
@@ -237,4 +238,9 @@ impl Bench {
         let worst = named.max_by(|a, b| a.0.total_cmp(b.0));
         worst.map_or((0.0, ""), |(kl, name)| (*kl, name))
     }
+}
+
+/// Formats of the planes of all units.
+fn formats(codes: &[Arc<Planes>]) -> Formats {
+    codes.iter().map(|planes| planes.codec).collect()
 }

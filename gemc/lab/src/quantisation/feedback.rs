@@ -1,9 +1,10 @@
 //! Error feedback against the search, judged by moments of text that neither was fitted on.
 
+use gemc::assign::Formats;
 use gemc::calibrate::{Inputs, Stats};
-use gemc::graph::EMBEDDING;
+use gemc::graph::{Role, Unit};
 use gemc::quantise::factor::Moments;
-use gemc::sensitivity::{Ladder, UnitInfo};
+use gemc::sensitivity::Ladder;
 use gemc_format::Codec;
 
 use crate::Result;
@@ -25,8 +26,8 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
     let mut above = String::new();
     for codec in [Codec::N5, Codec::N4, Codec::N3, Codec::N2] {
         let (mut ratios, mut fitted) = (Vec::new(), Vec::new());
-        for unit in &bench.units {
-            let Some(inputs) = bench.held.unit(unit.name()) else {
+        for unit in bench.units.iter() {
+            let Some(inputs) = bench.held.unit(unit.id) else {
                 continue;
             };
             let ratio = |stats| {
@@ -35,11 +36,11 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
             };
             let own = ratio(&bench.fit);
             let ratio = ratio(&bench.held);
-            let known = bench.fit.unit(unit.name());
+            let known = bench.fit.unit(unit.id);
             let known = known.is_some_and(|i| i.weight() >= KNOWN * inputs.width() as f64);
             if ratio.is_finite() && own.is_finite() {
                 fitted.push(own);
-                ratios.push((ratio, known, unit.name()));
+                ratios.push((ratio, known, unit));
             }
         }
         ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -71,11 +72,12 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
     uniform(bench, ladders)
 }
 
-fn row(bench: &Bench, unit: &str, ratio: f64) -> String {
-    let inputs = bench.fit.unit(unit);
+fn row(bench: &Bench, unit: &Unit, ratio: f64) -> String {
+    let inputs = bench.fit.unit(unit.id);
     let of = |value: fn(&Inputs) -> f64| inputs.map_or(0.0, value);
     format!(
-        "| {unit} | {ratio:.2} | {:.0} | {:.0} | {:.2} |\n",
+        "| {} | {ratio:.2} | {:.0} | {:.0} | {:.2} |\n",
+        unit.name,
         of(Inputs::weight),
         of(Inputs::effective),
         of(left)
@@ -91,7 +93,11 @@ fn left(inputs: &Inputs) -> f64 {
 }
 
 fn median_left(bench: &Bench) -> f64 {
-    let mut all: Vec<f64> = bench.fit.iter().map(|(_, inputs)| left(inputs)).collect();
+    let seen = bench
+        .units
+        .iter()
+        .filter_map(|unit| bench.fit.unit(unit.id));
+    let mut all: Vec<f64> = seen.map(left).collect();
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
@@ -105,15 +111,15 @@ fn uniform(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
             ("the embedding", true, false),
             ("the body", false, true),
         ] {
-            let of = |unit: &UnitInfo| {
-                let within = if unit.name() == EMBEDDING {
+            let of = |unit: &Unit| {
+                let within = if unit.role == Role::Embedding {
                     embedding
                 } else {
                     body
                 };
                 if within { codec } else { Codec::B8 }
             };
-            let formats: Vec<Codec> = bench.units.iter().map(of).collect();
+            let formats = Formats::of(&bench.units, of);
             let excess = |ladder: &Ladder<'_>| -> Result<f64> {
                 let model = bench.model(ladder, &formats)?;
                 Ok(bench.excess(&bench.row("", &formats, &model)?))
@@ -131,11 +137,9 @@ fn uniform(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
 }
 
 /// A unit's error under moments of the evaluation text; of a tied embedding, that of reading its rows, too.
-fn error(bench: &Bench, stats: &Stats, ladder: &Ladder<'_>, unit: &UnitInfo, codec: Codec) -> f64 {
-    let (Some(inputs), Some(original)) = (
-        stats.unit(unit.name()),
-        bench.reference.unit(unit.unit.nodes[0]),
-    ) else {
+fn error(bench: &Bench, stats: &Stats, ladder: &Ladder<'_>, unit: &Unit, codec: Codec) -> f64 {
+    let (Some(inputs), Some(original)) = (stats.unit(unit.id), bench.reference.unit(unit.nodes[0]))
+    else {
         return f64::NAN;
     };
     let mut delta = ladder.planes(unit, codec).weights();
@@ -143,6 +147,6 @@ fn error(bench: &Bench, stats: &Stats, ladder: &Ladder<'_>, unit: &UnitInfo, cod
         .iter_mut()
         .zip(original.all().iter())
         .for_each(|(a, b)| *a -= b);
-    let read = bench.reading.as_ref().filter(|_| unit.unit.nodes.len() > 1);
+    let read = bench.reading.as_ref().filter(|_| unit.tied);
     inputs.error(&delta) / inputs.weight() + read.map_or(0.0, |reading| reading.error(&delta))
 }

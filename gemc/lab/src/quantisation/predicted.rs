@@ -1,10 +1,10 @@
 //! Random plans of equal size -> how well predicted KL ranks and meets what is measured.
 
-use gemc::assign::{LADDER, Options, Predictor, budget_of_bits, bytes, measured};
+use gemc::assign::{Fixed, Formats, LADDER, Predictor, budget_of_bits, bytes, measured};
+use gemc::graph::{Role, Unit, UnitId, UnitMap, Units};
 use gemc::planner::Effort;
 use gemc::reference::{Activations, Reference};
-use gemc::sensitivity::{self, Judge, Ladder, Slopes, UnitInfo};
-use gemc_format::Codec;
+use gemc::sensitivity::{self, Judge, Ladder, Slopes};
 
 use crate::Result;
 use crate::bench::{Bench, Ladders, Log};
@@ -15,7 +15,7 @@ const PLANS: usize = 40;
 /// What predictions are made from and measured with.
 struct Prediction<'a> {
     reference: &'a Reference,
-    units: &'a [UnitInfo],
+    units: &'a Units,
     ladder: &'a Ladder<'a>,
     slopes: &'a Slopes,
     /// Texts that slopes were measured on.
@@ -67,7 +67,8 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
 
 impl Prediction<'_> {
     fn line(&self, bits: f64, pinned: bool) -> Result<(f64, f64, f64, f64)> {
-        let mut predictor = Predictor::new(self.units, self.ladder, self.slopes, &Options::new());
+        let free = Fixed::all(self.units, None);
+        let mut predictor = Predictor::new(self.units, self.ladder, self.slopes, &free);
         let budget = budget_of_bits(self.units, bits);
         let mut random = Random(7);
         // The joint factor comes from a plan of this size on the texts that slopes were measured on.
@@ -95,15 +96,16 @@ impl Prediction<'_> {
     }
 
     /// Formats drawn with a leaning of each plan's own towards some groups, then moved one by one to the size.
-    fn random_plan(&self, random: &mut Random, budget: u64, pinned: bool) -> Vec<Codec> {
+    fn random_plan(&self, random: &mut Random, budget: u64, pinned: bool) -> Formats {
         let kinds: Vec<f64> = (0..16).map(|_| random.unit() * 4.0 - 2.0).collect();
-        let fixed = |unit: &UnitInfo| pinned && unit.name().contains("embed");
-        let mut formats: Vec<usize> = self
+        let fixed = |unit: &Unit| pinned && unit.role == Role::Embedding;
+        let mut formats: UnitMap<usize> = self
             .units
             .iter()
             .map(|unit| {
-                let kind = unit
-                    .group
+                let group = self.units.group(unit.group);
+                let kind = group
+                    .name
                     .bytes()
                     .fold(0usize, |h, b| h * 31 % 1009 + usize::from(b))
                     % 16;
@@ -115,16 +117,16 @@ impl Prediction<'_> {
                 }
             })
             .collect();
-        let size = |formats: &[usize]| {
-            let codecs: Vec<Codec> = formats.iter().map(|f| LADDER[*f]).collect();
-            bytes(self.units, &codecs)
+        let codecs = |formats: &UnitMap<usize>| -> Formats {
+            formats.values().map(|f| LADDER[*f]).collect()
         };
+        let size = |formats: &UnitMap<usize>| bytes(self.units, &codecs(formats));
         for _ in 0..20_000 {
             let now = size(&formats);
             if now.abs_diff(budget) * 200 <= budget {
                 break;
             }
-            let unit = random.below(self.units.len());
+            let unit = UnitId::from_index(random.below(self.units.len()));
             if fixed(&self.units[unit]) {
                 continue;
             }
@@ -134,7 +136,7 @@ impl Prediction<'_> {
                 formats[unit] += 1;
             }
         }
-        formats.into_iter().map(|f| LADDER[f]).collect()
+        codecs(&formats)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use gemc::assign::{LADDER, Options, budget_of_bits};
-use gemc::graph::EMBEDDING;
+use gemc::assign::{Fixed, Formats, LADDER, budget_of_bits};
+use gemc::graph::{Role, Unit, Units};
 use gemc::planner::{Budget, Effort, Without, body};
-use gemc::sensitivity::{Judged, UnitInfo};
+use gemc::sensitivity::Judged;
 use gemc_format::Codec;
 
 use crate::Result;
@@ -63,7 +63,7 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>, bits: f64) -> Result<Rc<Plan>
 fn uniform(bench: &Bench, ladders: &Ladders<'_>, bits: f64, budget: u64) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     if let Some(codec) = LADDER.iter().find(|c| c.bits_per_weight() == bits) {
-        let formats = vec![*codec; bench.units.len()];
+        let formats = Formats::all(&bench.units, *codec);
         for (name, ladder) in [
             ("U, plain", &ladders.plain),
             ("U, search", &ladders.search),
@@ -71,7 +71,7 @@ fn uniform(bench: &Bench, ladders: &Ladders<'_>, bits: f64, budget: u64) -> Resu
         ] {
             rows.push(bench.row(name, &formats, &bench.model(ladder, &formats)?)?);
         }
-    } else if let Some(formats) = body(&bench.units, &Options::new(), budget, 0) {
+    } else if let Some(formats) = body(&bench.units, &Fixed::all(&bench.units, None), budget, 0) {
         for (name, ladder) in [
             ("U, two formats, plain", &ladders.plain),
             ("U, two formats, feedback", &ladders.feedback),
@@ -103,11 +103,9 @@ pub fn print(bench: &Bench, rows: &[Row]) {
 }
 
 /// Exceptions that give the embedding a format.
-pub fn embedding(units: &[UnitInfo], format: Codec) -> Options {
-    let named = units.iter().filter(|unit| unit.name() == EMBEDDING);
-    named
-        .map(|unit| (unit.name().to_owned(), vec![format]))
-        .collect()
+pub fn embedding(units: &Units, format: Codec) -> Fixed {
+    let fixed = |unit: &Unit| (unit.role == Role::Embedding).then_some(format);
+    Fixed::of(units, fixed)
 }
 
 /// 95 % interval of the mean difference, tokens resampled in pairs.

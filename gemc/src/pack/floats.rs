@@ -1,0 +1,153 @@
+//! Operations of a graph -> the f32 records that their kernels read: all weights that are not quantised.
+//!
+//! The lowering places what these functions name, so that planning knows the bytes of it without lowering anything.
+
+use super::layout::{Layout, PART_ROWS, VectorSource};
+use crate::graph::{Graph, LinearPart, Op, Rope, TensorId};
+
+/// Elements that kernels load at a time: vectors of heads and tables are padded to them.
+const LANES: usize = 16;
+
+/// Bytes of all records that are no matrices, without padding between them.
+#[must_use]
+pub fn bytes<S>(graph: &Graph<S>) -> u64 {
+    let mut layout = Layout::default();
+    for (_, node) in graph.topo() {
+        for source in of_op(graph, &node.op) {
+            layout.vector(source);
+        }
+    }
+    layout.weight_bytes()
+}
+
+/// The records of an operation.
+fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
+    match op {
+        Op::Embed {
+            token: _,
+            position,
+            token_type,
+        } => embedding(graph, *position, *token_type),
+        Op::Norm {
+            weight,
+            bias,
+            kind: _,
+            eps: _,
+        } => norm(graph, *weight, *bias),
+        Op::Linear { parts } => biases(graph, parts).into_iter().collect(),
+        Op::Attention {
+            head_dim,
+            rope,
+            qk_norm,
+            heads: _,
+            kv_heads: _,
+            causal: _,
+        } => {
+            let rope = rope.map(|rope| frequencies(rope, *head_dim as usize));
+            let norms = qk_norm.map(|(q, k, _)| [q, k].map(|tensor| head_norm(graph, tensor)));
+            rope.into_iter()
+                .chain(norms.into_iter().flatten())
+                .collect()
+        }
+        Op::Router {
+            weight,
+            bias,
+            score: _,
+            top_k: _,
+            threshold: _,
+            renormalize: _,
+        } => router(graph, *weight, *bias),
+        Op::Clusters { centroids } => clusters(graph, *centroids).into(),
+        Op::Tokens
+        | Op::ScarAttention { .. }
+        | Op::Activate { .. }
+        | Op::Add
+        | Op::Combine { .. }
+        | Op::SelectOutputs { .. }
+        | Op::Output => Vec::new(),
+    }
+}
+
+/// Rows of positions, and the first of token types.
+#[must_use]
+pub fn embedding<S>(
+    graph: &Graph<S>,
+    position: Option<TensorId>,
+    token_type: Option<TensorId>,
+) -> Vec<VectorSource> {
+    let positions = position.map(|tensor| rows(graph, tensor, graph.tensor(tensor).shape[0]));
+    let token_type = token_type.map(|tensor| rows(graph, tensor, 1));
+    positions.into_iter().chain(token_type).collect()
+}
+
+/// Weight and bias of a norm of rows.
+#[must_use]
+pub fn norm<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> Vec<VectorSource> {
+    let padded = |tensor| vector(graph, tensor, PART_ROWS);
+    [Some(weight), bias]
+        .into_iter()
+        .flatten()
+        .map(padded)
+        .collect()
+}
+
+/// Weight of a norm of heads.
+#[must_use]
+pub fn head_norm<S>(graph: &Graph<S>, weight: TensorId) -> VectorSource {
+    vector(graph, weight, LANES)
+}
+
+/// Inverse frequencies of the rotary embedding of heads of a width.
+#[must_use]
+pub fn frequencies(rope: Rope, head_dim: usize) -> VectorSource {
+    VectorSource::InverseFrequencies(rope, head_dim / 2)
+}
+
+/// Biases of a linear map's parts, when there are any.
+#[must_use]
+pub fn biases<S>(graph: &Graph<S>, parts: &[LinearPart]) -> Option<VectorSource> {
+    let of = |part: &LinearPart| (part.bias, graph.tensor(part.weight).shape[0]);
+    let any = parts.iter().any(|part| part.bias.is_some());
+    any.then(|| VectorSource::Biases(parts.iter().map(of).collect()))
+}
+
+/// Matrix and bias of a router.
+#[must_use]
+pub fn router<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> Vec<VectorSource> {
+    let matrix = rows(graph, weight, graph.tensor(weight).shape[0]);
+    let bias = bias.map(|tensor| vector(graph, tensor, 1));
+    std::iter::once(matrix).chain(bias).collect()
+}
+
+/// Centroids and their squared norms.
+#[must_use]
+pub fn clusters<S>(graph: &Graph<S>, centroids: TensorId) -> [VectorSource; 2] {
+    let [count, cols] = [0, 1].map(|axis| graph.tensor(centroids).shape[axis]);
+    let norms = VectorSource::SquaredNorms {
+        tensor: centroids,
+        rows: count,
+        cols,
+    };
+    [rows(graph, centroids, count), norms]
+}
+
+/// A 1-D tensor, zero-padded to a multiple.
+fn vector<S>(graph: &Graph<S>, tensor: TensorId, multiple: usize) -> VectorSource {
+    let len = graph.tensor(tensor).shape[0];
+    VectorSource::Vector {
+        tensor,
+        len,
+        stride: len.next_multiple_of(multiple),
+    }
+}
+
+/// The first rows of a 2-D tensor, each zero-padded as rows of activations are.
+fn rows<S>(graph: &Graph<S>, tensor: TensorId, rows: usize) -> VectorSource {
+    let cols = graph.tensor(tensor).shape[1];
+    VectorSource::Rows {
+        tensor,
+        rows,
+        cols,
+        stride: cols.next_multiple_of(PART_ROWS),
+    }
+}
