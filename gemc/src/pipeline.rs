@@ -82,7 +82,8 @@ pub fn load(dir: &Path) -> Result<Loaded, CompileError> {
     let checkpoint = import::checkpoint(dir)?;
     let graph = typing::infer(checkpoint.graph().clone())?;
     // Asked again by `compile`; here so that nobody plans for hours what cannot be compiled.
-    check(&graph).map_err(CompileError::Unsupported)?;
+    let checked = check(&graph).map_err(CompileError::Unsupported)?;
+    lower::fits(&checked)?;
     Ok(Loaded { checkpoint, graph })
 }
 

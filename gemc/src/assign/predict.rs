@@ -61,8 +61,8 @@ impl Predictor {
             let allowed = allowed.map_or(&LADDER[..], std::slice::from_ref);
             let choice = |codec: &Codec| {
                 let error = ladder.error(unit, *codec);
-                let secants = secants[unit.group].iter();
-                let secant = secants.clone().find(|(known, _)| known == codec);
+                let mut secants = secants[unit.group].iter();
+                let secant = secants.find(|(known, _)| known == codec);
                 let cost = error * secant.map_or(0.0, |(_, secant)| *secant);
                 let choice = Choice {
                     bytes: unit.shape.bytes(*codec),

@@ -196,13 +196,25 @@ impl Op {
                 .flat_map(|part| [Some(part.weight), part.bias])
                 .flatten()
                 .collect(),
-            Self::Attention { qk_norm, .. } => {
+            Self::Attention {
+                qk_norm,
+                heads: _,
+                kv_heads: _,
+                head_dim: _,
+                causal: _,
+                rope: _,
+            } => {
                 let norms = qk_norm.map(|(q, k, _)| [q, k]);
                 norms.into_iter().flatten().collect()
             }
-            Self::Router { weight, bias, .. } => {
-                [Some(*weight), *bias].into_iter().flatten().collect()
-            }
+            Self::Router {
+                weight,
+                bias,
+                score: _,
+                top_k: _,
+                threshold: _,
+                renormalize: _,
+            } => [Some(*weight), *bias].into_iter().flatten().collect(),
             Self::Clusters { centroids } => vec![*centroids],
             Self::Tokens
             | Self::ScarAttention { .. }

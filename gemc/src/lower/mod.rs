@@ -27,10 +27,10 @@ use phases::{Arg, ItemCount, Phases};
 pub use sizes::Large;
 use steps::{Checked, NormOp, NormStep, Step};
 
-use crate::graph::{Graph, LinearPart, NodeId, Rope, Task, TensorId, Typed};
+use crate::graph::{Graph, LinearPart, ModelFacts, NodeId, Rope, Task, TensorId, Typed};
 use crate::pack::floats;
 use crate::pack::layout::{Layout, Matrix, MatrixSource, VectorSource};
-use crate::plan::BitPlan;
+use crate::plan::{BitPlan, KvFormat};
 use crate::target::Target;
 
 /// Rows of a step of a decoder, unless its context is shorter.
@@ -46,6 +46,23 @@ pub struct Lowered {
     pub program: Program,
     /// For the packer.
     pub layout: Layout,
+}
+
+/// Whether a program can hold a step of a model, with keys and values in the smallest format.
+///
+/// # Errors
+/// When the model is larger than programs can be.
+pub fn fits(checked: &Checked<'_>) -> Result<(), Large> {
+    let (rows, outputs) = most(checked.graph.facts());
+    sizes::steps(checked, KvFormat::Int8, rows, outputs)
+}
+
+/// Rows and outputs of a step.
+fn most(facts: &ModelFacts) -> (usize, usize) {
+    match facts.task {
+        Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
+        Task::SequenceClassification => (facts.max_positions, 1),
+    }
 }
 
 /// Lowers a graph for one target.
@@ -110,11 +127,7 @@ struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     fn new(graph: &'a Graph<Typed>, plan: &'a BitPlan, target: &'a Target) -> Self {
-        let facts = graph.facts();
-        let (max_rows, max_outputs) = match facts.task {
-            Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
-            Task::SequenceClassification => (facts.max_positions, 1),
-        };
+        let (max_rows, max_outputs) = most(graph.facts());
         Self {
             graph,
             plan,

@@ -24,6 +24,7 @@ pub fn bytes<S>(graph: &Graph<S>) -> u64 {
 fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
     match op {
         Op::Embed {
+            // Quantised.
             token: _,
             position,
             token_type,
@@ -31,6 +32,7 @@ fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
         Op::Norm {
             weight,
             bias,
+            // No weights.
             kind: _,
             eps: _,
         } => norm(graph, *weight, *bias),
@@ -39,31 +41,44 @@ fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
             head_dim,
             rope,
             qk_norm,
+            // No weights.
             heads: _,
             kv_heads: _,
             causal: _,
         } => {
             let rope = rope.map(|rope| frequencies(rope, *head_dim as usize));
             let norms = qk_norm.map(|(q, k, _)| [q, k].map(|tensor| head_norm(graph, tensor)));
-            rope.into_iter()
-                .chain(norms.into_iter().flatten())
-                .collect()
+            let norms = norms.into_iter().flatten();
+            rope.into_iter().chain(norms).collect()
         }
         Op::Router {
             weight,
             bias,
+            // No weights.
             score: _,
             top_k: _,
             threshold: _,
             renormalize: _,
         } => router(graph, *weight, *bias),
         Op::Clusters { centroids } => clusters(graph, *centroids).into(),
+        // No weights at all.
         Op::Tokens
-        | Op::ScarAttention { .. }
-        | Op::Activate { .. }
+        | Op::ScarAttention {
+            // As said.
+            heads: _,
+            mask: _,
+            causal: _,
+        }
+        | Op::Activate {
+            // As said.
+            act: _,
+            gated: _,
+        }
         | Op::Add
-        | Op::Combine { .. }
-        | Op::SelectOutputs { .. }
+        // As said.
+        | Op::Combine { base: _ }
+        // As said.
+        | Op::SelectOutputs { first: _ }
         | Op::Output => Vec::new(),
     }
 }

@@ -146,7 +146,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Places a matrix, or finds it where it was placed before.
+    /// Places a matrix, or finds it where its unit was placed before.
     pub fn matrix<S>(&mut self, graph: &Graph<S>, source: MatrixSource) -> Matrix {
         let shapes: Vec<&[usize]> = source
             .parts

@@ -22,26 +22,38 @@ impl Kept {
     #[must_use]
     pub fn of(graph: &Graph<Typed>, id: NodeId, format: KvFormat) -> Option<Self> {
         let node = graph.node(id);
-        let (heads, width, words) = match node.op {
+        let (heads, width, words) = match &node.op {
             Op::Attention {
                 kv_heads,
                 head_dim,
+                // Memory is of keys and values as they are kept.
                 heads: _,
                 causal: _,
                 rope: _,
                 qk_norm: _,
-            } => (kv_heads as usize, head_dim as usize, 0),
+            } => (*kv_heads as usize, *head_dim as usize, 0),
             Op::ScarAttention {
                 heads,
+                // Told from the words.
                 mask: _,
                 causal: _,
             } => {
-                let heads = heads as usize;
-                // Behind qkv and routing.
-                let clusters = node.inputs.get(2).map_or(0, |_| 1);
+                let heads = *heads as usize;
+                // Clusters come behind qkv and routing.
+                let clusters = usize::from(node.inputs.len() > 2);
                 (heads, graph.facts().hidden_size / heads, 1 + clusters)
             }
-            _ => return None,
+            Op::Tokens
+            | Op::Embed { .. }
+            | Op::Norm { .. }
+            | Op::Linear { .. }
+            | Op::Router { .. }
+            | Op::Clusters { .. }
+            | Op::Activate { .. }
+            | Op::Add
+            | Op::Combine { .. }
+            | Op::SelectOutputs { .. }
+            | Op::Output => return None,
         };
         let padded = width.next_multiple_of(LANES);
         Some(Self {
