@@ -91,6 +91,9 @@ pub fn load(dir: &Path) -> Result<Loaded, CompileError> {
 ///
 /// # Errors
 /// When the graph cannot be lowered, and for faults of gemc itself.
+///
+/// # Panics
+/// When the plan is for another graph; see [`BitPlan::check`].
 pub fn compile(
     graph: &Graph<Typed>,
     plan: &BitPlan,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gemc_format::{ActivationFormat, Codec};
 
+use super::BitPlan;
 use super::activations::{self, Formats, Rule};
 use super::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::graph::{Graph, Typed, Unit, UnitMap};
@@ -77,14 +78,31 @@ fn exceptions_are_regular_expressions_and_formats() {
     assert!(error.contains("Q4") && error.contains("B8"), "{error}");
 }
 
-/// A decoder with two routed layers of two modules each, and SCAR in one.
+/// A decoder with two routed layers, and SCAR in one.
 fn graph() -> Graph<Typed> {
-    let dir = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../examples/checkpoints/lm-all-8mlp-top3-always-domainscar"
-    );
-    let loaded = crate::pipeline::load(Path::new(dir)).expect("a checkpoint of the tree");
-    loaded.graph
+    graph_of("lm-all-8mlp-top3-always-domainscar")
+}
+
+fn graph_of(name: &str) -> Graph<Typed> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints");
+    let loaded = crate::pipeline::load(&folder.join(name));
+    loaded.expect("a checkpoint of the tree").graph
+}
+
+#[test]
+fn a_plan_is_for_graphs_with_the_same_units() {
+    let [own, tied] = ["lm-dense-pre-rope", "lm-dense-post-rope-layernorm"].map(graph_of);
+    let plan = BitPlan::uniform(&own, Codec::N4);
+    let again = graph_of("lm-dense-pre-rope");
+    assert!(plan.check(&own).is_ok() && plan.check(&again).is_ok());
+    let refused = |plan: &BitPlan, graph: &Graph<Typed>| {
+        let error = plan.check(graph).expect_err("another graph");
+        error.to_string()
+    };
+    let named = refused(&plan, &tied);
+    assert!(named.ends_with("it names `lm_head`"), "{named}");
+    let lacking = refused(&BitPlan::uniform(&tied, Codec::N4), &own);
+    assert!(lacking.ends_with("it lacks `lm_head`"), "{lacking}");
 }
 
 fn rule(units: &str, format: ActivationFormat) -> Rule {
