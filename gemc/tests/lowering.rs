@@ -1,5 +1,6 @@
 //! Every tiny checkpoint lowers to a program that the verifier accepts, for every target and format.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use gem_runtime::simd::Level;
@@ -10,7 +11,10 @@ use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat, kv};
 use gemc::target::Target;
 use gemc_format::{ActivationFormat, Codec};
-use gemc_kernels::kernels::{outlines, outlines_of};
+use gemc_kernels::ir::KernelId;
+use gemc_kernels::ir::outline::{Outlined, outlines_of};
+use gemc_kernels::ir::verify::{Verified, verify};
+use gemc_kernels::kernels::with_outlines;
 use gemc_kernels::micro::find;
 
 fn checkpoints() -> Vec<PathBuf> {
@@ -84,6 +88,14 @@ fn sums_are_those_of(compiled: &Compiled, graph: &Graph<Typed>, plan: &BitPlan) 
     assert_eq!(floats::bytes(graph) + matrices, weights);
 }
 
+/// The outlines of a program by the keys of their copies.
+fn all_outlines(program: &Verified) -> BTreeMap<u64, Outlined> {
+    let ids = (0..program.program().kernels.len()).map(KernelId::from_index);
+    let outlines = ids.flat_map(|id| outlines_of(program.kernel(id)));
+    let each = outlines.map(|outline| outline.expect("a copy can do it"));
+    each.map(|outline| (outline.key(), outline)).collect()
+}
+
 /// Machine code calls a compiled copy only where its text is that of the outline to the letter.
 #[test]
 fn every_outline_of_the_models_has_a_copy() {
@@ -92,10 +104,11 @@ fn every_outline_of_the_models_has_a_copy() {
     for name in ["gem-lm", "gem-cls"] {
         let loaded = pipeline::load(&examples.join(name)).expect("a model of the tree");
         for target in Target::all() {
-            let known = outlines(target.dot, target.row_block);
+            let known = verify(with_outlines(target.dot, target.row_block)).expect("sound");
+            let known = all_outlines(&known);
             for &codec in Codec::ALL {
                 let plan = BitPlan::uniform(&loaded.graph, codec);
-                let mut held = Vec::new();
+                let mut held = BTreeMap::new();
                 for format in ActivationFormat::ALL {
                     let plan = plan
                         .clone()
@@ -103,22 +116,23 @@ fn every_outline_of_the_models_has_a_copy() {
                     let plan = plan.expect("all units agree");
                     let plan = plan.with_kv(KvFormat::ALL[format as usize]);
                     let compiled = pipeline::compile(&loaded.graph, &plan, &target);
-                    for kernel in &compiled.expect("it lowers").program.program().kernels {
-                        outlines_of(kernel, &kernel.body, &mut held);
-                    }
+                    held.extend(all_outlines(&compiled.expect("it lowers").program));
                 }
-                let parts = ["dot", "scores", "weighted"];
+                let parts = ["dot", "score_keys", "sum_values"];
                 for part in parts {
-                    assert!(held.iter().any(|o| o.kernel.name.starts_with(part)));
+                    assert!(held.values().any(|o| o.kernel.name.starts_with(part)));
                 }
-                for outline in held {
+                for (key, outline) in held {
                     let name = &outline.kernel.name;
-                    let listed = known.iter().any(|k| k.key() == outline.key());
-                    assert!(listed, "{name} of {} is not listed", target.name);
+                    assert!(
+                        known.contains_key(&key),
+                        "{name} of {} is not listed",
+                        target.name
+                    );
                     // Levels beyond 128-bit vectors have copies; `find` gives those that this CPU runs.
                     if target.level != Level::Portable && target.level.supported() {
                         copied += 1;
-                        let found = find(outline.key()).is_some();
+                        let found = find(key).is_some();
                         assert!(found, "{name} of {} has no copy", target.name);
                     }
                 }

@@ -127,6 +127,18 @@ pub fn outlined(
     })
 }
 
+/// The outlines of a kernel that is written out, each by itself where it can be.
+#[must_use]
+pub fn outlines_of(kernel: &Kernel) -> Vec<Option<Outlined>> {
+    let mut all = Vec::new();
+    walk(&kernel.body, &mut |stmt| {
+        if let Stmt::Outline { name, inputs, body } = stmt {
+            all.push(outlined(kernel, name, inputs, body));
+        }
+    });
+    all
+}
+
 /// A region that a block uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Reached {

@@ -97,6 +97,11 @@ impl Uses {
         self.fates.get(number).copied().unwrap_or(Fate::Read)
     }
 
+    /// Whether the local is read at all.
+    pub fn read(&self, m: VarId) -> bool {
+        self.vars[m.index()].read
+    }
+
     /// Assignments of the local that are printed, its declaration included.
     pub fn assignments(&self, m: VarId) -> usize {
         self.vars[m.index()].inputs.len()
@@ -152,8 +157,8 @@ impl<'a> Finder<'a> {
                 self.assignments += 1;
             }
             Stmt::SetElement(m, at, v) => {
-                self.roots.push((*at, loop_));
-                self.uses.vars[m.index()].inputs.push((*v, loop_));
+                let inputs = [(*at, loop_), (*v, loop_)];
+                self.uses.vars[m.index()].inputs.extend(inputs);
             }
             Stmt::Repeat { index, body, .. } => {
                 let inner = self.new_loop();

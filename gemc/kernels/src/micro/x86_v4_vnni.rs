@@ -45,54 +45,54 @@ pub(super) static COPIES: &[Copy] = &[
     copy(7653588615322143410u64, run_dot_n5::<2>),
     copy(7469979419617450153u64, run_dot_n3::<2>),
     copy(1056430915464287873u64, run_dot_n2::<2>),
-    copy(8375987945283641300u64, run_scores::<1>),
-    copy(960694044879821856u64, run_weighted::<1>),
-    copy(11137713453919774575u64, run_scores_listed::<1>),
-    copy(13731162250270484368u64, run_weighted_listed::<1>),
-    copy(17651696385691416072u64, run_scores::<2>),
-    copy(15006929043741253464u64, run_weighted::<2>),
-    copy(9843956398387476744u64, run_scores_listed::<2>),
-    copy(537416053879685876u64, run_weighted_listed::<2>),
-    copy(3582847772397156391u64, run_scores::<4>),
-    copy(6333908578267090250u64, run_weighted::<4>),
-    copy(7290501502107643482u64, run_scores_listed::<4>),
-    copy(3122436378784146853u64, run_weighted_listed::<4>),
-    copy(3661972038280299276u64, run_scores::<6>),
-    copy(12487604012760456119u64, run_weighted::<6>),
-    copy(4973059833186109759u64, run_scores_listed::<6>),
-    copy(13505638892261798542u64, run_weighted_listed::<6>),
-    copy(1410812781168539671u64, run_scores::<8>),
-    copy(9688553087155058467u64, run_weighted::<8>),
-    copy(16942885940196056048u64, run_scores_listed::<8>),
-    copy(12536219522020705084u64, run_weighted_listed::<8>),
-    copy(9308994304451574578u64, run_scores::<16>),
-    copy(4287161687077095087u64, run_weighted::<16>),
-    copy(16302180997132819467u64, run_scores_listed::<16>),
-    copy(4936672210837260188u64, run_weighted_listed::<16>),
-    copy(2072723029057746580u64, run_scores_kvf16::<2>),
-    copy(4839872353564084543u64, run_weighted_kvf16::<2>),
-    copy(4037978040339883282u64, run_scores_listed_kvf16::<2>),
-    copy(7906097932396991229u64, run_weighted_listed_kvf16::<2>),
-    copy(531466184863795093u64, run_scores_kvf16::<4>),
-    copy(5788126279949294217u64, run_weighted_kvf16::<4>),
-    copy(14975939364177490394u64, run_scores_listed_kvf16::<4>),
-    copy(2295543091394582910u64, run_weighted_listed_kvf16::<4>),
-    copy(8620004571246870393u64, run_scores_kvf16::<8>),
-    copy(11438177122586284821u64, run_weighted_kvf16::<8>),
-    copy(282271306862919354u64, run_scores_listed_kvf16::<8>),
-    copy(8952340001568478525u64, run_weighted_listed_kvf16::<8>),
-    copy(765066840223874808u64, run_scores_kvint8::<2>),
-    copy(11430602394437248433u64, run_weighted_kvint8::<2>),
-    copy(3189570021578194351u64, run_scores_listed_kvint8::<2>),
-    copy(11812330184499923055u64, run_weighted_listed_kvint8::<2>),
-    copy(10978986215460834187u64, run_scores_kvint8::<4>),
-    copy(16944376998016207858u64, run_weighted_kvint8::<4>),
-    copy(8295492572762877643u64, run_scores_listed_kvint8::<4>),
-    copy(4490129580313097902u64, run_weighted_listed_kvint8::<4>),
-    copy(3114120365859069905u64, run_scores_kvint8::<8>),
-    copy(1004732259000261978u64, run_weighted_kvint8::<8>),
-    copy(1269589097414473015u64, run_scores_listed_kvint8::<8>),
-    copy(16270709315880882022u64, run_weighted_listed_kvint8::<8>),
+    copy(440506711276780756u64, run_score_keys::<1>),
+    copy(6978176810847384687u64, run_sum_values::<1>),
+    copy(5847095235097110127u64, run_score_keys_listed::<1>),
+    copy(9231953230714876339u64, run_sum_values_listed::<1>),
+    copy(3519799780668527880u64, run_score_keys::<2>),
+    copy(5556049032646718085u64, run_sum_values::<2>),
+    copy(4504570371326938632u64, run_score_keys_listed::<2>),
+    copy(16937003693402753535u64, run_sum_values_listed::<2>),
+    copy(11962966673085579047u64, run_score_keys::<4>),
+    copy(13446683869173089215u64, run_sum_values::<4>),
+    copy(9558105795068754778u64, run_score_keys_listed::<4>),
+    copy(11128334292106573574u64, run_sum_values_listed::<4>),
+    copy(5499854817231778316u64, run_score_keys::<6>),
+    copy(5878849925181922782u64, run_sum_values::<6>),
+    copy(13819374853398482495u64, run_score_keys_listed::<6>),
+    copy(12394622897473439013u64, run_sum_values_listed::<6>),
+    copy(11135412749577833751u64, run_score_keys::<8>),
+    copy(6408797276929282112u64, run_sum_values::<8>),
+    copy(10290391256376558320u64, run_score_keys_listed::<8>),
+    copy(3487606003186835873u64, run_sum_values_listed::<8>),
+    copy(7289363218248212530u64, run_score_keys::<16>),
+    copy(16228200281578088112u64, run_sum_values::<16>),
+    copy(14653633524341119755u64, run_score_keys_listed::<16>),
+    copy(12040287676495521421u64, run_sum_values_listed::<16>),
+    copy(13224826592618266004u64, run_score_keys_kvf16::<2>),
+    copy(13827711524266182362u64, run_sum_values_kvf16::<2>),
+    copy(17444748426860163602u64, run_score_keys_listed_kvf16::<2>),
+    copy(18102199249444980014u64, run_sum_values_listed_kvf16::<2>),
+    copy(13862817702949131925u64, run_score_keys_kvf16::<4>),
+    copy(3396903164138913096u64, run_sum_values_kvf16::<4>),
+    copy(998581682572613338u64, run_score_keys_listed_kvf16::<4>),
+    copy(5215605561837480581u64, run_sum_values_listed_kvf16::<4>),
+    copy(8898155114681494649u64, run_score_keys_kvf16::<8>),
+    copy(18246310265467028282u64, run_sum_values_kvf16::<8>),
+    copy(10007586873035664826u64, run_score_keys_listed_kvf16::<8>),
+    copy(13182310917702028464u64, run_sum_values_listed_kvf16::<8>),
+    copy(16135187883914921464u64, run_score_keys_kvint8::<2>),
+    copy(12154678896129117896u64, run_sum_values_kvint8::<2>),
+    copy(9801447289750571695u64, run_score_keys_listed_kvint8::<2>),
+    copy(14240830866862207708u64, run_sum_values_listed_kvint8::<2>),
+    copy(7429181972422072971u64, run_score_keys_kvint8::<4>),
+    copy(15329463626147428711u64, run_sum_values_kvint8::<4>),
+    copy(16027330009512907723u64, run_score_keys_listed_kvint8::<4>),
+    copy(6299777423738320221u64, run_sum_values_listed_kvint8::<4>),
+    copy(15756276279485484241u64, run_score_keys_kvint8::<8>),
+    copy(1471826189846706773u64, run_sum_values_kvint8::<8>),
+    copy(9488806683568120887u64, run_score_keys_listed_kvint8::<8>),
+    copy(12473231711227672523u64, run_sum_values_listed_kvint8::<8>),
 ];
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe extern "C" fn run_dot_b8<const ROWS: usize>(
@@ -424,14 +424,14 @@ unsafe extern "C" fn run_dot_n2_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_scores<const PARTS: usize>(
+unsafe extern "C" fn run_score_keys<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     _locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        scores::<
+        score_keys::<
             PARTS,
         >(
             k::Region::<f32>::endless(*regions.add(0)),
@@ -448,14 +448,14 @@ unsafe extern "C" fn run_scores<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_weighted<const PARTS: usize>(
+unsafe extern "C" fn run_sum_values<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        let after = weighted(
+        let after = sum_values(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<f32>::endless(*regions.add(1)),
             *inputs.add(0),
@@ -469,14 +469,14 @@ unsafe extern "C" fn run_weighted<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_scores_listed<const PARTS: usize>(
+unsafe extern "C" fn run_score_keys_listed<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     _locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        scores_listed::<
+        score_keys_listed::<
             PARTS,
         >(
             k::Region::<f32>::endless(*regions.add(0)),
@@ -493,14 +493,14 @@ unsafe extern "C" fn run_scores_listed<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_weighted_listed<const PARTS: usize>(
+unsafe extern "C" fn run_sum_values_listed<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        let after = weighted_listed(
+        let after = sum_values_listed(
             k::Region::<i32>::endless(*regions.add(0)),
             k::Region::<f32>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -514,14 +514,14 @@ unsafe extern "C" fn run_weighted_listed<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_scores_kvf16<const PARTS: usize>(
+unsafe extern "C" fn run_score_keys_kvf16<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     _locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        scores_kvf16::<
+        score_keys_kvf16::<
             PARTS,
         >(
             k::Region::<f32>::endless(*regions.add(0)),
@@ -538,14 +538,14 @@ unsafe extern "C" fn run_scores_kvf16<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_weighted_kvf16<const PARTS: usize>(
+unsafe extern "C" fn run_sum_values_kvf16<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        let after = weighted_kvf16(
+        let after = sum_values_kvf16(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i16>::endless(*regions.add(1)),
             *inputs.add(0),
@@ -559,14 +559,14 @@ unsafe extern "C" fn run_weighted_kvf16<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_scores_listed_kvf16<const PARTS: usize>(
+unsafe extern "C" fn run_score_keys_listed_kvf16<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     _locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        scores_listed_kvf16::<
+        score_keys_listed_kvf16::<
             PARTS,
         >(
             k::Region::<f32>::endless(*regions.add(0)),
@@ -583,14 +583,14 @@ unsafe extern "C" fn run_scores_listed_kvf16<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_weighted_listed_kvf16<const PARTS: usize>(
+unsafe extern "C" fn run_sum_values_listed_kvf16<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        let after = weighted_listed_kvf16(
+        let after = sum_values_listed_kvf16(
             k::Region::<i32>::endless(*regions.add(0)),
             k::Region::<f32>::endless(*regions.add(1)),
             k::Region::<i16>::endless(*regions.add(2)),
@@ -604,14 +604,14 @@ unsafe extern "C" fn run_weighted_listed_kvf16<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_scores_kvint8<const PARTS: usize>(
+unsafe extern "C" fn run_score_keys_kvint8<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     _locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        scores_kvint8::<
+        score_keys_kvint8::<
             PARTS,
         >(
             k::Region::<f32>::endless(*regions.add(0)),
@@ -629,14 +629,14 @@ unsafe extern "C" fn run_scores_kvint8<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_weighted_kvint8<const PARTS: usize>(
+unsafe extern "C" fn run_sum_values_kvint8<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        let after = weighted_kvint8(
+        let after = sum_values_kvint8(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<f32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -651,14 +651,14 @@ unsafe extern "C" fn run_weighted_kvint8<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_scores_listed_kvint8<const PARTS: usize>(
+unsafe extern "C" fn run_score_keys_listed_kvint8<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     _locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        scores_listed_kvint8::<
+        score_keys_listed_kvint8::<
             PARTS,
         >(
             k::Region::<f32>::endless(*regions.add(0)),
@@ -676,14 +676,14 @@ unsafe extern "C" fn run_scores_listed_kvint8<const PARTS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe extern "C" fn run_weighted_listed_kvint8<const PARTS: usize>(
+unsafe extern "C" fn run_sum_values_listed_kvint8<const PARTS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
     locals: *mut f32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        let after = weighted_listed_kvint8(
+        let after = sum_values_listed_kvint8(
             k::Region::<i32>::endless(*regions.add(0)),
             k::Region::<f32>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -2042,7 +2042,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn scores<const PARTS: usize>(
+unsafe fn score_keys<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<f32>,
     scores: k::Region<f32>,
@@ -2082,7 +2082,7 @@ unsafe fn scores<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn weighted<const PARTS: usize>(
+unsafe fn sum_values<const PARTS: usize>(
     scores: k::Region<f32>,
     values: k::Region<f32>,
     count: i32,
@@ -2115,7 +2115,7 @@ unsafe fn weighted<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn scores_listed<const PARTS: usize>(
+unsafe fn score_keys_listed<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
     keys: k::Region<f32>,
@@ -2156,7 +2156,7 @@ unsafe fn scores_listed<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn weighted_listed<const PARTS: usize>(
+unsafe fn sum_values_listed<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,
     values: k::Region<f32>,
@@ -2190,7 +2190,7 @@ unsafe fn weighted_listed<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn scores_kvf16<const PARTS: usize>(
+unsafe fn score_keys_kvf16<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<i16>,
     scores: k::Region<f32>,
@@ -2231,7 +2231,7 @@ unsafe fn scores_kvf16<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn weighted_kvf16<const PARTS: usize>(
+unsafe fn sum_values_kvf16<const PARTS: usize>(
     scores: k::Region<f32>,
     values: k::Region<i16>,
     count: i32,
@@ -2265,7 +2265,7 @@ unsafe fn weighted_kvf16<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn scores_listed_kvf16<const PARTS: usize>(
+unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
     keys: k::Region<i16>,
@@ -2307,7 +2307,7 @@ unsafe fn scores_listed_kvf16<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn weighted_listed_kvf16<const PARTS: usize>(
+unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,
     values: k::Region<i16>,
@@ -2342,7 +2342,7 @@ unsafe fn weighted_listed_kvf16<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn scores_kvint8<const PARTS: usize>(
+unsafe fn score_keys_kvint8<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<i8>,
     keys_scales: k::Region<f32>,
@@ -2390,7 +2390,7 @@ unsafe fn scores_kvint8<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn weighted_kvint8<const PARTS: usize>(
+unsafe fn sum_values_kvint8<const PARTS: usize>(
     scores: k::Region<f32>,
     values_scales: k::Region<f32>,
     values: k::Region<i8>,
@@ -2426,7 +2426,7 @@ unsafe fn weighted_kvint8<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn scores_listed_kvint8<const PARTS: usize>(
+unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
     keys: k::Region<i8>,
@@ -2475,7 +2475,7 @@ unsafe fn scores_listed_kvint8<const PARTS: usize>(
 /// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn weighted_listed_kvint8<const PARTS: usize>(
+unsafe fn sum_values_listed_kvint8<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,
     values_scales: k::Region<f32>,

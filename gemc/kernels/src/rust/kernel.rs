@@ -43,6 +43,9 @@ pub(super) fn kernel(
     for function in functions {
         printer.names.reserve(&function.name);
     }
+    for name in &outlines.names {
+        printer.names.reserve(&name.to_string());
+    }
     let mut writer = Writer::new(kernel, printer, outlines);
     for i in 0..kernel.params.len() {
         writer.bind_param(kernel, ParamId::from_index(i));

@@ -15,7 +15,7 @@ use super::outline::{Called, Outline, Outlines};
 use super::text;
 use super::types::{element, rust_type, target_feature};
 use super::writer::generic_name;
-use crate::ir::outline::outlined;
+use crate::ir::outline::outlines_of;
 use crate::ir::verify::Verified;
 use crate::ir::{Count, Kernel, KernelId, Param, Stmt, Ty, VarId, walk};
 
@@ -74,12 +74,8 @@ pub fn copies(verified: &Verified, level: Level) -> String {
 
 /// The outlines of a kernel, with the keys of their copies: those of the kernel written out.
 fn keys<'a>(kernel: &'a Kernel, expanded: &Kernel) -> Vec<(&'a Stmt, u64)> {
-    let mut keys = Vec::new();
-    walk(&expanded.body, &mut |stmt| {
-        if let Stmt::Outline { name, inputs, body } = stmt {
-            keys.push(outlined(expanded, name, inputs, body).map(|outlined| outlined.key()));
-        }
-    });
+    let outlines = outlines_of(expanded).into_iter();
+    let keys: Vec<Option<u64>> = outlines.map(|found| Some(found?.key())).collect();
     let mut written = Vec::new();
     walk(&kernel.body, &mut |stmt| {
         if matches!(stmt, Stmt::Outline { .. }) {

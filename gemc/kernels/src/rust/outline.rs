@@ -43,8 +43,8 @@ pub(super) struct Outlines {
     calls: HashMap<*const Stmt, Called>,
     /// The items, in order of first use.
     pub(super) items: TokenStream,
-    /// For each item: its name, and the names of its counts.
-    pub(super) functions: Vec<(Ident, Vec<String>)>,
+    /// Their names.
+    pub(super) names: Vec<Ident>,
 }
 
 impl Outlines {
@@ -106,8 +106,7 @@ impl Outlines {
             *known = (*known).max(*n);
         }
         self.items.extend(first.item(&name, &ranges, &most, level));
-        let counts = first.counts.keys().cloned().collect();
-        self.functions.push((name.clone(), counts));
+        self.names.push(name.clone());
         for member in group.members {
             let called = member.called(&name);
             self.calls.insert(std::ptr::from_ref(member.stmt), called);
@@ -300,6 +299,14 @@ impl<'a> Outline<'a> {
         let generic = (!self.counts.is_empty()).then(|| quote!(<#(const #generic: usize),*>));
         let features = target_feature(level);
         let safety = text::comment(SAFETY);
+        let body = (!body.is_empty()).then(|| {
+            quote! {
+                #safety
+                unsafe {
+                    #body
+                }
+            }
+        });
         quote! {
             /// A block that kernels of every shape share.
             ///
@@ -308,10 +315,7 @@ impl<'a> Outline<'a> {
             #[inline]
             #features
             unsafe fn #name #generic(#(#params),*) #ty {
-                #safety
-                unsafe {
-                    #body
-                }
+                #body
                 #result
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-use super::code::{Code, int};
+use super::code::{Code, Prec, int};
 use super::names::Names;
 use super::ops::{self, OpTypes};
 use crate::ir::uses::Uses;
@@ -86,16 +86,30 @@ impl<'a> Printer<'a> {
         self.fixed.insert(index, n);
     }
 
-    /// What names an element of an array.
+    /// What names an element of an array, as a `usize`: literals and indices, multiplied and added.
     pub(super) fn subscript(&self, at: ValueId) -> TokenStream {
-        let literal = match self.defs[at.index()].op {
-            Op::I32(n) => Some(n),
-            _ => self.fixed.get(&at).copied(),
-        };
-        match (literal, &self.named[at.index()]) {
-            (Some(n), _) => int(n).alone(),
-            (None, Some(name)) => quote!(#name),
-            (None, None) => unreachable!("elements are named by literals and indices"),
+        self.number(at).alone()
+    }
+
+    fn number(&self, v: ValueId) -> Code {
+        if let Some(n) = self.fixed.get(&v) {
+            return int(*n);
+        }
+        if let Some(name) = &self.named[v.index()] {
+            let name = Code::atom(quote!(#name));
+            return match self.counters.contains(&v) {
+                true => name,
+                false => Code::cast(&name, quote!(usize)),
+            };
+        }
+        match self.defs[v.index()].op {
+            Op::I32(n) => int(n),
+            Op::Add(a, b) if self.fixed.get(&b) == Some(&0) => self.number(a),
+            Op::Add(a, b) => Code::binary(&self.number(a), quote!(+), &self.number(b), Prec::Sum),
+            Op::Mul(a, b) => {
+                Code::binary(&self.number(a), quote!(*), &self.number(b), Prec::Product)
+            }
+            ref op => unreachable!("`{}` names no element", op.mnemonic()),
         }
     }
 

@@ -283,6 +283,9 @@ impl<'a> Writer<'a> {
     }
 
     fn assign_element(&mut self, m: VarId, at: ValueId, v: ValueId) -> TokenStream {
+        if !self.printer.uses.read(m) {
+            return TokenStream::new();
+        }
         let value = self.value(v).alone();
         let before = self.printer.settle(&BTreeSet::from([m]));
         let (name, at) = (self.printer.var(m), self.printer.subscript(at));

@@ -47,6 +47,7 @@ pub(super) fn check(program: &Program, kernel: &Kernel, errors: &mut Errors) {
         errors,
         values: vec![State::Never; kernel.values.len()],
         vars: vec![State::Never; kernel.vars.len()],
+        turns: vec![false; kernel.values.len()],
     };
     walk.definitions();
     walk.block(&kernel.body, 1);
@@ -69,6 +70,8 @@ struct Walk<'a> {
     errors: &'a mut Errors,
     values: Vec<State>,
     vars: Vec<State>,
+    /// Whether a value is the index of a repetition.
+    turns: Vec<bool>,
 }
 
 /// What a block defined, to be closed with it.
@@ -152,6 +155,7 @@ impl Walk<'_> {
                 self.use_var(*m);
                 self.kind(*m, true);
                 self.operand("number of an element", *at, Ty::I32);
+                self.number(*at);
                 self.assign(*m, *value);
             }
             Stmt::Store {
@@ -177,6 +181,9 @@ impl Walk<'_> {
             Stmt::Repeat { index, count, body } => {
                 self.count(count);
                 self.index(*index);
+                if let Some(turn) = self.turns.get_mut(index.index()) {
+                    *turn = true;
+                }
                 self.block(body, depth + 1);
                 if let Some(state) = self.values.get_mut(index.index()) {
                     *state = State::Closed;
@@ -264,9 +271,10 @@ impl Walk<'_> {
                 self.use_var(m);
                 self.kind(m, false);
             }
-            Op::Element(m, _) => {
+            Op::Element(m, at) => {
                 self.use_var(m);
                 self.kind(m, true);
+                self.number(at);
             }
             _ => {}
         }
@@ -311,6 +319,28 @@ impl Walk<'_> {
     fn use_var(&mut self, m: VarId) {
         if self.vars.get(m.index()) != Some(&State::Open) {
             self.errors.push(Problem::VarNotVisible(m));
+        }
+    }
+
+    /// What may name an element.
+    fn number(&mut self, at: ValueId) {
+        // Sums of sums: as deep as their values are many.
+        let mut open = vec![at];
+        while let Some(v) = open.pop() {
+            match self.kernel.values.get(v.index()).map(|def| &def.op) {
+                Some(Op::I32(_)) | None => {}
+                Some(Op::Index) if self.turns[v.index()] => {}
+                Some(Op::Add(a, b) | Op::Mul(a, b)) if a < &v && b < &v && open.len() < 64 => {
+                    open.extend([*a, *b]);
+                }
+                Some(op) => {
+                    let op = op.mnemonic();
+                    let rule = "elements are named by literals and indices of `repeat`, added and multiplied";
+                    return self
+                        .errors
+                        .push_at(Some(v), Problem::Misplaced { op, rule });
+                }
+            }
         }
     }
 

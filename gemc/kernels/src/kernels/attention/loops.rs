@@ -84,7 +84,7 @@ impl<'k> Item<'k> {
         let scale = (1.0 / (self.spec.head_dim as f64).sqrt()) as f32;
         let scale = k.lit(scale.to_bits() as i32);
         outside.extend([("query_at", self.query), ("scale_bits", scale)]);
-        k.outline(&self.outline_name("scores"), &outside, |values| {
+        k.outline(&self.outline_name("score_keys"), &outside, |values| {
             let inputs = Inputs::inside(values, positions);
             let [.., query, scale] = values else {
                 unreachable!("the inputs end with them");
@@ -113,7 +113,7 @@ impl<'k> Item<'k> {
         let (k, r, parts) = (self.k, &self.r, self.spec.parts());
         let sums = k.array("sums", &parts, k.splat(0.0));
         let outside = self.inputs(count, positions);
-        k.outline(&self.outline_name("weighted"), &outside, |values| {
+        k.outline(&self.outline_name("sum_values"), &outside, |values| {
             let inputs = Inputs::inside(values, positions);
             k.for_n(inputs.count, |j| {
                 let value = inputs.row(&r.v, j.named("j"));
