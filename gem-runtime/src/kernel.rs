@@ -9,6 +9,7 @@ use core::marker::PhantomData;
 use bytemuck::Zeroable;
 
 pub use crate::__repeat as repeat;
+pub use crate::__strips as strips;
 pub use crate::abi::call_table;
 use crate::abi::{ARG_UNIT, Ctx, Entry, Items, KernelFn, Phase};
 
@@ -41,6 +42,32 @@ macro_rules! __repeat {
             let $i: usize = rest;
             $body
             rest += 1;
+        }
+    };
+}
+
+/// `strips!(first in end, ROWS = 8, { body })`: the body for every strip of 8 numbers below `end`, its first number in
+/// `first` and the constant `ROWS` being 8; then for every number that is left, with `ROWS` being 1.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __strips {
+    ($first:ident in $end:expr, $rows:ident = $n:literal, $body:block) => {
+        let (end, mut next): (i32, i32) = ($end, 0);
+        {
+            const $rows: usize = $n;
+            while next + $n <= end {
+                let $first = next;
+                $body
+                next += $n;
+            }
+        }
+        {
+            const $rows: usize = 1;
+            while next < end {
+                let $first = next;
+                $body
+                next += 1;
+            }
         }
     };
 }

@@ -291,6 +291,20 @@ pub enum Stmt {
         /// Written out.
         body: Block,
     },
+    /// The body for all of `0..end`, strip by strip: as many strips of `count` numbers as fit, then one number at a time. In
+    /// the body counts of that name are the strip's.
+    Strips {
+        /// An `Op::Index` value, visible in `body`: the strip's first number.
+        first: ValueId,
+        /// An `Op::Index` value, visible in `body`: how many numbers the strip has; a literal once it is written out.
+        size: ValueId,
+        /// One past the last.
+        end: ValueId,
+        /// Of a strip, with a name.
+        count: Count,
+        /// Run per strip.
+        body: Block,
+    },
     /// Conditional.
     If {
         /// Bool.

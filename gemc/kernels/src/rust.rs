@@ -61,7 +61,7 @@ fn kernels(verified: &Verified, level: Level) -> String {
         use gem_runtime::abi::Ctx;
     );
     let text = items.to_string();
-    if text.contains("k ::") || text.contains(text::REPEAT) {
+    if text.contains("k ::") || text.contains(text::REPEAT) || text.contains(text::STRIPS) {
         imports.extend(quote!(
             use gem_runtime::kernel as k;
         ));
@@ -69,12 +69,14 @@ fn kernels(verified: &Verified, level: Level) -> String {
     if text.contains("s ::") {
         imports.extend(quote!(use gem_runtime::simd::#module as s;));
     }
+    let allow =
+        quote!(#![allow(clippy::missing_safety_doc, reason = "the module states the contract")]);
     let header = format!(
         "Kernels of this model for level `{}`: each runs the items `begin..end` of a phase.",
         level.name()
     );
     text::render(
         &[&header, "", "# Safety", "", kernel::CONTRACT],
-        quote!(#imports #items),
+        quote!(#allow #imports #items),
     )
 }

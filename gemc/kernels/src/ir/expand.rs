@@ -1,13 +1,13 @@
 //! Kernels without repetitions and arrays: what [`Stmt::Repeat`] and elements of locals mean. The verifier proves, and
 //! the interpreter and Cranelift execute, what is made here.
 //!
-//! Every repetition is written out, its index a literal, which folding carries on; each element of an array becomes a local
+//! Every repetition is written out, its index a literal, which folding carries on, and strips become two loops; each element of an array becomes a local
 //! of its own; and in a stretch without branches a local is no more than a name for the value it was assigned. So `m0[v5]` is no access that could go wrong: an index that is no literal below the count is refused.
 
 use std::collections::{HashMap, HashSet};
 
 use super::build::Values;
-use super::{Block, Kernel, Local, Op, Stmt, Ty, ValueId, VarId};
+use super::{Block, Count, Kernel, Local, Op, Stmt, Ty, ValueId, VarId};
 
 /// Statements of a kernel at most, repetitions written out.
 pub const MAX_STATEMENTS: usize = 1 << 20;
@@ -69,7 +69,7 @@ pub fn expand(kernel: &Kernel) -> Result<Expanded, ExpandError> {
 pub fn is_expanded(kernel: &Kernel) -> bool {
     let mut plain = kernel.vars.iter().all(|local| local.count.is_none());
     super::walk(&kernel.body, &mut |stmt| {
-        plain &= !matches!(stmt, Stmt::Repeat { .. });
+        plain &= !matches!(stmt, Stmt::Repeat { .. } | Stmt::Strips { .. });
     });
     plain
 }
@@ -78,8 +78,10 @@ struct Writer<'a> {
     of: &'a Kernel,
     values: Values,
     vars: Vec<Local>,
-    /// First of a local's.
-    places: Vec<VarId>,
+    /// First of a local's, and how many they are.
+    places: Vec<(VarId, u32)>,
+    /// Of strips around: how many numbers theirs has.
+    sizes: HashMap<String, u32>,
     /// What locals were assigned in the open block, since it or a block inside it began or ended.
     assigned: HashMap<VarId, ValueId>,
     /// Locals that are read other than by that.
@@ -95,22 +97,12 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(of: &'a Kernel) -> Self {
-        let (mut vars, mut places) = (Vec::new(), Vec::new());
-        for local in &of.vars {
-            places.push(VarId::from_index(vars.len()));
-            let count = local.count.as_ref().map_or(1, |count| count.n);
-            let one = Local {
-                ty: local.ty,
-                count: None,
-                name: local.name.clone(),
-            };
-            vars.extend(std::iter::repeat_n(one, count as usize));
-        }
         let mut writer = Self {
             of,
             values: Values::default(),
-            vars,
-            places,
+            vars: Vec::new(),
+            places: vec![(VarId(0), 1); of.vars.len()],
+            sizes: HashMap::new(),
             assigned: HashMap::new(),
             read: HashSet::new(),
             now: HashMap::new(),
@@ -154,7 +146,7 @@ impl<'a> Writer<'a> {
         let made = match stmt {
             Stmt::Let(v) => return self.compute(*v, out),
             Stmt::Repeat { index, count, body } => {
-                for n in 0..count.n {
+                for n in 0..self.count(count) {
                     let literal = self.enter(Op::I32(n as i32), Ty::I32, *index, out)?;
                     self.is(*index, literal);
                     self.again += u32::from(n > 0);
@@ -163,18 +155,16 @@ impl<'a> Writer<'a> {
                 }
                 return Ok(());
             }
-            Stmt::Var(m, v) => {
-                let (first, v) = (self.places[m.index()], self.now(*v));
-                let count = self.of.vars[m.index()].count.as_ref();
-                for n in 0..count.map_or(1, |count| count.n) {
-                    let m = VarId(first.0 + n);
-                    self.assign(m, v);
-                    self.put(Stmt::Var(m, v), out)?;
-                }
-                return Ok(());
-            }
+            Stmt::Strips {
+                first,
+                size,
+                end,
+                count,
+                body,
+            } => return self.strips([*first, *size, *end], count, body, out),
+            Stmt::Var(m, v) => return self.declare(*m, *v, out),
             Stmt::Set(m, v) => {
-                let (m, v) = (self.places[m.index()], self.now(*v));
+                let ((m, _), v) = (self.places[m.index()], self.now(*v));
                 self.assign(m, v);
                 Stmt::Set(m, v)
             }
@@ -288,7 +278,7 @@ impl<'a> Writer<'a> {
                 let place = match op {
                     // Its operand is renamed already.
                     Op::Element(m, at) => self.place(m, at)?,
-                    Op::Get(m) => self.places[m.index()],
+                    Op::Get(m) => self.places[m.index()].0,
                     _ => unreachable!("matched above"),
                 };
                 if let Some(&known) = self.assigned.get(&place) {
@@ -332,14 +322,86 @@ impl<'a> Writer<'a> {
 
     /// The local that an element is; `at` is a value of the new kernel.
     fn place(&self, m: VarId, at: ValueId) -> Result<VarId, ExpandError> {
-        let count = self.of.vars[m.index()].count.as_ref().map_or(1, |c| c.n);
+        let (first, count) = self.places[m.index()];
         let literal = self.values.literal(at);
-        let n = literal
-            .and_then(|n| u32::try_from(n).ok())
-            .filter(|n| *n < count);
-        let first = self.places[m.index()];
+        let n = literal.and_then(|n| u32::try_from(n).ok());
+        let n = n.filter(|n| *n < count);
         n.map(|n| VarId(first.0 + n))
             .ok_or(ExpandError::Element(m, at))
+    }
+
+    /// A count, which that of strips around takes the place of.
+    fn count(&self, count: &Count) -> u32 {
+        let name = count.name.as_ref();
+        let size = name.and_then(|name| self.sizes.get(name));
+        size.copied().unwrap_or(count.n)
+    }
+
+    /// Declares a local, or an element for each of an array: new ones wherever the statement is written out.
+    fn declare(&mut self, m: VarId, init: ValueId, out: &mut Block) -> Result<(), ExpandError> {
+        let Local { ty, count, name } = &self.of.vars[m.index()];
+        let first = VarId::from_index(self.vars.len());
+        let count = count.as_ref().map_or(1, |count| self.count(count));
+        self.places[m.index()] = (first, count);
+        let one = Local {
+            ty: *ty,
+            count: None,
+            name: name.clone(),
+        };
+        self.vars.extend(std::iter::repeat_n(one, count as usize));
+        let init = self.now(init);
+        for n in 0..count {
+            let m = VarId(first.0 + n);
+            self.assign(m, init);
+            self.put(Stmt::Var(m, init), out)?;
+        }
+        Ok(())
+    }
+
+    /// Two loops: over whole strips, and over what is left.
+    fn strips(
+        &mut self,
+        [first, size, end]: [ValueId; 3],
+        count: &Count,
+        body: &Block,
+        out: &mut Block,
+    ) -> Result<(), ExpandError> {
+        let name = count.name.clone().unwrap_or_default();
+        let before = self.sizes.get(&name).copied();
+        let word = |this: &mut Self, op, out: &mut Block| this.enter(op, Ty::I32, end, out);
+        let zero = word(self, Op::I32(0), out)?;
+        let whole = word(self, Op::I32(count.n as i32), out)?;
+        let end = self.now(end);
+        let strips = word(self, Op::Div(end, whole), out)?;
+        let done = word(self, Op::Mul(strips, whole), out)?;
+        for (n, start, end) in [(count.n, zero, strips), (1, done, end)] {
+            self.sizes.insert(name.clone(), n);
+            self.values.open();
+            let index = self.define(first);
+            let mut inner = Block::new();
+            let literal = self.enter(Op::I32(n as i32), Ty::I32, size, &mut inner)?;
+            self.is(size, literal);
+            if n == count.n {
+                let start = self.enter(Op::Mul(index, literal), Ty::I32, first, &mut inner)?;
+                self.is(first, start);
+            }
+            self.again += u32::from(n != count.n);
+            let rest = self.nested(body)?;
+            self.again -= u32::from(n != count.n);
+            inner.extend(rest);
+            let made = Stmt::For {
+                index,
+                start,
+                end,
+                body: inner,
+            };
+            self.put(made, out)?;
+        }
+        match before {
+            Some(before) => _ = self.sizes.insert(name, before),
+            None => _ = self.sizes.remove(&name),
+        }
+        Ok(())
     }
 }
 

@@ -62,7 +62,7 @@ fn steps(
                 out.push(Step::Write(*m, *count));
                 *count += 1;
             }
-            Stmt::For { body, .. } | Stmt::Repeat { body, .. } => {
+            Stmt::For { body, .. } | Stmt::Repeat { body, .. } | Stmt::Strips { body, .. } => {
                 out.push(Step::Loop(steps(defs, body, needed, count)));
             }
             Stmt::If {

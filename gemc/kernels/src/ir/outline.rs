@@ -206,7 +206,8 @@ impl Reach {
             Stmt::Store {
                 region, slot: None, ..
             } => self.region(*region, None, true),
-            Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => None,
+            Stmt::Store { .. } | Stmt::Call { .. } => None,
+            Stmt::Outline { .. } | Stmt::Strips { .. } => None,
             Stmt::For { .. } | Stmt::Repeat { .. } | Stmt::If { .. } | Stmt::Comment(_) => Some(()),
         }
     }
@@ -393,7 +394,9 @@ impl<'a> Writer<'a> {
                 value: *self.renamed.get(value)?,
             },
             Stmt::Comment(text) => Stmt::Comment(text.clone()),
-            Stmt::Repeat { .. } | Stmt::SetElement(..) => unreachable!("{EXPANDED}"),
+            Stmt::Repeat { .. } | Stmt::Strips { .. } | Stmt::SetElement(..) => {
+                unreachable!("{EXPANDED}")
+            }
             Stmt::Store { .. } | Stmt::Call { .. } | Stmt::Outline { .. } => return None,
         })
     }

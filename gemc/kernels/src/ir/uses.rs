@@ -160,6 +160,20 @@ impl<'a> Finder<'a> {
                 let inputs = [(*at, loop_), (*v, loop_)];
                 self.uses.vars[m.index()].inputs.extend(inputs);
             }
+            Stmt::Strips {
+                first,
+                size,
+                end,
+                body,
+                ..
+            } => {
+                self.roots.push((*end, loop_));
+                let inner = self.new_loop();
+                for index in [first, size] {
+                    self.uses.values[index.index()].defined_in = inner;
+                }
+                self.block(body, inner);
+            }
             Stmt::Repeat { index, body, .. } => {
                 let inner = self.new_loop();
                 self.uses.values[index.index()].defined_in = inner;

@@ -6,9 +6,10 @@ impl Stmt {
     /// The blocks inside, in the order of their text.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         let [first, second] = match self {
-            Self::For { body, .. } | Self::Repeat { body, .. } | Self::Outline { body, .. } => {
-                [Some(body), None]
-            }
+            Self::For { body, .. }
+            | Self::Repeat { body, .. }
+            | Self::Strips { body, .. }
+            | Self::Outline { body, .. } => [Some(body), None],
             Self::If {
                 then, otherwise, ..
             } => [Some(then), Some(otherwise)],
@@ -26,9 +27,10 @@ impl Stmt {
     /// The same, to be changed.
     pub fn blocks_mut(&mut self) -> impl Iterator<Item = &mut Block> {
         let [first, second] = match self {
-            Self::For { body, .. } | Self::Repeat { body, .. } | Self::Outline { body, .. } => {
-                [Some(body), None]
-            }
+            Self::For { body, .. }
+            | Self::Repeat { body, .. }
+            | Self::Strips { body, .. }
+            | Self::Outline { body, .. } => [Some(body), None],
             Self::If {
                 then, otherwise, ..
             } => [Some(then), Some(otherwise)],

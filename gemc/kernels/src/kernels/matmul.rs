@@ -137,19 +137,26 @@ impl Matmul {
         );
         KernelBuilder::build(&self.name(), &doc, self.items(), |k| {
             let body = Body::declare(k, self);
-            let count = body.row_count();
-            let block = (self.row_block as usize / self.input_format.terms()).max(1);
-            if block == 1 {
-                return k.for_n(count, |row| body.rows(row.named("row"), 1));
+            let end = body.row_count();
+            let terms = self.input_format.terms();
+            let block = (self.row_block as usize / terms).max(1);
+            if block > 1 {
+                k.comment(&format!(
+                    "{block} rows at a time share one pass over the weights"
+                ));
             }
-            let blocks = (count / block).named("blocks");
-            k.comment(&format!(
-                "{block} rows at a time share one pass over the weights"
-            ));
-            k.for_n(blocks, |index| {
-                body.rows((index * block).named("first"), block)
+            if terms == 1 {
+                let count = Count::named(block, "rows");
+                return k.strips(end, &count, |first, size| body.rows(first, size, block));
+            }
+            // Rows of codes are as many as rows, times their terms: no count that strips could take the place of.
+            let strips = end / block;
+            k.for_n(strips, |at| {
+                body.rows((at * block).named("first"), k.lit(block), block)
             });
-            k.for_(blocks * block, count, |row| body.rows(row.named("row"), 1));
+            k.for_(strips * block, end, |row| {
+                body.rows(row.named("row"), k.lit(1), 1)
+            });
         })
     }
 }
@@ -252,8 +259,9 @@ impl<'a, 'k> Body<'a, 'k> {
         }
     }
 
-    /// All that an item does for `count` rows from index `first` on.
-    fn rows(&self, first: Val<'k>, count: usize) {
+    /// All that an item does for `size` rows from index `first` on; `count` is the most that they are, and in a strip
+    /// stands for them.
+    fn rows(&self, first: Val<'k>, size: Val<'k>, count: usize) {
         let (k, item) = (self.k, self.k.item());
         match &self.output {
             Output::Floats(y) => self.tile(item, first, count, |row, sum| {
@@ -267,7 +275,8 @@ impl<'a, 'k> Body<'a, 'k> {
                     Some(_) => self.group_tiles(rows, *tiles, first, count),
                     None => self.local_tiles(*tiles, first, count),
                 }
-                k.for_n(count, |row| {
+                k.for_n(size, |row| {
+                    let row = row.named("row");
                     let [_, result] = self.resolve(first + row);
                     // Of a tile: its place among the item's.
                     let value = |gate: Val<'k>, up: Val<'k>| {

@@ -689,9 +689,6 @@ unsafe extern "C" fn run_sum_values_listed_kvint8<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_b8<const ROWS: usize>(
@@ -718,10 +715,7 @@ unsafe fn dot_b8<const ROWS: usize>(
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     let products = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(
-                        products,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
             }
@@ -739,9 +733,6 @@ unsafe fn dot_b8<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n4<const ROWS: usize>(
@@ -774,10 +765,7 @@ unsafe fn dot_n4<const ROWS: usize>(
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(
-                        products,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -786,10 +774,7 @@ unsafe fn dot_n4<const ROWS: usize>(
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                     let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(
-                        products,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
             }
@@ -815,9 +800,6 @@ unsafe fn dot_n4<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_l4<const ROWS: usize>(
@@ -859,20 +841,14 @@ unsafe fn dot_l4<const ROWS: usize>(
                 });
             }
             k::repeat!(row in ROWS, 2, {
-                let products = s::dot_words_i16x32(
-                    pairs[row],
-                    s::splat_i32_i16x32(0x0001_0001),
-                );
+                let products = s::dot_words_i16x32(pairs[row], s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products);
             });
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let sum = s::add_i32x16(
-                    words[row],
-                    s::splat_i32(x_sum.wrapping_mul(-8)),
-                );
+                let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-8)));
                 let scaled = s::mul_i32x16(sum, scale);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -884,9 +860,6 @@ unsafe fn dot_l4<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_l6<const ROWS: usize>(
@@ -928,10 +901,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     let products = s::dot2_u_i8x64(bits_3, s::splat_i32_i8x64(x));
                     let sum_4 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(
-                        sum_4,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 let sum_4 = product_2 + 2;
@@ -956,10 +926,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
                     let products = s::dot2_u_i8x64(bits_9, s::splat_i32_i8x64(x));
                     let sum_7 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(
-                        sum_7,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(sum_7, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
             }
@@ -967,10 +934,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let scale = s::widen_s_i8x16(scale_bytes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let sum = s::add_i32x16(
-                    words[row],
-                    s::splat_i32(x_sum.wrapping_mul(-32)),
-                );
+                let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-32)));
                 let scaled = s::mul_i32x16(sum, scale);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -982,9 +946,6 @@ unsafe fn dot_l6<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n5<const ROWS: usize>(
@@ -1016,9 +977,7 @@ unsafe fn dot_n5<const ROWS: usize>(
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
-                let lower = s::lanes_i8x16([
-                    0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
-                ]);
+                let lower = s::lanes_i8x16([0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62]);
                 let found_2 = s::lookup_i8x64(lower, index);
                 let change = s::lanes_i8x16([
                     65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
@@ -1030,10 +989,7 @@ unsafe fn dot_n5<const ROWS: usize>(
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(
-                        products,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 top_bits[0] = s::shr_u_i8x64::<1>(before);
@@ -1048,10 +1004,7 @@ unsafe fn dot_n5<const ROWS: usize>(
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                     let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(
-                        products,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 top_bits[1] = s::shr_u_i8x64::<1>(before_2);
@@ -1078,9 +1031,6 @@ unsafe fn dot_n5<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n3<const ROWS: usize>(
@@ -1107,9 +1057,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let bytes = s::load_i8x64(codes.at::<64>(product));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
-            let values = s::lanes_i8x16([
-                0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
-            ]);
+            let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
             let weights = s::lookup_i8x64(values, index);
             k::repeat!(row in ROWS, 2, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + column));
@@ -1122,10 +1070,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
                 let sum_2 = s::add_i16x32(pairs[row], products);
-                let products_2 = s::dot_words_i16x32(
-                    sum_2,
-                    s::splat_i32_i16x32(0x0001_0001),
-                );
+                let products_2 = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products_2);
             });
             let bytes_2 = s::load_i8x64(codes.at::<64>(product + 64));
@@ -1143,10 +1088,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 let products = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
                 let sum_4 = s::add_i16x32(pairs[row], products);
-                let products_2 = s::dot_words_i16x32(
-                    sum_4,
-                    s::splat_i32_i16x32(0x0001_0001),
-                );
+                let products_2 = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products_2);
             });
             let bytes_3 = s::load_i8x64(codes.at::<64>(product + 128));
@@ -1164,10 +1106,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
                 let products = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x));
                 let sum_6 = s::add_i16x32(pairs[row], products);
-                let products_2 = s::dot_words_i16x32(
-                    sum_6,
-                    s::splat_i32_i16x32(0x0001_0001),
-                );
+                let products_2 = s::dot_words_i16x32(sum_6, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products_2);
             });
             let shifted = s::shr_u_i8x64::<3>(bytes);
@@ -1192,10 +1131,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_7));
                 let products = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x));
                 let sum_8 = s::add_i16x32(pairs[row], products);
-                let products_2 = s::dot_words_i16x32(
-                    sum_8,
-                    s::splat_i32_i16x32(0x0001_0001),
-                );
+                let products_2 = s::dot_words_i16x32(sum_8, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products_2);
             });
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -1220,9 +1156,6 @@ unsafe fn dot_n3<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n2<const ROWS: usize>(
@@ -1249,18 +1182,14 @@ unsafe fn dot_n2<const ROWS: usize>(
             for chunk in 0..2 {
                 let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                let values = s::lanes_i8x16([
-                    0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
-                ]);
+                let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     pairs[row] = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
                 });
-                let values_2 = s::lanes_i8x16([
-                    0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
-                ]);
+                let values_2 = s::lanes_i8x16([0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31]);
                 let weights_2 = s::lookup_i8x64(values_2, index);
                 let sum_2 = column + (chunk + 2) * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1282,10 +1211,7 @@ unsafe fn dot_n2<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
                     let products = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
                     let sum_5 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(
-                        sum_5,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(sum_5, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
             }
@@ -1311,9 +1237,6 @@ unsafe fn dot_n2<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_b8_by256<const ROWS: usize>(
@@ -1344,10 +1267,7 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         let products = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(
-                            products,
-                            s::splat_i32_i16x32(0x0001_0001),
-                        );
+                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                         words[row] = s::add_i32x16(words[row], products_2);
                     });
                 }
@@ -1369,9 +1289,6 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n4_by256<const ROWS: usize>(
@@ -1409,10 +1326,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(
-                            products,
-                            s::splat_i32_i16x32(0x0001_0001),
-                        );
+                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                         words[row] = s::add_i32x16(words[row], products_2);
                     });
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -1421,10 +1335,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                         let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(
-                            products,
-                            s::splat_i32_i16x32(0x0001_0001),
-                        );
+                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                         words[row] = s::add_i32x16(words[row], products_2);
                     });
                 }
@@ -1454,9 +1365,6 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_l4_by256<const ROWS: usize>(
@@ -1502,20 +1410,14 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
                     });
                 }
                 k::repeat!(row in ROWS, 2, {
-                    let products = s::dot_words_i16x32(
-                        pairs[row],
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products = s::dot_words_i16x32(pairs[row], s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 k::repeat!(row in ROWS, 2, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let sum = s::add_i32x16(
-                        words[row],
-                        s::splat_i32(x_sum.wrapping_mul(-8)),
-                    );
+                    let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-8)));
                     let scaled = s::mul_i32x16(sum, scale);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1531,9 +1433,6 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_l6_by256<const ROWS: usize>(
@@ -1563,9 +1462,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..2 {
                     let product_3 = chunk * 3;
-                    let bytes = s::load_i8x64(
-                        codes.at::<64>(product_2 + product_3 * 64),
-                    );
+                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + product_3 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
                     let sum = column + product_3 * 4;
@@ -1581,10 +1478,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                         let products = s::dot2_u_i8x64(bits_3, s::splat_i32_i8x64(x));
                         let sum_4 = s::add_i16x32(pairs[row], products);
-                        let products_2 = s::dot_words_i16x32(
-                            sum_4,
-                            s::splat_i32_i16x32(0x0001_0001),
-                        );
+                        let products_2 = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                         words[row] = s::add_i32x16(words[row], products_2);
                     });
                     let sum_4 = product_3 + 2;
@@ -1598,16 +1492,10 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                     let shifted = s::shr_u_i8x64::<6>(bytes);
                     let bits_5 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x0303_0303));
                     let shifted_2 = s::shr_u_i8x64::<4>(bytes_2);
-                    let bits_6 = s::and_i8x64(
-                        shifted_2,
-                        s::splat_i32_i8x64(0x0c0c_0c0c),
-                    );
+                    let bits_6 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x0c0c_0c0c));
                     let bits_7 = s::or_i8x64(bits_5, bits_6);
                     let shifted_3 = s::shr_u_i8x64::<2>(bytes_3);
-                    let bits_8 = s::and_i8x64(
-                        shifted_3,
-                        s::splat_i32_i8x64(0x3030_3030),
-                    );
+                    let bits_8 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x3030_3030));
                     let spare = s::or_i8x64(bits_7, bits_8);
                     let bits_9 = s::and_i8x64(spare, bits);
                     let sum_6 = column + (chunk + 6) * 4;
@@ -1615,10 +1503,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
                         let products = s::dot2_u_i8x64(bits_9, s::splat_i32_i8x64(x));
                         let sum_7 = s::add_i16x32(pairs[row], products);
-                        let products_2 = s::dot_words_i16x32(
-                            sum_7,
-                            s::splat_i32_i16x32(0x0001_0001),
-                        );
+                        let products_2 = s::dot_words_i16x32(sum_7, s::splat_i32_i16x32(0x0001_0001));
                         words[row] = s::add_i32x16(words[row], products_2);
                     });
                 }
@@ -1626,10 +1511,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 k::repeat!(row in ROWS, 2, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let sum = s::add_i32x16(
-                        words[row],
-                        s::splat_i32(x_sum.wrapping_mul(-32)),
-                    );
+                    let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-32)));
                     let scaled = s::mul_i32x16(sum, scale);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1645,9 +1527,6 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n5_by256<const ROWS: usize>(
@@ -1699,10 +1578,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(
-                            products,
-                            s::splat_i32_i16x32(0x0001_0001),
-                        );
+                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                         words[row] = s::add_i32x16(words[row], products_2);
                     });
                     top_bits[0] = s::shr_u_i8x64::<1>(before);
@@ -1717,10 +1593,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                         let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(
-                            products,
-                            s::splat_i32_i16x32(0x0001_0001),
-                        );
+                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                         words[row] = s::add_i32x16(words[row], products_2);
                     });
                     top_bits[1] = s::shr_u_i8x64::<1>(before_2);
@@ -1751,9 +1624,6 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n3_by256<const ROWS: usize>(
@@ -1784,9 +1654,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let bytes = s::load_i8x64(codes.at::<64>(product_2));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
-                let values = s::lanes_i8x16([
-                    0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
-                ]);
+                let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
                 let weights = s::lookup_i8x64(values, index);
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + column));
@@ -1799,10 +1667,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
                     let sum_2 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(
-                        sum_2,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 let bytes_2 = s::load_i8x64(codes.at::<64>(product_2 + 64));
@@ -1820,10 +1685,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     let products = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
                     let sum_4 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(
-                        sum_4,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 let bytes_3 = s::load_i8x64(codes.at::<64>(product_2 + 128));
@@ -1841,10 +1703,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
                     let products = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x));
                     let sum_6 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(
-                        sum_6,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(sum_6, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 let shifted = s::shr_u_i8x64::<3>(bytes);
@@ -1869,10 +1728,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_7));
                     let products = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x));
                     let sum_8 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(
-                        sum_8,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(sum_8, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -1901,9 +1757,6 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n2_by256<const ROWS: usize>(
@@ -1934,9 +1787,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 for chunk in 0..2 {
                     let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                    let values = s::lanes_i8x16([
-                        0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
-                    ]);
+                    let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 2, {
@@ -1967,10 +1818,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
                         let products = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
                         let sum_5 = s::add_i16x32(pairs[row], products);
-                        let products_2 = s::dot_words_i16x32(
-                            sum_5,
-                            s::splat_i32_i16x32(0x0001_0001),
-                        );
+                        let products_2 = s::dot_words_i16x32(sum_5, s::splat_i32_i16x32(0x0001_0001));
                         words[row] = s::add_i32x16(words[row], products_2);
                     });
                 }
@@ -2000,9 +1848,6 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn score_keys<const PARTS: usize>(
@@ -2022,9 +1867,7 @@ unsafe fn score_keys<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 16, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2040,9 +1883,6 @@ unsafe fn score_keys<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn sum_values<const PARTS: usize>(
@@ -2062,9 +1902,7 @@ unsafe fn sum_values<const PARTS: usize>(
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 16, {
-                let value = s::load_f32x16(
-                    values.at::<64>(product + (part as i32) * 16),
-                );
+                let value = s::load_f32x16(values.at::<64>(product + (part as i32) * 16));
                 sums[part] = s::fma_f32x16(lanes, value, sums[part]);
             });
         }
@@ -2073,9 +1911,6 @@ unsafe fn sum_values<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn score_keys_listed<const PARTS: usize>(
@@ -2095,9 +1930,7 @@ unsafe fn score_keys_listed<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 16, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2114,9 +1947,6 @@ unsafe fn score_keys_listed<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn sum_values_listed<const PARTS: usize>(
@@ -2137,9 +1967,7 @@ unsafe fn sum_values_listed<const PARTS: usize>(
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 16, {
-                let value = s::load_f32x16(
-                    values.at::<64>(product + (part as i32) * 16),
-                );
+                let value = s::load_f32x16(values.at::<64>(product + (part as i32) * 16));
                 sums[part] = s::fma_f32x16(lanes, value, sums[part]);
             });
         }
@@ -2148,9 +1976,6 @@ unsafe fn sum_values_listed<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn score_keys_kvf16<const PARTS: usize>(
@@ -2170,9 +1995,7 @@ unsafe fn score_keys_kvf16<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 8, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2189,9 +2012,6 @@ unsafe fn score_keys_kvf16<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn sum_values_kvf16<const PARTS: usize>(
@@ -2211,9 +2031,7 @@ unsafe fn sum_values_kvf16<const PARTS: usize>(
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i16x16(
-                    values.at::<32>(product + (part as i32) * 16),
-                );
+                let value = s::load_i16x16(values.at::<32>(product + (part as i32) * 16));
                 let value_2 = s::half_to_float_i16x16(value);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
             });
@@ -2223,9 +2041,6 @@ unsafe fn sum_values_kvf16<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
@@ -2245,9 +2060,7 @@ unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 8, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2265,9 +2078,6 @@ unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
@@ -2288,9 +2098,7 @@ unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i16x16(
-                    values.at::<32>(product + (part as i32) * 16),
-                );
+                let value = s::load_i16x16(values.at::<32>(product + (part as i32) * 16));
                 let value_2 = s::half_to_float_i16x16(value);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
             });
@@ -2300,9 +2108,6 @@ unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn score_keys_kvint8<const PARTS: usize>(
@@ -2323,9 +2128,7 @@ unsafe fn score_keys_kvint8<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 8, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2339,18 +2142,12 @@ unsafe fn score_keys_kvint8<const PARTS: usize>(
                 product_2 = s::fma_f32x16(queries[part], key_2, product_2);
             });
             let keys_scale = k::load_f32(keys_scales.at::<4>(row));
-            k::store_f32(
-                scores.at_mut::<4>(j),
-                s::reduce_add_f32x16(product_2) * scale * keys_scale,
-            );
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale * keys_scale);
         }
     }
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn sum_values_kvint8<const PARTS: usize>(
@@ -2384,9 +2181,6 @@ unsafe fn sum_values_kvint8<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
@@ -2407,9 +2201,7 @@ unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 8, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2424,18 +2216,12 @@ unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
                 product_2 = s::fma_f32x16(queries[part], key_2, product_2);
             });
             let keys_scale = k::load_f32(keys_scales.at::<4>(row));
-            k::store_f32(
-                scores.at_mut::<4>(j),
-                s::reduce_add_f32x16(product_2) * scale * keys_scale,
-            );
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale * keys_scale);
         }
     }
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn sum_values_listed_kvint8<const PARTS: usize>(

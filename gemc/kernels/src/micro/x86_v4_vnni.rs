@@ -699,9 +699,6 @@ unsafe extern "C" fn run_sum_values_listed_kvint8<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_b8<const ROWS: usize>(
@@ -729,21 +726,14 @@ unsafe fn dot_b8<const ROWS: usize>(
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        bits,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], bits, s::splat_i32_i8x64(x));
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_u_i8x16(scale_bytes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let sum = s::add_i32x16(
-                    words[row],
-                    s::splat_i32(x_sum.wrapping_mul(-128)),
-                );
+                let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-128)));
                 let scaled = s::mul_i32x16(sum, scale);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -755,9 +745,6 @@ unsafe fn dot_b8<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_n4<const ROWS: usize>(
@@ -789,22 +776,14 @@ unsafe fn dot_n4<const ROWS: usize>(
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let sum_2 = column + (chunk + 4) * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_2,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -829,9 +808,6 @@ unsafe fn dot_n4<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_l4<const ROWS: usize>(
@@ -859,31 +835,20 @@ unsafe fn dot_l4<const ROWS: usize>(
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        bits,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], bits, s::splat_i32_i8x64(x));
                 });
                 let shifted = s::shr_u_i8x64::<4>(bytes);
                 let sum_2 = column + (chunk + 4) * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        shifted,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], shifted, s::splat_i32_i8x64(x));
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let sum = s::add_i32x16(
-                    words[row],
-                    s::splat_i32(x_sum.wrapping_mul(-8)),
-                );
+                let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-8)));
                 let scaled = s::mul_i32x16(sum, scale);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -895,9 +860,6 @@ unsafe fn dot_l4<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_l6<const ROWS: usize>(
@@ -927,11 +889,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                 let sum = column + product_2 * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        bits_2,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product_2 + 1;
                 let bytes_2 = s::load_i8x64(codes.at::<64>(product + sum_2 * 64));
@@ -939,11 +897,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        bits_3,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
                 let sum_4 = product_2 + 2;
                 let bytes_3 = s::load_i8x64(codes.at::<64>(product + sum_4 * 64));
@@ -951,11 +905,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        bits_4,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], bits_4, s::splat_i32_i8x64(x));
                 });
                 let shifted = s::shr_u_i8x64::<6>(bytes);
                 let bits_5 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x0303_0303));
@@ -969,21 +919,14 @@ unsafe fn dot_l6<const ROWS: usize>(
                 let sum_6 = column + (chunk + 6) * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        bits_9,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], bits_9, s::splat_i32_i8x64(x));
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let sum = s::add_i32x16(
-                    words[row],
-                    s::splat_i32(x_sum.wrapping_mul(-32)),
-                );
+                let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-32)));
                 let scaled = s::mul_i32x16(sum, scale);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -995,9 +938,6 @@ unsafe fn dot_l6<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_n5<const ROWS: usize>(
@@ -1029,9 +969,7 @@ unsafe fn dot_n5<const ROWS: usize>(
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
-                let lower = s::lanes_i8x16([
-                    0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62,
-                ]);
+                let lower = s::lanes_i8x16([0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62]);
                 let found_2 = s::lookup_i8x64(lower, index);
                 let change = s::lanes_i8x16([
                     65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
@@ -1042,11 +980,7 @@ unsafe fn dot_n5<const ROWS: usize>(
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
                 });
                 top_bits[0] = s::shr_u_i8x64::<1>(before);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -1059,11 +993,7 @@ unsafe fn dot_n5<const ROWS: usize>(
                 let sum_2 = column + (chunk + 4) * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_2,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
                 top_bits[1] = s::shr_u_i8x64::<1>(before_2);
             }
@@ -1089,9 +1019,6 @@ unsafe fn dot_n5<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_n3<const ROWS: usize>(
@@ -1116,9 +1043,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let bytes = s::load_i8x64(codes.at::<64>(product));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
-            let values = s::lanes_i8x16([
-                0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
-            ]);
+            let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
             let weights = s::lookup_i8x64(values, index);
             k::repeat!(row in ROWS, 8, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + column));
@@ -1129,11 +1054,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let sum = column + 16;
             k::repeat!(row in ROWS, 8, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                words[row] = s::dot4_u_i8x64(
-                    words[row],
-                    weights_2,
-                    s::splat_i32_i8x64(x),
-                );
+                words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
             let bytes_2 = s::load_i8x64(codes.at::<64>(product + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
@@ -1141,22 +1062,14 @@ unsafe fn dot_n3<const ROWS: usize>(
             let sum_2 = column + 4;
             k::repeat!(row in ROWS, 8, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                words[row] = s::dot4_u_i8x64(
-                    words[row],
-                    weights_3,
-                    s::splat_i32_i8x64(x),
-                );
+                words[row] = s::dot4_u_i8x64(words[row], weights_3, s::splat_i32_i8x64(x));
             });
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let sum_3 = column + 20;
             k::repeat!(row in ROWS, 8, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                words[row] = s::dot4_u_i8x64(
-                    words[row],
-                    weights_4,
-                    s::splat_i32_i8x64(x),
-                );
+                words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
             let bytes_3 = s::load_i8x64(codes.at::<64>(product + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
@@ -1164,22 +1077,14 @@ unsafe fn dot_n3<const ROWS: usize>(
             let sum_4 = column + 8;
             k::repeat!(row in ROWS, 8, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
-                words[row] = s::dot4_u_i8x64(
-                    words[row],
-                    weights_5,
-                    s::splat_i32_i8x64(x),
-                );
+                words[row] = s::dot4_u_i8x64(words[row], weights_5, s::splat_i32_i8x64(x));
             });
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let sum_5 = column + 24;
             k::repeat!(row in ROWS, 8, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
-                words[row] = s::dot4_u_i8x64(
-                    words[row],
-                    weights_6,
-                    s::splat_i32_i8x64(x),
-                );
+                words[row] = s::dot4_u_i8x64(words[row], weights_6, s::splat_i32_i8x64(x));
             });
             let shifted = s::shr_u_i8x64::<3>(bytes);
             let bits_2 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
@@ -1194,22 +1099,14 @@ unsafe fn dot_n3<const ROWS: usize>(
             let sum_6 = column + 12;
             k::repeat!(row in ROWS, 8, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
-                words[row] = s::dot4_u_i8x64(
-                    words[row],
-                    weights_7,
-                    s::splat_i32_i8x64(x),
-                );
+                words[row] = s::dot4_u_i8x64(words[row], weights_7, s::splat_i32_i8x64(x));
             });
             let index_8 = s::shr_u_i8x64::<4>(spare);
             let weights_8 = s::lookup_i8x64(values, index_8);
             let sum_7 = column + 28;
             k::repeat!(row in ROWS, 8, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_7));
-                words[row] = s::dot4_u_i8x64(
-                    words[row],
-                    weights_8,
-                    s::splat_i32_i8x64(x),
-                );
+                words[row] = s::dot4_u_i8x64(words[row], weights_8, s::splat_i32_i8x64(x));
             });
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
@@ -1233,9 +1130,6 @@ unsafe fn dot_n3<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_n2<const ROWS: usize>(
@@ -1260,52 +1154,32 @@ unsafe fn dot_n2<const ROWS: usize>(
             for chunk in 0..2 {
                 let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                let values = s::lanes_i8x16([
-                    0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
-                ]);
+                let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
                 });
-                let values_2 = s::lanes_i8x16([
-                    0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
-                ]);
+                let values_2 = s::lanes_i8x16([0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31]);
                 let weights_2 = s::lookup_i8x64(values_2, index);
                 let sum_2 = column + (chunk + 2) * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_2,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
                 let sum_3 = column + (chunk + 4) * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_3,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_3, s::splat_i32_i8x64(x));
                 });
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let sum_4 = column + (chunk + 6) * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_4,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -1330,9 +1204,6 @@ unsafe fn dot_n2<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_b8_by256<const ROWS: usize>(
@@ -1365,21 +1236,14 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            bits,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], bits, s::splat_i32_i8x64(x));
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let sum = s::add_i32x16(
-                        words[row],
-                        s::splat_i32(x_sum.wrapping_mul(-128)),
-                    );
+                    let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-128)));
                     let scaled = s::mul_i32x16(sum, scale);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1395,9 +1259,6 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_n4_by256<const ROWS: usize>(
@@ -1434,22 +1295,14 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            weights,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
                     });
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
                     let weights_2 = s::lookup_i8x64(values, index_2);
                     let sum_2 = column + (chunk + 4) * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            weights_2,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -1478,9 +1331,6 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_l4_by256<const ROWS: usize>(
@@ -1513,31 +1363,20 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            bits,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], bits, s::splat_i32_i8x64(x));
                     });
                     let shifted = s::shr_u_i8x64::<4>(bytes);
                     let sum_2 = column + (chunk + 4) * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            shifted,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], shifted, s::splat_i32_i8x64(x));
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let sum = s::add_i32x16(
-                        words[row],
-                        s::splat_i32(x_sum.wrapping_mul(-8)),
-                    );
+                    let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-8)));
                     let scaled = s::mul_i32x16(sum, scale);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1553,9 +1392,6 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_l6_by256<const ROWS: usize>(
@@ -1584,19 +1420,13 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
                     let product_3 = chunk * 3;
-                    let bytes = s::load_i8x64(
-                        codes.at::<64>(product_2 + product_3 * 64),
-                    );
+                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + product_3 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
                     let sum = column + product_3 * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            bits_2,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                     });
                     let sum_2 = product_3 + 1;
                     let bytes_2 = s::load_i8x64(codes.at::<64>(product_2 + sum_2 * 64));
@@ -1604,11 +1434,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                     let sum_3 = column + sum_2 * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            bits_3,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                     });
                     let sum_4 = product_3 + 2;
                     let bytes_3 = s::load_i8x64(codes.at::<64>(product_2 + sum_4 * 64));
@@ -1616,45 +1442,28 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                     let sum_5 = column + sum_4 * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            bits_4,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], bits_4, s::splat_i32_i8x64(x));
                     });
                     let shifted = s::shr_u_i8x64::<6>(bytes);
                     let bits_5 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x0303_0303));
                     let shifted_2 = s::shr_u_i8x64::<4>(bytes_2);
-                    let bits_6 = s::and_i8x64(
-                        shifted_2,
-                        s::splat_i32_i8x64(0x0c0c_0c0c),
-                    );
+                    let bits_6 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x0c0c_0c0c));
                     let bits_7 = s::or_i8x64(bits_5, bits_6);
                     let shifted_3 = s::shr_u_i8x64::<2>(bytes_3);
-                    let bits_8 = s::and_i8x64(
-                        shifted_3,
-                        s::splat_i32_i8x64(0x3030_3030),
-                    );
+                    let bits_8 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x3030_3030));
                     let spare = s::or_i8x64(bits_7, bits_8);
                     let bits_9 = s::and_i8x64(spare, bits);
                     let sum_6 = column + (chunk + 6) * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            bits_9,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], bits_9, s::splat_i32_i8x64(x));
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let sum = s::add_i32x16(
-                        words[row],
-                        s::splat_i32(x_sum.wrapping_mul(-32)),
-                    );
+                    let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-32)));
                     let scaled = s::mul_i32x16(sum, scale);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1670,9 +1479,6 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_n5_by256<const ROWS: usize>(
@@ -1723,11 +1529,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            weights,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
                     });
                     top_bits[0] = s::shr_u_i8x64::<1>(before);
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -1740,11 +1542,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                     let sum_2 = column + (chunk + 4) * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            weights_2,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                     });
                     top_bits[1] = s::shr_u_i8x64::<1>(before_2);
                 }
@@ -1774,9 +1572,6 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_n3_by256<const ROWS: usize>(
@@ -1806,28 +1601,18 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let bytes = s::load_i8x64(codes.at::<64>(product_2));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
-                let values = s::lanes_i8x16([
-                    0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63,
-                ]);
+                let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
                 let weights = s::lookup_i8x64(values, index);
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + column));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let sum = column + 16;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_2,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
                 let bytes_2 = s::load_i8x64(codes.at::<64>(product_2 + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
@@ -1835,22 +1620,14 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let sum_2 = column + 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_3,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_3, s::splat_i32_i8x64(x));
                 });
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let sum_3 = column + 20;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_4,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                 });
                 let bytes_3 = s::load_i8x64(codes.at::<64>(product_2 + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
@@ -1858,22 +1635,14 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let sum_4 = column + 8;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_5,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_5, s::splat_i32_i8x64(x));
                 });
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let sum_5 = column + 24;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_6,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_6, s::splat_i32_i8x64(x));
                 });
                 let shifted = s::shr_u_i8x64::<3>(bytes);
                 let bits_2 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
@@ -1888,22 +1657,14 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let sum_6 = column + 12;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_7,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_7, s::splat_i32_i8x64(x));
                 });
                 let index_8 = s::shr_u_i8x64::<4>(spare);
                 let weights_8 = s::lookup_i8x64(values, index_8);
                 let sum_7 = column + 28;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_7));
-                    words[row] = s::dot4_u_i8x64(
-                        words[row],
-                        weights_8,
-                        s::splat_i32_i8x64(x),
-                    );
+                    words[row] = s::dot4_u_i8x64(words[row], weights_8, s::splat_i32_i8x64(x));
                 });
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
@@ -1931,9 +1692,6 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_n2_by256<const ROWS: usize>(
@@ -1963,18 +1721,12 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 for chunk in 0..2 {
                     let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                    let values = s::lanes_i8x16([
-                        0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31,
-                    ]);
+                    let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            weights,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
                     });
                     let values_2 = s::lanes_i8x16([
                         0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31,
@@ -1983,32 +1735,20 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                     let sum_2 = column + (chunk + 2) * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            weights_2,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                     });
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
                     let weights_3 = s::lookup_i8x64(values, index_2);
                     let sum_3 = column + (chunk + 4) * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            weights_3,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], weights_3, s::splat_i32_i8x64(x));
                     });
                     let weights_4 = s::lookup_i8x64(values_2, index_2);
                     let sum_4 = column + (chunk + 6) * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
-                        words[row] = s::dot4_u_i8x64(
-                            words[row],
-                            weights_4,
-                            s::splat_i32_i8x64(x),
-                        );
+                        words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -2037,9 +1777,6 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn score_keys<const PARTS: usize>(
@@ -2059,9 +1796,7 @@ unsafe fn score_keys<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 16, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2077,9 +1812,6 @@ unsafe fn score_keys<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn sum_values<const PARTS: usize>(
@@ -2099,9 +1831,7 @@ unsafe fn sum_values<const PARTS: usize>(
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 16, {
-                let value = s::load_f32x16(
-                    values.at::<64>(product + (part as i32) * 16),
-                );
+                let value = s::load_f32x16(values.at::<64>(product + (part as i32) * 16));
                 sums[part] = s::fma_f32x16(lanes, value, sums[part]);
             });
         }
@@ -2110,9 +1840,6 @@ unsafe fn sum_values<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn score_keys_listed<const PARTS: usize>(
@@ -2132,9 +1859,7 @@ unsafe fn score_keys_listed<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 16, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2151,9 +1876,6 @@ unsafe fn score_keys_listed<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn sum_values_listed<const PARTS: usize>(
@@ -2174,9 +1896,7 @@ unsafe fn sum_values_listed<const PARTS: usize>(
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 16, {
-                let value = s::load_f32x16(
-                    values.at::<64>(product + (part as i32) * 16),
-                );
+                let value = s::load_f32x16(values.at::<64>(product + (part as i32) * 16));
                 sums[part] = s::fma_f32x16(lanes, value, sums[part]);
             });
         }
@@ -2185,9 +1905,6 @@ unsafe fn sum_values_listed<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn score_keys_kvf16<const PARTS: usize>(
@@ -2207,9 +1924,7 @@ unsafe fn score_keys_kvf16<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 8, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2226,9 +1941,6 @@ unsafe fn score_keys_kvf16<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn sum_values_kvf16<const PARTS: usize>(
@@ -2248,9 +1960,7 @@ unsafe fn sum_values_kvf16<const PARTS: usize>(
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i16x16(
-                    values.at::<32>(product + (part as i32) * 16),
-                );
+                let value = s::load_i16x16(values.at::<32>(product + (part as i32) * 16));
                 let value_2 = s::half_to_float_i16x16(value);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
             });
@@ -2260,9 +1970,6 @@ unsafe fn sum_values_kvf16<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
@@ -2282,9 +1989,7 @@ unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 8, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2302,9 +2007,6 @@ unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
@@ -2325,9 +2027,7 @@ unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i16x16(
-                    values.at::<32>(product + (part as i32) * 16),
-                );
+                let value = s::load_i16x16(values.at::<32>(product + (part as i32) * 16));
                 let value_2 = s::half_to_float_i16x16(value);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
             });
@@ -2337,9 +2037,6 @@ unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn score_keys_kvint8<const PARTS: usize>(
@@ -2360,9 +2057,7 @@ unsafe fn score_keys_kvint8<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 8, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2376,18 +2071,12 @@ unsafe fn score_keys_kvint8<const PARTS: usize>(
                 product_2 = s::fma_f32x16(queries[part], key_2, product_2);
             });
             let keys_scale = k::load_f32(keys_scales.at::<4>(row));
-            k::store_f32(
-                scores.at_mut::<4>(j),
-                s::reduce_add_f32x16(product_2) * scale * keys_scale,
-            );
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale * keys_scale);
         }
     }
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn sum_values_kvint8<const PARTS: usize>(
@@ -2421,9 +2110,6 @@ unsafe fn sum_values_kvint8<const PARTS: usize>(
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
@@ -2444,9 +2130,7 @@ unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
         let scale = f32::from_bits(scale_bits as u32);
         let mut queries = [s::splat_f32(0.0); PARTS];
         k::repeat!(part in PARTS, 8, {
-            let query_value = s::load_f32x16(
-                query.at::<64>(query_at + (part as i32) * 16),
-            );
+            let query_value = s::load_f32x16(query.at::<64>(query_at + (part as i32) * 16));
             queries[part] = query_value;
         });
         for j in 0..count {
@@ -2461,18 +2145,12 @@ unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
                 product_2 = s::fma_f32x16(queries[part], key_2, product_2);
             });
             let keys_scale = k::load_f32(keys_scales.at::<4>(row));
-            k::store_f32(
-                scores.at_mut::<4>(j),
-                s::reduce_add_f32x16(product_2) * scale * keys_scale,
-            );
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale * keys_scale);
         }
     }
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn sum_values_listed_kvint8<const PARTS: usize>(

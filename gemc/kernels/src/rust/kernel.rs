@@ -66,9 +66,6 @@ pub(super) fn kernel(
     let items = Literal::u32_unsuffixed(kernel.items);
     quote! {
         #doc
-        ///
-        /// # Safety
-        /// The module's contract.
         #features
         pub unsafe extern "C" fn #name(#ctx: *const Ctx, #args: *const u32, begin: u32, end: u32) {
             debug_assert!(end <= #items);

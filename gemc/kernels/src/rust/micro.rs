@@ -4,7 +4,7 @@
 //! A copy is the function that generated crates have ([`super::outline`]), called with regions, inputs and locals from
 //! memory; functions with counts stand once, and are instantiated for every count that a kernel has.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use gem_runtime::simd::Level;
 use proc_macro2::{Literal, TokenStream};
@@ -17,7 +17,7 @@ use super::types::{element, rust_type, target_feature};
 use super::writer::generic_name;
 use crate::ir::outline::outlines_of;
 use crate::ir::verify::Verified;
-use crate::ir::{Count, Kernel, KernelId, Param, Stmt, Ty, VarId, walk};
+use crate::ir::{Block, Count, Kernel, KernelId, Param, Stmt, Ty, VarId};
 
 /// The file for a level: the outlines of a program's kernels.
 #[must_use]
@@ -33,7 +33,7 @@ pub fn copies(verified: &Verified, level: Level) -> String {
     let mut entries = TokenStream::new();
     let mut taken = HashSet::new();
     for (kernel, id) in kernels.iter().zip(ids) {
-        for (stmt, key) in keys(kernel, verified.kernel(id)) {
+        for (stmt, sizes, key) in instances(kernel, verified.kernel(id)) {
             let (Some(called), Some(outline)) = (outlines.call(stmt), Outline::of(kernel, stmt))
             else {
                 continue;
@@ -46,7 +46,9 @@ pub fn copies(verified: &Verified, level: Level) -> String {
                 known.push(name.clone());
                 runs.push(run(&outline, called, level));
             }
-            let counts = called.counts.iter().map(|n| Literal::u32_unsuffixed(*n));
+            let counts = outline.counts.iter();
+            let counts = counts.map(|(name, n)| sizes.get(name).unwrap_or(n));
+            let counts = counts.map(|n| Literal::u32_unsuffixed(*n));
             let counts = (!called.counts.is_empty()).then(|| quote!(::<#(#counts),*>));
             entries.extend(quote!(copy(#key, #name #counts),));
         }
@@ -72,24 +74,49 @@ pub fn copies(verified: &Verified, level: Level) -> String {
     )
 }
 
-/// The outlines of a kernel, with the keys of their copies: those of the kernel written out.
-fn keys<'a>(kernel: &'a Kernel, expanded: &Kernel) -> Vec<(&'a Stmt, u64)> {
-    let outlines = outlines_of(expanded).into_iter();
-    let keys: Vec<Option<u64>> = outlines.map(|found| Some(found?.key())).collect();
+/// The outlines of a kernel as they stand in it written out: their statements, with the counts and the key they have there.
+fn instances<'a>(
+    kernel: &'a Kernel,
+    expanded: &Kernel,
+) -> Vec<(&'a Stmt, BTreeMap<String, u32>, u64)> {
     let mut written = Vec::new();
-    walk(&kernel.body, &mut |stmt| {
-        if matches!(stmt, Stmt::Outline { .. }) {
-            written.push(stmt);
+    outlines_in(&kernel.body, &BTreeMap::new(), &mut written);
+    let outlines = outlines_of(expanded);
+    assert_eq!(outlines.len(), written.len(), "{}", kernel.name);
+    let pairs = written.into_iter().zip(outlines);
+    pairs
+        .filter_map(|((stmt, sizes), outlined)| Some((stmt, sizes, outlined?.key())))
+        .collect()
+}
+
+/// The outlines of a block in the order in which they are written out, each with the counts of strips around it.
+fn outlines_in<'a>(
+    block: &'a Block,
+    sizes: &BTreeMap<String, u32>,
+    found: &mut Vec<(&'a Stmt, BTreeMap<String, u32>)>,
+) {
+    for stmt in block {
+        match stmt {
+            Stmt::Outline { .. } => found.push((stmt, sizes.clone())),
+            Stmt::Strips { count, body, .. } => {
+                for n in [count.n, 1] {
+                    let mut sizes = sizes.clone();
+                    sizes.extend(count.name.clone().map(|name| (name, n)));
+                    outlines_in(body, &sizes, found);
+                }
+            }
+            Stmt::Repeat { count, body, .. } => {
+                for _ in 0..count.n {
+                    outlines_in(body, sizes, found);
+                }
+            }
+            stmt => {
+                for inner in stmt.blocks() {
+                    outlines_in(inner, sizes, found);
+                }
+            }
         }
-    });
-    assert_eq!(
-        keys.len(),
-        written.len(),
-        "{}: an outline is repeated",
-        kernel.name
-    );
-    let pairs = written.into_iter().zip(keys);
-    pairs.filter_map(|(stmt, key)| Some((stmt, key?))).collect()
+    }
 }
 
 /// What takes a copy's arguments from memory: see `crate::micro::Run`.

@@ -309,9 +309,6 @@ impl<'a> Outline<'a> {
         });
         quote! {
             /// A block that kernels of every shape share.
-            ///
-            /// # Safety
-            /// The module's contract.
             #[inline]
             #features
             unsafe fn #name #generic(#(#params),*) #ty {

@@ -81,6 +81,12 @@ impl<'a> Printer<'a> {
         self.counters.insert(index);
     }
 
+    /// Makes an index a constant of type `usize`.
+    pub(super) fn call(&mut self, index: ValueId, constant: Ident) {
+        self.named[index.index()] = Some(constant);
+        self.counters.insert(index);
+    }
+
     /// Makes an index a number.
     pub(super) fn fix(&mut self, index: ValueId, n: i32) {
         self.fixed.insert(index, n);

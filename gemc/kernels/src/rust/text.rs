@@ -11,6 +11,9 @@ const MARK: &str = "__comment!(";
 /// A loop over `__repeat(n, most)` is written as `k::repeat!`.
 pub(super) const REPEAT: &str = "__repeat";
 
+/// A loop over `__strips(end, COUNT, n)` is written as `k::strips!`.
+pub(super) const STRIPS: &str = "__strips";
+
 /// A line comment, as a statement.
 pub(super) fn comment(text: &str) -> TokenStream {
     quote!(__comment!(#text);)
@@ -57,53 +60,60 @@ pub(super) fn render(header: &[&str], items: TokenStream) -> String {
     text
 }
 
-/// Lists of numbers that fit a line, on a line.
+/// Lists that fit a line, on a line: the formatter breaks long before.
 fn joined(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        let mut list = line.to_owned();
-        if line.ends_with('[') {
-            let mut rest = lines.clone();
-            while let Some(number) = rest.next_if(|line| is_number(line)) {
-                list.push_str(number.trim());
-                list.push(' ');
-            }
-            if let Some(end) = rest.next_if(|line| line.trim_start().starts_with(']'))
-                && let Some(numbers) = list.strip_suffix(", ")
-            {
-                list = format!("{numbers}{}", end.trim_start());
-                if list.chars().count() <= WIDTH {
-                    lines = rest;
-                } else {
-                    list = line.to_owned();
-                }
-            } else {
-                list = line.to_owned();
-            }
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    // A list within a list is joined before it.
+    let mut first = lines.len();
+    while first > 0 {
+        first -= 1;
+        if let Some((line, last)) = list_from(&lines, first) {
+            lines.splice(first..=last, [line]);
         }
-        out.push_str(&list);
-        out.push('\n');
     }
-    out
+    lines.join("\n") + "\n"
 }
 
-/// Whether a line is one number of a list.
-fn is_number(line: &str) -> bool {
-    let number = line.trim().strip_suffix(',').unwrap_or("");
-    number.parse::<i64>().is_ok()
+/// The list that begins on line `first`, on one line, with the number of its last line; if it is one and fits.
+fn list_from(lines: &[String], first: usize) -> Option<(String, usize)> {
+    let start = &lines[first];
+    if !start.ends_with(['(', '[']) || is_comment(start) {
+        return None;
+    }
+    let mut line = start.clone();
+    for (at, next) in lines.iter().enumerate().skip(first + 1) {
+        if indent(next) == indent(start) {
+            let end = next.trim_start();
+            let line = line.trim_end_matches(", ").to_owned() + end;
+            let fits = end.starts_with([')', ']']) && line.chars().count() <= WIDTH;
+            return fits.then_some((line, at));
+        }
+        // Blocks and statements stay as they are; so do comments, which end with their line.
+        if !next.ends_with(',') || is_comment(next) || line.chars().count() > WIDTH {
+            return None;
+        }
+        line.push_str(next.trim_start());
+        line.push(' ');
+    }
+    None
+}
+
+/// Whether a line is, or holds, a comment.
+fn is_comment(line: &str) -> bool {
+    line.contains("//") || line.contains(MARK)
 }
 
 /// The first line of a repetition, if this is one.
 fn repetition(line: &str) -> Option<String> {
-    let (start, counts) = line
-        .strip_suffix(") {")?
-        .split_once(&format!(" in {REPEAT}("))?;
-    let index = start.trim_start().strip_prefix("for ")?;
-    Some(format!(
-        "{}k::repeat!({index} in {counts}, {{",
-        indent(line)
-    ))
+    let (start, rest) = line.strip_suffix(") {")?.split_once(" in ")?;
+    let (indent, index) = (indent(line), start.trim_start().strip_prefix("for ")?);
+    if let Some(counts) = rest.strip_prefix(&format!("{REPEAT}(")) {
+        return Some(format!("{indent}k::repeat!({index} in {counts}, {{"));
+    }
+    let (counts, n) = rest
+        .strip_prefix(&format!("{STRIPS}("))?
+        .rsplit_once(", ")?;
+    Some(format!("{indent}k::strips!({index} in {counts} = {n}, {{"))
 }
 
 fn indent(line: &str) -> &str {

@@ -121,6 +121,13 @@ impl<'a> Writer<'a> {
                 body,
             } => self.for_(*index, *start, *end, body),
             Stmt::Repeat { index, count, body } => self.repeat(*index, count, body),
+            Stmt::Strips {
+                first,
+                size,
+                end,
+                count,
+                body,
+            } => self.strips([*first, *size, *end], count, body),
             Stmt::If {
                 cond,
                 then,
@@ -359,6 +366,28 @@ impl<'a> Writer<'a> {
         let most = Literal::u32_unsuffixed(most.unwrap_or(count.n));
         let written = format_ident!("{}", text::REPEAT);
         quote!(#before for #name in #written(#n, #most) { #body })
+    }
+
+    /// A macro, which defines the count for whole strips, and as 1 for what is left.
+    fn strips(
+        &mut self,
+        [first, size, end]: [ValueId; 3],
+        count: &Count,
+        body: &Block,
+    ) -> TokenStream {
+        let end = self.value(end).alone();
+        let before = self.printer.settle(&assigned(body));
+        let name = count.name.clone().unwrap_or_default();
+        self.generic.insert(name.clone(), count.n);
+        let constant = generic_name(&name);
+        self.printer.call(size, constant.clone());
+        let (first, body) = self.scope(|this| this.printer.bind(first), body);
+        self.generic.remove(&name);
+        let (written, n) = (
+            format_ident!("{}", text::STRIPS),
+            Literal::u32_unsuffixed(count.n),
+        );
+        quote!(#before for #first in #written(#end, #constant, #n) { #body })
     }
 
     fn if_(&mut self, cond: ValueId, then: &Block, otherwise: &Block) -> TokenStream {

@@ -158,7 +158,9 @@ impl Translator<'_, '_> {
                 end,
             } => self.call(*table, [*entry, *begin, *end]),
             Stmt::Comment(_) => {}
-            Stmt::Repeat { .. } | Stmt::SetElement(..) => unreachable!("{EXPANDED}"),
+            Stmt::Repeat { .. } | Stmt::Strips { .. } | Stmt::SetElement(..) => {
+                unreachable!("{EXPANDED}")
+            }
         }
     }
 

@@ -201,6 +201,31 @@ impl KernelBuilder {
         });
     }
 
+    /// For all of `0..end`, strips of `count` numbers and then one at a time: `body(first, size)` of each. Counts of that name
+    /// are in the body those of the strip.
+    pub fn strips<'k>(&'k self, end: Val<'k>, count: &Count, body: impl FnOnce(Val<'k>, Val<'k>)) {
+        if count.n == 1 {
+            return self.for_n(end, |first| body(first.named("row"), self.lit(1)));
+        }
+        self.expect_all("strips", &[end], Ty::I32);
+        let [first, size] = {
+            let mut draft = self.core.draft_mut();
+            draft.open();
+            [0, 1].map(|_| draft.values.define(Op::Index, Ty::I32))
+        };
+        let value = |id| Val::of(&self.core, id);
+        body(value(first).named("first"), value(size).named("size"));
+        let mut draft = self.core.draft_mut();
+        let body = draft.close();
+        draft.stmt(Stmt::Strips {
+            first,
+            size,
+            end: end.id(),
+            count: count.clone(),
+            body,
+        });
+    }
+
     /// `for index in start..end`. A loop whose literal bounds allow one or no iteration is not emitted as a loop.
     #[track_caller]
     pub fn for_<'k>(

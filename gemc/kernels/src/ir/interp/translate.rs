@@ -208,7 +208,9 @@ impl<'a> Translator<'a> {
                 });
             }
             Stmt::Comment(_) => {}
-            Stmt::Repeat { .. } | Stmt::SetElement(..) => unreachable!("{EXPANDED}"),
+            Stmt::Repeat { .. } | Stmt::Strips { .. } | Stmt::SetElement(..) => {
+                unreachable!("{EXPANDED}")
+            }
         }
     }
 

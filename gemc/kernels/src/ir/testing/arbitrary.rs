@@ -252,7 +252,7 @@ fn any_block(b: &mut Bytes, depth: usize) -> Block {
 }
 
 fn any_stmt(b: &mut Bytes, depth: usize) -> Stmt {
-    match b.below(if depth > 0 { 14 } else { 10 }) {
+    match b.below(if depth > 0 { 15 } else { 10 }) {
         0 => Stmt::Var(VarId(b.below(3) as u32), any_value(b)),
         1 => Stmt::Set(VarId(b.below(3) as u32), any_value(b)),
         2 => Stmt::Store {
@@ -269,6 +269,14 @@ fn any_stmt(b: &mut Bytes, depth: usize) -> Stmt {
         },
         4 => Stmt::Comment(any_name(b)),
         5 => Stmt::SetElement(VarId(b.below(3) as u32), any_value(b), any_value(b)),
+        14 => Stmt::Strips {
+            // As with `for`.
+            first: ValueId(b.below(VALUES) as u32),
+            size: ValueId(b.below(VALUES) as u32),
+            end: any_value(b),
+            count: any_count(b),
+            body: any_block(b, depth - 1),
+        },
         13 => Stmt::Repeat {
             // As with `for`.
             index: ValueId(b.below(VALUES) as u32),

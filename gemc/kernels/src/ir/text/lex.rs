@@ -41,7 +41,7 @@ impl Kind {
 /// Whether a name needs no quotes.
 pub(super) fn is_identifier(s: &str) -> bool {
     let mut bytes = s.bytes();
-    bytes.next().is_some_and(is_start) && bytes.all(is_rest) && s != "in"
+    bytes.next().is_some_and(is_start) && bytes.all(is_rest) && s != "in" && s != "of"
 }
 
 const fn is_start(b: u8) -> bool {

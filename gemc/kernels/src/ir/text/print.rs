@@ -209,6 +209,22 @@ impl Printer {
                 self.block(k, body, seen);
                 self.close();
             }
+            Stmt::Strips {
+                first,
+                size,
+                end,
+                count,
+                body,
+            } => {
+                let names = [first, size].map(|index| index_hint(k, *index, seen));
+                let [first_name, size_name] = names;
+                let count = CountText(count);
+                self.open(format_args!(
+                    "strips {first}{first_name}, {size}{size_name} of {count} in 0..{end}"
+                ));
+                self.block(k, body, seen);
+                self.close();
+            }
             Stmt::Repeat { index, count, body } => {
                 let name = index_hint(k, *index, seen);
                 let count = CountText(count);
@@ -335,12 +351,14 @@ fn introduce(k: &Kernel, block: &Block, seen: &mut Seen) {
 
 /// The indices that a statement defines.
 fn indices(stmt: &Stmt) -> impl Iterator<Item = ValueId> {
-    let (index, inputs): (_, &[_]) = match stmt {
-        Stmt::For { index, .. } | Stmt::Repeat { index, .. } => (Some(*index), &[]),
-        Stmt::Outline { inputs, .. } => (None, inputs),
-        _ => (None, &[]),
+    let (indices, inputs): (_, &[_]) = match stmt {
+        Stmt::For { index, .. } | Stmt::Repeat { index, .. } => ([Some(*index), None], &[]),
+        Stmt::Strips { first, size, .. } => ([Some(*first), Some(*size)], &[]),
+        Stmt::Outline { inputs, .. } => ([None; 2], inputs),
+        _ => ([None; 2], &[]),
     };
-    index.into_iter().chain(inputs.iter().map(|(v, _)| *v))
+    let inputs = inputs.iter().map(|(v, _)| *v);
+    indices.into_iter().flatten().chain(inputs)
 }
 
 /// Indices of loops whose definition a `for` line does not imply must be declared before.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Blocks in blocks at most; the verifier allows fewer.
 const MAX_DEPTH: usize = 64;
-const STATEMENT: &str = "a definition such as `v1: i32 = ...`, `m0 = v1`, var, store, for, repeat, if, call, let, a comment or `}`";
+const STATEMENT: &str = "a definition such as `v1: i32 = ...`, `m0 = v1`, var, store, for, repeat, strips, if, call, let, a comment or `}`";
 
 /// Definitions of a kernel so far. Ids may come in any order, and must be complete in the end.
 #[derive(Default)]
@@ -136,6 +136,8 @@ impl Parser {
             self.for_loop(defs, depth)
         } else if self.eat_word("repeat") {
             self.repeat(defs, depth)
+        } else if self.eat_word("strips") {
+            self.strips(defs, depth)
         } else if self.eat_word("outline") {
             self.outline(defs, depth)
         } else if self.eat_word("if") {
@@ -275,16 +277,43 @@ impl Parser {
     fn repeat(&mut self, defs: &mut Definitions, depth: usize) -> Result<Stmt> {
         let index = self.index(defs, |p| p.at_word("in"))?;
         self.keyword("in")?;
-        if *self.peek() != Kind::Number("0".to_owned()) {
-            return self.fail("`0`, where every repetition starts");
-        }
-        let _: u32 = self.u32()?;
+        self.zero()?;
         self.mark("..")?;
         let count = self.count()?;
         self.mark("{")?;
         self.end_line()?;
         let body = self.block(defs, depth + 1)?;
         Ok(Stmt::Repeat { index, count, body })
+    }
+
+    fn strips(&mut self, defs: &mut Definitions, depth: usize) -> Result<Stmt> {
+        let first = self.index(defs, |p| p.at_mark(","))?;
+        self.mark(",")?;
+        let size = self.index(defs, |p| p.at_word("of"))?;
+        self.keyword("of")?;
+        let count = self.count()?;
+        self.keyword("in")?;
+        self.zero()?;
+        self.mark("..")?;
+        let end = self.value()?;
+        self.mark("{")?;
+        self.end_line()?;
+        let body = self.block(defs, depth + 1)?;
+        Ok(Stmt::Strips {
+            first,
+            size,
+            end,
+            count,
+            body,
+        })
+    }
+
+    /// Where repetitions and strips begin.
+    fn zero(&mut self) -> Result<()> {
+        if *self.peek() != Kind::Number("0".to_owned()) {
+            return self.fail("`0`, where every repetition starts");
+        }
+        self.u32().map(|_| ())
     }
 
     fn branch(&mut self, defs: &mut Definitions, depth: usize) -> Result<Stmt> {

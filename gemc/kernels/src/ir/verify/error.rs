@@ -118,6 +118,9 @@ pub enum Problem {
     /// A count of a repetition or an array.
     #[error("a count of {0}; repetitions and arrays have 1 to {MAX_COUNT}")]
     Count(u32),
+    /// Strips of a count without a name.
+    #[error("`strips` are of a count with a name, such as rows=8")]
+    StripName,
     /// A kernel that cannot be written out.
     #[error("{0}")]
     Expand(#[from] ExpandError),

@@ -160,7 +160,9 @@ impl<'a> Flow<'a> {
                 end,
             } => self.call(*table, *entry, *begin, *end),
             Stmt::Comment(_) => {}
-            Stmt::Repeat { .. } | Stmt::SetElement(..) => unreachable!("{EXPANDED}"),
+            Stmt::Repeat { .. } | Stmt::Strips { .. } | Stmt::SetElement(..) => {
+                unreachable!("{EXPANDED}")
+            }
         }
     }
 

@@ -178,6 +178,28 @@ impl Walk<'_> {
                     *state = State::Closed;
                 }
             }
+            Stmt::Strips {
+                first,
+                size,
+                end,
+                count,
+                body,
+            } => {
+                self.count(count);
+                if count.name.is_none() {
+                    self.errors.push(Problem::StripName);
+                }
+                self.operand("end of `strips`", *end, Ty::I32);
+                for index in [first, size] {
+                    self.index(*index);
+                }
+                self.block(body, depth + 1);
+                for index in [first, size] {
+                    if let Some(state) = self.values.get_mut(index.index()) {
+                        *state = State::Closed;
+                    }
+                }
+            }
             Stmt::Repeat { index, count, body } => {
                 self.count(count);
                 self.index(*index);
@@ -255,7 +277,9 @@ impl Walk<'_> {
         };
         let rule = match def.op {
             Op::Item => Some("value 0 of a kernel is its item, and no other"),
-            Op::Index => Some("`for` and `repeat` define their index, `outline` its inputs"),
+            Op::Index => {
+                Some("`for`, `repeat` and `strips` define their index, `outline` its inputs")
+            }
             Op::Param(_) => Some("kernels have no value parameters; use `scalar`"),
             _ => None,
         };
@@ -301,8 +325,7 @@ impl Walk<'_> {
             }
             Some(def) => {
                 let op = def.op.mnemonic();
-                let rule =
-                    "the index of `for` or `repeat` and the inputs of `outline` are `index` values";
+                let rule = "the index of `for`, `repeat` and `strips` and the inputs of `outline` are `index` values";
                 self.errors
                     .push_at(Some(v), Problem::Misplaced { op, rule });
             }

@@ -7,6 +7,7 @@
 //! region in its buffer, and items of a phase write disjoint memory. With debug assertions each access is checked
 //! again.
 
+#![allow(clippy::missing_safety_doc, reason = "the module states the contract")]
 use gem_runtime::abi::Ctx;
 use gem_runtime::kernel as k;
 use gem_runtime::simd::x86_v3 as s;
@@ -27,9 +28,6 @@ fn cube(x: s::F32x16, bias: f32) -> s::F32x16 {
 }
 
 /// A block that kernels of every shape share.
-///
-/// # Safety
-/// The module's contract.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_n4<const ROWS: usize>(
@@ -62,10 +60,7 @@ unsafe fn dot_n4<const ROWS: usize>(
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(
-                        products,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -74,10 +69,7 @@ unsafe fn dot_n4<const ROWS: usize>(
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                     let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(
-                        products,
-                        s::splat_i32_i16x32(0x0001_0001),
-                    );
+                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products_2);
                 });
             }
@@ -103,16 +95,8 @@ unsafe fn dot_n4<const ROWS: usize>(
 }
 
 /// y [rows, 32] = W x, W [32, 64] in N4
-///
-/// # Safety
-/// The module's contract.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe extern "C" fn matmul_n4_32x64(
-    ctx: *const Ctx,
-    args: *const u32,
-    begin: u32,
-    end: u32,
-) {
+pub unsafe extern "C" fn matmul_n4_32x64(ctx: *const Ctx, args: *const u32, begin: u32, end: u32) {
     debug_assert!(end <= 2);
     // SAFETY: the module's contract.
     unsafe {
@@ -125,80 +109,33 @@ pub unsafe extern "C" fn matmul_n4_32x64(
         let y = k::Region::<f32>::arena(ctx, *args.add(6), 128);
         let row_count = (*ctx).n_rows as i32;
         for item in begin as i32..end as i32 {
-            let blocks = row_count / 2;
             // 2 rows at a time share one pass over the weights
-            for index in 0..blocks {
-                let first = index * 2;
-                let mut acc = [s::splat_f32(0.0); 2];
-                let mut code_at: [i32; 2] = [0; 2];
-                let mut block_at: [i32; 2] = [0; 2];
-                k::repeat!(row in 2, 2, {
+            k::strips!(first in row_count, ROWS = 2, {
+                let mut acc = [s::splat_f32(0.0); ROWS];
+                let mut code_at: [i32; ROWS] = [0; ROWS];
+                let mut block_at: [i32; ROWS] = [0; ROWS];
+                k::repeat!(row in ROWS, 2, {
                     let sum = first + (row as i32);
                     code_at[row] = sum * 64;
                     block_at[row] = sum * 2;
                 });
-                acc = dot_n4(
-                    codes,
-                    x_codes,
-                    scales,
-                    x_sums,
-                    x_scales,
-                    2,
-                    item * 2,
-                    code_at,
-                    block_at,
-                    acc,
-                );
+                acc = dot_n4(codes, x_codes, scales, x_sums, x_scales, 2, item * 2, code_at, block_at, acc);
                 let product = item * 16;
                 let row_scale = s::load_f32x16(row_scales.at::<64>(product));
-                k::repeat!(row in 2, 2, {
+                k::repeat!(row in ROWS, 2, {
                     s::store_f32x16(
                         y.at_mut::<64>((first + (row as i32)) * 32 + product),
                         s::mul_f32x16(acc[row], row_scale),
                     );
                 });
-            }
-            for row in blocks * 2..row_count {
-                let mut acc = [s::splat_f32(0.0); 1];
-                let mut code_at: [i32; 1] = [0; 1];
-                let mut block_at: [i32; 1] = [0; 1];
-                let sum = row;
-                code_at[0] = sum * 64;
-                block_at[0] = sum * 2;
-                acc = dot_n4(
-                    codes,
-                    x_codes,
-                    scales,
-                    x_sums,
-                    x_scales,
-                    2,
-                    item * 2,
-                    code_at,
-                    block_at,
-                    acc,
-                );
-                let product = item * 16;
-                let row_scale = s::load_f32x16(row_scales.at::<64>(product));
-                s::store_f32x16(
-                    y.at_mut::<64>(row * 32 + product),
-                    s::mul_f32x16(acc[0], row_scale),
-                );
-            }
+            });
         }
     }
 }
 
 /// Every operation of the kernel IR, one result after the other
-///
-/// # Safety
-/// The module's contract.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe extern "C" fn operations(
-    ctx: *const Ctx,
-    args: *const u32,
-    begin: u32,
-    end: u32,
-) {
+pub unsafe extern "C" fn operations(ctx: *const Ctx, args: *const u32, begin: u32, end: u32) {
     debug_assert!(end <= 1);
     // SAFETY: the module's contract.
     unsafe {
@@ -320,14 +257,8 @@ pub unsafe extern "C" fn operations(
                     bits,
                 ),
             );
-            s::store_i32x16(
-                results.at_mut::<64>(832),
-                s::dot4_u_i8x64(lanes, byte, byte_2),
-            );
-            s::store_i32x16(
-                results.at_mut::<64>(848),
-                s::dot4_s_i8x64(lanes, byte_2, byte_3),
-            );
+            s::store_i32x16(results.at_mut::<64>(832), s::dot4_u_i8x64(lanes, byte, byte_2));
+            s::store_i32x16(results.at_mut::<64>(848), s::dot4_s_i8x64(lanes, byte_2, byte_3));
             s::store_i16x32(results.at_mut::<64>(864), products);
             s::store_i16x32(results.at_mut::<64>(880), s::dot2_s_i8x64(byte_2, byte_3));
             s::store_i16x32(results.at_mut::<64>(896), sum);
@@ -358,18 +289,9 @@ pub unsafe extern "C" fn operations(
             k::store_f32(results.at_mut::<4>(1104), int as f32);
             k::store_i32(results.at_mut::<4>(1120), f32::to_bits(float) as i32);
             k::store_f32(results.at_mut::<4>(1136), f32::from_bits(int as u32));
-            k::store_f32(
-                results.at_mut::<4>(1152),
-                if holds_13 && holds_14 { float } else { float_2 },
-            );
-            k::store_i32(
-                results.at_mut::<4>(1168),
-                if !(holds_13 || holds_14) { int } else { int_2 },
-            );
-            k::store_i32(
-                results.at_mut::<4>(1184),
-                int.wrapping_sub(int_2).wrapping_mul(int),
-            );
+            k::store_f32(results.at_mut::<4>(1152), if holds_13 && holds_14 { float } else { float_2 });
+            k::store_i32(results.at_mut::<4>(1168), if !(holds_13 || holds_14) { int } else { int_2 });
+            k::store_i32(results.at_mut::<4>(1184), int.wrapping_sub(int_2).wrapping_mul(int));
             k::store_i32(results.at_mut::<4>(1200), int.wrapping_add(int_2));
             k::store_i32(results.at_mut::<4>(1216), i32::min(int, int_2));
             k::store_i32(results.at_mut::<4>(1232), i32::max(int, int_2));
@@ -385,16 +307,8 @@ pub unsafe extern "C" fn operations(
 }
 
 /// y [rows, 16]: sums over a slot's positions, through every statement
-///
-/// # Safety
-/// The module's contract.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe extern "C" fn statements(
-    ctx: *const Ctx,
-    args: *const u32,
-    begin: u32,
-    end: u32,
-) {
+pub unsafe extern "C" fn statements(ctx: *const Ctx, args: *const u32, begin: u32, end: u32) {
     debug_assert!(end <= 4);
     // SAFETY: the module's contract.
     unsafe {
@@ -423,9 +337,7 @@ pub unsafe extern "C" fn statements(
             // Sum what the slot remembers, up to this position
             let mut sum = s::splat_f32(0.0);
             for index in 0..bounded + 1 {
-                let memory_value = s::load_f32x16(
-                    memory.slot(slot).at::<64>(index * 16),
-                );
+                let memory_value = s::load_f32x16(memory.slot(slot).at::<64>(index * 16));
                 sum = s::add_f32x16(sum, memory_value);
             }
             if row_count > 2 {
@@ -435,85 +347,46 @@ pub unsafe extern "C" fn statements(
             }
             for _ in 0..repeat {
                 let scratch_value = s::load_f32x16(scratch.at::<64>(16));
-                s::store_f32x16(
-                    scratch.at_mut::<64>(16),
-                    s::add_f32x16(scratch_value, sum),
-                );
+                s::store_f32x16(scratch.at_mut::<64>(16), s::add_f32x16(scratch_value, sum));
             }
             let scratch_value = s::load_f32x16(scratch.at::<64>(16));
             s::store_f32x16(y.at_mut::<64>(item * 16), scratch_value);
-            k::call_table(
-                ctx,
-                modules,
-                k::bounded(token & 1, 2) as u32,
-                item as u32,
-                (item + 1) as u32,
-            );
+            k::call_table(ctx, modules, k::bounded(token & 1, 2) as u32, item as u32, (item + 1) as u32);
         }
     }
 }
 
 /// y[row] = factor * (y[row] + row)
-///
-/// # Safety
-/// The module's contract.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe extern "C" fn double_row(
-    ctx: *const Ctx,
-    args: *const u32,
-    begin: u32,
-    end: u32,
-) {
+pub unsafe extern "C" fn double_row(ctx: *const Ctx, args: *const u32, begin: u32, end: u32) {
     debug_assert!(end <= 4);
     // SAFETY: the module's contract.
     unsafe {
         let y = k::Region::<i32>::arena(ctx, *args.add(0), 4);
         for item in begin as i32..end as i32 {
             let y_value = k::load_i32(y.at::<4>(item));
-            k::store_i32(
-                y.at_mut::<4>(item),
-                y_value.wrapping_add(item).wrapping_mul(2),
-            );
+            k::store_i32(y.at_mut::<4>(item), y_value.wrapping_add(item).wrapping_mul(2));
         }
     }
 }
 
 /// y[row] = factor * (y[row] + row)
-///
-/// # Safety
-/// The module's contract.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe extern "C" fn triple_row(
-    ctx: *const Ctx,
-    args: *const u32,
-    begin: u32,
-    end: u32,
-) {
+pub unsafe extern "C" fn triple_row(ctx: *const Ctx, args: *const u32, begin: u32, end: u32) {
     debug_assert!(end <= 4);
     // SAFETY: the module's contract.
     unsafe {
         let y = k::Region::<i32>::arena(ctx, *args.add(0), 4);
         for item in begin as i32..end as i32 {
             let y_value = k::load_i32(y.at::<4>(item));
-            k::store_i32(
-                y.at_mut::<4>(item),
-                y_value.wrapping_add(item).wrapping_mul(3),
-            );
+            k::store_i32(y.at_mut::<4>(item), y_value.wrapping_add(item).wrapping_mul(3));
         }
     }
 }
 
 /// logits [outputs, 16] = x [rows, 16] of the wanted rows
-///
-/// # Safety
-/// The module's contract.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe extern "C" fn lm_head_16(
-    ctx: *const Ctx,
-    args: *const u32,
-    begin: u32,
-    end: u32,
-) {
+pub unsafe extern "C" fn lm_head_16(ctx: *const Ctx, args: *const u32, begin: u32, end: u32) {
     debug_assert!(end <= 2);
     // SAFETY: the module's contract.
     unsafe {
