@@ -421,9 +421,7 @@ unsafe extern "C" fn run_score_keys<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys::<
-            PARTS,
-        >(
+        score_keys::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<f32>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -466,9 +464,7 @@ unsafe extern "C" fn run_score_keys_listed<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_listed::<
-            PARTS,
-        >(
+        score_keys_listed::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -511,9 +507,7 @@ unsafe extern "C" fn run_score_keys_kvf16<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_kvf16::<
-            PARTS,
-        >(
+        score_keys_kvf16::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i16>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -556,9 +550,7 @@ unsafe extern "C" fn run_score_keys_listed_kvf16<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_listed_kvf16::<
-            PARTS,
-        >(
+        score_keys_listed_kvf16::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i16>::endless(*regions.add(2)),
@@ -601,9 +593,7 @@ unsafe extern "C" fn run_score_keys_kvint8<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_kvint8::<
-            PARTS,
-        >(
+        score_keys_kvint8::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -648,9 +638,7 @@ unsafe extern "C" fn run_score_keys_listed_kvint8<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_listed_kvint8::<
-            PARTS,
-        >(
+        score_keys_listed_kvint8::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),

@@ -431,9 +431,7 @@ unsafe extern "C" fn run_score_keys<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys::<
-            PARTS,
-        >(
+        score_keys::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<f32>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -476,9 +474,7 @@ unsafe extern "C" fn run_score_keys_listed<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_listed::<
-            PARTS,
-        >(
+        score_keys_listed::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -521,9 +517,7 @@ unsafe extern "C" fn run_score_keys_kvf16<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_kvf16::<
-            PARTS,
-        >(
+        score_keys_kvf16::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i16>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -566,9 +560,7 @@ unsafe extern "C" fn run_score_keys_listed_kvf16<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_listed_kvf16::<
-            PARTS,
-        >(
+        score_keys_listed_kvf16::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i16>::endless(*regions.add(2)),
@@ -611,9 +603,7 @@ unsafe extern "C" fn run_score_keys_kvint8<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_kvint8::<
-            PARTS,
-        >(
+        score_keys_kvint8::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<f32>::endless(*regions.add(2)),
@@ -658,9 +648,7 @@ unsafe extern "C" fn run_score_keys_listed_kvint8<const PARTS: usize>(
 ) {
     // SAFETY: the module's contract.
     unsafe {
-        score_keys_listed_kvint8::<
-            PARTS,
-        >(
+        score_keys_listed_kvint8::<PARTS>(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),

@@ -77,7 +77,7 @@ fn joined(text: &str) -> String {
 /// The list that begins on line `first`, on one line, with the number of its last line; if it is one and fits.
 fn list_from(lines: &[String], first: usize) -> Option<(String, usize)> {
     let start = &lines[first];
-    if !start.ends_with(['(', '[']) || is_comment(start) {
+    if !start.ends_with(['(', '[', '<']) || is_comment(start) {
         return None;
     }
     let mut line = start.clone();
@@ -85,7 +85,7 @@ fn list_from(lines: &[String], first: usize) -> Option<(String, usize)> {
         if indent(next) == indent(start) {
             let end = next.trim_start();
             let line = line.trim_end_matches(", ").to_owned() + end;
-            let fits = end.starts_with([')', ']']) && line.chars().count() <= WIDTH;
+            let fits = end.starts_with([')', ']', '>']) && line.chars().count() <= WIDTH;
             return fits.then_some((line, at));
         }
         // Blocks and statements stay as they are; so do comments, which end with their line.

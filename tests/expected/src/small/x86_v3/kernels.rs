@@ -313,9 +313,7 @@ pub unsafe extern "C" fn statements(ctx: *const Ctx, args: *const u32, begin: u3
     // SAFETY: the module's contract.
     unsafe {
         let rows = k::Region::<i32>::rows(ctx);
-        let memory = k::KvRegion::<
-            f32,
-        >::new(ctx, *args.add(0), 16 * (*ctx).context as usize);
+        let memory = k::KvRegion::<f32>::new(ctx, *args.add(0), 16 * (*ctx).context as usize);
         let x = k::Region::<f32>::arena(ctx, *args.add(1), 128);
         let y = k::Region::<f32>::arena(ctx, *args.add(2), 64);
         let repeat = *args.add(3) as i32;
