@@ -69,8 +69,7 @@ fn kernels(verified: &Verified, level: Level) -> String {
     if text.contains("s ::") {
         imports.extend(quote!(use gem_runtime::simd::#module as s;));
     }
-    let allow =
-        quote!(#![allow(clippy::missing_safety_doc, reason = "the module states the contract")]);
+    let allow = kernel::allow();
     let header = format!(
         "Kernels of this model for level `{}`: each runs the items `begin..end` of a phase.",
         level.name()

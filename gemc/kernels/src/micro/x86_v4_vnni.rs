@@ -6,6 +6,8 @@
 //! Whoever runs a copy stands where its outline stood, in a kernel that gemc's verifier proved, and hands over
 //! its regions, inputs and locals; the CPU has the level's instructions.
 
+#![allow(clippy::missing_safety_doc, reason = "the module states the contract")]
+#![allow(clippy::too_many_arguments, reason = "outlines are given all that they reach")]
 use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::x86_v4_vnni as s;

@@ -22,6 +22,14 @@ pub(super) const CONTRACT: &str = "The runtime keeps the contract of `gem_runtim
     region and each region in its buffer, and items of a phase write disjoint memory. With debug assertions each access \
     is checked again.";
 
+/// What lints of a module would say that its head answers.
+pub(super) fn allow() -> TokenStream {
+    quote! {
+        #![allow(clippy::missing_safety_doc, reason = "the module states the contract")]
+        #![allow(clippy::too_many_arguments, reason = "outlines are given all that they reach")]
+    }
+}
+
 /// The kernel's item.
 pub(super) fn kernel(
     verified: &Verified,

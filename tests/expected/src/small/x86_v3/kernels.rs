@@ -8,6 +8,7 @@
 //! again.
 
 #![allow(clippy::missing_safety_doc, reason = "the module states the contract")]
+#![allow(clippy::too_many_arguments, reason = "outlines are given all that they reach")]
 use gem_runtime::abi::Ctx;
 use gem_runtime::kernel as k;
 use gem_runtime::simd::x86_v3 as s;

@@ -65,7 +65,8 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
     })
 }
 
-/// An array that repetitions change, in a loop, in an outline and by themselves; gives one of its elements.
+/// An array that repetitions change, in a loop, in an outline and by themselves, and strips over a number of
+/// its elements; gives what comes of it.
 fn repeated<'k>(k: &'k KernelBuilder, b: &mut Bytes, pool: &Pool<'k>) -> Val<'k> {
     let n = 1 + b.below(4);
     let count = match b.below(2) {
@@ -99,7 +100,19 @@ fn repeated<'k>(k: &'k KernelBuilder, b: &mut Bytes, pool: &Pool<'k>) -> Val<'k>
             });
         });
     });
-    array.get(b.below(n))
+    let strip = Count::named(1 + b.below(4), "strip");
+    let total = k.var("total", array.get(b.below(n)));
+    k.strips(pool.small(b, 9), &strip, |first, size| {
+        let parts = k.array("parts", &strip, total.get());
+        k.repeat(&strip, "row", |row| {
+            let more = ((first + row) * 8 + size).to_float().splat();
+            parts.update(row, |x| clamp_float(x * 0.5 + more));
+        });
+        k.repeat(&strip, "row", |row| {
+            total.update(|total| clamp_float(total - parts.get(row)));
+        });
+    });
+    total.get()
 }
 
 /// Called through a table: scales words of its item by a number.
