@@ -122,7 +122,8 @@ impl Attention {
     fn write(&self, k: &KernelBuilder) {
         let r = self.declare(k);
         let (row, head) = (k.item() / self.heads, k.item() % self.heads);
-        let kv_head = head / (self.heads / self.kv_heads);
+        let (row, head) = (row.named("row"), head.named("head"));
+        let kv_head = (head / (self.heads / self.kv_heads)).named("kv_head");
         let context = k.context();
         let slot = r.rows.slot(row);
         let position = r.rows.position(row).bounded(context);

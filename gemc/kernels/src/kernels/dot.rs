@@ -349,8 +349,8 @@ impl<'a, 'k> Sums<'a, 'k> {
                 (DotStrategy::SignedBytes4, _) => {
                     return self.words.update(row, |words| words.dot4_s(weights, x));
                 }
-                (DotStrategy::Pairs, Form::Unsigned) => weights.dot2_u(x),
-                (DotStrategy::Pairs, Form::Signed) => weights.dot2_s(x),
+                (DotStrategy::Pairs, Form::Unsigned) => weights.dot2_u(x).named("pair"),
+                (DotStrategy::Pairs, Form::Signed) => weights.dot2_s(x).named("pair"),
             };
             match self.pairs {
                 None => self.widen(row, pairs),

@@ -52,9 +52,9 @@ impl Norm {
             .map(|format| format!("{and}_{}", quantise_name(format)))
             .unwrap_or_default();
         format!(
-            "{kind}_{}_eps{:08x}{bias}{outputs}",
+            "{kind}_{}_eps{}{bias}{outputs}",
             self.cols,
-            self.eps.bits()
+            self.eps.in_words()
         )
     }
 

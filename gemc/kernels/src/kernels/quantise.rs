@@ -160,9 +160,9 @@ impl<'k> Quantised<'k> {
         values: [Val<'k>; 2],
         inverse: Val<'k>,
     ) -> ([Val<'k>; 2], Val<'k>) {
-        let codes = values.map(|x| (x * inverse).to_int());
+        let codes = values.map(|x| (x * inverse).to_int().named("codes"));
         let [low, high] = codes;
-        let sum = (low + high).reduce_add();
+        let sum = (low + high).reduce_add().named("sum");
         let at = row * self.cols + block * BLOCK;
         self.codes.store(at, low.narrow());
         self.codes.store(at + LANES, high.narrow());
@@ -192,7 +192,7 @@ pub(super) fn factors(largest: Val<'_>) -> (Val<'_>, Val<'_>) {
     let is_tiny = largest.le(TINY);
     let inverse = is_tiny.select(0.0, 127.0 / largest);
     let scale = is_tiny.select(0.0, largest * (1.0 / 127.0));
-    (inverse.splat(), scale)
+    (inverse.named("inverse").splat(), scale.named("scale"))
 }
 
 /// What the kernel that quantises rows depends on.

@@ -128,7 +128,7 @@ impl Heads {
         let rope = if self.rope { "_rope" } else { "" };
         let norm = self
             .qk_norm
-            .map(|eps| format!("_norm{:08x}", eps.bits()))
+            .map(|eps| format!("_norm{}", eps.in_words()))
             .unwrap_or_default();
         format!(
             "heads_{}_{}x{}_of_{}{rope}{norm}{}",
@@ -156,6 +156,7 @@ impl Heads {
         let r = &self.declare(k);
         let per_row = self.items_per_row() as usize;
         let (row, head) = (k.item() / per_row, k.item() % per_row);
+        let (row, head) = (row.named("row"), head.named("head"));
         let is_query = head.lt(self.heads);
         let slot = r.rows.slot(row);
         let position = r.rows.position(row).bounded(k.context());

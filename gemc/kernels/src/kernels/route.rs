@@ -47,11 +47,11 @@ impl Router {
         let bias = if self.bias { "_bias" } else { "" };
         let renormalize = if self.renormalize { "_renormalize" } else { "" };
         format!(
-            "router_{score}_{}of{}_x{}_above{:08x}{renormalize}{bias}",
+            "router_{score}_{}of{}_x{}_above{}{renormalize}{bias}",
             self.top_k,
             self.modules,
             self.stride,
-            self.threshold.bits()
+            self.threshold.in_words()
         )
     }
 

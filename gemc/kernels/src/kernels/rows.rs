@@ -23,22 +23,22 @@ impl<'k> RowTable<'k> {
 
     /// Token id.
     pub fn token(self, row: Val<'k>) -> Val<'k> {
-        self.field(row, offset_of!(Row, token))
+        self.field(row, offset_of!(Row, token)).named("token")
     }
 
     /// Index of the sequence's memory.
     pub fn slot(self, row: Val<'k>) -> Val<'k> {
-        self.field(row, offset_of!(Row, slot))
+        self.field(row, offset_of!(Row, slot)).named("slot")
     }
 
     /// Position in the sequence.
     pub fn position(self, row: Val<'k>) -> Val<'k> {
-        self.field(row, offset_of!(Row, position))
+        self.field(row, offset_of!(Row, position)).named("position")
     }
 
     /// How many positions the row may see.
     pub fn visible(self, row: Val<'k>) -> Val<'k> {
-        self.field(row, offset_of!(Row, visible))
+        self.field(row, offset_of!(Row, visible)).named("visible")
     }
 
     /// The number at a byte of a row.

@@ -27,10 +27,16 @@ impl Exact {
         f32::from_bits(self.0)
     }
 
-    /// Its bits.
+    /// As part of an identifier: `1e_6`, `0_5`.
     #[must_use]
-    pub const fn bits(self) -> u32 {
-        self.0
+    pub fn in_words(self) -> String {
+        let x = self.get();
+        let shortest = if x != 0.0 && !(1e-3..1e4).contains(&x.abs()) {
+            format!("{x:e}")
+        } else {
+            format!("{x}")
+        };
+        shortest.replace(['.', '-'], "_")
     }
 }
 

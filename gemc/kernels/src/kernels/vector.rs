@@ -7,7 +7,9 @@ pub const LANES: usize = 16;
 
 /// Calls `body` with the first element of each of so many chunks.
 pub fn for_chunks<'k>(k: &'k KernelBuilder, chunks: impl Operand<'k>, body: impl FnOnce(Val<'k>)) {
-    k.for_n(chunks, |chunk| body(chunk * LANES));
+    k.for_n(chunks, |chunk| {
+        body((chunk.named("chunk") * LANES).named("at"));
+    });
 }
 
 /// The two vectors of the `place`-th 32 elements of a row.

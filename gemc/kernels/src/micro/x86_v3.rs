@@ -696,17 +696,17 @@ unsafe fn dot_b8<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 512;
+            let codes_at = at * 512;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    let products = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
+                    let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -741,11 +741,11 @@ unsafe fn dot_n4<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 256;
+            let codes_at = at * 256;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -754,31 +754,31 @@ unsafe fn dot_n4<const ROWS: usize>(
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let sum_2 = column + (chunk + 4) * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
+                    let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
-            let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
             let factor = s::or_i32x16(scale, lanes);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(63));
+            let shift = s::sub_i32x16(product, s::splat_i32(63));
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -808,26 +808,26 @@ unsafe fn dot_l4<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 256;
+            let codes_at = at * 256;
             let column = block * 32;
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    let products = s::dot2_u_i8x64(bits, s::splat_i32_i8x64(x));
-                    pairs[row] = s::add_i16x32(pairs[row], products);
+                    let pair = s::dot2_u_i8x64(bits, s::splat_i32_i8x64(x));
+                    pairs[row] = s::add_i16x32(pairs[row], pair);
                 });
                 let shifted = s::shr_u_i8x64::<4>(bytes);
                 let sum_2 = column + (chunk + 4) * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    let products = s::dot2_u_i8x64(shifted, s::splat_i32_i8x64(x));
-                    pairs[row] = s::add_i16x32(pairs[row], products);
+                    let pair = s::dot2_u_i8x64(shifted, s::splat_i32_i8x64(x));
+                    pairs[row] = s::add_i16x32(pairs[row], pair);
                 });
             }
             k::repeat!(row in ROWS, 2, {
@@ -868,34 +868,34 @@ unsafe fn dot_l6<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 384;
+            let codes_at = at * 384;
             let column = block * 32;
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..2 {
-                let product_2 = chunk * 3;
-                let bytes = s::load_i8x64(codes.at::<64>(product + product_2 * 64));
+                let product = chunk * 3;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
-                let sum = column + product_2 * 4;
+                let sum = column + product * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     pairs[row] = s::dot2_u_i8x64(bits_2, s::splat_i32_i8x64(x));
                 });
-                let sum_2 = product_2 + 1;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(product + sum_2 * 64));
+                let sum_2 = product + 1;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                    let products = s::dot2_u_i8x64(bits_3, s::splat_i32_i8x64(x));
-                    let sum_4 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(bits_3, s::splat_i32_i8x64(x));
+                    let sum_4 = s::add_i16x32(pairs[row], pair);
+                    let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
-                let sum_4 = product_2 + 2;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(product + sum_4 * 64));
+                let sum_4 = product + 2;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -914,10 +914,10 @@ unsafe fn dot_l6<const ROWS: usize>(
                 let sum_6 = column + (chunk + 6) * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
-                    let products = s::dot2_u_i8x64(bits_9, s::splat_i32_i8x64(x));
-                    let sum_7 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(sum_7, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(bits_9, s::splat_i32_i8x64(x));
+                    let sum_7 = s::add_i16x32(pairs[row], pair);
+                    let products = s::dot_words_i16x32(sum_7, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -954,16 +954,16 @@ unsafe fn dot_n5<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 320;
+            let codes_at = at * 320;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::load_i8x64(codes.at::<64>(product + 256));
+            let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -978,9 +978,9 @@ unsafe fn dot_n5<const ROWS: usize>(
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
                 top_bits[0] = s::shr_u_i8x64::<1>(before);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -993,9 +993,9 @@ unsafe fn dot_n5<const ROWS: usize>(
                 let sum_2 = column + (chunk + 4) * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                    let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
+                    let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
                 top_bits[1] = s::shr_u_i8x64::<1>(before_2);
             }
@@ -1003,13 +1003,13 @@ unsafe fn dot_n5<const ROWS: usize>(
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let bits_2 = s::and_i32x16(scale, lanes);
-            let product_2 = s::mul_i32x16(bits_2, lanes);
+            let product = s::mul_i32x16(bits_2, lanes);
             let factor = s::or_i32x16(scale, lanes);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(65));
+            let shift = s::sub_i32x16(product, s::splat_i32(65));
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1039,12 +1039,12 @@ unsafe fn dot_n3<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 192;
+            let codes_at = at * 192;
             let column = block * 32;
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
-            let bytes = s::load_i8x64(codes.at::<64>(product));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -1058,12 +1058,12 @@ unsafe fn dot_n3<const ROWS: usize>(
             let sum = column + 16;
             k::repeat!(row in ROWS, 2, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                let sum_2 = s::add_i16x32(pairs[row], products);
-                let products_2 = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
-                words[row] = s::add_i32x16(words[row], products_2);
+                let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
+                let sum_2 = s::add_i16x32(pairs[row], pair);
+                let products = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
+                words[row] = s::add_i32x16(words[row], products);
             });
-            let bytes_2 = s::load_i8x64(codes.at::<64>(product + 64));
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -1076,12 +1076,12 @@ unsafe fn dot_n3<const ROWS: usize>(
             let sum_3 = column + 20;
             k::repeat!(row in ROWS, 2, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                let products = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
-                let sum_4 = s::add_i16x32(pairs[row], products);
-                let products_2 = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
-                words[row] = s::add_i32x16(words[row], products_2);
+                let pair = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
+                let sum_4 = s::add_i16x32(pairs[row], pair);
+                let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
+                words[row] = s::add_i32x16(words[row], products);
             });
-            let bytes_3 = s::load_i8x64(codes.at::<64>(product + 128));
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -1094,10 +1094,10 @@ unsafe fn dot_n3<const ROWS: usize>(
             let sum_5 = column + 24;
             k::repeat!(row in ROWS, 2, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
-                let products = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x));
-                let sum_6 = s::add_i16x32(pairs[row], products);
-                let products_2 = s::dot_words_i16x32(sum_6, s::splat_i32_i16x32(0x0001_0001));
-                words[row] = s::add_i32x16(words[row], products_2);
+                let pair = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x));
+                let sum_6 = s::add_i16x32(pairs[row], pair);
+                let products = s::dot_words_i16x32(sum_6, s::splat_i32_i16x32(0x0001_0001));
+                words[row] = s::add_i32x16(words[row], products);
             });
             let shifted = s::shr_u_i8x64::<3>(bytes);
             let bits_2 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
@@ -1119,22 +1119,22 @@ unsafe fn dot_n3<const ROWS: usize>(
             let sum_7 = column + 28;
             k::repeat!(row in ROWS, 2, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_7));
-                let products = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x));
-                let sum_8 = s::add_i16x32(pairs[row], products);
-                let products_2 = s::dot_words_i16x32(sum_8, s::splat_i32_i16x32(0x0001_0001));
-                words[row] = s::add_i32x16(words[row], products_2);
+                let pair = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x));
+                let sum_8 = s::add_i16x32(pairs[row], pair);
+                let products = s::dot_words_i16x32(sum_8, s::splat_i32_i16x32(0x0001_0001));
+                words[row] = s::add_i32x16(words[row], products);
             });
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
             let bits_6 = s::and_i32x16(scale, lanes_2);
-            let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
+            let product = s::mul_i32x16(bits_6, s::splat_i32(3));
             let factor = s::or_i32x16(scale, lanes_2);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(37));
+            let shift = s::sub_i32x16(product, s::splat_i32(37));
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum_8 = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum_8 = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum_8, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1164,13 +1164,13 @@ unsafe fn dot_n2<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 128;
+            let codes_at = at * 128;
             let column = block * 32;
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..2 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
@@ -1184,38 +1184,38 @@ unsafe fn dot_n2<const ROWS: usize>(
                 let sum_2 = column + (chunk + 2) * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                    pairs[row] = s::add_i16x32(pairs[row], products);
+                    let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
+                    pairs[row] = s::add_i16x32(pairs[row], pair);
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
                 let sum_3 = column + (chunk + 4) * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                    let products = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x));
-                    pairs[row] = s::add_i16x32(pairs[row], products);
+                    let pair = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x));
+                    pairs[row] = s::add_i16x32(pairs[row], pair);
                 });
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let sum_4 = column + (chunk + 6) * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
-                    let products = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
-                    let sum_5 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(sum_5, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
+                    let sum_5 = s::add_i16x32(pairs[row], pair);
+                    let products = s::dot_words_i16x32(sum_5, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
-            let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
             let factor = s::or_i32x16(scale, lanes_2);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(21));
+            let shift = s::sub_i32x16(product, s::splat_i32(21));
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1248,17 +1248,17 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 512;
+                let codes_at = at * 512;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..8 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        let products = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                        words[row] = s::add_i32x16(words[row], products_2);
+                        let pair = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
+                        let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                        words[row] = s::add_i32x16(words[row], products);
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -1302,11 +1302,11 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 256;
+                let codes_at = at * 256;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([
                         0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -1315,31 +1315,31 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                        words[row] = s::add_i32x16(words[row], products_2);
+                        let pair = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                        let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                        words[row] = s::add_i32x16(words[row], products);
                     });
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
                     let weights_2 = s::lookup_i8x64(values, index_2);
                     let sum_2 = column + (chunk + 4) * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                        words[row] = s::add_i32x16(words[row], products_2);
+                        let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
+                        let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                        words[row] = s::add_i32x16(words[row], products);
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
-                let product_3 = s::mul_i32x16(bits, s::splat_i32(2));
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_3, s::splat_i32(63));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(63));
                 k::repeat!(row in ROWS, 2, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_4 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_4);
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let sum = s::add_i32x16(words[row], product_3);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1378,25 +1378,25 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 256;
+                let codes_at = at * 256;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        let products = s::dot2_u_i8x64(bits, s::splat_i32_i8x64(x));
-                        pairs[row] = s::add_i16x32(pairs[row], products);
+                        let pair = s::dot2_u_i8x64(bits, s::splat_i32_i8x64(x));
+                        pairs[row] = s::add_i16x32(pairs[row], pair);
                     });
                     let shifted = s::shr_u_i8x64::<4>(bytes);
                     let sum_2 = column + (chunk + 4) * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        let products = s::dot2_u_i8x64(shifted, s::splat_i32_i8x64(x));
-                        pairs[row] = s::add_i16x32(pairs[row], products);
+                        let pair = s::dot2_u_i8x64(shifted, s::splat_i32_i8x64(x));
+                        pairs[row] = s::add_i16x32(pairs[row], pair);
                     });
                 }
                 k::repeat!(row in ROWS, 2, {
@@ -1446,33 +1446,33 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 384;
+                let codes_at = at * 384;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..2 {
-                    let product_3 = chunk * 3;
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + product_3 * 64));
+                    let product_2 = chunk * 3;
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + product_2 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
-                    let sum = column + product_3 * 4;
+                    let sum = column + product_2 * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         pairs[row] = s::dot2_u_i8x64(bits_2, s::splat_i32_i8x64(x));
                     });
-                    let sum_2 = product_3 + 1;
-                    let bytes_2 = s::load_i8x64(codes.at::<64>(product_2 + sum_2 * 64));
+                    let sum_2 = product_2 + 1;
+                    let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                     let bits_3 = s::and_i8x64(bytes_2, bits);
                     let sum_3 = column + sum_2 * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                        let products = s::dot2_u_i8x64(bits_3, s::splat_i32_i8x64(x));
-                        let sum_4 = s::add_i16x32(pairs[row], products);
-                        let products_2 = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
-                        words[row] = s::add_i32x16(words[row], products_2);
+                        let pair = s::dot2_u_i8x64(bits_3, s::splat_i32_i8x64(x));
+                        let sum_4 = s::add_i16x32(pairs[row], pair);
+                        let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
+                        words[row] = s::add_i32x16(words[row], products);
                     });
-                    let sum_4 = product_3 + 2;
-                    let bytes_3 = s::load_i8x64(codes.at::<64>(product_2 + sum_4 * 64));
+                    let sum_4 = product_2 + 2;
+                    let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                     let bits_4 = s::and_i8x64(bytes_3, bits);
                     let sum_5 = column + sum_4 * 4;
                     k::repeat!(row in ROWS, 2, {
@@ -1491,10 +1491,10 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                     let sum_6 = column + (chunk + 6) * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
-                        let products = s::dot2_u_i8x64(bits_9, s::splat_i32_i8x64(x));
-                        let sum_7 = s::add_i16x32(pairs[row], products);
-                        let products_2 = s::dot_words_i16x32(sum_7, s::splat_i32_i16x32(0x0001_0001));
-                        words[row] = s::add_i32x16(words[row], products_2);
+                        let pair = s::dot2_u_i8x64(bits_9, s::splat_i32_i8x64(x));
+                        let sum_7 = s::add_i16x32(pairs[row], pair);
+                        let products = s::dot_words_i16x32(sum_7, s::splat_i32_i16x32(0x0001_0001));
+                        words[row] = s::add_i32x16(words[row], products);
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
@@ -1540,16 +1540,16 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 320;
+                let codes_at = at * 320;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::load_i8x64(codes.at::<64>(product_2 + 256));
+                let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, bits);
                     let before = top_bits[0];
                     let found = s::lookup_i8x64(masks, before);
@@ -1567,9 +1567,9 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                        words[row] = s::add_i32x16(words[row], products_2);
+                        let pair = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                        let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                        words[row] = s::add_i32x16(words[row], products);
                     });
                     top_bits[0] = s::shr_u_i8x64::<1>(before);
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -1582,9 +1582,9 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                     let sum_2 = column + (chunk + 4) * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                        let products_2 = s::dot_words_i16x32(products, s::splat_i32_i16x32(0x0001_0001));
-                        words[row] = s::add_i32x16(words[row], products_2);
+                        let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
+                        let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
+                        words[row] = s::add_i32x16(words[row], products);
                     });
                     top_bits[1] = s::shr_u_i8x64::<1>(before_2);
                 }
@@ -1592,13 +1592,13 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
                 let bits_2 = s::and_i32x16(scale, lanes_2);
-                let product_3 = s::mul_i32x16(bits_2, lanes_2);
+                let product_2 = s::mul_i32x16(bits_2, lanes_2);
                 let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_3, s::splat_i32(65));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(65));
                 k::repeat!(row in ROWS, 2, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_4 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_4);
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let sum = s::add_i32x16(words[row], product_3);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1637,11 +1637,11 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 192;
+                let codes_at = at * 192;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
-                let bytes = s::load_i8x64(codes.at::<64>(product_2));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -1655,12 +1655,12 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let sum = column + 16;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                    let sum_2 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
+                    let sum_2 = s::add_i16x32(pairs[row], pair);
+                    let products = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
-                let bytes_2 = s::load_i8x64(codes.at::<64>(product_2 + 64));
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -1673,12 +1673,12 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let sum_3 = column + 20;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                    let products = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
-                    let sum_4 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
+                    let sum_4 = s::add_i16x32(pairs[row], pair);
+                    let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
-                let bytes_3 = s::load_i8x64(codes.at::<64>(product_2 + 128));
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -1691,10 +1691,10 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let sum_5 = column + 24;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
-                    let products = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x));
-                    let sum_6 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(sum_6, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x));
+                    let sum_6 = s::add_i16x32(pairs[row], pair);
+                    let products = s::dot_words_i16x32(sum_6, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
                 let shifted = s::shr_u_i8x64::<3>(bytes);
                 let bits_2 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
@@ -1716,22 +1716,22 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let sum_7 = column + 28;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_7));
-                    let products = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x));
-                    let sum_8 = s::add_i16x32(pairs[row], products);
-                    let products_2 = s::dot_words_i16x32(sum_8, s::splat_i32_i16x32(0x0001_0001));
-                    words[row] = s::add_i32x16(words[row], products_2);
+                    let pair = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x));
+                    let sum_8 = s::add_i16x32(pairs[row], pair);
+                    let products = s::dot_words_i16x32(sum_8, s::splat_i32_i16x32(0x0001_0001));
+                    words[row] = s::add_i32x16(words[row], products);
                 });
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
                 let bits_6 = s::and_i32x16(scale, lanes_2);
-                let product_3 = s::mul_i32x16(bits_6, s::splat_i32(3));
+                let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
                 let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_3, s::splat_i32(37));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(37));
                 k::repeat!(row in ROWS, 2, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_4 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum_8 = s::add_i32x16(words[row], product_4);
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let sum_8 = s::add_i32x16(words[row], product_3);
                     let scaled = s::mul_i32x16(sum_8, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1770,12 +1770,12 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 128;
+                let codes_at = at * 128;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..2 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
@@ -1791,38 +1791,38 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                     let sum_2 = column + (chunk + 2) * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        let products = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
-                        pairs[row] = s::add_i16x32(pairs[row], products);
+                        let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
+                        pairs[row] = s::add_i16x32(pairs[row], pair);
                     });
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
                     let weights_3 = s::lookup_i8x64(values, index_2);
                     let sum_3 = column + (chunk + 4) * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                        let products = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x));
-                        pairs[row] = s::add_i16x32(pairs[row], products);
+                        let pair = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x));
+                        pairs[row] = s::add_i16x32(pairs[row], pair);
                     });
                     let weights_4 = s::lookup_i8x64(values_2, index_2);
                     let sum_4 = column + (chunk + 6) * 4;
                     k::repeat!(row in ROWS, 2, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
-                        let products = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
-                        let sum_5 = s::add_i16x32(pairs[row], products);
-                        let products_2 = s::dot_words_i16x32(sum_5, s::splat_i32_i16x32(0x0001_0001));
-                        words[row] = s::add_i32x16(words[row], products_2);
+                        let pair = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
+                        let sum_5 = s::add_i16x32(pairs[row], pair);
+                        let products = s::dot_words_i16x32(sum_5, s::splat_i32_i16x32(0x0001_0001));
+                        words[row] = s::add_i32x16(words[row], products);
                     });
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
-                let product_3 = s::mul_i32x16(bits, s::splat_i32(3));
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_3, s::splat_i32(21));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(21));
                 k::repeat!(row in ROWS, 2, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_4 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_4);
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let sum = s::add_i32x16(words[row], product_3);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1861,13 +1861,13 @@ unsafe fn score_keys<const PARTS: usize>(
             queries[part] = query_value;
         });
         for j in 0..count {
-            let product = (first + k::bounded(base + j, context)) * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = (first + k::bounded(base + j, context)) * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 16, {
-                let key = s::load_f32x16(keys.at::<64>(product + (part as i32) * 16));
-                product_2 = s::fma_f32x16(queries[part], key, product_2);
+                let key = s::load_f32x16(keys.at::<64>(keys_at + (part as i32) * 16));
+                product = s::fma_f32x16(queries[part], key, product);
             });
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale);
         }
     }
 }
@@ -1888,11 +1888,11 @@ unsafe fn sum_values<const PARTS: usize>(
     // SAFETY: the module's contract.
     unsafe {
         for j in 0..count {
-            let product = (first + k::bounded(base + j, context)) * width;
+            let values_at = (first + k::bounded(base + j, context)) * width;
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 16, {
-                let value = s::load_f32x16(values.at::<64>(product + (part as i32) * 16));
+                let value = s::load_f32x16(values.at::<64>(values_at + (part as i32) * 16));
                 sums[part] = s::fma_f32x16(lanes, value, sums[part]);
             });
         }
@@ -1925,13 +1925,13 @@ unsafe fn score_keys_listed<const PARTS: usize>(
         });
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
-            let product = (first + k::bounded(seen_value, context)) * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = (first + k::bounded(seen_value, context)) * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 16, {
-                let key = s::load_f32x16(keys.at::<64>(product + (part as i32) * 16));
-                product_2 = s::fma_f32x16(queries[part], key, product_2);
+                let key = s::load_f32x16(keys.at::<64>(keys_at + (part as i32) * 16));
+                product = s::fma_f32x16(queries[part], key, product);
             });
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale);
         }
     }
 }
@@ -1953,11 +1953,11 @@ unsafe fn sum_values_listed<const PARTS: usize>(
     unsafe {
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
-            let product = (first + k::bounded(seen_value, context)) * width;
+            let values_at = (first + k::bounded(seen_value, context)) * width;
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 16, {
-                let value = s::load_f32x16(values.at::<64>(product + (part as i32) * 16));
+                let value = s::load_f32x16(values.at::<64>(values_at + (part as i32) * 16));
                 sums[part] = s::fma_f32x16(lanes, value, sums[part]);
             });
         }
@@ -1989,14 +1989,14 @@ unsafe fn score_keys_kvf16<const PARTS: usize>(
             queries[part] = query_value;
         });
         for j in 0..count {
-            let product = (first + k::bounded(base + j, context)) * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = (first + k::bounded(base + j, context)) * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 8, {
-                let key = s::load_i16x16(keys.at::<32>(product + (part as i32) * 16));
+                let key = s::load_i16x16(keys.at::<32>(keys_at + (part as i32) * 16));
                 let key_2 = s::half_to_float_i16x16(key);
-                product_2 = s::fma_f32x16(queries[part], key_2, product_2);
+                product = s::fma_f32x16(queries[part], key_2, product);
             });
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale);
         }
     }
 }
@@ -2017,11 +2017,11 @@ unsafe fn sum_values_kvf16<const PARTS: usize>(
     // SAFETY: the module's contract.
     unsafe {
         for j in 0..count {
-            let product = (first + k::bounded(base + j, context)) * width;
+            let values_at = (first + k::bounded(base + j, context)) * width;
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i16x16(values.at::<32>(product + (part as i32) * 16));
+                let value = s::load_i16x16(values.at::<32>(values_at + (part as i32) * 16));
                 let value_2 = s::half_to_float_i16x16(value);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
             });
@@ -2055,14 +2055,14 @@ unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
         });
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
-            let product = (first + k::bounded(seen_value, context)) * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = (first + k::bounded(seen_value, context)) * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 8, {
-                let key = s::load_i16x16(keys.at::<32>(product + (part as i32) * 16));
+                let key = s::load_i16x16(keys.at::<32>(keys_at + (part as i32) * 16));
                 let key_2 = s::half_to_float_i16x16(key);
-                product_2 = s::fma_f32x16(queries[part], key_2, product_2);
+                product = s::fma_f32x16(queries[part], key_2, product);
             });
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale);
         }
     }
 }
@@ -2084,11 +2084,11 @@ unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
     unsafe {
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
-            let product = (first + k::bounded(seen_value, context)) * width;
+            let values_at = (first + k::bounded(seen_value, context)) * width;
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i16x16(values.at::<32>(product + (part as i32) * 16));
+                let value = s::load_i16x16(values.at::<32>(values_at + (part as i32) * 16));
                 let value_2 = s::half_to_float_i16x16(value);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
             });
@@ -2123,16 +2123,16 @@ unsafe fn score_keys_kvint8<const PARTS: usize>(
         });
         for j in 0..count {
             let row = first + k::bounded(base + j, context);
-            let product = row * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = row * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 8, {
-                let key = s::load_i8x16(keys.at::<16>(product + (part as i32) * 16));
+                let key = s::load_i8x16(keys.at::<16>(keys_at + (part as i32) * 16));
                 let wide = s::widen_s_i8x16(key);
                 let key_2 = s::to_float_i32x16(wide);
-                product_2 = s::fma_f32x16(queries[part], key_2, product_2);
+                product = s::fma_f32x16(queries[part], key_2, product);
             });
             let keys_scale = k::load_f32(keys_scales.at::<4>(row));
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale * keys_scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale * keys_scale);
         }
     }
 }
@@ -2155,12 +2155,12 @@ unsafe fn sum_values_kvint8<const PARTS: usize>(
     unsafe {
         for j in 0..count {
             let row = first + k::bounded(base + j, context);
-            let product = row * width;
+            let values_at = row * width;
             let score = k::load_f32(scores.at::<4>(j));
             let values_scale = k::load_f32(values_scales.at::<4>(row));
             let lanes = s::splat_f32(score * values_scale);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i8x16(values.at::<16>(product + (part as i32) * 16));
+                let value = s::load_i8x16(values.at::<16>(values_at + (part as i32) * 16));
                 let wide = s::widen_s_i8x16(value);
                 let value_2 = s::to_float_i32x16(wide);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
@@ -2197,16 +2197,16 @@ unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
             let row = first + k::bounded(seen_value, context);
-            let product = row * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = row * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 8, {
-                let key = s::load_i8x16(keys.at::<16>(product + (part as i32) * 16));
+                let key = s::load_i8x16(keys.at::<16>(keys_at + (part as i32) * 16));
                 let wide = s::widen_s_i8x16(key);
                 let key_2 = s::to_float_i32x16(wide);
-                product_2 = s::fma_f32x16(queries[part], key_2, product_2);
+                product = s::fma_f32x16(queries[part], key_2, product);
             });
             let keys_scale = k::load_f32(keys_scales.at::<4>(row));
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale * keys_scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale * keys_scale);
         }
     }
 }
@@ -2230,12 +2230,12 @@ unsafe fn sum_values_listed_kvint8<const PARTS: usize>(
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
             let row = first + k::bounded(seen_value, context);
-            let product = row * width;
+            let values_at = row * width;
             let score = k::load_f32(scores.at::<4>(j));
             let values_scale = k::load_f32(values_scales.at::<4>(row));
             let lanes = s::splat_f32(score * values_scale);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i8x16(values.at::<16>(product + (part as i32) * 16));
+                let value = s::load_i8x16(values.at::<16>(values_at + (part as i32) * 16));
                 let wide = s::widen_s_i8x16(value);
                 let value_2 = s::to_float_i32x16(wide);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);

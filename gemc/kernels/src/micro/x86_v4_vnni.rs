@@ -707,11 +707,11 @@ unsafe fn dot_b8<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 512;
+            let codes_at = at * 512;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::xor_i8x64(bytes, s::splat_i32_i8x64(-2139062144));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
@@ -753,11 +753,11 @@ unsafe fn dot_n4<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 256;
+            let codes_at = at * 256;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -780,13 +780,13 @@ unsafe fn dot_n4<const ROWS: usize>(
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
-            let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
             let factor = s::or_i32x16(scale, lanes);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(63));
+            let shift = s::sub_i32x16(product, s::splat_i32(63));
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -816,11 +816,11 @@ unsafe fn dot_l4<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 256;
+            let codes_at = at * 256;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
@@ -868,29 +868,29 @@ unsafe fn dot_l6<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 384;
+            let codes_at = at * 384;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
-                let product_2 = chunk * 3;
-                let bytes = s::load_i8x64(codes.at::<64>(product + product_2 * 64));
+                let product = chunk * 3;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
-                let sum = column + product_2 * 4;
+                let sum = column + product * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
-                let sum_2 = product_2 + 1;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(product + sum_2 * 64));
+                let sum_2 = product + 1;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 8, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
-                let sum_4 = product_2 + 2;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(product + sum_4 * 64));
+                let sum_4 = product + 2;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 8, {
@@ -946,16 +946,16 @@ unsafe fn dot_n5<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 320;
+            let codes_at = at * 320;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::load_i8x64(codes.at::<64>(product + 256));
+            let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -991,13 +991,13 @@ unsafe fn dot_n5<const ROWS: usize>(
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let bits_2 = s::and_i32x16(scale, lanes);
-            let product_2 = s::mul_i32x16(bits_2, lanes);
+            let product = s::mul_i32x16(bits_2, lanes);
             let factor = s::or_i32x16(scale, lanes);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(65));
+            let shift = s::sub_i32x16(product, s::splat_i32(65));
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1027,10 +1027,10 @@ unsafe fn dot_n3<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 192;
+            let codes_at = at * 192;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
-            let bytes = s::load_i8x64(codes.at::<64>(product));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -1046,7 +1046,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::load_i8x64(codes.at::<64>(product + 64));
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -1061,7 +1061,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::load_i8x64(codes.at::<64>(product + 128));
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -1102,13 +1102,13 @@ unsafe fn dot_n3<const ROWS: usize>(
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let bits_6 = s::and_i32x16(scale, lanes);
-            let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
+            let product = s::mul_i32x16(bits_6, s::splat_i32(3));
             let factor = s::or_i32x16(scale, lanes);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(37));
+            let shift = s::sub_i32x16(product, s::splat_i32(37));
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum_8 = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum_8 = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum_8, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1138,11 +1138,11 @@ unsafe fn dot_n2<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 128;
+            let codes_at = at * 128;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
@@ -1176,13 +1176,13 @@ unsafe fn dot_n2<const ROWS: usize>(
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
-            let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
             let factor = s::or_i32x16(scale, lanes);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(21));
+            let shift = s::sub_i32x16(product, s::splat_i32(21));
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1217,11 +1217,11 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 512;
+                let codes_at = at * 512;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..8 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::xor_i8x64(bytes, s::splat_i32_i8x64(-2139062144));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
@@ -1272,11 +1272,11 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 256;
+                let codes_at = at * 256;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([
                         0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -1299,13 +1299,13 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
-                let product_3 = s::mul_i32x16(bits, s::splat_i32(2));
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_3, s::splat_i32(63));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(63));
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_4 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_4);
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let sum = s::add_i32x16(words[row], product_3);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1344,11 +1344,11 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 256;
+                let codes_at = at * 256;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
@@ -1405,29 +1405,29 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 384;
+                let codes_at = at * 384;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
-                    let product_3 = chunk * 3;
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + product_3 * 64));
+                    let product_2 = chunk * 3;
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + product_2 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
-                    let sum = column + product_3 * 4;
+                    let sum = column + product_2 * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                     });
-                    let sum_2 = product_3 + 1;
-                    let bytes_2 = s::load_i8x64(codes.at::<64>(product_2 + sum_2 * 64));
+                    let sum_2 = product_2 + 1;
+                    let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                     let bits_3 = s::and_i8x64(bytes_2, bits);
                     let sum_3 = column + sum_2 * 4;
                     k::repeat!(row in ROWS, 8, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                         words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                     });
-                    let sum_4 = product_3 + 2;
-                    let bytes_3 = s::load_i8x64(codes.at::<64>(product_2 + sum_4 * 64));
+                    let sum_4 = product_2 + 2;
+                    let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                     let bits_4 = s::and_i8x64(bytes_3, bits);
                     let sum_5 = column + sum_4 * 4;
                     k::repeat!(row in ROWS, 8, {
@@ -1492,16 +1492,16 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 320;
+                let codes_at = at * 320;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::load_i8x64(codes.at::<64>(product_2 + 256));
+                let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, bits);
                     let before = top_bits[0];
                     let found = s::lookup_i8x64(masks, before);
@@ -1540,13 +1540,13 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
                 let bits_2 = s::and_i32x16(scale, lanes_2);
-                let product_3 = s::mul_i32x16(bits_2, lanes_2);
+                let product_2 = s::mul_i32x16(bits_2, lanes_2);
                 let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_3, s::splat_i32(65));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(65));
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_4 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_4);
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let sum = s::add_i32x16(words[row], product_3);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1585,10 +1585,10 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 192;
+                let codes_at = at * 192;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
-                let bytes = s::load_i8x64(codes.at::<64>(product_2));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -1604,7 +1604,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
-                let bytes_2 = s::load_i8x64(codes.at::<64>(product_2 + 64));
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -1619,7 +1619,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                 });
-                let bytes_3 = s::load_i8x64(codes.at::<64>(product_2 + 128));
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -1660,13 +1660,13 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
                 let bits_6 = s::and_i32x16(scale, lanes_2);
-                let product_3 = s::mul_i32x16(bits_6, s::splat_i32(3));
+                let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
                 let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_3, s::splat_i32(37));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(37));
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_4 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum_8 = s::add_i32x16(words[row], product_4);
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let sum_8 = s::add_i32x16(words[row], product_3);
                     let scaled = s::mul_i32x16(sum_8, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1705,11 +1705,11 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
-                let product_2 = at * 128;
+                let codes_at = at * 128;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
-                    let bytes = s::load_i8x64(codes.at::<64>(product_2 + chunk * 64));
+                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
@@ -1745,13 +1745,13 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
-                let product_3 = s::mul_i32x16(bits, s::splat_i32(3));
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_3, s::splat_i32(21));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(21));
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_4 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_4);
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let sum = s::add_i32x16(words[row], product_3);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
@@ -1790,13 +1790,13 @@ unsafe fn score_keys<const PARTS: usize>(
             queries[part] = query_value;
         });
         for j in 0..count {
-            let product = (first + k::bounded(base + j, context)) * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = (first + k::bounded(base + j, context)) * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 16, {
-                let key = s::load_f32x16(keys.at::<64>(product + (part as i32) * 16));
-                product_2 = s::fma_f32x16(queries[part], key, product_2);
+                let key = s::load_f32x16(keys.at::<64>(keys_at + (part as i32) * 16));
+                product = s::fma_f32x16(queries[part], key, product);
             });
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale);
         }
     }
 }
@@ -1817,11 +1817,11 @@ unsafe fn sum_values<const PARTS: usize>(
     // SAFETY: the module's contract.
     unsafe {
         for j in 0..count {
-            let product = (first + k::bounded(base + j, context)) * width;
+            let values_at = (first + k::bounded(base + j, context)) * width;
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 16, {
-                let value = s::load_f32x16(values.at::<64>(product + (part as i32) * 16));
+                let value = s::load_f32x16(values.at::<64>(values_at + (part as i32) * 16));
                 sums[part] = s::fma_f32x16(lanes, value, sums[part]);
             });
         }
@@ -1854,13 +1854,13 @@ unsafe fn score_keys_listed<const PARTS: usize>(
         });
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
-            let product = (first + k::bounded(seen_value, context)) * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = (first + k::bounded(seen_value, context)) * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 16, {
-                let key = s::load_f32x16(keys.at::<64>(product + (part as i32) * 16));
-                product_2 = s::fma_f32x16(queries[part], key, product_2);
+                let key = s::load_f32x16(keys.at::<64>(keys_at + (part as i32) * 16));
+                product = s::fma_f32x16(queries[part], key, product);
             });
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale);
         }
     }
 }
@@ -1882,11 +1882,11 @@ unsafe fn sum_values_listed<const PARTS: usize>(
     unsafe {
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
-            let product = (first + k::bounded(seen_value, context)) * width;
+            let values_at = (first + k::bounded(seen_value, context)) * width;
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 16, {
-                let value = s::load_f32x16(values.at::<64>(product + (part as i32) * 16));
+                let value = s::load_f32x16(values.at::<64>(values_at + (part as i32) * 16));
                 sums[part] = s::fma_f32x16(lanes, value, sums[part]);
             });
         }
@@ -1918,14 +1918,14 @@ unsafe fn score_keys_kvf16<const PARTS: usize>(
             queries[part] = query_value;
         });
         for j in 0..count {
-            let product = (first + k::bounded(base + j, context)) * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = (first + k::bounded(base + j, context)) * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 8, {
-                let key = s::load_i16x16(keys.at::<32>(product + (part as i32) * 16));
+                let key = s::load_i16x16(keys.at::<32>(keys_at + (part as i32) * 16));
                 let key_2 = s::half_to_float_i16x16(key);
-                product_2 = s::fma_f32x16(queries[part], key_2, product_2);
+                product = s::fma_f32x16(queries[part], key_2, product);
             });
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale);
         }
     }
 }
@@ -1946,11 +1946,11 @@ unsafe fn sum_values_kvf16<const PARTS: usize>(
     // SAFETY: the module's contract.
     unsafe {
         for j in 0..count {
-            let product = (first + k::bounded(base + j, context)) * width;
+            let values_at = (first + k::bounded(base + j, context)) * width;
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i16x16(values.at::<32>(product + (part as i32) * 16));
+                let value = s::load_i16x16(values.at::<32>(values_at + (part as i32) * 16));
                 let value_2 = s::half_to_float_i16x16(value);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
             });
@@ -1984,14 +1984,14 @@ unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
         });
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
-            let product = (first + k::bounded(seen_value, context)) * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = (first + k::bounded(seen_value, context)) * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 8, {
-                let key = s::load_i16x16(keys.at::<32>(product + (part as i32) * 16));
+                let key = s::load_i16x16(keys.at::<32>(keys_at + (part as i32) * 16));
                 let key_2 = s::half_to_float_i16x16(key);
-                product_2 = s::fma_f32x16(queries[part], key_2, product_2);
+                product = s::fma_f32x16(queries[part], key_2, product);
             });
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale);
         }
     }
 }
@@ -2013,11 +2013,11 @@ unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
     unsafe {
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
-            let product = (first + k::bounded(seen_value, context)) * width;
+            let values_at = (first + k::bounded(seen_value, context)) * width;
             let weight = k::load_f32(scores.at::<4>(j));
             let lanes = s::splat_f32(weight);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i16x16(values.at::<32>(product + (part as i32) * 16));
+                let value = s::load_i16x16(values.at::<32>(values_at + (part as i32) * 16));
                 let value_2 = s::half_to_float_i16x16(value);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
             });
@@ -2052,16 +2052,16 @@ unsafe fn score_keys_kvint8<const PARTS: usize>(
         });
         for j in 0..count {
             let row = first + k::bounded(base + j, context);
-            let product = row * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = row * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 8, {
-                let key = s::load_i8x16(keys.at::<16>(product + (part as i32) * 16));
+                let key = s::load_i8x16(keys.at::<16>(keys_at + (part as i32) * 16));
                 let wide = s::widen_s_i8x16(key);
                 let key_2 = s::to_float_i32x16(wide);
-                product_2 = s::fma_f32x16(queries[part], key_2, product_2);
+                product = s::fma_f32x16(queries[part], key_2, product);
             });
             let keys_scale = k::load_f32(keys_scales.at::<4>(row));
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale * keys_scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale * keys_scale);
         }
     }
 }
@@ -2084,12 +2084,12 @@ unsafe fn sum_values_kvint8<const PARTS: usize>(
     unsafe {
         for j in 0..count {
             let row = first + k::bounded(base + j, context);
-            let product = row * width;
+            let values_at = row * width;
             let score = k::load_f32(scores.at::<4>(j));
             let values_scale = k::load_f32(values_scales.at::<4>(row));
             let lanes = s::splat_f32(score * values_scale);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i8x16(values.at::<16>(product + (part as i32) * 16));
+                let value = s::load_i8x16(values.at::<16>(values_at + (part as i32) * 16));
                 let wide = s::widen_s_i8x16(value);
                 let value_2 = s::to_float_i32x16(wide);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);
@@ -2126,16 +2126,16 @@ unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
             let row = first + k::bounded(seen_value, context);
-            let product = row * width;
-            let mut product_2 = s::splat_f32(-0.0);
+            let keys_at = row * width;
+            let mut product = s::splat_f32(-0.0);
             k::repeat!(part in PARTS, 8, {
-                let key = s::load_i8x16(keys.at::<16>(product + (part as i32) * 16));
+                let key = s::load_i8x16(keys.at::<16>(keys_at + (part as i32) * 16));
                 let wide = s::widen_s_i8x16(key);
                 let key_2 = s::to_float_i32x16(wide);
-                product_2 = s::fma_f32x16(queries[part], key_2, product_2);
+                product = s::fma_f32x16(queries[part], key_2, product);
             });
             let keys_scale = k::load_f32(keys_scales.at::<4>(row));
-            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product_2) * scale * keys_scale);
+            k::store_f32(scores.at_mut::<4>(j), s::reduce_add_f32x16(product) * scale * keys_scale);
         }
     }
 }
@@ -2159,12 +2159,12 @@ unsafe fn sum_values_listed_kvint8<const PARTS: usize>(
         for j in 0..count {
             let seen_value = k::load_i32(seen.at::<4>(j));
             let row = first + k::bounded(seen_value, context);
-            let product = row * width;
+            let values_at = row * width;
             let score = k::load_f32(scores.at::<4>(j));
             let values_scale = k::load_f32(values_scales.at::<4>(row));
             let lanes = s::splat_f32(score * values_scale);
             k::repeat!(part in PARTS, 8, {
-                let value = s::load_i8x16(values.at::<16>(product + (part as i32) * 16));
+                let value = s::load_i8x16(values.at::<16>(values_at + (part as i32) * 16));
                 let wide = s::widen_s_i8x16(value);
                 let value_2 = s::to_float_i32x16(wide);
                 sums[part] = s::fma_f32x16(lanes, value_2, sums[part]);

@@ -48,8 +48,10 @@ impl<'k> Region<'k> {
     #[must_use]
     #[track_caller]
     pub fn skip(self, n: impl Operand<'k>) -> Self {
+        let name = self.core.draft().params[self.id.index()].name().to_owned();
+        let start = self.place(n).named(&format!("{name}_at"));
         Self {
-            start: Some(self.place(n)),
+            start: Some(start),
             ..self
         }
     }

@@ -47,11 +47,11 @@ unsafe fn dot_n4<const ROWS: usize>(
     unsafe {
         for block in 0..block_count {
             let at = first_block + block;
-            let product = at * 256;
+            let codes_at = at * 256;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(product + chunk * 64));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -74,13 +74,13 @@ unsafe fn dot_n4<const ROWS: usize>(
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
-            let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
             let factor = s::or_i32x16(scale, lanes);
-            let shift = s::sub_i32x16(product_2, s::splat_i32(63));
+            let shift = s::sub_i32x16(product, s::splat_i32(63));
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_3);
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let sum = s::add_i32x16(words[row], product_2);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -321,10 +321,10 @@ pub unsafe extern "C" fn statements(ctx: *const Ctx, args: *const u32, begin: u3
         for item in begin as i32..end as i32 {
             let mut scratch_memory = k::Local::<f32, 32>::zeroed();
             let scratch = scratch_memory.region();
-            let product = item * 4;
-            let token = k::load_i32(rows.at::<4>(product));
-            let slot = k::load_i32(rows.at::<4>(product + 1));
-            let position = k::load_i32(rows.at::<4>(product + 2));
+            let rows_at = item * 4;
+            let token = k::load_i32(rows.at::<4>(rows_at));
+            let slot = k::load_i32(rows.at::<4>(rows_at + 1));
+            let position = k::load_i32(rows.at::<4>(rows_at + 2));
             let bounded = k::bounded(position, context);
             // Remember the row
             let x_value = s::load_f32x16(x.at::<64>(item * 32));
