@@ -1,11 +1,10 @@
 //! What went wrong -> a report on standard error and an exit code. Rich rendering happens here and nowhere else: on a
-//! terminal through miette, otherwise one plain line per finding, so that scripts can read it.
+//! terminal with a line of its own for what is allowed, otherwise one plain line per finding, so that scripts can read it.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use anstyle::{AnsiColor, Style};
 
 use super::Ui;
 use crate::backend::JitEngineError;
@@ -202,8 +201,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// One finding as miette wants it.
-#[derive(Debug)]
+/// A finding as it is told.
 struct Shown {
     what: String,
     allowed: Option<String>,
@@ -218,33 +216,23 @@ impl Shown {
     }
 }
 
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl Error for Shown {}
-
-impl Diagnostic for Shown {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let allowed = self.allowed.as_ref()?;
-        Some(Box::new(allowed))
-    }
-}
-
 fn tell(ui: &Ui, shown: &Shown) {
+    let what = &shown.what;
+    let Some(allowed) = &shown.allowed else {
+        return ui.note(&format!("{}: {what}", error_label(ui)));
+    };
     if ui.rich() {
-        let mut text = String::new();
-        let theme = GraphicalTheme::unicode();
-        let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false);
-        if handler.render_report(&mut text, shown).is_ok() {
-            ui.note(text.trim_end());
-            return;
-        }
+        ui.note(&format!("{}: {what}\n  {allowed}", error_label(ui)));
+    } else {
+        ui.note(&format!("error: {what}; {allowed}"));
     }
-    match &shown.allowed {
-        Some(allowed) => ui.note(&format!("error: {shown}; {allowed}")),
-        None => ui.note(&format!("error: {shown}")),
-    }
+}
+
+/// `error`, in red where that can be seen.
+fn error_label(ui: &Ui) -> String {
+    let style = match ui.rich() {
+        true => AnsiColor::Red.on_default().bold(),
+        false => Style::new(),
+    };
+    format!("{style}error{style:#}")
 }
