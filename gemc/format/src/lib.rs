@@ -20,6 +20,7 @@ mod n2;
 mod n3;
 mod n4;
 mod n5;
+mod pack;
 pub mod planes;
 mod quantise;
 mod search;
@@ -31,10 +32,11 @@ mod uneven;
 
 pub use activation::ActivationFormat;
 pub use feedback::{Factor, FeedbackScratch, panels_len, quantise_row_with_feedback};
+pub use pack::{Inputs, Packer, pack, planes_of, rows_of, write_planes};
 pub use planes::{GROUPS, Plane, Spill};
 pub use quantise::{QuantisedRow, Rounding, quantise_row};
-pub use size::PackedSize;
-pub use tile16::{PackedTile, dequantise_row, pack, pack_tile, unpack_row};
+pub use size::{PackedSize, Shape, mean_bits, padded_rows};
+pub use tile16::{PackedTile, dequantise_row, unpack_row};
 
 /// A hash of the sources of this crate: what is cached of one version is not that of another.
 pub const FINGERPRINT: &str = env!("GEMC_FORMAT");
@@ -128,7 +130,8 @@ impl Codec {
     /// Bits of a code and its share of the scale byte; row scales are not counted.
     #[must_use]
     pub fn bits_per_weight(self) -> f64 {
-        f64::from(self.spec().code_bits) + 8.0 / BLOCK as f64
+        let spec = self.spec();
+        f64::from(spec.code_bits) + spec.scale_bits()
     }
 
     /// Integer scale of a scale byte.
@@ -149,7 +152,13 @@ impl Codec {
 pub struct CodecSpec {
     /// Bits of a stored code.
     pub code_bits: u32,
-    /// Where these bits lie, in the order of their chunks.
+    /// Columns that share a block scale.
+    pub block: usize,
+    /// Bytes of a block scale.
+    pub scale_bytes: usize,
+    /// Bytes of a row scale.
+    pub row_scale_bytes: usize,
+    /// Where the bits of a code lie, in the order of their chunks.
     pub planes: &'static [Plane],
     /// Smallest and largest code.
     pub codes: (i8, i8),
@@ -171,6 +180,9 @@ impl CodecSpec {
     fn of<G: grid::Grid>() -> Self {
         Self {
             code_bits: G::PLANES.iter().map(|plane| plane.bits).sum(),
+            block: BLOCK,
+            scale_bytes: 1,
+            row_scale_bytes: 4,
             planes: G::PLANES,
             codes: G::CODES,
             values: G::VALUES,
@@ -180,6 +192,12 @@ impl CodecSpec {
             table: G::TABLE,
             shift: G::SHIFT,
         }
+    }
+
+    /// Bits of block scales per weight, in blocks that are full.
+    #[must_use]
+    pub fn scale_bits(&self) -> f64 {
+        8.0 * self.scale_bytes as f64 / self.block as f64
     }
 }
 

@@ -159,10 +159,19 @@ fn edge_sizes_round_trip_with_padding_in_range() {
     }
 }
 
+/// A matrix of one part.
+fn shape(rows: usize, cols: usize) -> Shape {
+    Shape {
+        parts: vec![rows],
+        cols,
+    }
+}
+
 fn check_round_trip(codec: Codec, rows: usize, cols: usize) {
-    let size = PackedSize::new(codec, rows, cols);
+    let shape = shape(rows, cols);
+    let size = shape.size(codec);
     let weights = gaussian(rows * cols, 3);
-    let unit = pack(&size, &weights, None, Rounding::Plain);
+    let unit = pack(&shape, codec, &weights, Inputs::Unknown(Rounding::Plain));
     assert_eq!(unit.len(), size.bytes);
     assert!(
         [size.scales_offset, size.row_scales_offset, size.bytes]
@@ -188,8 +197,9 @@ fn check_round_trip(codec: Codec, rows: usize, cols: usize) {
 fn codes_lie_where_kernels_expect_them() {
     let weights: Vec<f32> = (0..16 * 32).map(|i| (i % 97) as f32 - 48.0).collect();
     for &codec in Codec::ALL {
-        let size = PackedSize::new(codec, 16, 32);
-        let unit = pack(&size, &weights, None, Rounding::Plain);
+        let shape = shape(16, 32);
+        let size = shape.size(codec);
+        let unit = pack(&shape, codec, &weights, Inputs::Unknown(Rounding::Plain));
         for r in 0..16 {
             let row = quantised(codec, &weights[r * 32..][..32], Rounding::Plain);
             assert_eq!(unit[size.scales_offset + r], row.scales[0]);
@@ -259,11 +269,40 @@ fn huge_and_tiny_weights_stay_finite_and_accurate() {
 }
 
 #[test]
+fn parts_stand_padded_in_their_order_and_bytes_count_no_padding() {
+    let shape = Shape {
+        parts: vec![5, 32, 33],
+        cols: 33,
+    };
+    assert_eq!(shape.first_rows().collect::<Vec<_>>(), [0, 32, 64]);
+    let tiles = [0..5, 5..5, 5..21, 21..37, 37..53, 53..69, 69..70, 70..70];
+    assert_eq!(shape.tiles(), tiles);
+    let packed = [0, 4, 5, 36, 37, 69].map(|row| shape.packed_row(row));
+    assert_eq!(packed, [0, 4, 32, 63, 64, 96]);
+    for &codec in Codec::ALL {
+        let size = shape.size(codec);
+        assert_eq!(size.tiles, tiles.len());
+        let code_bits = 70 * 33 * codec.spec().code_bits as usize;
+        let bytes = code_bits.div_ceil(8) + 70 * (2 + 4);
+        assert_eq!(shape.bytes(codec), bytes as u64);
+        // Whole tiles and blocks have nothing but gaps between planes.
+        let whole = Shape {
+            parts: vec![64],
+            cols: 96,
+        };
+        assert_eq!(whole.bytes(codec), whole.size(codec).bytes as u64);
+    }
+    assert_eq!(mean_bits([(30, Codec::N4), (10, Codec::B8)]), 5.25);
+    assert_eq!(mean_bits([]), 0.0);
+}
+
+#[test]
 fn dequantised_rows_are_the_quantised_ones() {
     let (rows, cols) = (18, 70);
     let weights = gaussian(rows * cols, 5);
-    let size = PackedSize::new(Codec::N4, rows, cols);
-    let unit = pack(&size, &weights, None, Rounding::Search);
+    let size = shape(rows, cols).size(Codec::N4);
+    let inputs = Inputs::Unknown(Rounding::Search);
+    let unit = pack(&shape(rows, cols), Codec::N4, &weights, inputs);
     let (mut scratch, mut out) = (QuantisedRow::default(), vec![0.0; cols]);
     for r in 0..rows {
         dequantise_row(&size, &unit, r, &mut scratch, &mut out);

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, GROUPS, PackedSize, Plane, QuantisedRow, Rounding, TILE_ROWS, quantise_row};
+use super::{BLOCK, GROUPS, PackedSize, Plane, QuantisedRow, TILE_ROWS};
 
 /// One tile of each plane, ready to be written at [`PackedSize::codes`], [`PackedSize::scales`] and
 /// [`PackedSize::row_scales`].
@@ -23,12 +23,14 @@ impl PackedTile {
     #[must_use]
     pub fn new(size: &PackedSize) -> Self {
         let mut tile = Self {
-            codes: vec![0; size.blocks * size.block_bytes],
-            scales: vec![0; size.blocks * TILE_ROWS],
+            codes: vec![0; size.codes(0).len()],
+            scales: vec![0; size.scales(0).len()],
             row_scales: [0; TILE_ROWS * 4],
         };
-        for row in 0..TILE_ROWS {
-            tile.clear_row(size, row);
+        let spec = size.codec.spec();
+        let padding = [spec.padding; BLOCK];
+        for codes in tile.codes.chunks_exact_mut(size.block_bytes) {
+            (0..TILE_ROWS).for_each(|row| put_row(spec.planes, codes, row, &padding));
         }
         tile
     }
@@ -47,19 +49,6 @@ impl PackedTile {
             self.scales[block * TILE_ROWS + row] = quantised.scales[block];
         }
         self.row_scales[row * 4..][..4].copy_from_slice(&quantised.row_scale.to_le_bytes());
-    }
-
-    /// Makes row `row` (0..16) of the tile padding.
-    pub fn clear_row(&mut self, size: &PackedSize, row: usize) {
-        let spec = size.codec.spec();
-        let padding = [spec.padding; BLOCK];
-        for codes in self.codes.chunks_exact_mut(size.block_bytes) {
-            put_row(spec.planes, codes, row, &padding);
-        }
-        for scales in self.scales.chunks_exact_mut(TILE_ROWS) {
-            scales[row] = 0;
-        }
-        self.row_scales[row * 4..][..4].fill(0);
     }
 }
 
@@ -95,62 +84,6 @@ fn get_row(planes: &[Plane], block: &[u8], row: usize) -> [u32; GROUPS] {
 fn word_at(plane: &Plane, chunk: usize, row: usize) -> Range<usize> {
     let start = (plane.chunk + chunk) * 64 + row * 4;
     start..start + 4
-}
-
-/// Quantises up to 16 rows, `weights` being `[n, cols]`, into a tile; the rows that are missing become padding.
-///
-/// # Panics
-/// When `weights` is longer than 16 rows, or not whole rows.
-pub fn pack_tile(
-    size: &PackedSize,
-    weights: &[f32],
-    importance: Option<&[f32]>,
-    rounding: Rounding,
-    scratch: &mut QuantisedRow,
-    out: &mut PackedTile,
-) {
-    assert!(
-        weights.len() <= TILE_ROWS * size.cols && weights.len().is_multiple_of(size.cols.max(1)),
-        "a tile is at most 16 whole rows"
-    );
-    let rows = weights.len() / size.cols.max(1);
-    for row in 0..TILE_ROWS {
-        if row < rows {
-            let weights = &weights[row * size.cols..][..size.cols];
-            quantise_row(size.codec, weights, importance, rounding, scratch);
-            out.set_row(size, row, scratch);
-        } else {
-            out.clear_row(size, row);
-        }
-    }
-}
-
-/// Packs a whole matrix `[rows, cols]`, row-major. For matrices that fit memory; [`pack_tile`] streams.
-///
-/// # Panics
-/// When `weights` is not `rows * cols` long.
-#[must_use]
-pub fn pack(
-    size: &PackedSize,
-    weights: &[f32],
-    importance: Option<&[f32]>,
-    rounding: Rounding,
-) -> Vec<u8> {
-    assert_eq!(
-        weights.len(),
-        size.rows * size.cols,
-        "one weight per element"
-    );
-    let mut unit = vec![0; size.bytes];
-    let mut tile = PackedTile::new(size);
-    let mut scratch = QuantisedRow::default();
-    for (t, rows) in weights.chunks((TILE_ROWS * size.cols).max(1)).enumerate() {
-        pack_tile(size, rows, importance, rounding, &mut scratch, &mut tile);
-        unit[size.codes(t)].copy_from_slice(&tile.codes);
-        unit[size.scales(t)].copy_from_slice(&tile.scales);
-        unit[size.row_scales(t)].copy_from_slice(&tile.row_scales);
-    }
-    unit
 }
 
 /// Reads one row, padding rows included, out of a packed unit.

@@ -35,14 +35,32 @@ pub fn bytes(units: &Units, formats: &Formats) -> u64 {
     each.sum()
 }
 
-/// Bytes of all units at so many bits per weight. Block scales are the quarter of a bit that bits per weight count them
-/// as, whatever the columns; every format has the same block and row scales.
+/// Bytes of all units at so many bits per weight. A part of the bits goes to block scales, as in [`Codec::bits_per_weight`],
+/// the others to codes; scales are counted as they are stored, those of the format that has most.
 #[must_use]
 pub fn budget_of_bits(units: &Units, bits: f64) -> u64 {
-    let weights: usize = units.iter().map(|unit| unit.shape.weights()).sum();
-    let scales: usize = units
-        .iter()
-        .map(|unit| unit.shape.rows() * (unit.shape.cols.div_ceil(32) + 4))
-        .sum();
-    (weights as f64 * (bits - 0.25) / 8.0).max(0.0).floor() as u64 + scales as u64
+    let of = |codec: Codec| {
+        let codes = weights(units) as f64 * (bits - codec.spec().scale_bits()) / 8.0;
+        codes.max(0.0).floor() as u64 + scale_bytes(units, codec)
+    };
+    LADDER.into_iter().map(of).max().unwrap_or(0)
+}
+
+/// The fewest bits per weight whose [`budget_of_bits`] has room for so many bytes.
+#[must_use]
+pub fn bits_of_budget(units: &Units, bytes: u64) -> f64 {
+    let of = |codec: Codec| {
+        let codes = bytes.saturating_sub(scale_bytes(units, codec));
+        codes as f64 * 8.0 / weights(units).max(1) as f64 + codec.spec().scale_bits()
+    };
+    LADDER.into_iter().map(of).fold(f64::INFINITY, f64::min)
+}
+
+fn weights(units: &Units) -> usize {
+    units.iter().map(|unit| unit.shape.weights()).sum()
+}
+
+fn scale_bytes(units: &Units, codec: Codec) -> u64 {
+    let each = units.iter().map(|unit| unit.shape.scale_bytes(codec));
+    each.sum()
 }

@@ -5,12 +5,12 @@ mod round;
 
 use std::sync::Arc;
 
-use gemc_format::{ActivationFormat, Rounding};
+use gemc_format::{ActivationFormat, Inputs, Rounding};
 
 use crate::graph::{NodeId, UnitId};
 use crate::plan::BitPlan;
 use crate::plan::codes::CodesError;
-use crate::quantise::{Inputs, dequantise, quantise as quantise_unit};
+use crate::quantise::{dequantise, quantise as quantise_unit};
 use crate::reference::{Reference, ReferenceError, RoundRow};
 
 /// Why there is no fake-quantised model.

@@ -18,7 +18,7 @@ pub use gemc_kernels::choices::{Activation, NormKind, Score};
 pub use op::{Guard, LinearPart, Op, Rope, RopeScaling, ScarMask};
 pub use role::Role;
 pub use table::{GroupMap, Id, Table, UnitMap};
-pub use units::{Group, GroupId, Shape, Unit, UnitId, Units};
+pub use units::{Group, GroupId, Unit, UnitId, Units};
 
 gemc_kernels::id_type!(
     /// A node; also names the wire it produces.

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::ops::Index;
 
+use gemc_format::Shape;
+
 use super::{Graph, Guard, NodeId, Op, Role, Site, TensorId};
 
 gemc_kernels::id_type!(
@@ -18,29 +20,6 @@ gemc_kernels::id_type!(
     GroupId,
     "g"
 );
-
-/// Rows and columns of a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows of each part; in a record each is padded to pairs of tiles.
-    pub parts: Vec<usize>,
-    /// Columns.
-    pub cols: usize,
-}
-
-impl Shape {
-    /// Rows of all parts.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.parts.iter().sum()
-    }
-
-    /// Weights.
-    #[must_use]
-    pub fn weights(&self) -> usize {
-        self.rows() * self.cols
-    }
-}
 
 /// Weights that share one format: those of a `Linear` node, or the token embedding, with a tied head.
 #[derive(Clone, Debug, PartialEq, Eq)]

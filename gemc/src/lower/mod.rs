@@ -259,7 +259,7 @@ impl<'a> Lowering<'a> {
         let unit = unit.expect("products and embeddings have one").id;
         let codec = self.plan.codec(unit);
         self.layout
-            .matrix(self.graph, MatrixSource { unit, parts, codec })
+            .matrix(self.graph.units(), MatrixSource { unit, parts, codec })
     }
 
     /// f32 records, in this order.

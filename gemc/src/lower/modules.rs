@@ -1,6 +1,7 @@
 //! The modules of one routed block: stage by stage (first product, last product), each stage one phase whose items
 //! call the active modules through a table. Formats differ freely between modules.
 
+use gemc_format::padded_rows;
 use gemc_kernels::kernels::dispatch::{CallModules, Dispatch};
 use gemc_kernels::kernels::matmul::Rows;
 
@@ -99,7 +100,7 @@ impl Lowering<'_> {
     /// Columns of a stage's result, padded.
     fn stage_width(&self, product: &Product<'_>) -> usize {
         let tensors = product.parts.iter().map(|p| self.graph.tensor(p.weight));
-        let rows: usize = tensors.map(|t| t.shape[0].next_multiple_of(32)).sum();
+        let rows: usize = tensors.map(|t| padded_rows(t.shape[0])).sum();
         match product.then {
             Then::Quantise { gated: true, .. } => rows / 2,
             Then::Quantise { gated: false, .. } | Then::Floats | Then::Residual(_) => rows,

@@ -5,13 +5,14 @@
 //! kernel overflows; the whole is known when everything is placed.
 
 use gem_runtime::abi::ARG_UNIT;
+use gemc_format::padded_rows;
 use gemc_kernels::ir::verify::MAX_LOCAL_BYTES;
 use gemc_kernels::kernels::attention::CHUNK;
 use gemc_kernels::kernels::vector::LANES;
 
 use super::steps::{Checked, Step};
 use crate::graph::{Graph, NodeId, Typed, WireType};
-use crate::pack::layout::{Layout, PART_ROWS, Source, VectorSource};
+use crate::pack::layout::{Layout, Source, VectorSource};
 use crate::plan::KvFormat;
 use crate::plan::kv::bytes_per_position;
 
@@ -194,7 +195,7 @@ const fn of(wire: WireType, rows: usize, outputs: usize) -> usize {
 fn width(graph: &Graph<Typed>, id: NodeId) -> usize {
     match graph.wire(id) {
         WireType::Ids | WireType::Clusters { count: _ } => 1,
-        WireType::Rows { width } | WireType::Outputs { width } => width.next_multiple_of(PART_ROWS),
+        WireType::Rows { width } | WireType::Outputs { width } => padded_rows(width),
         WireType::Routing { modules } => modules,
     }
 }

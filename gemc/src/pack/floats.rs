@@ -2,7 +2,9 @@
 //!
 //! The lowering places what these functions name, so that planning knows the bytes of it without lowering anything.
 
-use super::layout::{Layout, PART_ROWS, VectorSource};
+use gemc_format::padded_rows;
+
+use super::layout::{Layout, VectorSource};
 use crate::graph::{Graph, LinearPart, Op, Rope, TensorId};
 
 /// Elements that kernels load at a time: vectors of heads and tables are padded to them.
@@ -98,7 +100,7 @@ pub fn embedding<S>(
 /// Weight and bias of a norm of rows.
 #[must_use]
 pub fn norm<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> Vec<VectorSource> {
-    let padded = |tensor| vector(graph, tensor, PART_ROWS);
+    let padded = |tensor| vector(graph, tensor, padded_rows);
     [Some(weight), bias]
         .into_iter()
         .flatten()
@@ -109,7 +111,7 @@ pub fn norm<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> Ve
 /// Weight of a norm of heads.
 #[must_use]
 pub fn head_norm<S>(graph: &Graph<S>, weight: TensorId) -> VectorSource {
-    vector(graph, weight, LANES)
+    vector(graph, weight, |len| len.next_multiple_of(LANES))
 }
 
 /// Inverse frequencies of the rotary embedding of heads of a width.
@@ -130,7 +132,7 @@ pub fn biases<S>(graph: &Graph<S>, parts: &[LinearPart]) -> Option<VectorSource>
 #[must_use]
 pub fn router<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> Vec<VectorSource> {
     let matrix = rows(graph, weight, graph.tensor(weight).shape[0]);
-    let bias = bias.map(|tensor| vector(graph, tensor, 1));
+    let bias = bias.map(|tensor| vector(graph, tensor, |len| len));
     std::iter::once(matrix).chain(bias).collect()
 }
 
@@ -146,13 +148,13 @@ pub fn clusters<S>(graph: &Graph<S>, centroids: TensorId) -> [VectorSource; 2] {
     [rows(graph, centroids, count), norms]
 }
 
-/// A 1-D tensor, zero-padded to a multiple.
-fn vector<S>(graph: &Graph<S>, tensor: TensorId, multiple: usize) -> VectorSource {
+/// A 1-D tensor, zero-padded to the stride that its length gets.
+fn vector<S>(graph: &Graph<S>, tensor: TensorId, stride: fn(usize) -> usize) -> VectorSource {
     let len = graph.tensor(tensor).shape[0];
     VectorSource::Vector {
         tensor,
         len,
-        stride: len.next_multiple_of(multiple),
+        stride: stride(len),
     }
 }
 
@@ -163,6 +165,6 @@ fn rows<S>(graph: &Graph<S>, tensor: TensorId, rows: usize) -> VectorSource {
         tensor,
         rows,
         cols,
-        stride: cols.next_multiple_of(PART_ROWS),
+        stride: padded_rows(cols),
     }
 }

@@ -7,20 +7,16 @@ use std::collections::HashMap;
 
 use gem_runtime::abi::ARG_UNIT;
 use gem_runtime::file::record_align;
-use gemc_format::{Codec, PackedSize};
+use gemc_format::{Codec, mean_bits, padded_rows};
 
-use crate::graph::{Graph, Guard, NodeId, Op, Rope, TensorId, Typed, UnitId};
-
-/// Rows of each part of a matrix are padded to whole pairs of tiles: one block of 32 outputs, so that a block of the
-/// next layer's activations never mixes parts.
-pub const PART_ROWS: usize = 32;
+use crate::graph::{Graph, Guard, NodeId, Op, Rope, TensorId, Typed, UnitId, Units};
 
 /// A stack of linear maps, quantised in one format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatrixSource {
     /// Unit it belongs to; identifies the record.
     pub unit: UnitId,
-    /// Weights, each padded to [`PART_ROWS`] rows.
+    /// Weights, one below the other.
     pub parts: Vec<TensorId>,
     /// Format.
     pub codec: Codec,
@@ -141,35 +137,21 @@ pub struct Layout {
     vectors: HashMap<Option<TensorId>, Vec<usize>>,
     end: u64,
     weight_bytes: u64,
-    quantised_weights: u64,
-    quantised_bits: u64,
+    /// Weights and format of each matrix.
+    quantised: Vec<(usize, Codec)>,
 }
 
 impl Layout {
     /// Places a matrix, or finds it where its unit was placed before.
-    pub fn matrix<S>(&mut self, graph: &Graph<S>, source: MatrixSource) -> Matrix {
-        let shapes: Vec<&[usize]> = source
-            .parts
-            .iter()
-            .map(|t| graph.tensor(*t).shape.as_slice())
-            .collect();
-        let cols = shapes[0][1];
+    pub fn matrix(&mut self, units: &Units, source: MatrixSource) -> Matrix {
+        let shape = &units[source.unit].shape;
         let codec = source.codec;
-        let mut rows = 0;
-        let part_rows = shapes
-            .iter()
-            .map(|shape| {
-                let first = rows;
-                rows += shape[0].next_multiple_of(PART_ROWS);
-                first
-            })
-            .collect();
-        let size = PackedSize::new(codec, rows, cols);
-        let real: usize = shapes.iter().map(|s| s[0]).sum();
+        let size = shape.size(codec);
         let offset = match self.matrices.get(&source.unit) {
             Some(&index) => self.records[index].offset,
             None => {
-                self.account_matrix(codec, real, cols);
+                self.weight_bytes += shape.bytes(codec);
+                self.quantised.push((shape.weights(), codec));
                 self.matrices.insert(source.unit, self.records.len());
                 self.place(Source::Matrix(source), size.bytes as u64)
             }
@@ -177,9 +159,9 @@ impl Layout {
         let arg = |plane: usize| arg_offset(offset + plane as u64);
         Matrix {
             codec,
-            rows,
-            cols,
-            part_rows,
+            rows: size.rows,
+            cols: size.cols,
+            part_rows: shape.first_rows().collect(),
             codes: arg(0),
             scales: arg(size.scales_offset),
             row_scales: arg(size.row_scales_offset),
@@ -247,16 +229,7 @@ impl Layout {
     /// Code bits and block scales per quantised weight; row scales excluded.
     #[must_use]
     pub fn bits_per_weight(&self) -> f64 {
-        self.quantised_bits as f64 / self.quantised_weights.max(1) as f64
-    }
-
-    fn account_matrix(&mut self, codec: Codec, rows: usize, cols: usize) {
-        let weights = rows as u64 * cols as u64;
-        let blocks = rows as u64 * cols.div_ceil(32) as u64;
-        let bits = weights * u64::from(codec.spec().code_bits) + blocks * 8;
-        self.quantised_weights += weights;
-        self.quantised_bits += weights * u64::from(codec.spec().code_bits) + weights / 4;
-        self.weight_bytes += bits.div_ceil(8) + 4 * rows as u64;
+        mean_bits(self.quantised.iter().copied())
     }
 
     fn place(&mut self, source: Source, bytes: u64) -> u64 {
@@ -283,10 +256,7 @@ pub fn vector_len(source: &VectorSource) -> usize {
     match source {
         VectorSource::Vector { stride, .. } => *stride,
         VectorSource::Rows { rows, stride, .. } => rows * stride,
-        VectorSource::Biases(parts) => parts
-            .iter()
-            .map(|(_, n)| n.next_multiple_of(PART_ROWS))
-            .sum(),
+        VectorSource::Biases(parts) => parts.iter().map(|(_, n)| padded_rows(*n)).sum(),
         VectorSource::SquaredNorms { rows, .. } => rows.next_multiple_of(16),
         VectorSource::InverseFrequencies(_, half) => half.next_multiple_of(16),
     }

@@ -1,6 +1,8 @@
 //! f32 records: a source to its values.
 
-use crate::pack::layout::{PART_ROWS, VectorSource};
+use gemc_format::padded_rows;
+
+use crate::pack::layout::VectorSource;
 use crate::tensors::TensorSource;
 
 /// The values of an f32 record in file order; `len` is `layout::vector_len` of the source.
@@ -27,7 +29,7 @@ pub fn values(source: &VectorSource, weights: &dyn TensorSource, len: usize) -> 
                 if let Some(tensor) = tensor {
                     weights.read_rows(*tensor, 0..*n, &mut out[start..][..*n]);
                 }
-                start += n.next_multiple_of(PART_ROWS);
+                start += padded_rows(*n);
             }
         }
         VectorSource::SquaredNorms { tensor, rows, cols } => {

@@ -247,9 +247,8 @@ pub fn write(to: &mut dyn Write, planes: &[Arc<Planes>]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Shape;
-    use crate::quantise::{Inputs, quantise};
-    use gemc_format::{Codec, Rounding};
+    use crate::quantise::quantise;
+    use gemc_format::{Codec, Inputs, Rounding, Shape};
 
     fn planes(seed: f32) -> Arc<Planes> {
         let shape = Shape {

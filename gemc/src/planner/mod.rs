@@ -12,7 +12,7 @@ mod starved;
 use std::sync::Arc;
 
 use gem_runtime::hex;
-use gemc_format::Codec;
+use gemc_format::{Codec, mean_bits};
 use sha2::{Digest as _, Sha256};
 
 pub use baseline::body;
@@ -295,17 +295,15 @@ impl Work<'_> {
             });
             codes.push(planes);
         }
-        let weights: usize = self.units.iter().map(|unit| unit.shape.weights()).sum();
-        let bits =
-            |unit: &Unit| unit.shape.weights() as f64 * found.formats[unit.id].bits_per_weight();
-        let bits: f64 = self.units.iter().map(bits).sum();
+        let weights = self.units.iter().map(|unit| unit.shape.weights());
+        let matrices = weights.zip(found.formats.values().copied());
         let file = PlanFile {
             version: VERSION,
             checkpoint: loaded.checkpoint.content_hash(),
             calibration: texts.digest(),
             target: settings.target.name.clone(),
             rounding: settings.method.name().to_owned(),
-            bits_per_weight: bits / weights.max(1) as f64,
+            bits_per_weight: mean_bits(matrices),
             unit_bytes: assign::bytes(self.units, &found.formats),
             predicted_ms: settings
                 .target

@@ -3,7 +3,7 @@
 use gemc_format::Codec;
 
 use super::{PlannerError, digest};
-use crate::assign::{Fixed, LADDER, Predictor, budget_of_bits, bytes};
+use crate::assign::{Fixed, LADDER, Predictor, bits_of_budget, budget_of_bits, bytes};
 use crate::graph::{Graph, Task, Typed, Unit, UnitMap, Units};
 use crate::pack::floats;
 use crate::plan::activations::Rule;
@@ -288,14 +288,10 @@ impl Settings {
             return Ok(());
         }
         Err(match self.budget {
-            Budget::Bits(bits) => {
-                let weights: usize = units.iter().map(|unit| unit.shape.weights()).sum();
-                let beyond = (smallest - budget) as f64 * 8.0 / weights.max(1) as f64;
-                PlannerError::FewBits {
-                    bits,
-                    smallest: bits.max(0.25) + beyond,
-                }
-            }
+            Budget::Bits(bits) => PlannerError::FewBits {
+                bits,
+                smallest: bits_of_budget(units, smallest),
+            },
             Budget::Size(size) | Budget::Units(size) => PlannerError::Budget {
                 budget: size,
                 smallest: size + (smallest - budget),

@@ -7,75 +7,21 @@ pub mod factor;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gemc_format::{
-    Codec, Factor, FeedbackScratch, PackedSize, PackedTile, QuantisedRow, Rounding, TILE_ROWS,
-    dequantise_row, quantise_row, quantise_row_with_feedback,
+    Codec, Inputs, PackedSize, PackedTile, Packer, QuantisedRow, Shape, TILE_ROWS, dequantise_row,
+    rows_of, write_planes,
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::graph::Shape;
-use crate::pack::layout::PART_ROWS;
 use crate::workers;
 
-impl Shape {
-    /// Geometry of the record.
-    #[must_use]
-    pub fn size(&self, codec: Codec) -> PackedSize {
-        let rows = self.parts.iter().map(|n| n.next_multiple_of(PART_ROWS));
-        PackedSize::new(codec, rows.sum(), self.cols)
-    }
-
-    /// What kernels read of it in a format: codes, block scales and row scales, without padding.
-    #[must_use]
-    pub fn bytes(&self, codec: Codec) -> u64 {
-        let bits = self.weights() * codec.spec().code_bits as usize
-            + self.rows() * self.cols.div_ceil(32) * 8;
-        bits.div_ceil(8) as u64 + 4 * self.rows() as u64
-    }
-
-    /// Where a row is in the record.
-    fn packed_row(&self, row: usize) -> usize {
-        let (mut row, mut first) = (row, 0);
-        for &rows in &self.parts {
-            if row < rows {
-                break;
-            }
-            row -= rows;
-            first += rows.next_multiple_of(PART_ROWS);
-        }
-        first + row
-    }
-
-    /// First row, among the unit's own, and number of rows of each tile of the record.
-    fn tiles(&self) -> Vec<(usize, usize)> {
-        let mut tiles = Vec::new();
-        let mut first = 0;
-        for &rows in &self.parts {
-            for start in (0..rows.next_multiple_of(PART_ROWS)).step_by(TILE_ROWS) {
-                tiles.push((
-                    first + start.min(rows),
-                    rows.saturating_sub(start).min(TILE_ROWS),
-                ));
-            }
-            first += rows;
-        }
-        tiles
-    }
-}
-
-/// What is known of a unit's inputs, which is also how it is rounded.
-#[derive(Clone, Copy, Debug)]
-pub enum Inputs<'a> {
-    /// Nothing.
-    Unknown(Rounding),
-    /// The mean square of each column: a search over scales.
-    Importance(&'a [f32]),
-    /// All second moments: error feedback.
-    Factor(&'a Factor<'a>),
-}
+/// f32 weights held at a time, over all threads.
+const BATCH_WEIGHTS: usize = 8 << 20;
 
 /// A unit in a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,74 +89,64 @@ pub fn dequantise_rows(
 /// When `weights` or `inputs` are of another shape.
 #[must_use]
 pub fn quantise(weights: &[f32], shape: &Shape, codec: Codec, inputs: Inputs<'_>) -> Planes {
-    assert_eq!(weights.len(), shape.weights(), "one weight per element");
-    let size = shape.size(codec);
-    let tiles = shape.tiles();
-    let bytes = Mutex::new(vec![0; size.bytes]);
-    let share = tiles.len().div_ceil(workers::wanted() * 4).max(1);
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || {
-        let mut worker = Worker::new(&size);
-        loop {
-            let begin = next.fetch_add(share, std::sync::atomic::Ordering::Relaxed);
-            for (tile, &(first, rows)) in tiles.iter().enumerate().skip(begin).take(share) {
-                let weights = &weights[first * size.cols..][..rows * size.cols];
-                worker.tile(weights, codec, inputs);
-                let mut bytes = bytes.lock().unwrap_or_else(|e| e.into_inner());
-                bytes[size.codes(tile)].copy_from_slice(&worker.tile.codes);
-                bytes[size.scales(tile)].copy_from_slice(&worker.tile.scales);
-                bytes[size.row_scales(tile)].copy_from_slice(&worker.tile.row_scales);
-            }
-            if begin >= tiles.len() {
-                return;
-            }
-        }
-    };
-    workers::share(work);
+    let mut bytes = Vec::with_capacity(shape.size(codec).bytes);
+    let read = rows_of(weights, shape);
+    let Ok(()) = stream(shape, codec, inputs, read, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok::<(), Infallible>(())
+    });
     Planes {
         codec,
         shape: shape.clone(),
-        bytes: bytes.into_inner().unwrap_or_else(|e| e.into_inner()),
+        bytes,
     }
 }
 
-/// One thread's memory.
-struct Worker {
-    size: PackedSize,
-    row: QuantisedRow,
-    feedback: FeedbackScratch,
-    tile: PackedTile,
+/// Quantises a matrix whose rows `read` gives, `[rows, cols]`, and hands the planes of its record to `write`, piece by piece in
+/// their order. Holds a batch of tiles at a time; quantises on all cores, and the same whatever their number.
+///
+/// # Errors
+/// Those of `write`.
+///
+/// # Panics
+/// When `inputs` are of another shape.
+pub fn stream<E>(
+    shape: &Shape,
+    codec: Codec,
+    inputs: Inputs<'_>,
+    read: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let size = shape.size(codec);
+    let batch = (BATCH_WEIGHTS / (TILE_ROWS * size.cols.max(1))).max(1);
+    let tiles = shape.tiles();
+    let packed = tiles
+        .chunks(batch)
+        .flat_map(|tiles| pack(tiles, &size, inputs, &read));
+    write_planes(&size, packed, write)
 }
 
-impl Worker {
-    fn new(size: &PackedSize) -> Self {
-        Self {
-            size: *size,
-            row: QuantisedRow::default(),
-            feedback: FeedbackScratch::default(),
-            tile: PackedTile::new(size),
+/// Packs a batch of tiles on all cores, in order.
+fn pack(
+    tiles: &[Range<usize>],
+    size: &PackedSize,
+    inputs: Inputs<'_>,
+    read: &(impl Fn(Range<usize>, &mut [f32]) + Sync),
+) -> Vec<PackedTile> {
+    let places: Vec<OnceLock<PackedTile>> = tiles.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    workers::share(|| {
+        let mut packer = Packer::new(size, inputs);
+        while let Some((rows, place)) = {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            tiles.get(n).zip(places.get(n))
+        } {
+            place.get_or_init(|| packer.tile(rows.clone(), read));
         }
-    }
-
-    /// Fills the tile with up to 16 rows; the rest is padding.
-    fn tile(&mut self, weights: &[f32], codec: Codec, inputs: Inputs<'_>) {
-        let (row, feedback) = (&mut self.row, &mut self.feedback);
-        let mut rows = weights.chunks_exact(self.size.cols.max(1));
-        for index in 0..TILE_ROWS {
-            let Some(weights) = rows.next() else {
-                self.tile.clear_row(&self.size, index);
-                continue;
-            };
-            match inputs {
-                Inputs::Unknown(rounding) => quantise_row(codec, weights, None, rounding, row),
-                Inputs::Importance(h) => {
-                    quantise_row(codec, weights, Some(h), Rounding::Search, row);
-                }
-                Inputs::Factor(factor) => {
-                    quantise_row_with_feedback(codec, weights, factor, feedback, row);
-                }
-            }
-            self.tile.set_row(&self.size, index, row);
-        }
-    }
+    });
+    // Every place is filled: numbers are given out once each, and whoever takes one fills its place.
+    places
+        .into_iter()
+        .filter_map(OnceLock::into_inner)
+        .collect()
 }

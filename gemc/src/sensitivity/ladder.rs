@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gemc_format::{Codec, Factor, Rounding};
+use gemc_format::{Codec, Factor, Inputs, Rounding, Shape};
 
 use super::Reading;
 use crate::calibrate::{Inputs as Seen, Stats};
-use crate::graph::{GroupMap, Shape, Unit, UnitId, UnitMap, Units};
+use crate::graph::{GroupMap, Unit, UnitId, UnitMap, Units};
 use crate::quantise::factor::Moments;
-use crate::quantise::{Inputs, Planes, dequantise_rows, quantise};
+use crate::quantise::{Planes, dequantise_rows, quantise};
 use crate::reference::{Reference, ReferenceError, RowSource, UnitWeights};
 
 /// Planes kept in memory, at least; of a large model half as many bytes as its checkpoint has. Beyond that they are made

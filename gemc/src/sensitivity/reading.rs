@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use gemc_format::Codec;
+use gemc_format::{Codec, Inputs};
 
 use super::Judge;
 use crate::calibrate::Stats;
 use crate::graph::{NodeId, Units};
 use crate::quantise::factor::Moments;
-use crate::quantise::{Inputs, quantise};
+use crate::quantise::quantise;
 use crate::reference::{Reference, ReferenceError};
 
 /// The format that both uses are tried in.

@@ -5,7 +5,7 @@ use gem_expected::small;
 use gem_runtime::abi::{CompiledProgram, Ctx, Part, Program, Row};
 use gem_runtime::simd::Level;
 use gemc_format::activation::quantise_block;
-use gemc_format::{Codec, PackedSize, QuantisedRow, Rounding, dequantise_row, pack};
+use gemc_format::{Codec, Inputs, PackedSize, QuantisedRow, Rounding, Shape, dequantise_row, pack};
 use small::layout::{KV_BYTES, MATRIX, MAX_ROWS, place};
 
 const CODEC: Codec = Codec::N4;
@@ -126,11 +126,21 @@ const ROWS: [Row; 3] = [
     },
 ];
 
+/// The matrix.
+fn packed() -> Vec<u8> {
+    let shape = Shape {
+        parts: vec![MATRIX[0]],
+        cols: MATRIX[1],
+    };
+    let inputs = Inputs::Unknown(Rounding::Search);
+    pack(&shape, CODEC, &weights(), inputs)
+}
+
 /// Runs everything on one thread; the arena afterwards.
 fn run(program: &CompiledProgram) -> Memory {
     let size = PackedSize::new(CODEC, MATRIX[0], MATRIX[1]);
     let mut file = Memory::zeroed(size.bytes);
-    file.put(0, &pack(&size, &weights(), None, Rounding::Search));
+    file.put(0, &packed());
     let mut arena = arena();
     let mut slots: Vec<Memory> = (0..SLOTS)
         .map(|_| Memory::zeroed((KV_BYTES * CONTEXT) as usize))
@@ -216,7 +226,7 @@ fn expected_product(size: &PackedSize, item: &[u8], x: &[f32], row: usize) -> f3
 #[test]
 fn the_product_follows_the_dot_rule_to_the_bit() {
     let size = PackedSize::new(CODEC, MATRIX[0], MATRIX[1]);
-    let item = pack(&size, &weights(), None, Rounding::Search);
+    let item = packed();
     let (arena, x) = (portable(), activations());
     for row in 0..ROWS.len() {
         let x = &x[row * MATRIX[1]..][..MATRIX[1]];
@@ -235,7 +245,7 @@ fn the_product_follows_the_dot_rule_to_the_bit() {
 #[test]
 fn the_product_is_close_to_that_of_the_weights() {
     let size = PackedSize::new(CODEC, MATRIX[0], MATRIX[1]);
-    let item = pack(&size, &weights(), None, Rounding::Search);
+    let item = packed();
     let (arena, x) = (portable(), activations());
     let (mut scratch, mut w) = (QuantisedRow::default(), vec![0.0; MATRIX[1]]);
     for out in 0..MATRIX[0] {

@@ -7,6 +7,7 @@ mod kinds;
 use gem_runtime::abi::Row;
 use gemc_format::{
     ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, TILE_ROWS,
+    planes_of,
 };
 
 use super::embed::Embed;
@@ -51,9 +52,8 @@ pub fn matrix(size: &PackedSize) -> Vec<u8> {
     let seed = (size.codec as u64) << 32 | size.cols as u64;
     let random = Bytes::random(seed, 4 * size.tiles * TILE_ROWS * size.blocks * BLOCK);
     let mut bytes = Bytes::new(&random);
-    let mut item = vec![0; size.bytes];
-    for tile in 0..size.tiles {
-        let mut packed = PackedTile::new(size);
+    let tile = |_| {
+        let mut tile = PackedTile::new(size);
         for row in 0..TILE_ROWS {
             let mut quantised = QuantisedRow::default();
             let codes = size.codec.spec().codes;
@@ -64,13 +64,11 @@ pub fn matrix(size: &PackedSize) -> Vec<u8> {
                 .map(|_| bytes.pick(&[0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, 0x33]))
                 .collect();
             quantised.row_scale = 0.001 * (1 + row) as f32;
-            packed.set_row(size, row, &quantised);
+            tile.set_row(size, row, &quantised);
         }
-        item[size.codes(tile)].copy_from_slice(&packed.codes);
-        item[size.scales(tile)].copy_from_slice(&packed.scales);
-        item[size.row_scales(tile)].copy_from_slice(&packed.row_scales);
-    }
-    item
+        tile
+    };
+    planes_of(size, (0..size.tiles).map(tile))
 }
 
 /// Activations as products read them.
