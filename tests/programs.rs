@@ -34,15 +34,9 @@ pub fn small(dot: DotStrategy) -> Program {
         items,
         doc: doc.to_owned(),
     };
-    let product = [
-        0,
-        size.scales_offset as u32 / 64,
-        size.row_scales_offset as u32 / 64,
-        at(place::CODES),
-        at(place::SCALES),
-        at(place::SUMS),
-        at(place::PRODUCT),
-    ];
+    let product = [place::CODES, place::SCALES, place::SUMS, place::PRODUCT];
+    let planes = size.planes().map(|plane| plane as u32);
+    let product: Vec<u32> = planes.chain(product).map(at).collect();
     Program {
         shape: ProgramShape {
             arena_bytes: place::END,

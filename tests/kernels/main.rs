@@ -5,7 +5,7 @@ mod copies;
 mod interp;
 mod rows;
 
-use gemc_format::{ActivationFormat, BLOCK, Codec, QuantisedRow, unpack_row};
+use gemc_format::{ActivationFormat, BLOCK, BlockSums, Codec, QuantisedRow, unpack_row};
 
 use gemc::executions::run_program;
 use gemc_kernels::choices::DotStrategy;
@@ -34,7 +34,7 @@ fn every_kind_of_kernel_has_samples() {
     assert_eq!(with, all);
 }
 
-/// The rule: integers of all blocks that share an activation scale, these ascending, one fused accumulator, the row scale last.
+/// The rule: blocks ascending, accumulated as the codec says, one fused accumulator, the row scale last.
 fn expected(
     codec: Codec,
     row: &QuantisedRow,
@@ -46,12 +46,21 @@ fn expected(
     for (group, scale) in scales.iter().enumerate() {
         let first = group * format.columns();
         let columns = first..(first + format.columns()).min(codes.len());
-        let of = |k: usize| {
-            let byte = row.scales[k / BLOCK];
-            codec.scale(byte) * codec.value(row.codes[k], byte) * i32::from(codes[k])
-        };
-        let sum: i32 = columns.map(of).sum();
-        acc = (sum as f32).mul_add(*scale, acc);
+        let blocks = columns.step_by(BLOCK).map(|first| {
+            let byte = row.scales[first / BLOCK];
+            let product = |k: usize| codec.value(row.codes[k], byte) * i32::from(codes[k]);
+            let isum: i32 = (first..first + BLOCK).map(product).sum();
+            (codec.scale(byte), isum)
+        });
+        match codec.spec().sums {
+            BlockSums::Integers => {
+                let sum: i32 = blocks.map(|(s, isum)| s as i32 * isum).sum();
+                acc = (sum as f32).mul_add(*scale, acc);
+            }
+            BlockSums::Floats => {
+                acc = blocks.fold(acc, |acc, (s, isum)| (s * isum as f32).mul_add(*scale, acc));
+            }
+        }
     }
     acc * row.row_scale
 }

@@ -13,7 +13,7 @@ use gemc_kernels::ir::testing::{Memory, shape};
 use gemc_kernels::kernels::matmul::{Epilogue, Matmul, Rows};
 use gemc_kernels::kernels::norm::Norm;
 use gemc_kernels::kernels::quantise::{QuantiseRows, SelectRows, scales_per_row};
-use gemc_kernels::kernels::samples::{STEP_ROWS, matrix, places, planes};
+use gemc_kernels::kernels::samples::{STEP_ROWS, matrix, places};
 
 /// Below, at and above a wide block, and above two.
 const WIDTHS: [usize; 6] = [32, 224, 256, 288, 512, 544];
@@ -235,7 +235,7 @@ fn products_quantise_what_they_would_store() {
                 let [codes, scales, sums] = sizes(width, format);
                 let at = places([a, b, c, 4 * MAX_ROWS * outputs, codes, scales, sums, 0]);
                 let input = [0, 1, 2].map(|i| (at[i], &x[i][..]));
-                let mut args = planes(&size).map(|at| at as usize * ALIGN).to_vec();
+                let mut args: Vec<usize> = size.planes().collect();
                 args.extend(&at[..4]);
                 let run = |product: &Matmul, args: &[usize]| {
                     let kernel = product.kernel();

@@ -1,5 +1,6 @@
 //! B8: signed bytes with an unsigned 8-bit block scale.
 
+use super::Scales;
 use super::grid::{self, Grid};
 use super::planes::{Plane, planes};
 
@@ -11,15 +12,13 @@ impl Grid for B8 {
     const CODES: (i8, i8) = (-127, 127);
     const VALUES: (i32, i32) = (-127, 127);
     const PADDING: i8 = 0;
-    const SCALE_MAX: i32 = 255;
+    const SCALES: Scales = Scales::Integers {
+        most: 255,
+        signed: false,
+    };
     const ENDS: &'static [f32] = &[127.0];
-    const UNSIGNED: bool = true;
     const TRIES: i32 = 2;
     const STEP: f32 = 0.004;
-
-    fn scale(byte: u8) -> i32 {
-        i32::from(byte)
-    }
 
     fn value(code: i8, _byte: u8) -> i32 {
         i32::from(code)
@@ -33,10 +32,6 @@ impl Grid for B8 {
     #[inline(always)]
     fn nearest(v: f32) -> i8 {
         grid::round_to_int(grid::clamp(v, -127.0, 127.0)) as i8
-    }
-
-    fn byte(ideal: f32, offset: i32, _shifted: bool) -> u8 {
-        grid::integer_scale(ideal, offset, Self::SCALE_MAX) as u8
     }
 
     /// Rounds up: clipping the largest weight of a block costs more than a slightly wider step.

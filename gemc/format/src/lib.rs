@@ -2,10 +2,9 @@
 //!
 //! A matrix `[rows, cols]` is padded to whole tiles of 16 rows and whole blocks of 32 columns. Packed, it is three
 //! planes: codes, one scale byte per row and block, one f32 row scale per row; see [`PackedSize`]. Every weight is
-//! `row_scale * (s * v)`, where the integers `s` (block scale) and `v` (code value) come from the codec. A kernel's dot
-//! product with int8 activations (see [`activation`]) is, blocks ascending, `acc = fma((s * isum) as f32, a_scale, acc)`
-//! from 0.0, and finally `acc * row_scale`; `isum` is the integer sum of code value times activation code. Where 256 activations
-//! share a scale, the integers `s * isum` of its eight blocks are added before.
+//! `row_scale * (s * v)`, where `s` (block scale) and the integer `v` (code value) come from the codec; codecs without row scales
+//! have two planes, and weights `s * v`. A kernel's dot product with int8 activations (see [`activation`]) accumulates blocks as
+//! [`BlockSums`] says, and multiplies by the row scale in the end, if there is one.
 //!
 //! Invariant: quantising is deterministic (additions, multiplications and divisions of f32/f64 in a fixed order, no
 //! library functions), so the same weights give the same bytes on every machine.
@@ -23,6 +22,7 @@ mod n5;
 mod pack;
 pub mod planes;
 mod quantise;
+mod scales;
 mod search;
 mod size;
 #[cfg(test)]
@@ -35,6 +35,7 @@ pub use feedback::{Factor, FeedbackScratch, panels_len, quantise_row_with_feedba
 pub use pack::{Inputs, Packer, pack, planes_of, rows_of, write_planes};
 pub use planes::{GROUPS, Plane, Spill};
 pub use quantise::{QuantisedRow, Rounding, quantise_row};
+pub use scales::{BlockSums, Scales};
 pub use size::{PackedSize, Shape, mean_bits, padded_rows};
 pub use tile16::{PackedTile, dequantise_row, unpack_row};
 
@@ -74,7 +75,7 @@ macro_rules! codecs {
 
             /// Properties that kernels and planners need.
             #[must_use]
-            pub fn spec(self) -> CodecSpec {
+            pub const fn spec(self) -> CodecSpec {
                 with_grid!(self, G => CodecSpec::of::<G>())
             }
         }
@@ -127,17 +128,26 @@ impl Codec {
             .find(|codec| codec.name().eq_ignore_ascii_case(name))
     }
 
+    /// Codecs that plans choose from, fewest bits first: of each size the one that the table of codecs has first.
+    pub const LADDER: [Self; SIZES] = ladder();
+
     /// Bits of a code and its share of the scale byte; row scales are not counted.
     #[must_use]
-    pub fn bits_per_weight(self) -> f64 {
+    pub const fn bits_per_weight(self) -> f64 {
         let spec = self.spec();
-        f64::from(spec.code_bits) + spec.scale_bits()
+        spec.code_bits as f64 + spec.scale_bits()
     }
 
-    /// Integer scale of a scale byte.
+    /// The scale `s` of a scale byte.
     #[must_use]
-    pub fn scale(self, byte: u8) -> i32 {
+    pub fn scale(self, byte: u8) -> f32 {
         with_grid!(self, G => <G as grid::Grid>::scale(byte))
+    }
+
+    /// `s * v` of a code in a block with this scale byte: its weight in units of the row scale.
+    #[must_use]
+    pub fn level(self, code: i8, byte: u8) -> f32 {
+        with_grid!(self, G => <G as grid::Grid>::level(code, byte))
     }
 
     /// Integer value of a code in a block with this scale byte.
@@ -145,6 +155,48 @@ impl Codec {
     pub fn value(self, code: i8, byte: u8) -> i32 {
         with_grid!(self, G => <G as grid::Grid>::value(code, byte))
     }
+}
+
+/// Number of sizes that codecs have.
+const SIZES: usize = {
+    let (mut sizes, mut index) = (0, 0);
+    while index < Codec::ALL.len() {
+        sizes += is_first(index) as usize;
+        index += 1;
+    }
+    sizes
+};
+
+/// Whether no codec before it in the table has its size.
+const fn is_first(index: usize) -> bool {
+    let mut before = 0;
+    while before < index {
+        if Codec::ALL[before].bits_per_weight() == Codec::ALL[index].bits_per_weight() {
+            return false;
+        }
+        before += 1;
+    }
+    true
+}
+
+/// [`Codec::LADDER`]: each codec is put in its place among those before it.
+const fn ladder() -> [Codec; SIZES] {
+    let mut ladder = [Codec::ALL[0]; SIZES];
+    let (mut len, mut index) = (0, 0);
+    while index < Codec::ALL.len() {
+        if is_first(index) {
+            let codec = Codec::ALL[index];
+            let mut at = len;
+            while at > 0 && ladder[at - 1].bits_per_weight() > codec.bits_per_weight() {
+                ladder[at] = ladder[at - 1];
+                at -= 1;
+            }
+            ladder[at] = codec;
+            len += 1;
+        }
+        index += 1;
+    }
+    ladder
 }
 
 /// Properties of a codec.
@@ -156,7 +208,7 @@ pub struct CodecSpec {
     pub block: usize,
     /// Bytes of a block scale.
     pub scale_bytes: usize,
-    /// Bytes of a row scale.
+    /// Bytes of a row scale; 0 where rows have none.
     pub row_scale_bytes: usize,
     /// Where the bits of a code lie, in the order of their chunks.
     pub planes: &'static [Plane],
@@ -166,8 +218,10 @@ pub struct CodecSpec {
     pub values: (i32, i32),
     /// Code of padding: its value is the nearest to zero.
     pub padding: i8,
-    /// Largest magnitude of an integer block scale.
-    pub scale_max: i32,
+    /// What scale bytes stand for.
+    pub scales: Scales,
+    /// How kernels accumulate blocks.
+    pub sums: BlockSums,
     /// Whether scale bytes are read without a sign.
     pub unsigned_scale: bool,
     /// Values of codes before any shift, for codecs that look them up; without a table, values are codes plus a constant.
@@ -177,17 +231,23 @@ pub struct CodecSpec {
 }
 
 impl CodecSpec {
-    fn of<G: grid::Grid>() -> Self {
+    const fn of<G: grid::Grid>() -> Self {
+        let (mut code_bits, mut plane) = (0, 0);
+        while plane < G::PLANES.len() {
+            code_bits += G::PLANES[plane].bits;
+            plane += 1;
+        }
         Self {
-            code_bits: G::PLANES.iter().map(|plane| plane.bits).sum(),
+            code_bits,
             block: BLOCK,
             scale_bytes: 1,
-            row_scale_bytes: 4,
+            row_scale_bytes: G::SCALES.row_bytes(),
             planes: G::PLANES,
             codes: G::CODES,
             values: G::VALUES,
             padding: G::PADDING,
-            scale_max: G::SCALE_MAX,
+            scales: G::SCALES,
+            sums: G::SCALES.sums(),
             unsigned_scale: G::UNSIGNED,
             table: G::TABLE,
             shift: G::SHIFT,
@@ -196,7 +256,7 @@ impl CodecSpec {
 
     /// Bits of block scales per weight, in blocks that are full.
     #[must_use]
-    pub fn scale_bits(&self) -> f64 {
+    pub const fn scale_bits(&self) -> f64 {
         8.0 * self.scale_bytes as f64 / self.block as f64
     }
 }

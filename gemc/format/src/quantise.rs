@@ -4,7 +4,7 @@
 //! no intermediate sum can overflow or vanish, whatever the weights.
 
 use super::grid::Grid;
-use super::{BLOCK, Codec, search, with_grid};
+use super::{BLOCK, Codec, Scales, search, with_grid};
 
 /// How block scales are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,7 +23,7 @@ pub struct QuantisedRow {
     pub codes: Vec<i8>,
     /// Scale byte of each block.
     pub scales: Vec<u8>,
-    /// Factor of the whole row; 0 for a row of zeros.
+    /// Factor of the whole row; 0 for a row of zeros, 1 of codecs without row scales.
     pub row_scale: f32,
     /// Real block scales before rounding.
     pub(super) fits: Vec<f32>,
@@ -34,7 +34,7 @@ impl QuantisedRow {
     #[must_use]
     pub fn weight(&self, codec: Codec, col: usize) -> f32 {
         let byte = self.scales[col / BLOCK];
-        self.row_scale * (codec.scale(byte) * codec.value(self.codes[col], byte)) as f32
+        self.row_scale * codec.level(self.codes[col], byte)
     }
 
     fn reset<G: Grid>(&mut self, blocks: usize) {
@@ -42,7 +42,10 @@ impl QuantisedRow {
         self.codes.resize(blocks * BLOCK, G::PADDING);
         self.scales.clear();
         self.scales.resize(blocks, G::zero_byte());
-        self.row_scale = 0.0;
+        self.row_scale = match G::SCALES {
+            Scales::Integers { .. } => 0.0,
+            Scales::PowersOfTwo { .. } => 1.0,
+        };
         self.fits.clear();
         self.fits.resize(blocks, 0.0);
     }
@@ -52,7 +55,7 @@ impl QuantisedRow {
 ///
 /// `importance` is a weight per column for the squared error the search minimises (the mean square of the column's
 /// activation, say); without it large weights count for more. Plain rounding does not read it. Weights must be finite.
-/// A row whose scale would be below the smallest normal f32 becomes zeros.
+/// A row whose row scale would be below the smallest normal f32 becomes zeros.
 ///
 /// # Panics
 /// When `importance` has another length than `weights`.
@@ -102,14 +105,14 @@ pub(super) fn anywhere(
 }
 
 #[inline(always)]
-fn plain<G: Grid>(weights: &[f32], out: &mut QuantisedRow) {
+pub(super) fn plain<G: Grid>(weights: &[f32], out: &mut QuantisedRow) {
     let Some(row) = NormalisedRow::of::<G>(weights, out) else {
         return;
     };
     for (block, fit) in out.fits.iter_mut().enumerate() {
         *fit = end_scale::<G>(extreme(&row.block(block)));
     }
-    let row_scale = row_scale_for::<G>(&out.fits);
+    let row_scale = row_scale_for::<G>(&row, &out.fits);
     for block in 0..out.fits.len() {
         let fit = out.fits[block];
         if fit != 0.0 {
@@ -122,9 +125,23 @@ fn plain<G: Grid>(weights: &[f32], out: &mut QuantisedRow) {
     row.finish::<G>(row_scale, out);
 }
 
-/// The row scale that lets the largest block scale stand at `SCALE_MAX`.
-pub(super) fn row_scale_for<G: Grid>(fits: &[f32]) -> f32 {
-    fits.iter().fold(0.0f32, |max, fit| max.max(fit.abs())) / G::SCALE_MAX as f32
+/// A row scale for these real scales of its blocks: the one that lets the largest stand at the largest integer, or 1 where rows
+/// have none.
+pub(super) fn row_scale_for<G: Grid>(row: &NormalisedRow<'_>, fits: &[f32]) -> f32 {
+    match G::SCALES {
+        Scales::Integers { most, .. } => {
+            fits.iter().fold(0.0f32, |max, fit| max.max(fit.abs())) / most as f32
+        }
+        Scales::PowersOfTwo { .. } => row.normalised(1.0),
+    }
+}
+
+/// The row scale that was found to be better, where rows have one.
+pub(super) const fn refitted<G: Grid>(refit: f32, row_scale: f32) -> f32 {
+    match G::SCALES {
+        Scales::Integers { .. } if refit > 0.0 && refit.is_finite() => refit,
+        Scales::Integers { .. } | Scales::PowersOfTwo { .. } => row_scale,
+    }
 }
 
 /// Real block scale that puts the block's extreme at the first end of the grid.
@@ -145,7 +162,7 @@ pub(super) fn extreme(x: &[f32; BLOCK]) -> f32 {
 /// Codes of a block for a given row scale and scale byte.
 #[inline(always)]
 pub(super) fn round_block<G: Grid>(x: &[f32; BLOCK], row_scale: f32, byte: u8, codes: &mut [i8]) {
-    let inverse = 1.0 / (row_scale * G::scale(byte) as f32);
+    let inverse = 1.0 / (row_scale * G::scale(byte));
     let shift = (G::SHIFT * i32::from(byte & 1)) as f32;
     for (code, x) in codes.iter_mut().zip(x) {
         *code = G::nearest(x * inverse - shift);
@@ -208,11 +225,14 @@ impl<'a> NormalisedRow<'a> {
         (sum / self.weights.len() as f64) as f32
     }
 
-    /// Undoes the normalisation: writes the row scale, or zeros the row when it would be subnormal.
+    /// Undoes the normalisation: writes the row scale, if there is one, or zeros the row when it would be subnormal.
     pub(super) fn finish<G: Grid>(&self, row_scale: f32, out: &mut QuantisedRow) {
+        let Scales::Integers { most, .. } = G::SCALES else {
+            return;
+        };
         let blocks = out.scales.len();
         // No weight of the row may become infinite by rounding.
-        let largest = f32::MAX / 2.0 / (G::SCALE_MAX * G::VALUES.1.max(-G::VALUES.0)) as f32;
+        let largest = f32::MAX / 2.0 / (most * G::LARGEST) as f32;
         let row_scale = (row_scale * self.inverse_factor).min(largest);
         if row_scale < f32::MIN_POSITIVE {
             out.reset::<G>(blocks);

@@ -4,7 +4,7 @@
 
 use super::BLOCK;
 use super::grid::Grid;
-use super::quantise::{NormalisedRow, QuantisedRow, extreme, round_block, row_scale_for};
+use super::quantise::{NormalisedRow, QuantisedRow, extreme, refitted, round_block, row_scale_for};
 
 /// Times that scale bytes, codes and the row scale are fitted in turn.
 const ROUNDS: usize = 2;
@@ -25,7 +25,7 @@ pub(super) fn row<G: Grid>(weights: &[f32], importance: Option<&[f32]>, out: &mu
         let x = row.block(block);
         *fit = best_fit::<G>(&x, &weighing.block(block, &x));
     }
-    let mut row_scale = row_scale_for::<G>(&out.fits);
+    let mut row_scale = row_scale_for::<G>(&row, &out.fits);
     for _ in 0..ROUNDS {
         let mut sums = Sums::default();
         for block in 0..out.fits.len() {
@@ -37,7 +37,7 @@ pub(super) fn row<G: Grid>(weights: &[f32], importance: Option<&[f32]>, out: &mu
                 round_block::<G>(&x, row_scale, out.scales[block], codes);
             }
         }
-        row_scale = sums.refit(row_scale);
+        row_scale = refitted::<G>(sums.refit(), row_scale);
     }
     row.finish::<G>(row_scale, out);
 }
@@ -159,7 +159,7 @@ pub(super) fn best_byte<G: Grid>(
     for offset in -1..=1 {
         for shift in shifts::<G>() {
             let byte = G::byte(ideal, offset, shift != 0.0);
-            let scale = row_scale * G::scale(byte) as f32;
+            let scale = row_scale * G::scale(byte);
             let (xv, vv) = moments::<G>(x, w, 1.0 / scale, shift);
             // Less the block's energy, which is the same for all.
             let error = scale * (scale * vv - 2.0 * xv);
@@ -203,19 +203,14 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, scale: i32, xv: f32, vv: f32) {
+    fn add(&mut self, scale: f32, xv: f32, vv: f32) {
         let scale = f64::from(scale);
         self.xv += scale * f64::from(xv);
         self.vv += scale * scale * f64::from(vv);
     }
 
-    /// The least-squares row scale for these codes, or the old one when there is none.
-    fn refit(&self, row_scale: f32) -> f32 {
-        let refit = (self.xv / self.vv) as f32;
-        if refit > 0.0 && refit.is_finite() {
-            refit
-        } else {
-            row_scale
-        }
+    /// The least-squares row scale for these codes; no number when there is none.
+    fn refit(&self) -> f32 {
+        (self.xv / self.vv) as f32
     }
 }

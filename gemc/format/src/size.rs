@@ -112,7 +112,7 @@ impl Shape {
 ///
 /// - codes: per tile, per block, `64 * code_bits` bytes;
 /// - scales: per tile, per block, 16 bytes, byte `r` of row `r`;
-/// - row scales: per tile, 16 little-endian f32.
+/// - row scales, of codecs that have them: per tile, 16 little-endian f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PackedSize {
     /// What a code means.
@@ -168,6 +168,12 @@ impl PackedSize {
             row_scales_offset,
             bytes: row_scales_offset + tiles * tile_row_scales,
         }
+    }
+
+    /// Byte offsets of the planes that kernels read, in the order in which they take them.
+    pub fn planes(&self) -> impl Iterator<Item = usize> + use<> {
+        let row_scales = (self.tile_row_scales > 0).then_some(self.row_scales_offset);
+        [0, self.scales_offset].into_iter().chain(row_scales)
     }
 
     /// Byte range of a tile's codes.

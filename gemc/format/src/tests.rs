@@ -1,5 +1,7 @@
 //! Round trips, edge sizes, extreme values and the error of every codec against its stated tolerance.
 
+mod powers;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -188,7 +190,7 @@ fn check_round_trip(codec: Codec, rows: usize, cols: usize) {
             assert_eq!((&row.codes, &row.scales), (&direct.codes, &direct.scales));
             assert_eq!(row.row_scale, direct.row_scale);
         } else {
-            assert_eq!(row.row_scale, 0.0);
+            assert!((0..cols).all(|k| row.weight(codec, k) == 0.0), "{codec:?}");
         }
     }
 }
@@ -332,6 +334,34 @@ fn ids_and_names_find_their_codec() {
     assert_eq!(Codec::from_id(0), None);
     assert_eq!(Layout::from_id(Layout::Tile16 as u8), Some(Layout::Tile16));
     assert_eq!(Codec::N4.bits_per_weight(), 4.25);
+}
+
+#[test]
+fn the_ladder_ascends_in_size_and_has_the_first_codec_of_each() {
+    let expected = [
+        Codec::N2,
+        Codec::N3,
+        Codec::N4,
+        Codec::N5,
+        Codec::L6,
+        Codec::B8,
+    ];
+    assert_eq!(Codec::LADDER, expected);
+}
+
+#[test]
+fn values_ascend_with_codes_and_padding_is_nearest_to_zero() {
+    for &codec in Codec::ALL {
+        let spec = codec.spec();
+        let values: Vec<i32> = (spec.codes.0..=spec.codes.1)
+            .map(|code| codec.value(code, 0))
+            .collect();
+        assert!(values.is_sorted(), "{codec:?}");
+        let least = values.iter().map(|v| v.abs()).min();
+        let padding = codec.value(spec.padding, 0).abs();
+        assert_eq!(Some(padding), least, "{codec:?}");
+        assert!(spec.row_scale_bytes > 0 || padding == 0, "{codec:?}");
+    }
 }
 
 #[test]

@@ -14,18 +14,18 @@ pub struct PackedTile {
     pub codes: Vec<u8>,
     /// Scale bytes, 16 per block.
     pub scales: Vec<u8>,
-    /// 16 little-endian f32.
-    pub row_scales: [u8; TILE_ROWS * 4],
+    /// 16 little-endian f32; nothing where rows have no scale.
+    pub row_scales: Vec<u8>,
 }
 
 impl PackedTile {
-    /// A tile of padding: row scales are zero, codes are in range.
+    /// A tile of padding: row scales are zero, or values are; codes are in range.
     #[must_use]
     pub fn new(size: &PackedSize) -> Self {
         let mut tile = Self {
             codes: vec![0; size.codes(0).len()],
             scales: vec![0; size.scales(0).len()],
-            row_scales: [0; TILE_ROWS * 4],
+            row_scales: vec![0; size.row_scales(0).len()],
         };
         let spec = size.codec.spec();
         let padding = [spec.padding; BLOCK];
@@ -48,7 +48,9 @@ impl PackedTile {
             );
             self.scales[block * TILE_ROWS + row] = quantised.scales[block];
         }
-        self.row_scales[row * 4..][..4].copy_from_slice(&quantised.row_scale.to_le_bytes());
+        if let Some(scale) = self.row_scales.as_chunks_mut::<4>().0.get_mut(row) {
+            *scale = quantised.row_scale.to_le_bytes();
+        }
     }
 }
 
@@ -107,8 +109,10 @@ pub fn unpack_row(size: &PackedSize, unit: &[u8], row: usize, out: &mut Quantise
         );
         out.scales.push(scales[block * TILE_ROWS + r]);
     }
-    let bytes = &unit[size.row_scales(tile)][r * 4..][..4];
-    out.row_scale = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let scales = unit[size.row_scales(tile)].as_chunks::<4>().0;
+    out.row_scale = scales
+        .get(r)
+        .map_or(1.0, |bytes| f32::from_le_bytes(*bytes));
     out.fits.clear();
 }
 

@@ -1,13 +1,13 @@
 //! Grids of unevenly spaced values from a table: what the codecs N5, N4, N3 and N2 have in common.
 //!
-//! Bit 0 of the scale byte moves the whole table by a constant, which fits skewed blocks; the rest of the byte with that
-//! bit set is the scale, odd and signed. That the values of both tables are `TABLE[c]` plus a constant is what makes
+//! Where a codec has a shift, bit 0 of the scale byte moves the whole table by it, which fits skewed blocks; the rest of the byte
+//! with that bit set is the scale, odd and signed. That the values of both tables are `TABLE[c]` plus a constant is what makes
 //! the second one free: kernels add the constant times the block's sum of activation codes. The trick is ik_llama.cpp's
 //! (`IQ4_KS`); the tables come from `gemc/lab/src/code_values.rs`.
 
-use super::BLOCK;
 use super::grid::{self, Grid};
 use super::planes::{Plane, planes};
+use super::{BLOCK, Scales};
 
 /// The border between a code and the next: above `.0` the next is nearer; its value is `.1` larger.
 pub(super) type Border = (f32, f32);
@@ -18,7 +18,12 @@ pub(super) trait Uneven {
     const TABLE: &'static [i8];
     /// [`borders`] of the table.
     const BORDERS: &'static [Border];
-    /// What bit 0 of the scale byte adds to every value.
+    /// As in [`Grid`]; integers are odd where there is a shift.
+    const SCALES: Scales = Scales::Integers {
+        most: 127,
+        signed: true,
+    };
+    /// What bit 0 of the scale byte adds to every value; 0 when there is no such bit.
     const SHIFT: i32;
     /// As in [`Grid`].
     const TRIES: i32;
@@ -35,7 +40,7 @@ pub(super) const fn borders<const CODES: usize, const BORDERS: usize>(
     let mut code = 0;
     while code < BORDERS {
         let (low, high) = (table[code] as f32, table[code + 1] as f32);
-        assert!(low < high, "values ascend");
+        assert!(low <= high, "values ascend");
         borders[code] = ((low + high) * 0.5, high - low);
         code += 1;
     }
@@ -62,15 +67,19 @@ impl<T: Uneven> Grid for T {
         T::TABLE[T::TABLE.len() - 1] as i32 + T::SHIFT,
     );
     const PADDING: i8 = padding(T::TABLE);
-    const SCALE_MAX: i32 = 127;
+    const SCALES: Scales = T::SCALES;
     const TABLE: Option<&'static [i8]> = Some(T::TABLE);
     const SHIFT: i32 = T::SHIFT;
-    const ENDS: &'static [f32] = &[T::TABLE[0] as f32, T::TABLE[T::TABLE.len() - 1] as f32];
+    const ENDS: &'static [f32] = if Self::UNSIGNED {
+        &[Self::LARGEST as f32]
+    } else {
+        &[T::TABLE[0] as f32, T::TABLE[T::TABLE.len() - 1] as f32]
+    };
     const TRIES: i32 = T::TRIES;
     const STEP: f32 = T::STEP;
 
-    fn scale(byte: u8) -> i32 {
-        i32::from((byte | 1) as i8)
+    fn scale(byte: u8) -> f32 {
+        T::SCALES.scale(if T::SHIFT == 0 { byte } else { byte | 1 })
     }
 
     fn value(code: i8, byte: u8) -> i32 {
@@ -108,6 +117,9 @@ impl<T: Uneven> Grid for T {
     }
 
     fn byte(ideal: f32, offset: i32, shifted: bool) -> u8 {
+        if T::SHIFT == 0 {
+            return T::SCALES.byte(ideal, offset, Self::LARGEST);
+        }
         // Odd magnitude 2 * half + 1.
         let half = grid::round_to_int(grid::clamp((ideal.abs() - 1.0) * 0.5, 0.0, 63.0)) + offset;
         let magnitude = 2 * half.clamp(0, 63) + 1;

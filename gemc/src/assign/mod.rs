@@ -14,17 +14,6 @@ use gemc_format::Codec;
 
 use crate::graph::{UnitMap, Units};
 
-/// Formats a plan chooses from, fewest bits first. L4 has N4's size and more error; it is for targets on which table
-/// lookups are dear, where it takes N4's place.
-pub const LADDER: [Codec; 6] = [
-    Codec::N2,
-    Codec::N3,
-    Codec::N4,
-    Codec::N5,
-    Codec::L6,
-    Codec::B8,
-];
-
 /// A format for each unit.
 pub type Formats = UnitMap<Codec>;
 
@@ -43,7 +32,7 @@ pub fn budget_of_bits(units: &Units, bits: f64) -> u64 {
         let codes = weights(units) as f64 * (bits - codec.spec().scale_bits()) / 8.0;
         codes.max(0.0).floor() as u64 + scale_bytes(units, codec)
     };
-    LADDER.into_iter().map(of).max().unwrap_or(0)
+    Codec::LADDER.into_iter().map(of).max().unwrap_or(0)
 }
 
 /// The fewest bits per weight whose [`budget_of_bits`] has room for so many bytes.
@@ -53,7 +42,10 @@ pub fn bits_of_budget(units: &Units, bytes: u64) -> f64 {
         let codes = bytes.saturating_sub(scale_bytes(units, codec));
         codes as f64 * 8.0 / weights(units).max(1) as f64 + codec.spec().scale_bits()
     };
-    LADDER.into_iter().map(of).fold(f64::INFINITY, f64::min)
+    Codec::LADDER
+        .into_iter()
+        .map(of)
+        .fold(f64::INFINITY, f64::min)
 }
 
 fn weights(units: &Units) -> usize {

@@ -2,8 +2,8 @@
 
 use gemc_format::Codec;
 
+use super::Formats;
 use super::solve::{Choice, quickest, solve, solve_within};
-use super::{Formats, LADDER};
 use crate::graph::{GroupMap, Unit, UnitId, UnitMap, Units};
 use crate::sensitivity::{Ladder, Slopes};
 use crate::target::Costs;
@@ -50,7 +50,7 @@ impl Predictor {
         // By format of the ladder: one off it has no slope.
         let secants = slopes.iter().map(|(group, slope)| {
             let members = &units.group(group).units;
-            LADDER.map(|codec| {
+            Codec::LADDER.map(|codec| {
                 let error = members.iter().map(|id| ladder.error(&units[*id], codec));
                 (codec, slope.secant(error.sum()))
             })
@@ -58,7 +58,7 @@ impl Predictor {
         let secants: GroupMap<_> = secants.collect();
         let of = |unit: &Unit| {
             let allowed = fixed[unit.id].as_ref();
-            let allowed = allowed.map_or(&LADDER[..], std::slice::from_ref);
+            let allowed = allowed.map_or(&Codec::LADDER[..], std::slice::from_ref);
             let choice = |codec: &Codec| {
                 let error = ladder.error(unit, *codec);
                 let mut secants = secants[unit.group].iter();

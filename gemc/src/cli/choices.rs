@@ -13,9 +13,7 @@ use crate::target::Target;
 /// Formats of the weights.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Formats {
-    /// Uniform format of every quantised tensor: 8.25, 6.25, 5.25, 4.25 (non-linear), 4.25l (linear), 3.25 or 2.25; 4.25
-    /// unless given, but `run` takes the plan made last for the checkpoint, if there is one
-    #[arg(long, value_name = "B", conflicts_with = "plan", value_parser = crate::plan::uniform_name)]
+    #[arg(long, value_name = "B", help = bits_help(), conflicts_with = "plan", value_parser = crate::plan::uniform_name)]
     pub bits: Option<String>,
     /// A plan made by `gemc plan`; its codes stand beside it
     #[arg(long, value_name = "FILE")]
@@ -26,6 +24,14 @@ pub struct Formats {
     /// How attention keeps keys and values
     #[arg(long, value_enum, default_value_t = KvName::F32)]
     pub kv: KvName,
+}
+
+fn bits_help() -> String {
+    format!(
+        "Uniform format of every quantised tensor: {}; {DEFAULT_BITS} unless given, but `run` takes the plan made last for the \
+         checkpoint, if there is one",
+        crate::plan::uniform_names()
+    )
 }
 
 /// A format of keys and values by its name.

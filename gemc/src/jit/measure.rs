@@ -108,11 +108,10 @@ fn product(codec: Codec, target: &Target, rows: u32) -> Result<f64, MeasureError
         at = (at + bytes).next_multiple_of(ALIGN);
         place
     });
-    let planes = [0, size.scales_offset, size.row_scales_offset];
-    let planes = planes.map(|at| (at / ALIGN) as u32);
+    let planes = size.planes().map(|at| (at / ALIGN) as u32);
     let entry = TableEntry {
         kernel: KernelId(0),
-        args: [&planes[..], &places[..]].concat(),
+        args: planes.chain(places).collect(),
     };
     let program = Program {
         shape: ProgramShape {

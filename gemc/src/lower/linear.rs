@@ -155,7 +155,7 @@ impl Lowering<'_> {
         parts: &[LinearPart],
         input: QuantisedRows,
     ) -> Vec<Arg> {
-        let mut args = planes(matrix).to_vec();
+        let mut args = planes(matrix);
         args.extend(self.vectors(floats::biases(self.graph, parts)));
         args.extend(input.args());
         args

@@ -288,7 +288,7 @@ impl<'a> Lowering<'a> {
             max_rows: self.max_rows,
         };
         let kernel = self.phases.kernel(spec);
-        let mut args = planes(&matrix).to_vec();
+        let mut args = planes(&matrix);
         args.extend(self.vectors(floats::embedding(self.graph, position, token_type)));
         args.push(Arg::of(output.buffer));
         let doc = format!(
@@ -378,6 +378,6 @@ impl<'a> Lowering<'a> {
 }
 
 /// Arguments of a matrix's planes.
-fn planes(matrix: &Matrix) -> [Arg; 3] {
-    [matrix.codes, matrix.scales, matrix.row_scales].map(Arg::Weights)
+fn planes(matrix: &Matrix) -> Vec<Arg> {
+    matrix.planes.iter().copied().map(Arg::Weights).collect()
 }

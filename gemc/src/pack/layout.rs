@@ -105,12 +105,8 @@ pub struct Matrix {
     pub cols: usize,
     /// First row of each part.
     pub part_rows: Vec<usize>,
-    /// Offset of the codes.
-    pub codes: u32,
-    /// Offset of the block scales.
-    pub scales: u32,
-    /// Offset of the row scales.
-    pub row_scales: u32,
+    /// Offsets of the planes that kernels read: codes, block scales, and row scales where the format has them.
+    pub planes: Vec<u32>,
 }
 
 impl Matrix {
@@ -162,9 +158,7 @@ impl Layout {
             rows: size.rows,
             cols: size.cols,
             part_rows: shape.first_rows().collect(),
-            codes: arg(0),
-            scales: arg(size.scales_offset),
-            row_scales: arg(size.row_scales_offset),
+            planes: size.planes().map(arg).collect(),
         }
     }
 

@@ -27,25 +27,39 @@ pub struct UnknownBits {
     known: String,
 }
 
-/// Names of uniform formats as `--bits` takes them.
-const UNIFORM: &[(&str, Codec)] = &[
-    ("8.25", Codec::B8),
-    ("6.25", Codec::L6),
-    ("5.25", Codec::N5),
-    ("4.25", Codec::N4),
-    ("4.25l", Codec::L4),
-    ("3.25", Codec::N3),
-    ("2.25", Codec::N2),
-];
+/// Uniform formats by their names for `--bits`, most bits first: a name is the bits per weight, and behind them the format's
+/// first letter where plans choose another of that size.
+fn uniforms() -> Vec<(String, Codec)> {
+    let mut codecs = Codec::ALL.to_vec();
+    codecs.sort_by(|a, b| b.bits_per_weight().total_cmp(&a.bits_per_weight()));
+    let name = |codec: Codec| {
+        let letter = (codec.name().chars().next()).filter(|_| !Codec::LADDER.contains(&codec));
+        let letter = letter.map(|letter| letter.to_ascii_lowercase());
+        let bits = codec.bits_per_weight().to_string();
+        bits.chars().chain(letter).collect()
+    };
+    codecs
+        .into_iter()
+        .map(|codec| (name(codec), codec))
+        .collect()
+}
 
 /// The codec of a uniform format.
 fn uniform(bits: &str) -> Option<Codec> {
-    let named = UNIFORM.iter().find(|(name, _)| *name == bits);
-    named.map(|(_, codec)| *codec)
+    let named = uniforms().into_iter().find(|(name, _)| name == bits);
+    named.map(|(_, codec)| codec)
 }
 
 fn known_names() -> String {
-    let names: Vec<&str> = UNIFORM.iter().map(|(name, _)| *name).collect();
+    let names: Vec<String> = uniforms().into_iter().map(|(name, _)| name).collect();
+    names.join(", ")
+}
+
+/// What `--bits` takes, for help: every name with its format.
+#[must_use]
+pub fn uniform_names() -> String {
+    let of = |(name, codec): (String, Codec)| format!("{name} ({})", codec.name());
+    let names: Vec<String> = uniforms().into_iter().map(of).collect();
     names.join(", ")
 }
 

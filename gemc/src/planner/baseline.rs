@@ -1,6 +1,8 @@
 //! A body of one format, or of two adjacent ones by layer: what plans are compared with.
 
-use crate::assign::{Fixed, Formats, LADDER, bytes};
+use gemc_format::Codec;
+
+use crate::assign::{Fixed, Formats, bytes};
 use crate::graph::{Unit, Units};
 
 /// The largest such body that keeps to the budget: leading layers have one format more, and units outside of modules
@@ -17,13 +19,13 @@ pub fn body(units: &Units, fixed: &Fixed, budget: u64, above: usize) -> Option<F
                 let layer = starts.binary_search(&unit.start).unwrap_or_default();
                 let more = if unit.module.is_none() { above } else { 0 };
                 let level = lower + usize::from(layer < raised) + more;
-                LADDER[level.min(LADDER.len() - 1)]
+                Codec::LADDER[level.min(Codec::LADDER.len() - 1)]
             }
         };
         Formats::of(units, format)
     };
     let mut best = None;
-    for lower in 0..LADDER.len() {
+    for lower in 0..Codec::LADDER.len() {
         for raised in 0..starts.len() {
             let formats = formats(lower, raised);
             if bytes(units, &formats) <= budget {

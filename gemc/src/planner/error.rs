@@ -1,12 +1,20 @@
 //! Why there is no plan.
 
+use gemc_format::Codec;
+
 use crate::reference::ReferenceError;
+
+/// Bits per weight of the smallest and the largest format.
+fn sizes() -> [f64; 2] {
+    let bits = Codec::LADDER.map(Codec::bits_per_weight);
+    [bits[0], bits[bits.len() - 1]]
+}
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlannerError {
     /// No number of bits.
-    #[error("--bits {0}: allowed are numbers above 0; formats have 2.25 to 8.25")]
+    #[error("--bits {0}: allowed are numbers above 0; formats have {least} to {most}", least = sizes()[0], most = sizes()[1])]
     Bits(f64),
     /// Too few bits.
     #[error("--bits {bits}: no plan is that small; the smallest has {smallest:.4} bits per weight")]

@@ -21,7 +21,7 @@ pub use error::PlannerError;
 pub use page::page;
 pub use settings::{Budget, Effort, Part, Parts, Settings, Texts, Without};
 
-use crate::assign::{self, Fixed, LADDER, Predictor, Refined, Speed, refine};
+use crate::assign::{self, Fixed, Predictor, Refined, Speed, refine};
 use crate::calibrate::{self, Gather};
 use crate::fake;
 use crate::graph::{NodeId, Task, Unit, UnitMap, Units};
@@ -71,7 +71,7 @@ pub fn make(
     let budget = settings.budget.bytes(graph)?;
     let fixed = fixed(units, &settings.overrides)?;
     // Whether rules fit does not depend on the formats.
-    let any = UnitMap::all(units, LADDER[0]);
+    let any = UnitMap::all(units, Codec::LADDER[0]);
     activations::chosen(graph, &any, &settings.activations).map_err(PlannerError::Activations)?;
     settings.check(units, &fixed, budget)?;
     settings.check_latency()?;
@@ -363,9 +363,10 @@ fn digest(parts: &[&[Sequence]]) -> String {
 /// Formats by the number of weights that have them, for people.
 #[must_use]
 pub fn shares(file: &PlanFile) -> Vec<(&'static str, u64)> {
-    LADDER
-        .iter()
-        .chain([&Codec::L4])
+    let mut formats = Codec::ALL.to_vec();
+    formats.sort_by(|a, b| a.bits_per_weight().total_cmp(&b.bits_per_weight()));
+    formats
+        .into_iter()
         .map(|codec| {
             let units = file.units.iter().filter(|unit| unit.format == codec.name());
             (codec.name(), units.map(|unit| unit.bytes).sum())

@@ -1,7 +1,9 @@
 //! A plan with what it was made from -> the data of its report page.
 
+use gemc_format::Codec;
+
 use super::Made;
-use crate::assign::{Formats, LADDER, budget_of_bits, bytes};
+use crate::assign::{Formats, budget_of_bits, bytes};
 use crate::graph::{Role, Unit};
 use crate::report::{DomainRow, FrontierPoint, Page, Prediction, SlopeRow, UnitRow};
 use crate::routing::{Causal, Routes};
@@ -72,7 +74,7 @@ fn units(made: &Made) -> Vec<UnitRow> {
     let lines = made.file.units.iter().zip(made.units.iter());
     lines
         .map(|(line, unit)| {
-            let codec = gemc_format::Codec::from_name(&line.format);
+            let codec = Codec::from_name(&line.format);
             UnitRow {
                 unit: line.name.clone(),
                 layer: unit.site.to_string(),
@@ -134,7 +136,7 @@ fn frontier(made: &Made) -> Vec<FrontierPoint> {
             ));
         }
     }
-    for codec in LADDER {
+    for codec in Codec::LADDER {
         let formats = Formats::all(&made.units, codec);
         points.push(point(
             "uniform, predicted",

@@ -3,7 +3,7 @@
 use gemc_format::Codec;
 
 use super::{PlannerError, digest};
-use crate::assign::{Fixed, LADDER, Predictor, bits_of_budget, budget_of_bits, bytes};
+use crate::assign::{Fixed, Predictor, bits_of_budget, budget_of_bits, bytes};
 use crate::graph::{Graph, Task, Typed, Unit, UnitMap, Units};
 use crate::pack::floats;
 use crate::plan::activations::Rule;
@@ -211,7 +211,7 @@ impl Budget {
                 let rest = floats::bytes(graph);
                 size.checked_sub(rest).ok_or_else(|| PlannerError::Budget {
                     budget: size,
-                    smallest: rest + bytes(units, &UnitMap::all(units, LADDER[0])),
+                    smallest: rest + bytes(units, &UnitMap::all(units, Codec::LADDER[0])),
                 })
             }
         }
@@ -277,7 +277,7 @@ impl Settings {
         let least = |unit: &Unit| {
             let allowed = fixed[unit.id].as_ref();
             allowed
-                .map_or(&LADDER[..], std::slice::from_ref)
+                .map_or(&Codec::LADDER[..], std::slice::from_ref)
                 .iter()
                 .map(|codec| unit.shape.bytes(*codec))
                 .min()

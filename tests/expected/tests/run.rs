@@ -218,7 +218,7 @@ fn expected_product(size: &PackedSize, item: &[u8], x: &[f32], row: usize) -> f3
         let isum: i32 = (0..32)
             .map(|k| CODEC.value(quantised.codes[32 * block + k], byte) * i32::from(codes[k]))
             .sum();
-        acc = ((CODEC.scale(byte) * isum) as f32).mul_add(scale, acc);
+        acc = (CODEC.scale(byte) * isum as f32).mul_add(scale, acc);
     }
     acc * quantised.row_scale
 }

@@ -7,7 +7,7 @@
 
 use std::array::from_fn;
 
-use super::{Factor, add, value};
+use super::{Factor, add};
 use crate::BLOCK;
 use crate::grid::Grid;
 
@@ -158,7 +158,7 @@ impl Beam {
     ) -> [Choice; BEAM] {
         let scale = G::scale(byte);
         let shift = (G::SHIFT * i32::from(byte & 1)) as f32;
-        let inverse = 1.0 / (row_scale * scale as f32);
+        let inverse = 1.0 / (row_scale * scale);
         let error = |lane: usize, value: f32| {
             let left = wanted[lane] - row_scale * value;
             self.errors[lane] + weight * (left * left)
@@ -171,7 +171,7 @@ impl Beam {
         let mut errors = [f32::INFINITY; 2 * BEAM];
         for lane in 0..BEAM {
             let ideal = wanted[lane] * inverse - shift;
-            let nearest = if scale == 0 {
+            let nearest = if scale == 0.0 {
                 G::PADDING
             } else {
                 G::nearest(ideal)
@@ -181,7 +181,7 @@ impl Beam {
             let below = nearest > least && (nearest == most || gap(nearest - 1) < gap(nearest + 1));
             let second = if below { nearest - 1 } else { nearest + 1 };
             for (at, code) in [(lane, nearest), (BEAM + lane, second)] {
-                let value = value::<G>(code, byte);
+                let value = G::level(code, byte);
                 choices[at] = Choice {
                     code,
                     value,
@@ -189,7 +189,7 @@ impl Beam {
                 };
                 errors[at] = error(lane, value);
             }
-            if scale == 0 {
+            if scale == 0.0 {
                 errors[BEAM + lane] = f32::INFINITY;
             }
         }

@@ -1,7 +1,7 @@
 //! Codes and scale of one block after the other, moved to where `H` wants them given all the others: coordinate descent, as in
 //! QuantEase (arXiv 2309.01885). A column is no longer rounded blind to those after it.
 
-use super::{Factor, FeedbackScratch, add, total, value};
+use super::{Factor, FeedbackScratch, add, total};
 use crate::BLOCK;
 use crate::grid::Grid;
 use crate::quantise::QuantisedRow;
@@ -24,7 +24,7 @@ pub(super) fn sweep<G: Grid>(
         .map(|((t, r), d)| d * (t - row_scale * r));
     scratch.pull.extend(pull);
     for block in 0..out.scales.len() {
-        if G::scale(out.scales[block]) != 0 {
+        if G::scale(out.scales[block]) != 0.0 {
             improve::<G>(factor, &mut scratch.pull, row_scale, block, out);
         }
     }
@@ -53,7 +53,7 @@ impl Candidate {
     ) -> Self {
         let mut to = Self { byte, ..*self };
         let shift = (G::SHIFT * i32::from(byte & 1)) as f32;
-        let inverse = 1.0 / G::scale(byte) as f32;
+        let inverse = 1.0 / G::scale(byte);
         let start = usize::from(byte == self.byte);
         for round in start..=CODE_ROUNDS {
             for (i, row) in h.iter().enumerate().take(width) {
@@ -63,18 +63,18 @@ impl Candidate {
                     to.gradient[i] / (row_scale * row[i])
                 };
                 let code = G::nearest((to.values[i] + step) * inverse - shift);
-                let value = value::<G>(code, byte);
+                let value = G::level(code, byte);
                 let change = row_scale * (value - to.values[i]);
                 // With another scale, another code can stand for the same value.
                 to.codes[i] = code;
+                to.values[i] = value;
                 if change != 0.0 {
-                    to.values[i] = value;
                     add(&mut to.gradient, -change, row);
                 }
             }
         }
         debug_assert!(
-            (0..width).all(|i| to.values[i] == value::<G>(to.codes[i], byte)),
+            (0..width).all(|i| to.values[i] == G::level(to.codes[i], byte)),
             "values are those of the codes"
         );
         to
@@ -108,7 +108,7 @@ fn improve<G: Grid>(
     let (mut values, mut codes) = ([0.0; BLOCK], [G::PADDING; BLOCK]);
     codes[..width].copy_from_slice(&out.codes[start..start + width]);
     for i in 0..width {
-        values[i] = value::<G>(codes[i], byte);
+        values[i] = G::level(codes[i], byte);
     }
     let from = Candidate {
         byte,
@@ -118,7 +118,7 @@ fn improve<G: Grid>(
     };
     let mut best = from.moved::<G>(byte, h, row_scale, width);
     let mut gain = best.gain(&from, row_scale);
-    let ideal = G::scale(byte) as f32 * (1.0 + stretch(&from, h, row_scale));
+    let ideal = G::scale(byte) * (1.0 + stretch(&from, h, row_scale));
     for offset in -1..=1 {
         for shifted in [false, true] {
             let other = G::byte(ideal, offset, shifted);

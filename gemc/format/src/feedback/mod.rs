@@ -14,7 +14,7 @@ mod tests;
 use beam::Beam;
 
 use super::grid::Grid;
-use super::quantise::{NormalisedRow, QuantisedRow};
+use super::quantise::{NormalisedRow, QuantisedRow, refitted};
 use super::search;
 use super::{BLOCK, Codec, with_grid};
 
@@ -131,7 +131,7 @@ fn anywhere(
 }
 
 #[inline(always)]
-fn row<G: Grid>(
+pub(super) fn row<G: Grid>(
     weights: &[f32],
     factor: &Factor<'_>,
     scratch: &mut FeedbackScratch,
@@ -183,21 +183,15 @@ fn of_codes<G: Grid>(
     scratch.values.clear();
     scratch.values.extend(factor.order.iter().map(|col| {
         let col = *col as usize;
-        value::<G>(row.codes[col], row.scales[col / BLOCK])
+        G::level(row.codes[col], row.scales[col / BLOCK])
     }));
     multiply(&scratch.values, factor, &mut scratch.reached);
-    fit(factor, scratch, row_scale)
-}
-
-/// What a code stands for, in units of the row scale.
-#[inline(always)]
-fn value<G: Grid>(code: i8, byte: u8) -> f32 {
-    (G::scale(byte) * G::value(code, byte)) as f32
+    fit::<G>(factor, scratch, row_scale)
 }
 
 /// Error of what was reached with the best row scale, and that scale; the old one where there is no better.
 #[inline(always)]
-fn fit(factor: &Factor<'_>, scratch: &FeedbackScratch, row_scale: f32) -> (f32, f32) {
+fn fit<G: Grid>(factor: &Factor<'_>, scratch: &FeedbackScratch, row_scale: f32) -> (f32, f32) {
     let (mut both, mut square, mut whole) = (0.0f64, 0.0f64, 0.0f64);
     let columns = scratch.target.iter().zip(&scratch.reached);
     for ((a, b), d) in columns.zip(factor.diagonal) {
@@ -206,9 +200,7 @@ fn fit(factor: &Factor<'_>, scratch: &FeedbackScratch, row_scale: f32) -> (f32, 
         square += d * b * b;
         whole += d * a * a;
     }
-    let refitted = (both / square) as f32;
-    let usable = refitted > 0.0 && refitted.is_finite();
-    let scale = if usable { refitted } else { row_scale };
+    let scale = refitted::<G>((both / square) as f32, row_scale);
     let s = f64::from(scale);
     ((whole - 2.0 * s * both + s * s * square) as f32, scale)
 }

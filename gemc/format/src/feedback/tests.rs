@@ -76,7 +76,7 @@ fn numbers(mut state: u64) -> impl FnMut() -> f32 {
 /// The codes of the next column, the one with the least error first.
 fn next(of: &Owned, target: &[f32], row_scale: f32, byte: u8, before: &[f32]) -> Vec<f32> {
     let codes = N3::CODES.0..=N3::CODES.1;
-    let mut next: Vec<f32> = codes.map(|code| value::<N3>(code, byte)).collect();
+    let mut next: Vec<f32> = codes.map(|code| N3::level(code, byte)).collect();
     let error = |value: &f32| of.error(target, row_scale, &[before, &[*value]].concat());
     next.sort_by(|a, b| error(a).total_cmp(&error(b)));
     next
@@ -94,7 +94,7 @@ fn least(of: &Owned, target: &[f32], row_scale: f32, byte: u8, before: &[f32]) -
 
 /// Values in the order of rounding.
 fn values(of: &Owned, codes: &[i8], scales: &[u8]) -> Vec<f32> {
-    let value = |col: &u32| value::<N3>(codes[*col as usize], scales[*col as usize / BLOCK]);
+    let value = |col: &u32| N3::level(codes[*col as usize], scales[*col as usize / BLOCK]);
     of.order.iter().map(value).collect()
 }
 

@@ -38,6 +38,13 @@ pub fn largest(spec: &CodecSpec) -> i32 {
     spec.values.1 - spec.shift + offset(spec, Form::Unsigned)
 }
 
+/// `2^(byte - bias)` of 16 scale bytes, 0 of byte 0.
+#[must_use]
+pub fn powers_of_two(bytes: Val<'_>, bias: i32) -> Val<'_> {
+    // Bits of a float stand for exponents with a bias of 127.
+    (bytes << 23).bits(Ty::F32x16) * f32::from_bits(((254 - bias) as u32) << 23)
+}
+
 /// The codes of one block of one tile in memory.
 pub struct Block<'a, 'k> {
     /// Of their codec.

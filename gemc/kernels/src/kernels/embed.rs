@@ -1,6 +1,6 @@
 //! Token ids to the first hidden state: a row of the packed embedding, plus position and type rows.
 
-use gemc_format::{BLOCK, Codec, CodecSpec, GROUPS, Plane};
+use gemc_format::{BLOCK, Codec, CodecSpec, GROUPS, Plane, Scales};
 
 use super::codes::{self, Form, halves, table16, value, whole};
 use super::dot::{TILE, block_bytes};
@@ -31,7 +31,7 @@ pub struct Embed {
 struct Regions<'k> {
     codes: Region<'k>,
     scales: Region<'k>,
-    row_scales: Region<'k>,
+    row_scales: Option<Region<'k>>,
     positions: Option<Region<'k>>,
     token_type: Option<Region<'k>>,
     rows: RowTable<'k>,
@@ -53,7 +53,7 @@ impl Embed {
         .to_lowercase()
     }
 
-    /// Writes the kernel; one item a row. Arguments: codes, scales, row scales; [positions]; [type]; output.
+    /// Writes the kernel; one item a row. Arguments: codes, scales, [row scales]; [positions]; [type]; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(
@@ -74,7 +74,8 @@ impl Embed {
         Regions {
             codes: k.weights("codes", Elem::I8, tiles * blocks * block_bytes(self.codec)),
             scales: k.weights("scales", Elem::I8, tiles * blocks * TILE),
-            row_scales: floats("row_scales", tiles * TILE),
+            row_scales: (self.codec.spec().row_scale_bytes > 0)
+                .then(|| floats("row_scales", tiles * TILE)),
             positions: (self.positions > 0).then(|| floats("positions", self.positions * stride)),
             token_type: self.token_type.then(|| floats("token_type", stride)),
             rows: RowTable::declare(k, self.max_rows),
@@ -92,12 +93,12 @@ impl Embed {
             let position = r.rows.position(row).bounded(self.positions);
             positions.row(position, stride)
         });
-        let row_scale = r.row_scales.get(token).splat();
+        let row_scale = (r.row_scales).map(|row_scales| row_scales.get(token).splat());
         let h = r.h.row(row, stride);
         k.for_n(self.blocks(), |block| {
             let halves = self.block(k, r, token, block);
             for (half, value) in halves.into_iter().enumerate() {
-                let value = value * row_scale;
+                let value = row_scale.map_or(value, |row_scale| value * row_scale);
                 let column = block * BLOCK + half * LANES;
                 let added = [position, r.token_type].into_iter().flatten();
                 let sum = added.fold(value, |sum, of| sum + of.lanes(column));
@@ -110,7 +111,7 @@ impl Embed {
         }
     }
 
-    /// `float(scale * code)` of the 32 columns of block `block` of row `token`.
+    /// Scale times code, as floats, of the 32 columns of block `block` of row `token`.
     fn block<'k>(
         &self,
         k: &'k KernelBuilder,
@@ -125,7 +126,10 @@ impl Embed {
         let (factor, shift) = self.scale(k, r.scales.row(at, TILE), lane);
         [0, LANES].map(|half| {
             let code = r.unpacked.lanes(half).widen_s() + shift;
-            (code * factor).to_float()
+            match self.codec.spec().scales {
+                Scales::Integers { .. } => (code * factor).to_float(),
+                Scales::PowersOfTwo { .. } => code.to_float() * factor,
+            }
         })
     }
 
@@ -137,7 +141,7 @@ impl Embed {
         values(k, &spec, &planes.collect::<Vec<_>>())
     }
 
-    /// Block scale of one row in every lane, and what is added to each code.
+    /// Block scale of one row in every lane, an integer or a float by its kind, and what is added to each code.
     fn scale<'k>(
         &self,
         k: &'k KernelBuilder,
@@ -147,7 +151,11 @@ impl Embed {
         let spec = self.codec.spec();
         // One byte, read through its word: the IR has no loads of single bytes.
         let word = scales.load(Ty::I32, lane / 4 * 4);
-        let scale = byte_of(word, lane % 4, spec.unsigned_scale).splat();
+        let byte = byte_of(word, lane % 4, spec.unsigned_scale).splat();
+        let scale = match spec.scales {
+            Scales::Integers { .. } => byte,
+            Scales::PowersOfTwo { bias } => codes::powers_of_two(byte, bias),
+        };
         match spec.shift {
             0 => (scale, k.splat(-codes::offset(&spec, Form::Signed))),
             shift => (scale | 1, (scale & 1) * shift),

@@ -6,7 +6,7 @@ mod kinds;
 
 use gem_runtime::abi::Row;
 use gemc_format::{
-    ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, TILE_ROWS,
+    ALIGN, ActivationFormat, BLOCK, Codec, PackedSize, PackedTile, QuantisedRow, Scales, TILE_ROWS,
     planes_of,
 };
 
@@ -52,6 +52,11 @@ pub fn matrix(size: &PackedSize) -> Vec<u8> {
     let seed = (size.codec as u64) << 32 | size.cols as u64;
     let random = Bytes::random(seed, 4 * size.tiles * TILE_ROWS * size.blocks * BLOCK);
     let mut bytes = Bytes::new(&random);
+    let scales: &[u8] = match size.codec.spec().scales {
+        Scales::Integers { .. } => &[0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, 0x33],
+        // Far from those whose products no f32 holds.
+        Scales::PowersOfTwo { .. } => &[0, 0x60, 0x7d, 0x7e, 0x7f, 0x80, 0x81, 0x90],
+    };
     let tile = |_| {
         let mut tile = PackedTile::new(size);
         for row in 0..TILE_ROWS {
@@ -60,9 +65,7 @@ pub fn matrix(size: &PackedSize) -> Vec<u8> {
             quantised.codes = (0..size.blocks * BLOCK)
                 .map(|_| code(&mut bytes, codes))
                 .collect();
-            quantised.scales = (0..size.blocks)
-                .map(|_| bytes.pick(&[0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, 0x33]))
-                .collect();
+            quantised.scales = (0..size.blocks).map(|_| bytes.pick(scales)).collect();
             quantised.row_scale = 0.001 * (1 + row) as f32;
             tile.set_row(size, row, &quantised);
         }
@@ -197,9 +200,8 @@ pub fn places<const N: usize>(bytes: [usize; N]) -> [usize; N] {
 }
 
 /// Arguments of a matrix' planes, at the beginning of the weights.
-#[must_use]
-pub fn planes(size: &PackedSize) -> [u32; 3] {
-    [0, size.scales_offset, size.row_scales_offset].map(|at| (at / ALIGN) as u32)
+fn planes(size: &PackedSize) -> Vec<u32> {
+    size.planes().map(|at| (at / ALIGN) as u32).collect()
 }
 
 /// Rows times a matrix, with the rows.
@@ -228,7 +230,7 @@ pub fn product(
             x.sums().iter().flat_map(|s| s.to_le_bytes()).collect(),
         ),
     ];
-    let mut args = planes(&size).to_vec();
+    let mut args = planes(&size);
     args.extend(at.map(|at| (at / ALIGN) as u32));
     let launch = Launch {
         size,
@@ -259,7 +261,7 @@ pub fn embedding(codec: Codec, cols: usize) -> Launch {
         token_type: false,
         max_rows: 8,
     };
-    let mut args = planes(&size).to_vec();
+    let mut args = planes(&size);
     args.push(0);
     Launch {
         item: matrix(&size),

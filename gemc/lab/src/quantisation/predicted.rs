@@ -1,10 +1,11 @@
 //! Random plans of equal size -> how well predicted KL ranks and meets what is measured.
 
-use gemc::assign::{Fixed, Formats, LADDER, Predictor, budget_of_bits, bytes, measured};
+use gemc::assign::{Fixed, Formats, Predictor, budget_of_bits, bytes, measured};
 use gemc::graph::{Role, Unit, UnitId, UnitMap, Units};
 use gemc::planner::Effort;
 use gemc::reference::{Activations, Reference};
 use gemc::sensitivity::{self, Judge, Ladder, Slopes};
+use gemc_format::Codec;
 
 use crate::Result;
 use crate::bench::{Bench, Ladders, Log};
@@ -118,7 +119,7 @@ impl Prediction<'_> {
             })
             .collect();
         let codecs = |formats: &UnitMap<usize>| -> Formats {
-            formats.values().map(|f| LADDER[*f]).collect()
+            formats.values().map(|f| Codec::LADDER[*f]).collect()
         };
         let size = |formats: &UnitMap<usize>| bytes(self.units, &codecs(formats));
         for _ in 0..20_000 {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use gemc::assign::{Fixed, Formats, LADDER, budget_of_bits};
+use gemc::assign::{Fixed, Formats, budget_of_bits};
 use gemc::graph::{Role, Unit, Units};
 use gemc::planner::{Budget, Effort, Without, body};
 use gemc::sensitivity::Judged;
@@ -62,7 +62,7 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>, bits: f64) -> Result<Rc<Plan>
 /// One format, or two adjacent ones by layer.
 fn uniform(bench: &Bench, ladders: &Ladders<'_>, bits: f64, budget: u64) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    if let Some(codec) = LADDER.iter().find(|c| c.bits_per_weight() == bits) {
+    if let Some(codec) = Codec::LADDER.iter().find(|c| c.bits_per_weight() == bits) {
         let formats = Formats::all(&bench.units, *codec);
         for (name, ladder) in [
             ("U, plain", &ladders.plain),

@@ -1,0 +1,124 @@
+//! Scales that are powers of two, without row scales: a grid that no codec has, rounded in every way.
+
+use super::gaussian;
+use crate::feedback::{self, Factor, FeedbackScratch, panels_len};
+use crate::grid::Grid;
+use crate::quantise::{QuantisedRow, plain};
+use crate::search;
+use crate::uneven::{Border, Uneven, borders};
+use crate::{BLOCK, BlockSums, Scales};
+
+static TABLE: [i8; 16] = [-12, -8, -6, -4, -3, -2, -1, 0, 0, 1, 2, 3, 4, 6, 8, 12];
+
+struct Powers;
+
+impl Uneven for Powers {
+    const TABLE: &'static [i8] = &TABLE;
+    const BORDERS: &'static [Border] = &borders::<16, 15>(&TABLE);
+    const SCALES: Scales = Scales::PowersOfTwo { bias: 128 };
+    const SHIFT: i32 = 0;
+    const TRIES: i32 = 3;
+    const STEP: f32 = 0.05;
+}
+
+/// The weights that a row stands for.
+fn values(row: &QuantisedRow) -> Vec<f32> {
+    let of = |(col, code): (usize, &i8)| {
+        let byte = row.scales[col / BLOCK];
+        row.row_scale * Powers::level(*code, byte)
+    };
+    row.codes.iter().enumerate().map(of).collect()
+}
+
+/// Plain rounding, search, and feedback of inputs that do not depend on each other.
+fn rounded(weights: &[f32]) -> [QuantisedRow; 3] {
+    let mut rows: [QuantisedRow; 3] = Default::default();
+    plain::<Powers>(weights, &mut rows[0]);
+    search::row::<Powers>(weights, None, &mut rows[1]);
+    let (cols, blocks) = (weights.len(), weights.len().div_ceil(BLOCK));
+    let places: Vec<u32> = (0..cols as u32).collect();
+    let mut h = vec![0.0; blocks * BLOCK * BLOCK];
+    for col in 0..cols {
+        h[col * BLOCK + col % BLOCK] = 1.0;
+    }
+    let factor = Factor {
+        importance: &vec![1.0; cols],
+        blocks: &h,
+        order: &places,
+        places: &places,
+        panels: &vec![0.0; panels_len(cols)],
+        diagonal: &vec![1.0; cols],
+    };
+    feedback::row::<Powers>(
+        weights,
+        &factor,
+        &mut FeedbackScratch::default(),
+        &mut rows[2],
+    );
+    rows
+}
+
+fn error(weights: &[f32], row: &QuantisedRow) -> f64 {
+    let squares = |x: f32| f64::from(x) * f64::from(x);
+    let differences = weights.iter().zip(values(row)).map(|(w, v)| squares(w - v));
+    differences.sum::<f64>() / weights.iter().map(|w| squares(*w)).sum::<f64>()
+}
+
+#[test]
+fn rows_have_no_scale_and_errors_are_those_of_four_bits() {
+    let weights = gaussian(1024, 1);
+    let errors = rounded(&weights).map(|row| {
+        assert_eq!(row.row_scale, 1.0);
+        error(&weights, &row)
+    });
+    assert!(
+        errors.iter().all(|e| (5e-3..2.5e-2).contains(e)),
+        "{errors:?}"
+    );
+    assert!(
+        errors[1] < errors[0] && errors[2] <= errors[1],
+        "{errors:?}"
+    );
+    assert_eq!(<Powers as Grid>::SCALES.row_bytes(), 0);
+    assert_eq!(<Powers as Grid>::SCALES.sums(), BlockSums::Floats);
+}
+
+#[test]
+fn a_row_times_a_power_of_two_has_the_same_codes_and_its_scales_move() {
+    let weights = gaussian(96, 2);
+    let expected = rounded(&weights);
+    for exponent in [-90, -7, 1, 60, 120] {
+        let factor = 2.0f32.powi(exponent);
+        let moved: Vec<f32> = weights.iter().map(|w| w * factor).collect();
+        for (found, expected) in rounded(&moved).iter().zip(&expected) {
+            assert_eq!(found.codes, expected.codes, "2^{exponent}");
+            let bytes = expected
+                .scales
+                .iter()
+                .map(|s| (i32::from(*s) + exponent) as u8);
+            assert!(found.scales.iter().copied().eq(bytes), "2^{exponent}");
+        }
+    }
+}
+
+#[test]
+fn zeros_stay_zero_and_the_largest_finite() {
+    for weights in [vec![0.0; 40], vec![f32::MAX; 40], vec![-f32::MAX; 40]] {
+        for row in rounded(&weights) {
+            let values = values(&row);
+            assert!(values.iter().all(|v| v.is_finite()), "{values:?}");
+            let zeros = values.iter().filter(|v| **v == 0.0).count();
+            assert_eq!(zeros, if weights[0] == 0.0 { 64 } else { 24 });
+        }
+    }
+    // Both beside each other, and what is too small for any scale.
+    let mut weights = vec![0.0; 96];
+    weights[40] = 0.3;
+    weights[70] = 1e-42;
+    for row in rounded(&weights) {
+        let values = values(&row);
+        assert!((values[40] - 0.3).abs() < 0.06, "{}", values[40]);
+        assert!(values[..32].iter().all(|v| *v == 0.0));
+        assert!(values[64..].iter().all(|v| v.abs() < 1e-36));
+    }
+}
