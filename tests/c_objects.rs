@@ -8,7 +8,7 @@ use std::process::Command;
 
 use gem_runtime::abi::{Ctx, Entry, Phase, ProgramShape, Row, Table};
 use gem_runtime::c::{self, Status};
-use gem_runtime::file::{BASIS, PRIME};
+use gem_runtime::file::{BASIS, Checksum, HEAD_DIGEST_BYTES, PRIME, at};
 use gem_runtime::text::Text;
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 use gem_tests::machine::{ARM, Machine, NATIVE};
@@ -225,10 +225,19 @@ fn misuse_is_refused_and_changes_nothing() {
             let library = case.write(&folder, Form::Library, "gem");
             (library, folder.join(package::WEIGHTS).display().to_string())
         });
+        // The own weights in another layout, with a digest that says so.
+        let mut moved = std::fs::read(&own.1).expect("just written");
+        moved[at::LAYOUT] ^= 1;
+        let body = u64::from_le_bytes(moved[at::BODY_OFFSET..][..8].try_into().expect("8 bytes"));
+        let (covered, rest) = moved.split_at_mut(body as usize - HEAD_DIGEST_BYTES);
+        rest[..HEAD_DIGEST_BYTES].copy_from_slice(&Checksum::of(covered).to_le_bytes());
+        let layout = dir.join("layout.gemw");
+        std::fs::write(&layout, moved).expect("space");
+        let layout = layout.display().to_string();
         let program = dir.join("misuse");
         let sources = [repository("tests/c/misuse.c"), own.0];
         link(machine, &program, &sources, &[&dir.join(Codec::N4.name())]);
-        assert_eq!(run(machine, &program, &[own.1, other.1]), "ok\n");
+        assert_eq!(run(machine, &program, &[own.1, other.1, layout]), "ok\n");
     }
 }
 
@@ -371,7 +380,7 @@ fn c_and_rust_agree_about_structures() {
     fields!(c::Tap, "gem_abi_tap": site, after, modules, top_k, p, fired, gates, domain, cluster);
     fields!(c::Half, "gem_abi_half": site, before, heads, width, reserved);
     fields!(c::Program, "gem_abi_program":
-        abi, bytes, name, target, level, features, plan_hash, shape, body, head, tables, taps, halves, n_body, n_head, n_tables,
+        abi, bytes, name, target, level, features, plan_hash, layout, shape, body, head, tables, taps, halves, n_body, n_head, n_tables,
         n_taps, n_halves, task, vocab_size, hidden_size, max_positions, max_context, n_logits, reserved, labels, domains, eos, n_labels,
         n_domains, n_eos, bos, bits_per_weight, weight_bytes);
     let numbers = [

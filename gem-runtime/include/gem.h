@@ -35,7 +35,7 @@ extern "C" {
 #endif
 
 /* Version of this interface: structures and functions. gem_program.abi is the version an object was made for. */
-#define GEM_ABI 2u
+#define GEM_ABI 3u
 
 /* Alignment in bytes of memory and weights. */
 #define GEM_ALIGNMENT 64u
@@ -50,8 +50,8 @@ enum gem_status {
     GEM_CONTEXT = 2,       /* context is 0 or above gem_program.max_context */
     GEM_MISALIGNED = 3,    /* memory or weights do not start at a multiple of GEM_ALIGNMENT */
     GEM_MEMORY = 4,        /* fewer bytes than gem_memory(context) */
-    GEM_WEIGHT_FILE = 5,   /* the weights are no weight file, or a damaged or incomplete one */
-    GEM_WRONG_WEIGHTS = 6, /* a weight file of another program: target, plan or size differ */
+    GEM_WEIGHT_FILE = 5,   /* no weight file of this version, or a damaged or incomplete one */
+    GEM_WRONG_WEIGHTS = 6, /* a weight file of another program: plan, layout or size differ */
     GEM_EMPTY = 7,         /* no tokens */
     GEM_TOKEN = 8,         /* a token id is not below gem_program.vocab_size */
     GEM_FULL = 9,          /* the tokens do not fit the context */
@@ -74,7 +74,8 @@ size_t gem_memory(uint32_t context);
  * Makes a model in `bytes` bytes at `memory`, which need not be cleared, for sequences of up to `context` tokens.
  *
  * `weights` is the whole contents of the model.gemw that was built with the object: mapped, read or embedded. It is
- * only read, and must stay in place while the model is used. Header, plan and sizes are checked (a few KB are read), not
+ * only read, and must stay in place while the model is used; one file serves the objects of all targets that were built with
+ * the same plan. Header, plan, layout and size are checked (a few KB are read), not
  * the weights themselves: gem_check does that.
  *
  * GEM_NULL, GEM_CONTEXT, GEM_MISALIGNED, GEM_MEMORY, GEM_WEIGHT_FILE, GEM_WRONG_WEIGHTS.
@@ -218,6 +219,7 @@ typedef struct gem_abi_program {
     const char *level;      /* "portable", "x86_v3", "x86_v4_vnni" */
     const char *features;   /* what a CPU must have, by the names of Rust's target_feature, with commas between */
     uint8_t plan_hash[32];  /* of the plan of formats; the weight file has the same */
+    uint64_t layout;        /* what stands where in the weight file, which has the same */
     gem_abi_shape shape;
     const gem_abi_phase *body;
     const gem_abi_phase *head;

@@ -21,7 +21,7 @@ pub enum Error {
     WrongWeights {
         /// The file, if they are from one.
         file: Option<String>,
-        /// Which property differs: target, plan or size.
+        /// Which property differs: plan, layout or size.
         what: &'static str,
         /// What the program was compiled for.
         expected: String,
@@ -115,7 +115,8 @@ impl fmt::Display for Error {
                 }
                 write!(
                     f,
-                    "is for another program: {what} is {found}, expected {expected}"
+                    "is for another program: {what} is {found}, expected {expected}; take the file that was built with the \
+                     program, or build both again"
                 )
             }
             Self::Program(what) => write!(f, "inconsistent program: {what}"),

@@ -58,6 +58,8 @@ pub struct ModelInfo {
     pub weight_bytes: u64,
     /// Hash of the plan, which its weight file carries too.
     pub plan_hash: [u8; 32],
+    /// Digest of what stands where in its weight file, which carries it too: [`crate::file::layout_digest`].
+    pub layout: u64,
     /// Put before a prompt.
     pub bos: Option<u32>,
     /// Each of them ends a text.

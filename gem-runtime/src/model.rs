@@ -178,8 +178,9 @@ fn check_weights(info: &ModelInfo, shape: &ProgramShape, weights: &Weights) -> R
             found,
         })
     };
-    same("target", info.target.to_string(), weights.target().into())?;
     same("plan", hex(&info.plan_hash), hex(weights.plan_hash()))?;
+    let layout = |digest: u64| hex(&digest.to_be_bytes());
+    same("layout", layout(info.layout), layout(weights.layout()))?;
     let found = weights.body().len();
     same("size", shape.weight_bytes.to_string(), found.to_string())
 }

@@ -23,8 +23,8 @@ pub struct Aligned<T: ?Sized>(pub T);
 pub struct Weights {
     bytes: Bytes,
     body: Range<usize>,
-    target: String,
     plan_hash: [u8; 32],
+    layout: u64,
     /// The file they are from, as the caller named it.
     file: Option<String>,
 }
@@ -147,12 +147,11 @@ impl Weights {
         if !file.body().as_ptr().addr().is_multiple_of(BUFFER_ALIGN) {
             return Err(Error::Program("the weights are not aligned in memory"));
         }
-        let (body, target, plan_hash) =
-            (file.body_range(), file.target().into(), *file.plan_hash());
+        let (body, plan_hash, layout) = (file.body_range(), *file.plan_hash(), file.layout());
         Ok(Self {
             body,
-            target,
             plan_hash,
+            layout,
             bytes,
             file: None,
         })
@@ -164,16 +163,16 @@ impl Weights {
         &self.bytes.as_slice()[self.body.clone()]
     }
 
-    /// Name of the device the weights are laid out for.
-    #[must_use]
-    pub fn target(&self) -> &str {
-        &self.target
-    }
-
     /// Hash of the plan they were made by.
     #[must_use]
     pub const fn plan_hash(&self) -> &[u8; 32] {
         &self.plan_hash
+    }
+
+    /// Says what stands where in the body: see [`layout_digest`](crate::file::layout_digest).
+    #[must_use]
+    pub const fn layout(&self) -> u64 {
+        self.layout
     }
 
     /// The file they are from, as the caller named it; `None` for memory.

@@ -33,13 +33,16 @@ fn weights_of_another_program_are_refused_by_name() {
         Err(Error::WrongWeights { what, .. }) => what,
         other => panic!("expected an error, got {other:?}"),
     };
-    assert_eq!(differs(with_info(|i| i.target = "a72".into())), "target");
+    assert_eq!(differs(with_info(|i| i.layout ^= 1)), "layout");
     assert_eq!(differs(with_info(|i| i.plan_hash[31] = 0)), "plan");
     assert_eq!(differs(with_toy(|t| t.shape.weight_bytes = 128)), "size");
     let message = with_info(|i| i.plan_hash = [0xa5; 32])
         .expect_err("another plan")
         .to_string();
     assert!(message.contains("expected a5a5a5"), "{message}");
+    assert!(message.contains("or build both again"), "{message}");
+    // Weights do not belong to a target.
+    with_info(|i| i.target = "a72".into()).expect("the same weights");
 }
 
 #[test]
@@ -140,10 +143,13 @@ fn what_is_no_weight_file_is_refused_with_its_path() {
     refused("grown", "where its header says");
     write("text", &b"what is this".repeat(99));
     refused("text", "does not start with GEMW");
-    let mut old = good.clone();
-    old[4] = 1;
-    write("old", &old);
-    refused("old", "version 1, this program reads version 2");
+    for version in [1, 2] {
+        let mut old = good.clone();
+        old[4] = version;
+        write("old", &old);
+        let why = format!("version {version}, this program reads version 3; build both again");
+        refused("old", &why);
+    }
     refused("absent", "");
     refused(".", "is a folder");
     // Of a size for which there is no memory, had anybody reserved it.
@@ -181,11 +187,11 @@ fn weights_of_another_program_are_refused_with_their_path() {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary folder");
     file.write_all(&toy::weight_file()).expect("space");
     let info = ModelInfo {
-        target: "a72".into(),
+        plan_hash: [0xa5; 32],
         ..toy::info(Task::CausalLm)
     };
     let opened = Engine::open(info, Box::new(Toy::default()), file.path());
-    let message = opened.expect_err("another target").to_string();
+    let message = opened.expect_err("another plan").to_string();
     assert!(
         message.contains(&file.path().display().to_string()),
         "{message}"

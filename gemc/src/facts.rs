@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use gem_runtime::{ModelInfo, Name};
 
 use crate::graph::Task;
+use crate::pack;
 use crate::pack::layout::Layout;
 use crate::pipeline::Loaded;
 use crate::plan::BitPlan;
@@ -38,6 +39,7 @@ pub fn model_info(
         bits_per_weight: layout.bits_per_weight(),
         weight_bytes: layout.weight_bytes(),
         plan_hash: plan.hash(),
+        layout: pack::layout_digest(layout, &loaded.graph),
         bos: generation.bos_token_id,
         eos: Cow::Owned(generation.eos_token_ids.clone()),
     }

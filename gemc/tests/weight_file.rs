@@ -62,7 +62,7 @@ fn a_weight_file_is_described_and_its_damage_located() {
         assert_eq!(whole.status.code(), Some(0), "{said}");
         assert!(said.starts_with(&path.display().to_string()), "{said}");
         for words in [
-            "version 2, for portable",
+            "version 3\nplan     ",
             "plain",
             &format!("intact   {} bytes", good.len()),
         ] {

@@ -1,16 +1,16 @@
 /*
  * Everything gem.h says is refused, is; and a refused call leaves the model as it was. Arguments: the model's weight
- * file, one of another plan.
+ * file, one of another plan, one of another layout.
  */
 #include "gem.h"
 #include "testing.h"
 
 int main(int argc, char **argv)
 {
-    REQUIRE(argc == 3);
+    REQUIRE(argc == 4);
     const uint32_t context = 8;
-    size_t n, others, bytes = gem_memory(context);
-    char *weights = contents(argv[1], &n), *other = contents(argv[2], &others);
+    size_t n, others, moved, bytes = gem_memory(context);
+    char *weights = contents(argv[1], &n), *other = contents(argv[2], &others), *layout = contents(argv[3], &moved);
     char *memory = aligned(bytes + GEM_ALIGNMENT);
     gem_model *model = NULL;
 
@@ -39,11 +39,13 @@ int main(int argc, char **argv)
         weights[at] ^= 0x10;
     }
     REQUIRE(gem_open(&model, memory, bytes, other, others, context) == GEM_WRONG_WEIGHTS);
+    REQUIRE(gem_open(&model, memory, bytes, layout, moved, context) == GEM_WRONG_WEIGHTS);
     REQUIRE(model == NULL);
 
     REQUIRE(gem_check(NULL, n) == GEM_NULL && gem_check(weights + 8, n) == GEM_MISALIGNED);
     REQUIRE(gem_check(weights, 0) == GEM_WEIGHT_FILE && gem_check(weights, n - 1) == GEM_WEIGHT_FILE);
     REQUIRE(gem_check(other, others) == GEM_WRONG_WEIGHTS);
+    REQUIRE(gem_check(layout, moved) == GEM_WRONG_WEIGHTS);
     REQUIRE(gem_check(weights, n) == GEM_OK);
     /* Any damage at all is found: of the header, of records, of what lies between them. */
     for (size_t at = 0; at < n; at += at < head && at >= 256 ? 501 : 97) {

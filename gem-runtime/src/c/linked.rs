@@ -197,6 +197,7 @@ unsafe fn info(program: &'static Program) -> Result<ModelInfo> {
             bits_per_weight: program.bits_per_weight,
             weight_bytes: program.weight_bytes,
             plan_hash: program.plan_hash,
+            layout: program.layout,
             bos: (program.bos != NONE).then_some(program.bos),
             eos: Cow::Borrowed(list(program.eos, program.n_eos)),
         })

@@ -15,7 +15,7 @@ use crate::abi::{Phase, ProgramShape, Table};
 pub use linked::Linked;
 
 /// Version of everything in `gem.h`: the structures, and what the functions do.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// Stands for a token or an array that there is none of.
 pub const NONE: u32 = u32::MAX;
@@ -44,6 +44,8 @@ pub struct Program {
     pub features: *const c_char,
     /// Hash of the plan, which its weight file carries too.
     pub plan_hash: [u8; 32],
+    /// Digest of what stands where in its weight file, which carries it too.
+    pub layout: u64,
     /// Sizes.
     pub shape: ProgramShape,
     /// Phases of the body, in order.
@@ -203,9 +205,11 @@ impl Status {
             Self::Context => "the context must be at least 1 and at most the program's max_context",
             Self::Alignment => "memory and weights must start at a multiple of 64 bytes",
             Self::Memory => "the memory is smaller than the context needs",
-            Self::WeightFile => "the weights are no weight file, or a damaged or incomplete one",
+            Self::WeightFile => {
+                "the weights are no weight file of this version, or a damaged or incomplete one: copy them, or build them and the object again"
+            }
             Self::WrongWeights => {
-                "the weights belong to another program: target, plan or size differ"
+                "the weights belong to another program: plan, layout or size differ"
             }
             Self::Empty => "no tokens: at least one is needed",
             Self::Token => "a token id is outside the vocabulary",
@@ -231,6 +235,7 @@ mod tests {
             offset_of!(Program, name),
             offset_of!(Program, features),
             offset_of!(Program, plan_hash),
+            offset_of!(Program, layout),
             offset_of!(Program, shape),
             offset_of!(Program, body),
             offset_of!(Program, taps),
@@ -248,10 +253,10 @@ mod tests {
         assert_eq!(
             offsets,
             [
-                8, 32, 40, 72, 104, 128, 136, 144, 164, 184, 192, 208, 216, 228, 232, 240
+                8, 32, 40, 72, 80, 112, 136, 144, 152, 172, 192, 200, 216, 224, 236, 240, 248
             ]
         );
-        assert_eq!((size_of::<Program>(), align_of::<Program>()), (248, 8));
+        assert_eq!((size_of::<Program>(), align_of::<Program>()), (256, 8));
         assert_eq!((size_of::<Tap>(), offset_of!(Tap, cluster)), (40, 36));
         assert_eq!((size_of::<Half>(), offset_of!(Half, width)), (24, 16));
     }

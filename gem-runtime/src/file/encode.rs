@@ -1,9 +1,9 @@
 //! Fields, record table and digests -> the bytes before the body.
 
-use super::header::{Header, damaged, target_name};
+use super::header::{Header, damaged};
 use super::{
-    BODY_ALIGN, Checksum, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, RECORD_BYTES, Record,
-    TARGET_BYTES, VERSION, at, record_at,
+    BODY_ALIGN, Checksum, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, PLACE_BYTES, RECORD_BYTES, Record,
+    VERSION, at, layout_digest, record_at,
 };
 use crate::error::Result;
 
@@ -20,11 +20,6 @@ pub(super) fn head_bytes(records: usize) -> usize {
 pub(super) fn encode(header: &Header, records: &[Record], digests: &[u64]) -> Result<Vec<u8>> {
     let count = u32::try_from(records.len()).map_err(|_| damaged("has too many records"))?;
     let mut head = vec![0; head_bytes(records.len())];
-    if header.target.len() > TARGET_BYTES {
-        return Err(damaged(format!(
-            "cannot hold a target name of more than {TARGET_BYTES} bytes"
-        )));
-    }
     let offset = head.len() as u64;
     let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &MAGIC);
@@ -33,8 +28,8 @@ pub(super) fn encode(header: &Header, records: &[Record], digests: &[u64]) -> Re
     put(at::BODY_OFFSET, &offset.to_le_bytes());
     put(at::BODY_BYTES, &header.body_bytes.to_le_bytes());
     put(at::PLAN_HASH, &header.plan_hash);
-    put(at::TARGET, header.target.as_bytes());
-    target_name(&head[at::TARGET..at::TARGET + TARGET_BYTES])?;
+    let layout = layout_digest(records.iter().copied());
+    put(at::LAYOUT, &layout.to_le_bytes());
     let (table, _) = head[FIXED_BYTES..].as_chunks_mut::<RECORD_BYTES>();
     for ((bytes, record), digest) in table.iter_mut().zip(records).zip(digests) {
         *bytes = encode_record(record, *digest);
@@ -46,15 +41,7 @@ pub(super) fn encode(header: &Header, records: &[Record], digests: &[u64]) -> Re
 
 fn encode_record(record: &Record, digest: u64) -> [u8; RECORD_BYTES] {
     let mut bytes = [0; RECORD_BYTES];
-    bytes[record_at::CODEC] = record.codec;
-    bytes[record_at::LAYOUT] = record.layout;
-    for (at, field) in [
-        (record_at::NAME_HASH, record.name_hash),
-        (record_at::OFFSET, record.offset),
-        (record_at::BYTES, record.bytes),
-        (record_at::DIGEST, digest),
-    ] {
-        bytes[at..at + 8].copy_from_slice(&field.to_le_bytes());
-    }
+    bytes[..PLACE_BYTES].copy_from_slice(&record.place());
+    bytes[record_at::DIGEST..].copy_from_slice(&digest.to_le_bytes());
     bytes
 }

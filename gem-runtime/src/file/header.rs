@@ -5,16 +5,14 @@ use alloc::string::{String, ToString as _};
 use core::ops::Range;
 
 use super::{
-    BODY_ALIGN, Checksum, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, RECORD_BYTES, Record,
-    TARGET_BYTES, VERSION, at, record_align, record_at,
+    BODY_ALIGN, Checksum, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, RECORD_BYTES, Record, VERSION, at,
+    layout_digest, record_align, record_at,
 };
 use crate::error::{Error, Result};
 
 /// What a file says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Name of the device the weights are laid out for; at most [`TARGET_BYTES`] bytes.
-    pub target: String,
     /// Hash of the plan they were made by.
     pub plan_hash: [u8; 32],
     /// Bytes of the body.
@@ -24,8 +22,8 @@ pub struct Header {
 /// A checked weight file, borrowed from its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct WeightFile<'a> {
-    target: &'a str,
     plan_hash: [u8; 32],
+    layout: u64,
     table: &'a [[u8; RECORD_BYTES]],
     body_offset: usize,
     body: &'a [u8],
@@ -71,26 +69,29 @@ impl<'a> WeightFile<'a> {
             return Err(damaged("has a damaged header: its checksum differs"));
         }
         let file = Self {
-            target: target_name(&fixed[at::TARGET..at::TARGET + TARGET_BYTES])?,
             plan_hash: plan_hash(fixed),
+            layout: u64_at(fixed, at::LAYOUT),
             table: table.as_chunks().0,
             body_offset: head.len(),
             body,
         };
         check_records(file.records(), body.len() as u64)?;
+        if layout_digest(file.records()) != file.layout {
+            return Err(damaged("has another layout than its records"));
+        }
         Ok(file)
-    }
-
-    /// Name of the device the weights are laid out for.
-    #[must_use]
-    pub const fn target(&self) -> &'a str {
-        self.target
     }
 
     /// Hash of the plan they were made by.
     #[must_use]
     pub const fn plan_hash(&self) -> &[u8; 32] {
         &self.plan_hash
+    }
+
+    /// Says what stands where in the body: see [`layout_digest`].
+    #[must_use]
+    pub const fn layout(&self) -> u64 {
+        self.layout
     }
 
     /// The weights.
@@ -187,16 +188,6 @@ fn plan_hash(fixed: &[u8; FIXED_BYTES]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(&fixed[at::PLAN_HASH..at::PLAN_HASH + 32]);
     hash
-}
-
-pub(super) fn target_name(field: &[u8]) -> Result<&str> {
-    let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
-    let (name, padding) = field.split_at(end);
-    let name = core::str::from_utf8(name).map_err(|_| damaged("has a target that is not UTF-8"))?;
-    if name.is_empty() || padding.iter().any(|b| *b != 0) || name.chars().any(char::is_control) {
-        return Err(damaged("has a target that is not a name"));
-    }
-    Ok(name)
 }
 
 fn decode_record(bytes: &[u8; RECORD_BYTES]) -> Record {

@@ -11,11 +11,13 @@
 //! | 16 | offset of the body in the file, u64, a multiple of 16 KiB |
 //! | 24 | bytes of the body, u64 |
 //! | 32 | plan hash, 32 bytes |
-//! | 64 | target name, 48 bytes, zero-padded UTF-8 |
-//! | 112 | zeros |
+//! | 64 | digest of the layout, u64 |
+//! | 72 | zeros |
 //! | 128 | records of 40 bytes: hash of the name u64, codec u8, layout u8, zero `[6]`, offset in the body u64, bytes u64, digest u64 |
 //! | | zeros |
 //! | body - 8 | digest of everything before it, u64 |
+//!
+//! The digest of the layout is that of what the records say but their own digests: the first 32 bytes of each.
 //!
 //! Invariant: a `WeightFile` exists only for bytes whose header is intact and whose records lie in the body, ascending,
 //! without overlap, aligned as [`record_align`] says. Comparing the body with its digests takes a pass over all weights
@@ -44,7 +46,7 @@ pub use write::Writer;
 pub const MAGIC: [u8; 4] = *b"GEMW";
 
 /// Version of the file format.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The body starts at a multiple of this many bytes, so that it can be mapped with any page size in use.
 pub const BODY_ALIGN: u64 = 16 * 1024;
@@ -58,14 +60,14 @@ pub const LARGE_RECORD_ALIGN: u64 = 16 * 1024;
 /// Alignment of small records in the body.
 pub const SMALL_RECORD_ALIGN: u64 = 64;
 
-/// Longest target name, in bytes.
-pub const TARGET_BYTES: usize = 48;
-
 /// Bytes before the record table.
 pub const FIXED_BYTES: usize = 128;
 
 /// Bytes of a record in the table.
 pub const RECORD_BYTES: usize = 40;
+
+/// Bytes of a record that say where it stands and what it is; its digest follows.
+const PLACE_BYTES: usize = 32;
 
 /// Bytes of the digest that ends the header, directly before the body.
 pub const HEAD_DIGEST_BYTES: usize = 8;
@@ -82,8 +84,8 @@ pub mod at {
     pub const BODY_BYTES: usize = 24;
     /// 32 bytes.
     pub const PLAN_HASH: usize = 32;
-    /// [`super::TARGET_BYTES`] bytes.
-    pub const TARGET: usize = 64;
+    /// u64.
+    pub const LAYOUT: usize = 64;
 }
 
 /// Where fields of a record stand.
@@ -125,6 +127,33 @@ pub struct Record {
     pub offset: u64,
     /// How long it is.
     pub bytes: u64,
+}
+
+impl Record {
+    /// What the table says of it but its digest.
+    fn place(&self) -> [u8; PLACE_BYTES] {
+        let mut bytes = [0; PLACE_BYTES];
+        bytes[record_at::CODEC] = self.codec;
+        bytes[record_at::LAYOUT] = self.layout;
+        for (at, field) in [
+            (record_at::NAME_HASH, self.name_hash),
+            (record_at::OFFSET, self.offset),
+            (record_at::BYTES, self.bytes),
+        ] {
+            bytes[at..at + 8].copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// Identifies what stands where in a body: names, codecs, layouts, offsets and lengths of all records, in file order. Kernels
+/// have offsets in them, so a program reads the files of one layout.
+pub fn layout_digest(records: impl IntoIterator<Item = Record>) -> u64 {
+    let mut sum = Checksum::default();
+    for record in records {
+        sum.update(&record.place());
+    }
+    sum.finish()
 }
 
 /// Places records of the given sizes one after the other; offsets of each, and the bytes of the body.

@@ -22,7 +22,6 @@ fn sample() -> Vec<u8> {
         })
         .collect();
     let header = Header {
-        target: "portable".to_owned(),
         plan_hash: [7; 32],
         body_bytes,
     };
@@ -49,7 +48,8 @@ fn complaint(bytes: &[u8]) -> String {
 fn what_is_written_is_read_back() {
     let bytes = sample();
     let file = WeightFile::parse(&bytes).expect("own file");
-    assert_eq!((file.target(), file.plan_hash()), ("portable", &[7; 32]));
+    assert_eq!(file.plan_hash(), &[7; 32]);
+    assert_eq!(file.layout(), layout_digest(file.records()));
     file.verify_body().expect("intact");
     assert_eq!(file.body_range().start as u64 % BODY_ALIGN, 0);
     for (i, name) in NAMES.iter().enumerate() {
@@ -93,14 +93,47 @@ fn damage_of_the_header_is_found_and_named() {
 
 #[test]
 fn another_version_is_told_with_both_numbers_and_what_to_do() {
-    for version in [0_u8, 1, 3, 9] {
+    for version in [0_u8, 1, 2, 9] {
         let mut other = sample();
         other[4] = version;
         let what = complaint(&other);
-        for words in [&*format!("version {version},"), "version 2", "build both again"] {
+        for words in [&*format!("version {version},"), "version 3", "build both again"] {
             assert!(what.contains(words), "{what}");
         }
     }
+}
+
+#[test]
+fn a_layout_is_what_records_say_but_their_contents() {
+    let good = sample();
+    let file = WeightFile::parse(&good).expect("own file");
+    let records: Vec<Record> = file.records().collect();
+    type Change = fn(&mut Vec<Record>);
+    let of = |change: Change| {
+        let mut changed = records.clone();
+        change(&mut changed);
+        layout_digest(changed)
+    };
+    assert_eq!(of(|_| ()), file.layout());
+    let others: [Change; 7] = [
+        |r| r[0].name_hash ^= 1,
+        |r| r[0].codec ^= 1,
+        |r| r[2].layout ^= 1,
+        |r| r[1].offset += LARGE_RECORD_ALIGN,
+        |r| r[2].bytes += 1,
+        |r| r.swap(0, 2),
+        |r| r.truncate(2),
+    ];
+    for other in others {
+        assert_ne!(of(other), file.layout());
+    }
+    // A header that contradicts its records, with a digest of its own.
+    let mut bad = good;
+    bad[at::LAYOUT] ^= 1;
+    let covered = BODY_ALIGN as usize - HEAD_DIGEST_BYTES;
+    let digest = Checksum::of(&bad[..covered]).to_le_bytes();
+    bad[covered..BODY_ALIGN as usize].copy_from_slice(&digest);
+    assert!(complaint(&bad).contains("another layout than its records"));
 }
 
 /// What is damaged in a file whose header is intact.
@@ -187,7 +220,6 @@ fn lost_and_exchanged_pages_are_found() {
 #[test]
 fn records_without_bytes_are_records() {
     let header = Header {
-        target: "portable".to_owned(),
         plan_hash: [7; 32],
         body_bytes: 64,
     };
@@ -213,7 +245,6 @@ fn records_without_bytes_are_records() {
 #[test]
 fn a_writer_refuses_disorder() {
     let header = || Header {
-        target: "portable".to_owned(),
         plan_hash: [0; 32],
         body_bytes: 192,
     };

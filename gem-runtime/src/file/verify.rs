@@ -161,7 +161,6 @@ mod shared {
         /// 40 records of 64 bytes, all from the fifth on damaged.
         fn damaged() -> Vec<u8> {
             let header = Header {
-                target: "portable".to_owned(),
                 plan_hash: [7; 32],
                 body_bytes: 40 * 64,
             };

@@ -247,6 +247,7 @@ pub(super) fn info(info: &ModelInfo) -> Vec<u8> {
     put.f64(info.bits_per_weight);
     put.u64(info.weight_bytes);
     put.0.extend_from_slice(&info.plan_hash);
+    put.u64(info.layout);
     put.optional(info.bos, Put::u32);
     put.words(&info.eos);
     put.0
@@ -273,6 +274,7 @@ fn take_info(take: &mut Take<'_>) -> Result<ModelInfo> {
         bits_per_weight: take.f64()?,
         weight_bytes: take.u64()?,
         plan_hash: take.array()?,
+        layout: take.u64()?,
         bos: take.optional(Take::u32)?,
         eos: Cow::Owned(take.words()?),
     })

@@ -52,6 +52,7 @@ fn info() -> ModelInfo {
         bits_per_weight: 4.25,
         weight_bytes: 1 << 40,
         plan_hash: core::array::from_fn(|i| i as u8),
+        layout: 0x0123_4567_89ab_cdef,
         bos: Some(1),
         eos: Cow::Borrowed(&[2, 3]),
     }

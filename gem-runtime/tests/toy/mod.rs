@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::io::Cursor;
 
 use gem_runtime::abi::{Ctx, HalfTap, Items, Part, Program, ProgramShape, RoutingTap, Row, Table};
-use gem_runtime::file::{Header, Record, Writer, name_hash};
+use gem_runtime::file::{Header, Record, Writer, layout_digest, name_hash};
 use gem_runtime::simd::Level;
 use gem_runtime::storage::Weights;
 use gem_runtime::{Engine, ModelInfo, Task};
@@ -193,26 +193,29 @@ pub fn info(task: Task) -> ModelInfo {
         bits_per_weight: 32.0,
         weight_bytes: 44,
         plan_hash: [3; 32],
+        layout: layout_digest([record()]),
         bos: None,
         eos: Cow::Borrowed(&[0]),
     }
 }
 
-pub fn weight_file() -> Vec<u8> {
-    let header = Header {
-        target: "portable".to_owned(),
-        plan_hash: [3; 32],
-        body_bytes: 64,
-    };
-    let record = Record {
+fn record() -> Record {
+    Record {
         name_hash: name_hash("logits"),
         codec: 0,
         layout: 0,
         offset: 0,
         bytes: 44,
+    }
+}
+
+pub fn weight_file() -> Vec<u8> {
+    let header = Header {
+        plan_hash: [3; 32],
+        body_bytes: 64,
     };
     let mut writer =
-        Writer::new(Cursor::new(Vec::new()), header, vec![record]).expect("one good record");
+        Writer::new(Cursor::new(Vec::new()), header, vec![record()]).expect("one good record");
     for token in 0..VOCAB {
         writer
             .write(0, &weight(token).to_le_bytes())

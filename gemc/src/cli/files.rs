@@ -71,8 +71,9 @@ struct Examined {
     file: String,
     bytes: u64,
     version: u32,
-    target: String,
     plan_hash: String,
+    /// Says what stands where.
+    layout: String,
     /// Number of records.
     records: usize,
     /// Records of each format; "plain" for values as they are.
@@ -125,16 +126,17 @@ impl fmt::Display for Examined {
             file,
             bytes,
             version,
-            target,
             plan_hash,
+            layout,
             records,
             formats,
             damage,
             seconds,
             ..
         } = self;
-        writeln!(f, "{file}: weight file, version {version}, for {target}")?;
+        writeln!(f, "{file}: weight file, version {version}")?;
         writeln!(f, "plan     {plan_hash}")?;
+        writeln!(f, "layout   {layout}")?;
         let formats: Vec<String> = formats
             .iter()
             .map(|(name, count)| format!("{count} {name}"))
@@ -211,8 +213,8 @@ fn weights(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
         file: path.display().to_string(),
         bytes: weights.file_bytes(),
         version: VERSION,
-        target: file.target().to_owned(),
         plan_hash: hex(file.plan_hash()),
+        layout: hex(&file.layout().to_be_bytes()),
         records: file.records().len(),
         formats,
         intact: damage.is_empty(),

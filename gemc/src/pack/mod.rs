@@ -10,7 +10,7 @@ mod vectors;
 
 use std::io::{Seek, Write};
 
-use gem_runtime::file::{Header, Record as FileRecord, Writer, name_hash};
+use gem_runtime::file::{self, Header, Record as FileRecord, Writer, name_hash};
 use gem_runtime::{Error, sources};
 use gemc_format::{Layout as Tiling, Rounding};
 
@@ -27,15 +27,6 @@ const PACKING: &str = env!("GEMC_PACKING");
 
 /// Folder of the runtime whose sources say how a weight file is laid out.
 const WEIGHT_FILE: &str = "file/";
-
-/// What the weight file says about its origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Name of the target.
-    pub target: String,
-    /// Hash of the plan.
-    pub plan_hash: [u8; 32],
-}
 
 /// What a weight file is made from, besides its layout.
 #[derive(Clone, Copy)]
@@ -60,20 +51,14 @@ impl Packer<'_> {
     pub fn write<W: Write + Seek>(
         &self,
         to: W,
-        origin: Origin,
         layout: &Layout,
         progress: &mut dyn FnMut(u64),
     ) -> Result<W, Error> {
         let header = Header {
-            target: origin.target,
-            plan_hash: origin.plan_hash,
+            plan_hash: self.plan.hash(),
             body_bytes: layout.body_bytes(),
         };
-        let records = layout
-            .records()
-            .iter()
-            .map(|record| file_record(record, self.graph))
-            .collect();
+        let records = file_records(layout, self.graph).collect();
         let mut writer = Writer::new(to, header, records)?;
         for (index, record) in layout.records().iter().enumerate() {
             match &record.source {
@@ -89,9 +74,15 @@ impl Packer<'_> {
     }
 }
 
-/// Identifies the bytes of a weight file, given the checkpoint it is made from.
+/// Says what stands where in the weight file: that of every target, as long as they have one layout.
 #[must_use]
-pub fn key(origin: &Origin, layout: &Layout, rounding: Rounding, checkpoint: &[Key]) -> Key {
+pub fn layout_digest<S>(layout: &Layout, graph: &Graph<S>) -> u64 {
+    file::layout_digest(file_records(layout, graph))
+}
+
+/// Identifies the bytes of a weight file, given the checkpoint it is made from. Targets whose bytes are equal share it.
+#[must_use]
+pub fn key(plan: &BitPlan, layout: &Layout, rounding: Rounding, checkpoint: &[Key]) -> Key {
     let mut hash = Sha256::new();
     hash.update(PACKING);
     hash.update(gemc_format::FINGERPRINT);
@@ -99,7 +90,8 @@ pub fn key(origin: &Origin, layout: &Layout, rounding: Rounding, checkpoint: &[K
     for (path, text) in files.filter(|(path, _)| path.starts_with(WEIGHT_FILE)) {
         hash.update(format!("{path} {text}"));
     }
-    hash.update(format!("{origin:?} {rounding:?} {:?}", layout.records()));
+    hash.update(plan.hash());
+    hash.update(format!("{rounding:?} {:?}", layout.records()));
     hash.update(checkpoint.as_flattened());
     hash.finalize().into()
 }
@@ -107,6 +99,12 @@ pub fn key(origin: &Origin, layout: &Layout, rounding: Rounding, checkpoint: &[K
 /// The words of f32 values as the file stores them.
 fn little_endian(values: Vec<f32>) -> Vec<u32> {
     values.into_iter().map(|v| v.to_bits().to_le()).collect()
+}
+
+/// Records of the file, in its order.
+fn file_records<S>(layout: &Layout, graph: &Graph<S>) -> impl Iterator<Item = FileRecord> {
+    let records = layout.records().iter();
+    records.map(|record| file_record(record, graph))
 }
 
 fn file_record<S>(record: &Record, graph: &Graph<S>) -> FileRecord {

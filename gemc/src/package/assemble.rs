@@ -20,7 +20,7 @@ use crate::emit::cranelift::{
 };
 use crate::facts;
 use crate::output::is_full;
-use crate::pack::{self, Origin, Packer};
+use crate::pack::{self, Packer};
 use crate::prepared::Prepared;
 
 /// Bytes of a text file at most: import has refused longer ones.
@@ -136,19 +136,7 @@ impl Prepared {
         let digests = self.digests()?.into_iter();
         let checkpoint: Vec<Key> = digests.map(|(_, digest)| digest).collect();
         let layout = &self.compiled.layout;
-        Ok(pack::key(
-            &self.origin(),
-            layout,
-            self.rounding,
-            &checkpoint,
-        ))
-    }
-
-    fn origin(&self) -> Origin {
-        Origin {
-            target: self.target.name.clone(),
-            plan_hash: self.plan.hash(),
-        }
+        Ok(pack::key(&self.plan, layout, self.rounding, &checkpoint))
     }
 
     /// Writes the weight file. `progress` hears the bytes done so far, of `compiled.layout.body_bytes()`.
@@ -167,7 +155,7 @@ impl Prepared {
             plan: &self.plan,
             cache: self.cache.as_ref(),
         };
-        packer.write(to, self.origin(), &self.compiled.layout, progress)
+        packer.write(to, &self.compiled.layout, progress)
     }
 
     /// Writes the weight file to a file, which is called `name` in errors. Where that fills the disk, the cache makes

@@ -141,6 +141,7 @@ fn info(info: &ModelInfo) -> TokenStream {
         bits_per_weight,
         weight_bytes,
         plan_hash,
+        layout,
         bos,
         eos,
     } = info;
@@ -162,6 +163,7 @@ fn info(info: &ModelInfo) -> TokenStream {
     let eos = eos.iter().map(|id| Literal::u32_unsuffixed(*id));
     let (domains, labels) = (names(domains), names(labels));
     let plan_hash = hex(plan_hash);
+    let layout = Literal::u64_unsuffixed(*layout);
     let bos = bos.map(Literal::u32_unsuffixed);
     let bos = bos.map_or_else(|| quote!(None), |id| quote!(Some(#id)));
     quote! {
@@ -178,6 +180,7 @@ fn info(info: &ModelInfo) -> TokenStream {
             bits_per_weight: #bits_per_weight,
             weight_bytes: #weight_bytes,
             plan_hash: gem_runtime::from_hex(#plan_hash),
+            layout: #layout,
             bos: #bos,
             eos: Cow::Borrowed(&[#(#eos),*]),
         }

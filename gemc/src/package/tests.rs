@@ -26,6 +26,7 @@ fn toy() -> Package {
             bits_per_weight: 4.25,
             weight_bytes: 44,
             plan_hash: [0x3f; 32],
+            layout: 7,
             bos: Some(1),
             eos: vec![2].into(),
         },

@@ -199,6 +199,7 @@ impl Builder {
         image.word(PROGRAM_BYTES);
         texts.into_iter().for_each(|text| image.pointer(Some(text)));
         image.raw(&info.plan_hash);
+        image.wide(info.layout);
         shape(&mut image, &program.shape);
         image.pointer(Some(Address::Table(places.body)));
         image.pointer(Some(Address::Table(places.head)));
@@ -236,7 +237,7 @@ impl Builder {
 }
 
 /// Bytes of a `c::Program` on a 64-bit target; a test compares.
-pub(super) const PROGRAM_BYTES: u32 = 248;
+pub(super) const PROGRAM_BYTES: u32 = 256;
 
 /// An `abi::ProgramShape`.
 fn shape(image: &mut Image, shape: &ProgramShape) {

@@ -55,6 +55,7 @@ fn the_exported_structure_is_the_runtimes() {
         bits_per_weight: 4.25,
         weight_bytes: 24,
         plan_hash: std::array::from_fn(|i| i as u8),
+        layout: 0x0123_4567_89ab_cdef,
         bos: None,
         eos: vec![25, 26, 27, 28].into(),
     };
@@ -72,8 +73,8 @@ fn the_exported_structure_is_the_runtimes() {
     let read: c::Program = unsafe { image.bytes().as_ptr().cast::<c::Program>().read_unaligned() };
     assert_eq!([read.abi, read.bytes], [c::ABI, PROGRAM_BYTES]);
     assert_eq!(
-        (read.plan_hash, read.shape),
-        (info.plan_hash, program.shape)
+        (read.plan_hash, read.layout, read.shape),
+        (info.plan_hash, info.layout, program.shape)
     );
     let counts = [
         program.body.len(),

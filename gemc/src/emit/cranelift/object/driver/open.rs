@@ -5,9 +5,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_module::FuncId;
 use gem_runtime::c::Status;
-use gem_runtime::file::{
-    BODY_ALIGN, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, TARGET_BYTES, VERSION, at,
-};
+use gem_runtime::file::{BODY_ALIGN, FIXED_BYTES, HEAD_DIGEST_BYTES, MAGIC, VERSION, at};
 
 use super::code::Code;
 use super::{ALIGNMENT, Facts, state};
@@ -119,14 +117,11 @@ pub(super) fn check_weights(
 
 /// Checks that an intact file belongs to the program.
 fn check_program(c: &mut Code<'_>, facts: &Facts<'_>, weights: Value) {
-    let mut target = [0; TARGET_BYTES];
-    let name = facts.contents.info.target.as_bytes();
-    let length = name.len().min(TARGET_BYTES);
-    target[..length].copy_from_slice(&name[..length]);
+    let layout = facts.contents.info.layout.to_le_bytes();
     let bytes = facts.contents.program.shape.weight_bytes.to_le_bytes();
     let expected: [(usize, &[u8]); 3] = [
-        (at::TARGET, &target),
         (at::PLAN_HASH, &facts.contents.info.plan_hash),
+        (at::LAYOUT, &layout),
         (at::BODY_BYTES, &bytes),
     ];
     for (offset, bytes) in expected {
