@@ -12,6 +12,7 @@ pub mod dot;
 pub mod embed;
 pub mod matmul;
 pub mod norm;
+pub mod planes;
 pub mod quantise;
 pub mod rope;
 pub mod route;

@@ -1,28 +1,24 @@
 //! The inner product of a tile of 16 weight rows with int8 activation rows: the hot loop of every matrix product.
 //!
-//! Whatever the strategy, the integer sum of a block is exact, and floats combine in one order: blocks ascending,
-//! `acc = fma(float(scale * isum), activation_scale, acc)`, at the end `acc * row_scale`. Where an activation scale serves
-//! several blocks, their `scale * isum` are added as integers before. So all strategies, row blocks and thread counts give
-//! the same bits.
+//! Whatever the strategy, the integer sum of a block is exact, and floats combine in one order, blocks ascending, as the
+//! codec's [`BlockSums`] say: `acc = fma(float(scale * isum), activation_scale, acc)`, at the end `acc * row_scale`, where
+//! `scale * isum` of all blocks that share an activation scale are added as integers before; or, of codecs whose scales are
+//! floats, `acc = fma(scale * float(isum), activation_scale, acc)` block by block. So all strategies, row blocks and thread
+//! counts give the same bits.
 
 use std::cell::Cell;
 
-use gemc_format::{BLOCK, Codec, CodecSpec, GROUPS};
+use gemc_format::{BLOCK, BlockSums, CodecSpec, GROUPS, Scales};
 
 use super::codes::{self, Block, Form};
+use super::planes::Planes;
 use super::quantise::Quantised;
 use crate::choices::DotStrategy;
-use crate::ir::build::{Array, KernelBuilder, Region, Val};
-use crate::ir::{Count, Elem, Ty};
+use crate::ir::build::{Array, KernelBuilder, Val};
+use crate::ir::{Count, Ty};
 
 /// Weight rows of a tile.
 pub const TILE: usize = 16;
-
-/// Bytes of the codes of one block of one tile.
-#[must_use]
-pub fn block_bytes(codec: Codec) -> usize {
-    TILE * 32 / 8 * codec.spec().code_bits as usize
-}
 
 /// Whether an activation scale serves several blocks of weights.
 const fn is_wide(x: &Quantised) -> bool {
@@ -39,29 +35,7 @@ fn form(dot: DotStrategy, spec: &CodecSpec) -> Form {
     }
 }
 
-/// Planes of a packed matrix as kernel parameters.
-#[derive(Clone, Copy, Debug)]
-pub struct Planes<'k> {
-    codec: Codec,
-    blocks: usize,
-    codes: Region<'k>,
-    scales: Region<'k>,
-    row_scales: Region<'k>,
-}
-
 impl<'k> Planes<'k> {
-    /// Declares the regions, in this order of arguments: codes, block scales, row scales.
-    pub fn declare(k: &'k KernelBuilder, codec: Codec, tiles: usize, cols: usize) -> Self {
-        let blocks = cols.div_ceil(BLOCK);
-        Self {
-            codec,
-            blocks,
-            codes: k.weights("codes", Elem::I8, tiles * blocks * block_bytes(codec)),
-            scales: k.weights("scales", Elem::I8, tiles * blocks * TILE),
-            row_scales: k.weights("row_scales", Elem::F32, tiles * TILE),
-        }
-    }
-
     /// 16 outputs of tile `tile` for each of `rows` activation rows, which `row` gives.
     pub fn dot_tile(
         &self,
@@ -80,19 +54,19 @@ impl<'k> Planes<'k> {
             }
         });
         let inputs = [
-            ("block_count", k.lit(self.blocks)),
-            ("first_block", tile * self.blocks),
+            ("block_count", k.lit(self.size.blocks)),
+            ("first_block", tile * self.size.blocks),
         ];
         let suffix = if is_wide(x) { "_by256" } else { "" };
-        let name = format!("dot_{}{suffix}", self.codec.name().to_lowercase());
-        k.outline(&name, &inputs, |inputs| match is_wide(x) {
-            false => product.blocks(inputs[0], inputs[1]),
-            true => product.groups(inputs[0], inputs[1]),
+        let name = format!("dot_{}{suffix}", self.size.codec.name().to_lowercase());
+        k.outline(&name, &inputs, |inputs| match product.spec.sums {
+            BlockSums::Integers if is_wide(x) => product.groups(inputs[0], inputs[1]),
+            BlockSums::Integers | BlockSums::Floats => product.blocks(inputs[0], inputs[1]),
         });
         Outputs {
             sums: product.acc,
             terms,
-            row_scale: self.row_scales.lanes(tile * TILE).named("row_scale"),
+            row_scale: (self.row_scales).map(|scales| scales.lanes(tile * TILE).named("row_scale")),
         }
     }
 }
@@ -102,14 +76,14 @@ impl<'k> Planes<'k> {
 pub struct Outputs<'k> {
     sums: Array<'k>,
     terms: usize,
-    row_scale: Val<'k>,
+    row_scale: Option<Val<'k>>,
 }
 
 impl<'k> Outputs<'k> {
     /// Those of the row of this index: F32x16.
     pub fn of(&self, row: Val<'k>) -> Val<'k> {
         let terms = (0..self.terms).map(|term| self.sums.get(row * self.terms + term));
-        let scaled = terms.map(|sum| sum * self.row_scale);
+        let scaled = terms.map(|sum| self.row_scale.map_or(sum, |scale| sum * scale));
         scaled
             .reduce(|first, second| first + second)
             .expect("a row has a term")
@@ -144,7 +118,7 @@ impl<'a, 'k> Product<'a, 'k> {
             k,
             planes,
             dot,
-            spec: planes.codec.spec(),
+            spec: planes.size.codec.spec(),
             x,
             acc: k.array("acc", &rows, k.splat(0.0)),
             code_at: k.array("code_at", &rows, 0),
@@ -168,12 +142,20 @@ impl<'a, 'k> Product<'a, 'k> {
         self.k.for_n(count, |block| {
             let block = block.named("block");
             self.scaled_sums(first + block, block, |row, scaled| {
-                self.accumulate(row, self.block_at.get(row) + block, scaled);
+                self.accumulate(row, self.scale_index(row, block), scaled);
             });
         });
     }
 
-    /// As [`Product::blocks`], where eight blocks share an activation scale: their scaled sums are added as integers.
+    /// Where a row's activation scale of a block is.
+    fn scale_index(&self, row: Val<'k>, block: Val<'k>) -> Val<'k> {
+        match self.scale_at {
+            None => self.block_at.get(row) + block,
+            Some(scale_at) => scale_at.get(row) + block / self.x.format.weight_blocks(),
+        }
+    }
+
+    /// As [`Product::blocks`], where eight blocks share an activation scale and their scaled sums are added as integers.
     /// Eight of the largest (32 * 127 * 127 * 255) are below 2^31.
     fn groups(&self, count: Val<'k>, first: Val<'k>) {
         let k = self.k;
@@ -197,14 +179,20 @@ impl<'a, 'k> Product<'a, 'k> {
         });
     }
 
-    /// Adds a row's integers to its sum, in units of the activation scale `at` an index.
+    /// Adds a row's [`Product::scaled_sums`] to its sum, in units of the activation scale `at` an index.
     fn accumulate(&self, row: Val<'k>, at: Val<'k>, scaled: Val<'k>) {
         let scale = self.x.scales.get(at).named("x_scale").splat();
-        self.acc
-            .update(row, |acc| scaled.to_float().mul_add(scale, acc));
+        self.acc.update(row, |acc| {
+            let scaled = match self.spec.sums {
+                BlockSums::Integers => scaled.to_float(),
+                BlockSums::Floats => scaled,
+            };
+            scaled.mul_add(scale, acc)
+        });
     }
 
-    /// Calls `each(row, scaled)` with the integer sums of one block, in units of the activation scale and the row scale.
+    /// Calls `each(row, scaled)` with the sums of one block, integers or floats as the codec's [`BlockSums`] say, in units of
+    /// the activation scale and the row scale.
     fn scaled_sums(&self, at: Val<'k>, block: Val<'k>, each: impl FnOnce(Val<'k>, Val<'k>)) {
         let sums = self.block_sums(at.named("at"), block);
         let scale = self.block_scale(at);
@@ -215,7 +203,11 @@ impl<'a, 'k> Product<'a, 'k> {
                     .get(self.block_at.get(row) + block)
                     .named("x_sum")
             };
-            let scaled = scale.corrected(sums.get(row), sum) * scale.factor;
+            let sum = scale.corrected(sums.get(row), sum);
+            let scaled = match self.spec.sums {
+                BlockSums::Integers => sum * scale.factor,
+                BlockSums::Floats => sum.to_float() * scale.factor,
+            };
             each(row, scaled.named("scaled"));
         });
     }
@@ -226,7 +218,7 @@ impl<'a, 'k> Product<'a, 'k> {
         let form = form(self.dot, &self.spec);
         let codes = Block {
             spec: &self.spec,
-            chunks: self.planes.codes.row(at, block_bytes(self.planes.codec)),
+            chunks: self.planes.codes(at),
         };
         let column = (block * BLOCK).named("column");
         let sums = Sums::new(k, self.dot, form, &self.spec, &self.rows);
@@ -249,7 +241,7 @@ impl<'a, 'k> Product<'a, 'k> {
     fn block_scale(&self, at: Val<'k>) -> BlockScale<'k> {
         let k = self.k;
         let offset = codes::offset(&self.spec, form(self.dot, &self.spec));
-        let bytes = self.planes.scales.lanes(at * TILE).named("scale_bytes");
+        let bytes = self.planes.scales(at).lanes(0).named("scale_bytes");
         let byte = if self.spec.unsigned_scale {
             bytes.widen_u()
         } else {
@@ -258,7 +250,10 @@ impl<'a, 'k> Product<'a, 'k> {
         let byte = byte.named("scale");
         if self.spec.shift == 0 {
             return BlockScale {
-                factor: byte,
+                factor: match self.spec.scales {
+                    Scales::Integers { .. } => byte,
+                    Scales::PowersOfTwo { bias } => codes::powers_of_two(byte, bias).named("power"),
+                },
                 offset: Offset::Fixed(offset),
             };
         }

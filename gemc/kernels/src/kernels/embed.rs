@@ -3,7 +3,8 @@
 use gemc_format::{BLOCK, Codec, CodecSpec, GROUPS, Plane, Scales};
 
 use super::codes::{self, Form, halves, table16, value, whole};
-use super::dot::{TILE, block_bytes};
+use super::dot::TILE;
+use super::planes::Planes;
 use super::rows::RowTable;
 use super::vector::LANES;
 use crate::ir::build::{KernelBuilder, Region, Val};
@@ -29,9 +30,7 @@ pub struct Embed {
 }
 
 struct Regions<'k> {
-    codes: Region<'k>,
-    scales: Region<'k>,
-    row_scales: Option<Region<'k>>,
+    planes: Planes<'k>,
     positions: Option<Region<'k>>,
     token_type: Option<Region<'k>>,
     rows: RowTable<'k>,
@@ -63,19 +62,12 @@ impl Embed {
         KernelBuilder::build(&self.name(), &doc, self.max_rows as u32, |k| self.write(k))
     }
 
-    fn blocks(&self) -> usize {
-        self.cols.div_ceil(BLOCK)
-    }
-
     fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
-        let (tiles, blocks) = (self.tiles, self.blocks());
-        let stride = BLOCK * blocks;
+        let planes = Planes::declare(k, self.codec, self.tiles, self.cols);
+        let stride = BLOCK * planes.size.blocks;
         let floats = |name: &str, len: usize| k.weights(name, Elem::F32, len);
         Regions {
-            codes: k.weights("codes", Elem::I8, tiles * blocks * block_bytes(self.codec)),
-            scales: k.weights("scales", Elem::I8, tiles * blocks * TILE),
-            row_scales: (self.codec.spec().row_scale_bytes > 0)
-                .then(|| floats("row_scales", tiles * TILE)),
+            planes,
             positions: (self.positions > 0).then(|| floats("positions", self.positions * stride)),
             token_type: self.token_type.then(|| floats("token_type", stride)),
             rows: RowTable::declare(k, self.max_rows),
@@ -86,16 +78,17 @@ impl Embed {
 
     fn write(&self, k: &KernelBuilder) {
         let r = &self.declare(k);
-        let stride = BLOCK * self.blocks();
+        let blocks = r.planes.size.blocks;
+        let stride = BLOCK * blocks;
         let row = k.item();
         let token = r.rows.token(row).bounded(self.vocab).named("token");
         let position = r.positions.map(|positions| {
             let position = r.rows.position(row).bounded(self.positions);
             positions.row(position, stride)
         });
-        let row_scale = (r.row_scales).map(|row_scales| row_scales.get(token).splat());
+        let row_scale = (r.planes.row_scales).map(|scales| scales.get(token).splat());
         let h = r.h.row(row, stride);
-        k.for_n(self.blocks(), |block| {
+        k.for_n(blocks, |block| {
             let halves = self.block(k, r, token, block);
             for (half, value) in halves.into_iter().enumerate() {
                 let value = row_scale.map_or(value, |row_scale| value * row_scale);
@@ -120,10 +113,9 @@ impl Embed {
         block: Val<'k>,
     ) -> [Val<'k>; 2] {
         let (tile, lane) = (token / TILE, token % TILE);
-        let at = tile * self.blocks() + block;
-        let codes = r.codes.row(at, block_bytes(self.codec));
-        r.unpacked.store(0, self.codes(k, codes, lane));
-        let (factor, shift) = self.scale(k, r.scales.row(at, TILE), lane);
+        let at = tile * r.planes.size.blocks + block;
+        r.unpacked.store(0, self.codes(k, r.planes.codes(at), lane));
+        let (factor, shift) = self.scale(k, r.planes.scales(at), lane);
         [0, LANES].map(|half| {
             let code = r.unpacked.lanes(half).widen_s() + shift;
             match self.codec.spec().scales {

@@ -2,7 +2,8 @@
 
 use gemc_format::{ActivationFormat, BLOCK, Codec};
 
-use super::dot::{Planes, TILE};
+use super::dot::TILE;
+use super::planes::Planes;
 use super::quantise::{Quantised, quantise_name, reading_name};
 use super::vector::{load_pair, store_pair};
 use crate::choices::{Activation, DotStrategy};
@@ -124,7 +125,7 @@ impl Matmul {
         )
     }
 
-    /// Writes the kernel. Arguments: codes, scales, row scales; [bias]; input codes, scales, sums; [list, count];
+    /// Writes the kernel. Arguments: codes, scales, [row scales]; [bias]; input codes, scales, sums; [list, count];
     /// [residual]; output, or output codes, scales, sums.
     #[must_use]
     pub fn kernel(&self) -> Kernel {

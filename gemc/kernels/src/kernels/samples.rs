@@ -46,17 +46,22 @@ fn code(bytes: &mut Bytes<'_>, (lo, hi): (i8, i8)) -> i8 {
     }
 }
 
+/// Scale bytes of a matrix: the ends of their range, and such as kernels could take for others. Of those that stand for powers
+/// of two, none whose products no f32 holds.
+const fn scale_bytes(codec: Codec) -> &'static [u8] {
+    match codec.spec().scales {
+        Scales::Integers { .. } => &[0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, 0x33],
+        Scales::PowersOfTwo { .. } => &[0, 0x60, 0x7d, 0x7e, 0x7f, 0x80, 0x81, 0x90],
+    }
+}
+
 /// A packed matrix of any codes and scales, the largest of both among them.
 #[must_use]
 pub fn matrix(size: &PackedSize) -> Vec<u8> {
     let seed = (size.codec as u64) << 32 | size.cols as u64;
     let random = Bytes::random(seed, 4 * size.tiles * TILE_ROWS * size.blocks * BLOCK);
     let mut bytes = Bytes::new(&random);
-    let scales: &[u8] = match size.codec.spec().scales {
-        Scales::Integers { .. } => &[0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, 0x33],
-        // Far from those whose products no f32 holds.
-        Scales::PowersOfTwo { .. } => &[0, 0x60, 0x7d, 0x7e, 0x7f, 0x80, 0x81, 0x90],
-    };
+    let scales = scale_bytes(size.codec);
     let tile = |_| {
         let mut tile = PackedTile::new(size);
         for row in 0..TILE_ROWS {

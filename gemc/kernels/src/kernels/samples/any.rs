@@ -1,9 +1,10 @@
 //! Any kernel by its spec, with memory to run on: regions one after the other, as the kernel declares them.
 
 use gem_runtime::abi::Row;
-use gemc_format::ALIGN;
+use gemc_format::{ALIGN, Codec, Scales};
 
 use super::super::spec::Spec;
+use super::scale_bytes;
 use crate::functions;
 use crate::ir::testing::{Bytes, Memory, shape};
 use crate::ir::{
@@ -134,6 +135,9 @@ impl Any {
         let random = Bytes::random(seed, 8 * count);
         let mut bytes = Bytes::new(&random);
         let mut out = Vec::with_capacity(count * elem.bytes() as usize);
+        if let (true, Some(codec)) = (name == "scales", self.powers_of_two()) {
+            return (0..count).map(|_| bytes.pick(scale_bytes(codec))).collect();
+        }
         for i in 0..count {
             match elem {
                 Elem::F32 => out.extend(float(&mut bytes).to_le_bytes()),
@@ -156,6 +160,16 @@ impl Any {
             }
         }
         out
+    }
+
+    /// The format of its matrix, if its scale bytes stand for powers of two: not any of them will do.
+    fn powers_of_two(&self) -> Option<Codec> {
+        let codec = match (&self.spec, &self.called) {
+            (Spec::Matmul(product), _) | (_, Some(Spec::Matmul(product))) => product.codec,
+            (Spec::Embed(embedding), _) => embedding.codec,
+            _ => return None,
+        };
+        matches!(codec.spec().scales, Scales::PowersOfTwo { .. }).then_some(codec)
     }
 
     fn memory(&self, program: &Program, laid: &Laid) -> Memory {

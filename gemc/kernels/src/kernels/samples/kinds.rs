@@ -323,7 +323,7 @@ fn products(list: &mut List, dot: DotStrategy, row_block: u32) {
     for (i, epilogue) in epilogues.into_iter().enumerate() {
         for (j, rows) in rows.into_iter().enumerate() {
             let format = ActivationFormat::ALL[(i + j) % ActivationFormat::ALL.len()];
-            let codec = Codec::ALL[(i * 4 + j) % Codec::ALL.len()];
+            let codec = Codec::ALL[(i * 3 + j) % Codec::ALL.len()];
             let spec = Matmul {
                 bias: (i + j) % 2 == 0,
                 tiles: 4,
