@@ -135,7 +135,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The same format for all weights, by its name for `--bits`: 8.25, 4.25l, ...; else [`DEFAULT_BITS`].
+    /// The same format for all weights, by its name for `--bits`: 8.25, l4, ...; else [`DEFAULT_BITS`].
     pub fn bits(mut self, bits: &str) -> Self {
         self.formats = Formats::Bits(bits.to_owned());
         self

@@ -27,38 +27,39 @@ pub struct UnknownBits {
     known: String,
 }
 
-/// Uniform formats by their names for `--bits`, most bits first: a name is the bits per weight, and behind them the format's
-/// first letter where plans choose another of that size.
-fn uniforms() -> Vec<(String, Codec)> {
+/// What `--bits` calls a format: its bits per weight, or by its name where plans choose another of that size.
+fn bits_name(codec: Codec) -> String {
+    match Codec::LADDER.contains(&codec) {
+        true => codec.bits_per_weight().to_string(),
+        false => codec.name().to_lowercase(),
+    }
+}
+
+/// All formats, most bits first.
+fn uniforms() -> Vec<Codec> {
     let mut codecs = Codec::ALL.to_vec();
     codecs.sort_by(|a, b| b.bits_per_weight().total_cmp(&a.bits_per_weight()));
-    let name = |codec: Codec| {
-        let letter = (codec.name().chars().next()).filter(|_| !Codec::LADDER.contains(&codec));
-        let letter = letter.map(|letter| letter.to_ascii_lowercase());
-        let bits = codec.bits_per_weight().to_string();
-        bits.chars().chain(letter).collect()
-    };
     codecs
-        .into_iter()
-        .map(|codec| (name(codec), codec))
-        .collect()
 }
 
 /// The codec of a uniform format.
 fn uniform(bits: &str) -> Option<Codec> {
-    let named = uniforms().into_iter().find(|(name, _)| name == bits);
-    named.map(|(_, codec)| codec)
+    let named = |codec: &Codec| bits_name(*codec).eq_ignore_ascii_case(bits);
+    uniforms().into_iter().find(named)
 }
 
 fn known_names() -> String {
-    let names: Vec<String> = uniforms().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = uniforms().into_iter().map(bits_name).collect();
     names.join(", ")
 }
 
-/// What `--bits` takes, for help: every name with its format.
+/// What `--bits` takes, for help: every name, with its format where it does not say it.
 #[must_use]
 pub fn uniform_names() -> String {
-    let of = |(name, codec): (String, Codec)| format!("{name} ({})", codec.name());
+    let of = |codec: Codec| match Codec::LADDER.contains(&codec) {
+        true => format!("{} ({})", bits_name(codec), codec.name()),
+        false => bits_name(codec),
+    };
     let names: Vec<String> = uniforms().into_iter().map(of).collect();
     names.join(", ")
 }

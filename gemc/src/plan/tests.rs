@@ -7,7 +7,7 @@ use gemc_format::{ActivationFormat, Codec};
 use super::BitPlan;
 use super::activations::{self, Formats, Rule};
 use super::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
-use crate::graph::{Graph, Typed, Unit, UnitMap};
+use crate::graph::{Graph, Typed, Unit, UnitId, UnitMap};
 
 fn plan() -> PlanFile {
     PlanFile {
@@ -103,6 +103,28 @@ fn a_plan_is_for_graphs_with_the_same_units() {
     assert!(named.ends_with("it names `lm_head`"), "{named}");
     let lacking = refused(&BitPlan::uniform(&tied, Codec::N4), &own);
     assert!(lacking.ends_with("it lacks `lm_head`"), "{lacking}");
+}
+
+#[test]
+fn bits_name_what_plans_choose_and_other_formats_go_by_their_names() {
+    let graph = graph();
+    let named = |bits: &str| {
+        let plan = BitPlan::parse_bits(&graph, bits);
+        plan.map(|plan| plan.codec(UnitId::from_index(0)))
+    };
+    let names = [
+        ("8.25", Codec::B8),
+        ("4.25", Codec::N4),
+        ("l4", Codec::L4),
+        ("L4", Codec::L4),
+    ];
+    for (bits, codec) in names {
+        assert_eq!(named(bits).expect(bits), codec);
+    }
+    for bits in ["n4", "4.250", "4", ""] {
+        let error = named(bits).expect_err(bits).to_string();
+        assert!(error.contains("4.25, l4, "), "{error}");
+    }
 }
 
 fn rule(units: &str, format: ActivationFormat) -> Rule {
