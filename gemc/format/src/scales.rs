@@ -69,16 +69,17 @@ impl Scales {
         }
     }
 
-    /// The byte whose `s` is nearest to `ideal`, moved by `offset` steps; never that of 0, and never one with which a value of
-    /// magnitude `largest` is not finite.
+    /// The byte whose `s` is near to `ideal`, moved by `offset` steps; never that of 0, and never one with which a value of
+    /// magnitude `largest` is not finite. Of integers it is the nearest; of powers of two the one with which a magnitude of
+    /// `ideal * largest` has the exponent of `largest`, as microscaling formats have it: a block of such a format keeps its scale.
     #[inline(always)]
     pub(super) fn byte(self, ideal: f32, offset: i32, largest: i32) -> u8 {
         match self {
             Self::Integers { most, .. } => integer(ideal, offset, most) as u8,
             Self::PowersOfTwo { bias } => {
-                let exponent = nearest_exponent(ideal) + offset;
-                let most = 126 - largest.ilog2() as i32;
-                (exponent.min(most) + bias).clamp(1, 254) as u8
+                let top = largest.ilog2();
+                let exponent = exponent(ideal * (largest as f32 / (1 << top) as f32)) + offset;
+                (exponent.min(126 - top as i32) + bias).clamp(1, 254) as u8
             }
         }
     }
@@ -96,7 +97,7 @@ const fn from_bias(bias: i32) -> f32 {
     f32::from_bits(((254 - bias) as u32) << 23)
 }
 
-/// Exponent of the power of two nearest to a magnitude. NaN gives some exponent.
-fn nearest_exponent(x: f32) -> i32 {
-    ((x.abs().to_bits() + (1 << 22)) >> 23) as i32 - 127
+/// Exponent of a magnitude: of the largest power of two that is not above it. NaN gives some exponent.
+fn exponent(x: f32) -> i32 {
+    (x.abs().to_bits() >> 23) as i32 - 127
 }

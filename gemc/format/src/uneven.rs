@@ -12,11 +12,11 @@ use super::{BLOCK, Scales};
 /// The border between a code and the next: above `.0` the next is nearer; its value is `.1` larger.
 pub(super) type Border = (f32, f32);
 
-/// A codec of `TABLE.len()` values.
+/// A codec of as many values as there are borders, and one.
 pub(super) trait Uneven {
-    /// Values by code, ascending; a power of two of them.
+    /// Values by code, ascending; up to a power of two the last stands in the places left, which no code is.
     const TABLE: &'static [i8];
-    /// [`borders`] of the table.
+    /// [`borders`] of the values.
     const BORDERS: &'static [Border];
     /// As in [`Grid`]; integers are odd where there is a shift.
     const SCALES: Scales = Scales::Integers {
@@ -31,17 +31,22 @@ pub(super) trait Uneven {
     const STEP: f32;
 }
 
-/// The borders between `CODES` values; `BORDERS` is one less.
-pub(super) const fn borders<const CODES: usize, const BORDERS: usize>(
-    table: &[i8; CODES],
+/// The borders between the first `BORDERS` values of a table and those after them; what follows repeats the last.
+pub(super) const fn borders<const PLACES: usize, const BORDERS: usize>(
+    table: &[i8; PLACES],
 ) -> [Border; BORDERS] {
-    assert!(BORDERS + 1 == CODES, "one border between each two values");
+    assert!(BORDERS < PLACES, "one border between each two values");
     let mut borders = [(0.0, 0.0); BORDERS];
     let mut code = 0;
-    while code < BORDERS {
+    while code + 1 < PLACES {
         let (low, high) = (table[code] as f32, table[code + 1] as f32);
-        assert!(low <= high, "values ascend");
-        borders[code] = ((low + high) * 0.5, high - low);
+        assert!(
+            (low < high) == (code < BORDERS),
+            "values ascend, then the last is repeated"
+        );
+        if code < BORDERS {
+            borders[code] = ((low + high) * 0.5, high - low);
+        }
         code += 1;
     }
     borders
@@ -61,7 +66,7 @@ const fn padding(table: &[i8]) -> i8 {
 
 impl<T: Uneven> Grid for T {
     const PLANES: &'static [Plane] = planes(T::TABLE.len().ilog2());
-    const CODES: (i8, i8) = (0, (T::TABLE.len() - 1) as i8);
+    const CODES: (i8, i8) = (0, T::BORDERS.len() as i8);
     const VALUES: (i32, i32) = (
         T::TABLE[0] as i32,
         T::TABLE[T::TABLE.len() - 1] as i32 + T::SHIFT,
