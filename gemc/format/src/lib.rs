@@ -15,6 +15,7 @@ mod feedback;
 mod grid;
 mod l4;
 mod l6;
+mod mx4;
 mod n2;
 mod n3;
 mod n4;
@@ -110,6 +111,8 @@ codecs! {
     N3 = 6, n3;
     /// 2.25 bits: 4 unevenly spaced values, `v = TABLE[c] + 3 * (byte & 1)`; scale as N4.
     N2 = 7, n2;
+    /// 4.25 bits: the 15 values of MXFP4, doubled, `v = TABLE[c]`; scale `s = 2^(byte - 128)`, 0 of byte 0; no row scale.
+    MX4 = 8, mx4;
 }
 
 impl Codec {

@@ -18,6 +18,8 @@ const TOLERANCES: &[(Codec, Rounding, f64, f64)] = &[
     (Codec::L4, Rounding::Search, 6.6e-3, 4e-3),
     (Codec::N4, Rounding::Plain, 8.0e-3, 4e-3),
     (Codec::N4, Rounding::Search, 5.4e-3, 3e-3),
+    (Codec::MX4, Rounding::Plain, 1.45e-2, 8e-3),
+    (Codec::MX4, Rounding::Search, 1.36e-2, 8e-3),
     (Codec::N3, Rounding::Plain, 3.5e-2, 1e-2),
     (Codec::N3, Rounding::Search, 2.3e-2, 1e-2),
     (Codec::N2, Rounding::Plain, 2.5e-1, 5e-2),
@@ -31,6 +33,7 @@ const HEAVY_TAILS: &[(Codec, f64, f64)] = &[
     (Codec::N5, 1.9e-3, 8e-4),
     (Codec::L4, 1.15e-2, 4e-3),
     (Codec::N4, 7.8e-3, 3e-3),
+    (Codec::MX4, 1.62e-2, 8e-3),
     (Codec::N3, 3.1e-2, 1e-2),
     (Codec::N2, 1.3e-1, 5e-2),
 ];

@@ -117,13 +117,14 @@ fn bits_name_what_plans_choose_and_other_formats_go_by_their_names() {
         ("4.25", Codec::N4),
         ("l4", Codec::L4),
         ("L4", Codec::L4),
+        ("mx4", Codec::MX4),
     ];
     for (bits, codec) in names {
         assert_eq!(named(bits).expect(bits), codec);
     }
     for bits in ["n4", "4.250", "4", ""] {
         let error = named(bits).expect_err(bits).to_string();
-        assert!(error.contains("4.25, l4, "), "{error}");
+        assert!(error.contains("4.25, l4, mx4, "), "{error}");
     }
 }
 

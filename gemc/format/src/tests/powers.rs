@@ -1,31 +1,18 @@
-//! Scales that are powers of two, without row scales: a grid that no codec has, rounded in every way.
+//! Scales that are powers of two, without row scales: MX4, rounded in every way.
 
 use super::gaussian;
 use crate::feedback::{self, Factor, FeedbackScratch, panels_len};
 use crate::grid::Grid;
+use crate::mx4::MX4;
 use crate::quantise::{QuantisedRow, plain};
 use crate::search;
-use crate::uneven::{Border, Uneven, borders};
-use crate::{BLOCK, BlockSums, Scales};
-
-static TABLE: [i8; 16] = [-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12];
-
-struct Powers;
-
-impl Uneven for Powers {
-    const TABLE: &'static [i8] = &TABLE;
-    const BORDERS: &'static [Border] = &borders::<16, 14>(&TABLE);
-    const SCALES: Scales = Scales::PowersOfTwo { bias: 128 };
-    const SHIFT: i32 = 0;
-    const TRIES: i32 = 3;
-    const STEP: f32 = 0.05;
-}
+use crate::{BLOCK, BlockSums};
 
 /// The weights that a row stands for.
 fn values(row: &QuantisedRow) -> Vec<f32> {
     let of = |(col, code): (usize, &i8)| {
         let byte = row.scales[col / BLOCK];
-        row.row_scale * Powers::level(*code, byte)
+        row.row_scale * MX4::level(*code, byte)
     };
     row.codes.iter().enumerate().map(of).collect()
 }
@@ -33,8 +20,8 @@ fn values(row: &QuantisedRow) -> Vec<f32> {
 /// Plain rounding, search, and feedback of inputs that do not depend on each other.
 fn rounded(weights: &[f32]) -> [QuantisedRow; 3] {
     let mut rows: [QuantisedRow; 3] = Default::default();
-    plain::<Powers>(weights, &mut rows[0]);
-    search::row::<Powers>(weights, None, &mut rows[1]);
+    plain::<MX4>(weights, &mut rows[0]);
+    search::row::<MX4>(weights, None, &mut rows[1]);
     let (cols, blocks) = (weights.len(), weights.len().div_ceil(BLOCK));
     let places: Vec<u32> = (0..cols as u32).collect();
     let mut h = vec![0.0; blocks * BLOCK * BLOCK];
@@ -49,7 +36,7 @@ fn rounded(weights: &[f32]) -> [QuantisedRow; 3] {
         panels: &vec![0.0; panels_len(cols)],
         diagonal: &vec![1.0; cols],
     };
-    feedback::row::<Powers>(
+    feedback::row::<MX4>(
         weights,
         &factor,
         &mut FeedbackScratch::default(),
@@ -79,8 +66,8 @@ fn rows_have_no_scale_and_errors_are_those_of_four_bits() {
         errors[1] < errors[0] && errors[2] <= errors[1],
         "{errors:?}"
     );
-    assert_eq!(<Powers as Grid>::SCALES.row_bytes(), 0);
-    assert_eq!(<Powers as Grid>::SCALES.sums(), BlockSums::Floats);
+    assert_eq!(<MX4 as Grid>::SCALES.row_bytes(), 0);
+    assert_eq!(<MX4 as Grid>::SCALES.sums(), BlockSums::Floats);
 }
 
 #[test]
@@ -97,6 +84,53 @@ fn a_row_times_a_power_of_two_has_the_same_codes_and_its_scales_move() {
                 .iter()
                 .map(|s| (i32::from(*s) + exponent) as u8);
             assert!(found.scales.iter().copied().eq(bytes), "2^{exponent}");
+        }
+    }
+}
+
+/// A number of OCP's MXFP4: an E2M1 code and the E8M0 byte of its block.
+fn mxfp4(code: u8, byte: u8) -> f32 {
+    let magnitude = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0][usize::from(code & 7)];
+    let sign = if code & 8 == 0 { 1.0 } else { -1.0 };
+    sign * magnitude * 2.0f32.powi(i32::from(byte) - 127)
+}
+
+#[test]
+fn numbers_of_mxfp4_survive_bit_for_bit() {
+    let mut state = 5u64;
+    let mut random = move |below: u8| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) % u64::from(below)) as u8
+    };
+    for _ in 0..200 {
+        let (mut weights, mut bytes) = (Vec::new(), Vec::new());
+        for _ in 0..8 {
+            let byte = 97 + random(60);
+            // Codes of any kind, small ones alone, a few large ones, zeros.
+            let codes: [u8; BLOCK] = match random(4) {
+                0 => std::array::from_fn(|_| random(16)),
+                1 => std::array::from_fn(|_| random(2) * 8 + random(6)),
+                2 => std::array::from_fn(|_| (6 + random(2)) * random(2)),
+                _ => [0; BLOCK],
+            };
+            let largest = codes.iter().map(|code| code & 7).max();
+            bytes.push(match largest {
+                Some(0) => Some(0),
+                Some(6 | 7) => Some(byte),
+                // Another byte has the same numbers with larger codes.
+                _ => None,
+            });
+            // Zero has no sign.
+            weights.extend(codes.map(|code| mxfp4(code, byte) + 0.0));
+        }
+        for row in rounded(&weights) {
+            let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+            assert!(values(&row).iter().zip(&weights).all(same));
+            for (found, byte) in row.scales.iter().zip(&bytes) {
+                assert!(byte.is_none_or(|byte| byte == *found), "{byte:?}: {found}");
+            }
         }
     }
 }

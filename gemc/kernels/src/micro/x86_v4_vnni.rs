@@ -26,6 +26,8 @@ pub(super) static COPIES: &[Copy] = &[
     copy(12386813980131196307u64, run_dot_n3::<1>),
     copy(4798080669811212196u64, run_dot_n2::<8>),
     copy(7625900868287656617u64, run_dot_n2::<1>),
+    copy(14994421416165225418u64, run_dot_mx4::<8>),
+    copy(17730586655188774733u64, run_dot_mx4::<1>),
     copy(11680266470264229038u64, run_dot_b8_by256::<8>),
     copy(3323054109325113079u64, run_dot_b8_by256::<1>),
     copy(12312601844549487635u64, run_dot_n4_by256::<8>),
@@ -40,6 +42,8 @@ pub(super) static COPIES: &[Copy] = &[
     copy(15561518635724388520u64, run_dot_n3_by256::<1>),
     copy(12313664079518867212u64, run_dot_n2_by256::<8>),
     copy(9589161179706516967u64, run_dot_n2_by256::<1>),
+    copy(17256874815205824640u64, run_dot_mx4_by256::<8>),
+    copy(1644918813404805132u64, run_dot_mx4_by256::<1>),
     copy(13495493671495841309u64, run_dot_b8::<2>),
     copy(7102716704174190908u64, run_dot_n4::<2>),
     copy(12944095368671253494u64, run_dot_l4::<2>),
@@ -47,6 +51,7 @@ pub(super) static COPIES: &[Copy] = &[
     copy(7653588615322143410u64, run_dot_n5::<2>),
     copy(7469979419617450153u64, run_dot_n3::<2>),
     copy(1056430915464287873u64, run_dot_n2::<2>),
+    copy(4858262285980180465u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
     copy(5847095235097110127u64, run_score_keys_listed::<1>),
@@ -258,6 +263,29 @@ unsafe extern "C" fn run_dot_n2<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn run_dot_mx4<const ROWS: usize>(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = dot_mx4(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            inputs.add(2).cast::<[i32; ROWS]>().read(),
+            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
+            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe extern "C" fn run_dot_b8_by256<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -410,6 +438,30 @@ unsafe extern "C" fn run_dot_n2_by256<const ROWS: usize>(
     // SAFETY: the module's contract.
     unsafe {
         let after = dot_n2_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            inputs.add(2).cast::<[i32; ROWS]>().read(),
+            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
+            inputs.add(2 + ROWS + ROWS).cast::<[i32; ROWS]>().read(),
+            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe extern "C" fn run_dot_mx4_by256<const ROWS: usize>(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = dot_mx4_by256(
             k::Region::<i8>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -1196,6 +1248,63 @@ unsafe fn dot_n2<const ROWS: usize>(
 /// A block that kernels of every shape share.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn dot_mx4<const ROWS: usize>(
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    code_at: [i32; ROWS],
+    block_at: [i32; ROWS],
+    mut acc: [s::F32x16; ROWS],
+) -> [s::F32x16; ROWS] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let codes_at = at * 256;
+            let column = block * 32;
+            let mut words = [s::splat_i32(0); ROWS];
+            for chunk in 0..4 {
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
+                let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
+                let weights = s::lookup_i8x64(values, index);
+                let sum = column + chunk * 4;
+                k::repeat!(row in ROWS, 8, {
+                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
+                    words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
+                });
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let sum_2 = column + (chunk + 4) * 4;
+                k::repeat!(row in ROWS, 8, {
+                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
+                    words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
+                });
+            }
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            k::repeat!(row in ROWS, 8, {
+                let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
+                let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-12)));
+                let float = s::to_float_i32x16(sum);
+                let scaled = s::mul_f32x16(float, power);
+                let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
+                acc[row] = s::fma_f32x16(scaled, s::splat_f32(x_scale), acc[row]);
+            });
+        }
+    }
+    acc
+}
+
+/// A block that kernels of every shape share.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn dot_b8_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1760,6 +1869,64 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
                 let float = s::to_float_i32x16(totals[row]);
                 acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
+            });
+        }
+    }
+    acc
+}
+
+/// A block that kernels of every shape share.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn dot_mx4_by256<const ROWS: usize>(
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    code_at: [i32; ROWS],
+    block_at: [i32; ROWS],
+    scale_at: [i32; ROWS],
+    mut acc: [s::F32x16; ROWS],
+) -> [s::F32x16; ROWS] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let codes_at = at * 256;
+            let column = block * 32;
+            let mut words = [s::splat_i32(0); ROWS];
+            for chunk in 0..4 {
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
+                let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
+                let weights = s::lookup_i8x64(values, index);
+                let sum = column + chunk * 4;
+                k::repeat!(row in ROWS, 8, {
+                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
+                    words[row] = s::dot4_u_i8x64(words[row], weights, s::splat_i32_i8x64(x));
+                });
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let sum_2 = column + (chunk + 4) * 4;
+                k::repeat!(row in ROWS, 8, {
+                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
+                    words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
+                });
+            }
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            k::repeat!(row in ROWS, 8, {
+                let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
+                let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-12)));
+                let float = s::to_float_i32x16(sum);
+                let scaled = s::mul_f32x16(float, power);
+                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + block / 8));
+                acc[row] = s::fma_f32x16(scaled, s::splat_f32(x_scale), acc[row]);
             });
         }
     }
