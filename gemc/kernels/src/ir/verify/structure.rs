@@ -1,5 +1,7 @@
 //! Checks that need no ranges: types, single assignment, scopes, and what statements may name.
 
+use std::collections::HashSet;
+
 use super::error::Problem;
 use super::{Errors, MAX_COUNT, MAX_DEPTH};
 use crate::ir::typing::{KernelTypes, TypeEnv, check_store, result_type};
@@ -347,13 +349,17 @@ impl Walk<'_> {
 
     /// What may name an element.
     fn number(&mut self, at: ValueId) {
-        // Sums of sums: as deep as their values are many.
         let mut open = vec![at];
+        let mut seen = HashSet::new();
         while let Some(v) = open.pop() {
+            // A sum may stand in many others.
+            if !seen.insert(v) {
+                continue;
+            }
             match self.kernel.values.get(v.index()).map(|def| &def.op) {
                 Some(Op::I32(_)) | None => {}
                 Some(Op::Index) if self.turns[v.index()] => {}
-                Some(Op::Add(a, b) | Op::Mul(a, b)) if a < &v && b < &v && open.len() < 64 => {
+                Some(Op::Add(a, b) | Op::Mul(a, b)) => {
                     open.extend([*a, *b]);
                 }
                 Some(op) => {
