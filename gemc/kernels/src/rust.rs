@@ -47,7 +47,7 @@ fn kernels(verified: &Verified, level: Level) -> String {
         .map(|&f| function::function(program, f, level));
     let bodies = used.kernels.iter();
     let bodies = bodies.map(|&id| (program.kernel(id), verified.ranges(id)));
-    let outlines = Outlines::of(bodies, level);
+    let outlines = Outlines::of(bodies);
     let kernels = used
         .kernels
         .iter()

@@ -729,9 +729,8 @@ unsafe extern "C" fn run_sum_values_listed_kvint8<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_b8<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -773,9 +772,8 @@ unsafe fn dot_b8<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n4<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -840,9 +838,8 @@ unsafe fn dot_n4<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_l4<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -900,9 +897,8 @@ unsafe fn dot_l4<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_l6<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -986,9 +982,8 @@ unsafe fn dot_l6<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n5<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1071,9 +1066,8 @@ unsafe fn dot_n5<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n3<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1196,9 +1190,8 @@ unsafe fn dot_n3<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n2<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1277,9 +1270,8 @@ unsafe fn dot_n2<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_mx4<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1341,9 +1333,8 @@ unsafe fn dot_mx4<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_b8_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1393,9 +1384,8 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n4_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1469,9 +1459,8 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_l4_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1537,9 +1526,8 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_l6_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1631,9 +1619,8 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n5_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1728,9 +1715,8 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n3_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1861,9 +1847,8 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n2_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1952,9 +1937,8 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_mx4_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -2017,9 +2001,8 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<f32>,
@@ -2052,9 +2035,8 @@ unsafe fn score_keys<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values<const PARTS: usize>(
     scores: k::Region<f32>,
     values: k::Region<f32>,
@@ -2080,9 +2062,8 @@ unsafe fn sum_values<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_listed<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
@@ -2116,9 +2097,8 @@ unsafe fn score_keys_listed<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_listed<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,
@@ -2145,9 +2125,8 @@ unsafe fn sum_values_listed<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_kvf16<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<i16>,
@@ -2181,9 +2160,8 @@ unsafe fn score_keys_kvf16<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_kvf16<const PARTS: usize>(
     scores: k::Region<f32>,
     values: k::Region<i16>,
@@ -2210,9 +2188,8 @@ unsafe fn sum_values_kvf16<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
@@ -2247,9 +2224,8 @@ unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,
@@ -2277,9 +2253,8 @@ unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_kvint8<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<i8>,
@@ -2317,9 +2292,8 @@ unsafe fn score_keys_kvint8<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_kvint8<const PARTS: usize>(
     scores: k::Region<f32>,
     values_scales: k::Region<f32>,
@@ -2350,9 +2324,8 @@ unsafe fn sum_values_kvint8<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
@@ -2391,9 +2364,8 @@ unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_listed_kvint8<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,

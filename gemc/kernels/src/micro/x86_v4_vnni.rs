@@ -740,9 +740,8 @@ unsafe extern "C" fn run_sum_values_listed_kvint8<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_b8<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -786,9 +785,8 @@ unsafe fn dot_b8<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n4<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -849,9 +847,8 @@ unsafe fn dot_n4<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_l4<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -901,9 +898,8 @@ unsafe fn dot_l4<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_l6<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -979,9 +975,8 @@ unsafe fn dot_l6<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n5<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1060,9 +1055,8 @@ unsafe fn dot_n5<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n3<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1171,9 +1165,8 @@ unsafe fn dot_n3<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n2<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1245,9 +1238,8 @@ unsafe fn dot_n2<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_mx4<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1302,9 +1294,8 @@ unsafe fn dot_mx4<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_b8_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1357,9 +1348,8 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n4_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1429,9 +1419,8 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_l4_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1490,9 +1479,8 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_l6_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1577,9 +1565,8 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n5_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1670,9 +1657,8 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n3_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1790,9 +1776,8 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n2_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1875,9 +1860,8 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_mx4_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1933,9 +1917,8 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
     acc
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<f32>,
@@ -1968,9 +1951,8 @@ unsafe fn score_keys<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values<const PARTS: usize>(
     scores: k::Region<f32>,
     values: k::Region<f32>,
@@ -1996,9 +1978,8 @@ unsafe fn sum_values<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_listed<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
@@ -2032,9 +2013,8 @@ unsafe fn score_keys_listed<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_listed<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,
@@ -2061,9 +2041,8 @@ unsafe fn sum_values_listed<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_kvf16<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<i16>,
@@ -2097,9 +2076,8 @@ unsafe fn score_keys_kvf16<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_kvf16<const PARTS: usize>(
     scores: k::Region<f32>,
     values: k::Region<i16>,
@@ -2126,9 +2104,8 @@ unsafe fn sum_values_kvf16<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
@@ -2163,9 +2140,8 @@ unsafe fn score_keys_listed_kvf16<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,
@@ -2193,9 +2169,8 @@ unsafe fn sum_values_listed_kvf16<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_kvint8<const PARTS: usize>(
     query: k::Region<f32>,
     keys: k::Region<i8>,
@@ -2233,9 +2208,8 @@ unsafe fn score_keys_kvint8<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_kvint8<const PARTS: usize>(
     scores: k::Region<f32>,
     values_scales: k::Region<f32>,
@@ -2266,9 +2240,8 @@ unsafe fn sum_values_kvint8<const PARTS: usize>(
     sums
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
     query: k::Region<f32>,
     seen: k::Region<i32>,
@@ -2307,9 +2280,8 @@ unsafe fn score_keys_listed_kvint8<const PARTS: usize>(
     }
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn sum_values_listed_kvint8<const PARTS: usize>(
     seen: k::Region<i32>,
     scores: k::Region<f32>,

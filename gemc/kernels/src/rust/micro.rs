@@ -27,7 +27,7 @@ pub fn copies(verified: &Verified, level: Level) -> String {
     let bodies = kernels
         .iter()
         .zip(ids.clone().map(|id| verified.ranges(id)));
-    let outlines = Outlines::of(bodies, level);
+    let outlines = Outlines::of(bodies);
     let mut runs = Vec::new();
     let mut known = Vec::new();
     let mut entries = TokenStream::new();

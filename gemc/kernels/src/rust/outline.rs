@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use gem_runtime::simd::Level;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use super::kernel::SAFETY;
 use super::printer::Printer;
 use super::text;
-use super::types::{element, rust_type, target_feature};
+use super::types::{element, rust_type};
 use super::writer::{Writer, generic_name};
 use crate::ir::outline::Reach;
 use crate::ir::uses::Uses;
@@ -53,10 +52,7 @@ impl Outlines {
     }
 
     /// The functions of some kernels, given with what is known of their values.
-    pub(super) fn of<'a>(
-        kernels: impl Iterator<Item = (&'a Kernel, &'a [Option<Range>])>,
-        level: Level,
-    ) -> Self {
+    pub(super) fn of<'a>(kernels: impl Iterator<Item = (&'a Kernel, &'a [Option<Range>])>) -> Self {
         let mut groups: Vec<Group<'a>> = Vec::new();
         let mut by_text: HashMap<String, usize> = HashMap::new();
         for (kernel, ranges) in kernels {
@@ -70,7 +66,7 @@ impl Outlines {
                     .keys()
                     .map(|name| (name.clone(), 0))
                     .collect();
-                let text = outline.item(&name, &[], &any, level).to_string();
+                let text = outline.item(&name, &[], &any).to_string();
                 let group = *by_text.entry(text).or_insert(groups.len());
                 if group == groups.len() {
                     groups.push(Group::default());
@@ -81,12 +77,12 @@ impl Outlines {
         let mut outlines = Self::default();
         let mut names: HashMap<String, u32> = HashMap::new();
         for group in groups {
-            outlines.add(group, &mut names, level);
+            outlines.add(group, &mut names);
         }
         outlines
     }
 
-    fn add(&mut self, group: Group<'_>, names: &mut HashMap<String, u32>, level: Level) {
+    fn add(&mut self, group: Group<'_>, names: &mut HashMap<String, u32>) {
         let Some(first) = group.members.first() else {
             return;
         };
@@ -105,7 +101,7 @@ impl Outlines {
             let known = most.entry(name.clone()).or_insert(*n);
             *known = (*known).max(*n);
         }
-        self.items.extend(first.item(&name, &ranges, &most, level));
+        self.items.extend(first.item(&name, &ranges, &most));
         self.names.push(name.clone());
         for member in group.members {
             let called = member.called(&name);
@@ -237,7 +233,6 @@ impl<'a> Outline<'a> {
         name: &Ident,
         ranges: &[Option<Range>],
         most: &BTreeMap<String, u32>,
-        level: Level,
     ) -> TokenStream {
         let uses = self.uses();
         let inputs = self.needed(&uses);
@@ -297,7 +292,6 @@ impl<'a> Outline<'a> {
         };
         let generic = self.counts.keys().map(|name| generic_name(name));
         let generic = (!self.counts.is_empty()).then(|| quote!(<#(const #generic: usize),*>));
-        let features = target_feature(level);
         let safety = text::comment(SAFETY);
         let body = (!body.is_empty()).then(|| {
             quote! {
@@ -308,9 +302,8 @@ impl<'a> Outline<'a> {
             }
         });
         quote! {
-            /// A block that kernels of every shape share.
-            #[inline]
-            #features
+            /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+            #[inline(always)]
             unsafe fn #name #generic(#(#params),*) #ty {
                 #body
                 #result

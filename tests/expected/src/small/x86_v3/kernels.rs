@@ -28,9 +28,8 @@ fn cube(x: s::F32x16, bias: f32) -> s::F32x16 {
     s::fma_f32x16(result, x, s::splat_f32(bias))
 }
 
-/// A block that kernels of every shape share.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n4<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
