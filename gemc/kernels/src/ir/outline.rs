@@ -6,9 +6,13 @@
 //! handed over as that of one slot, an input of the outline. The kernel is not verified by itself: how long its regions
 //! are is known, and proved, where the outline stands.
 
+mod reach;
+
 use std::collections::HashMap;
 
 use gem_runtime::file::name_hash;
+
+pub use reach::{Reach, Reached, Shared};
 
 use super::expand::EXPANDED;
 use super::text::kernel_to_string;
@@ -137,107 +141,6 @@ pub fn outlines_of(kernel: &Kernel) -> Vec<Option<Outlined>> {
         }
     });
     all
-}
-
-/// A region that a block uses.
-#[derive(Clone, Copy, Debug)]
-pub struct Reached {
-    /// Which.
-    pub region: ParamId,
-    /// The value inside that is its slot.
-    pub slot: Option<ValueId>,
-    /// Whether it is written to.
-    pub written: bool,
-}
-
-/// A local from outside that a block uses.
-#[derive(Clone, Copy, Debug)]
-pub struct Shared {
-    /// Which.
-    pub var: VarId,
-    /// Whether it is assigned.
-    pub written: bool,
-}
-
-/// What an outline's body uses of its kernel, besides its inputs, in order of first use.
-#[derive(Debug, Default)]
-pub struct Reach {
-    /// Memory.
-    pub regions: Vec<Reached>,
-    /// Locals from outside.
-    pub locals: Vec<Shared>,
-    /// Locals of its own.
-    pub declared: Vec<VarId>,
-}
-
-impl Reach {
-    /// What a block uses; `None` if it does what an outline by itself could not.
-    #[must_use]
-    pub fn of(kernel: &Kernel, body: &Block) -> Option<Self> {
-        let mut reach = Self::default();
-        let mut possible = true;
-        walk(body, &mut |stmt| {
-            possible &= reach.stmt(kernel, stmt).is_some();
-        });
-        // By number, so that elements of an array stand together.
-        reach.locals.sort_by_key(|local| local.var);
-        possible.then_some(reach)
-    }
-
-    fn stmt(&mut self, kernel: &Kernel, stmt: &Stmt) -> Option<()> {
-        match stmt {
-            Stmt::Let(v) => match &kernel.values.get(v.index())?.op {
-                Op::Load { region, slot, .. } => self.region(*region, *slot, false),
-                Op::Get(m) | Op::Element(m, _) => {
-                    self.local(*m, false);
-                    Some(())
-                }
-                Op::Call(..) | Op::Scalar(_) | Op::RowCount | Op::OutputCount | Op::Context => None,
-                _ => Some(()),
-            },
-            Stmt::Var(m, _) => {
-                self.declared.push(*m);
-                Some(())
-            }
-            Stmt::Set(m, _) | Stmt::SetElement(m, ..) => {
-                self.local(*m, true);
-                Some(())
-            }
-            Stmt::Store {
-                region, slot: None, ..
-            } => self.region(*region, None, true),
-            Stmt::Store { .. } | Stmt::Call { .. } => None,
-            Stmt::Outline { .. } | Stmt::Strips { .. } => None,
-            Stmt::For { .. } | Stmt::Repeat { .. } | Stmt::If { .. } | Stmt::Comment(_) => Some(()),
-        }
-    }
-
-    fn region(&mut self, region: ParamId, slot: Option<ValueId>, written: bool) -> Option<()> {
-        match self.regions.iter_mut().find(|r| r.region == region) {
-            Some(known) => {
-                known.written |= written;
-                (known.slot == slot).then_some(())
-            }
-            None => {
-                self.regions.push(Reached {
-                    region,
-                    slot,
-                    written,
-                });
-                Some(())
-            }
-        }
-    }
-
-    fn local(&mut self, var: VarId, written: bool) {
-        if self.declared.contains(&var) {
-            return;
-        }
-        match self.locals.iter_mut().find(|local| local.var == var) {
-            Some(known) => known.written |= written,
-            None => self.locals.push(Shared { var, written }),
-        }
-    }
 }
 
 /// Numbers everything anew, in order of appearance.
