@@ -4,6 +4,9 @@
 //! Every repetition is written out, its index a literal, which folding carries on, and strips become two loops; each element of an array becomes a local
 //! of its own; and in a stretch without branches a local is no more than a name for the value it was assigned. So `m0[v5]` is no access that could go wrong: an index that is no literal below the count is refused.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 
 use super::build::Values;

@@ -73,6 +73,7 @@ pub(super) fn all(dot: DotStrategy, row_block: u32) -> Vec<Any> {
     combines(&mut list);
     clusters(&mut list);
     products(&mut list, dot, row_block);
+    strips(&mut list, dot, row_block);
     list.0
 }
 
@@ -339,5 +340,46 @@ fn products(list: &mut List, dot: DotStrategy, row_block: u32) {
             };
             list.add_with(spec, spec.items(), entry);
         }
+    }
+}
+
+/// Products of lists one below, at and above the rows that share a pass, and one above two of those.
+fn strips(list: &mut List, dot: DotStrategy, row_block: u32) {
+    let block = row_block as usize;
+    let gated = |format| Epilogue::Quantise {
+        act: Some(Activation::Silu),
+        gated: true,
+        format,
+    };
+    let epilogues = [
+        Epilogue::Residual,
+        gated(ActivationFormat::Int8),
+        gated(ActivationFormat::Int8Wide),
+    ];
+    let entries = [block - 1, block, block + 1, 2 * block + 1];
+    for (i, entries) in entries.into_iter().filter(|n| *n > 0).enumerate() {
+        for (j, epilogue) in epilogues.into_iter().enumerate() {
+            let format = ActivationFormat::ALL[(i + j) % ActivationFormat::ALL.len()];
+            let codec = Codec::ALL[(i * 3 + j) % Codec::ALL.len()];
+            let input_div = 1;
+            let spec = Matmul {
+                tiles: 4,
+                rows: Rows::List { input_div, entries },
+                input_rows: entries,
+                output_rows: entries,
+                epilogue,
+                ..matmul(codec, 33, format, dot, row_block)
+            };
+            list.add_with(spec, spec.items(), every_entry);
+        }
+    }
+}
+
+/// A list that is full, backwards.
+fn every_entry(spec: &Spec, name: &str, index: usize) -> i32 {
+    match (spec, name) {
+        (Spec::Matmul(product), "list") => (product.input_rows - 1 - index) as i32,
+        (Spec::Matmul(product), "count") => product.input_rows as i32,
+        _ => no_ints(spec, name, index),
     }
 }
