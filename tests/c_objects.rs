@@ -241,7 +241,8 @@ fn misuse_is_refused_and_changes_nothing() {
     }
 }
 
-/// Every target with machine code, and formats of other systems: ELF, Mach-O, COFF.
+/// Every target with machine code, and formats of other systems: ELF, Mach-O, COFF. Compiled copies are merged for the
+/// system that gemc is for.
 #[test]
 fn objects_define_everything_they_use() {
     let mut targets = Target::all();
@@ -268,8 +269,10 @@ fn objects_define_everything_they_use() {
             assert!(bytes == again, "{}: the same bytes", target.triple);
             let file = object::File::parse(&*bytes).expect("an object file");
             let mut exported = Vec::new();
+            let mut copied = false;
             for symbol in file.symbols() {
                 let name = symbol.name().expect("a name");
+                copied |= name.starts_with("toy_copy");
                 // ELF begins with a symbol of nothing.
                 let nothing = name.is_empty();
                 assert!(
@@ -284,6 +287,9 @@ fn objects_define_everything_they_use() {
             exported.sort();
             let wanted = EXPORTS.map(|name| format!("toy_{name}"));
             assert_eq!(exported, wanted, "{}", target.triple);
+            let own = target.triple == "host" || target.triple.starts_with("x86_64-unknown-linux");
+            let own = own && cfg!(all(target_arch = "x86_64", target_os = "linux"));
+            assert_eq!(copied, own, "{}: compiled copies", target.triple);
         }
     }
 }

@@ -7,7 +7,7 @@ use core::ptr;
 
 /// One row of a step: a token at a position of a sequence.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Token id, below the vocabulary size.
     pub token: u32,

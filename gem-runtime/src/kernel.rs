@@ -6,8 +6,6 @@
 
 use core::marker::PhantomData;
 
-use bytemuck::Zeroable;
-
 pub use crate::__repeat as repeat;
 pub use crate::__strips as strips;
 pub use crate::abi::call_table;
@@ -250,12 +248,12 @@ impl<E> KvRegion<E> {
 #[repr(C, align(64))]
 pub struct Local<E, const N: usize>([E; N]);
 
-impl<E: Zeroable, const N: usize> Local<E, N> {
+impl<E: Copy + Default, const N: usize> Local<E, N> {
     /// All zero.
     #[must_use]
     #[inline(always)]
     pub fn zeroed() -> Self {
-        Self(core::array::from_fn(|_| E::zeroed()))
+        Self([E::default(); N])
     }
 
     /// The array as a region, which must not be used after the array.

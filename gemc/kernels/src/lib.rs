@@ -2,7 +2,7 @@
 //!
 //! [`ir`] is the language: one definition of a kernel, its text, its proofs, an interpreter. [`kernels`] are written in it,
 //! each with a spec that is its key. [`rust`] prints a program as Rust; [`micro`] holds what was printed of the inner loops,
-//! compiled, for whoever makes machine code otherwise.
+//! compiled, for whoever makes machine code otherwise; in an object file too, with feature `relocatable`.
 
 pub mod choices;
 pub mod functions;

@@ -18,6 +18,7 @@ use gem_runtime::simd::Level;
 pub type Run = unsafe extern "C" fn(regions: *const *mut u8, inputs: *const i32, locals: *mut f32);
 
 /// A copy and the hash of its outline's text.
+#[repr(C)]
 #[cfg_attr(
     not(target_arch = "x86_64"),
     allow(dead_code, reason = "no level has copies here")
@@ -34,6 +35,19 @@ struct Copy {
 )]
 const fn copy(key: u64, run: Run) -> Copy {
     Copy { key, run }
+}
+
+/// All copies as an object file for the system that this is built for; empty where there are none.
+///
+/// It defines a symbol `gemc_copies_` and a level's name ([`Level::name`]) for every level that has copies: the address and
+/// number of pairs of a key and the address of a [`Run`], each of 8 bytes.
+#[cfg(feature = "relocatable")]
+pub static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/copies.o"));
+
+/// The keys of a level's copies.
+#[cfg(feature = "relocatable")]
+pub fn keys(level: Level) -> impl Iterator<Item = u64> {
+    copies(level).iter().map(|copy| copy.key)
 }
 
 /// The best copy that this CPU runs, if there is one.

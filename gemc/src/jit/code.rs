@@ -39,9 +39,13 @@ impl Code {
         let mut builder = JITBuilder::with_isa(isa.shared(), default_libcall_names());
         builder.memory_provider(Box::new(memory));
         let mut module = JITModule::new(builder);
-        let ids = define(&mut module, compiled, Linkage::Local, |id, code| {
-            format!("{id}_{}", code.name)
-        })?;
+        let ids = define(
+            &mut module,
+            compiled,
+            Linkage::Local,
+            &BTreeMap::new(),
+            |id, code| format!("{id}_{}", code.name),
+        )?;
         module.finalize_definitions().map_err(Box::new)?;
         let functions = ids
             .into_iter()

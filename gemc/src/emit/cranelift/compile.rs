@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cranelift_codegen::Context;
+use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{ExternalName, Function};
+use cranelift_codegen::{CompiledCode, Context, FinalizedRelocTarget};
 use cranelift_frontend::FunctionBuilderContext;
 use gemc_kernels::ir::KernelId;
 use gemc_kernels::ir::reach::reachable;
@@ -30,7 +32,7 @@ impl Compiled {
     }
 }
 
-/// Machine code of a kernel, which refers to nothing outside it.
+/// Machine code of a kernel, which refers to nothing outside it but compiled copies, where it is for an object file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelCode {
     /// Name of the kernel.
@@ -39,8 +41,19 @@ pub struct KernelCode {
     pub bytes: Vec<u8>,
     /// Alignment of the first byte.
     pub alignment: u64,
+    /// Where it calls copies that stand beside it.
+    pub(super) calls: Vec<Call>,
     /// For readers, where it was asked for.
     pub listing: Option<Listing>,
+}
+
+/// A place in the code of a kernel that is to hold the distance to a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) at: u32,
+    /// Number of the copy.
+    pub(super) copy: u32,
+    pub(super) addend: i64,
 }
 
 /// What was made of a kernel, as text.
@@ -89,18 +102,19 @@ fn kernel(
     );
     let clif = listings.then(|| context.func.display().to_string());
     context.set_disasm(listings);
-    let code = context
+    let refused = |reason: String| EmitError::Compile {
+        kernel: name.clone(),
+        reason,
+    };
+    context
         .compile(&*isa.inner, &mut ControlPlane::default())
-        .map_err(|error| EmitError::Compile {
-            kernel: name.clone(),
-            reason: format!("{:?}", error.inner),
-        })?;
-    if let Some(reference) = code.buffer.relocs().first() {
-        return Err(EmitError::Symbol {
-            kernel: name,
-            symbol: format!("{:?}", reference.target),
-        });
-    }
+        .map_err(|error| refused(format!("{:?}", error.inner)))?;
+    let code = context.compiled_code();
+    let code = code.ok_or_else(|| refused("there is no code".into()))?;
+    let calls = calls(&context.func, code).map_err(|symbol| EmitError::Symbol {
+        kernel: name.clone(),
+        symbol,
+    })?;
     let alignment = u64::from(code.buffer.alignment)
         .max(u64::from(isa.inner.function_alignment().minimum))
         .max(isa.inner.symbol_alignment());
@@ -109,8 +123,26 @@ fn kernel(
         name,
         bytes: code.code_buffer().to_vec(),
         alignment,
+        calls,
         listing: clif
             .zip(disassembly)
             .map(|(clif, disassembly)| Listing { clif, disassembly }),
     })
+}
+
+/// Where code calls copies; otherwise what else it refers to.
+fn calls(function: &Function, code: &CompiledCode) -> Result<Vec<Call>, String> {
+    let names = function.params.user_named_funcs();
+    let references = code.buffer.relocs().iter();
+    let calls = references.map(|reference| match (reference.kind, &reference.target) {
+        (Reloc::X86CallPCRel4, &FinalizedRelocTarget::ExternalName(ExternalName::User(name))) => {
+            Ok(Call {
+                at: reference.offset,
+                copy: names[name].index,
+                addend: reference.addend,
+            })
+        }
+        _ => Err(format!("{:?}", reference.target)),
+    });
+    calls.collect()
 }

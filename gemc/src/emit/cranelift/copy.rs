@@ -1,15 +1,16 @@
 //! An outline to a call of its compiled copy: regions, inputs and locals go through memory of the caller's frame.
 
+use super::copies::Copy;
+use super::emitter::Emitter;
 use cranelift_codegen::ir::{
     AbiParam, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Value, types,
 };
+#[cfg(feature = "object")]
+use cranelift_codegen::ir::{ExtFuncData, ExternalName, FuncRef, SigRef, UserExternalName};
 use cranelift_codegen::isa::CallConv;
-use gemc_kernels::micro::Run;
 
-use super::emitter::Emitter;
-
-/// The signature of [`Run`].
-fn signature(convention: CallConv) -> Signature {
+/// The signature of [`gemc_kernels::micro::Run`].
+pub(super) fn signature(convention: CallConv) -> Signature {
     let mut signature = Signature::new(convention);
     signature.params.extend([AbiParam::new(types::I64); 3]);
     signature
@@ -41,11 +42,24 @@ fn flags() -> MemFlagsData {
     MemFlagsData::new().with_notrap().with_aligned()
 }
 
+/// A copy that will stand in the same object file; [`super::compile`] reads its number.
+#[cfg(feature = "object")]
+fn function(e: &mut Emitter<'_>, signature: SigRef, number: u32) -> FuncRef {
+    let name = UserExternalName::new(0, number);
+    let name = e.b.func.declare_imported_user_function(name);
+    e.b.import_function(ExtFuncData {
+        name: ExternalName::user(name),
+        signature,
+        colocated: true,
+        patchable: false,
+    })
+}
+
 /// Calls the copy; gives the locals, four segments each, as it leaves them.
 pub(super) fn call(
     e: &mut Emitter<'_>,
     convention: CallConv,
-    run: Run,
+    copy: Copy,
     regions: &[Value],
     inputs: &[Value],
     locals: &[[Value; 4]],
@@ -64,9 +78,18 @@ pub(super) fn call(
         }
     }
     let called = e.b.import_signature(signature(convention));
-    let code = e.ins().iconst(types::I64, run as usize as i64);
     let operands = [bases.address, words.address, lanes.address];
-    e.ins().call_indirect(called, code, &operands);
+    match copy {
+        Copy::Here(run) => {
+            let code = e.ins().iconst(types::I64, run as usize as i64);
+            e.ins().call_indirect(called, code, &operands);
+        }
+        #[cfg(feature = "object")]
+        Copy::Merged(number) => {
+            let function = function(e, called, number);
+            e.ins().call(function, &operands);
+        }
+    }
     let mut load = |at: usize| {
         e.ins()
             .load(types::F32X4, flags(), lanes.address, at as i32)

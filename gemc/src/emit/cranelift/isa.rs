@@ -6,7 +6,10 @@
 use cranelift_codegen::isa::{self, Builder, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable, Flags};
 
+use super::copies::Copies;
 use super::error::IsaError;
+#[cfg(feature = "object")]
+use super::merged::Merged;
 use crate::target::Target;
 
 /// How hard Cranelift tries. `cargo bench -p gemc --bench machine_code` says what each costs and gains; see
@@ -25,12 +28,9 @@ pub enum Effort {
 pub struct Isa {
     pub(super) inner: OwnedTargetIsa,
     pub(super) features: Features,
-    /// Compiled copies of outlines, for code that runs in this process.
+    /// Compiled copies of outlines that its code may call.
     pub(super) copies: Option<Copies>,
 }
-
-/// Finds the copy of an outline by its key.
-pub(super) type Copies = fn(u64) -> Option<gemc_kernels::micro::Run>;
 
 impl std::fmt::Debug for Isa {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -96,7 +96,7 @@ impl Isa {
         let builder = cranelift_native::builder().map_err(IsaError::Host)?;
         let isa = Self::finish("host", &builder, effort, false)?;
         Ok(Self {
-            copies: Some(gemc_kernels::micro::find),
+            copies: Some(Copies::Here),
             ..isa
         })
     }
@@ -122,7 +122,23 @@ impl Isa {
                 builder.enable(setting).map_err(setting_fault)?;
             }
         }
-        Self::finish(&target.name, &builder, effort, true)
+        let isa = Self::finish(&target.name, &builder, effort, true)?;
+        #[cfg(feature = "object")]
+        let isa = Self {
+            copies: isa.merged(target.level),
+            ..isa
+        };
+        Ok(isa)
+    }
+
+    /// Copies for object files: gemc has those for the system that it was built for.
+    #[cfg(feature = "object")]
+    fn merged(&self, level: gem_runtime::simd::Level) -> Option<Copies> {
+        let (own, host) = (self.inner.triple(), target_lexicon::Triple::host());
+        let same =
+            (own.architecture, own.operating_system) == (host.architecture, host.operating_system);
+        let merged = Merged::of_this_system().filter(|_| same)?;
+        Some(Copies::Merged(merged, level))
     }
 
     fn finish(

@@ -11,9 +11,10 @@ use gemc_kernels::ir::outline::{Input, outlined};
 use gemc_kernels::ir::verify::KernelInfo;
 use gemc_kernels::ir::{Block, Kernel, Op, ParamId, Program, Stmt, ValueId, VarId};
 
+use super::copies::Copies;
 use super::copy;
 use super::emitter::Emitter;
-use super::isa::{Copies, Isa};
+use super::isa::Isa;
 use super::layout::{CTX, ENTRY_ARGS, ENTRY_BYTES, TABLE_BYTES};
 use super::memory::{Memory, field, follow};
 use super::scope::Scope;
@@ -177,9 +178,8 @@ impl Translator<'_, '_> {
 
     /// An outline, executed by its compiled copy; `None` where there is no copy.
     fn copied(&mut self, name: &str, inputs: &[(ValueId, ValueId)], body: &Block) -> Option<()> {
-        let find = self.copies?;
         let outlined = outlined(self.kernel, name, inputs, body)?;
-        let run = find(outlined.key())?;
+        let run = self.copies?.find(outlined.key())?;
         // The copy may write what they read.
         self.load_all();
         let regions: Vec<Value> = outlined

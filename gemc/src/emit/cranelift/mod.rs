@@ -7,6 +7,7 @@
 //! of every origin.
 
 mod compile;
+mod copies;
 mod copy;
 mod dot;
 mod emitter;
@@ -18,6 +19,8 @@ mod layout;
 mod literal;
 mod memory;
 #[cfg(feature = "object")]
+mod merged;
+#[cfg(feature = "object")]
 pub mod object;
 mod ops;
 mod scope;
@@ -27,7 +30,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use cranelift_module::{FuncId, Linkage, Module};
+use cranelift_codegen::binemit::Reloc;
+use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget};
 
 pub use compile::{Compiled, KernelCode, Listing, compile};
 pub use error::{EmitError, IsaError};
@@ -35,7 +39,8 @@ pub use isa::{Effort, Isa};
 
 use gemc_kernels::ir::KernelId;
 
-/// Places the code of all kernels in a module, under the names that `name` gives them.
+/// Places the code of all kernels in a module, under the names that `name` gives them, where the copies that it calls are
+/// `copies`.
 ///
 /// # Errors
 /// When the module has no room or has the name already.
@@ -43,6 +48,7 @@ pub fn define<M: Module>(
     module: &mut M,
     compiled: &Compiled,
     linkage: Linkage,
+    copies: &BTreeMap<u32, ModuleRelocTarget>,
     name: impl Fn(KernelId, &KernelCode) -> String,
 ) -> Result<BTreeMap<KernelId, FuncId>, EmitError> {
     let signature = kernel::signature(module.isa().default_call_conv());
@@ -52,8 +58,15 @@ pub fn define<M: Module>(
             let function = module
                 .declare_function(&name(id, code), linkage, &signature)
                 .map_err(Box::new)?;
+            let calls = code.calls.iter().map(|call| ModuleReloc {
+                offset: call.at,
+                kind: Reloc::X86CallPCRel4,
+                name: copies[&call.copy].clone(),
+                addend: call.addend,
+            });
+            let calls: Vec<ModuleReloc> = calls.collect();
             module
-                .define_function_bytes(function, code.alignment, &code.bytes, &[])
+                .define_function_bytes(function, code.alignment, &code.bytes, &calls)
                 .map_err(Box::new)?;
             Ok::<FuncId, EmitError>(function)
         };

@@ -222,7 +222,11 @@ impl Memory {
     #[must_use]
     pub fn step(&self) -> Step {
         Step {
-            rows: bytemuck::cast_slice(&self.rows).to_vec(),
+            rows: self
+                .rows
+                .iter()
+                .flat_map(|row| [row.token, row.slot, row.position, row.visible])
+                .collect(),
             outputs: self.outputs.clone(),
             n_slots: self.kv.len() as u32,
             context: self.context,

@@ -11,15 +11,16 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cranelift_module::{
-    DataDescription, DataId, FuncId, Linkage, Module as _, default_libcall_names,
+    DataDescription, DataId, FuncId, Linkage, Module as _, ModuleRelocTarget, default_libcall_names,
 };
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use gem_runtime::ModelInfo;
 use gemc_kernels::ir::{KernelId, Program};
 
+use super::merged::Merged;
 use super::{Compiled, EmitError, Isa, IsaError, define};
 use crate::target::Target;
 use image::{Address, Image};
@@ -96,7 +97,8 @@ pub fn object(
     check_format(isa, contents.target)?;
     let mut module = module(isa, contents.prefix)?;
     let prefix = contents.prefix;
-    let kernels = define(&mut module, compiled, Linkage::Local, |_, code| {
+    let copies = copies(&mut module, compiled, prefix)?;
+    let kernels = define(&mut module, compiled, Linkage::Local, &copies, |_, code| {
         format!("{prefix}_kernel_{}", code.name)
     })?;
     let tables = Tables::new(contents);
@@ -111,10 +113,29 @@ pub fn object(
 /// Only for faults of gemc or Cranelift.
 pub fn kernels(compiled: &Compiled, isa: &Isa) -> Result<Vec<u8>, ObjectError> {
     let mut module = module(isa, DEFAULT_PREFIX)?;
-    define(&mut module, compiled, Linkage::Export, |_, code| {
-        format!("{KERNEL_PREFIX}{}", code.name)
-    })?;
+    let copies = copies(&mut module, compiled, DEFAULT_PREFIX)?;
+    define(
+        &mut module,
+        compiled,
+        Linkage::Export,
+        &copies,
+        |_, code| format!("{KERNEL_PREFIX}{}", code.name),
+    )?;
     emit(module)
+}
+
+/// Places the compiled copies that kernels call.
+fn copies(
+    module: &mut ObjectModule,
+    compiled: &Compiled,
+    prefix: &str,
+) -> Result<BTreeMap<u32, ModuleRelocTarget>, ObjectError> {
+    let calls = compiled.kernels.values().flat_map(|code| &code.calls);
+    let numbers: BTreeSet<u32> = calls.map(|call| call.copy).collect();
+    match Merged::of_this_system() {
+        Some(merged) => Ok(merged.place(module, &numbers, prefix)?),
+        None => Ok(BTreeMap::new()),
+    }
 }
 
 /// Refuses files that cranelift-object knows no relocations for: it would panic.
