@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use gem_runtime::{Model as _, SessionOptions};
 use gem_tests::needs::repository;
-use gemc::backend;
 use gemc::cache::{Cache, SEAL};
 use gemc::model::Model;
+use gemc::package;
 use gemc::package::WEIGHTS;
 use gemc::pipeline::{self, Loaded};
 use gemc::plan::BitPlan;
@@ -169,7 +169,7 @@ fn a_weight_file_is_made_once_and_anew_when_damaged() {
     let case = Case::new();
     let file = || {
         case.with(Codec::L4, Rounding::Plain, Some(&cache), |parts| {
-            backend::weights(parts, &cache, &Silent).expect("space")
+            package::kept_weights(parts, &cache, &Silent).expect("space")
         })
     };
     let path = file();
@@ -197,7 +197,7 @@ fn a_weight_file_is_made_once_and_anew_when_damaged() {
         assert!(fs::read(&path).expect("there") == sound);
     }
     let others = case.with(Codec::N4, Rounding::Plain, Some(&cache), |parts| {
-        backend::weights(parts, &cache, &Silent).expect("space")
+        package::kept_weights(parts, &cache, &Silent).expect("space")
     });
     assert_ne!(others, path);
 }

@@ -14,6 +14,8 @@ mod classify;
 pub mod cli;
 #[cfg(feature = "tokenizer")]
 mod generate;
+#[doc(hidden)]
+pub mod generated;
 pub mod kernel;
 #[cfg(feature = "std")]
 pub mod protocol;

@@ -1,7 +1,6 @@
 //! A compiled program with its weights, ready to answer: interpreted or as machine code in this process, or compiled by
 //! rustc and run as a child. All answer the same questions ([`gem_runtime::protocol::Peer`]).
 
-use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,14 +9,14 @@ use gem_runtime::abi;
 use gem_runtime::protocol::Client;
 use gem_runtime::simd::Level;
 use gem_runtime::storage::Weights;
-use gem_runtime::{Engine, Error, ModelInfo, hex};
+use gem_runtime::{Engine, Error, ModelInfo};
 use gemc_kernels::ir::interp::InterpProgram;
 
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::emit::cranelift::Effort;
 use crate::jit::{JitError, JitProgram};
-use crate::output::{OutputError, OutputFolder};
-use crate::package::{Builder, PackageError, Runtime, WEIGHTS};
+use crate::output::OutputError;
+use crate::package::{Builder, PackageError, Runtime, kept_weights};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 
@@ -68,7 +67,7 @@ fn kept(
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<Weights, JitEngineError> {
-    match weights(model, cache, progress) {
+    match kept_weights(model, cache, progress) {
         Ok(file) => Ok(Weights::open(&file)?),
         // What fails so was being written to the cache.
         Err(error @ (PackageError::Output(_) | PackageError::Weights(Error::Io { .. }))) => {
@@ -140,61 +139,8 @@ pub fn program(
             builder.build(&package)?
         }
     };
-    let weights = weights(model, cache, progress)?;
+    let weights = kept_weights(model, cache, progress)?;
     Ok(Program { path, weights })
-}
-
-/// The weight file in the cache, made if need be; the checkpoint's texts lie beside it.
-///
-/// # Errors
-/// When the cache cannot be written.
-pub fn weights(
-    model: &Prepared,
-    cache: &Cache,
-    progress: &dyn Progress,
-) -> Result<PathBuf, PackageError> {
-    let key = hex(&model.weights_key()?);
-    let folder = cache.root().join("weights").join(&key);
-    let file = folder.join(WEIGHTS);
-    let whole = |folder: &Path| cache::is_sealed(folder, &key);
-    if whole(&folder) {
-        cache::used(&file);
-        return Ok(file);
-    }
-    let waiting = || progress.note("waiting for another gemc, which is making these weights");
-    let Some(making) = OutputFolder::in_turn(&folder, &waiting, whole)? else {
-        return Ok(file);
-    };
-    make_weights(model, &making, &key, progress)?;
-    making.commit()?;
-    cache.trim();
-    Ok(file)
-}
-
-/// Weights and texts, sealed.
-fn make_weights(
-    model: &Prepared,
-    making: &OutputFolder,
-    key: &str,
-    progress: &dyn Progress,
-) -> Result<(), PackageError> {
-    for (name, bytes) in model.texts()? {
-        let written = fs::write(making.path().join(&name), bytes);
-        written.map_err(|e| making.error(&name, e))?;
-    }
-    let layout = &model.compiled.layout;
-    progress.start("quantising and packing weights", layout.body_bytes());
-    let mut before = 0;
-    let mut to = File::create(making.path().join(WEIGHTS)).map_err(|e| making.error(WEIGHTS, e))?;
-    let name = making.target().join(WEIGHTS);
-    model.write_weight_file(&mut to, &name, &mut |done| {
-        progress.advance(done.saturating_sub(before));
-        before = done;
-    })?;
-    // What is sealed is what was made, not what a disk made of it.
-    Weights::open_checked(&making.path().join(WEIGHTS))?;
-    let sealed = cache::seal(making.path(), key);
-    Ok(sealed.map_err(|e| making.error(cache::SEAL, e))?)
 }
 
 /// A program that runs as a child and answers over its standard input and output.

@@ -6,6 +6,7 @@
 pub mod assign;
 #[cfg(feature = "jit")]
 pub mod backend;
+pub mod build;
 pub mod cache;
 #[cfg(feature = "calibrate")]
 pub mod calibrate;
@@ -61,3 +62,5 @@ pub mod typing;
 #[cfg(feature = "calibrate")]
 pub mod verify;
 pub mod workers;
+
+pub use build::{Build, WeightsIn};

@@ -5,7 +5,7 @@
 //! the whole folder, or being unable to write it, costs time and nothing else.
 //!
 //! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `planned/KEY/` (see `plans`), `weights/KEY/` (weight file and
-//! texts, sealed, see `backend`), `programs`, `libraries`, `gemc-crate`, `target` (see `package::Builder`). Whatever nobody
+//! texts, sealed, see `package::kept_weights`), `programs`, `libraries`, `gemc-crate`, `target` (see `package::Builder`). Whatever nobody
 //! used for 30 days goes; with `$GEMC_CACHE_LIMIT`, also what is beyond that size; on a full disk, what can be spared
 //! (see [`trim`]).
 

@@ -50,9 +50,10 @@ pub struct Build {
     /// Replace files of DIR even where they were edited since gemc wrote them
     #[arg(long, conflicts_with_all = ["locked", "check"])]
     overwrite: bool,
-    /// Have the crate depend on this published version of gem-runtime, and not on sources of its own
-    #[arg(long, value_name = "VERSION", value_parser = version)]
-    runtime: Option<String>,
+    /// Have the crate depend on this gem-runtime, and not on sources of its own, so that several models of a program share it: a
+    /// published version, or the folder of the crate (see `gemc runtime --sources`)
+    #[arg(long, value_name = "VERSION|DIR", value_parser = runtime)]
+    runtime: Option<Runtime>,
     /// Write nothing: compare what would be written with what DIR holds, and fail where it differs
     #[arg(long, conflicts_with_all = ["bin", "json"])]
     check: bool,
@@ -90,13 +91,36 @@ fn prefix(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A version as the registry has them.
-fn version(text: &str) -> Result<String, &'static str> {
+/// A version as the registry has them, or a folder with a manifest.
+fn runtime(text: &str) -> Result<Runtime, &'static str> {
     let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    match text.split('.').count() <= 3 && text.split('.').all(number) {
-        true => Ok(text.to_owned()),
-        false => Err("allowed are numbers, 0.1.0 for instance"),
+    if text.split('.').count() <= 3 && text.split('.').all(number) {
+        return Ok(Runtime::Version(text.to_owned()));
     }
+    match Path::new(text).join("Cargo.toml").is_file() {
+        true => Ok(Runtime::Path(text.to_owned())),
+        false => {
+            Err("allowed are numbers, 0.1.0 for instance, and the folder of a crate gem-runtime")
+        }
+    }
+}
+
+/// The way from a folder that may not be there yet to one that is, as cargo wants it in a manifest.
+fn relative(from: &Path, to: &Path) -> Result<String, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(PackageError::io(path));
+    let to = to.canonicalize().map_err(PackageError::io(to))?;
+    let from = absolute(from)?;
+    let there = from.ancestors().find(|above| above.exists());
+    let real = there.map(|above| above.canonicalize().map_err(PackageError::io(above)));
+    let real = real.transpose()?.unwrap_or_default();
+    let below = there.and_then(|above| from.strip_prefix(above).ok());
+    let from = real.join(below.unwrap_or(Path::new("")));
+    let common = from.components().zip(to.components());
+    let common = common.take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| "..".to_owned());
+    let down = to.components().skip(common);
+    let down = down.map(|part| part.as_os_str().to_string_lossy().into_owned());
+    Ok(up.chain(down).collect::<Vec<_>>().join("/"))
 }
 
 /// What was built.
@@ -229,10 +253,11 @@ impl Build {
             model.write_linkable(to, &linkable, &mut progress)?;
             return Ok((linkable.file_name(), None));
         }
-        let runtime = self
-            .runtime
-            .clone()
-            .map_or(Runtime::Embedded, Runtime::Version);
+        let runtime = match &self.runtime {
+            Some(Runtime::Path(path)) => Runtime::Path(relative(&self.output, Path::new(path))?),
+            Some(other) => other.clone(),
+            None => Runtime::Embedded,
+        };
         let mut package = model.package(runtime)?;
         package.texts.extend(dumps);
         package.locked = locked;
@@ -304,5 +329,32 @@ impl Run for Build {
         };
         ui.result(self.json, &built)?;
         Ok(Outcome::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_is_a_version_or_a_folder_that_is_one() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().to_str().expect("UTF-8");
+        assert_eq!(runtime("0.1.0"), Ok(Runtime::Version("0.1.0".to_owned())));
+        assert!(runtime(path).is_err() && runtime("0.1.x").is_err() && runtime("").is_err());
+        std::fs::write(dir.path().join("Cargo.toml"), "").expect("space");
+        assert_eq!(runtime(path), Ok(Runtime::Path(path.to_owned())));
+    }
+
+    #[test]
+    fn the_way_to_a_folder_is_relative() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let to = dir.path().join("a/runtime");
+        std::fs::create_dir_all(&to).expect("space");
+        let way = |from: &str| relative(&dir.path().join(from), &to).ok();
+        assert_eq!(way("a/model").as_deref(), Some("../runtime"));
+        assert_eq!(way("b/c").as_deref(), Some("../../a/runtime"));
+        assert_eq!(way("").as_deref(), Some("a/runtime"));
+        assert!(relative(dir.path(), &dir.path().join("none")).is_err());
     }
 }

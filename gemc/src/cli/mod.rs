@@ -24,6 +24,7 @@ mod synth;
 mod targets;
 mod ui;
 mod verify;
+mod weights;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,6 +92,7 @@ const VERBS: &[Verb] = &[
     Verb::new::<synth::Synth>("synth"),
     Verb::new::<targets::Targets>("targets"),
     Verb::new::<verify::Verify>("verify"),
+    Verb::new::<weights::Weights>("weights"),
 ];
 
 /// The command with all its verbs.

@@ -1,4 +1,5 @@
-//! `gemc runtime`: the static library that gives linked objects text and threads, built once for a target.
+//! `gemc runtime`: the static library that gives linked objects text and threads, built once for a target; or the
+//! runtime's own crate, for several generated crates of one program.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,12 @@ use serde::Serialize;
 use super::choices::Device;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
-use crate::package::{Builder, Destination, Edited, LIBRARY, PackageError, write_runtime};
+use crate::package::{
+    Builder, Destination, Edited, LIBRARY, PackageError, write_runtime, write_sources,
+};
 use crate::progress::Progress as _;
 
-/// Build libgem_runtime.a: text and threads for objects, for every model of a target
+/// Build libgem_runtime.a: text and threads for objects, for every model of a target; or write the crate gem-runtime
 #[derive(clap::Args, Debug)]
 pub struct Runtime {
     #[command(flatten)]
@@ -19,6 +22,9 @@ pub struct Runtime {
     /// Folder to write; an earlier one is replaced once the new one is complete
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    /// Write the sources of the crate gem-runtime instead, which `gemc build --runtime DIR` has crates share
+    #[arg(long)]
+    sources: bool,
     /// Replace files of the folder even where they were edited
     #[arg(long)]
     overwrite: bool,
@@ -32,14 +38,15 @@ pub struct Runtime {
 struct Built {
     target: String,
     triple: String,
-    library: String,
+    /// The library, or the folder of the crate.
+    path: String,
     bytes: u64,
 }
 
 impl fmt::Display for Built {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let megabytes = self.bytes as f64 / 1e6;
-        write!(f, "{} for {}: {megabytes:.1} MB", self.library, self.triple)
+        write!(f, "{} for {}: {megabytes:.1} MB", self.path, self.triple)
     }
 }
 
@@ -56,6 +63,21 @@ impl Run for Runtime {
             false => Edited::Refused,
         };
         let to = Destination::new(&self.output, edited)?;
+        if self.sources {
+            let manifest = write_sources(to)?;
+            let sizes = manifest
+                .outputs
+                .keys()
+                .map(|name| file_size(&self.output.join(name)));
+            let built = Built {
+                bytes: sizes.sum::<Result<u64, _>>()?,
+                path: self.output.display().to_string(),
+                triple: "every target".to_owned(),
+                target: String::new(),
+            };
+            ui.result(self.json, &built)?;
+            return Ok(Outcome::Done);
+        }
         ui.start("compiling the runtime", 0);
         let builder = Builder::new(&Cache::open()?, target.rust_triple());
         let library = builder.runtime_library()?;
@@ -63,7 +85,7 @@ impl Run for Runtime {
         let place = self.output.join(LIBRARY);
         let built = Built {
             bytes: file_size(&place)?,
-            library: place.display().to_string(),
+            path: place.display().to_string(),
             triple: target
                 .rust_triple()
                 .unwrap_or_else(|| "this machine".to_owned()),

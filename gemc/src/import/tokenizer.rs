@@ -14,7 +14,9 @@ use gem_runtime::text::{
 };
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::error::{Finding, Findings, Place, printable, shown};
+#[cfg(feature = "jit")]
+use super::error::printable;
+use super::error::{Finding, Findings, Place, shown};
 use super::json;
 
 /// The text side of a checkpoint.

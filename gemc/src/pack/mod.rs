@@ -23,7 +23,7 @@ use crate::tensors::TensorSource;
 use layout::{Layout, Record, Source, VectorSource, vector_len};
 
 /// Hash of the sources of this module and of `quantise`; see `build.rs`.
-const PACKING: &str = env!("GEMC_PACKING");
+pub(crate) const PACKING: &str = env!("GEMC_PACKING");
 
 /// Folder of the runtime whose sources say how a weight file is laid out.
 const WEIGHT_FILE: &str = "file/";

@@ -20,7 +20,9 @@ fn with_crate(generated: &str, crate_name: &str, runtime: &Runtime) -> String {
     let own = format!(
         "name = \"{crate_name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"gem-runtime\",\n]\n"
     );
-    let mut parts = generated.split(PACKAGE);
+    let of = (*runtime == Runtime::Embedded).then_some(crate_name);
+    let versioned = generated.replace(&named(None), &named(of));
+    let mut parts = versioned.split(PACKAGE);
     let head = parts.next().unwrap_or_default();
     let mut packages: Vec<&str> = parts
         .map(str::trim_end)
@@ -33,6 +35,12 @@ fn with_crate(generated: &str, crate_name: &str, runtime: &Runtime) -> String {
     text.push_str(&packages.join(&format!("\n\n{PACKAGE}")));
     text.push('\n');
     text
+}
+
+/// The runtime's first lines in a lock file, by the crate that it is a part of.
+fn named(of: Option<&str>) -> String {
+    let version = super::runtime::version(of);
+    format!("name = \"gem-runtime\"\nversion = \"{version}\"\n")
 }
 
 /// Names of the packages in the lock; a crate of the same name would make it ambiguous.
@@ -73,5 +81,5 @@ pub fn without_crate(lock: &str, crate_name: &str) -> String {
         .collect();
     let mut text = head.to_owned() + PACKAGE + &packages.join(&format!("\n\n{PACKAGE}"));
     text.push('\n');
-    text
+    text.replace(&named(Some(crate_name)), &named(None))
 }

@@ -3,6 +3,7 @@
 //! [`render`] is pure: the same package gives the same bytes on every machine, without absolute paths, dates or core
 //! counts. [`write`] puts them beside the destination and renames, so that what looks whole is whole.
 
+pub(crate) mod api;
 mod assemble;
 mod cargo;
 mod compile;
@@ -10,6 +11,7 @@ mod contents;
 mod error;
 mod folder;
 mod guard;
+mod kept;
 mod linkable;
 mod lock;
 mod manifest;
@@ -30,14 +32,16 @@ use std::fs::File;
 
 use gem_runtime::ModelInfo;
 
+pub(crate) use cargo::{crate_name, one_line};
 pub use error::PackageError;
 pub use folder::{Destination, Edited};
+pub use kept::{found_weights, kept_weights};
 pub use linkable::{Form, HEADER, HEADER_NAME, Linkable};
 pub use manifest::{Manifest, hash_bytes, hash_file};
 pub use program::Builder;
 pub use program_manifest::ProgramManifest;
 pub use requirements::{Requirements, glibc_version};
-pub use text_runtime::{LIBRARY, write_runtime};
+pub use text_runtime::{LIBRARY, write_runtime, write_sources};
 pub use toolchain::Linkage;
 
 /// Name of the weight file in a package.
@@ -49,7 +53,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// Where the generated crate finds `gem-runtime`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Runtime {
-    /// Its sources are written into the package.
+    /// Its sources are written into the package, as a version of their own.
     #[default]
     Embedded,
     /// A published version.
@@ -81,10 +85,6 @@ impl Package {
     pub fn crate_name(&self) -> String {
         cargo::crate_name(&self.info.name)
     }
-
-    fn has_text(&self, name: &str) -> bool {
-        self.texts.iter().any(|(n, _)| n == name)
-    }
 }
 
 /// Files by path, with `/` between folders.
@@ -105,7 +105,7 @@ pub fn render(package: &Package) -> Result<Files, PackageError> {
     ];
     let own = own.map(|(path, text)| (path.to_owned(), text));
     let runtime = match package.runtime {
-        Runtime::Embedded => runtime::files()?,
+        Runtime::Embedded => runtime::files(Some(&name))?,
         Runtime::Version(_) | Runtime::Path(_) => Vec::new(),
     };
     let runtime = runtime

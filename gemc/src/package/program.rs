@@ -115,7 +115,7 @@ impl Builder {
         };
         let runtime = Runtime::Path(text_runtime::RUNTIME.to_owned());
         let mut files = text_runtime::files(&runtime);
-        let runtime = super::runtime::files()?.into_iter();
+        let runtime = super::runtime::files(None)?.into_iter();
         files.extend(runtime.map(|(path, text)| {
             let path = format!("{}/{path}", text_runtime::RUNTIME);
             (path, text.into_bytes())

@@ -1,10 +1,8 @@
 //! Facts about a model -> `src/lib.rs`, the crate's whole interface, and `src/main.rs`, its program.
 
-use gem_runtime::text::{GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, is_chat_template};
-use gem_runtime::{ModelInfo, Name, Task, hex};
-use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
+use super::api::{Api, Embedded, Place};
 use super::cargo::one_line;
 use super::{Package, PackageError, WEIGHTS};
 
@@ -19,8 +17,20 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
         package.info.task.name(),
         one_line(&package.info.target),
     );
-    let info = info(&package.info);
-    let embedded = embedded(package);
+    let (target, level) = (&*package.info.target, &package.info.level);
+    let level = format_ident!("{level:?}");
+    let api = Api {
+        place: Place::Crate,
+        info: &package.info,
+        programs: quote!(Choice {
+            level: Level::#level,
+            target: #target,
+            program: &program::PROGRAM,
+            unoptimised: false,
+        }),
+        embedded: Some(embedded(package)),
+    };
+    let items = api.items();
     let tokens = quote! {
         #![doc = #what]
         #![deny(warnings)]
@@ -31,45 +41,7 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
         mod kernels;
         mod program;
 
-        use alloc::borrow::Cow;
-        use alloc::boxed::Box;
-
-        use gem_runtime::simd::Level;
-        use gem_runtime::storage::Weights;
-        use gem_runtime::{Engine, ModelInfo, Result, Task};
-
-        /// Facts about the model.
-        pub static INFO: ModelInfo = #info;
-
-        /// The model: compiled kernels with their weights.
-        #[derive(Debug)]
-        pub struct Model(Engine);
-
-        impl Model {
-            /// Joins the compiled program with weights from anywhere.
-            pub fn new(weights: Weights) -> Result<Self> {
-                Engine::new(INFO.clone(), Box::new(program::PROGRAM), weights).map(Self)
-            }
-
-            /// Opens a weight file, or the one in a folder, with the tokenizer's files beside it.
-            #[cfg(feature = "std")]
-            pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-                Engine::open(INFO.clone(), Box::new(program::PROGRAM), path.as_ref()).map(Self)
-            }
-
-            #embedded
-
-            /// What runs it.
-            pub fn into_engine(self) -> Engine {
-                self.0
-            }
-        }
-
-        impl gem_runtime::Model for Model {
-            fn engine(&self) -> &Engine {
-                &self.0
-            }
-        }
+        #items
     };
     let file = syn::parse2(tokens).map_err(|e| PackageError::Malformed {
         what: "src/lib.rs",
@@ -78,117 +50,17 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
     Ok(spaced(&prettyplease::unparse(&file)))
 }
 
-/// `Model::embedded`, with the texts that the package has.
-fn embedded(package: &Package) -> TokenStream {
-    let weights = format!("../{WEIGHTS}");
-    let with_text = package.has_text(TOKENIZER).then(|| {
-        let file = |name: &str| {
-            let path = format!("../{name}");
-            if package.has_text(name) {
-                quote!(Some(include_bytes!(#path)))
-            } else {
-                quote!(None)
-            }
-        };
-        let tokenizer = format!("../{TOKENIZER}");
-        let (config, generation) = (file(TOKENIZER_CONFIG), file(GENERATION_CONFIG));
-        let texts = package.texts.iter().map(|(name, _)| name.as_str());
-        let templates = texts.filter(|name| is_chat_template(name)).map(|name| {
-            let path = format!("../{name}");
-            quote!((#name, &include_bytes!(#path)[..]))
-        });
-        quote! {
-            #[cfg(feature = "tokenizer")]
-            let engine = {
-                use gem_runtime::text::{Text, TextFiles};
-
-                let files = TextFiles {
-                    tokenizer: include_bytes!(#tokenizer),
-                    tokenizer_config: #config,
-                    generation_config: #generation,
-                    chat_templates: &[#(#templates),*],
-                };
-                engine.with_text(Some(Text::new(&files, INFO.vocab_size)?))
-            };
-        }
-    });
-    quote! {
-        /// Uses the weights that are part of this program.
-        #[cfg(feature = "embed")]
-        pub fn embedded() -> Result<Self> {
-            use gem_runtime::storage::Aligned;
-
-            static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!(#weights));
-            let Self(engine) = Self::new(Weights::embedded(WEIGHTS)?)?;
-            #with_text
-            Ok(Self(engine))
-        }
-    }
-}
-
-/// The facts, as a constant expression.
-fn info(info: &ModelInfo) -> TokenStream {
-    let ModelInfo {
-        name,
-        task,
-        target,
-        level,
-        vocab_size,
-        hidden_size,
-        max_positions,
-        domains,
-        labels,
-        bits_per_weight,
-        weight_bytes,
-        plan_hash,
-        layout,
-        bos,
-        eos,
-    } = info;
-    let task = match task {
-        Task::CausalLm => quote!(Task::CausalLm),
-        Task::SequenceClassification => quote!(Task::SequenceClassification),
+/// Weights and texts, from `src`.
+fn embedded(package: &Package) -> Embedded {
+    let path = |name: &str| {
+        let path = format!("../{name}");
+        quote!(#path)
     };
-    let level = format_ident!("{level:?}");
-    let [vocab_size, hidden_size, max_positions] =
-        [vocab_size, hidden_size, max_positions].map(|n| Literal::u32_unsuffixed(*n));
-    let weight_bytes = Literal::u64_unsuffixed(*weight_bytes);
-    // A mean of bits over no weights is not a number, which no literal can be.
-    let bits = if bits_per_weight.is_finite() {
-        *bits_per_weight
-    } else {
-        0.0
-    };
-    let bits_per_weight = Literal::f64_unsuffixed(bits);
-    let eos = eos.iter().map(|id| Literal::u32_unsuffixed(*id));
-    let (domains, labels) = (names(domains), names(labels));
-    let plan_hash = hex(plan_hash);
-    let layout = Literal::u64_unsuffixed(*layout);
-    let bos = bos.map(Literal::u32_unsuffixed);
-    let bos = bos.map_or_else(|| quote!(None), |id| quote!(Some(#id)));
-    quote! {
-        ModelInfo {
-            name: Cow::Borrowed(#name),
-            task: #task,
-            target: Cow::Borrowed(#target),
-            level: Level::#level,
-            vocab_size: #vocab_size,
-            hidden_size: #hidden_size,
-            max_positions: #max_positions,
-            domains: #domains,
-            labels: #labels,
-            bits_per_weight: #bits_per_weight,
-            weight_bytes: #weight_bytes,
-            plan_hash: gem_runtime::from_hex(#plan_hash),
-            layout: #layout,
-            bos: #bos,
-            eos: Cow::Borrowed(&[#(#eos),*]),
-        }
+    let texts = package.texts.iter();
+    Embedded {
+        weights: Some(path(WEIGHTS)),
+        texts: texts.map(|(name, _)| (name.clone(), path(name))).collect(),
     }
-}
-
-fn names(names: &[Name]) -> TokenStream {
-    quote!(Cow::Borrowed(&[#(Cow::Borrowed(#names)),*]))
 }
 
 /// Puts an empty line before items that follow another; the printer leaves none.

@@ -95,3 +95,21 @@ pub fn write_runtime(
     to.commit(&manifest)?;
     Ok(manifest)
 }
+
+/// Writes the sources of the crate gem-runtime to a folder, for crates that share it; an earlier one is replaced.
+///
+/// # Errors
+/// [`PackageError`]; nothing is left behind then.
+pub fn write_sources(to: Destination) -> Result<Manifest, PackageError> {
+    let files = super::runtime::files(None)?.into_iter();
+    let files: Files = files
+        .map(|(path, text)| (path, text.into_bytes()))
+        .collect();
+    for (path, bytes) in &files {
+        to.write(path, bytes)?;
+    }
+    let manifest = Manifest::of_files(&files, BTreeMap::new(), "gem-runtime", "", String::new());
+    to.write(MANIFEST, manifest.to_json().as_bytes())?;
+    to.commit(&manifest)?;
+    Ok(manifest)
+}

@@ -1,0 +1,86 @@
+//! A checkpoint and a plan -> the files that a module is made from, and what makes rustc watch them.
+
+use std::path::{Path, PathBuf};
+
+use gem_runtime::text::TextFolder;
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::BuildError;
+use crate::package::PackageError;
+use crate::pipeline::Loaded;
+use crate::plan::file::codes_path;
+use crate::prepared::Formats;
+
+/// Bytes that rustc may read again whenever it checks.
+const LARGEST: u64 = 64 << 20;
+
+/// A file.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// Absolute.
+    pub(super) path: PathBuf,
+    bytes: u64,
+}
+
+/// Every file that is there.
+pub(super) fn of(loaded: &Loaded, formats: &Formats) -> Result<Vec<Input>, BuildError> {
+    let dir = loaded.checkpoint.dir();
+    let tensors = loaded.checkpoint.weights().files().files();
+    let mut paths: Vec<PathBuf> = tensors.map(|(name, _)| dir.join(name)).collect();
+    let texts = TextFolder::names(dir).map_err(|wrong| PackageError::Io {
+        path: dir.join(&wrong.file),
+        source: std::io::Error::other(wrong.what),
+    })?;
+    paths.push(dir.join("config.json"));
+    paths.extend(texts.into_iter().map(|name| dir.join(name)));
+    let index = dir.join("model.safetensors.index.json");
+    if index.is_file() {
+        paths.push(index);
+    }
+    if let Formats::File(plan) = formats {
+        paths.push(plan.clone());
+        let codes = codes_path(plan);
+        if codes.is_file() {
+            paths.push(codes);
+        }
+    }
+    let input = |path: PathBuf| {
+        let absolute = path.canonicalize().map_err(PackageError::io(&path))?;
+        let bytes = absolute.metadata().map_err(PackageError::io(&path))?.len();
+        Ok(Input {
+            path: absolute,
+            bytes,
+        })
+    };
+    paths.into_iter().map(input).collect()
+}
+
+/// Refuses what rustc should not read at every turn.
+pub(super) fn trackable(inputs: &[Input]) -> Result<(), BuildError> {
+    let bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
+    if bytes <= LARGEST {
+        return Ok(());
+    }
+    let largest = inputs.iter().max_by_key(|input| input.bytes);
+    let folder = largest.and_then(|input| input.path.parent());
+    Err(BuildError::TooLargeToTrack {
+        checkpoint: folder.unwrap_or(Path::new("")).to_owned(),
+        megabytes: bytes.div_ceil(1 << 20),
+        largest: LARGEST >> 20,
+    })
+}
+
+/// An item that has rustc read a file, which cargo then watches.
+pub(super) fn included(path: &Path) -> Result<TokenStream, BuildError> {
+    let path = text(path)?;
+    Ok(quote!(
+        const _: &[u8] = include_bytes!(#path);
+    ))
+}
+
+/// A path as a literal.
+pub(super) fn text(path: &Path) -> Result<&str, BuildError> {
+    path.to_str()
+        .ok_or_else(|| BuildError::Path(path.to_owned()))
+}

@@ -1,0 +1,205 @@
+//! Targets -> programs of one model, each with the architectures that compile it.
+
+use gem_runtime::simd::Level;
+use gemc_format::Rounding;
+use gemc_kernels::rust;
+
+use super::BuildError;
+use crate::pack;
+use crate::pipeline::{self, Compiled, Loaded};
+use crate::plan::BitPlan;
+use crate::prepared::{Prepared, folder_name};
+use crate::target::Target;
+
+/// What is compiled where nobody names a target: architecture, as in `cfg(target_arch)`, and its targets, the best
+/// first. The last is for every architecture that has no line.
+const DEFAULT: &[(&str, &[&str])] = &[
+    ("x86_64", &["x86-64-v4-vnni", "x86-64-v3", "portable"]),
+    ("aarch64", &["aarch64"]),
+    ("", &["portable"]),
+];
+
+/// A target, and the architecture that its program is for; none for all that have no line in [`DEFAULT`].
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) architecture: Option<String>,
+    pub(super) target: Target,
+}
+
+/// A program as text.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) architecture: Option<String>,
+    pub(super) target: String,
+    pub(super) level: Level,
+    pub(super) kernels: String,
+    pub(super) program: String,
+}
+
+/// Targets by name, or those for which `has` says that the architecture is wanted.
+pub(super) fn wanted(
+    names: &[String],
+    has: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Wanted>, BuildError> {
+    if names.is_empty() {
+        let known = |arch: &str| {
+            DEFAULT
+                .iter()
+                .any(|(known, _)| *known == arch && !arch.is_empty())
+        };
+        let mut all = Vec::new();
+        for (architecture, targets) in DEFAULT {
+            if !has(architecture) {
+                continue;
+            }
+            for target in *targets {
+                all.push(Wanted {
+                    architecture: known(architecture).then(|| (*architecture).to_owned()),
+                    target: Target::find(target)?,
+                });
+            }
+        }
+        return Ok(all);
+    }
+    let mut all: Vec<Wanted> = Vec::new();
+    for name in names {
+        let target = Target::find(name)?;
+        let architecture = architecture(&target);
+        if let Some(first) = all.first()
+            && first.architecture != architecture
+        {
+            let names = [&first.target.name, &target.name].map(String::clone);
+            let [first, other] = names;
+            return Err(BuildError::Architectures(first, other));
+        }
+        all.push(Wanted {
+            architecture,
+            target,
+        });
+    }
+    Ok(all)
+}
+
+/// The only architecture that has programs, where somebody named targets that are not for all.
+pub(super) fn only(names: &[String], wanted: &[Wanted]) -> Option<String> {
+    match names.is_empty() {
+        true => None,
+        false => wanted.first().and_then(|one| one.architecture.clone()),
+    }
+}
+
+/// The architecture by the name of `cfg(target_arch)`.
+fn architecture(target: &Target) -> Option<String> {
+    match target.triple.as_str() {
+        "host" if target.level == Level::Portable => None,
+        "host" => Some(std::env::consts::ARCH.to_owned()),
+        triple => triple.split('-').next().map(|arch| match arch {
+            "i386" | "i586" | "i686" => "x86".to_owned(),
+            arch if arch.starts_with("riscv64") => "riscv64".to_owned(),
+            arch if arch.starts_with("armv7") => "arm".to_owned(),
+            arch => arch.to_owned(),
+        }),
+    }
+}
+
+/// Architectures that [`DEFAULT`] has lines for.
+pub(super) fn named() -> impl Iterator<Item = &'static str> {
+    DEFAULT
+        .iter()
+        .map(|(arch, _)| *arch)
+        .filter(|arch| !arch.is_empty())
+}
+
+/// The targets' names, for people.
+pub(super) fn joined(wanted: &[Wanted]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for one in wanted {
+        if !names.contains(&one.target.name.as_str()) {
+            names.push(&one.target.name);
+        }
+    }
+    names.join(", ")
+}
+
+/// Compiles for every target. The model that is given back is that of the first; all have its layout, so that one weight
+/// file serves all.
+pub(super) fn compile(
+    loaded: Loaded,
+    plan: &BitPlan,
+    rounding: Rounding,
+    wanted: &[Wanted],
+) -> Result<(Vec<Sources>, Prepared), BuildError> {
+    let mut all: Vec<Sources> = Vec::new();
+    let mut first: Option<(Target, Compiled)> = None;
+    for Wanted {
+        architecture,
+        target,
+    } in wanted
+    {
+        let known = all.iter().find(|made| made.target == target.name);
+        let (kernels, program) = match known {
+            Some(made) => (made.kernels.clone(), made.program.clone()),
+            None => {
+                let compiled = pipeline::compile(&loaded.graph, plan, target)?;
+                let sources = texts(rust::program(&compiled.program, target.level))?;
+                match &first {
+                    None => first = Some((target.clone(), compiled)),
+                    Some((_, first)) => same_layout(&loaded, first, &compiled)?,
+                }
+                sources
+            }
+        };
+        all.push(Sources {
+            architecture: architecture.clone(),
+            target: target.name.clone(),
+            level: target.level,
+            kernels,
+            program,
+        });
+    }
+    let Some((target, compiled)) = first else {
+        return Err(BuildError::Internal(
+            "no target is for this architecture".into(),
+        ));
+    };
+    let prepared = Prepared {
+        name: folder_name(loaded.checkpoint.dir()),
+        loaded,
+        compiled,
+        plan: plan.clone(),
+        target,
+        rounding,
+        cache: None,
+    };
+    Ok((all, prepared))
+}
+
+fn same_layout(loaded: &Loaded, one: &Compiled, other: &Compiled) -> Result<(), BuildError> {
+    let digest = |compiled: &Compiled| pack::layout_digest(&compiled.layout, &loaded.graph);
+    match digest(one) == digest(other) {
+        true => Ok(()),
+        false => Err(BuildError::Internal(
+            "programs of one plan differ in their layouts".into(),
+        )),
+    }
+}
+
+/// The two texts of a program, by their files' names.
+fn texts(sources: Vec<(String, String)>) -> Result<(String, String), BuildError> {
+    let mut texts = [None, None];
+    for (path, text) in sources {
+        match path.as_str() {
+            "src/kernels.rs" => texts[0] = Some(text),
+            "src/program.rs" => texts[1] = Some(text),
+            other => {
+                return Err(BuildError::Internal(format!(
+                    "a module has no place for {other}"
+                )));
+            }
+        }
+    }
+    match texts {
+        [Some(kernels), Some(program)] => Ok((kernels, program)),
+        _ => Err(BuildError::Internal("a program lacks a file".into())),
+    }
+}

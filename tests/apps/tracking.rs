@@ -1,0 +1,114 @@
+//! What cargo compiles again, and what is quantised again; where weights are kept when there is no home.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::workspace::{Workspace, kept, ours, temporary};
+
+const LM: &str = "lm-dense-pre-rope";
+
+const MAIN: &str = r#"//! A program.
+gem_macros::include_model!("../models/lm-dense-pre-rope", bits = 4.25, name = "lm");
+
+fn main() {
+    println!("{}", lm::Model::embedded().is_ok());
+}
+"#;
+
+fn workspace(name: &str, package: &str) -> Workspace {
+    let workspace = Workspace::new(name);
+    workspace.checkpoint(LM);
+    let runtime = ours(
+        "gem-runtime",
+        "gem-runtime",
+        "gem-runtime",
+        "\"std\", \"tokenizer\"",
+    );
+    let macros = ours("gemc-macros", "gemc-macros", "gem-macros", "");
+    workspace.package(
+        package,
+        2024,
+        &(runtime + &macros),
+        &[("src/main.rs", MAIN)],
+    );
+    workspace
+}
+
+/// Whether cargo had nothing to do for a package.
+fn is_fresh(workspace: &Workspace, package: &str, verb: &str) -> bool {
+    let text = workspace.succeed(&[verb, "--package", package, "--message-format=json"]);
+    let artifacts = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut own = artifacts.filter(|value| {
+        value["target"]["name"] == package && value["reason"] == "compiler-artifact"
+    });
+    own.next().expect("the program")["fresh"] == true
+}
+
+#[test]
+fn what_changed_is_compiled_and_quantised_again_and_nothing_else() {
+    let workspace = workspace("apps-tracking", "tracked");
+    let build = |verb: &str| is_fresh(&workspace, "tracked", verb);
+    assert!(!build("check"), "nothing was there");
+    assert_eq!(workspace.weights_kept(), 0, "a check quantises nothing");
+    assert!(!build("build") && workspace.weights_kept() == 1);
+    assert!(build("build") && build("check"), "nothing changed");
+    let model = workspace.root.join("models").join(LM);
+    fs::write(model.join("notes.txt"), "no input").expect("space");
+    assert!(build("build"), "an unrelated file");
+    // One number of one tensor.
+    let tensors = model.join("model.safetensors");
+    let mut bytes = fs::read(&tensors).expect("tensors");
+    let end = bytes.len();
+    let number = f32::from_le_bytes(bytes[end - 4..].try_into().expect("four"));
+    bytes[end - 4..].copy_from_slice(&(number + 0.5).to_le_bytes());
+    fs::write(&tensors, bytes).expect("space");
+    assert!(!build("check") && !build("build"), "a tensor changed");
+    assert_eq!(workspace.weights_kept(), 2, "and was quantised");
+    // Another line of the program.
+    let main = workspace.root.join("tracked/src/main.rs");
+    fs::write(&main, format!("//! Another line.\n{MAIN}")).expect("space");
+    assert!(!build("build") && build("build"));
+    assert_eq!(workspace.weights_kept(), 2, "nothing is quantised for it");
+    // What was kept goes.
+    fs::remove_dir_all(workspace.cache.join("weights")).expect("there");
+    assert!(!build("build") && build("build"), "made again");
+    assert_eq!(workspace.weights_kept(), 1);
+}
+
+#[test]
+fn without_a_home_weights_are_kept_beside_cargos_output() {
+    let workspace = workspace("apps-homeless", "homeless");
+    let target = temporary("apps-target");
+    let folder = target.join("debug/gemc");
+    let _ = fs::remove_dir_all(&folder);
+    // A check needs no place at all.
+    for (verb, home, count) in [("check", "/nonexistent", 0), ("build", "/nonexistent", 1)] {
+        let status = workspace
+            .cargo(&[verb, "--quiet", "--package", "homeless"])
+            .env_remove("GEMC_CACHE")
+            .env_remove("XDG_CACHE_HOME")
+            .env("CARGO_HOME", cargo_home())
+            .env("RUSTUP_HOME", rustup_home())
+            .env("HOME", home)
+            .status();
+        assert!(status.expect("cargo runs this test").success());
+        assert_eq!(kept(&folder), count, "{verb}");
+    }
+}
+
+fn home(name: &str) -> std::path::PathBuf {
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    Path::new(&home).join(name)
+}
+
+fn cargo_home() -> std::path::PathBuf {
+    std::env::var_os("CARGO_HOME").map_or_else(|| home(".cargo"), Into::into)
+}
+
+fn rustup_home() -> std::path::PathBuf {
+    std::env::var_os("RUSTUP_HOME").map_or_else(|| home(".rustup"), Into::into)
+}
