@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::workspace::{Workspace, ours};
 
-const LM: &str = "lm-dense-pre-rope";
+const LM: &str = "lm-dense-pre-learned";
 
 /// Name of the program, arguments of the macro, what is said.
 const FAULTS: &[(&str, &str, &[&str])] = &[
@@ -24,68 +24,68 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("not_a_number", r#""../models/nan""#, &["NaN"]),
     (
         "another_plan",
-        r#""../models/lm-dense-pre-rope", plan = "../models/other.toml""#,
+        r#""../models/lm-dense-pre-learned", plan = "../models/other.toml""#,
         &["other.toml"],
     ),
     (
         "no_plan",
-        r#""../models/lm-dense-pre-rope", plan = "../models/none.toml""#,
+        r#""../models/lm-dense-pre-learned", plan = "../models/none.toml""#,
         &["none.toml"],
     ),
     (
         "bits",
-        r#""../models/lm-dense-pre-rope", bits = 4.5"#,
+        r#""../models/lm-dense-pre-learned", bits = 4.5"#,
         &["--bits 4.5: no format of that size", "4.25"],
     ),
     (
         "bits_kind",
-        r#""../models/lm-dense-pre-rope", bits = true"#,
+        r#""../models/lm-dense-pre-learned", bits = true"#,
         &["`bits` is a number or a name"],
     ),
     (
         "target",
-        r#""../models/lm-dense-pre-rope", target = "x86-64-v33""#,
+        r#""../models/lm-dense-pre-learned", target = "x86-64-v33""#,
         &["unknown target `x86-64-v33`: did you mean `x86-64-v3`?"],
     ),
     (
         "targets",
-        r#""../models/lm-dense-pre-rope", target = ["aarch64", "x86-64-v3"]"#,
+        r#""../models/lm-dense-pre-learned", target = ["aarch64", "x86-64-v3"]"#,
         &["different architectures"],
     ),
     (
         "name",
-        r#""../models/lm-dense-pre-rope", name = "a-b""#,
+        r#""../models/lm-dense-pre-learned", name = "a-b""#,
         &["`a-b` cannot be the name of a module"],
     ),
     (
         "keyword",
-        r#""../models/lm-dense-pre-rope", name = "loop""#,
+        r#""../models/lm-dense-pre-learned", name = "loop""#,
         &["`loop` cannot be the name of a module"],
     ),
     (
         "unknown",
-        r#""../models/lm-dense-pre-rope", bitz = 4"#,
+        r#""../models/lm-dense-pre-learned", bitz = 4"#,
         &["unknown argument `bitz`", "bits, plan, target"],
     ),
     (
         "twice",
-        r#""../models/lm-dense-pre-rope", bits = 4.25, bits = 8.25"#,
+        r#""../models/lm-dense-pre-learned", bits = 4.25, bits = 8.25"#,
         &["`bits` is given twice"],
     ),
     (
         "both",
-        r#""../models/lm-dense-pre-rope", bits = 4.25, plan = "p.toml""#,
+        r#""../models/lm-dense-pre-learned", bits = 4.25, plan = "p.toml""#,
         &["exclude each other"],
     ),
     (
         "weights",
-        r#""../models/lm-dense-pre-rope", weights = "none""#,
+        r#""../models/lm-dense-pre-learned", weights = "none""#,
         &["allowed are \"embed\" and \"file\""],
     ),
     ("family", r#""../models/family""#, &["llama_of_tomorrow"]),
     (
         "embed",
-        r#""../models/large""#,
+        r#""../models/large", bits = 8.25"#,
         &[
             "at most 16 MB become part of a program",
             "weights = \"file\"",
@@ -189,7 +189,7 @@ fn write_models(workspace: &Workspace) {
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(&tensors, bytes).expect("space");
     fs::write(models.join("other.toml"), "schema = 1\n").expect("space");
-    for (name, vocabulary, width) in [("large", 40_000, 1024), ("larger", 140_000, 256)] {
+    for (name, vocabulary, width) in [("large", 20_000, 512), ("larger", 140_000, 256)] {
         write_large(&models.join(name), vocabulary, width);
     }
 }

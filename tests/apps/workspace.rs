@@ -16,8 +16,13 @@ pub struct Workspace {
 /// A dependency on a crate of the repository, as a line of TOML.
 pub fn ours(name: &str, package: &str, folder: &str, features: &str) -> String {
     let path = repository(folder);
+    // Named as its package, a crate is found by its library's name.
+    let package = match name == package {
+        true => String::new(),
+        false => format!("package = \"{package}\", "),
+    };
     format!(
-        "{name} = {{ package = \"{package}\", path = '{}', default-features = false, features = [{features}] }}\n",
+        "{name} = {{ {package}path = '{}', default-features = false, features = [{features}] }}\n",
         path.display()
     )
 }
@@ -59,6 +64,9 @@ impl Workspace {
         let from = repository("examples/checkpoints").join(name);
         for item in fs::read_dir(from).expect("a checkpoint") {
             let item = item.expect("a file");
+            if item.path().is_dir() {
+                continue;
+            }
             fs::copy(item.path(), to.join(item.file_name())).expect("space");
         }
         to
@@ -107,7 +115,7 @@ pub fn kept(cache: &Path) -> usize {
 pub fn told(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}{errors}");
+    assert!(output.status.success(), "{errors}");
     text
 }
 
