@@ -1,6 +1,5 @@
 //! `src/{pack,quantise}` -> `GEMC_PACKING`: a hash of what decides, beside formats and the weight file's own layout, what
-//! weights become, so that another gemc takes nothing of this one's from the cache. And `GEMC_OPT_LEVEL`: how this is
-//! compiled, since rounding without optimisation takes minutes.
+//! weights become, so that another gemc takes nothing of this one's from the cache.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Error, Result};
@@ -25,8 +24,6 @@ fn main() -> Result<()> {
             fs::read(path)?.hash(&mut hasher);
         }
     }
-    let level = env::var("OPT_LEVEL").unwrap_or_default();
-    println!("cargo::rustc-env=GEMC_OPT_LEVEL={level}");
     println!("cargo::rustc-env=GEMC_PACKING={:016x}", hasher.finish());
     Ok(())
 }

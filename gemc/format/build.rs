@@ -20,6 +20,8 @@ fn main() -> Result<()> {
         path.strip_prefix(&root).unwrap_or(path).hash(&mut hasher);
         fs::read(path)?.hash(&mut hasher);
     }
+    let level = env::var("OPT_LEVEL").unwrap_or_default();
+    println!("cargo::rustc-env=GEMC_FORMAT_OPT_LEVEL={level}");
     println!("cargo::rustc-env=GEMC_FORMAT={:016x}", hasher.finish());
     Ok(())
 }

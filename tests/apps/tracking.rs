@@ -38,7 +38,12 @@ fn workspace(name: &str, package: &str) -> Workspace {
 
 /// Whether cargo had nothing to do for a package.
 fn is_fresh(workspace: &Workspace, package: &str, verb: &str) -> bool {
-    let text = workspace.succeed(&[verb, "--package", package, "--message-format=json-render-diagnostics"]);
+    let text = workspace.succeed(&[
+        verb,
+        "--package",
+        package,
+        "--message-format=json-render-diagnostics",
+    ]);
     let artifacts = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());

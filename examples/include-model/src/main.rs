@@ -3,13 +3,10 @@
 
 use gem_runtime::Model as _;
 
-gem_macros::include_model!("../models/gem-cls", bits = 4.25);
-
-
 fn main() -> gem_runtime::Result<()> {
     let text = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let model = gem_cls::Model::embedded()?;
-    for label in model.classify(&text)? {
+    for label in model.classify(&text)?.iter().take(3) {
         println!("{:5.1} % {}", 100.0 * label.score, label.label);
     }
     Ok(())

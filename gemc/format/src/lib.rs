@@ -43,6 +43,12 @@ pub use tile16::{PackedTile, dequantise_row, unpack_row};
 /// A hash of the sources of this crate: what is cached of one version is not that of another.
 pub const FINGERPRINT: &str = env!("GEMC_FORMAT");
 
+/// Whether this crate is compiled so that rounding takes many times longer than it need.
+#[must_use]
+pub fn is_slow() -> bool {
+    matches!(env!("GEMC_FORMAT_OPT_LEVEL"), "0" | "1")
+}
+
 /// Columns per block: the codes that share a scale byte.
 pub const BLOCK: usize = 32;
 

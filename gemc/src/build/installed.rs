@@ -12,11 +12,6 @@ use crate::cache::Cache;
 use crate::pack::PACKING;
 use crate::prepared::{Formats, Prepared};
 
-/// Whether this gemc is compiled so that rounding is slow.
-pub(super) fn is_slow() -> bool {
-    matches!(env!("GEMC_OPT_LEVEL"), "0" | "1")
-}
-
 /// Has the installed gemc put a model's weights into a cache. Whether it did is seen there.
 pub(super) fn keep(prepared: &Prepared, formats: &Formats, cache: &Cache) {
     let mut command = Command::new("gemc");

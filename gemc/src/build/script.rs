@@ -58,6 +58,15 @@ impl Build {
             Some(kept) => copied(kept, &folder)?,
             None => return Err(BuildError::Internal("there is no weight file".into())),
         };
+        if self.weights == WeightsIn::File {
+            // Beside the weight file, where `Model::open` looks for them.
+            for (name, from) in &made.texts {
+                let to = folder.join(name);
+                let parent = to.parent().unwrap_or(&folder);
+                fs::create_dir_all(parent).map_err(PackageError::io(parent))?;
+                fs::copy(from, &to).map_err(PackageError::io(&to))?;
+            }
+        }
         made.weights = Some(weights.clone());
         made.unoptimised = matches!(std::env::var("OPT_LEVEL").as_deref(), Ok("0" | "1"));
         let text = formatted(module::module(&made, &TokenStream::new())?)?;

@@ -23,7 +23,7 @@ pub(super) fn kept(
     let mut reason = "there is no folder to keep them in".to_owned();
     for cache in caches {
         prepared.cache = Some(cache.clone());
-        if installed::is_slow() && found_weights(prepared, &cache)?.is_none() {
+        if gemc_format::is_slow() && found_weights(prepared, &cache)?.is_none() {
             installed::keep(prepared, formats, &cache);
             if found_weights(prepared, &cache)?.is_none() {
                 few_enough(prepared)?;

@@ -97,7 +97,7 @@ fn runtime(text: &str) -> Result<Runtime, &'static str> {
     if text.split('.').count() <= 3 && text.split('.').all(number) {
         return Ok(Runtime::Version(text.to_owned()));
     }
-    match Path::new(text).join("Cargo.toml").is_file() {
+    match !text.is_empty() && Path::new(text).join("Cargo.toml").is_file() {
         true => Ok(Runtime::Path(text.to_owned())),
         false => {
             Err("allowed are numbers, 0.1.0 for instance, and the folder of a crate gem-runtime")

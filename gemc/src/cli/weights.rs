@@ -10,7 +10,6 @@ use crate::package::kept_weights;
 
 /// Quantise a checkpoint's weights and keep them in the cache; prints where
 #[derive(clap::Args, Debug)]
-#[command(hide = true)]
 pub struct Weights {
     #[command(flatten)]
     model: ModelArgs,
