@@ -13,9 +13,9 @@ use crate::filetest::{Setup, files, runnable};
 /// A program, its memory before and after.
 #[derive(Debug)]
 pub struct Sample {
-    /// An identifier.
+    /// Name of the sample, an identifier.
     pub name: String,
-    /// The program.
+    /// The proved program.
     pub verified: Verified,
     /// What the interpreter leaves.
     pub expected: Image,

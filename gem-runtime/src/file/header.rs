@@ -94,7 +94,7 @@ impl<'a> WeightFile<'a> {
         self.layout
     }
 
-    /// The weights.
+    /// The bytes of all records, whose offsets begin here.
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
         self.body

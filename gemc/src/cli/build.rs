@@ -99,7 +99,7 @@ fn version(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// What was built.
+/// What `--json` says of a build.
 #[derive(Debug, Serialize)]
 struct Built {
     name: String,

@@ -122,7 +122,7 @@ fn activation_rule(text: &str) -> Result<Rule, &'static str> {
     })
 }
 
-/// What was planned.
+/// What `--json` says of a plan.
 #[derive(Debug, Serialize)]
 struct Planned {
     plan: String,

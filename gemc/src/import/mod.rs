@@ -64,7 +64,7 @@ pub struct Source<'a> {
 pub struct Built {
     /// The config, or its equivalent.
     pub config: GemConfig,
-    /// The model.
+    /// The model's graph, its shapes not checked yet.
     pub graph: Graph<Untyped>,
     /// What became of every config key.
     pub keys: KeyAccount,

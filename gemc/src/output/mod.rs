@@ -32,7 +32,7 @@ pub enum OutputError {
     /// A run was killed between two renames, and since then something else took the place.
     #[error("{}: holds what was at {} before an update that was killed; move it away, or back", old.display(), target.display())]
     Interrupted {
-        /// The folder.
+        /// The folder that was to be replaced.
         target: PathBuf,
         /// What was there before.
         old: PathBuf,
@@ -50,7 +50,7 @@ pub enum OutputError {
     Io {
         /// What was to be written.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: io::Error,
     },
 }

@@ -59,7 +59,7 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
 
             #embedded
 
-            /// What runs it.
+            /// Program, weights and text, for those who make sessions themselves.
             pub fn into_engine(self) -> Engine {
                 self.0
             }

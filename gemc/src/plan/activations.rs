@@ -113,7 +113,7 @@ pub(super) struct Reader<'g> {
 /// Rows that linear maps read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Rows {
-    /// Of a wire.
+    /// The input is this wire.
     Wire(NodeId),
     /// Hidden units of all modules, whose rows stand in one buffer.
     Modules(GroupId),

@@ -43,7 +43,7 @@ struct Text {
 /// KL of each output, and where its text comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judged {
-    /// Nats.
+    /// KL of each output, in nats.
     pub kl: Vec<f64>,
     /// Index into the sorted names of the domains.
     pub domains: Vec<usize>,

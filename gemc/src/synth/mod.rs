@@ -29,12 +29,12 @@ pub enum SynthError {
     /// The config is at fault.
     #[error(transparent)]
     Config(#[from] ImportError),
-    /// The folder is.
+    /// The output folder cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
 }
 
-/// What was written.
+/// What a synthetic checkpoint holds.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Synthesised {
     /// Number of tensors.

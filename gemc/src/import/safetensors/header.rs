@@ -22,7 +22,7 @@ const MOST_DIMENSIONS: usize = 8;
 /// One tensor of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its path.
+    /// Path of the tensor in the checkpoint, such as `model.embed_tokens.weight`.
     pub name: String,
     /// How elements are stored.
     pub dtype: Dtype,
