@@ -8,7 +8,7 @@ use gemc_kernels::ir::text::print;
 use gemc_kernels::ir::verify::{Verified, verify};
 use gemc_kernels::kernels::samples;
 
-use crate::filetest::{Setup, files, runnable};
+use crate::gemk::{Setup, files, runnable};
 
 /// A program, its memory before and after.
 #[derive(Debug)]
