@@ -77,7 +77,7 @@ fn kept(
             {
                 cache.failed(source);
             }
-            progress.note(&format!("weights are made anew each time: {error}"));
+            progress.note(&format!("weights are made again each time: {error}"));
             progress.start("quantising and packing weights", 0);
             Ok(in_memory(model)?)
         }

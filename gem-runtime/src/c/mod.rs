@@ -201,12 +201,12 @@ impl Status {
     pub const fn message(self) -> &'static str {
         match self {
             Self::Ok => "done",
-            Self::Null => "a pointer is null that must not be",
+            Self::Null => "a pointer that must not be null is null",
             Self::Context => "the context must be at least 1 and at most the program's max_context",
             Self::Alignment => "memory and weights must start at a multiple of 64 bytes",
             Self::Memory => "the memory is smaller than the context needs",
             Self::WeightFile => {
-                "the weights are no weight file of this version, or a damaged or incomplete one: copy them, or build them and the object again"
+                "the weights are not a weight file of this version, or are damaged or incomplete: copy them again, or build them and the object again"
             }
             Self::WrongWeights => {
                 "the weights belong to another program: plan, layout or size differ"
@@ -214,7 +214,7 @@ impl Status {
             Self::Empty => "no tokens: at least one is needed",
             Self::Token => "a token id is outside the vocabulary",
             Self::Full => "the tokens do not fit the context",
-            Self::Failed => "the runtime failed; it keeps the words",
+            Self::Failed => "the runtime failed; gem_last_error() says why",
             Self::Stopped => "the caller's function asked to stop",
             Self::Logits => {
                 "a logit is not a finite number: values of the model overflow, or its weights are damaged"

@@ -77,7 +77,7 @@ impl<'a> WeightFile<'a> {
         };
         check_records(file.records(), body.len() as u64)?;
         if layout_digest(file.records()) != file.layout {
-            return Err(damaged("has another layout than its records"));
+            return Err(damaged("has a layout that does not match its records"));
         }
         Ok(file)
     }

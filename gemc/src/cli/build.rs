@@ -150,7 +150,7 @@ impl Build {
         let wrong = match self.format.form() {
             Some(_) if self.bin => "--bin needs --format crate: an object is not a program",
             Some(_) if self.runtime.is_some() => {
-                "--runtime needs --format crate: an object links none"
+                "--runtime needs --format crate: an object links no runtime"
             }
             None if self.prefix.is_some() => "--prefix needs --format obj or staticlib",
             _ => return Ok(()),
@@ -197,7 +197,7 @@ impl Build {
             return Ok(());
         }
         let words = format!(
-            "{} is not what this build gives: {}; build it anew without --check",
+            "{} differs from what this build makes: {}; build it again without --check",
             self.output.display(),
             differing.join(", ")
         );

@@ -279,8 +279,8 @@ impl Plan {
         };
         if texts.fit.is_empty() || texts.search.is_empty() {
             let words = format!(
-                "{} in {} too few: of each domain the second document and every fourth after it are to judge by, and the \
-                 others for moments",
+                "{} in {} too few: of each domain the second document and every fourth after it measure plans, and plans \
+                 are made from the others",
                 counted(documents.len(), "document"),
                 match domains(&documents).len() {
                     1 => "1 domain is".to_owned(),

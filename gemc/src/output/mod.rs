@@ -21,7 +21,7 @@ pub enum OutputError {
     #[error("{}: exists and is not an empty folder; allowed: a new or an empty one", .0.display())]
     Occupied(PathBuf),
     /// The path can never be a folder's.
-    #[error("`{}` names no folder that could be written", .0.display())]
+    #[error("`{}` does not name a folder that can be written", .0.display())]
     NoFolder(PathBuf),
     /// Another file system is mounted at the path, so the folder cannot be renamed.
     #[error("{}: a file system is mounted here, so it cannot be replaced as a whole; allowed: a folder in it", .0.display())]

@@ -77,7 +77,7 @@ pub fn chosen(
         }
         if matches == 0 {
             return Err(format!(
-                "\"{units}\" is in the name of no unit that reads activations"
+                "\"{units}\" matches the name of no unit that reads activations"
             ));
         }
     }

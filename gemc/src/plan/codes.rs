@@ -37,7 +37,7 @@ pub enum CodesError {
         source: io::Error,
     },
     /// It is none, or damaged.
-    #[error("{}: {what}; make it anew with `gemc plan`", path.display())]
+    #[error("{}: {what}; make it again with `gemc plan`", path.display())]
     Broken {
         /// The file of codes.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum CodesError {
         what: &'static str,
     },
     /// It lacks what a plan names.
-    #[error("{}: no codes of {unit}: the file belongs to another plan, or the plan was edited; make both anew with `gemc plan`", path.display())]
+    #[error("{}: no codes of {unit}: the file belongs to another plan, or the plan was edited; make both again with `gemc plan`", path.display())]
     Missing {
         /// The file of codes.
         path: PathBuf,

@@ -211,7 +211,10 @@ impl PlanFile {
                 .planes(unit.id)?
                 .is_some_and(|planes| planes.len() != expected)
             {
-                return Err(form(format!("codes of {} are not of its shape", unit.name)));
+                return Err(form(format!(
+                    "the codes of {} have another shape",
+                    unit.name
+                )));
             }
         }
         Ok(plan)
@@ -239,7 +242,7 @@ impl PlanFile {
             };
             let format = ActivationFormat::from_name(asked).ok_or_else(|| {
                 let known = ActivationFormat::ALL.map(ActivationFormat::name).join(", ");
-                format!("{name}: no activations {asked:?}; known: {known}")
+                format!("{name}: unknown activation format {asked:?}; known: {known}")
             })?;
             // Those that the model does not have were refused before.
             let unit = graph.units().named(name);
@@ -258,7 +261,7 @@ impl PlanFile {
         let mut planned: BTreeMap<&str, &PlanUnit> = BTreeMap::new();
         for unit in &self.units {
             if planned.insert(&unit.name, unit).is_some() {
-                return Err(format!("unit {} stands twice", unit.name));
+                return Err(format!("unit {} appears twice", unit.name));
             }
         }
         let overrides = overrides(&self.overrides)?;
@@ -352,7 +355,7 @@ pub fn overrides(list: &[Override]) -> Result<Vec<(Regex, Codec)>, String> {
 fn codec(name: &str) -> Result<Codec, String> {
     Codec::from_name(name).ok_or_else(|| {
         let known: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
-        format!("no format {name:?}; known: {}", known.join(", "))
+        format!("unknown format {name:?}; known: {}", known.join(", "))
     })
 }
 

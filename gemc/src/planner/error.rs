@@ -34,7 +34,7 @@ pub enum PlannerError {
     },
     /// Nothing is known of the target's speed.
     #[error(
-        "--latency: nothing is known of the speed of target {target}; run `gemc targets host --measure` on the device and give \
+        "--latency: the speed of target {target} is not known; run `gemc targets host --measure` on the device and give \
          what it prints as the target's file"
     )]
     NoCosts {
@@ -46,7 +46,7 @@ pub enum PlannerError {
     Latency(f64),
     /// Too little time.
     #[error(
-        "--latency {asked:.4} ms: no plan of this size is that quick; the quickest takes {quickest:.4} ms"
+        "--latency {asked:.4} ms: no plan of this size is that fast; the fastest takes {quickest:.4} ms"
     )]
     Slow {
         /// Milliseconds asked for.

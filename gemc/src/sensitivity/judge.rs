@@ -95,7 +95,7 @@ impl Judge {
         let starts = reference.graph().starts();
         let cuts: Vec<NodeId> = starts.flat_map(|(_, id)| reference.cut(id)).collect();
         let rows: u64 = sequences.iter().map(|s| s.ids.len() as u64).sum();
-        progress.start("running the texts to judge by", rows);
+        progress.start("running the texts set aside", rows);
         let mut judge = Self {
             texts: Vec::new(),
             activations,

@@ -34,7 +34,7 @@ pub struct Expanded {
 pub enum ExpandError {
     /// An element is named by something else than a literal below its local's count.
     #[error(
-        "an element of {0} is named by {1}, which is no index of a `repeat` and no literal below its count"
+        "an element of {0} is named by {1}, which is neither the index of a `repeat` nor a literal below its count"
     )]
     Element(VarId, ValueId),
     /// The kernel would have too many values.

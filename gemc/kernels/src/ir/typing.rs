@@ -142,7 +142,7 @@ pub enum TypeError {
         max: u32,
     },
     /// A parameter of the wrong kind.
-    #[error("`{op}`: {param} is no {expected}")]
+    #[error("`{op}`: {param} is not a {expected}")]
     ParamKind {
         /// Mnemonic of the operation, as in IR text.
         op: &'static str,

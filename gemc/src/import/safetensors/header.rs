@@ -71,7 +71,7 @@ fn header_bytes(file: &[u8]) -> Result<(&[u8], usize), String> {
         .filter(|&n| n <= LONGEST_HEADER);
     let Some(n) = here else {
         return Err(format!(
-            "is oversized or no safetensors file: the header says it is {length} bytes long; allowed: at most {LONGEST_HEADER}"
+            "is oversized, or not a safetensors file: the header says it is {length} bytes long; allowed: at most {LONGEST_HEADER}"
         ));
     };
     match rest.get(..n) {

@@ -146,7 +146,7 @@ pub enum Problem {
     #[error("{0} is not mutable; stores need a region declared `mut`")]
     NotMutable(ParamId),
     /// A parameter of the wrong kind.
-    #[error("{param} is no {expected}")]
+    #[error("{param} is not a {expected}")]
     ParamKind {
         /// The parameter of the kernel that breaks the rule.
         param: ParamId,
