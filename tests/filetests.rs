@@ -2,7 +2,7 @@
 //!
 //! `GEM_BLESS=1` writes what the commands print into the files; see `docs/kernel-ir.md` for the commands.
 
-use gem_tests::filetest::{Outcome, blessed, files, outcome};
+use gem_tests::gemk::{Outcome, blessed, files, outcome};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
 use std::path::Path;

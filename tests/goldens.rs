@@ -13,7 +13,7 @@ use safetensors::{Dtype, SafeTensors};
 /// One run of PyTorch in f32 on the saved weights.
 #[derive(Debug)]
 pub struct Golden {
-    /// Input.
+    /// Token ids that the model was run on.
     pub ids: Vec<u32>,
     /// Rows of the last positions; one row of label logits for a classifier.
     pub logits: Vec<Vec<f32>>,

@@ -1,7 +1,7 @@
 //! Shared helpers of the workspace tests.
 
 pub mod emitted;
-pub mod filetest;
+pub mod gemk;
 pub mod goldens;
 pub mod machine;
 pub mod needs;

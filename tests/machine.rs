@@ -12,7 +12,7 @@ use crate::needs::skipped;
 pub struct Machine {
     /// Name of the target that its code is for.
     pub target: &'static str,
-    /// C compiler.
+    /// Command of the C compiler for the machine.
     pub compiler: &'static str,
     /// Flags of the linker.
     pub link: &'static [&'static str],
@@ -70,7 +70,7 @@ impl Machine {
         true
     }
 
-    /// Runs a program.
+    /// The command that runs a program of the machine, emulated where it is foreign.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         match self.runner {

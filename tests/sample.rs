@@ -8,14 +8,14 @@ use gemc_kernels::ir::text::print;
 use gemc_kernels::ir::verify::{Verified, verify};
 use gemc_kernels::kernels::samples;
 
-use crate::filetest::{Setup, files, runnable};
+use crate::gemk::{Setup, files, runnable};
 
 /// A program, its memory before and after.
 #[derive(Debug)]
 pub struct Sample {
-    /// An identifier.
+    /// Name of the sample, an identifier.
     pub name: String,
-    /// The program.
+    /// The proved program.
     pub verified: Verified,
     /// What the interpreter leaves.
     pub expected: Image,

@@ -46,7 +46,7 @@ extern "C" {
 /* What functions return. A call that fails leaves the model as it was. */
 enum gem_status {
     GEM_OK = 0,
-    GEM_NULL = 1,          /* a pointer is null that must not be */
+    GEM_NULL = 1,          /* a pointer that must not be null is null */
     GEM_CONTEXT = 2,       /* context is 0 or above gem_program.max_context */
     GEM_MISALIGNED = 3,    /* memory or weights do not start at a multiple of GEM_ALIGNMENT */
     GEM_MEMORY = 4,        /* fewer bytes than gem_memory(context) */

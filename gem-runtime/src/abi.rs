@@ -29,7 +29,7 @@ pub struct Ctx {
     pub arena: *mut u8,
     /// One key/value memory per slot, `context * kv_bytes_per_position` long, 64-byte aligned.
     pub kv: *const *mut u8,
-    /// The step's rows.
+    /// The step's rows, `n_rows` of them.
     pub rows: *const Row,
     /// Rows whose logits are wanted, by index into `rows`.
     pub outputs: *const u32,
@@ -37,7 +37,7 @@ pub struct Ctx {
     pub tables: *const Table,
     /// Number of rows, at most the program's `max_rows`.
     pub n_rows: u32,
-    /// Number of slots.
+    /// Number of slots: entries of `kv`.
     pub n_slots: u32,
     /// Number of outputs, at most the program's `max_outputs`.
     pub n_outputs: u32,
@@ -66,7 +66,7 @@ pub const MAX_CONTEXT: u32 = 1 << 17;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// The code.
+    /// The function that runs items.
     pub kernel: KernelFn,
     /// Its arguments; as many as the kernel has parameters that take one.
     pub args: *const u32,
@@ -94,7 +94,7 @@ unsafe impl Sync for Entry {}
 pub struct Table {
     /// What can be called, by index.
     pub entries: *const Entry,
-    /// Number of entries.
+    /// Number of entries at `entries`.
     pub len: u32,
 }
 
@@ -118,7 +118,7 @@ unsafe impl Sync for Table {}
 #[repr(C, u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Items {
-    /// Always so many.
+    /// The same number in every step.
     Fixed(u32),
     /// So many per row of the step.
     PerRow(u32),
@@ -156,9 +156,9 @@ impl Items {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Phase {
-    /// What runs.
+    /// The kernel and its arguments.
     pub entry: Entry,
-    /// How often.
+    /// Number of items, by which threads share it.
     pub items: Items,
 }
 
@@ -166,7 +166,7 @@ pub struct Phase {
 /// may be run several times after one body, with different outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Embedding and layers.
+    /// Embedding and layers: run for every step.
     Body,
     /// Final projection to logits.
     Head,
@@ -181,7 +181,7 @@ pub struct RoutingTap {
     pub site: &'static str,
     /// Index of the body phase that writes the decision; cluster ids included.
     pub after: u32,
-    /// Modules D.
+    /// Number of modules, D.
     pub modules: u32,
     /// Fired modules per row at most, K.
     pub top_k: u32,
@@ -207,7 +207,7 @@ pub struct HalfTap {
     pub site: &'static str,
     /// Bytes per position of everything before it.
     pub before: u32,
-    /// Heads.
+    /// Number of key/value heads.
     pub heads: u32,
     /// Elements of a head.
     pub width: u32,
@@ -235,7 +235,7 @@ pub struct ProgramShape {
 
 /// A program that can be run phase by phase: compiled, interpreted or JIT-compiled.
 pub trait Program: Sync {
-    /// Sizes.
+    /// Bytes of arena, keys and values, and the rows and outputs that a step can have.
     fn shape(&self) -> &ProgramShape;
     /// Items of every phase of a part, in order.
     fn phases(&self, part: Part) -> &[Items];
@@ -256,7 +256,7 @@ pub trait Program: Sync {
 /// A compiled program: what generated code hands to the runtime.
 #[derive(Clone, Copy, Debug)]
 pub struct CompiledProgram {
-    /// Sizes.
+    /// Bytes of arena, keys and values, and the rows and outputs that a step can have.
     pub shape: ProgramShape,
     /// Phases of the body.
     pub body: &'static [Phase],
@@ -266,9 +266,9 @@ pub struct CompiledProgram {
     pub head: &'static [Phase],
     /// Items of `head`, the same order.
     pub head_items: &'static [Items],
-    /// Call tables.
+    /// Tables for indirect calls, such as those of a site's modules.
     pub tables: &'static [Table],
-    /// Routing taps.
+    /// Where each site's routing decisions stand in the arena.
     pub taps: &'static [RoutingTap],
     /// Keys and values kept as f16.
     pub halves: &'static [HalfTap],

@@ -7,7 +7,7 @@ use crate::session::Session;
 /// One label of a classification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
-    /// Its name.
+    /// Name of the label.
     pub label: String,
     /// Its probability; those of all labels sum to 1.
     pub score: f32,

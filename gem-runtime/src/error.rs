@@ -10,7 +10,7 @@ use crate::simd::Level;
 /// Result with [`Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// What went wrong.
+/// Why the runtime could not do what it was asked.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -40,7 +40,7 @@ pub enum Error {
     Io {
         /// The file, as the caller named it.
         path: String,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// Memory could not be reserved.
@@ -54,7 +54,7 @@ pub enum Error {
     Empty,
     /// A token id outside the vocabulary.
     Token {
-        /// The id.
+        /// The token id that was given.
         id: u32,
         /// Ids are below this.
         vocab: u32,
@@ -79,12 +79,12 @@ pub enum Error {
     Task {
         /// What was asked of it.
         asked: &'static str,
-        /// What it does.
+        /// What the model does.
         task: &'static str,
     },
     /// A routing hook left a decision that no router makes.
     Routing {
-        /// The site.
+        /// Name of the site, such as `layers.3`.
         site: &'static str,
         /// The row of the step.
         row: usize,

@@ -15,7 +15,7 @@ use crate::text::{Detokenizer, Found, StopFilter, Text};
 pub struct Piece {
     /// Text that is certain now: empty while a character or a possible stop string is incomplete.
     pub text: String,
-    /// The token.
+    /// Id of the token that the text belongs to.
     pub token: u32,
     /// Natural logarithm of its probability before any sampling option.
     pub logprob: f32,

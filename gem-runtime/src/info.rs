@@ -34,7 +34,7 @@ impl Task {
 /// Facts about a compiled model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
-    /// Its name.
+    /// Name of the label or domain.
     pub name: Name,
     /// What it is for.
     pub task: Task,

@@ -72,7 +72,7 @@ impl Buffer {
         }
     }
 
-    /// Bytes.
+    /// Length in bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len

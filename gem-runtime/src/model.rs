@@ -19,7 +19,7 @@ pub const WEIGHTS: &str = "model.gemw";
 
 /// A model that is ready to run. Generated crates implement it.
 pub trait Model {
-    /// What runs it.
+    /// Program, weights and text that sessions of it use.
     fn engine(&self) -> &Engine;
 
     /// Facts about it.
@@ -153,13 +153,13 @@ impl Engine {
         &self.info
     }
 
-    /// The program.
+    /// The program that steps run.
     #[must_use]
     pub fn program(&self) -> &dyn Program {
         &*self.program
     }
 
-    /// The weights.
+    /// The weights that the program reads.
     #[must_use]
     pub const fn weights(&self) -> &Weights {
         &self.weights

@@ -114,7 +114,7 @@ fn special(kind: FileType) -> &'static str {
 
 #[cfg(not(unix))]
 fn special(_: FileType) -> &'static str {
-    "no regular file"
+    "not a regular file"
 }
 
 fn refuse_pointer(file: &mut File) -> io::Result<()> {

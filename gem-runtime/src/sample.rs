@@ -154,7 +154,7 @@ impl Sampler {
         })
     }
 
-    /// Its options.
+    /// The options that it was made with.
     #[must_use]
     pub const fn sampling(&self) -> &Sampling {
         &self.sampling

@@ -66,7 +66,7 @@ impl<'m> Session<'m> {
         })
     }
 
-    /// The model.
+    /// The engine of the model that it is a session of.
     #[must_use]
     pub const fn engine(&self) -> &'m Engine {
         self.engine

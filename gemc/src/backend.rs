@@ -32,13 +32,13 @@ pub fn interpreted(model: &Prepared) -> Result<Engine, Error> {
 /// Why there is no engine of machine code.
 #[derive(Debug, thiserror::Error)]
 pub enum JitEngineError {
-    /// The code.
+    /// The machine code could not be made.
     #[error(transparent)]
     Jit(#[from] JitError),
     /// Memory, or the runtime's checks.
     #[error(transparent)]
     Runtime(#[from] Error),
-    /// The cache.
+    /// The program could not be built, or the cache cannot be used.
     #[error(transparent)]
     Package(#[from] PackageError),
 }
@@ -76,7 +76,7 @@ fn kept(
             {
                 cache.failed(source);
             }
-            progress.note(&format!("weights are made anew each time: {error}"));
+            progress.note(&format!("weights are made again each time: {error}"));
             progress.start("quantising and packing weights", 0);
             Ok(in_memory(model)?)
         }
@@ -115,7 +115,7 @@ fn engine(
 /// A program compiled by rustc, with its weights, both in the cache.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The executable.
+    /// Path of the executable.
     pub path: PathBuf,
     /// Its weight file; the checkpoint's texts lie beside it.
     pub weights: PathBuf,
@@ -146,7 +146,7 @@ pub fn program(
 /// A program that runs as a child and answers over its standard input and output.
 #[derive(Debug)]
 pub struct Served {
-    /// Asks it.
+    /// Sends requests to the program over its standard streams.
     pub client: Client<BufReader<ChildStdout>, BufWriter<ChildStdin>>,
     child: Child,
 }

@@ -70,7 +70,7 @@ pub struct RoutedReport {
 pub struct Unused {
     /// Tensor path or config key.
     pub name: String,
-    /// The reason.
+    /// Why it is dropped or ignored.
     pub reason: String,
 }
 
@@ -93,7 +93,7 @@ pub type Counts = Vec<(String, usize)>;
 pub struct Inspection {
     /// `causal_lm` or `sequence_classification`.
     pub task: &'static str,
-    /// Sizes.
+    /// Widths, heads, layers and vocabulary.
     pub sizes: Sizes,
     /// Norm and positions in words.
     pub structure: String,

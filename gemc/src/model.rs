@@ -46,16 +46,16 @@ const _: () = {
 /// Why a checkpoint did not become a model.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The checkpoint.
+    /// The checkpoint cannot be read or compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// The name of a format, or the plan.
     #[error(transparent)]
     Formats(#[from] FormatsError),
-    /// The cache's settings.
+    /// The cache cannot be used as it is set.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// This machine.
+    /// Its machine code cannot run here.
     #[error(transparent)]
     Engine(#[from] JitEngineError),
 }
@@ -87,7 +87,7 @@ impl Model {
         Ok(Self(engine.with_text(prepared.text())))
     }
 
-    /// What runs it.
+    /// Program, weights and text, for those who make sessions themselves.
     #[must_use]
     pub fn into_engine(self) -> Engine {
         self.0

@@ -20,7 +20,7 @@ use crate::typing::{self, TypingError};
 /// What can go wrong between a checkpoint and a program.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// The checkpoint.
+    /// The checkpoint cannot be read.
     #[error(transparent)]
     Import(#[from] ImportError),
     /// Shapes that do not fit.
@@ -42,7 +42,7 @@ pub enum CompileError {
 pub struct Loaded {
     /// Weights, texts, tokenizer.
     pub checkpoint: Checkpoint,
-    /// Every wire typed.
+    /// The model's graph, every wire with its shape.
     pub graph: Graph<Typed>,
 }
 
@@ -68,9 +68,9 @@ impl Loaded {
 /// A verified program with the layout of its weights.
 #[derive(Debug)]
 pub struct Compiled {
-    /// For any backend.
+    /// The proved program, which every backend takes.
     pub program: Verified,
-    /// For the packer.
+    /// Where each weight stands in the weight file.
     pub layout: Layout,
 }
 

@@ -20,17 +20,17 @@ pub enum Formats {
     Bits(String),
     /// The plan in this file, with its codes beside it.
     File(PathBuf),
-    /// This plan.
+    /// The formats and codes of this plan.
     Plan(BitPlan),
 }
 
 /// Why there is no plan for a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatsError {
-    /// No such format.
+    /// `--bits` names no format.
     #[error(transparent)]
     Bits(#[from] UnknownBits),
-    /// The file.
+    /// The plan's file cannot be read.
     #[error(transparent)]
     File(#[from] PlanError),
     /// The plan is for another graph.
@@ -64,13 +64,13 @@ impl Formats {
 pub struct Prepared {
     /// Its name: that of the checkpoint's folder, unless changed.
     pub name: String,
-    /// The checkpoint.
+    /// The checkpoint and its typed graph.
     pub loaded: Loaded,
-    /// Program and layout.
+    /// The proved program, and where its weights stand.
     pub compiled: Compiled,
     /// Formats of the weights.
     pub plan: BitPlan,
-    /// The device.
+    /// The device that it was compiled for.
     pub target: Target,
     /// How weights are rounded.
     pub rounding: Rounding,

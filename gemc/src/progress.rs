@@ -12,7 +12,7 @@ pub trait Progress: Sync {
     fn note(&self, _line: &str) {}
 }
 
-/// Tells nobody.
+/// Progress that nobody sees.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

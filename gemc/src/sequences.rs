@@ -10,7 +10,7 @@ pub const WINDOW: usize = 256;
 pub struct Sequence {
     /// Where the text comes from.
     pub domain: String,
-    /// Its ids.
+    /// Token ids, in order.
     pub ids: Vec<u32>,
     /// Index of the label, for classifiers.
     pub label: Option<usize>,

@@ -29,22 +29,22 @@ pub enum TargetError {
     /// A file that cannot be read.
     #[error("target file {path}: {reason}")]
     Unread {
-        /// Where.
+        /// Path of the file, as it was given.
         path: String,
-        /// Why.
+        /// What the system said.
         reason: String,
     },
     /// A file that is not a target.
     #[error("target file {path}: {reason}")]
     Invalid {
-        /// Where.
+        /// Path of the file, as it was given.
         path: String,
         /// What is wrong, with line and column.
         reason: String,
     },
 }
 
-/// A device.
+/// A device as its file describes it: architecture, features, costs and provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {

@@ -14,7 +14,7 @@ pub enum TextsError {
     /// A file of texts, with every line that is wrong.
     #[error(transparent)]
     Import(#[from] ImportError),
-    /// The tokenizer.
+    /// The tokenizer cannot be read, or refuses a text.
     #[error(transparent)]
     Tokenizer(#[from] gem_runtime::Error),
     /// Something is not there.
@@ -25,7 +25,7 @@ pub enum TextsError {
 /// How much text of each domain is read and made ids of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All.
+    /// All documents of every domain.
     All,
     /// Documents until they have so many tokens: [`crate::sequences::windows`] takes no more of a domain.
     Tokens(usize),

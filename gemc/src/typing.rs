@@ -9,7 +9,7 @@ use crate::graph::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{node} ({origin}): {what}")]
 pub struct TypingError {
-    /// The node.
+    /// The node whose inputs or tensors do not fit.
     pub node: NodeId,
     /// Where it came from.
     pub origin: String,

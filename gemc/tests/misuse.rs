@@ -192,7 +192,7 @@ fn a_cache_that_cannot_be_used_costs_time_alone() {
     }
     let told = output(logits(&nested, "jit", &[])).stderr;
     let told = String::from_utf8_lossy(&told).into_owned();
-    assert!(told.contains("made anew each time"), "{told}");
+    assert!(told.contains("made again each time"), "{told}");
     // A full disk: a limit on the size of files makes writes fail part of the way.
     let full = dir.path().join("full");
     for blocks in [0, 2] {

@@ -19,7 +19,7 @@ const DRIVER: &str = include_str!("driver.rs");
 /// A program to be emitted for a level.
 #[derive(Debug)]
 pub struct Case {
-    /// The program.
+    /// The program with its memory, as the interpreter ran it.
     pub sample: Sample,
     /// Whose vector operations it uses.
     pub level: Level,

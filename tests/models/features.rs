@@ -7,12 +7,12 @@ use gemc::plan::KvFormat;
 use gemc::target::Target;
 use gemc_format::Codec;
 
-/// Something to choose.
+/// A property of random models, with the values it can have.
 #[derive(Debug)]
 pub struct Feature {
-    /// What is chosen.
+    /// Name of the property in tables.
     pub name: &'static str,
-    /// From what.
+    /// All values that it can have.
     pub values: Vec<String>,
 }
 

@@ -16,7 +16,7 @@ pub struct Choices(pub Vec<usize>);
 /// A feature and one of its values.
 pub type Choice = (usize, usize);
 
-/// What is tried.
+/// A random model: config, formats, target and the tokens it is run on.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// Of its weights, ids and chunks.
@@ -31,9 +31,9 @@ pub struct Model {
     pub activations: String,
     /// Of keys and values.
     pub kv: KvFormat,
-    /// Whose kernels.
+    /// The target that kernels are made for.
     pub target: Target,
-    /// Tokens to run.
+    /// Number of tokens it is run on.
     pub length: usize,
 }
 
@@ -226,7 +226,7 @@ impl Model {
         })
     }
 
-    /// Its input.
+    /// Token ids that it is run on.
     pub fn ids(&self) -> Vec<u32> {
         let mut random = Random::new(self.seed, "ids");
         let vocab = self.config["vocab_size"].as_u64().unwrap_or(1) as usize;

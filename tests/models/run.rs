@@ -102,7 +102,7 @@ impl Run {
         self.emitted += cases.len();
     }
 
-    /// For people.
+    /// Words for the failure's message.
     pub fn text(&self) -> String {
         let Self {
             models,

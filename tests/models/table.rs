@@ -21,7 +21,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty one.
+    /// A table in which no pair has been met.
     pub fn new() -> Self {
         let tried = FEATURES.iter().map(|f| vec![0; f.values.len()]);
         Self {
@@ -78,7 +78,7 @@ impl Table {
     }
 }
 
-/// All of them.
+/// Every pair of values of two different features.
 fn pairs() -> Vec<Pair> {
     let choices: Vec<Choice> = FEATURES
         .iter()
@@ -93,7 +93,7 @@ fn pairs() -> Vec<Pair> {
     choices.iter().flat_map(with).collect()
 }
 
-/// For people.
+/// The pair's names, for the table.
 pub fn named((a, b): Pair) -> String {
     let name = |(f, v): Choice| format!("{}={}", FEATURES[f].name, FEATURES[f].values[v]);
     format!("{} with {}", name(a), name(b))

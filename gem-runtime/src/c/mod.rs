@@ -46,27 +46,27 @@ pub struct Program {
     pub plan_hash: [u8; 32],
     /// Digest of what stands where in its weight file, which carries it too.
     pub layout: u64,
-    /// Sizes.
+    /// Bytes of arena, keys and values, and the rows and outputs that a step can have.
     pub shape: ProgramShape,
     /// Phases of the body, in order.
     pub body: *const Phase,
     /// Phases of the head, in order.
     pub head: *const Phase,
-    /// Call tables.
+    /// Tables for indirect calls, such as those of a site's modules.
     pub tables: *const Table,
-    /// Routing decisions.
+    /// Where each site's routing decisions stand in the arena.
     pub taps: *const Tap,
     /// Keys and values kept as f16.
     pub halves: *const Half,
-    /// Number of them.
+    /// Number of entries of `body`.
     pub n_body: u32,
-    /// Number of them.
+    /// Number of entries of `head`.
     pub n_head: u32,
-    /// Number of them.
+    /// Number of entries of `tables`.
     pub n_tables: u32,
-    /// Number of them.
+    /// Number of entries of `taps`.
     pub n_taps: u32,
-    /// Number of them.
+    /// Number of entries of `halves`.
     pub n_halves: u32,
     /// [`CAUSAL_LM`] or [`SEQUENCE_CLASSIFICATION`].
     pub task: u32,
@@ -81,7 +81,7 @@ pub struct Program {
     pub max_context: u32,
     /// Logits of an output: tokens or labels.
     pub n_logits: u32,
-    /// Zero.
+    /// Padding, always 0.
     pub reserved: u32,
     /// Names of the labels.
     pub labels: *const *const c_char,
@@ -89,11 +89,11 @@ pub struct Program {
     pub domains: *const *const c_char,
     /// Tokens that end a text.
     pub eos: *const u32,
-    /// Number of them.
+    /// Number of entries of `labels`; 0 for a causal model.
     pub n_labels: u32,
-    /// Number of them.
+    /// Number of entries of `domains`, one a module.
     pub n_domains: u32,
-    /// Number of them.
+    /// Number of entries of `eos`.
     pub n_eos: u32,
     /// Put before a prompt; [`NONE`] for nothing.
     pub bos: u32,
@@ -114,7 +114,7 @@ pub struct Tap {
     pub site: *const c_char,
     /// Index of the body phase after which they stand.
     pub after: u32,
-    /// Modules D.
+    /// Number of modules, D.
     pub modules: u32,
     /// Fired modules per row at most, K.
     pub top_k: u32,
@@ -138,11 +138,11 @@ pub struct Half {
     pub site: *const c_char,
     /// Bytes per position of everything before it.
     pub before: u32,
-    /// Heads.
+    /// Number of key/value heads.
     pub heads: u32,
     /// Elements of a head.
     pub width: u32,
-    /// Zero.
+    /// Padding, always 0.
     pub reserved: u32,
 }
 
@@ -150,7 +150,7 @@ pub struct Half {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Done.
+    /// It did what it says.
     Ok = 0,
     /// A pointer that must not be is null.
     Null = 1,
@@ -201,12 +201,12 @@ impl Status {
     pub const fn message(self) -> &'static str {
         match self {
             Self::Ok => "done",
-            Self::Null => "a pointer is null that must not be",
+            Self::Null => "a pointer that must not be null is null",
             Self::Context => "the context must be at least 1 and at most the program's max_context",
             Self::Alignment => "memory and weights must start at a multiple of 64 bytes",
             Self::Memory => "the memory is smaller than the context needs",
             Self::WeightFile => {
-                "the weights are no weight file of this version, or a damaged or incomplete one: copy them, or build them and the object again"
+                "the weights are not a weight file of this version, or are damaged or incomplete: copy them again, or build them and the object again"
             }
             Self::WrongWeights => {
                 "the weights belong to another program: plan, layout or size differ"
@@ -214,7 +214,7 @@ impl Status {
             Self::Empty => "no tokens: at least one is needed",
             Self::Token => "a token id is outside the vocabulary",
             Self::Full => "the tokens do not fit the context",
-            Self::Failed => "the runtime failed; it keeps the words",
+            Self::Failed => "the runtime failed; gem_last_error() says why",
             Self::Stopped => "the caller's function asked to stop",
             Self::Logits => {
                 "a logit is not a finite number: values of the model overflow, or its weights are damaged"

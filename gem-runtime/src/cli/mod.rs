@@ -67,7 +67,7 @@ fn dispatch(open: impl FnOnce(&Path) -> Result<Engine>) -> ExitCode {
         Ok(Parsed::Run(options)) => finish(&program, start(&program, &options, open)),
         Err(usage) => {
             complain(&program, &usage.message);
-            complain(&program, "--help shows what there is");
+            complain(&program, "see --help");
             ExitCode::from(usage.code)
         }
     }

@@ -43,7 +43,7 @@ Options:
 Exit codes: 0 done, 1 the input is at fault, 2 usage.
 ";
 
-/// What to do.
+/// What the program is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Continue a text.
@@ -104,7 +104,7 @@ impl SamplingOptions {
 /// What the command is to do, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// What to do.
+    /// What the program is asked to do.
     pub mode: Mode,
     /// How to choose tokens.
     pub sampling: SamplingOptions,

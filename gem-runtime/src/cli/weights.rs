@@ -15,7 +15,7 @@ pub(super) fn find(note: impl FnOnce(&str)) -> Result<PathBuf> {
     let program = std::env::current_exe();
     if program.is_err() {
         note(
-            "the system does not tell where the program is (no /proc); looking for model.gemw by the name it was called \
+            "the system does not say where the program is (no /proc); looking for model.gemw by the name it was called \
              with, then in the current folder",
         );
     }
@@ -47,7 +47,7 @@ fn first(places: &[PathBuf]) -> Result<PathBuf> {
     found.cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
         let why = format!(
-            "not beside the program nor in the folder above it (looked for {}); --weights names it",
+            "not beside the program nor in the folder above it (looked for {}); give its path with --weights",
             places.join(", ")
         );
         Error::text(WEIGHTS, why)

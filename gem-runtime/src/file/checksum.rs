@@ -32,7 +32,7 @@ impl Checksum {
         XxHash64::oneshot(0, bytes)
     }
 
-    /// Adds bytes.
+    /// Adds the next bytes of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
     }

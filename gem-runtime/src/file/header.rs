@@ -77,7 +77,7 @@ impl<'a> WeightFile<'a> {
         };
         check_records(file.records(), body.len() as u64)?;
         if layout_digest(file.records()) != file.layout {
-            return Err(damaged("has another layout than its records"));
+            return Err(damaged("has a layout that does not match its records"));
         }
         Ok(file)
     }
@@ -94,7 +94,7 @@ impl<'a> WeightFile<'a> {
         self.layout
     }
 
-    /// The weights.
+    /// The bytes of all records, whose offsets begin here.
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
         self.body

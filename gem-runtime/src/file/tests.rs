@@ -133,7 +133,7 @@ fn a_layout_is_what_records_say_but_their_contents() {
     let covered = BODY_ALIGN as usize - HEAD_DIGEST_BYTES;
     let digest = Checksum::of(&bad[..covered]).to_le_bytes();
     bad[covered..BODY_ALIGN as usize].copy_from_slice(&digest);
-    assert!(complaint(&bad).contains("another layout than its records"));
+    assert!(complaint(&bad).contains("a layout that does not match its records"));
 }
 
 /// What is damaged in a file whose header is intact.

@@ -47,7 +47,7 @@ impl<R: Read, W: Write> Client<R, W> {
     /// The one frame of an answer, if it is of the kind that `pick` takes.
     fn only<T>(&mut self, request: &[u8], pick: impl FnOnce(Answer) -> Option<T>) -> Result<T> {
         self.ask(request)?;
-        pick(self.answer()?).ok_or_else(|| broken("an answer to another question"))
+        pick(self.answer()?).ok_or_else(|| broken("an answer to another request"))
     }
 }
 
@@ -71,7 +71,7 @@ impl<R: Read, W: Write> Peer for Client<R, W> {
                 Answer::Row(position, logits) => each(position, &logits),
                 Answer::Routing(record) => routing.push(record),
                 Answer::Done(saturated) => return Ok(LogitsResult { routing, saturated }),
-                _ => return Err(broken("an answer to another question")),
+                _ => return Err(broken("an answer to another request")),
             }
         }
     }

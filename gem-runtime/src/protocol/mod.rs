@@ -40,7 +40,7 @@ pub struct Setup {
 /// Which positions' logits are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Which {
-    /// Of every position.
+    /// The logits after every token.
     #[default]
     All,
     /// Of the last so many.
@@ -50,7 +50,7 @@ pub enum Which {
 /// Runs a sequence from its start and asks for logits and routing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogitsRequest {
-    /// The sequence.
+    /// Token ids of the sequence.
     pub ids: Vec<u32>,
     /// Which logits are wanted. A classifier has one row, whatever is asked.
     pub which: Which,
@@ -61,7 +61,7 @@ pub struct LogitsRequest {
     pub forced: Vec<RoutingRecord>,
     /// Whether the model's own routing is wanted: what its routers chose, before anything was forced.
     pub routing: bool,
-    /// The session.
+    /// Threads and context of the session.
     pub setup: Setup,
 }
 
@@ -87,7 +87,7 @@ pub struct BenchRequest {
     pub threads: Option<u32>,
 }
 
-/// What was measured.
+/// Seconds of prefill and decode, run by run, and the memory that was used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BenchResult {
     /// Nanoseconds of each run's prompt.

@@ -11,7 +11,7 @@ use crate::routing::{RoutingHook, RoutingView};
 pub struct RoutingRecord {
     /// `layers.3` or `final`.
     pub site: String,
-    /// Modules D.
+    /// Number of modules, D.
     pub modules: u32,
     /// Fired modules per position at most, K.
     pub top_k: u32,

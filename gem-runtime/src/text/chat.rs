@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub struct Message {
     /// Who wrote it: `system`, `user` or `assistant`, or what else the template knows.
     pub role: String,
-    /// What it says.
+    /// Text of the message.
     pub content: String,
 }
 
@@ -81,7 +81,7 @@ impl ChatTemplate {
         Self { source }
     }
 
-    /// Its name.
+    /// Name by which templates and files call it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.source.name

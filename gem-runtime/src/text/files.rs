@@ -35,7 +35,7 @@ pub struct Wrong {
     pub file: String,
     /// The key, where it is about one.
     pub key: Option<String>,
-    /// What was found.
+    /// What is wrong there, in words.
     pub what: String,
     /// What would be right, where there is more to say than "not this".
     pub allowed: Option<String>,

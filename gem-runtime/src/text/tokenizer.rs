@@ -54,7 +54,7 @@ fn guard<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
     CAUGHT.set(before);
     match result {
         Ok(result) => result.map_err(wrong),
-        Err(_) => Err(wrong("what it asks for cannot be done")),
+        Err(_) => Err(wrong("the tokenizer library failed on it")),
     }
 }
 

@@ -52,7 +52,7 @@ pub fn is_slow() -> bool {
 /// Columns per block: the codes that share a scale byte.
 pub const BLOCK: usize = 32;
 
-/// Rows per tile.
+/// Rows of a tile: as many as a vector has lanes of 32 bits.
 pub const TILE_ROWS: usize = 16;
 
 /// Planes, units and records start at multiples of this many bytes.

@@ -12,7 +12,7 @@ use super::{
 /// What is known of a matrix's inputs, which is also how it is rounded.
 #[derive(Clone, Copy, Debug)]
 pub enum Inputs<'a> {
-    /// Nothing.
+    /// No moments of the inputs: all columns count the same.
     Unknown(Rounding),
     /// The mean square of each column: a search over scales.
     Importance(&'a [f32]),

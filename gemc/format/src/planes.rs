@@ -45,7 +45,7 @@ pub struct Spill {
     pub from: u32,
     /// First bit in the missing chunk.
     pub to: u32,
-    /// How many bits.
+    /// Number of bits that lie there.
     pub bits: u32,
 }
 

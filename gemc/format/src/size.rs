@@ -31,7 +31,7 @@ pub fn mean_bits(matrices: impl IntoIterator<Item = (usize, Codec)>) -> f64 {
 pub struct Shape {
     /// Rows of each part; in a record each is padded, see [`padded_rows`].
     pub parts: Vec<usize>,
-    /// Columns.
+    /// Number of columns, without padding.
     pub cols: usize,
 }
 
@@ -42,7 +42,7 @@ impl Shape {
         self.parts.iter().sum()
     }
 
-    /// Weights.
+    /// Rows times columns.
     #[must_use]
     pub fn weights(&self) -> usize {
         self.rows() * self.cols

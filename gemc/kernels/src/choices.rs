@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How keys and values of attention are kept: a choice between a context's memory and exactness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum KvFormat {
-    /// As computed.
+    /// Kept as they are computed, in f32.
     #[default]
     F32,
     /// Half precision: half the memory.

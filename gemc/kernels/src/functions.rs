@@ -23,7 +23,7 @@ pub enum Math {
     Silu,
     /// By the error function.
     Gelu,
-    /// By tanh.
+    /// GELU in its approximation by tanh.
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
@@ -53,7 +53,7 @@ impl Math {
         }
     }
 
-    /// Its definition.
+    /// The function in IR: its values and what they give.
     #[must_use]
     pub fn function(self) -> Function {
         match self {
@@ -68,7 +68,7 @@ impl Math {
         }
     }
 
-    /// For calls.
+    /// What a kernel's builder calls it by.
     #[must_use]
     pub fn reference(self) -> FunctionRef {
         FunctionRef::new(FuncId::from_index(self as usize), &self.function())

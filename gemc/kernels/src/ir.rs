@@ -96,7 +96,7 @@ impl Elem {
 pub struct Extent {
     /// Factor of the context capacity.
     pub per_context: i64,
-    /// Added.
+    /// Elements whatever the context; may be negative.
     pub fixed: i64,
 }
 
@@ -141,15 +141,15 @@ pub enum Space {
 /// What a kernel is given, or a local array of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Param {
-    /// Memory.
+    /// An array of elements of one type, in one of the memory spaces.
     Region {
         /// Name in dumps and generated code.
         name: String,
-        /// Where.
+        /// The memory that it lies in.
         space: Space,
         /// Type of an element.
         elem: Elem,
-        /// Number of elements.
+        /// Number of elements, linear in the context.
         len: Extent,
         /// Whether it may be stored to.
         mutable: bool,
@@ -199,7 +199,7 @@ impl Param {
 pub struct ValueDef {
     /// How it is computed; loop indices and function parameters have [`Op::Index`] and [`Op::Param`].
     pub op: Op,
-    /// Type.
+    /// Type of the result.
     pub ty: Ty,
     /// Identifier for dumps and generated code, made unique by the id.
     pub name: Option<String>,
@@ -237,7 +237,7 @@ impl Count {
 /// A mutable local: one value, or an array of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Local {
-    /// Of each value.
+    /// Type of the value, or of each of an array's.
     pub ty: Ty,
     /// Of an array: how many.
     pub count: Option<Count>,
@@ -267,18 +267,18 @@ pub enum Stmt {
         slot: Option<ValueId>,
         /// First element.
         index: ValueId,
-        /// Any storable type.
+        /// The value to be written, of the region's element type or a vector of it.
         value: ValueId,
     },
     /// `for index in start..end`.
     For {
         /// An `Op::Index` value, visible in `body`.
         index: ValueId,
-        /// First.
+        /// I32: the first index.
         start: ValueId,
-        /// One past the last.
+        /// I32: one past the last index or item.
         end: ValueId,
-        /// Repeated.
+        /// Run once for each index.
         body: Block,
     },
     /// The body as often as `count` says, one after the other, with `index` a literal: 0, then 1 and so on. That is what it
@@ -286,9 +286,9 @@ pub enum Stmt {
     Repeat {
         /// An `Op::Index` value, visible in `body`.
         index: ValueId,
-        /// How often.
+        /// Number of repetitions.
         count: Count,
-        /// Written out.
+        /// Written out once for each index.
         body: Block,
     },
     /// The body for all of `0..end`, strip by strip: as many strips of `count` numbers as fit, then one number at a time. In
@@ -298,16 +298,16 @@ pub enum Stmt {
         first: ValueId,
         /// An `Op::Index` value, visible in `body`: how many numbers the strip has; a literal once it is written out.
         size: ValueId,
-        /// One past the last.
+        /// I32: one past the last index or item.
         end: ValueId,
         /// Of a strip, with a name.
         count: Count,
         /// Run per strip.
         body: Block,
     },
-    /// Conditional.
+    /// One of two blocks, by a condition.
     If {
-        /// Bool.
+        /// The condition, of type Bool.
         cond: ValueId,
         /// When true.
         then: Block,
@@ -316,13 +316,13 @@ pub enum Stmt {
     },
     /// Runs items `begin..end` of entry `entry` of a call table.
     Call {
-        /// A `Param::Table`.
+        /// The parameter that is the table, a `Param::Table`.
         table: ParamId,
-        /// Index into it.
+        /// I32: index of the entry.
         entry: ValueId,
-        /// First item.
+        /// I32: the first item.
         begin: ValueId,
-        /// One past the last.
+        /// I32: one past the last index or item.
         end: ValueId,
     },
     /// A block that means the same in kernels of every shape, so that one compiled copy can serve them all: besides
@@ -333,14 +333,14 @@ pub enum Stmt {
         name: String,
         /// [`Op::Index`] values of the block, each equal to an I32 from outside.
         inputs: Vec<(ValueId, ValueId)>,
-        /// What it does.
+        /// Its statements.
         body: Block,
     },
     /// A line for the reader; kept by every form.
     Comment(String),
 }
 
-/// A kernel.
+/// A function of the IR that runs items of a phase: parameters, values and statements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
     /// Identifier, unique in the program; says operation, shape and format.

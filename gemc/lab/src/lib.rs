@@ -17,7 +17,7 @@ pub const MEMORY: usize = 2 << 30;
 
 /// A checkpoint and its texts.
 pub struct Material {
-    /// The checkpoint.
+    /// The checkpoint and its typed graph.
     pub loaded: Loaded,
     /// Tokens of a sequence.
     pub window: usize,

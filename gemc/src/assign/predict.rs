@@ -29,7 +29,7 @@ pub struct Predictor {
 /// How long a run takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Speed<'a> {
-    /// Of the device.
+    /// Bandwidth, threads and the time of products on the device.
     pub costs: &'a Costs,
     /// How often a token visits each unit.
     pub visits: &'a UnitMap<f64>,

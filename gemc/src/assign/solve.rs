@@ -4,7 +4,7 @@
 /// A format of a unit: what it takes and what it costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
-    /// Bytes.
+    /// Bytes of the unit in this format.
     pub bytes: u64,
     /// KL it is predicted to add, nats per token.
     pub cost: f64,

@@ -45,9 +45,9 @@ pub enum CacheError {
     /// The folder cannot be made.
     #[error("cache folder {}: {source}", path.display())]
     Io {
-        /// Where.
+        /// The folder that was to be made.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: io::Error,
     },
     /// The size is none.
@@ -126,7 +126,7 @@ impl Cache {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// With other bounds.
+    /// The same cache, kept within other bounds of age and size.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
@@ -142,7 +142,7 @@ impl Cache {
         options.open(self.root.join(BUILD_LOCK))
     }
 
-    /// The folder.
+    /// The folder that everything in it lies under.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root

@@ -21,7 +21,7 @@ const PLAN: &str = "plan.toml";
 
 /// A kept plan that is not as it was kept.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: damaged; `gemc plan` makes it anew", .0.display())]
+#[error("{}: damaged; `gemc plan` makes it again", .0.display())]
 pub struct DamagedPlan(PathBuf);
 
 impl Cache {

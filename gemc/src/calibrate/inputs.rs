@@ -19,7 +19,7 @@ pub struct Inputs {
     weight: f64,
     /// Σ |g x|⁴.
     fourths: f64,
-    /// Rows.
+    /// Rows seen.
     rows: u64,
 }
 
@@ -68,7 +68,7 @@ impl Inputs {
         }
     }
 
-    /// Columns.
+    /// Columns of the input.
     #[must_use]
     pub const fn width(&self) -> usize {
         self.width

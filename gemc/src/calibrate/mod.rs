@@ -33,7 +33,7 @@ pub struct Stats {
 /// What is gathered beside mean squares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gather {
-    /// Nothing.
+    /// Mean squares of the inputs alone.
     Squares,
     /// All second moments, for error feedback.
     Moments,

@@ -123,7 +123,7 @@ fn relative(from: &Path, to: &Path) -> Result<String, Failure> {
     Ok(up.chain(down).collect::<Vec<_>>().join("/"))
 }
 
-/// What was built.
+/// What `--json` says of a build.
 #[derive(Debug, Serialize)]
 struct Built {
     name: String,
@@ -174,7 +174,7 @@ impl Build {
         let wrong = match self.format.form() {
             Some(_) if self.bin => "--bin needs --format crate: an object is not a program",
             Some(_) if self.runtime.is_some() => {
-                "--runtime needs --format crate: an object links none"
+                "--runtime needs --format crate: an object links no runtime"
             }
             None if self.prefix.is_some() => "--prefix needs --format obj or staticlib",
             _ => return Ok(()),
@@ -221,7 +221,7 @@ impl Build {
             return Ok(());
         }
         let words = format!(
-            "{} is not what this build gives: {}; build it anew without --check",
+            "{} differs from what this build makes: {}; build it again without --check",
             self.output.display(),
             differing.join(", ")
         );

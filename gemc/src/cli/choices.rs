@@ -97,7 +97,7 @@ impl Formats {
         }
     }
 
-    /// The rounding.
+    /// How the build rounds units whose codes no plan has.
     #[must_use]
     pub fn rounding(&self) -> Rounding {
         match self.rounding {

@@ -84,7 +84,7 @@ impl Comparison {
             (Some(found), Some(reference)) => {
                 writeln!(f, "{what} {found:.4}; the reference's is {reference:.4}")
             }
-            _ => writeln!(f, "{what}: not known, the texts do not tell"),
+            _ => writeln!(f, "{what}: unknown, the texts do not determine it"),
         }
     }
 
@@ -116,7 +116,7 @@ impl Comparison {
         };
         writeln!(
             f,
-            "KL: mean divergence from the reference, 0 where both say the same"
+            "KL: mean divergence from the reference, 0 where both agree"
         )?;
         write!(
             f,
@@ -124,12 +124,12 @@ impl Comparison {
         )?;
         if self.routed() {
             let for_whom = match self.task {
-                Task::CausalLm => "with any",
-                Task::SequenceClassification => "with any token that has any",
+                Task::CausalLm => "for which",
+                Task::SequenceClassification => "in which for some token",
             };
             write!(
                 f,
-                "\nother route: share of {of} {for_whom} routing decision unlike the reference's"
+                "\nother route: share of {of} {for_whom} a routing decision differs from the reference's"
             )?;
         }
         Ok(())
@@ -151,7 +151,7 @@ impl fmt::Display for Comparison {
             let clear = share(Some(clear));
             writeln!(
                 f,
-                "{clear} choose otherwise although the reference's best logit is more than {CLEAR_GAP} above its second"
+                "{clear} choose differently although the reference's best logit is more than {CLEAR_GAP} above its second"
             )?;
         }
         if self.routed() {
@@ -221,7 +221,7 @@ mod tests {
             "macro-F1 0.5000; the reference's is 0.7500",
             "a\\u{1b}w",
             "  final    90.00 %\n",
-            "any token that has any routing decision",
+            "in which for some token a routing decision differs",
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }

@@ -131,7 +131,7 @@ fn cache() -> Check {
     Check::new(
         "cache",
         opened.ok(),
-        "what was made is not made again",
+        "keeps what was made, so that it is not made again",
         &format!(
             "set GEMC_CACHE to a folder that can be written: {}",
             why.unwrap_or_default()

@@ -34,9 +34,9 @@ pub enum Failure {
     Told(u8),
     /// Words of another command line, with its exit code.
     Words {
-        /// What is wrong.
+        /// The message, without `error:`.
         words: String,
-        /// 1 or 2.
+        /// Exit code: 1 where the input is at fault, 2 for usage.
         code: u8,
     },
     /// Anything else about the input or the system, already in words.

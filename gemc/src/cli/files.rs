@@ -84,7 +84,7 @@ struct Examined {
     seconds: f64,
 }
 
-/// A damaged part.
+/// A damaged part of a weight file: a record, or padding.
 #[derive(Debug, Serialize)]
 struct Place {
     /// Its place among the records; none for padding.

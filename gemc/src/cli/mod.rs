@@ -41,7 +41,7 @@ use crate::workers;
 /// How a verb ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// As asked.
+    /// It did what it was asked: exit code 0.
     Done,
     /// A bound that the caller gave does not hold.
     BoundFailed,

@@ -31,7 +31,7 @@ pub fn from_zero(text: &str) -> Result<f64, &'static str> {
     real(text, |n| n >= 0.0).ok_or("allowed are numbers from 0")
 }
 
-/// Shares.
+/// Numbers from 0 to 1.
 pub fn share(text: &str) -> Result<f64, &'static str> {
     real(text, |n| (0.0..=1.0).contains(&n)).ok_or("allowed are numbers from 0 to 1")
 }

@@ -122,7 +122,7 @@ fn activation_rule(text: &str) -> Result<Rule, &'static str> {
     })
 }
 
-/// What was planned.
+/// What `--json` says of a plan.
 #[derive(Debug, Serialize)]
 struct Planned {
     plan: String,
@@ -279,8 +279,8 @@ impl Plan {
         };
         if texts.fit.is_empty() || texts.search.is_empty() {
             let words = format!(
-                "{} in {} too few: of each domain the second document and every fourth after it are to judge by, and the \
-                 others for moments",
+                "{} in {} too few: of each domain the second document and every fourth after it measure plans, and plans \
+                 are made from the others",
                 counted(documents.len(), "document"),
                 match domains(&documents).len() {
                     1 => "1 domain is".to_owned(),

@@ -33,7 +33,7 @@ pub struct Runtime {
     json: bool,
 }
 
-/// What was built.
+/// What `--json` says of the library.
 #[derive(Debug, Serialize)]
 struct Built {
     target: String,

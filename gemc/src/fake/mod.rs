@@ -16,10 +16,10 @@ use crate::reference::{Reference, ReferenceError, RoundRow};
 /// Why there is no fake-quantised model.
 #[derive(Debug, thiserror::Error)]
 pub enum FakeError {
-    /// The plan's codes.
+    /// The plan's file of codes cannot be used.
     #[error(transparent)]
     Codes(#[from] CodesError),
-    /// The model.
+    /// The executor refuses the weights.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
 }

@@ -58,13 +58,13 @@ impl std::fmt::Display for Site {
 /// A node with its place and condition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// What it computes.
+    /// The operation, with its tensors and constants.
     pub op: Op,
     /// Wires it reads, in the order `op` documents.
     pub inputs: Vec<NodeId>,
-    /// On which rows.
+    /// The rows it is computed for: all, or those that routing chose.
     pub guard: Guard,
-    /// Where it belongs.
+    /// Embedding, a layer, the last router or the head.
     pub site: Site,
     /// Path of the module it came from, such as `model.layers.0.self_attn.qkv`; unique among `Linear` nodes.
     pub origin: String,
@@ -93,7 +93,7 @@ pub enum Task {
 pub struct ModelFacts {
     /// What it is for.
     pub task: Task,
-    /// d.
+    /// Width d of the rows between layers.
     pub hidden_size: usize,
     /// Token ids are below.
     pub vocab_size: usize,
@@ -116,17 +116,17 @@ pub enum WireType {
     Ids,
     /// f32 `[rows, width]`.
     Rows {
-        /// Columns.
+        /// Number of columns.
         width: usize,
     },
     /// f32 `[outputs, width]`.
     Outputs {
-        /// Columns.
+        /// Number of columns.
         width: usize,
     },
     /// p, fired, flag and domain of each row over so many modules.
     Routing {
-        /// D.
+        /// Number of modules, D.
         modules: usize,
     },
     /// A cluster id per row.
@@ -143,7 +143,7 @@ pub struct Typed {
     units: Arc<Units>,
 }
 
-/// The model graph.
+/// A model's operations, tensors and facts; `S` says whether its shapes have been checked.
 #[derive(Clone, Debug)]
 pub struct Graph<S = Untyped> {
     nodes: Vec<Node>,
@@ -159,13 +159,13 @@ pub struct Graph<S = Untyped> {
 }
 
 impl<S> Graph<S> {
-    /// Model-wide facts.
+    /// Task, sizes and names that hold for the whole model.
     #[must_use]
     pub fn facts(&self) -> &ModelFacts {
         &self.facts
     }
 
-    /// A node.
+    /// The node of this id.
     #[must_use]
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
@@ -326,7 +326,7 @@ impl Builder {
         id
     }
 
-    /// Adds a node.
+    /// Adds a node that reads the wires `inputs`; `origin` is its path in the checkpoint.
     pub fn add(&mut self, op: Op, inputs: &[NodeId], origin: impl Into<String>) -> NodeId {
         let node = Node {
             op,

@@ -21,7 +21,7 @@ pub enum RopeScaling {
     None,
     /// Positions divided by the factor.
     Linear {
-        /// The divisor.
+        /// Positions are divided by it.
         factor: f64,
     },
     /// LLaMA 3's piecewise scaling of `inv_freq`.
@@ -42,7 +42,7 @@ pub enum RopeScaling {
 pub struct Rope {
     /// Base of the frequencies.
     pub theta: f64,
-    /// Scaling rule.
+    /// How frequencies change for contexts longer than those trained on.
     pub scaling: RopeScaling,
 }
 
@@ -71,7 +71,7 @@ pub enum Op {
     },
     /// Norm of input 0 over its last dimension, in f32.
     Norm {
-        /// Which.
+        /// RMS norm or layer norm.
         kind: NormKind,
         /// `[d]`.
         weight: TensorId,
@@ -87,7 +87,7 @@ pub enum Op {
     },
     /// Attention over input 0 = `q | k | v` rows `[T, (heads + 2 kv_heads) head_dim]`; gives `[T, heads head_dim]`.
     Attention {
-        /// Query heads.
+        /// Number of query heads.
         heads: u32,
         /// Key and value heads; divides `heads`.
         kv_heads: u32,
@@ -106,7 +106,7 @@ pub enum Op {
         weight: TensorId,
         /// `[D]`.
         bias: Option<TensorId>,
-        /// Logits to p.
+        /// How logits become probabilities.
         score: Score,
         /// At most so many modules fire.
         top_k: u32,
@@ -124,14 +124,14 @@ pub enum Op {
     ScarAttention {
         /// Heads over d.
         heads: u32,
-        /// Who sees whom.
+        /// Which tokens attend to each other.
         mask: ScarMask,
         /// Whether position i sees only j <= i.
         causal: bool,
     },
     /// MLP activation of input 0: gated `[T, 2f]` = gate | up -> act(gate) * up `[T, f]`; else elementwise.
     Activate {
-        /// The non-linearity.
+        /// Function applied to every value, or to the gate half.
         act: Activation,
         /// Whether input 0 holds gate and up.
         gated: bool,
@@ -248,7 +248,7 @@ pub enum Guard {
     Module {
         /// The `Router` node.
         routing: NodeId,
-        /// Module index.
+        /// Index of the module among the site's.
         module: u32,
     },
     /// Rows on which nothing fired (`general_path = "fallback"`).

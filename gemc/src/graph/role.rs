@@ -17,9 +17,9 @@ pub enum Role {
     Scar,
     /// The MLP of a layer beside its modules, or instead of them.
     General,
-    /// A module.
+    /// A map of a module.
     Module,
-    /// Logits.
+    /// The head, whose rows give the logits.
     Head,
 }
 

@@ -24,17 +24,17 @@ gemc_kernels::id_type!(
 /// Weights that share one format: those of a `Linear` node, or the token embedding, with a tied head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// Its place among the units.
+    /// Index among the units of its graph, in evaluation order.
     pub id: UnitId,
     /// Origin of its first node: what plans and reports call it.
     pub name: String,
     /// `Embed` or `Linear` nodes that read it: one, or two when tied.
     pub nodes: Vec<NodeId>,
-    /// Rows and columns.
+    /// Rows of each of its parts, and columns.
     pub shape: Shape,
-    /// What it is for.
+    /// What its product computes: attention's maps, the MLP's, a module's, embedding or head.
     pub role: Role,
-    /// Where it stands.
+    /// Embedding, a layer, the last router or the head.
     pub site: Site,
     /// The module of its site that it belongs to.
     pub module: Option<u32>,
@@ -63,7 +63,7 @@ pub struct Group {
 pub struct Units {
     units: Vec<Unit>,
     groups: Vec<Group>,
-    /// By node.
+    /// The unit that a node reads, by the node's index.
     of_node: Vec<Option<UnitId>>,
     by_name: HashMap<String, UnitId>,
 }

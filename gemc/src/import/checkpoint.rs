@@ -129,7 +129,7 @@ impl Checkpoint {
         &self.dir
     }
 
-    /// The model.
+    /// The model's graph, its shapes not checked yet.
     #[must_use]
     pub fn graph(&self) -> &Graph<Untyped> {
         &self.graph

@@ -13,16 +13,16 @@ pub enum Place {
     File(String),
     /// A line of a text file, counted from 1.
     Line {
-        /// The file's name.
+        /// Name of the file in the checkpoint's folder.
         file: String,
-        /// The line.
+        /// Line, counted from 1.
         line: usize,
     },
     /// A key of `config.json` (or of the file named), nested ones as `router.top_k`.
     Key {
-        /// The file's name.
+        /// Name of the file in the checkpoint's folder.
         file: String,
-        /// The key.
+        /// The key, with a dot before each nested one.
         key: String,
     },
     /// A tensor, by its path in the checkpoint.
@@ -43,9 +43,9 @@ impl fmt::Display for Place {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Where.
+    /// The file, line, key or tensor that it is about.
     pub place: Place,
-    /// What was found.
+    /// What is wrong there, in words.
     pub what: String,
     /// What would be right, where there is more to say than "not this".
     pub allowed: Option<String>,
@@ -142,7 +142,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Notes one.
+    /// Adds a finding; all are reported together.
     pub fn push(&mut self, finding: Finding) {
         if self.list.len() < MOST {
             self.list.push(finding);

@@ -64,7 +64,7 @@ pub struct Source<'a> {
 pub struct Built {
     /// The config, or its equivalent.
     pub config: GemConfig,
-    /// The model.
+    /// The model's graph, its shapes not checked yet.
     pub graph: Graph<Untyped>,
     /// What became of every config key.
     pub keys: KeyAccount,
@@ -180,7 +180,7 @@ fn special_tokens(dir: &Path, built: &mut Built, generation: &mut GenerationConf
 
 /// A front end that fails without saying why is at fault itself; the input is refused all the same.
 fn unexplained() -> ImportError {
-    Finding::file(CONFIG, "describes no model that this compiler can build").into()
+    Finding::file(CONFIG, "describes a model that this compiler cannot build").into()
 }
 
 /// Every tensor of the file is used or dropped; any other is a finding. When the front end noted none, the config was

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::error::{Finding, Findings, ImportError, Place, nearest, shown};
 use super::json;
 
-/// Which text.
+/// Text to calibrate with, or to evaluate on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// What plans are made from.
@@ -33,7 +33,7 @@ impl Split {
 /// One line of a text file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextRecord {
-    /// The text.
+    /// Text of the document.
     pub text: String,
     /// Index of its label; classification only.
     pub label: Option<u32>,

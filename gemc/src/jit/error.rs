@@ -17,7 +17,7 @@ pub enum JitError {
     Foreign {
         /// Name of the target.
         target: String,
-        /// Its triple.
+        /// Triple of the Rust target that its code is for.
         triple: String,
         /// Architecture of this machine.
         host: &'static str,
@@ -27,7 +27,7 @@ pub enum JitError {
     Features {
         /// Name of the target.
         target: String,
-        /// What is missing.
+        /// The CPU features that the target needs and this machine lacks.
         missing: String,
     },
     /// The system does not let a process make memory executable.
@@ -39,15 +39,15 @@ pub enum JitError {
     /// No address space.
     #[error("no memory for {bytes} bytes of machine code: {reason}")]
     Memory {
-        /// Asked for.
+        /// Bytes of code that were asked for.
         bytes: usize,
         /// What the system said.
         reason: String,
     },
-    /// This machine's instructions.
+    /// Cranelift cannot make code for this machine.
     #[error(transparent)]
     Isa(#[from] IsaError),
-    /// The code.
+    /// The kernels could not be translated.
     #[error(transparent)]
     Emit(#[from] EmitError),
     /// The code's last step.

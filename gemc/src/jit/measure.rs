@@ -34,10 +34,10 @@ const PRODUCTS: usize = 20;
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
-    /// Machine code.
+    /// The machine code could not be made.
     #[error(transparent)]
     Jit(#[from] JitError),
-    /// Memory or threads.
+    /// There is not enough memory, or no thread.
     #[error(transparent)]
     Runtime(#[from] gem_runtime::Error),
     /// A fault of gemc.

@@ -36,7 +36,7 @@ impl Placement {
 }
 
 impl Arena {
-    /// A new buffer.
+    /// Reserves a buffer of this many bytes; where it lies is decided when its uses are known.
     pub fn buffer(&mut self, bytes: usize) -> Buffer {
         let bytes = bytes.next_multiple_of(ARG_UNIT) as u64;
         self.buffers.push(Life { bytes, span: None });

@@ -23,13 +23,13 @@ use crate::graph::{Graph, Guard, NodeId, Site, Typed};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin} ({node}): {what}; allowed: {allowed}")]
 pub struct Finding {
-    /// The node.
+    /// The node that cannot be lowered, or whose reader cannot.
     pub node: NodeId,
-    /// Where it came from.
+    /// Path of that node in the checkpoint.
     pub origin: String,
-    /// What is there.
+    /// What the graph has there, in words.
     pub what: String,
-    /// What is allowed.
+    /// What the lowering can do instead, in words.
     pub allowed: String,
 }
 
@@ -66,7 +66,7 @@ pub fn check(graph: &Graph<Typed>) -> Result<Checked<'_>, Vec<Finding>> {
 
 struct Checker<'g> {
     graph: &'g Graph<Typed>,
-    /// By node.
+    /// What the lowering makes of each node, by its index.
     kinds: Vec<Kind<'g>>,
     /// Nodes of each module of a router, in evaluation order.
     modules: HashMap<NodeId, Vec<Vec<NodeId>>>,

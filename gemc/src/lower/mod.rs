@@ -42,9 +42,9 @@ pub const MAX_OUTPUTS: usize = 8;
 /// A program with the layout of its weight file.
 #[derive(Debug)]
 pub struct Lowered {
-    /// For the verifier.
+    /// Kernels, tables and phases, not yet proved.
     pub program: Program,
-    /// For the packer.
+    /// Where each weight stands in the weight file.
     pub layout: Layout,
 }
 

@@ -22,9 +22,9 @@ pub enum Arg {
     Kv(u32),
     /// Key/value memory of one 32-bit word per position: its number. Words stand behind all vectors.
     KvWord(u32),
-    /// A plain number.
+    /// A number that is passed as it is.
     Scalar(u32),
-    /// A call table.
+    /// Index of a call table.
     Table(usize),
 }
 
@@ -39,11 +39,11 @@ impl Arg {
 /// Items of a phase before addresses are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemCount {
-    /// Always so many.
+    /// The same number in every step.
     Fixed(u32),
-    /// Per row.
+    /// So many for every row of the step.
     PerRow(u32),
-    /// Per output.
+    /// So many for every row whose logits are wanted.
     PerOutput(u32),
     /// Written to the buffer by an earlier phase; at most so many.
     Loaded(Buffer, u32),
@@ -68,19 +68,19 @@ struct TableSpec {
 pub struct TapSpec {
     /// `layers.3` or `final`.
     pub site: String,
-    /// D.
+    /// Number of modules, D.
     pub modules: usize,
-    /// K.
+    /// Modules that fire for a row at most, K.
     pub top_k: usize,
-    /// `[rows][D]`.
+    /// Probabilities, f32 `[rows][D]`.
     pub p: Buffer,
-    /// `[rows][K]`.
+    /// Modules that fired, i32 `[rows][K]`; -1 where there is none.
     pub fired: Buffer,
-    /// `[rows][K]`.
+    /// Weights of their outputs, f32 `[rows][K]`.
     pub gates: Buffer,
-    /// `[rows]`.
+    /// The domain that a row is routed to, i32 `[rows]`.
     pub domain: Buffer,
-    /// `[rows]`.
+    /// The nearest centroid, i32 `[rows]`.
     pub cluster: Option<Buffer>,
 }
 
@@ -109,7 +109,7 @@ impl<'p> Offsets<'p> {
 /// The program under construction.
 #[derive(Debug, Default)]
 pub struct Phases {
-    /// Buffers.
+    /// Buffers of the step, and when each is used.
     pub arena: Arena,
     kernels: Vec<Kernel>,
     by_spec: HashMap<KernelSpec, KernelId>,

@@ -16,7 +16,7 @@ use crate::graph::{NodeId, ScarMask};
 /// Arena buffers of one routing decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Routed {
-    /// Modules D.
+    /// Number of modules, D.
     pub modules: usize,
     /// Choices per row.
     pub top_k: usize,

@@ -42,29 +42,29 @@ pub enum Large {
     /// Keys and values of a position.
     #[error("keys and values of a position need {bytes} bytes; allowed: less than 4294967296")]
     Position {
-        /// What they need.
+        /// Bytes of keys and values of one position, all layers together.
         bytes: u64,
     },
     /// A head is wider than a kernel's own memory.
     #[error("{origin}: heads are {width} wide; allowed: at most {MOST_HEAD}")]
     Head {
-        /// The attention.
+        /// Path of the attention in the checkpoint.
         origin: String,
         /// Width of a head.
         width: usize,
     },
-    /// A single weight.
+    /// One matrix or vector is too large to be addressed.
     #[error("{name}: has {bytes} bytes in this format; allowed: at most {MOST_WEIGHT}")]
     Weight {
-        /// Unit or tensor.
+        /// Name of the unit or tensor.
         name: String,
         /// What it takes in the weight file.
         bytes: u64,
     },
-    /// All weights.
+    /// All weights together are too many to be addressed.
     #[error("the weights take {bytes} bytes; allowed: at most {MOST_WEIGHTS}")]
     Weights {
-        /// What they take.
+        /// Bytes of the weight file's body.
         bytes: u64,
     },
 }

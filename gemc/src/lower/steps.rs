@@ -35,7 +35,7 @@ pub(super) enum Step<'g> {
     Attention(AttentionOp, Projection<'g>),
     ScarAttention(ScarStep),
     Router(RouterStep),
-    /// Of two wires.
+    /// The sum of two wires.
     Add([NodeId; 2]),
     Combine(CombineStep),
     /// Rows of this wire whose logits are wanted; all steps behind it are the head's.
@@ -53,7 +53,7 @@ pub(super) struct NormStep {
     pub quantised: bool,
 }
 
-/// A linear map.
+/// A linear map and what is fused into it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product<'g> {
     pub id: NodeId,
@@ -67,7 +67,7 @@ pub(super) struct Product<'g> {
 /// What can be fused into a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// Nothing: f32 rows.
+    /// Nothing; sums are stored as f32.
     Floats,
     /// A sum.
     Residual(Residual),
@@ -75,7 +75,7 @@ pub(super) enum Then {
     Quantise {
         /// What the next product reads: the activation, or the product itself.
         wire: NodeId,
-        /// The function.
+        /// The activation before rounding; without one the product itself is rounded.
         act: Option<Activation>,
         /// Gate and up halves.
         gated: bool,
@@ -85,9 +85,9 @@ pub(super) enum Then {
 /// A wire's only reader: a sum with another wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Residual {
-    /// The sum.
+    /// The node that adds.
     pub sum: NodeId,
-    /// Its other input.
+    /// The wire that is added.
     pub other: NodeId,
 }
 

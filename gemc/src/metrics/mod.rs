@@ -15,7 +15,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Adds a value.
+    /// Adds a value to the sums.
     pub fn push(&mut self, value: f64) {
         self.values.push(value);
     }

@@ -49,7 +49,7 @@ impl OutputFile {
     pub fn attempt(given: &Path, kind: Kind) -> Result<Self, OutputError> {
         let refuse = |what: String| Err(OutputError::refused(given, what));
         if names_folder(given) {
-            return refuse("names no file".to_owned());
+            return refuse("does not name a file".to_owned());
         }
         let parents = Parents::make(parent(given)).map_err(failed(given))?;
         let place = through_links(given).map_err(failed(given))?;

@@ -21,7 +21,7 @@ pub enum OutputError {
     #[error("{}: exists and is not an empty folder; allowed: a new or an empty one", .0.display())]
     Occupied(PathBuf),
     /// The path can never be a folder's.
-    #[error("`{}` names no folder that could be written", .0.display())]
+    #[error("`{}` does not name a folder that can be written", .0.display())]
     NoFolder(PathBuf),
     /// Another file system is mounted at the path, so the folder cannot be renamed.
     #[error("{}: a file system is mounted here, so it cannot be replaced as a whole; allowed: a folder in it", .0.display())]
@@ -32,7 +32,7 @@ pub enum OutputError {
     /// A run was killed between two renames, and since then something else took the place.
     #[error("{}: holds what was at {} before an update that was killed; move it away, or back", old.display(), target.display())]
     Interrupted {
-        /// The folder.
+        /// The folder that was to be replaced.
         target: PathBuf,
         /// What was there before.
         old: PathBuf,
@@ -50,7 +50,7 @@ pub enum OutputError {
     Io {
         /// What was to be written.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: io::Error,
     },
 }

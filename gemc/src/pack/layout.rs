@@ -18,7 +18,7 @@ pub struct MatrixSource {
     pub unit: UnitId,
     /// Weights, one below the other.
     pub parts: Vec<TensorId>,
-    /// Format.
+    /// Format of its codes and block scales.
     pub codec: Codec,
 }
 
@@ -27,33 +27,33 @@ pub struct MatrixSource {
 pub enum VectorSource {
     /// A 1-D tensor, zero-padded to `stride`.
     Vector {
-        /// Where from.
+        /// The tensor whose values are stored.
         tensor: TensorId,
         /// Elements of the tensor.
         len: usize,
-        /// Elements stored.
+        /// Elements stored, `len` and zeros.
         stride: usize,
     },
     /// A `[rows, cols]` tensor, each row zero-padded to `stride`; only the first `rows` rows.
     Rows {
-        /// Where from.
+        /// The tensor whose values are stored.
         tensor: TensorId,
-        /// Rows stored.
+        /// Number of rows that are stored.
         rows: usize,
         /// Columns of the tensor.
         cols: usize,
-        /// Elements between rows.
+        /// Elements from one stored row to the next.
         stride: usize,
     },
     /// Biases of a matrix's parts, each padded like its rows; a part without one gives zeros.
     Biases(Vec<(Option<TensorId>, usize)>),
     /// `|C_c|^2` of each row of a `[rows, cols]` tensor, zero-padded to a multiple of 16.
     SquaredNorms {
-        /// The centroids.
+        /// The tensor of centroids.
         tensor: TensorId,
-        /// How many.
+        /// Number of centroids.
         rows: usize,
-        /// Columns.
+        /// Columns of the tensor.
         cols: usize,
     },
     /// Inverse frequencies of rotary embeddings for `half` pairs, zero-padded to a multiple of 16.
@@ -79,14 +79,14 @@ impl VectorSource {
 pub enum Source {
     /// Codes, block scales, row scales.
     Matrix(MatrixSource),
-    /// f32 values.
+    /// f32 values, for what is not quantised.
     Vector(VectorSource),
 }
 
 /// A record with its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// Content.
+    /// The weights it holds, and how.
     pub source: Source,
     /// Byte offset in the body.
     pub offset: u64,
@@ -97,7 +97,7 @@ pub struct Record {
 /// A placed matrix; offsets in argument units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matrix {
-    /// Format.
+    /// Format of its codes and block scales.
     pub codec: Codec,
     /// Rows, padding included: a multiple of 32.
     pub rows: usize,

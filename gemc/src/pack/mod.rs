@@ -33,7 +33,7 @@ const WEIGHT_FILE: &str = "file/";
 pub struct Packer<'a> {
     /// Shapes and names.
     pub graph: &'a Graph<Typed>,
-    /// Values.
+    /// The tensors' values.
     pub weights: &'a dyn TensorSource,
     /// How they are rounded.
     pub rounding: Rounding,

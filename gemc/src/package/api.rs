@@ -75,7 +75,7 @@ impl Api<'_> {
 
                 #embedded
 
-                /// What runs it.
+                /// Program, weights and text, for those who make sessions themselves.
                 pub fn into_engine(self) -> Engine {
                     self.0
                 }

@@ -6,15 +6,15 @@ use crate::cache::CacheError;
 use crate::output::OutputError;
 use crate::package::toolchain::Missing;
 
-/// What went wrong.
+/// Why a package, program or library was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// A file or folder cannot be used.
     #[error("{path}: {source}")]
     Io {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// The output folder is not one of ours.
@@ -22,7 +22,7 @@ pub enum PackageError {
         "{dir} is not empty and holds `{file}`, which gemc did not write; choose another folder"
     )]
     Occupied {
-        /// The folder.
+        /// The output folder.
         dir: PathBuf,
         /// A file in it.
         file: String,
@@ -32,9 +32,9 @@ pub enum PackageError {
         "{dir}: changed since gemc wrote it: {files}; keep what you need elsewhere and remove it here, or build with --overwrite"
     )]
     Edited {
-        /// The folder.
+        /// The output folder.
         dir: PathBuf,
-        /// The files.
+        /// Paths in it, relative and separated by commas.
         files: String,
     },
     /// The output folder cannot be written.
@@ -48,35 +48,35 @@ pub enum PackageError {
         "{dir} is locked to what its manifest.json says, and this build differs: {differences}; build without --locked to change it"
     )]
     Locked {
-        /// The folder.
+        /// The output folder.
         dir: PathBuf,
-        /// What differs.
+        /// The properties that differ, in words.
         differences: String,
     },
     /// There is nothing to keep to.
     #[error("--locked: {dir} has no manifest.json that gemc wrote; build once without --locked")]
     Unlocked {
-        /// The folder.
+        /// The output folder.
         dir: PathBuf,
     },
     /// A path that leads out of the package; a defect of the compiler.
     #[error("a generated file would lie outside the package: {path}")]
     Outside {
-        /// The path.
+        /// Path of the file, relative to the package.
         path: String,
     },
     /// Two files of one path; a defect of the compiler.
     #[error("two generated files are called {path}")]
     Clash {
-        /// The path.
+        /// Path of the file, relative to the package.
         path: String,
     },
     /// A generated text is not what it should be; a defect of the compiler.
     #[error("generated {what} is malformed: {reason}")]
     Malformed {
-        /// What.
+        /// What was generated: a file's path, or `library`.
         what: &'static str,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
     /// No home for what is made once.
@@ -87,7 +87,7 @@ pub enum PackageError {
         "cannot run {program}: {source}; a Rust toolchain (1.95 or newer) is needed to build programs"
     )]
     NoToolchain {
-        /// What was called.
+        /// The command that was tried.
         program: String,
         /// Why it did not start.
         source: std::io::Error,
@@ -98,7 +98,7 @@ pub enum PackageError {
         lines(missing)
     )]
     Missing {
-        /// The Rust target.
+        /// Triple of the Rust target.
         triple: String,
         /// What is not there.
         missing: Vec<Missing>,
@@ -106,7 +106,7 @@ pub enum PackageError {
     /// A system without static programs.
     #[error("--static is for Linux, with glibc or musl; {triple} has no static programs")]
     NoStatic {
-        /// The Rust target.
+        /// Triple of the Rust target.
         triple: String,
     },
     /// Cargo ran and failed.

@@ -26,7 +26,7 @@ pub struct Linkable {
     pub info: ModelInfo,
     /// How the code is wrapped.
     pub form: Form,
-    /// The object file.
+    /// Bytes of the object file.
     pub object: Vec<u8>,
     /// Tokenizer files and the like, copied as they are: name, contents.
     pub texts: Vec<(String, Vec<u8>)>,

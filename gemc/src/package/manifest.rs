@@ -17,9 +17,9 @@ const TOOL: &str = "gemc";
 /// Contents of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// `gemc`.
+    /// Always `gemc`.
     pub tool: String,
-    /// Its version.
+    /// Version of the gemc that built it.
     pub version: String,
     /// Name of the model.
     pub name: String,

@@ -10,9 +10,9 @@ use super::{PackageError, Requirements, hash_file};
 /// Contents of `bin/manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramManifest {
-    /// `gemc`.
+    /// Always `gemc`.
     pub tool: String,
-    /// Its version.
+    /// Version of the gemc that built it.
     pub version: String,
     /// File name of the program.
     pub program: String,
@@ -20,7 +20,7 @@ pub struct ProgramManifest {
     pub sha256: String,
     /// The Rust target it was compiled for.
     pub triple: String,
-    /// The compiler.
+    /// First line of `rustc --version`.
     pub rustc: String,
     /// Whether everything is inside.
     pub r#static: bool,

@@ -16,14 +16,14 @@ pub enum Linkage {
     /// With the C library of the machine that runs it.
     #[default]
     Dynamic,
-    /// With everything inside.
+    /// With the C library inside: needs nothing of the machine.
     Static,
 }
 
 /// Something that is not installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// What.
+    /// What is missing, in words.
     pub what: String,
     /// The commands that bring it.
     pub mend: String,
@@ -77,7 +77,7 @@ fn debian(triple: &str) -> Option<&'static Debian> {
     known.filter(|_| triple.contains("-linux-"))
 }
 
-/// A Rust compiler.
+/// A Rust compiler that answered `-vV`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rustc {
     /// How it is called.
@@ -202,17 +202,17 @@ pub(crate) fn first_line(program: &OsString, arguments: &[&str]) -> Option<Strin
 pub struct Linker {
     /// How it is called.
     pub program: OsString,
-    /// Who chose it.
+    /// Whether the user, cargo or gemc chose it.
     choice: Choice,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
-    /// The user.
+    /// By the user, in [`linker_variable`].
     Given,
     /// Rust: it need not be told.
     Default,
-    /// The target.
+    /// By gemc, from what Debian calls the tools of the target.
     Ours,
 }
 
@@ -336,11 +336,11 @@ pub fn musl(triple: &str) -> String {
 /// What makes programs for a target.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
-    /// The compiler.
+    /// The compiler, for this machine and for the target alike.
     pub rustc: Rustc,
     /// The linker, where it is known.
     pub linker: Option<Linker>,
-    /// The Rust target.
+    /// Triple of the Rust target.
     pub triple: String,
     /// How programs are linked.
     pub linkage: Linkage,

@@ -77,7 +77,7 @@ pub fn chosen(
         }
         if matches == 0 {
             return Err(format!(
-                "\"{units}\" is in the name of no unit that reads activations"
+                "\"{units}\" matches the name of no unit that reads activations"
             ));
         }
     }
@@ -113,7 +113,7 @@ pub(super) struct Reader<'g> {
 /// Rows that linear maps read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Rows {
-    /// Of a wire.
+    /// The input is this wire.
     Wire(NodeId),
     /// Hidden units of all modules, whose rows stand in one buffer.
     Modules(GroupId),

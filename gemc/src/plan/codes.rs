@@ -31,25 +31,25 @@ pub enum CodesError {
     /// It cannot be read.
     #[error("{}: {source}; a plan's codes stand beside it and are made by `gemc plan`", path.display())]
     Io {
-        /// Which file.
+        /// The file of codes.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// It is none, or damaged.
-    #[error("{}: {what}; make it anew with `gemc plan`", path.display())]
+    #[error("{}: {what}; make it again with `gemc plan`", path.display())]
     Broken {
-        /// Which file.
+        /// The file of codes.
         path: PathBuf,
-        /// How.
+        /// What is wrong with it, in words.
         what: &'static str,
     },
     /// It lacks what a plan names.
-    #[error("{}: no codes of {unit}: the file belongs to another plan, or the plan was edited; make both anew with `gemc plan`", path.display())]
+    #[error("{}: no codes of {unit}: the file belongs to another plan, or the plan was edited; make both again with `gemc plan`", path.display())]
     Missing {
-        /// Which file.
+        /// The file of codes.
         path: PathBuf,
-        /// Of what.
+        /// Name of the unit whose codes are missing.
         unit: String,
     },
 }

@@ -30,41 +30,41 @@ pub enum PlanError {
     /// It cannot be read.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The plan's file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// It is no plan.
     #[error("{}: {what}", path.display())]
     Form {
-        /// Which file.
+        /// The plan's file.
         path: PathBuf,
-        /// Where and why.
+        /// The place in the file, and what is wrong there.
         what: String,
     },
     /// It was made for another checkpoint.
     #[error("{}: made for another checkpoint ({planned:.12}…, this one is {found:.12}…); make a plan for this one with `gemc plan`", path.display())]
     Checkpoint {
-        /// Which file.
+        /// The plan's file.
         path: PathBuf,
-        /// Its checkpoint.
+        /// Digest of the checkpoint that it was made for.
         planned: String,
         /// The one at hand.
         found: String,
     },
-    /// Its codes.
+    /// Its file of codes cannot be used.
     #[error(transparent)]
     Codes(#[from] CodesError),
 }
 
-/// The file.
+/// A plan as its file holds it: what it was made from, figures, and the format of every unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanFile {
-    /// [`VERSION`].
+    /// Version of the file's form; always [`VERSION`].
     pub version: u32,
-    /// Identifies the checkpoint.
+    /// SHA-256 of the checkpoint's config and tensors, in hexadecimal.
     pub checkpoint: String,
     /// Identifies the text it was made from; empty when none was needed.
     pub calibration: String,
@@ -91,12 +91,12 @@ pub struct PlanFile {
     /// Exceptions, applied in order on top of the units: their codes are rounded when the model is built.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Override>,
-    /// In evaluation order.
+    /// All units of the model, in evaluation order.
     #[serde(rename = "unit")]
     pub units: Vec<PlanUnit>,
 }
 
-/// An exception.
+/// A format for units by name, on top of what was planned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
@@ -110,7 +110,7 @@ pub struct Override {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanUnit {
-    /// Its name.
+    /// Name of the unit, the path of its first node.
     pub name: String,
     /// Name of the format.
     pub format: String,
@@ -121,7 +121,7 @@ pub struct PlanUnit {
     pub bytes: u64,
     /// KL it is predicted to add, nats per token.
     pub predicted_kl: f64,
-    /// Why this format.
+    /// Why it has this format, in words.
     pub reason: String,
     /// `FORMAT:SHA-256` of its planes in `plan.codes`; they are used as long as the unit's format is that one.
     pub codes: String,
@@ -211,7 +211,10 @@ impl PlanFile {
                 .planes(unit.id)?
                 .is_some_and(|planes| planes.len() != expected)
             {
-                return Err(form(format!("codes of {} are not of its shape", unit.name)));
+                return Err(form(format!(
+                    "the codes of {} have another shape",
+                    unit.name
+                )));
             }
         }
         Ok(plan)
@@ -239,7 +242,7 @@ impl PlanFile {
             };
             let format = ActivationFormat::from_name(asked).ok_or_else(|| {
                 let known = ActivationFormat::ALL.map(ActivationFormat::name).join(", ");
-                format!("{name}: no activations {asked:?}; known: {known}")
+                format!("{name}: unknown activation format {asked:?}; known: {known}")
             })?;
             // Those that the model does not have were refused before.
             let unit = graph.units().named(name);
@@ -258,7 +261,7 @@ impl PlanFile {
         let mut planned: BTreeMap<&str, &PlanUnit> = BTreeMap::new();
         for unit in &self.units {
             if planned.insert(&unit.name, unit).is_some() {
-                return Err(format!("unit {} stands twice", unit.name));
+                return Err(format!("unit {} appears twice", unit.name));
             }
         }
         let overrides = overrides(&self.overrides)?;
@@ -352,7 +355,7 @@ pub fn overrides(list: &[Override]) -> Result<Vec<(Regex, Codec)>, String> {
 fn codec(name: &str) -> Result<Codec, String> {
     Codec::from_name(name).ok_or_else(|| {
         let known: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
-        format!("no format {name:?}; known: {}", known.join(", "))
+        format!("unknown format {name:?}; known: {}", known.join(", "))
     })
 }
 

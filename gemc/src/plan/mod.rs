@@ -89,7 +89,7 @@ pub struct OtherGraph {
     unit: String,
 }
 
-/// Format by unit.
+/// A format for every unit of a graph, and codes where a plan has them.
 #[derive(Clone, Debug)]
 pub struct BitPlan {
     /// Those it was made for.
@@ -99,7 +99,7 @@ pub struct BitPlan {
     kv: KvFormat,
     /// Of units that are not rounded when the model is built.
     codes: UnitMap<Option<CodesDigest>>,
-    /// Where those are.
+    /// The open file that the codes are read from.
     store: Option<Arc<Codes>>,
 }
 

@@ -19,7 +19,7 @@ pub enum PlannerError {
     /// Too few bits.
     #[error("--bits {bits}: no plan is that small; the smallest has {smallest:.4} bits per weight")]
     FewBits {
-        /// Asked for.
+        /// Bits per weight that were asked for.
         bits: f64,
         /// The nearest that can be had.
         smallest: f64,
@@ -27,26 +27,26 @@ pub enum PlannerError {
     /// Too few bytes.
     #[error("{budget} bytes: no plan is that small; the smallest takes {smallest}")]
     Budget {
-        /// Asked for.
+        /// Bytes that were asked for.
         budget: u64,
         /// The nearest that can be had.
         smallest: u64,
     },
     /// Nothing is known of the target's speed.
     #[error(
-        "--latency: nothing is known of the speed of target {target}; run `gemc targets host --measure` on the device and give \
+        "--latency: the speed of target {target} is not known; run `gemc targets host --measure` on the device and give \
          what it prints as the target's file"
     )]
     NoCosts {
-        /// Its name.
+        /// Name of the target.
         target: String,
     },
-    /// No time.
+    /// The time asked for is not a number above 0.
     #[error("--latency: {0:.4} ms; allowed are numbers above 0")]
     Latency(f64),
     /// Too little time.
     #[error(
-        "--latency {asked:.4} ms: no plan of this size is that quick; the quickest takes {quickest:.4} ms"
+        "--latency {asked:.4} ms: no plan of this size is that fast; the fastest takes {quickest:.4} ms"
     )]
     Slow {
         /// Milliseconds asked for.
@@ -54,7 +54,7 @@ pub enum PlannerError {
         /// The nearest that can be had.
         quickest: f64,
     },
-    /// An exception.
+    /// A value of `--override` that fits no unit or no format.
     #[error("--override: {0}")]
     Override(String),
     /// How activations are rounded.
@@ -74,10 +74,10 @@ pub enum PlannerError {
         tokens: u64,
         /// How many rows a module needs.
         least: u64,
-        /// Which starve.
+        /// Names of the modules that saw too few rows.
         modules: String,
     },
-    /// The model.
+    /// The executor cannot run the model on the texts.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
 }

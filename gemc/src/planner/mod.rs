@@ -171,7 +171,7 @@ fn fixed(units: &Units, exceptions: &[Override]) -> Result<Fixed, PlannerError> 
         .find(|(names, _)| !units.iter().any(|unit| names.is_match(&unit.name)));
     match unused {
         Some((names, _)) => Err(PlannerError::Override(format!(
-            "\"{}\" is in no unit's name; the first is {}",
+            "\"{}\" matches the name of no unit; the first unit is {}",
             names.as_str(),
             units.iter().next().map_or("none", |unit| &unit.name)
         ))),

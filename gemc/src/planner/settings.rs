@@ -35,12 +35,12 @@ pub enum Effort {
     High,
 }
 
-/// Everything that is decided before.
+/// What the user decides: device, size, time, effort and exceptions.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// For which device.
+    /// The device, whose costs predict times.
     pub target: Target,
-    /// How small.
+    /// Bits per weight or bytes that the units may take.
     pub budget: Budget,
     /// Seconds of a token decoded at position 512, or of the classification of 128 tokens, at most.
     pub latency: Option<f64>,
@@ -70,9 +70,9 @@ pub struct Without {
 /// Texts for moments, and others, of other documents, to judge by.
 #[derive(Clone, Debug, Default)]
 pub struct Texts {
-    /// For moments.
+    /// Sequences that moments are taken from.
     pub fit: Vec<Sequence>,
-    /// To judge by.
+    /// Sequences set aside, on which every KL is measured.
     pub search: Vec<Sequence>,
 }
 
@@ -80,9 +80,9 @@ pub struct Texts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     documents: usize,
-    /// For moments.
+    /// Tokens for moments.
     pub fit: usize,
-    /// To judge by.
+    /// Tokens set aside to measure KLs on.
     pub search: usize,
 }
 
@@ -111,9 +111,9 @@ impl Parts {
 /// What a document is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Moments.
+    /// Moments are taken from it.
     Fit,
-    /// To judge by.
+    /// KLs are measured on it.
     Search,
 }
 
@@ -146,7 +146,7 @@ impl Texts {
         windows(&self.search, usize::MAX, effort.search_tokens())
     }
 
-    /// Identifies them.
+    /// SHA-256 of all token ids, in hexadecimal.
     #[must_use]
     pub fn digest(&self) -> String {
         digest(&[&self.fit, &self.search])

@@ -26,9 +26,9 @@ const BATCH_WEIGHTS: usize = 8 << 20;
 /// A unit in a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planes {
-    /// The format.
+    /// Format of the codes.
     pub codec: Codec,
-    /// Of the unit.
+    /// Rows and columns of the unit.
     pub shape: Shape,
     /// The record: see `PackedSize`.
     pub bytes: Vec<u8>,
@@ -41,7 +41,7 @@ impl Planes {
         dequantise(&self.bytes, &self.shape, self.codec)
     }
 
-    /// Identifies the content.
+    /// SHA-256 of the bytes.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(&self.bytes).into()

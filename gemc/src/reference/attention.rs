@@ -36,7 +36,7 @@ impl<'a> Heads<'a> {
 /// One attention over a batch.
 pub(super) struct Attention<'a> {
     pub batch: &'a Batch,
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,

@@ -19,7 +19,7 @@ pub enum ReferenceError {
     TooLong {
         /// Index in the batch.
         sequence: usize,
-        /// Its tokens.
+        /// Number of its tokens.
         length: usize,
         /// The most that is allowed.
         limit: usize,
@@ -27,7 +27,7 @@ pub enum ReferenceError {
     /// A token id outside the vocabulary.
     #[error("token id {id} at row {row}: ids must be below the vocabulary size {vocab}")]
     Token {
-        /// The id.
+        /// The token id that was given.
         id: u32,
         /// Row of the batch.
         row: usize,
@@ -37,7 +37,7 @@ pub enum ReferenceError {
     /// An asked row that the batch does not have.
     #[error("logits of row {row} were asked for, the batch has {rows} rows")]
     OutputRow {
-        /// The row.
+        /// The row whose logits were asked for.
         row: usize,
         /// Rows of the batch.
         rows: usize,
@@ -57,29 +57,29 @@ pub enum ReferenceError {
     /// Weights were to be replaced of a node that is not a unit.
     #[error("{node} ({origin}) has no replaceable weights: only Linear and Embed nodes have")]
     NotAUnit {
-        /// The node.
+        /// The node whose weights or bias were to be replaced.
         node: NodeId,
-        /// Its path.
+        /// Path of the node in the checkpoint.
         origin: String,
     },
     /// A bias was to be replaced of a node that has none.
     #[error("{node} ({origin}) has no bias")]
     NoBias {
-        /// The node.
+        /// The node whose weights or bias were to be replaced.
         node: NodeId,
-        /// Its path.
+        /// Path of the node in the checkpoint.
         origin: String,
     },
     /// Replacement weights of the wrong size.
     #[error("weights of {node} ({origin}): expected {expected} values, found {found}")]
     WeightCount {
-        /// The unit.
+        /// The node whose weights were to be replaced.
         node: NodeId,
-        /// Its path.
+        /// Path of the node in the checkpoint.
         origin: String,
         /// Rows times columns.
         expected: usize,
-        /// What was given.
+        /// Number of values that were given.
         found: usize,
     },
     /// A resumed run lacks one of the wires in `Reference::cut`.
@@ -87,13 +87,13 @@ pub enum ReferenceError {
     MissingWire {
         /// First node of the resumed run.
         from: NodeId,
-        /// The wire.
+        /// The wire that the run needs and was not given.
         missing: NodeId,
     },
     /// A captured wire belongs to another batch.
     #[error("wire {wire} holds {found} rows, the batch has {expected}")]
     WireRows {
-        /// The wire.
+        /// The captured wire.
         wire: NodeId,
         /// Rows of the batch.
         expected: usize,
@@ -105,7 +105,7 @@ pub enum ReferenceError {
     Forced {
         /// The routed site.
         site: Site,
-        /// What is wrong.
+        /// How it does not fit, in words.
         what: String,
     },
 }

@@ -264,7 +264,7 @@ impl<'r, 'o> Exec<'r, 'o> {
             .expect("inputs come first and live until their last reader")
     }
 
-    /// A float wire.
+    /// The rows of a wire that holds floats.
     fn floats(&self, id: NodeId) -> Arc<Matrix> {
         match &self.wires[id.index()] {
             Some(Wire::Rows(matrix)) => matrix.clone(),

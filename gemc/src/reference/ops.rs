@@ -162,9 +162,9 @@ pub(super) fn transform_qk(qkv: &Matrix, by: &QkTransform<'_>, out: &mut Matrix)
 
 /// The base of a combination: every row of it, or those that nothing else serves.
 pub(super) enum Base<'a> {
-    /// Nothing.
+    /// No general path: the modules' outputs alone.
     Zero,
-    /// All rows.
+    /// Output of the general path on all rows.
     All(&'a Matrix),
     /// Rows of [`Dispatch::unrouted`], in order.
     Unrouted(&'a Matrix),

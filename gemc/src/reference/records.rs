@@ -13,7 +13,7 @@ pub const NEAR_TIE: f32 = 1e-4;
 /// How a router turns p into decisions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RouterRule {
-    /// Logits to p.
+    /// How logits become probabilities.
     pub score: Score,
     /// At most so many modules fire.
     pub top_k: usize,
@@ -26,20 +26,20 @@ pub struct RouterRule {
 /// What one router decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decisions {
-    /// D.
+    /// Number of modules, D.
     pub modules: usize,
     /// The rule it followed.
     pub rule: RouterRule,
-    /// `[rows, D]`.
+    /// Probabilities, `[rows, D]`.
     pub p: Vec<f32>,
-    /// `[rows, D]`.
+    /// Whether a module fired for a row, `[rows, D]`.
     pub fired: Vec<bool>,
     /// argmax p where something fired, else D.
     pub domain: Vec<u32>,
 }
 
 impl Decisions {
-    /// Rows.
+    /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.domain.len()
@@ -112,7 +112,7 @@ impl ClusterIds {
 /// Everything decided at one routed site.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SiteRouting {
-    /// The router's.
+    /// What the site's router decided.
     pub decisions: Arc<Decisions>,
     /// Of a SCAR site with clusters.
     pub clusters: Option<Arc<ClusterIds>>,

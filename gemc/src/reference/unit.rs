@@ -44,7 +44,7 @@ impl From<Vec<f32>> for UnitWeights {
 }
 
 impl UnitWeights {
-    /// Values.
+    /// Number of weights.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {

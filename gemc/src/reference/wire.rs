@@ -7,7 +7,7 @@ use super::records::{ClusterIds, Decisions};
 use super::router::Dispatch;
 use crate::graph::NodeId;
 
-/// f32 rows.
+/// A wire of floats: rows of equal width, row-major.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matrix {
     values: Vec<f32>,
@@ -25,19 +25,19 @@ impl Matrix {
         Self { values, width }
     }
 
-    /// Columns.
+    /// Number of columns.
     #[must_use]
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Rows.
+    /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.values.len() / self.width.max(1)
     }
 
-    /// One row.
+    /// The values of one row, `width` of them.
     #[must_use]
     pub fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.width..][..self.width]

@@ -12,7 +12,7 @@ const PLOT: f64 = 260.0;
 const BOTTOM: f64 = 46.0;
 const LEGEND: f64 = 20.0;
 
-/// A chart.
+/// A plot with two axes: size, scales and what is drawn on them.
 #[derive(Clone, Debug)]
 pub(super) struct Chart<'a> {
     pub title: &'a str,
@@ -63,7 +63,7 @@ pub(super) struct Series {
     pub joined: bool,
 }
 
-/// One point.
+/// A point of a plot, in values, with its label.
 #[derive(Clone, Debug)]
 pub(super) struct Point {
     pub x: f64,

@@ -59,7 +59,7 @@ pub struct RouteState {
 pub struct RouteStep {
     /// Index of the earlier column.
     pub column: usize,
-    /// State there.
+    /// Index of the state at the earlier site.
     pub from: usize,
     /// State in the next column.
     pub to: usize,
@@ -112,7 +112,7 @@ pub struct SiteRow {
 pub struct CausalRow {
     /// `layers.3` or `final`.
     pub site: String,
-    /// The module.
+    /// Name of the module, its domain.
     pub module: String,
     /// Share of the tokens on which it fires.
     pub share: f64,
@@ -187,7 +187,7 @@ pub struct FrontierPoint {
 /// KL on one domain of the text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DomainRow {
-    /// The domain.
+    /// Domain of the text.
     pub domain: String,
     /// Of the plan, nats.
     pub kl: f64,

@@ -22,7 +22,7 @@ impl Kind {
     }
 }
 
-/// One axis.
+/// One axis: values mapped to pixels.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scale {
     kind: Kind,

@@ -54,7 +54,7 @@ impl Svg {
         let _ = writeln!(self.body, "</{name}>");
     }
 
-    /// The markup.
+    /// The document as SVG markup.
     pub fn finish(self) -> String {
         format!(
             "<svg viewBox=\"0 0 {} {}\" width=\"{0}\" height=\"{1}\" role=\"img\">\n<title>{}</title>\n{}</svg>\n",
@@ -147,7 +147,7 @@ impl Shape {
         self.raw("class", class)
     }
 
-    /// A number.
+    /// Adds an attribute whose value is a number.
     pub fn at(self, name: &str, value: f64) -> Self {
         let value = number(value);
         self.raw(name, &value)

@@ -45,9 +45,9 @@ pub struct Causal {
 pub struct ModuleCost {
     /// `layers.3` or `final`.
     pub site: String,
-    /// Its index.
+    /// Index of the module among the site's.
     pub module: usize,
-    /// Its domain.
+    /// Domain that the module serves.
     pub name: String,
     /// Tokens on which it fires.
     pub tokens: u64,

@@ -17,13 +17,13 @@ pub enum RoutesError {
     /// A routed site has no record, as after a resumed run.
     #[error("routing records without {site}: they must come from a whole run of this model")]
     MissingSite {
-        /// The site.
+        /// The routed site that the record is about.
         site: Site,
     },
     /// A record has other modules or clusters than the site.
     #[error("routing records of {site}: expected {expected}, found {found}")]
     Shape {
-        /// The site.
+        /// The routed site that the record is about.
         site: Site,
         /// What the graph says.
         expected: String,
@@ -33,7 +33,7 @@ pub enum RoutesError {
     /// Rows that the records do not have.
     #[error("rows {}..{} of routing records of {site}, which hold {found}", rows.start, rows.end)]
     Rows {
-        /// The site.
+        /// The routed site that the record is about.
         site: Site,
         /// The rows asked for.
         rows: Range<usize>,

@@ -43,7 +43,7 @@ impl Counts {
         }
     }
 
-    /// Counts one token.
+    /// Counts the decisions for one row.
     pub fn token(&mut self, decisions: &Decisions, row: usize) {
         let (p, fired) = (decisions.p_row(row), decisions.fired_row(row));
         self.tokens += 1;

@@ -26,7 +26,7 @@ pub struct RouteNode {
 /// Tokens that go from one state to a state of the next site.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RouteEdge {
-    /// Tokens.
+    /// Tokens that went this way.
     pub tokens: u64,
     /// Share of the tokens of the earlier state.
     pub probability: f64,

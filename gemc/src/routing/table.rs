@@ -29,7 +29,7 @@ pub struct Routes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unrouted {
-    /// The general path.
+    /// The general path: no module fired.
     General,
     /// Nothing; the final placement passes its input on.
     None,
@@ -68,11 +68,11 @@ pub struct SiteRoutes {
 /// What a site did with some tokens. Shares are of these tokens; entropies are in nats.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
-    /// Tokens.
+    /// Number of tokens counted.
     pub tokens: u64,
     /// Share on which something fires.
     pub fired: Option<f64>,
-    /// By module.
+    /// What each module saw, by its index.
     pub traffic: Vec<Traffic>,
     /// Pairs of modules that fire together; only where `top_k` > 1.
     pub coselection: Vec<CoSelection>,
@@ -106,9 +106,9 @@ pub struct Traffic {
 /// Two modules that fire together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoSelection {
-    /// The lower index.
+    /// Index of the first module, the lower one.
     pub first: usize,
-    /// The higher one.
+    /// Index of the second module, the higher one.
     pub second: usize,
     /// Tokens on which both fire.
     pub tokens: u64,
@@ -117,7 +117,7 @@ pub struct CoSelection {
 /// How clusters are used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Occupancy {
-    /// Centroids.
+    /// Number of centroids.
     pub clusters: usize,
     /// Share of them that is nearest to some token.
     pub occupied: f64,
@@ -141,9 +141,9 @@ pub struct Density {
 /// From one routed site to the next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
-    /// The earlier site.
+    /// Name of the earlier site.
     pub from: String,
-    /// The later one.
+    /// Name of the later site.
     pub to: String,
     /// Over all text.
     pub all: Flow,
@@ -167,7 +167,7 @@ pub struct Edge {
     pub from: usize,
     /// State at the later one.
     pub to: usize,
-    /// Tokens.
+    /// Number of tokens counted.
     pub tokens: u64,
     /// Of those in `from`, the share that goes to `to`.
     pub probability: f64,

@@ -43,7 +43,7 @@ struct Text {
 /// KL of each output, and where its text comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judged {
-    /// Nats.
+    /// KL of each output, in nats.
     pub kl: Vec<f64>,
     /// Index into the sorted names of the domains.
     pub domains: Vec<usize>,
@@ -95,7 +95,7 @@ impl Judge {
         let starts = reference.graph().starts();
         let cuts: Vec<NodeId> = starts.flat_map(|(_, id)| reference.cut(id)).collect();
         let rows: u64 = sequences.iter().map(|s| s.ids.len() as u64).sum();
-        progress.start("running the texts to judge by", rows);
+        progress.start("running the texts set aside", rows);
         let mut judge = Self {
             texts: Vec::new(),
             activations,

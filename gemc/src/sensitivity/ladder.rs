@@ -47,7 +47,7 @@ impl Method {
 /// What is known of the inputs of units.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
-    /// What calibration saw.
+    /// Second moments of every unit's inputs, and counts of tokens.
     pub stats: &'a Stats,
     /// Of a tied embedding: what reading its rows costs.
     pub reading: Option<&'a Reading>,

@@ -29,12 +29,12 @@ pub enum SynthError {
     /// The config is at fault.
     #[error(transparent)]
     Config(#[from] ImportError),
-    /// The folder is.
+    /// The output folder cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
 }
 
-/// What was written.
+/// What a synthetic checkpoint holds.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Synthesised {
     /// Number of tensors.
@@ -98,7 +98,7 @@ fn validated(map: &Map<String, Value>) -> Result<GemConfig, ImportError> {
     let mut findings = Findings::default();
     let (config, _) = config::read(map, &mut findings);
     let config = findings.into_result(config)?;
-    config.ok_or_else(|| Finding::file("config.json", "describes no model").into())
+    config.ok_or_else(|| Finding::file("config.json", "does not describe a model").into())
 }
 
 fn plan(config: &GemConfig) -> Result<Vec<Planned>, ImportError> {

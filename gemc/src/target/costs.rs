@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gemc_format::Codec;
 use serde::{Deserialize, Serialize};
 
-/// What weights cost.
+/// How fast the device reads and computes weights, for `--latency`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Costs {

@@ -26,7 +26,7 @@ pub enum CandidateError {
     /// In a compiled or interpreted program.
     #[error(transparent)]
     Engine(#[from] Error),
-    /// In the executor.
+    /// The executor cannot run the model.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
 }
@@ -46,11 +46,11 @@ pub trait Candidate {
 
 /// A program: in this process, or at the other end of a pipe.
 pub struct Program<'a> {
-    /// Answers for it.
+    /// The program that answers for it.
     pub peer: &'a mut dyn Peer,
-    /// Its model.
+    /// Graph of the model that it was compiled from.
     pub graph: &'a Graph<Typed>,
-    /// Threads and context.
+    /// Threads and context of its session.
     pub setup: Setup,
 }
 

@@ -20,9 +20,9 @@ pub struct Figures {
     pub tokens: usize,
     /// Mean KL(reference || candidate) in nats.
     pub kl_mean: Option<f64>,
-    /// Its standard error.
+    /// Standard error of the mean KL, in nats per token.
     pub kl_stderr: Option<f64>,
-    /// 99th percentile.
+    /// 99th percentile of the KL, in nats.
     pub kl_p99: Option<f64>,
     /// Mean KL of the outputs whose own routing agrees with the reference's at every site.
     pub kl_same_route: Option<f64>,
@@ -47,7 +47,7 @@ pub struct Figures {
 /// The comparison of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
-    /// Over everything.
+    /// Figures over all domains.
     #[serde(flatten)]
     pub all: Figures,
     /// Code bits and block scales per quantised weight.
@@ -76,7 +76,7 @@ pub struct SiteAgreement {
 pub struct Pair<'a> {
     /// The reference's logits.
     pub reference: &'a [f32],
-    /// The candidate's.
+    /// The candidate's logits, in the same order.
     pub candidate: &'a [f32],
     /// The token that follows, or the label.
     pub truth: Option<usize>,

@@ -163,7 +163,7 @@ fn a_plan_replaces_plans_alone() {
         (at("pipe"), "is a pipe"),
         (PathBuf::from("/dev/null"), "is a device"),
         (root.path().to_owned(), "is a folder"),
-        (at("new/"), "names no file"),
+        (at("new/"), "does not name a file"),
         (at("letter.txt/plan.toml"), "cannot be written"),
     ] {
         refused(plan_to(&path), &[word]);

@@ -12,7 +12,7 @@ use crate::text::{ChatOptions, Date, Message};
 pub struct Turn {
     /// `system`, `user` or `assistant`.
     pub role: *const c_char,
-    /// What was said.
+    /// Text of the message, UTF-8, ending in 0.
     pub content: *const c_char,
 }
 
@@ -22,9 +22,9 @@ pub struct Turn {
 pub struct DateFields {
     /// 1 to 9999.
     pub year: u32,
-    /// From 1.
+    /// 1 to 12.
     pub month: u32,
-    /// From 1.
+    /// 1 to 31.
     pub day: u32,
     /// 0 to 23.
     pub hour: u32,
@@ -38,7 +38,7 @@ pub struct DateFields {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ChatChoice {
-    /// Null: none.
+    /// Date that a template may ask for; null for none.
     pub date: *const DateFields,
     /// Null: the one called `default`.
     pub chat_template: *const c_char,

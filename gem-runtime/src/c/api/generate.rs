@@ -15,9 +15,9 @@ use crate::generate::{Generation, Piece};
 pub struct TextPiece {
     /// The text, with a zero byte behind it.
     pub text: *const c_char,
-    /// Its length.
+    /// Length of the text, in bytes.
     pub bytes: usize,
-    /// The token.
+    /// Id of the token that the text belongs to.
     pub token: u32,
     /// Natural logarithm of its probability.
     pub logprob: f32,

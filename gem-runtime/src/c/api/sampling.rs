@@ -26,7 +26,7 @@ pub struct Choice {
     pub seed: u64,
     /// See [`Sampling::stop`].
     pub stop: *const *const c_char,
-    /// Number of them.
+    /// Number of entries of `stop`.
     pub n_stop: u32,
 }
 

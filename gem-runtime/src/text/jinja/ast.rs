@@ -35,7 +35,7 @@ pub(super) enum StatementKind {
     Continue,
 }
 
-/// A loop.
+/// `{% for target in iterable if filter %} body {% else %} otherwise {% endfor %}`.
 #[derive(Debug)]
 pub(super) struct For {
     pub target: Target,
@@ -46,7 +46,7 @@ pub(super) struct For {
     pub recursive: bool,
 }
 
-/// A macro.
+/// `{% macro name(parameters) %} body {% endmacro %}`.
 #[derive(Debug)]
 pub(super) struct Macro {
     pub name: String,

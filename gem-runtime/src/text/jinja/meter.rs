@@ -125,7 +125,7 @@ impl<'m> Text<'m> {
         self.meter
     }
 
-    /// The whole.
+    /// The text that was put together.
     pub fn finish(self) -> String {
         self.text
     }

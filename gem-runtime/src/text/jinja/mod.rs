@@ -40,7 +40,7 @@ pub(super) type Made<T> = Result<T, Fault>;
 pub(super) struct Fault {
     /// The line it happened in, counted from 1.
     pub line: Option<u32>,
-    /// What happened.
+    /// What the template did that it must not, in words.
     pub what: String,
 }
 

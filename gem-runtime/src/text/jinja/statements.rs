@@ -176,7 +176,7 @@ impl<'t> Evaluator<'t> {
                 let values = value.items(self.meter)?;
                 if values.len() != targets.len() {
                     let (needed, found) = (targets.len(), values.len());
-                    let what = format!("{needed} values are needed, {found} are there");
+                    let what = format!("expected {needed} values, found {found}");
                     return Err(Fault::new(what));
                 }
                 for (target, value) in targets.iter().zip(values) {

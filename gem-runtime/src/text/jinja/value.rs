@@ -12,7 +12,7 @@ use super::{Fault, Made};
 /// How deep lists and dicts nest at most.
 const LEVELS: u32 = 64;
 
-/// A value.
+/// A value that a template computes with.
 #[derive(Clone, Debug)]
 pub(in crate::text) enum Value {
     /// Nothing, and the words for who needs it.

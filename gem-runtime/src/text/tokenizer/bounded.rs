@@ -221,8 +221,9 @@ impl<'de> Deserialize<'de> for PreTokenizers {
         let wrapper = PreTokenizerWrapper::deserialize(deserializer)?;
         let rewrites = rewrites(&wrapper);
         if rewrites > REWRITES {
-            let what =
-                format!("its pre-tokenizers write a text anew {rewrites} times, above {REWRITES}");
+            let what = format!(
+                "its pre-tokenizers rewrite a text {rewrites} times; allowed are {REWRITES}"
+            );
             return Err(serde::de::Error::custom(what));
         }
         Ok(Self(wrapper))

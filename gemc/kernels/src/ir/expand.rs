@@ -21,7 +21,7 @@ pub const EXPANDED: &str = "a verified kernel is executed as it was written out"
 /// A kernel written out.
 #[derive(Clone, Debug)]
 pub struct Expanded {
-    /// The same computation.
+    /// The kernel without repetitions, strips and arrays.
     pub kernel: Kernel,
     /// For each of its values, the one it was made from.
     pub origins: Vec<ValueId>,
@@ -34,10 +34,10 @@ pub struct Expanded {
 pub enum ExpandError {
     /// An element is named by something else than a literal below its local's count.
     #[error(
-        "an element of {0} is named by {1}, which is no index of a `repeat` and no literal below its count"
+        "an element of {0} is named by {1}, which is neither the index of a `repeat` nor a literal below its count"
     )]
     Element(VarId, ValueId),
-    /// Too long.
+    /// The kernel would have too many values.
     #[error("has more than {MAX_STATEMENTS} statements once repetitions are written out")]
     Size,
 }

@@ -11,7 +11,7 @@ pub use gem_runtime::abi::{Items, ProgramShape};
 /// A kernel with its arguments, one word per parameter that takes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableEntry {
-    /// The code.
+    /// The kernel that is called.
     pub kernel: KernelId,
     /// Region offsets, scalars and table indices.
     pub args: Vec<u32>,
@@ -20,18 +20,18 @@ pub struct TableEntry {
 /// Entries for indirect calls, such as the modules of one site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// What it serves.
+    /// One line on what calls it, for the reader.
     pub doc: String,
-    /// By index.
+    /// Kernels with their arguments; a call names an entry by its index here.
     pub entries: Vec<TableEntry>,
 }
 
-/// One phase.
+/// A kernel with its arguments and a number of items; phases run one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phase {
-    /// What runs.
+    /// The kernel and its arguments.
     pub entry: TableEntry,
-    /// How often.
+    /// Number of items, fixed or by rows, outputs or a count in the arena.
     pub items: Items,
     /// Shapes and source tensors, for the reader.
     pub doc: String,
@@ -44,9 +44,9 @@ pub struct Tap {
     pub site: String,
     /// Index of the body phase after which they stand.
     pub after: u32,
-    /// D.
+    /// Number of modules, D.
     pub modules: u32,
-    /// K.
+    /// Modules that fire for a row at most, K.
     pub top_k: u32,
     /// Byte offsets in the arena.
     pub p: u32,
@@ -84,7 +84,7 @@ pub struct Half {
     pub site: String,
     /// Bytes per position of everything before it.
     pub before: u32,
-    /// Heads.
+    /// Heads of keys and values.
     pub heads: u32,
     /// Elements of a head.
     pub width: u32,
@@ -117,32 +117,32 @@ fn intern(name: &str) -> &'static str {
 /// A whole model for one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
-    /// Sizes.
+    /// Bytes of arena, keys and values, and the rows and outputs that a step can have.
     pub shape: ProgramShape,
     /// Pure functions.
     pub functions: Vec<Function>,
     /// Kernels; shared by phases and tables.
     pub kernels: Vec<Kernel>,
-    /// Call tables.
+    /// Tables for indirect calls, such as those of a site's modules.
     pub tables: Vec<Table>,
-    /// Embedding and layers.
+    /// Phases of every step: embedding and layers.
     pub body: Vec<Phase>,
-    /// Head.
+    /// Phases for the rows whose logits are wanted.
     pub head: Vec<Phase>,
-    /// Routing decisions.
+    /// Where each site's routing decisions stand in the arena.
     pub taps: Vec<Tap>,
     /// Keys and values kept as f16.
     pub halves: Vec<Half>,
 }
 
 impl Program {
-    /// A kernel.
+    /// The kernel of this id.
     #[must_use]
     pub fn kernel(&self, id: KernelId) -> &Kernel {
         &self.kernels[id.index()]
     }
 
-    /// A call table.
+    /// The call table of this id.
     #[must_use]
     pub fn table(&self, id: TableId) -> &Table {
         &self.tables[id.index()]

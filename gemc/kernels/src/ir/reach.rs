@@ -9,9 +9,9 @@ use crate::ir::{FuncId, KernelId, Op, Program, TableEntry, ValueDef, ValueId};
 /// What is used, in the program's order.
 #[derive(Debug, Default)]
 pub struct Reachable {
-    /// Kernels.
+    /// Kernels that phases call, directly or through tables.
     pub kernels: BTreeSet<KernelId>,
-    /// Functions.
+    /// Functions that those kernels, or each other, call.
     pub functions: BTreeSet<FuncId>,
 }
 

@@ -108,73 +108,73 @@ pub enum TypeError {
     /// An operand of the wrong type.
     #[error("`{op}`: {value} is {found}, expected {expected}")]
     Operand {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
-        /// The operand.
+        /// The operand of the wrong type.
         value: ValueId,
-        /// Its type.
+        /// Type of that operand.
         found: Ty,
-        /// What is allowed.
+        /// The types that are allowed, in words.
         expected: &'static str,
     },
     /// Operands that should have one type.
     #[error("`{op}`: {left} is {left_ty} but {right} is {right_ty}; expected one type")]
     Mismatch {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
         /// First operand.
         left: ValueId,
-        /// Its type.
+        /// Type of the first operand.
         left_ty: Ty,
         /// Second operand.
         right: ValueId,
-        /// Its type.
+        /// Type of the second operand.
         right_ty: Ty,
     },
     /// A literal shift that is too far.
     #[error("`{op}` by {by}, expected at most {max}")]
     Shift {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
-        /// The amount.
+        /// Bits to shift by, as given.
         by: u32,
         /// The most that is allowed.
         max: u32,
     },
     /// A parameter of the wrong kind.
-    #[error("`{op}`: {param} is no {expected}")]
+    #[error("`{op}`: {param} is not a {expected}")]
     ParamKind {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
-        /// The parameter.
+        /// The parameter of the wrong kind.
         param: ParamId,
-        /// What is allowed.
+        /// The types that are allowed, in words.
         expected: &'static str,
     },
     /// A slot where there is none, or none where one is needed.
     #[error("`{op}`: {param} {rule}")]
     Slot {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
-        /// The region.
+        /// The region that is accessed.
         param: ParamId,
-        /// What is expected.
+        /// Whether a slot is needed, in words.
         rule: &'static str,
     },
     /// A type that cannot be loaded, stored or cast to.
     #[error("`{op}`: {ty} is not allowed, expected {expected}")]
     Type {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
-        /// The type.
+        /// The type that was asked for.
         ty: Ty,
-        /// What is allowed.
+        /// The types that are allowed, in words.
         expected: &'static str,
     },
     /// A call with the wrong number of arguments.
     #[error("`call`: {function} takes {expected} arguments, found {found}")]
     Arity {
-        /// Callee.
+        /// The function that is called.
         function: FuncId,
         /// Number of its parameters.
         expected: usize,

@@ -24,7 +24,7 @@ const LOWEST: f32 = -1e30;
 /// What an attention kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attention {
-    /// Query heads.
+    /// Number of query heads; a multiple of that of key heads.
     pub heads: usize,
     /// Key and value heads.
     pub kv_heads: usize,

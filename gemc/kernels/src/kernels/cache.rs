@@ -12,13 +12,13 @@ use crate::ir::build::{KernelBuilder, Operand, Region, Val};
 pub struct Cache {
     /// Format of the values.
     pub format: KvFormat,
-    /// Heads.
+    /// Number of heads.
     pub heads: usize,
     /// Elements of a head, a multiple of 16.
     pub padded: usize,
 }
 
-/// Its regions.
+/// The regions of keys or values: their codes, and the scales of int8.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheRegions<'k> {
     cache: Cache,
@@ -47,7 +47,7 @@ impl Cache {
         }
     }
 
-    /// Declares the regions.
+    /// Declares the regions as parameters of a kernel; `mutable` for the one that stores rows.
     pub fn declare<'k>(&self, k: &'k KernelBuilder, name: &str, mutable: bool) -> CacheRegions<'k> {
         let elem = match self.format {
             KvFormat::F32 => Elem::F32,

@@ -7,7 +7,7 @@ use crate::ir::{Elem, Kernel};
 /// What the kernel of clusters depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Clusters {
-    /// Centroids.
+    /// Number of centroids.
     pub count: usize,
     /// Columns, padded.
     pub stride: usize,

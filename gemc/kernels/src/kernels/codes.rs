@@ -47,7 +47,7 @@ pub fn powers_of_two(bytes: Val<'_>, bias: i32) -> Val<'_> {
 
 /// The codes of one block of one tile in memory.
 pub struct Block<'a, 'k> {
-    /// Of their codec.
+    /// What their codec says of planes and scales.
     pub spec: &'a CodecSpec,
     /// Chunks of 64 bytes, from the block's first one on.
     pub chunks: Region<'k>,

@@ -24,9 +24,9 @@ pub struct Combine {
 /// The part of a routed block that does not come from modules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Base {
-    /// There is none.
+    /// The site has no general path.
     None,
-    /// On every row.
+    /// It serves every row, beside the modules.
     Always,
     /// Only where nothing fired.
     Fallback,

@@ -8,7 +8,7 @@ use crate::ir::{Elem, Kernel};
 /// What the dispatch kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dispatch {
-    /// Modules D.
+    /// Number of modules, D.
     pub modules: usize,
     /// Choices per row, K.
     pub top_k: usize,
@@ -116,7 +116,7 @@ impl Dispatch {
 /// What the kernel that counts items depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CountItems {
-    /// Items of one.
+    /// Items of one module.
     pub each: u32,
 }
 
@@ -145,9 +145,9 @@ impl CountItems {
 /// What the kernel that calls modules depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallModules {
-    /// Modules D.
+    /// Number of modules, D.
     pub modules: usize,
-    /// Items of one.
+    /// Items of one module.
     pub each: u32,
 }
 
@@ -176,7 +176,7 @@ impl CallModules {
 /// What the kernel of SCAR's tags depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tags {
-    /// Modules D.
+    /// Number of modules, D.
     pub modules: usize,
     /// Whether the tag is only whether anything fired.
     pub by_flag: bool,

@@ -33,7 +33,7 @@ pub enum Rows {
 /// What happens to the 16 sums before they are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Epilogue {
-    /// Stored as f32.
+    /// Sums are stored as f32.
     Store,
     /// Added to a row of another buffer, then stored.
     Residual,
@@ -43,7 +43,7 @@ pub enum Epilogue {
         act: Option<Activation>,
         /// Whether the matrix holds gate rows and then as many up rows.
         gated: bool,
-        /// How.
+        /// Format of the codes that are stored.
         format: ActivationFormat,
     },
 }
@@ -51,7 +51,7 @@ pub enum Epilogue {
 /// Everything that a product's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matmul {
-    /// Weight format.
+    /// Format of the weights.
     pub codec: Codec,
     /// Tiles of the matrix.
     pub tiles: usize,
@@ -59,7 +59,7 @@ pub struct Matmul {
     pub cols: usize,
     /// Whether biases are added.
     pub bias: bool,
-    /// Which rows.
+    /// The rows that it computes: all, or those of a list.
     pub rows: Rows,
     /// How the input was quantised.
     pub input_format: ActivationFormat,
@@ -67,7 +67,7 @@ pub struct Matmul {
     pub input_rows: usize,
     /// Rows that fit the output buffer.
     pub output_rows: usize,
-    /// What follows.
+    /// What becomes of the sums.
     pub epilogue: Epilogue,
     /// How codes and activations are multiplied.
     pub dot: DotStrategy,

@@ -15,7 +15,7 @@ use crate::ir::{Elem, Kernel};
 /// What a norm kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Norm {
-    /// Which.
+    /// RMS norm or layer norm.
     pub kind: NormKind,
     /// Real columns.
     pub cols: usize,

@@ -17,7 +17,7 @@ pub struct Quantised<'k> {
     pub scales: Region<'k>,
     /// i32 `[rows * terms][cols / 32]`: sums of codes.
     pub sums: Region<'k>,
-    /// Columns.
+    /// Number of columns.
     pub cols: usize,
     /// How many columns share a scale, and terms a row has.
     pub format: ActivationFormat,
@@ -202,7 +202,7 @@ pub struct QuantiseRows {
     pub max_rows: usize,
     /// Columns, padded.
     pub stride: usize,
-    /// How.
+    /// Activation format of the result.
     pub format: ActivationFormat,
 }
 
@@ -244,7 +244,7 @@ pub struct SelectRows {
     pub max_outputs: usize,
     /// Columns, padded.
     pub stride: usize,
-    /// How.
+    /// Activation format of the result.
     pub format: ActivationFormat,
 }
 

@@ -10,7 +10,7 @@ use crate::ir::{Elem, Kernel};
 /// What the router kernel's code depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Router {
-    /// Modules D.
+    /// Number of modules, D.
     pub modules: usize,
     /// Modules that may fire, K.
     pub top_k: usize,
@@ -18,7 +18,7 @@ pub struct Router {
     pub stride: usize,
     /// Rows of the buffers.
     pub max_rows: usize,
-    /// Logits to p.
+    /// How logits become probabilities.
     pub score: Score,
     /// A module fires when p is strictly above.
     pub threshold: Exact,

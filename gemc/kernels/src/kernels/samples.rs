@@ -86,7 +86,7 @@ pub struct Activations {
     pub codes: Vec<i8>,
     /// One an activation block.
     pub scales: Vec<f32>,
-    /// Of a row.
+    /// Scales of one row: one for each activation block.
     pub scales_per_row: usize,
 }
 
@@ -142,9 +142,9 @@ pub fn matmul(
 /// A kernel with its arguments, the matrix, and the memory it starts from.
 #[derive(Debug)]
 pub struct Launch {
-    /// The matrix' geometry.
+    /// Rows, columns and format of the matrix.
     pub size: PackedSize,
-    /// Its record.
+    /// The matrix as a weight file stores it: codes, block scales, row scales.
     pub item: Vec<u8>,
     kernel: Kernel,
     args: Vec<u32>,

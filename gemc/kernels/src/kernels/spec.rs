@@ -21,7 +21,7 @@ use crate::ir::Kernel;
 pub struct Exact(u32);
 
 impl Exact {
-    /// The number.
+    /// The number whose bits these are.
     #[must_use]
     pub const fn get(self) -> f32 {
         f32::from_bits(self.0)

@@ -51,7 +51,7 @@ impl Prec {
     }
 }
 
-/// An expression.
+/// An expression of emitted Rust, with its precedence, so that no needless brackets are printed.
 #[derive(Clone, Debug)]
 pub(super) struct Code {
     tokens: TokenStream,

@@ -24,7 +24,7 @@ impl Names {
         self.0.insert(name.to_owned());
     }
 
-    /// Begins a block.
+    /// Begins a block: names given in it are free again after `close`.
     pub(super) fn open(&mut self) {
         self.1.push(Vec::new());
     }

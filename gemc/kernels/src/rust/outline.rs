@@ -42,7 +42,7 @@ pub(super) struct Outlines {
     calls: HashMap<*const Stmt, Called>,
     /// The items, in order of first use.
     pub(super) items: TokenStream,
-    /// Their names.
+    /// Names of these functions, in the same order.
     pub(super) names: Vec<Ident>,
 }
 

@@ -161,7 +161,7 @@ impl Bench {
         Ok(fake::round_activations(model, format)?)
     }
 
-    /// The embedding.
+    /// The unit that is the token embedding.
     pub fn embedding(&self) -> Result<&Unit> {
         let mut units = self.units.iter();
         let unit = units.find(|unit| unit.role == Role::Embedding);

@@ -21,7 +21,7 @@ struct Prediction<'a> {
     slopes: &'a Slopes,
     /// Texts that slopes were measured on.
     search: &'a Judge,
-    /// Other texts.
+    /// Judges on texts that neither moments nor slopes were taken from.
     evaluation: &'a Judge,
 }
 

@@ -70,7 +70,7 @@ fn c_library(triple: &str, linker: &Linker) -> Option<Check> {
     Some(Check::new(
         &format!("glibc for {triple}"),
         Some(version),
-        "programs need this one at most; gemc build --bin says which, with --static none",
+        "programs need at most this version, with --static none; gemc build --bin says which",
         "",
     ))
 }

@@ -12,7 +12,7 @@ pub enum IsaError {
     Architecture {
         /// Name of the target.
         target: String,
-        /// Its triple.
+        /// The Rust target's triple.
         triple: String,
     },
     /// Instructions that kernels need and the target does not promise.
@@ -23,7 +23,7 @@ pub enum IsaError {
     Baseline {
         /// Name of the target.
         target: String,
-        /// What is missing.
+        /// The missing CPU features, separated by commas.
         features: String,
     },
     /// The machine this runs on is none that Cranelift knows.
@@ -42,7 +42,7 @@ pub enum EmitError {
     Compile {
         /// Name of the kernel.
         kernel: String,
-        /// What it said.
+        /// Cranelift's own message.
         reason: String,
     },
     /// A fault of gemc: machine code is to stand alone.

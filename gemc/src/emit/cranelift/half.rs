@@ -15,7 +15,7 @@ const LEAST_NORMAL: u32 = 113 << 23;
 const INFINITE: u32 = 0x7f80_0000;
 
 impl Emitter<'_> {
-    /// Exact.
+    /// Halves to singles; every half is a single, so nothing is rounded.
     pub(super) fn half_to_float(&mut self, halves: Segments) -> Segments {
         let [a, b] = [halves.at(0), halves.at(1)];
         let words = [

@@ -25,7 +25,7 @@ pub(super) enum Bound {
     Word(Value),
 }
 
-/// A region.
+/// A region that a parameter stands for: its address and the size of its elements.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Region {
     base: Base,

@@ -22,7 +22,7 @@ pub enum KeyUse {
 /// Every key of the file, nested ones as `router.top_k`, in the order they were read.
 pub type KeyAccount = Vec<(String, KeyUse)>;
 
-/// Reads one object.
+/// Reads the keys of one JSON object, and notes which of them were read.
 #[derive(Debug)]
 pub struct Keys<'a> {
     file: &'a str,

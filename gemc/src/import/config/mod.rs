@@ -28,7 +28,7 @@ pub enum Positions {
     Rope(Rope),
     /// A learned row per position, added to the embedding.
     Learned,
-    /// Not at all.
+    /// No positions enter.
     None,
 }
 
@@ -46,9 +46,9 @@ pub enum RouterPlace {
 /// How a token chooses its modules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouterConfig {
-    /// Where.
+    /// The layers that have a router, or the end of the model.
     pub place: RouterPlace,
-    /// Logits to p.
+    /// How logits become probabilities.
     pub score: Score,
     /// At most so many modules fire.
     pub top_k: u32,
@@ -69,7 +69,7 @@ pub struct ScarConfig {
     pub layers: Vec<usize>,
     /// Heads over the hidden size.
     pub heads: u32,
-    /// Who sees whom.
+    /// Which tokens attend to each other.
     pub mask: ScarMask,
     /// Whether x is added back.
     pub residual: bool,
@@ -108,11 +108,11 @@ pub enum GeneralPath {
 pub struct GemConfig {
     /// From `architectures`.
     pub task: Task,
-    /// d.
+    /// Width d of the rows between layers.
     pub hidden_size: usize,
-    /// Layers.
+    /// Number of layers.
     pub num_hidden_layers: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub num_attention_heads: usize,
     /// Key and value heads; divides the query heads.
     pub num_key_value_heads: usize,
@@ -128,9 +128,9 @@ pub struct GemConfig {
     pub hidden_act: Activation,
     /// Whether MLPs have a gate.
     pub mlp_gated: bool,
-    /// Which norm.
+    /// RMS norm or layer norm.
     pub norm: NormKind,
-    /// Its epsilon.
+    /// Added to the mean square or variance, under the root.
     pub norm_eps: f32,
     /// Where norms sit.
     pub norm_position: NormPosition,
@@ -148,11 +148,11 @@ pub struct GemConfig {
     pub tie_word_embeddings: bool,
     /// Names of the domains; module m serves domain m.
     pub domains: Vec<String>,
-    /// The router.
+    /// Where routers are and how they choose.
     pub router: RouterConfig,
     /// SCAR, unless its mask is off.
     pub scar: Option<ScarConfig>,
-    /// The modules.
+    /// What modules compute: nothing, a LoRA or an MLP.
     pub modules: Modules,
     /// The general path of routed layers.
     pub general_path: GeneralPath,
@@ -165,9 +165,9 @@ pub struct GemConfig {
 /// Tokens that begin and end a text, as `config.json` names them; not compared with the vocabulary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
-    /// Begins one.
+    /// Token that begins a sequence.
     pub bos: Option<u64>,
-    /// End one.
+    /// Tokens that end a sequence.
     pub eos: Vec<u64>,
 }
 

@@ -14,7 +14,7 @@ const FILE: &str = "config.json";
 const MOST_LABELS: usize = 1 << 16;
 
 const TRAINING: &str = "only training uses it";
-const ASKED_FOR: &str = "what a run gives is asked for when it is run";
+const ASKED_FOR: &str = "outputs are chosen when the model is run";
 
 /// Keys that are accepted without effect, and why; so are `*_token_id` and `*dropout*`.
 const NO_EFFECT: [(&str, &str); 15] = [

@@ -52,9 +52,9 @@ pub struct At {
 pub struct Row {
     /// Path below the prefix.
     pub path: &'static str,
-    /// Shape.
+    /// Row-major shape, in terms of the config.
     pub shape: &'static [Dim],
-    /// Presence, in words.
+    /// When the tensor must be there, in words.
     pub when: &'static str,
     present: fn(&GemConfig, At) -> bool,
 }
@@ -63,7 +63,7 @@ pub struct Row {
 pub struct Group {
     /// Prefix with `{l}` and `{m}` to be filled in.
     pub prefix: &'static str,
-    /// Its rows.
+    /// The tensors of the group.
     pub rows: &'static [Row],
 }
 

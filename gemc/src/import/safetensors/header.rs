@@ -22,7 +22,7 @@ const MOST_DIMENSIONS: usize = 8;
 /// One tensor of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its path.
+    /// Path of the tensor in the checkpoint, such as `model.embed_tokens.weight`.
     pub name: String,
     /// How elements are stored.
     pub dtype: Dtype,
@@ -71,7 +71,7 @@ fn header_bytes(file: &[u8]) -> Result<(&[u8], usize), String> {
         .filter(|&n| n <= LONGEST_HEADER);
     let Some(n) = here else {
         return Err(format!(
-            "is oversized or no safetensors file: the header says it is {length} bytes long; allowed: at most {LONGEST_HEADER}"
+            "is oversized, or not a safetensors file: the header says it is {length} bytes long; allowed: at most {LONGEST_HEADER}"
         ));
     };
     match rest.get(..n) {

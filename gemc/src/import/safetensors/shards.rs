@@ -130,7 +130,7 @@ impl TensorFiles {
         findings.into_result(())
     }
 
-    /// Finds a tensor.
+    /// The tensor of this name, if a shard has one.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Found> {
         self.by_name.get(name).copied()
@@ -147,7 +147,7 @@ impl TensorFiles {
         &self.shards[found.shard as usize].entries[found.entry as usize]
     }
 
-    /// Its stored bytes.
+    /// The tensor's bytes as the file holds them.
     #[must_use]
     pub fn bytes(&self, found: Found) -> &[u8] {
         &self.shards[found.shard as usize].map[self.entry(found).bytes.clone()]

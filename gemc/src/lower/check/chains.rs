@@ -53,13 +53,13 @@ impl<'g> Checker<'g> {
             let next = nodes.get(place + 1);
             let inputs = &self.graph.node(id).inputs;
             let follows = before.is_none_or(|before| inputs.first() == Some(&before));
-            self.need(follows, id, "reads not what is before it", ALLOWED)?;
+            self.need(follows, id, "does not read the map before it", ALLOWED)?;
             let readers = self.readers(id);
             let read = match next {
                 Some(next) => readers == [*next],
                 None => readers.iter().all(|reader| !nodes.contains(reader)),
             };
-            self.need(read, id, "is read by others than the next", ALLOWED)?;
+            self.need(read, id, "is read by more than the map behind it", ALLOWED)?;
             match *self.kind(id) {
                 Kind::Product(parts) => products.push(self.product(id, parts)?),
                 Kind::Activate { .. } => {
@@ -78,7 +78,7 @@ impl<'g> Checker<'g> {
     fn alike(&self, model: &[Product<'g>], chain: &[Product<'g>]) -> Check<()> {
         for (a, b) in model.iter().zip(chain) {
             let alike = self.shape(a) == self.shape(b);
-            let what = format!("is shaped otherwise than {}", self.origin(a.id));
+            let what = format!("has another shape than {}", self.origin(a.id));
             self.need(alike, b.id, what, ALLOWED)?;
         }
         if let (Some(a), Some(b)) = (model.first(), chain.first()) {

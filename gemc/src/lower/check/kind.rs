@@ -34,7 +34,7 @@ pub enum Kind<'g> {
     Output,
 }
 
-/// A norm.
+/// The constants of a norm.
 #[derive(Clone, Copy, Debug)]
 pub struct NormOp {
     /// Rms or layer norm.
@@ -50,7 +50,7 @@ pub struct NormOp {
 /// Attention over q, k and v.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionOp {
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
     /// Key and value heads.
     pub kv_heads: usize,
@@ -62,18 +62,18 @@ pub struct AttentionOp {
     pub qk_norm: Option<(TensorId, TensorId, f32)>,
 }
 
-/// A routing decision.
+/// The constants of a router.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterOp {
     /// `[D, d]`.
     pub weight: TensorId,
     /// `[D]`.
     pub bias: Option<TensorId>,
-    /// Logits to p.
+    /// How logits become probabilities.
     pub score: Score,
     /// Modules that may fire.
     pub top_k: usize,
-    /// They fire above.
+    /// Modules fire where p is above it.
     pub threshold: f32,
     /// Whether gates are divided by their sum.
     pub renormalize: bool,

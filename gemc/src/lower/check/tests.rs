@@ -169,7 +169,7 @@ fn modules_are_equal_chains_of_linear_maps() {
 
     let mut edited = decoder();
     edited.set_act(&module("act"), Activation::Relu);
-    refused(&edited, &module("gate_up"), "shaped otherwise");
+    refused(&edited, &module("gate_up"), "another shape");
 
     let mut edited = decoder();
     let other = edited.find("model.layers.0.input_norm");
@@ -184,10 +184,10 @@ fn modules_are_equal_chains_of_linear_maps() {
     refused(
         &edited,
         &module("down_proj"),
-        "read by others than the next",
+        "read by more than the map behind it",
     );
     edited.replace_input("model.layers.0.combine", last, longer);
-    refused(&edited, &module("down_proj"), "shaped otherwise");
+    refused(&edited, &module("down_proj"), "another shape");
 
     let mut edited = decoder();
     let last = edited.find(&module("down_proj"));

@@ -18,12 +18,12 @@ pub(super) struct Section {
     title: &'static str,
     /// What is seen, in a sentence or two.
     note: String,
-    /// SVG.
+    /// Plots as SVG markup.
     plots: Vec<String>,
     tables: Vec<Table>,
 }
 
-/// A table.
+/// A table: its caption, heads of columns, and rows of text.
 #[derive(Clone, Debug, Serialize)]
 struct Table {
     caption: String,

@@ -164,7 +164,7 @@ impl Evaluator<'_> {
                 best = Some((key, item));
             }
         }
-        let none = || Value::Undefined(format!("there is no {name} of no items").into());
+        let none = || Value::Undefined(format!("an empty list has no {name}").into());
         Ok(best.map_or_else(none, |(_, item)| item))
     }
 

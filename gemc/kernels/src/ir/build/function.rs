@@ -9,9 +9,9 @@ use crate::ir::{FuncId, Function, Op, Ty};
 /// A function that can be called: its id and types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionRef {
-    /// Which.
+    /// The function, in the program that it is called in.
     pub id: FuncId,
-    /// Its types.
+    /// Types of its parameters and of its result.
     pub signature: Signature,
 }
 

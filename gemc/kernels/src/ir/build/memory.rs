@@ -150,7 +150,7 @@ impl<'k> Region<'k> {
     }
 }
 
-/// A mutable local.
+/// A mutable local of one value.
 #[derive(Clone, Copy, Debug)]
 pub struct Var<'k> {
     core: &'k Core,

@@ -38,7 +38,7 @@ impl<'k> Val<'k> {
         self.id
     }
 
-    /// Its type.
+    /// Type of the value, as the typing rules give it.
     #[must_use]
     pub fn ty(self) -> Ty {
         self.core.draft().ty(self.id)

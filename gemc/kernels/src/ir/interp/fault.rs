@@ -17,7 +17,7 @@ pub struct Trap {
     pub fault: Fault,
 }
 
-/// A broken rule.
+/// A rule of the IR that an execution broke, with the numbers that show it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Fault {
     /// An access outside its region.
@@ -25,7 +25,7 @@ pub enum Fault {
     OutOfRange {
         /// Name of the region.
         region: String,
-        /// First element.
+        /// Index of the first element accessed.
         index: i32,
         /// Elements accessed.
         count: i64,
@@ -35,15 +35,15 @@ pub enum Fault {
     /// A slot that does not exist.
     #[error("slot {slot} of {slots}")]
     Slot {
-        /// Asked for.
+        /// The slot that the access names.
         slot: i32,
-        /// Number of slots.
+        /// Slots of the step: allowed are `0..slots`.
         slots: u32,
     },
     /// A loaded lane outside the declared range.
     #[error("loaded {found}, declared in {lo}..={hi}")]
     Declared {
-        /// The lane.
+        /// The loaded number.
         found: i32,
         /// Declared lower bound.
         lo: i32,
@@ -55,15 +55,15 @@ pub enum Fault {
     Proof {
         /// The value or lane.
         found: i64,
-        /// What was proved.
+        /// The interval that the verifier proved for it.
         range: Range,
     },
     /// `bounded` changed its operand.
     #[error("`bounded` clamps {index} to below {n}")]
     Clamped {
-        /// The operand.
+        /// The number to be bounded.
         index: i32,
-        /// The bound.
+        /// It should have been below this.
         n: i32,
     },
     /// A float that is too large to round.
@@ -87,11 +87,11 @@ pub enum Fault {
     /// A call outside its table or the entry's items.
     #[error("call of entry {entry}, items {begin}..{end}, which the table does not have")]
     Call {
-        /// Asked for.
+        /// Index into the table.
         entry: i32,
-        /// First item.
+        /// First item of the call.
         begin: i32,
-        /// One past the last.
+        /// One past the last item.
         end: i32,
     },
     /// A trap of a function or of a called kernel.
@@ -106,7 +106,7 @@ pub enum Fault {
         access: &'static str,
         /// Name of the region.
         region: String,
-        /// The other item.
+        /// Index of the item that touched the byte before.
         other: u32,
         /// Offset of the first shared byte.
         byte: usize,

@@ -16,7 +16,7 @@ pub(super) struct Memory<'a> {
     pub(super) owner: u32,
 }
 
-/// A resolved region.
+/// A region of one call: where its bytes begin, and how many there are.
 #[derive(Clone, Copy)]
 struct Region {
     /// First byte; unused for kv.

@@ -5,7 +5,7 @@ use crate::ir::{Block, Kernel, Op, ParamId, Stmt, ValueId, VarId, walk};
 /// A region that a block uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Reached {
-    /// Which.
+    /// The region, a parameter of the kernel.
     pub region: ParamId,
     /// The value inside that is its slot.
     pub slot: Option<ValueId>,
@@ -16,7 +16,7 @@ pub struct Reached {
 /// A local from outside that a block uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Shared {
-    /// Which.
+    /// The local, declared by the kernel outside the block.
     pub var: VarId,
     /// Whether it is assigned.
     pub written: bool,
@@ -25,11 +25,11 @@ pub struct Shared {
 /// What an outline's body uses of its kernel, besides its inputs, in order of first use.
 #[derive(Debug, Default)]
 pub struct Reach {
-    /// Memory.
+    /// Regions of the kernel that the body loads from or stores to.
     pub regions: Vec<Reached>,
-    /// Locals from outside.
+    /// Locals of the kernel that the body reads or assigns.
     pub locals: Vec<Shared>,
-    /// Locals of its own.
+    /// Locals that the body itself declares.
     pub declared: Vec<VarId>,
 }
 

@@ -56,9 +56,9 @@ pub struct Step {
     pub rows: Vec<u32>,
     /// Wanted rows.
     pub outputs: Vec<u32>,
-    /// Number of slots.
+    /// Sequences that have keys and values.
     pub n_slots: u32,
-    /// Capacity of each.
+    /// Positions that each slot has room for.
     pub context: u32,
 }
 
@@ -67,7 +67,7 @@ pub struct Step {
 pub struct Image {
     /// The whole arena.
     pub arena: Vec<u8>,
-    /// By slot.
+    /// Keys and values, one allocation a slot.
     pub kv: Vec<Vec<u8>>,
 }
 

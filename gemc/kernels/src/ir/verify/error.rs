@@ -7,11 +7,11 @@ use crate::ir::typing::TypeError;
 use crate::ir::{Extent, FuncId, ParamId, Ty, ValueId, VarId};
 use std::fmt;
 
-/// A broken rule.
+/// A rule of the IR that a program breaks, and the place.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct VerifyError {
-    /// Where.
+    /// Kernel or function, and the value or statement in it.
     pub place: Place,
     /// What, and what is expected.
     pub problem: Problem,
@@ -68,15 +68,15 @@ impl fmt::Display for Extent {
 /// A broken rule of the IR.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Problem {
-    /// Types.
+    /// An operand of a wrong type.
     #[error("{0}")]
     Type(#[from] TypeError),
     /// A definition claims another type than its operation has.
     #[error("declared {declared}, but the operation gives {found}")]
     Declared {
-        /// In the definition.
+        /// The type that the definition names.
         declared: Ty,
-        /// By the typing rules.
+        /// The type that the operation's typing rule gives.
         found: Ty,
     },
     /// Use of a value outside its block, or before it is computed.
@@ -84,7 +84,7 @@ pub enum Problem {
         "used where it is not visible; a value is visible from its definition to the end of its block"
     )]
     NotVisible,
-    /// A second definition.
+    /// A value is defined a second time.
     #[error("computed twice; every value is computed at one place")]
     Twice,
     /// A mutable local outside its block, or before its declaration.
@@ -92,17 +92,17 @@ pub enum Problem {
         "{0} is used where it is not visible; declare it with `var` in this or an enclosing block"
     )]
     VarNotVisible(VarId),
-    /// A second declaration.
+    /// A mutable local is declared a second time.
     #[error("{0} is declared twice")]
     VarTwice(VarId),
     /// An assignment of another type.
     #[error("{var} is {expected}, but the assigned value is {found}")]
     VarType {
-        /// The local.
+        /// The local that is assigned or read.
         var: VarId,
-        /// Its type.
+        /// Type that the local was declared with.
         expected: Ty,
-        /// The value's type.
+        /// Type of the assigned value.
         found: Ty,
     },
     /// One value where an array is meant, or the other way round.
@@ -110,9 +110,9 @@ pub enum Problem {
         "{var} is {found}; `get` and `m0 = v0` are for one value, `element` and `m0[v0] = v1` for arrays"
     )]
     VarKind {
-        /// The local.
+        /// The local that is assigned or read.
         var: VarId,
-        /// What it is.
+        /// `an array` or `one value`, as it was declared.
         found: &'static str,
     },
     /// A count of a repetition or an array.
@@ -127,7 +127,7 @@ pub enum Problem {
     /// `item`, `index` or `param` at a wrong place.
     #[error("`{op}` is not allowed here; {rule}")]
     Misplaced {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
         /// Where it is allowed.
         rule: &'static str,
@@ -137,38 +137,38 @@ pub enum Problem {
     Operand {
         /// Which operand of which statement.
         what: &'static str,
-        /// Its type.
+        /// Type of the operand.
         found: Ty,
-        /// What is allowed.
+        /// Type that the statement takes.
         expected: Ty,
     },
     /// A store to a region that is not declared mutable.
     #[error("{0} is not mutable; stores need a region declared `mut`")]
     NotMutable(ParamId),
     /// A parameter of the wrong kind.
-    #[error("{param} is no {expected}")]
+    #[error("{param} is not a {expected}")]
     ParamKind {
-        /// The parameter.
+        /// The parameter of the kernel that breaks the rule.
         param: ParamId,
-        /// What is expected.
+        /// Kind of parameter that is needed, in words.
         expected: &'static str,
     },
     /// A bad parameter declaration.
     #[error("{param} ({name}): {rule}")]
     Param {
-        /// The parameter.
+        /// The parameter of the kernel that breaks the rule.
         param: ParamId,
-        /// Its name.
+        /// Name of that parameter.
         name: String,
-        /// What is expected.
+        /// The rule for its declaration, in words.
         rule: String,
     },
     /// A name that is no identifier, or is taken.
     #[error("name {name:?} {rule}")]
     Name {
-        /// The name.
+        /// The name as it was given.
         name: String,
-        /// What is expected.
+        /// The rule for names that it breaks, in words.
         rule: &'static str,
     },
     /// Text with control characters.
@@ -194,13 +194,13 @@ pub enum Problem {
         "index {index} of {param} ({name}) is {range}, and {count} elements are accessed; expected within 0..{len}"
     )]
     OutOfRange {
-        /// The region.
+        /// The region that is accessed.
         param: ParamId,
-        /// Its name.
+        /// Name of that parameter.
         name: String,
-        /// The index value.
+        /// The value that is the first element's index.
         index: ValueId,
-        /// What is known of it.
+        /// The interval that it is proved to lie in.
         range: Range,
         /// Elements read or written.
         count: i64,
@@ -210,27 +210,27 @@ pub enum Problem {
     /// Division by something that may not be positive, or of something that may be negative.
     #[error("`{op}`: {what} {value} is {range}, expected {expected}")]
     Divide {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
         /// `dividend` or `divisor`.
         what: &'static str,
-        /// The operand.
+        /// The operand that is out of range.
         value: ValueId,
-        /// What is known of it.
+        /// The interval that it is proved to lie in.
         range: Range,
-        /// What is expected.
+        /// Kind of parameter that is needed, in words.
         expected: &'static str,
     },
     /// Lanes that may break the operation.
     #[error("`{op}`: lanes of {value} are {range}, expected {expected}")]
     Lanes {
-        /// Mnemonic.
+        /// Mnemonic of the operation, as in IR text.
         op: &'static str,
         /// The operand or result.
         value: ValueId,
-        /// What is known of its lanes.
+        /// The interval that all its lanes are proved to lie in.
         range: Range,
-        /// What is expected.
+        /// Kind of parameter that is needed, in words.
         expected: &'static str,
     },
     /// A load's range that its type cannot have.
@@ -242,7 +242,7 @@ pub enum Problem {
         lo: i32,
         /// Declared upper bound.
         hi: i32,
-        /// What is allowed.
+        /// The range that the type can have, in words.
         rule: &'static str,
     },
     /// A call of a table entry that may be out of range.
@@ -250,21 +250,21 @@ pub enum Problem {
     Call {
         /// `entry`, `begin` or `end`.
         what: &'static str,
-        /// The operand.
+        /// The operand that is out of range.
         value: ValueId,
-        /// What is known of it.
+        /// The interval that it is proved to lie in.
         range: Range,
-        /// What is expected.
+        /// The interval that it must lie in.
         expected: Range,
     },
     /// The program's own tables.
     #[error("{what} is {found}, expected {expected}")]
     Program {
-        /// What is wrong.
+        /// The part of the program that breaks the rule, such as a phase's argument.
         what: String,
-        /// Its value.
+        /// What it is.
         found: String,
-        /// What is allowed.
+        /// What it may be.
         expected: String,
     },
 }

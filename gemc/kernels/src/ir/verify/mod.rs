@@ -77,7 +77,7 @@ struct Checked {
 }
 
 impl Verified {
-    /// The program.
+    /// The program that was proved.
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.program

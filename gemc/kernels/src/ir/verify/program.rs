@@ -47,7 +47,7 @@ pub(super) fn check_names(program: &Program, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for name in functions.chain(program.kernels.iter().map(|k| &k.name)) {
         let rule = if !structure::is_identifier(name) {
-            "is no identifier"
+            "is not an identifier"
         } else if !seen.insert(name) {
             "is taken"
         } else {

@@ -33,7 +33,7 @@ pub(super) fn check_hint(v: ValueId, name: Option<&str>, errors: &mut Errors) {
 fn bad_name(name: &str) -> Problem {
     Problem::Name {
         name: name.to_owned(),
-        rule: "is no identifier",
+        rule: "is not an identifier",
     }
 }
 

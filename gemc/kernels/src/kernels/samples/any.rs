@@ -17,12 +17,12 @@ pub(super) const MAX_ROWS: usize = 8;
 /// Positions of a slot: more than a chunk of attention.
 const CONTEXT: u32 = 300;
 
-/// Slots.
+/// Sequences of a step.
 const SLOTS: usize = 2;
 
 /// A kernel, and what is in its memory.
 pub(super) struct Any {
-    /// An identifier.
+    /// Name of the sample, an identifier.
     pub name: String,
     pub spec: Spec,
     pub items: u32,

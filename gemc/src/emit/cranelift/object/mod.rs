@@ -45,13 +45,13 @@ pub enum ObjectError {
     Format {
         /// Name of the target.
         target: String,
-        /// Its triple.
+        /// The Rust target's triple.
         triple: String,
     },
-    /// The code.
+    /// The kernels could not be translated.
     #[error(transparent)]
     Emit(#[from] EmitError),
-    /// The file.
+    /// The object file could not be written, in the words of the `object` crate.
     #[error("internal fault, please report: writing the object file: {0}")]
     Write(String),
 }

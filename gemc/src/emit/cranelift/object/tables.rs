@@ -27,7 +27,7 @@ pub(super) struct Places {
     pub(super) body: u32,
     /// Phases of the head.
     pub(super) head: u32,
-    /// Call tables.
+    /// Offset of the call tables.
     pub(super) calls: u32,
     /// Pointers to messages: of each status, and one for all other numbers.
     pub(super) messages: u32,

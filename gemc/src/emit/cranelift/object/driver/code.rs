@@ -126,7 +126,7 @@ impl<'c> Code<'c> {
         self.ins().call_indirect(signature, kernel, operands);
     }
 
-    /// Compares.
+    /// `a condition b`, as a value to branch on.
     pub(super) fn is(&mut self, a: Value, condition: IntCC, b: Value) -> Value {
         self.ins().icmp(condition, a, b)
     }

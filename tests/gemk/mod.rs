@@ -21,9 +21,9 @@ const EXPECTED: &str = "; = ";
 /// How a file compares with what its commands print.
 #[derive(Debug)]
 pub enum Outcome {
-    /// As expected.
+    /// The file holds what was found.
     Same,
-    /// Not as expected.
+    /// The file holds something else than what was found.
     Differs {
         /// The file with the new output.
         new: String,
