@@ -7,7 +7,7 @@ use gemc::backend;
 use gemc::package::Runtime;
 use gemc::pipeline;
 use gemc::plan::BitPlan;
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::target::Target;
 use gemc_format::{Codec, Rounding};
 
@@ -164,12 +164,12 @@ fn crates_that_bring_a_runtime_each_fit_into_one_program() {
     assert_eq!(text.trim(), "crate-lm crate-cls");
 }
 
-fn prepared(workspace: &Workspace, name: &str, checkpoint: &str) -> Prepared {
+fn prepared(workspace: &Workspace, name: &str, checkpoint: &str) -> PreparedModel {
     let loaded = pipeline::load(&workspace.root.join("models").join(checkpoint)).expect("good");
     let plan = BitPlan::uniform(&loaded.graph, Codec::N4);
     let target = Target::find("portable").expect("embedded");
     let mut prepared =
-        Prepared::new(loaded, plan, target, Rounding::Search, None).expect("it compiles");
+        PreparedModel::new(loaded, plan, target, Rounding::Search, None).expect("it compiles");
     prepared.name = name.to_owned();
     prepared
 }

@@ -8,7 +8,7 @@ use quote::quote;
 
 use super::BuildError;
 use crate::package::PackageError;
-use crate::pipeline::Loaded;
+use crate::pipeline::LoadedCheckpoint;
 use crate::plan::file::codes_path;
 use crate::prepared::Formats;
 
@@ -24,7 +24,7 @@ pub(super) struct Input {
 }
 
 /// Every file that is there.
-pub(super) fn of(loaded: &Loaded, formats: &Formats) -> Result<Vec<Input>, BuildError> {
+pub(super) fn of(loaded: &LoadedCheckpoint, formats: &Formats) -> Result<Vec<Input>, BuildError> {
     let dir = loaded.checkpoint.dir();
     let tensors = loaded.checkpoint.weights().files().files();
     let mut paths: Vec<PathBuf> = tensors.map(|(name, _)| dir.join(name)).collect();

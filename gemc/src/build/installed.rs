@@ -10,10 +10,10 @@ use gemc_format::Rounding;
 
 use crate::cache::Cache;
 use crate::pack::PACKING;
-use crate::prepared::{Formats, Prepared};
+use crate::prepared::{Formats, PreparedModel};
 
 /// Has the installed gemc put a model's weights into a cache. Whether it did is seen there.
-pub(super) fn keep(prepared: &Prepared, formats: &Formats, cache: &Cache) {
+pub(super) fn keep(prepared: &PreparedModel, formats: &Formats, cache: &Cache) {
     let mut command = Command::new("gemc");
     command
         .arg("weights")

@@ -28,7 +28,7 @@ pub use script::Built;
 use crate::cache::Cache;
 use crate::pipeline;
 use crate::plan::DEFAULT_BITS;
-use crate::prepared::{Formats, Prepared, folder_name};
+use crate::prepared::{Formats, PreparedModel, folder_name};
 
 /// Where a model's weights are when the program runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,10 +153,10 @@ impl Build {
     /// where the code is only checked.
     fn made(
         &self,
-        loaded: pipeline::Loaded,
+        loaded: pipeline::LoadedCheckpoint,
         has: &dyn Fn(&str) -> bool,
         only_checked: bool,
-        keep: &mut dyn FnMut(&mut Prepared) -> Result<PathBuf, BuildError>,
+        keep: &mut dyn FnMut(&mut PreparedModel) -> Result<PathBuf, BuildError>,
     ) -> Result<module::Made, BuildError> {
         let plan = self.formats.plan(&loaded)?;
         let name = self.module_name()?;
@@ -188,7 +188,7 @@ impl Build {
     }
 
     /// Refuses weights that are too large to be part of a program, and work that would take minutes.
-    fn embeddable(&self, prepared: &Prepared) -> Result<(), BuildError> {
+    fn embeddable(&self, prepared: &PreparedModel) -> Result<(), BuildError> {
         const LARGEST: u64 = 16 << 20;
         let bytes = prepared.compiled.layout.body_bytes();
         match self.weights {

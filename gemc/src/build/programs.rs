@@ -6,9 +6,9 @@ use gemc_kernels::rust;
 
 use super::BuildError;
 use crate::pack;
-use crate::pipeline::{self, Compiled, Loaded};
+use crate::pipeline::{self, CompiledModel, LoadedCheckpoint};
 use crate::plan::BitPlan;
-use crate::prepared::{Prepared, folder_name};
+use crate::prepared::{PreparedModel, folder_name};
 use crate::target::Target;
 
 /// What is compiled where nobody names a target: architecture, as in `cfg(target_arch)`, and its targets, the best
@@ -124,13 +124,13 @@ pub(super) fn joined(wanted: &[Wanted]) -> String {
 /// Compiles for every target. The model that is given back is that of the first; all have its layout, so that one weight
 /// file serves all.
 pub(super) fn compile(
-    loaded: Loaded,
+    loaded: LoadedCheckpoint,
     plan: &BitPlan,
     rounding: Rounding,
     wanted: &[Wanted],
-) -> Result<(Vec<Sources>, Prepared), BuildError> {
+) -> Result<(Vec<Sources>, PreparedModel), BuildError> {
     let mut all: Vec<Sources> = Vec::new();
-    let mut first: Option<(Target, Compiled)> = None;
+    let mut first: Option<(Target, CompiledModel)> = None;
     for Wanted {
         architecture,
         target,
@@ -162,7 +162,7 @@ pub(super) fn compile(
             "no target is for this architecture".into(),
         ));
     };
-    let prepared = Prepared {
+    let prepared = PreparedModel {
         name: folder_name(loaded.checkpoint.dir()),
         loaded,
         compiled,
@@ -174,8 +174,12 @@ pub(super) fn compile(
     Ok((all, prepared))
 }
 
-fn same_layout(loaded: &Loaded, one: &Compiled, other: &Compiled) -> Result<(), BuildError> {
-    let digest = |compiled: &Compiled| pack::layout_digest(&compiled.layout, &loaded.graph);
+fn same_layout(
+    loaded: &LoadedCheckpoint,
+    one: &CompiledModel,
+    other: &CompiledModel,
+) -> Result<(), BuildError> {
+    let digest = |compiled: &CompiledModel| pack::layout_digest(&compiled.layout, &loaded.graph);
     match digest(one) == digest(other) {
         true => Ok(()),
         false => Err(BuildError::Internal(

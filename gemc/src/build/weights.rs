@@ -8,7 +8,7 @@ use super::{BuildError, installed};
 use crate::cache::Cache;
 use crate::output::OutputError;
 use crate::package::{PackageError, found_weights, kept_weights};
-use crate::prepared::{Formats, Prepared};
+use crate::prepared::{Formats, PreparedModel};
 use crate::progress::Silent;
 
 /// Weights that are rounded without optimisation at most.
@@ -16,7 +16,7 @@ const MOST_UNOPTIMISED: u64 = 16_000_000;
 
 /// The weight file in the first of these caches that can be written.
 pub(super) fn kept(
-    prepared: &mut Prepared,
+    prepared: &mut PreparedModel,
     formats: &Formats,
     caches: impl Iterator<Item = Cache>,
 ) -> Result<PathBuf, BuildError> {
@@ -39,7 +39,7 @@ pub(super) fn kept(
 }
 
 /// Refuses what would take minutes.
-fn few_enough(prepared: &Prepared) -> Result<(), BuildError> {
+fn few_enough(prepared: &PreparedModel) -> Result<(), BuildError> {
     let units = prepared.loaded.graph.units().iter();
     let weights = units.map(|unit| unit.shape.weights()).sum::<usize>() as u64;
     match weights > MOST_UNOPTIMISED {
@@ -61,7 +61,7 @@ fn is_about_the_cache(error: &PackageError) -> bool {
 }
 
 /// The files of the checkpoint's text: name, path.
-pub(super) fn texts(prepared: &Prepared) -> Result<Vec<(String, PathBuf)>, BuildError> {
+pub(super) fn texts(prepared: &PreparedModel) -> Result<Vec<(String, PathBuf)>, BuildError> {
     let dir = prepared.loaded.checkpoint.dir();
     let dir = dir.canonicalize().map_err(PackageError::io(dir))?;
     let names = TextFolder::names(&dir).map_err(|wrong| PackageError::Io {

@@ -10,7 +10,7 @@ use super::choices::Device;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::package::{
-    Builder, Destination, Edited, LIBRARY, PackageError, write_runtime, write_sources,
+    Builder, Destination, EditedFiles, LIBRARY, PackageError, write_runtime, write_sources,
 };
 use crate::progress::Progress as _;
 
@@ -35,7 +35,7 @@ pub struct Runtime {
 
 /// What `--json` says of the library.
 #[derive(Debug, Serialize)]
-struct Built {
+struct RuntimeReport {
     target: String,
     triple: String,
     /// The library, or the folder of the crate.
@@ -43,7 +43,7 @@ struct Built {
     bytes: u64,
 }
 
-impl fmt::Display for Built {
+impl fmt::Display for RuntimeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let megabytes = self.bytes as f64 / 1e6;
         write!(f, "{} for {}: {megabytes:.1} MB", self.path, self.triple)
@@ -59,8 +59,8 @@ impl Run for Runtime {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         let target = self.device.find()?;
         let edited = match self.overwrite {
-            true => Edited::Overwritten,
-            false => Edited::Refused,
+            true => EditedFiles::Overwritten,
+            false => EditedFiles::Refused,
         };
         let to = Destination::new(&self.output, edited)?;
         if self.sources {
@@ -69,7 +69,7 @@ impl Run for Runtime {
                 .outputs
                 .keys()
                 .map(|name| file_size(&self.output.join(name)));
-            let built = Built {
+            let built = RuntimeReport {
                 bytes: sizes.sum::<Result<u64, _>>()?,
                 path: self.output.display().to_string(),
                 triple: "every target".to_owned(),
@@ -83,7 +83,7 @@ impl Run for Runtime {
         let library = builder.runtime_library()?;
         write_runtime(to, &library, &target.name)?;
         let place = self.output.join(LIBRARY);
-        let built = Built {
+        let built = RuntimeReport {
             bytes: file_size(&place)?,
             path: place.display().to_string(),
             triple: target

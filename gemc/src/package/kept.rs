@@ -13,7 +13,7 @@ use gem_runtime::storage::Weights;
 use super::{PackageError, WEIGHTS};
 use crate::cache::{self, Cache, SEAL};
 use crate::output::OutputFolder;
-use crate::prepared::Prepared;
+use crate::prepared::PreparedModel;
 use crate::progress::Progress;
 
 /// The year 2000: later than what archives and file systems cannot tell from no time at all.
@@ -25,7 +25,10 @@ fn long_ago() -> SystemTime {
 ///
 /// # Errors
 /// When a file of the checkpoint went away.
-pub fn found_weights(model: &Prepared, cache: &Cache) -> Result<Option<PathBuf>, PackageError> {
+pub fn found_weights(
+    model: &PreparedModel,
+    cache: &Cache,
+) -> Result<Option<PathBuf>, PackageError> {
     let key = hex(&model.weights_key()?);
     let folder = folder(cache, &key);
     let whole = cache::is_sealed(&folder, &key);
@@ -44,7 +47,7 @@ fn folder(cache: &Cache, key: &str) -> PathBuf {
 /// # Errors
 /// When the cache cannot be written.
 pub fn kept_weights(
-    model: &Prepared,
+    model: &PreparedModel,
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<PathBuf, PackageError> {
@@ -67,7 +70,7 @@ pub fn kept_weights(
 
 /// Weights and texts, sealed.
 fn make_weights(
-    model: &Prepared,
+    model: &PreparedModel,
     making: &OutputFolder,
     key: &str,
     progress: &dyn Progress,

@@ -34,9 +34,9 @@ use gem_runtime::ModelInfo;
 
 pub(crate) use cargo::{crate_name, one_line};
 pub use error::PackageError;
-pub use folder::{Destination, Edited};
+pub use folder::{Destination, EditedFiles};
 pub use kept::{found_weights, kept_weights};
-pub use linkable::{Form, HEADER, HEADER_NAME, Linkable};
+pub use linkable::{Form, HEADER, HEADER_NAME, LinkableObject};
 pub use manifest::{Manifest, hash_bytes, hash_file};
 pub use program::Builder;
 pub use program_manifest::ProgramManifest;
@@ -168,7 +168,7 @@ where
 /// As there.
 pub fn write_linkable<E>(
     to: Destination,
-    linkable: &Linkable,
+    linkable: &LinkableObject,
     weights: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<Manifest, E>
 where

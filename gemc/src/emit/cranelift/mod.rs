@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget};
 
-pub use compile::{Compiled, KernelCode, Listing, compile};
+pub use compile::{KernelCode, Listing, MachineCode, compile};
 pub use error::{EmitError, IsaError};
 pub use isa::{Effort, Isa};
 
@@ -46,7 +46,7 @@ use gemc_kernels::ir::KernelId;
 /// When the module has no room or has the name already.
 pub fn define<M: Module>(
     module: &mut M,
-    compiled: &Compiled,
+    compiled: &MachineCode,
     linkage: Linkage,
     copies: &BTreeMap<u32, ModuleRelocTarget>,
     name: impl Fn(KernelId, &KernelCode) -> String,

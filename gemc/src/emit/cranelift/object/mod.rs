@@ -21,7 +21,7 @@ use gem_runtime::ModelInfo;
 use gemc_kernels::ir::{KernelId, Program};
 
 use super::merged::Merged;
-use super::{Compiled, EmitError, Isa, IsaError, define};
+use super::{EmitError, Isa, IsaError, MachineCode, define};
 use crate::target::Target;
 use image::{Address, Image};
 use tables::Tables;
@@ -90,7 +90,7 @@ pub fn is_prefix(text: &str) -> bool {
 /// # Errors
 /// [`ObjectError::Format`]; otherwise only for faults of gemc or Cranelift.
 pub fn object(
-    compiled: &Compiled,
+    compiled: &MachineCode,
     isa: &Isa,
     contents: &Contents<'_>,
 ) -> Result<Vec<u8>, ObjectError> {
@@ -111,7 +111,7 @@ pub fn object(
 ///
 /// # Errors
 /// Only for faults of gemc or Cranelift.
-pub fn kernels(compiled: &Compiled, isa: &Isa) -> Result<Vec<u8>, ObjectError> {
+pub fn kernels(compiled: &MachineCode, isa: &Isa) -> Result<Vec<u8>, ObjectError> {
     let mut module = module(isa, DEFAULT_PREFIX)?;
     let copies = copies(&mut module, compiled, DEFAULT_PREFIX)?;
     define(
@@ -127,7 +127,7 @@ pub fn kernels(compiled: &Compiled, isa: &Isa) -> Result<Vec<u8>, ObjectError> {
 /// Places the compiled copies that kernels call.
 fn copies(
     module: &mut ObjectModule,
-    compiled: &Compiled,
+    compiled: &MachineCode,
     prefix: &str,
 ) -> Result<BTreeMap<u32, ModuleRelocTarget>, ObjectError> {
     let calls = compiled.kernels.values().flat_map(|code| &code.calls);
