@@ -125,7 +125,7 @@ pub struct Options {
 pub enum Parsed {
     /// Something to be run.
     Run(Options),
-    /// The help.
+    /// `--help` was given.
     Help,
 }
 

@@ -100,7 +100,7 @@ pub(super) enum On {
     Outputs,
     /// Those on which nothing fired.
     Idle {
-        /// The router.
+        /// The router whose modules did not fire.
         routing: NodeId,
     },
 }

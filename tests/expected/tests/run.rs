@@ -126,7 +126,7 @@ const ROWS: [Row; 3] = [
     },
 ];
 
-/// The matrix.
+/// The matrix as a weight file stores it.
 fn packed() -> Vec<u8> {
     let shape = Shape {
         parts: vec![MATRIX[0]],

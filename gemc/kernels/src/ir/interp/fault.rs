@@ -13,7 +13,7 @@ pub struct Trap {
     pub item: u32,
     /// The value that was computed or stored.
     pub value: ValueId,
-    /// The rule.
+    /// The rule that was broken, with the numbers that show it.
     pub fault: Fault,
 }
 
