@@ -2,6 +2,7 @@
 //! what a mistake is told as.
 
 mod faults;
+mod races;
 mod tracking;
 mod ways;
 mod workspace;

@@ -40,6 +40,7 @@ fn standalone(manifest: &str, of: Option<&str>) -> Result<String, String> {
     }
     if let Some(package) = manifest.get_mut("package").and_then(|p| p.as_table_mut()) {
         package.insert("version".to_owned(), version(of).into());
+        package.remove("readme");
     }
     let text = toml::to_string(&manifest).map_err(|e| e.to_string())?;
     Ok(format!(
