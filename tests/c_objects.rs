@@ -18,7 +18,7 @@ use gemc::emit::cranelift::Effort;
 use gemc::package::Form;
 use gemc::pipeline;
 use gemc::plan::BitPlan;
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::target::Target;
 use gemc::{backend, package};
 use gemc_format::{Codec, Rounding};
@@ -34,13 +34,13 @@ const EXPORTS: [&str; 10] = [
 ];
 
 /// A checkpoint compiled for a target.
-struct Case(Prepared);
+struct Case(PreparedModel);
 
 impl Case {
     fn new(name: &str, dir: &Path, codec: Codec, target: &Target) -> Self {
         let loaded = pipeline::load(dir).expect("a good checkpoint");
         let plan = BitPlan::uniform(&loaded.graph, codec);
-        let model = Prepared::new(loaded, plan, target.clone(), Rounding::Plain, None);
+        let model = PreparedModel::new(loaded, plan, target.clone(), Rounding::Plain, None);
         let mut model = model.expect("it compiles");
         model.name = name.to_owned();
         Self(model)
@@ -379,7 +379,7 @@ fn c_and_rust_agree_about_structures() {
         arena_bytes, kv_bytes_per_position, max_rows, max_outputs, logits, logits_stride, weight_bytes);
     fields!(c::Tap, "gem_abi_tap": site, after, modules, top_k, p, fired, gates, domain, cluster);
     fields!(c::Half, "gem_abi_half": site, before, heads, width, reserved);
-    fields!(c::Program, "gem_abi_program":
+    fields!(c::ProgramTable, "gem_abi_program":
         abi, bytes, name, target, level, features, plan_hash, layout, shape, body, head, tables, taps, halves, n_body, n_head, n_tables,
         n_taps, n_halves, task, vocab_size, hidden_size, max_positions, max_context, n_logits, reserved, labels, domains, eos, n_labels,
         n_domains, n_eos, bos, bits_per_weight, weight_bytes);

@@ -16,7 +16,7 @@ use gemc::emit::cranelift::Effort;
 use gemc::package::{Builder, Form, LIBRARY, WEIGHTS, write_runtime};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::target::Target;
 use gemc_format::{Codec, Rounding};
 
@@ -40,7 +40,7 @@ fn linked(source: &str, checkpoint: &str, runtime: &Path) -> (PathBuf, PathBuf, 
     let target = Target::find(NATIVE.target).expect("an embedded target");
     let loaded = pipeline::load(&dir).expect("a good checkpoint");
     let plan = BitPlan::uniform(&loaded.graph, Codec::N4);
-    let model = Prepared::new(loaded, plan, target, Rounding::Plain, None);
+    let model = PreparedModel::new(loaded, plan, target, Rounding::Plain, None);
     let mut model = model.expect("it compiles");
     model.name = name.to_owned();
     let object = model.object("gem").expect("machine code");

@@ -10,15 +10,15 @@ use gemc::backend;
 use gemc::cache::{Cache, SEAL};
 use gemc::model::Model;
 use gemc::package::WEIGHTS;
-use gemc::pipeline::{self, Loaded};
+use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::plan::BitPlan;
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::progress::Silent;
 use gemc::target::Target;
 use gemc_format::{Codec, Rounding};
 
 struct Case {
-    loaded: Loaded,
+    loaded: LoadedCheckpoint,
     target: Target,
 }
 
@@ -36,16 +36,16 @@ impl Case {
         codec: Codec,
         rounding: Rounding,
         cache: Option<&Cache>,
-        work: impl FnOnce(&Prepared) -> T,
+        work: impl FnOnce(&PreparedModel) -> T,
     ) -> T {
         let plan = BitPlan::uniform(&self.loaded.graph, codec);
         let loaded = pipeline::load(self.loaded.checkpoint.dir()).expect("a good checkpoint");
-        let model = Prepared::new(loaded, plan, self.target.clone(), rounding, cache.cloned());
+        let model = PreparedModel::new(loaded, plan, self.target.clone(), rounding, cache.cloned());
         work(&model.expect("it compiles"))
     }
 }
 
-fn packed(model: &Prepared) -> Vec<u8> {
+fn packed(model: &PreparedModel) -> Vec<u8> {
     let file = model.write_weights(Cursor::new(Vec::new()), &mut |_| {});
     file.expect("memory").into_inner()
 }

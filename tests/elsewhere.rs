@@ -13,7 +13,7 @@ use gemc::cache::Cache;
 use gemc::package::{Builder, LIBRARY, Linkage, ProgramManifest, Requirements, Runtime};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::target::Target;
 use gemc_format::{Codec, Rounding};
 use object::Object as _;
@@ -62,7 +62,7 @@ fn built(target: &str, linkage: Linkage, cache: &Cache) -> (PathBuf, ProgramMani
     let target = Target::find(target).expect("an embedded target");
     let loaded = pipeline::load(&dir).expect("a good checkpoint");
     let plan = BitPlan::uniform(&loaded.graph, Codec::N4);
-    let model = Prepared::new(loaded, plan, target.clone(), Rounding::Plain, None);
+    let model = PreparedModel::new(loaded, plan, target.clone(), Rounding::Plain, None);
     let mut model = model.expect("it compiles");
     model.name = "toy".to_owned();
     let package = model.package(Runtime::Embedded).expect("readable");

@@ -12,14 +12,14 @@ use gem_runtime::protocol::{Server, Setup};
 use gem_tests::goldens::{self, Golden};
 use gemc::emit::cranelift::Effort;
 use gemc::metrics::kl_divergence;
-use gemc::pipeline::Loaded;
+use gemc::pipeline::LoadedCheckpoint;
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Batch, Reference, RunOptions};
 use gemc::target::Target;
-use gemc::verify::candidate::{Candidate, Executor, Output, Program};
+use gemc::verify::candidate::{Candidate, Executor, Output, ProgramCandidate};
 use gemc::{backend, fake, pipeline, synth};
 use gemc_format::{ActivationFormat, Codec, Rounding};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -154,7 +154,11 @@ fn synthetic(title: &str, config_text: &str) -> Result<PathBuf, Failed> {
 }
 
 /// What to run: the goldens of a checkpoint; of one that has none, some tokens with the reference's routing.
-fn inputs(dir: &Path, loaded: &Loaded, reference: &Reference) -> Result<Vec<Golden>, Failed> {
+fn inputs(
+    dir: &Path,
+    loaded: &LoadedCheckpoint,
+    reference: &Reference,
+) -> Result<Vec<Golden>, Failed> {
     if dir.join("golden.safetensors").exists() {
         return Ok(goldens::read(dir, &loaded.graph)?);
     }
@@ -220,7 +224,7 @@ fn agrees(dir: &Path, variant: Variant, target: &Target) -> Result<(), Failed> {
     let rules: Vec<Rule> = activations.map(everywhere).into_iter().collect();
     let plan = BitPlan::uniform(&loaded.graph, codec);
     let plan = plan.with_activations(&loaded.graph, &rules)?.with_kv(kv);
-    let model = Prepared::new(loaded, plan, target.clone(), Rounding::Plain, None)?;
+    let model = PreparedModel::new(loaded, plan, target.clone(), Rounding::Plain, None)?;
     let (loaded, plan) = (&model.loaded, &model.plan);
     let engine = backend::interpreted(&model)?;
     let reference = loaded.reference();
@@ -231,7 +235,7 @@ fn agrees(dir: &Path, variant: Variant, target: &Target) -> Result<(), Failed> {
     let mut faked = loaded.reference();
     fake::quantise(&mut faked, plan, Rounding::Plain)?;
     let mut server = Server::new(&engine, 0);
-    let mut interpreted = Program {
+    let mut interpreted = ProgramCandidate {
         peer: &mut server,
         graph: &loaded.graph,
         setup: Setup::default(),
@@ -254,7 +258,7 @@ fn agrees(dir: &Path, variant: Variant, target: &Target) -> Result<(), Failed> {
         let kernels = interpreted.run(&golden.ids, forced)?;
         for threads in THREADS {
             let mut server = Server::new(&machine_code, 0);
-            let mut program = Program {
+            let mut program = ProgramCandidate {
                 peer: &mut server,
                 graph: &loaded.graph,
                 setup: Setup {

@@ -9,7 +9,7 @@ use gemc::model::{Model, OpenError, Options};
 use gemc::pipeline;
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
-use gemc::prepared::{FormatsError, Prepared};
+use gemc::prepared::{FormatsError, PreparedModel};
 use gemc::target::Target;
 use gemc_format::{ActivationFormat, Codec, Rounding};
 
@@ -53,7 +53,7 @@ fn answer(model: &dyn gem_runtime::Model) -> (String, Option<Finish>) {
 #[test]
 fn threads_share_one_model() {
     let model = options().open(checkpoint()).expect("a good checkpoint");
-    let prepared = Prepared::new(
+    let prepared = PreparedModel::new(
         pipeline::load(&checkpoint()).expect("a good checkpoint"),
         uniform(Codec::B8),
         Target::host(),

@@ -9,13 +9,13 @@ pub mod sample;
 
 use std::path::{Path, PathBuf};
 
-use gemc::package::{Destination, Edited};
+use gemc::package::{Destination, EditedFiles};
 
 /// Where a package goes in a test: a new folder, or one with nothing but an earlier package.
 #[must_use]
 pub fn place(dir: &Path) -> Destination {
     // Tests damage what an earlier run left.
-    Destination::new(dir, Edited::Overwritten).expect("a new folder, or one of ours")
+    Destination::new(dir, EditedFiles::Overwritten).expect("a new folder, or one of ours")
 }
 
 /// Folders of the tiny checkpoints, sorted; each has goldens.

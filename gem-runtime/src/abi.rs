@@ -234,7 +234,7 @@ pub struct ProgramShape {
 }
 
 /// A program that can be run phase by phase: compiled, interpreted or JIT-compiled.
-pub trait Program: Sync {
+pub trait Executable: Sync {
     /// Sizes.
     fn shape(&self) -> &ProgramShape;
     /// Items of every phase of a part, in order.
@@ -274,7 +274,7 @@ pub struct CompiledProgram {
     pub halves: &'static [HalfTap],
 }
 
-impl Program for CompiledProgram {
+impl Executable for CompiledProgram {
     fn shape(&self) -> &ProgramShape {
         &self.shape
     }
@@ -304,7 +304,7 @@ impl Program for CompiledProgram {
             Part::Head => self.head,
         };
         let entry = &phases[phase].entry;
-        // SAFETY: the caller keeps the contract of `Program::run`, and gemc's verifier proved the kernel in range for
+        // SAFETY: the caller keeps the contract of `Executable::run`, and gemc's verifier proved the kernel in range for
         // these arguments under that contract.
         unsafe { (entry.kernel)(ctx, entry.args, begin, end) }
     }
@@ -313,7 +313,7 @@ impl Program for CompiledProgram {
 /// Indirect call of entry `index` of call table `table`.
 ///
 /// # Safety
-/// As [`Program::run`]; `table` and `index` were proved in range by gemc's verifier.
+/// As [`Executable::run`]; `table` and `index` were proved in range by gemc's verifier.
 pub unsafe fn call_table(ctx: *const Ctx, table: u32, index: u32, begin: u32, end: u32) {
     // SAFETY: `ctx` is live, and `tables` holds the program's tables; indices are in range by the verifier's proof.
     unsafe {

@@ -8,7 +8,7 @@ use crate::sample::{Sampler, Sampling, logprob};
 use crate::session::Session;
 #[cfg(feature = "chat")]
 use crate::text::{ChatOptions, Message};
-use crate::text::{Detokenizer, Found, StopFilter, Text};
+use crate::text::{Detokenizer, StopFilter, StopMatch, Text};
 
 /// What one chosen token adds to the text.
 #[derive(Clone, Debug, PartialEq)]
@@ -291,8 +291,8 @@ impl<'m> Run<'m> {
         }
         let new = self.stream.push(token)?;
         let mut text = match self.stops.push(&new) {
-            Found::Stop(text) => return Ok((text, Some(Finish::Stop))),
-            Found::More(text) => text,
+            StopMatch::Stop(text) => return Ok((text, Some(Finish::Stop))),
+            StopMatch::More(text) => text,
         };
         let finish = if self.left == 0 {
             Finish::Length

@@ -50,7 +50,7 @@ with_alloc! {
     pub use error::{Error, Result};
     pub use info::{ModelInfo, Name, Names, Task};
     pub use model::{Engine, Model, from_hex, hex};
-    pub use saturation::{Saturated, warning as saturation_warning};
+    pub use saturation::{SaturatedValues, warning as saturation_warning};
     pub use sample::{REPETITION_WINDOW, Sampler, Sampling, logprob, softmax};
     pub use session::{DEFAULT_CONTEXT, MemoryUse, Session, SessionOptions};
 }

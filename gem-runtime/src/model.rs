@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 
-use crate::abi::{Part, Program, Items};
+use crate::abi::{Part, Executable, Items};
 use crate::abi::{HalfTap, ProgramShape, RoutingTap};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
@@ -49,7 +49,7 @@ pub trait Model {
 /// A program with its weights.
 pub struct Engine {
     info: ModelInfo,
-    program: Box<dyn Program + Send>,
+    program: Box<dyn Executable + Send>,
     weights: Weights,
     #[cfg(feature = "tokenizer")]
     text: Option<alloc::sync::Arc<crate::text::Text>>,
@@ -78,7 +78,7 @@ impl Engine {
     /// [`Error::Program`] when its tables contradict each other.
     pub fn new(
         info: ModelInfo,
-        program: Box<dyn Program + Send>,
+        program: Box<dyn Executable + Send>,
         weights: Weights,
     ) -> Result<Self> {
         if !info.level.supported() {
@@ -132,7 +132,7 @@ impl Engine {
     #[cfg(feature = "std")]
     pub fn open(
         info: ModelInfo,
-        program: Box<dyn Program + Send>,
+        program: Box<dyn Executable + Send>,
         path: &std::path::Path,
     ) -> Result<Self> {
         let in_folder = path.is_dir().then(|| path.join(WEIGHTS));
@@ -155,7 +155,7 @@ impl Engine {
 
     /// The program.
     #[must_use]
-    pub fn program(&self) -> &dyn Program {
+    pub fn program(&self) -> &dyn Executable {
         &*self.program
     }
 
@@ -256,7 +256,7 @@ fn check_shape(info: &ModelInfo, shape: &ProgramShape) -> Result<()> {
     )
 }
 
-fn check_phases(program: &dyn Program) -> Result<()> {
+fn check_phases(program: &dyn Executable) -> Result<()> {
     let shape = program.shape();
     for items in [Part::Body, Part::Head]
         .iter()

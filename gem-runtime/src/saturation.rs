@@ -12,7 +12,7 @@ const LARGEST: u16 = 0x7bff;
 
 /// Values of one layer that f16 cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Saturated {
+pub struct SaturatedValues {
     /// `layers.3`, for instance.
     pub site: &'static str,
     /// Keys and values stored as plus or minus 65504 since the session began.
@@ -21,10 +21,10 @@ pub struct Saturated {
 
 /// Counts of a session, one per site in the program's order.
 #[derive(Debug, Default)]
-pub(crate) struct Counts(Vec<Saturated>);
+pub(crate) struct Counts(Vec<SaturatedValues>);
 
 impl Counts {
-    pub(crate) fn as_slice(&self) -> &[Saturated] {
+    pub(crate) fn as_slice(&self) -> &[SaturatedValues] {
         &self.0
     }
 
@@ -62,7 +62,7 @@ impl Counts {
     fn count(&mut self, site: &'static str, values: u64) {
         match self.0.iter_mut().find(|known| known.site == site) {
             Some(known) => known.values += values,
-            None => self.0.push(Saturated { site, values }),
+            None => self.0.push(SaturatedValues { site, values }),
         }
     }
 }
@@ -75,7 +75,7 @@ fn at_limit(halves: &[u16]) -> u64 {
 
 /// One sentence for people about values that were cut; `None` where there are none.
 #[must_use]
-pub fn warning(saturated: &[Saturated]) -> Option<alloc::string::String> {
+pub fn warning(saturated: &[SaturatedValues]) -> Option<alloc::string::String> {
     let worst = saturated.iter().max_by_key(|s| s.values)?;
     let others = match saturated.len() - 1 {
         0 => alloc::string::String::new(),
@@ -124,7 +124,7 @@ mod tests {
             // SAFETY: the memory has 56 bytes for each of the positions.
             unsafe { counts.add(&halves, memory, CONTEXT, &rows(range)) };
         }
-        let expected = [Saturated { site: "layers.0", values: 2 }];
+        let expected = [SaturatedValues { site: "layers.0", values: 2 }];
         assert_eq!(counts.as_slice(), expected);
         let text = warning(counts.as_slice()).expect("something to say");
         assert!(text.contains("2 keys and values of layers.0 are too large"), "{text}");

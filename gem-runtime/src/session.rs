@@ -12,7 +12,7 @@ use crate::info::{ModelInfo, Task};
 use crate::memory::Buffer;
 use crate::model::Engine;
 use crate::routing::RoutingHook;
-use crate::saturation::{Counts, Saturated};
+use crate::saturation::{Counts, SaturatedValues};
 use crate::step::{Machine, Step};
 
 /// Context of a session unless asked otherwise, if the model has so many positions.
@@ -109,7 +109,7 @@ impl<'m> Session<'m> {
     /// Keys and values since the session began that f16 could not hold, by layer; empty when all of them fit, and with
     /// any other format of keys and values. [`crate::saturation_warning`] makes a sentence of it.
     #[must_use]
-    pub fn saturated(&self) -> &[Saturated] {
+    pub fn saturated(&self) -> &[SaturatedValues] {
         self.saturated.as_slice()
     }
 

@@ -11,7 +11,7 @@ use gemc::emit::cranelift::{Effort, Isa, compile};
 use gemc::jit::JitProgram;
 use gemc::pipeline;
 use gemc::plan::BitPlan;
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::target::Target;
 use gemc::{backend, graph::Task};
 use gemc_format::Rounding;
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     let causal = loaded.graph.facts().task == Task::CausalLm;
-    let model = Prepared::new(loaded, plan, target, Rounding::Plain, None)?;
+    let model = PreparedModel::new(loaded, plan, target, Rounding::Plain, None)?;
     for effort in [Effort::Low, Effort::High] {
         let engine = backend::jitted_with(&model, effort)?;
         for threads in [1, 2] {

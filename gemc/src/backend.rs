@@ -18,14 +18,14 @@ use crate::emit::cranelift::Effort;
 use crate::jit::{JitError, JitProgram};
 use crate::output::{OutputError, OutputFolder};
 use crate::package::{Builder, PackageError, Runtime, WEIGHTS};
-use crate::prepared::Prepared;
+use crate::prepared::PreparedModel;
 use crate::progress::Progress;
 
 /// An engine that interprets the kernels, on weights packed in memory.
 ///
 /// # Errors
 /// When memory or the runtime's checks refuse; never for what gemc itself made.
-pub fn interpreted(model: &Prepared) -> Result<Engine, Error> {
+pub fn interpreted(model: &PreparedModel) -> Result<Engine, Error> {
     let program = InterpProgram::new(&model.compiled.program);
     engine(model, Box::new(program), in_memory(model)?)
 }
@@ -50,7 +50,7 @@ pub enum JitEngineError {
 /// # Errors
 /// When this machine does not run the target or forbids executable memory; when memory or the runtime's checks refuse.
 pub fn jitted(
-    model: &Prepared,
+    model: &PreparedModel,
     effort: Effort,
     progress: &dyn Progress,
 ) -> Result<Engine, JitEngineError> {
@@ -64,7 +64,7 @@ pub fn jitted(
 
 /// Weights of the cache; where it cannot be written, made in memory.
 fn kept(
-    model: &Prepared,
+    model: &PreparedModel,
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<Weights, JitEngineError> {
@@ -89,20 +89,20 @@ fn kept(
 ///
 /// # Errors
 /// As [`jitted`], but for the target.
-pub fn jitted_with(model: &Prepared, effort: Effort) -> Result<Engine, JitEngineError> {
+pub fn jitted_with(model: &PreparedModel, effort: Effort) -> Result<Engine, JitEngineError> {
     let program = JitProgram::with_effort(&model.compiled.program, effort)?;
     Ok(engine(model, Box::new(program), in_memory(model)?)?)
 }
 
-fn in_memory(model: &Prepared) -> Result<Weights, Error> {
+fn in_memory(model: &PreparedModel) -> Result<Weights, Error> {
     let file = model.write_weights(Cursor::new(Vec::new()), &mut |_| {})?;
     Weights::copied(&file.into_inner())
 }
 
 /// An engine for a program that was made here.
 fn engine(
-    model: &Prepared,
-    program: Box<dyn abi::Program + Send>,
+    model: &PreparedModel,
+    program: Box<dyn abi::Executable + Send>,
     weights: Weights,
 ) -> Result<Engine, Error> {
     // Programs made here check for themselves what they need of the CPU.
@@ -115,7 +115,7 @@ fn engine(
 
 /// A program compiled by rustc, with its weights, both in the cache.
 #[derive(Clone, Debug)]
-pub struct Program {
+pub struct ProgramFiles {
     /// The executable.
     pub path: PathBuf,
     /// Its weight file; the checkpoint's texts lie beside it.
@@ -127,10 +127,10 @@ pub struct Program {
 /// # Errors
 /// When the cache or cargo fails.
 pub fn program(
-    model: &Prepared,
+    model: &PreparedModel,
     cache: &Cache,
     progress: &dyn Progress,
-) -> Result<Program, PackageError> {
+) -> Result<ProgramFiles, PackageError> {
     let package = model.package(Runtime::Embedded)?;
     let builder = Builder::new(cache, model.target.rust_triple());
     let path = match builder.find(&package)? {
@@ -141,7 +141,7 @@ pub fn program(
         }
     };
     let weights = weights(model, cache, progress)?;
-    Ok(Program { path, weights })
+    Ok(ProgramFiles { path, weights })
 }
 
 /// The weight file in the cache, made if need be; the checkpoint's texts lie beside it.
@@ -149,7 +149,7 @@ pub fn program(
 /// # Errors
 /// When the cache cannot be written.
 pub fn weights(
-    model: &Prepared,
+    model: &PreparedModel,
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<PathBuf, PackageError> {
@@ -173,7 +173,7 @@ pub fn weights(
 
 /// Weights and texts, sealed.
 fn make_weights(
-    model: &Prepared,
+    model: &PreparedModel,
     making: &OutputFolder,
     key: &str,
     progress: &dyn Progress,
@@ -199,18 +199,18 @@ fn make_weights(
 
 /// A program that runs as a child and answers over its standard input and output.
 #[derive(Debug)]
-pub struct Served {
+pub struct ServedProgram {
     /// Asks it.
     pub client: Client<BufReader<ChildStdout>, BufWriter<ChildStdin>>,
     child: Child,
 }
 
-impl Served {
+impl ServedProgram {
     /// Starts the child.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(program: &Program) -> Result<Self, PackageError> {
+    pub fn start(program: &ProgramFiles) -> Result<Self, PackageError> {
         let mut child = command(&program.path, &program.weights)
             .arg("--serve")
             .stdin(Stdio::piped())
@@ -227,7 +227,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for ServedProgram {
     fn drop(&mut self) {
         // It ends by itself when its input closes; a child that hangs must not keep us.
         let _ = self.child.kill();

@@ -7,7 +7,7 @@ use gem_runtime::{ModelInfo, Name};
 use crate::graph::Task;
 use crate::pack;
 use crate::pack::layout::Layout;
-use crate::pipeline::Loaded;
+use crate::pipeline::LoadedCheckpoint;
 use crate::plan::BitPlan;
 use crate::target::Target;
 
@@ -15,7 +15,7 @@ use crate::target::Target;
 #[must_use]
 pub fn model_info(
     name: &str,
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
     plan: &BitPlan,
     target: &Target,
     layout: &Layout,

@@ -13,7 +13,7 @@ use crate::cache::{Cache, CacheError};
 use crate::emit::cranelift::Effort;
 use crate::pipeline::{self, CompileError};
 use crate::plan::{BitPlan, DEFAULT_BITS, KvFormat};
-use crate::prepared::{Formats, FormatsError, Prepared};
+use crate::prepared::{Formats, FormatsError, PreparedModel};
 use crate::progress::{Progress, Silent};
 use crate::target::Target;
 
@@ -79,7 +79,7 @@ impl Model {
     /// # Errors
     /// [`OpenError::Engine`].
     pub fn new(
-        prepared: &Prepared,
+        prepared: &PreparedModel,
         effort: Effort,
         progress: &dyn Progress,
     ) -> Result<Self, OpenError> {
@@ -212,7 +212,7 @@ impl Options {
         let plan = plan.with_kv(kv);
         let target = self.target.clone().unwrap_or_else(Target::host);
         let cache = self.cache.find()?;
-        let prepared = Prepared::new(loaded, plan, target, self.rounding, cache)?;
+        let prepared = PreparedModel::new(loaded, plan, target, self.rounding, cache)?;
         Model::new(&prepared, self.effort, progress)
     }
 }

@@ -39,7 +39,7 @@ pub enum CompileError {
 
 /// A checkpoint with its typed graph.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedCheckpoint {
     /// Weights, texts, tokenizer.
     pub checkpoint: Checkpoint,
     /// Every wire typed.
@@ -47,7 +47,7 @@ pub struct Loaded {
 }
 
 #[cfg(feature = "calibrate")]
-impl Loaded {
+impl LoadedCheckpoint {
     /// The f32 model. A large one reads its weights when it uses them, since it would not fit beside what is made of it.
     #[must_use]
     pub fn reference(&self) -> Reference {
@@ -67,7 +67,7 @@ impl Loaded {
 
 /// A verified program with the layout of its weights.
 #[derive(Debug)]
-pub struct Compiled {
+pub struct CompiledModel {
     /// For any backend.
     pub program: Verified,
     /// For the packer.
@@ -78,13 +78,13 @@ pub struct Compiled {
 ///
 /// # Errors
 /// With every finding, located.
-pub fn load(dir: &Path) -> Result<Loaded, CompileError> {
+pub fn load(dir: &Path) -> Result<LoadedCheckpoint, CompileError> {
     let checkpoint = import::checkpoint(dir)?;
     let graph = typing::infer(checkpoint.graph().clone())?;
     // Asked again by `compile`; here so that nobody plans for hours what cannot be compiled.
     let checked = check(&graph).map_err(CompileError::Unsupported)?;
     lower::fits(&checked)?;
-    Ok(Loaded { checkpoint, graph })
+    Ok(LoadedCheckpoint { checkpoint, graph })
 }
 
 /// Lowers and verifies.
@@ -98,12 +98,12 @@ pub fn compile(
     graph: &Graph<Typed>,
     plan: &BitPlan,
     target: &Target,
-) -> Result<Compiled, CompileError> {
+) -> Result<CompiledModel, CompileError> {
     let checked = check(graph).map_err(CompileError::Unsupported)?;
     let lowered = lower::program(&checked, plan, target)?;
     let program =
         verify(lowered.program).map_err(|errors| CompileError::Kernel(listed(&errors)))?;
-    Ok(Compiled {
+    Ok(CompiledModel {
         program,
         layout: lowered.layout,
     })

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use gemc_format::Rounding;
 
 use crate::cache::Cache;
-use crate::pipeline::{self, CompileError, Compiled, Loaded};
+use crate::pipeline::{self, CompileError, CompiledModel, LoadedCheckpoint};
 use crate::plan::file::{PlanError, PlanFile};
 use crate::plan::{BitPlan, OtherGraph, UnknownBits};
 use crate::target::Target;
@@ -43,8 +43,8 @@ impl Formats {
     ///
     /// # Errors
     /// Naming the known formats; for a plan that is damaged or of another checkpoint.
-    pub fn plan(&self, loaded: &Loaded) -> Result<BitPlan, FormatsError> {
-        let Loaded { checkpoint, graph } = loaded;
+    pub fn plan(&self, loaded: &LoadedCheckpoint) -> Result<BitPlan, FormatsError> {
+        let LoadedCheckpoint { checkpoint, graph } = loaded;
         match self {
             Self::Bits(bits) => Ok(BitPlan::parse_bits(graph, bits)?),
             Self::File(path) => {
@@ -61,13 +61,13 @@ impl Formats {
 
 /// A compiled model with all it was made from.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedModel {
     /// Its name: that of the checkpoint's folder, unless changed.
     pub name: String,
     /// The checkpoint.
-    pub loaded: Loaded,
+    pub loaded: LoadedCheckpoint,
     /// Program and layout.
-    pub compiled: Compiled,
+    pub compiled: CompiledModel,
     /// Formats of the weights.
     pub plan: BitPlan,
     /// The device.
@@ -78,13 +78,13 @@ pub struct Prepared {
     pub cache: Option<Cache>,
 }
 
-impl Prepared {
+impl PreparedModel {
     /// Lowers and verifies. The plan is for this checkpoint, see [`BitPlan::check`].
     ///
     /// # Errors
     /// Only for faults of gemc itself.
     pub fn new(
-        loaded: Loaded,
+        loaded: LoadedCheckpoint,
         plan: BitPlan,
         target: Target,
         rounding: Rounding,

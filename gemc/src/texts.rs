@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::graph::Task;
 use crate::import::{Findings, ImportError, Split, TextRecord, for_each_record, text_files};
-use crate::pipeline::Loaded;
+use crate::pipeline::LoadedCheckpoint;
 use crate::planner::Parts;
 use crate::sequences::{Sequence, WINDOW};
 
@@ -50,7 +50,7 @@ impl Extent {
 /// # Errors
 /// Without a tokenizer, without text, and with every line read that is wrong.
 pub fn documents(
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
     split: Split,
     folder: Option<&Path>,
     what: &str,
@@ -149,7 +149,7 @@ impl<'a> Domain<'a> {
 
 /// Tokens of a sequence when documents are cut.
 #[must_use]
-pub fn window(loaded: &Loaded) -> usize {
+pub fn window(loaded: &LoadedCheckpoint) -> usize {
     let facts = loaded.graph.facts();
     match facts.task {
         Task::SequenceClassification => facts.max_positions,

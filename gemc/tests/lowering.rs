@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use gem_runtime::simd::Level;
 use gemc::graph::{Graph, Typed};
 use gemc::pack::floats;
-use gemc::pipeline::{self, Compiled};
+use gemc::pipeline::{self, CompiledModel};
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat, kv};
 use gemc::target::Target;
 use gemc_format::{ActivationFormat, Codec};
 use gemc_kernels::ir::KernelId;
-use gemc_kernels::ir::outline::{Outlined, outlines_of};
+use gemc_kernels::ir::outline::{OutlineKernel, outlines_of};
 use gemc_kernels::ir::verify::{Verified, verify};
 use gemc_kernels::kernels::with_outlines;
 use gemc_kernels::micro::find;
@@ -79,7 +79,7 @@ fn every_checkpoint_lowers_and_verifies() {
 }
 
 /// What planning adds up from a graph is what its program has.
-fn sums_are_those_of(compiled: &Compiled, graph: &Graph<Typed>, plan: &BitPlan) {
+fn sums_are_those_of(compiled: &CompiledModel, graph: &Graph<Typed>, plan: &BitPlan) {
     let kept = compiled.program.program().shape.kv_bytes_per_position;
     assert_eq!(kv::bytes_per_position(graph, plan.kv()), u64::from(kept));
     let units = graph.units().iter();
@@ -89,7 +89,7 @@ fn sums_are_those_of(compiled: &Compiled, graph: &Graph<Typed>, plan: &BitPlan) 
 }
 
 /// The outlines of a program by the keys of their copies.
-fn all_outlines(program: &Verified) -> BTreeMap<u64, Outlined> {
+fn all_outlines(program: &Verified) -> BTreeMap<u64, OutlineKernel> {
     let ids = (0..program.program().kernels.len()).map(KernelId::from_index);
     let outlines = ids.flat_map(|id| outlines_of(program.kernel(id)));
     let each = outlines.map(|outline| outline.expect("a copy can do it"));

@@ -61,7 +61,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
 
 /// What a file's patterns on `graph::Op` hide.
 #[derive(Default)]
-struct Checked {
+struct FileCheck {
     faults: Vec<String>,
     /// Patterns of operations seen.
     operations: usize,
@@ -69,8 +69,8 @@ struct Checked {
     unread: Vec<String>,
 }
 
-fn check(text: &str) -> Checked {
-    let mut checked = Checked::default();
+fn check(text: &str) -> FileCheck {
+    let mut checked = FileCheck::default();
     let file = syn::parse_file(text).expect("it compiles");
     let mut ours = true;
     for item in &file.items {
@@ -98,7 +98,7 @@ fn is_test(item: &Item) -> bool {
         .any(|text| text.replace(' ', "") == "#[cfg(test)]")
 }
 
-impl Checked {
+impl FileCheck {
     /// Whether `Op` is that of kernels here. Under another name it would not be seen.
     fn import(&mut self, tree: &UseTree, path: &mut Vec<String>) -> bool {
         match tree {

@@ -8,7 +8,7 @@ use gem_runtime::storage::Weights;
 use gem_runtime::{Engine, Error, Model as _, ModelInfo, SessionOptions, Task};
 use gemc::pipeline;
 use gemc::plan::BitPlan;
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::target::Target;
 use gemc_format::{Codec, Rounding};
 use gemc_kernels::ir::interp::InterpProgram;
@@ -21,20 +21,20 @@ const CHECKPOINTS: [&str; 4] = [
     "cls-some-5mlp-top2-always-domainscar",
 ];
 
-fn prepared(checkpoint: &str, codec: Codec, target: Target) -> Prepared {
+fn prepared(checkpoint: &str, codec: Codec, target: Target) -> PreparedModel {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints");
     let loaded = pipeline::load(&examples.join(checkpoint)).expect("a good checkpoint");
     let plan = BitPlan::uniform(&loaded.graph, codec);
-    Prepared::new(loaded, plan, target, Rounding::Plain, None).expect("it compiles")
+    PreparedModel::new(loaded, plan, target, Rounding::Plain, None).expect("it compiles")
 }
 
-fn written(model: &Prepared) -> Vec<u8> {
+fn written(model: &PreparedModel) -> Vec<u8> {
     let file = model.write_weights(Cursor::new(Vec::new()), &mut |_| {});
     file.expect("memory takes all").into_inner()
 }
 
 /// An engine of the target's kernels, interpreted.
-fn engine(model: &Prepared, file: &[u8]) -> Result<Engine, Error> {
+fn engine(model: &PreparedModel, file: &[u8]) -> Result<Engine, Error> {
     let info = ModelInfo {
         level: Level::Portable,
         ..model.info()
@@ -60,7 +60,7 @@ fn one_file_serves_every_target() {
         for codec in [Codec::N4, Codec::B8] {
             let targets = Target::all();
             assert!(targets.len() >= 5, "all targets are read");
-            let models: Vec<Prepared> = targets
+            let models: Vec<PreparedModel> = targets
                 .into_iter()
                 .map(|target| prepared(checkpoint, codec, target))
                 .collect();

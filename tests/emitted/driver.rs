@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 
-use gem_runtime::abi::{CompiledProgram, Ctx, Part, Program, Row};
+use gem_runtime::abi::{CompiledProgram, Ctx, Part, Executable, Row};
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]

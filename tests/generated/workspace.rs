@@ -12,15 +12,15 @@ use gem_tests::needs::repository;
 use gem_tests::place;
 use gemc::backend;
 use gemc::package::{Package, Runtime};
-use gemc::pipeline::{self, Loaded};
+use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::plan::activations::Rule;
 use gemc::plan::{BitPlan, KvFormat};
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::target::Target;
 use gemc_format::{ActivationFormat, Codec, Rounding};
 
 /// A checkpoint compiled for a target.
-pub struct Case(pub Prepared);
+pub struct Case(pub PreparedModel);
 
 impl Case {
     pub fn new(checkpoint: &str, codec: Codec, target: Target) -> Self {
@@ -35,8 +35,8 @@ impl Case {
         Self::named(name, loaded, plan, target)
     }
 
-    fn named(name: String, loaded: Loaded, plan: BitPlan, target: Target) -> Self {
-        let model = Prepared::new(loaded, plan, target, Rounding::Plain, None);
+    fn named(name: String, loaded: LoadedCheckpoint, plan: BitPlan, target: Target) -> Self {
+        let model = PreparedModel::new(loaded, plan, target, Rounding::Plain, None);
         let mut model = model.expect("it compiles");
         model.name = name;
         Self(model)
@@ -48,7 +48,7 @@ impl Case {
             units: String::new(),
             format,
         };
-        let Prepared {
+        let PreparedModel {
             name,
             loaded,
             plan,

@@ -11,11 +11,11 @@ use gem_tests::sample::Sample;
 use gemc::backend;
 use gemc::emit::cranelift::Effort;
 use gemc::graph::{self, Task};
-use gemc::pipeline::{self, Loaded};
+use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::plan::activations::Rule;
 use gemc::plan::file::{PlanFile, PlanUnit, VERSION};
 use gemc::plan::{BitPlan, KvFormat};
-use gemc::prepared::Prepared;
+use gemc::prepared::PreparedModel;
 use gemc::progress::Silent;
 use gemc::reference::RoutingRecords;
 use gemc::verify::records;
@@ -31,7 +31,7 @@ const APART: [&str; 4] = ["self_attn.qkv", "o_proj", "down_proj", "scar.out"];
 /// A model compiled in some way.
 pub struct Build<'a> {
     model: &'a Model,
-    pub prepared: Prepared,
+    pub prepared: PreparedModel,
 }
 
 /// What a program gives for the model's ids.
@@ -42,23 +42,28 @@ pub struct Answer {
 
 impl<'a> Build<'a> {
     /// As the model says.
-    pub fn new(model: &'a Model, loaded: &Loaded) -> Result<Self, String> {
+    pub fn new(model: &'a Model, loaded: &LoadedCheckpoint) -> Result<Self, String> {
         let rules = rules(model, loaded);
         Self::of(model, loaded, &rules, model.kv)
     }
 
     /// With activations, keys and values as exact as they come.
-    pub fn exact(model: &'a Model, loaded: &Loaded) -> Result<Self, String> {
+    pub fn exact(model: &'a Model, loaded: &LoadedCheckpoint) -> Result<Self, String> {
         let rules = [everywhere(ActivationFormat::Int16)];
         Self::of(model, loaded, &rules, KvFormat::F32)
     }
 
-    fn of(model: &'a Model, loaded: &Loaded, rules: &[Rule], kv: KvFormat) -> Result<Self, String> {
+    fn of(
+        model: &'a Model,
+        loaded: &LoadedCheckpoint,
+        rules: &[Rule],
+        kv: KvFormat,
+    ) -> Result<Self, String> {
         let plan = weights(model, loaded)?;
         let plan = plan.with_activations(&loaded.graph, rules)?.with_kv(kv);
         let loaded = pipeline::load(loaded.checkpoint.dir()).map_err(|e| e.to_string())?;
         let target = model.target.clone();
-        let prepared = Prepared::new(loaded, plan, target, Rounding::Plain, None);
+        let prepared = PreparedModel::new(loaded, plan, target, Rounding::Plain, None);
         let prepared = prepared.map_err(|e| e.to_string())?;
         Ok(Self { model, prepared })
     }
@@ -90,7 +95,7 @@ impl<'a> Build<'a> {
             .write_weights(Cursor::new(Vec::new()), &mut |_| {});
         let weights = file.and_then(|file| Weights::copied(&file.into_inner()));
         let weights = weights.map_err(|e| e.to_string())?;
-        let Prepared {
+        let PreparedModel {
             loaded, compiled, ..
         } = self.prepared;
         let shape = compiled.program.program().shape;
@@ -149,7 +154,7 @@ fn everywhere(format: ActivationFormat) -> Rule {
 }
 
 /// How activations are rounded: everywhere alike, or in any way that is allowed.
-fn rules(model: &Model, loaded: &Loaded) -> Vec<Rule> {
+fn rules(model: &Model, loaded: &LoadedCheckpoint) -> Vec<Rule> {
     if let Some(format) = ActivationFormat::from_name(&model.activations) {
         return vec![everywhere(format)];
     }
@@ -166,7 +171,7 @@ fn rules(model: &Model, loaded: &Loaded) -> Vec<Rule> {
 }
 
 /// The codec of every unit: all the same, or any.
-fn weights(model: &Model, loaded: &Loaded) -> Result<BitPlan, String> {
+fn weights(model: &Model, loaded: &LoadedCheckpoint) -> Result<BitPlan, String> {
     let graph = &loaded.graph;
     if let Some(codec) = Codec::ALL.iter().find(|c| c.name() == model.codec) {
         return Ok(BitPlan::uniform(graph, *codec));

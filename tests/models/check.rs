@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use gem_tests::sample::Sample;
 use gemc::metrics::kl_divergence;
-use gemc::pipeline::{self, Loaded};
+use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::plan::KvFormat;
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Batch, Reference, RoutingSource, RunOptions};
@@ -231,7 +231,7 @@ type Logits = Vec<Vec<f32>>;
 /// Holds the interpreter against the executor, decisions and logits.
 fn compared(
     model: &Model,
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
     faked: &Reference,
     kernels: &Answer,
 ) -> Result<Outcome, String> {

@@ -2,7 +2,7 @@
 //! by the rule from the kernels' own p, and the cluster by distances in f64.
 
 use gemc::graph::{Node, NodeId, Op, Score, TensorId};
-use gemc::pipeline::Loaded;
+use gemc::pipeline::LoadedCheckpoint;
 use gemc::reference::{
     Activations, Batch, Decisions, OutputRows, Reference, RoutingRecords, RoutingSource, RunOptions,
 };
@@ -27,7 +27,7 @@ type Values = Vec<Vec<f64>>;
 /// The first that is wrong.
 pub fn check(
     model: &Model,
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
     reference: &Reference,
     disturbed: impl FnOnce() -> Result<Vec<Reference>, String>,
     found: &RoutingRecords,
@@ -45,7 +45,7 @@ pub fn check(
 }
 
 /// The nodes that decide.
-fn deciding(loaded: &Loaded) -> Vec<(NodeId, Node)> {
+fn deciding(loaded: &LoadedCheckpoint) -> Vec<(NodeId, Node)> {
     let nodes = loaded.graph.topo();
     nodes
         .filter(|(_, n)| matches!(n.op, Op::Router { .. } | Op::Clusters { .. }))
@@ -56,7 +56,7 @@ fn deciding(loaded: &Loaded) -> Vec<(NodeId, Node)> {
 /// What each of them decides by, from the executor's rows.
 fn values_of(
     model: &Model,
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
     reference: &Reference,
     found: &RoutingRecords,
 ) -> Result<Vec<Values>, String> {
@@ -86,7 +86,7 @@ fn values_of(
 
 /// Judges decisions by what the sites decide by; `others` is the same of executors as good.
 fn judged(
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
     sites: &[Values],
     others: &[Vec<Values>],
     found: &RoutingRecords,
@@ -123,7 +123,7 @@ enum Rule {
 }
 
 impl Rule {
-    fn of(loaded: &Loaded, node: &Node) -> Self {
+    fn of(loaded: &LoadedCheckpoint, node: &Node) -> Self {
         match node.op {
             Op::Router { weight, bias, .. } => Self::Router {
                 weight: values(loaded, weight),
@@ -138,7 +138,7 @@ impl Rule {
 }
 
 /// The rows of a matrix, or the values of a vector.
-fn values(loaded: &Loaded, tensor: TensorId) -> Vec<f32> {
+fn values(loaded: &LoadedCheckpoint, tensor: TensorId) -> Vec<f32> {
     let shape = &loaded.graph.tensor(tensor).shape;
     let mut out = vec![0.0; shape.iter().product()];
     let weights = loaded.checkpoint.weights();

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use gemc::graph::{Graph, Typed};
 use gemc::import::{Findings, config, gem};
 use gemc::pack::floats;
-use gemc::pipeline::{self, CompileError, Compiled};
+use gemc::pipeline::{self, CompileError, CompiledModel};
 use gemc::plan::{BitPlan, KvFormat, kv};
 use gemc::target::Target;
 use gemc::typing;
@@ -112,7 +112,7 @@ pub fn check(config: &Value, random: &mut Random) -> Option<Result<bool, String>
 }
 
 /// What planning adds up from a graph is what its program has.
-fn sums(graph: &Graph<Typed>, plan: &BitPlan, compiled: &Compiled) -> Result<(), String> {
+fn sums(graph: &Graph<Typed>, plan: &BitPlan, compiled: &CompiledModel) -> Result<(), String> {
     let shape = &compiled.program.program().shape;
     let matrices = graph.units().iter();
     let matrices: u64 = matrices.map(|u| u.shape.bytes(plan.codec(u.id))).sum();

@@ -13,31 +13,31 @@ use gemc::assign::budget_of_bits;
 use gemc::calibrate::{self, Gather};
 use gemc::graph::NodeId;
 use gemc::metrics::kl_divergence;
-use gemc::pipeline::{self, Loaded};
+use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::plan::BitPlan;
 use gemc::plan::codes;
 use gemc::plan::file::{Override, PlanFile, codes_path};
-use gemc::planner::{self, Budget, Effort, Made, Settings, Texts, Without};
-use gemc::prepared::Prepared;
+use gemc::planner::{self, Ablation, Budget, Effort, FinishedPlan, Settings, Texts};
+use gemc::prepared::PreparedModel;
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Reference, RoutingRecords};
 use gemc::sensitivity::{Evidence, Judge, Ladder, Method, Reading};
 use gemc::sequences::Sequence;
 use gemc::target::{Costs, Target};
-use gemc::verify::candidate::{Candidate, Executor, Program};
+use gemc::verify::candidate::{Candidate, Executor, ProgramCandidate};
 use gemc::{backend, fake};
 use gemc_format::{Codec, Rounding};
 
 const ROUTED: &str = "lm-all-8mlp-top3-always-domainscar";
 const DENSE: &str = "lm-dense-pre-rope";
 
-fn load(name: &str) -> Loaded {
+fn load(name: &str) -> LoadedCheckpoint {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints");
     pipeline::load(&dir.join(name)).expect("a checkpoint of the repository")
 }
 
 /// Documents of two domains, of ids that a linear congruence gives.
-fn documents(loaded: &Loaded, count: usize, length: usize) -> Vec<Sequence> {
+fn documents(loaded: &LoadedCheckpoint, count: usize, length: usize) -> Vec<Sequence> {
     let vocab = loaded.graph.facts().vocab_size as u64;
     let mut state = 1u64;
     (0..count)
@@ -66,17 +66,17 @@ fn settings(bits: f64) -> Settings {
         overrides: Vec::new(),
         activations: Vec::new(),
         uniform_body: false,
-        without: Without::default(),
+        without: Ablation::default(),
     }
 }
 
-fn make(loaded: &Loaded, settings: &Settings) -> Made {
+fn make(loaded: &LoadedCheckpoint, settings: &Settings) -> FinishedPlan {
     let texts = Texts::divide(&documents(loaded, 64, 48), 48);
     planner::make(loaded, settings, &texts, &mut |_, _| {}, &Silent).expect("a plan")
 }
 
 /// Writes plan and codes to a folder; the plan's path.
-fn write(made: &Made, dir: &Path) -> PathBuf {
+fn write(made: &FinishedPlan, dir: &Path) -> PathBuf {
     let path = dir.join("plan.toml");
     std::fs::write(&path, made.file.text().expect("a plan of gemc")).expect("a file");
     let mut bytes = Vec::new();
@@ -85,7 +85,7 @@ fn write(made: &Made, dir: &Path) -> PathBuf {
     path
 }
 
-fn read(path: &Path, loaded: &Loaded) -> Result<BitPlan, String> {
+fn read(path: &Path, loaded: &LoadedCheckpoint) -> Result<BitPlan, String> {
     let file = PlanFile::read(path).map_err(|e| e.to_string())?;
     let checkpoint = loaded.checkpoint.content_hash();
     file.plan(path, &loaded.graph, &checkpoint)
@@ -170,7 +170,7 @@ fn kernels_compute_what_was_planned() {
 }
 
 /// Mean KL of a plan's machine code against the fake-quantised executor, routing forced.
-fn from_fake(loaded: Loaded, plan: BitPlan, length: usize) -> f64 {
+fn from_fake(loaded: LoadedCheckpoint, plan: BitPlan, length: usize) -> f64 {
     let mut faked = loaded.reference();
     fake::quantise(&mut faked, &plan, Rounding::Plain).expect("quantised");
     let mut expected = Executor {
@@ -180,10 +180,10 @@ fn from_fake(loaded: Loaded, plan: BitPlan, length: usize) -> f64 {
     let ids = documents(&loaded, 1, length)[0].ids.clone();
     let expected = expected.run(&ids, None).expect("run by the reference");
     let prepared =
-        Prepared::new(loaded, plan, Target::host(), Rounding::Plain, None).expect("prepared");
+        PreparedModel::new(loaded, plan, Target::host(), Rounding::Plain, None).expect("prepared");
     let engine = backend::jitted(&prepared, Default::default(), &Silent).expect("compiled");
     let mut server = Server::new(&engine, 0);
-    let mut found = Program {
+    let mut found = ProgramCandidate {
         peer: &mut server,
         graph: &prepared.loaded.graph,
         setup: Setup::default(),

@@ -33,14 +33,15 @@ fn plans_keep_to_a_time() {
         effort: Effort::Low,
         ..settings(bits)
     };
-    let ms = |made: &Made| {
+    let ms = |made: &FinishedPlan| {
         made.file
             .predicted_ms
             .expect("the target's costs are known")
     };
     let free = make(&loaded, &timed(8.25, None));
-    let names =
-        |made: &Made| -> Vec<String> { made.file.units.iter().map(|u| u.format.clone()).collect() };
+    let names = |made: &FinishedPlan| -> Vec<String> {
+        made.file.units.iter().map(|u| u.format.clone()).collect()
+    };
     assert!(names(&free).iter().all(|f| f == "B8"));
     // Modules count by how often they are visited, so that all of the model would take longer.
     let weights: usize = free.units.iter().map(|u| u.shape.weights()).sum();

@@ -1,7 +1,7 @@
-//! The exported table of an object file -> a [`abi::Program`] and a [`ModelInfo`], so that sessions run linked objects as
+//! The exported table of an object file -> a [`abi::Executable`] and a [`ModelInfo`], so that sessions run linked objects as
 //! they run generated crates.
 //!
-//! Invariant: a `Linked` exists only for a table of this ABI that this CPU can run.
+//! Invariant: a `LinkedProgram` exists only for a table of this ABI that this CPU can run.
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::slice;
 
-use super::{ABI, CAUSAL_LM, NONE, Program, SEQUENCE_CLASSIFICATION};
+use super::{ABI, CAUSAL_LM, NONE, ProgramTable, SEQUENCE_CLASSIFICATION};
 use crate::abi::{self, Ctx, HalfTap, Items, Part, Phase, ProgramShape, RoutingTap, Table};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Name, Names, Task};
@@ -17,8 +17,8 @@ use crate::simd::Level;
 
 /// A program linked into this process.
 #[derive(Debug)]
-pub struct Linked {
-    program: &'static Program,
+pub struct LinkedProgram {
+    program: &'static ProgramTable,
     body: Vec<Items>,
     head: Vec<Items>,
     taps: Vec<RoutingTap>,
@@ -26,7 +26,7 @@ pub struct Linked {
     info: ModelInfo,
 }
 
-impl Linked {
+impl LinkedProgram {
     /// Reads the table that an object file exports.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl Linked {
     /// # Safety
     /// `program` points to the table of an object file that gemc made and that stays loaded; or to two words, of which
     /// the first is no [`ABI`].
-    pub unsafe fn new(program: *const Program) -> Result<Self> {
+    pub unsafe fn new(program: *const ProgramTable) -> Result<Self> {
         // SAFETY: the version is there in every table, and by itself.
         let version = unsafe { (&raw const (*program).abi).read() };
         if version != ABI {
@@ -45,7 +45,7 @@ impl Linked {
             )));
         }
         // SAFETY: a table of this version is a constant of the type, and stays where it is.
-        let program: &'static Program = unsafe { &*program };
+        let program: &'static ProgramTable = unsafe { &*program };
         // SAFETY: pointers and counts of a table belong together.
         unsafe {
             let info = info(program)?;
@@ -75,7 +75,7 @@ impl Linked {
     }
 }
 
-impl abi::Program for Linked {
+impl abi::Executable for LinkedProgram {
     fn shape(&self) -> &ProgramShape {
         &self.program.shape
     }
@@ -109,7 +109,7 @@ impl abi::Program for Linked {
             }
         };
         let entry = &phases[phase].entry;
-        // SAFETY: the caller keeps the contract of `Program::run`, under which gemc's verifier proved the kernel in range
+        // SAFETY: the caller keeps the contract of `ProgramTable::run`, under which gemc's verifier proved the kernel in range
         // for these arguments; code and arguments stay loaded.
         unsafe { (entry.kernel)(ctx, entry.args, begin, end) }
     }
@@ -175,7 +175,7 @@ fn half(half: &super::Half) -> Result<HalfTap> {
 
 /// # Safety
 /// `program` is the table of an object file.
-unsafe fn info(program: &'static Program) -> Result<ModelInfo> {
+unsafe fn info(program: &'static ProgramTable) -> Result<ModelInfo> {
     // SAFETY: the caller's promise, for each string and array.
     unsafe {
         let task = match program.task {

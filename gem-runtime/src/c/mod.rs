@@ -1,6 +1,6 @@
 //! What object files made by gemc export for C, as Rust sees it; `include/gem.h` says the same for C, and tests compare.
 //!
-//! Plain data without an owner: a [`Program`] lies in the object file, with everything it points to.
+//! Plain data without an owner: a [`ProgramTable`] lies in the object file, with everything it points to.
 
 #[cfg(feature = "c")]
 pub mod api;
@@ -12,7 +12,7 @@ use core::ffi::c_char;
 use crate::abi::{Phase, ProgramShape, Table};
 
 #[cfg(feature = "alloc")]
-pub use linked::Linked;
+pub use linked::LinkedProgram;
 
 /// Version of everything in `gem.h`: the structures, and what the functions do.
 pub const ABI: u32 = 3;
@@ -20,16 +20,16 @@ pub const ABI: u32 = 3;
 /// Stands for a token or an array that there is none of.
 pub const NONE: u32 = u32::MAX;
 
-/// [`Program::task`] of a model that gives logits of the next token.
+/// [`ProgramTable::task`] of a model that gives logits of the next token.
 pub const CAUSAL_LM: u32 = 0;
 
-/// [`Program::task`] of a model that gives logits of the labels of a whole text.
+/// [`ProgramTable::task`] of a model that gives logits of the labels of a whole text.
 pub const SEQUENCE_CLASSIFICATION: u32 = 1;
 
 /// A compiled model: its phase table, and facts about it. Strings end with a zero byte; arrays may be null when empty.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Program {
+pub struct ProgramTable {
     /// [`ABI`] of the compiler that made it; says what follows.
     pub abi: u32,
     /// Bytes of this structure.
@@ -104,7 +104,7 @@ pub struct Program {
 }
 
 // SAFETY: a program and all it points to are constants.
-unsafe impl Sync for Program {}
+unsafe impl Sync for ProgramTable {}
 
 /// Where the routing decisions of one site stand in the arena; see [`crate::abi::RoutingTap`].
 #[repr(C)]
@@ -232,23 +232,23 @@ mod tests {
     #[test]
     fn offsets_are_those_of_c() {
         let offsets = [
-            offset_of!(Program, name),
-            offset_of!(Program, features),
-            offset_of!(Program, plan_hash),
-            offset_of!(Program, layout),
-            offset_of!(Program, shape),
-            offset_of!(Program, body),
-            offset_of!(Program, taps),
-            offset_of!(Program, halves),
-            offset_of!(Program, n_body),
-            offset_of!(Program, task),
-            offset_of!(Program, n_logits),
-            offset_of!(Program, labels),
-            offset_of!(Program, eos),
-            offset_of!(Program, n_labels),
-            offset_of!(Program, bos),
-            offset_of!(Program, bits_per_weight),
-            offset_of!(Program, weight_bytes),
+            offset_of!(ProgramTable, name),
+            offset_of!(ProgramTable, features),
+            offset_of!(ProgramTable, plan_hash),
+            offset_of!(ProgramTable, layout),
+            offset_of!(ProgramTable, shape),
+            offset_of!(ProgramTable, body),
+            offset_of!(ProgramTable, taps),
+            offset_of!(ProgramTable, halves),
+            offset_of!(ProgramTable, n_body),
+            offset_of!(ProgramTable, task),
+            offset_of!(ProgramTable, n_logits),
+            offset_of!(ProgramTable, labels),
+            offset_of!(ProgramTable, eos),
+            offset_of!(ProgramTable, n_labels),
+            offset_of!(ProgramTable, bos),
+            offset_of!(ProgramTable, bits_per_weight),
+            offset_of!(ProgramTable, weight_bytes),
         ];
         assert_eq!(
             offsets,
@@ -256,7 +256,10 @@ mod tests {
                 8, 32, 40, 72, 80, 112, 136, 144, 152, 172, 192, 200, 216, 224, 236, 240, 248
             ]
         );
-        assert_eq!((size_of::<Program>(), align_of::<Program>()), (256, 8));
+        assert_eq!(
+            (size_of::<ProgramTable>(), align_of::<ProgramTable>()),
+            (256, 8)
+        );
         assert_eq!((size_of::<Tap>(), offset_of!(Tap, cluster)), (40, 36));
         assert_eq!((size_of::<Half>(), offset_of!(Half, width)), (24, 16));
     }

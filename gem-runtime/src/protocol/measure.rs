@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{ProbeRequest, ProbeResult};
-use crate::abi::{Ctx, HalfTap, Items, Part, Program, ProgramShape, RoutingTap, Table};
+use crate::abi::{Ctx, Executable, HalfTap, Items, Part, ProgramShape, RoutingTap, Table};
 use crate::error::{Error, Result};
 use crate::memory::Buffer;
 use crate::team::Team;
@@ -50,7 +50,7 @@ struct Scan<'a> {
     sum: AtomicUsize,
 }
 
-impl Program for Scan<'_> {
+impl Executable for Scan<'_> {
     fn shape(&self) -> &ProgramShape {
         &self.shape
     }

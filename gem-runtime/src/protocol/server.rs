@@ -17,7 +17,7 @@ use crate::info::{ModelInfo, Task};
 use crate::model::Engine;
 use crate::random::Random;
 use crate::routing::RoutingHook;
-use crate::saturation::Saturated;
+use crate::saturation::SaturatedValues;
 use crate::session::{Session, SessionOptions};
 
 /// Runs at most, so that a request cannot ask for more results than there is time for.
@@ -200,7 +200,7 @@ fn sequence(
 }
 
 /// What was counted since `before`, by site.
-fn since(before: &[Saturated], now: &[Saturated]) -> Vec<(String, u64)> {
+fn since(before: &[SaturatedValues], now: &[SaturatedValues]) -> Vec<(String, u64)> {
     let new = now.iter().map(|s| {
         let known = before.iter().find(|b| b.site == s.site);
         (s.site.to_owned(), s.values - known.map_or(0, |b| b.values))

@@ -99,7 +99,7 @@ struct Shared {
 }
 
 // SAFETY: `open` is written by the caller while no chunk is owned and read by owners of chunks, ordered by `unclaimed`
-// and `unfinished` as described above; what it points to is shareable (`Program` and `Ctx` are `Sync`).
+// and `unfinished` as described above; what it points to is shareable (`Executable` and `Ctx` are `Sync`).
 unsafe impl Sync for Shared {}
 // SAFETY: as above.
 unsafe impl Send for Shared {}
@@ -200,7 +200,7 @@ impl Crew {
     /// Runs `items` items of a phase, returning when all are finished.
     ///
     /// # Safety
-    /// As [`crate::abi::Program::run`].
+    /// As [`crate::abi::Executable::run`].
     pub(super) unsafe fn run(&mut self, job: &Job<'_>, items: u32) -> Result<()> {
         if items == 1 {
             // SAFETY: the caller keeps the contract. Nobody is woken for a single item, nor may take it elsewhere.

@@ -10,7 +10,7 @@ mod tests;
 
 use alloc::format;
 
-use crate::abi::{Ctx, Part, Program};
+use crate::abi::{Ctx, Part, Executable};
 use crate::error::{Error, Result};
 
 /// More threads than this are a mistake in an option.
@@ -22,7 +22,7 @@ pub type AfterPhase<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
 /// Items `begin..end` of a phase.
 #[derive(Clone, Copy)]
 struct Job<'a> {
-    program: &'a dyn Program,
+    program: &'a dyn Executable,
     ctx: &'a Ctx,
     part: Part,
     phase: usize,
@@ -32,7 +32,7 @@ impl Job<'_> {
     /// Runs items of the phase.
     ///
     /// # Safety
-    /// As [`Program::run`].
+    /// As [`Executable::run`].
     unsafe fn run(&self, begin: u32, end: u32) {
         // SAFETY: the caller keeps the contract.
         unsafe {
@@ -109,10 +109,10 @@ impl Team {
     /// `after` returned.
     ///
     /// # Safety
-    /// `ctx` must be what [`Program::run`] asks for, and nothing else may touch the memory it points to meanwhile.
+    /// `ctx` must be what [`Executable::run`] asks for, and nothing else may touch the memory it points to meanwhile.
     pub unsafe fn run_part(
         &mut self,
-        program: &dyn Program,
+        program: &dyn Executable,
         part: Part,
         ctx: &Ctx,
         mut after: Option<AfterPhase<'_>>,
@@ -155,7 +155,7 @@ impl Team {
 /// Runs all items on the calling thread.
 ///
 /// # Safety
-/// As [`Program::run`].
+/// As [`Executable::run`].
 unsafe fn run_here(job: &Job<'_>, items: u32) -> Result<()> {
     if items > 0 {
         // SAFETY: the caller keeps the contract.

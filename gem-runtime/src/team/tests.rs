@@ -39,7 +39,7 @@ impl Toy {
     }
 }
 
-impl Program for Toy {
+impl Executable for Toy {
     fn shape(&self) -> &ProgramShape {
         &self.shape
     }

@@ -34,7 +34,7 @@ pub use files::{
 #[cfg(feature = "tokenizer")]
 pub use model_text::{Text, fuzz_text};
 #[cfg(feature = "tokenizer")]
-pub(crate) use stop::{Found, StopFilter};
+pub(crate) use stop::{StopFilter, StopMatch};
 #[cfg(feature = "tokenizer")]
 pub use stream::Detokenizer;
 pub use templates::{DEFAULT_TEMPLATE, TemplateSource};

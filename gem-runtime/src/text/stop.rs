@@ -15,7 +15,7 @@ pub(crate) struct StopFilter {
 
 /// What a piece of text led to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum StopMatch {
     /// No stop string; this much can be given out.
     More(String),
     /// A stop string; this is the rest of the text before it.
@@ -32,7 +32,7 @@ impl StopFilter {
     }
 
     /// Takes the next piece.
-    pub(crate) fn push(&mut self, piece: &str) -> Found {
+    pub(crate) fn push(&mut self, piece: &str) -> StopMatch {
         self.held.push_str(piece);
         let first = self
             .stops
@@ -41,10 +41,10 @@ impl StopFilter {
             .min();
         if let Some((_, at)) = first {
             self.held.truncate(at);
-            return Found::Stop(std::mem::take(&mut self.held));
+            return StopMatch::Stop(std::mem::take(&mut self.held));
         }
         let kept = self.held.split_off(self.possible_stop());
-        Found::More(std::mem::replace(&mut self.held, kept))
+        StopMatch::More(std::mem::replace(&mut self.held, kept))
     }
 
     /// Where a stop string may have begun; the end if nowhere.
@@ -80,8 +80,8 @@ mod tests {
         StopFilter::new(&stops)
     }
 
-    fn more(text: &str) -> Found {
-        Found::More(text.to_owned())
+    fn more(text: &str) -> StopMatch {
+        StopMatch::More(text.to_owned())
     }
 
     #[test]
@@ -90,17 +90,17 @@ mod tests {
         assert_eq!(found.push("one E"), more("one "));
         assert_eq!(found.push("N"), more(""));
         assert_eq!(found.push("E"), more("EN"));
-        assert_eq!(found.push("ND of it"), Found::Stop(String::new()));
+        assert_eq!(found.push("ND of it"), StopMatch::Stop(String::new()));
         let mut found = filter(&["END", "\u{e9}t\u{e9}"]);
         assert_eq!(found.push("l'\u{e9}t"), more("l'"));
-        assert_eq!(found.push("\u{e9}!"), Found::Stop(String::new()));
+        assert_eq!(found.push("\u{e9}!"), StopMatch::Stop(String::new()));
     }
 
     #[test]
     fn the_first_of_several_counts_and_the_rest_is_given_out_at_the_end() {
         assert_eq!(
             filter(&["cd", "b"]).push("abcd"),
-            Found::Stop("a".to_owned())
+            StopMatch::Stop("a".to_owned())
         );
         let mut none = filter(&["aab"]);
         assert_eq!(none.push("aaa"), more("a"));
@@ -114,10 +114,13 @@ mod tests {
             let mut found = filter(&["\u{e9}bb", "b"]);
             assert_eq!(
                 found.push(pieces[0]),
-                Found::Stop("\u{e9}\u{e9}".to_owned())
+                StopMatch::Stop("\u{e9}\u{e9}".to_owned())
             );
         }
-        assert_eq!(filter(&["b", "ab"]).push("ab"), Found::Stop(String::new()));
+        assert_eq!(
+            filter(&["b", "ab"]).push("ab"),
+            StopMatch::Stop(String::new())
+        );
     }
 
     proptest! {
@@ -134,8 +137,8 @@ mod tests {
             let mut stopped = false;
             for piece in &pieces {
                 match found.push(piece) {
-                    Found::More(text) => out.push_str(&text),
-                    Found::Stop(text) => {
+                    StopMatch::More(text) => out.push_str(&text),
+                    StopMatch::Stop(text) => {
                         out.push_str(&text);
                         stopped = true;
                         break;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use gem_runtime::abi::{Ctx, HalfTap, Items, Part, Program, ProgramShape, RoutingTap, Table};
+use gem_runtime::abi::{Ctx, Executable, HalfTap, Items, Part, ProgramShape, RoutingTap, Table};
 use gem_runtime::storage::Weights;
 use gem_runtime::text::{Text, TextFiles};
 use gem_runtime::{Engine, ModelInfo, Result, Task};
@@ -28,7 +28,7 @@ struct Script {
     shape: ProgramShape,
 }
 
-impl Program for Script {
+impl Executable for Script {
     fn shape(&self) -> &ProgramShape {
         &self.shape
     }

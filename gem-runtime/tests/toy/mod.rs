@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
-use gem_runtime::abi::{Ctx, HalfTap, Items, Part, Program, ProgramShape, RoutingTap, Row, Table};
+use gem_runtime::abi::{
+    Ctx, Executable, HalfTap, Items, Part, ProgramShape, RoutingTap, Row, Table,
+};
 use gem_runtime::file::{Header, Record, Writer, layout_digest, name_hash};
 use gem_runtime::simd::Level;
 use gem_runtime::storage::Weights;
@@ -73,7 +75,7 @@ pub fn weight(token: u32) -> f32 {
     token as f32 + 0.25
 }
 
-impl Program for Toy {
+impl Executable for Toy {
     fn shape(&self) -> &ProgramShape {
         &self.shape
     }

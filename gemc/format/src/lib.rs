@@ -1,4 +1,4 @@
-//! Weight formats: a [`Codec`] (what a block of 32 codes means) and a [`Layout`] (the order of rows, blocks and codes).
+//! Weight formats: a [`Codec`] (what a block of 32 codes means) and a [`TileOrder`] (the order of rows, blocks and codes).
 //!
 //! A matrix `[rows, cols]` is padded to whole tiles of 16 rows and whole blocks of 32 columns. Packed, it is three
 //! planes: codes, one scale byte per row and block, one f32 row scale per row; see [`PackedSize`]. Every weight is
@@ -267,13 +267,13 @@ impl CodecSpec {
 /// The order of rows, blocks and codes. The discriminant is stored in files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Layout {
+pub enum TileOrder {
     /// Tiles of 16 rows; in each block, 4 consecutive codes of each row side by side, in chunks of 64 bytes ([`Plane`]).
     #[default]
     Tile16 = 1,
 }
 
-impl Layout {
+impl TileOrder {
     /// The layout with this id in a file.
     #[must_use]
     pub const fn from_id(id: u8) -> Option<Self> {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{ALIGN, Codec, Layout, TILE_ROWS};
+use super::{ALIGN, Codec, TILE_ROWS, TileOrder};
 
 /// Rows of each part of a matrix are padded to whole pairs of tiles: one block of 32 outputs, so that a block of the next
 /// layer's activations never mixes parts.
@@ -118,7 +118,7 @@ pub struct PackedSize {
     /// What a code means.
     pub codec: Codec,
     /// Order of tiles, blocks and codes.
-    pub layout: Layout,
+    pub layout: TileOrder,
     /// Rows before padding.
     pub rows: usize,
     /// Columns before padding.
@@ -142,7 +142,7 @@ pub struct PackedSize {
 }
 
 impl PackedSize {
-    /// Geometry of a `[rows, cols]` matrix in layout [`Layout::Tile16`].
+    /// Geometry of a `[rows, cols]` matrix in layout [`TileOrder::Tile16`].
     #[must_use]
     pub fn new(codec: Codec, rows: usize, cols: usize) -> Self {
         let spec = codec.spec();
@@ -156,7 +156,7 @@ impl PackedSize {
             (scales_offset + tiles * blocks * block_scales).next_multiple_of(ALIGN);
         Self {
             codec,
-            layout: Layout::Tile16,
+            layout: TileOrder::Tile16,
             rows,
             cols,
             tiles,

@@ -339,7 +339,10 @@ fn ids_and_names_find_their_codec() {
         assert_eq!(Codec::from_name(&codec.name().to_lowercase()), Some(codec));
     }
     assert_eq!(Codec::from_id(0), None);
-    assert_eq!(Layout::from_id(Layout::Tile16 as u8), Some(Layout::Tile16));
+    assert_eq!(
+        TileOrder::from_id(TileOrder::Tile16 as u8),
+        Some(TileOrder::Tile16)
+    );
     assert_eq!(Codec::N4.bits_per_weight(), 4.25);
 }
 

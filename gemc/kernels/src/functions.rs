@@ -77,7 +77,7 @@ impl Math {
 
 /// The functions that kernels call, callees first, in the order of their first calls; calls get their numbers among these.
 pub fn link(kernels: &mut [Kernel]) -> Vec<Function> {
-    let mut linked = Linked::default();
+    let mut linked = FunctionTable::default();
     for kernel in kernels.iter_mut() {
         linked.calls(&mut kernel.values);
     }
@@ -86,13 +86,13 @@ pub fn link(kernels: &mut [Kernel]) -> Vec<Function> {
 
 /// Functions of a program in the making.
 #[derive(Default)]
-struct Linked {
+struct FunctionTable {
     functions: Vec<Function>,
     /// By place in [`Math::ALL`].
     numbers: [Option<FuncId>; Math::ALL.len()],
 }
 
-impl Linked {
+impl FunctionTable {
     fn calls(&mut self, values: &mut [ValueDef]) {
         for value in values {
             if let Op::Call(function, _) = &mut value.op {

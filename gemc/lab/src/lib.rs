@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use gemc::import::Split;
-use gemc::pipeline::{self, Loaded};
+use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::planner::Texts;
 use gemc::sequences::{self, Sequence};
 use gemc::texts::{self, Extent};
@@ -18,7 +18,7 @@ pub const MEMORY: usize = 2 << 30;
 /// A checkpoint and its texts.
 pub struct Material {
     /// The checkpoint.
-    pub loaded: Loaded,
+    pub loaded: LoadedCheckpoint,
     /// Tokens of a sequence.
     pub window: usize,
     /// Calibration text, divided as for a plan.

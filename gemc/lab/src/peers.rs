@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gemc::graph::{NodeId, Role, Unit, Units};
-use gemc::pipeline::{self, Loaded};
+use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::plan::file::Override;
-use gemc::planner::{self, Budget, Effort, Made, Settings, Texts, Without};
+use gemc::planner::{self, Ablation, Budget, Effort, FinishedPlan, Settings, Texts};
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Reference};
 use gemc::sensitivity::{Judge, Method};
@@ -43,7 +43,7 @@ struct Tensor {
 
 /// What everything is measured with.
 struct Bench {
-    loaded: Loaded,
+    loaded: LoadedCheckpoint,
     reference: Reference,
     units: Arc<Units>,
     texts: Texts,
@@ -141,7 +141,7 @@ impl Bench {
     }
 
     /// A plan of at most so many bytes, of all units or of all but the embedding.
-    fn plan(&self, bytes: u64, whole: bool) -> Result<Made> {
+    fn plan(&self, bytes: u64, whole: bool) -> Result<FinishedPlan> {
         let embedding = self.embedding()?;
         let pinned = embedding.shape.bytes(Codec::B8);
         let overrides = vec![Override {
@@ -157,7 +157,7 @@ impl Bench {
             overrides: if whole { Vec::new() } else { overrides },
             activations: Vec::new(),
             uniform_body: false,
-            without: Without::default(),
+            without: Ablation::default(),
         };
         Ok(planner::make(
             &self.loaded,

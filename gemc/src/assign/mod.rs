@@ -7,8 +7,8 @@ mod predict;
 mod refine;
 pub mod solve;
 
-pub use predict::{Fixed, Predictor, Speed};
-pub use refine::{Refined, measured, refine};
+pub use predict::{FixedFormats, Predictor, Speed};
+pub use refine::{RefinedPlan, measured, refine};
 
 use gemc_format::Codec;
 

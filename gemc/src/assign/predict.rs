@@ -9,7 +9,7 @@ use crate::sensitivity::{Ladder, Slopes};
 use crate::target::Costs;
 
 /// The only format that a unit may have; nothing where it may have any of the ladder.
-pub type Fixed = UnitMap<Option<Codec>>;
+pub type FixedFormats = UnitMap<Option<Codec>>;
 
 /// Formats that a unit may have: error and cost in nats per token.
 type Options = Vec<(Codec, f64, Choice)>;
@@ -46,7 +46,7 @@ impl Predictor {
     ///
     /// A unit's cost is its error times its group's KL per error, as it is when the whole group has the format.
     #[must_use]
-    pub fn new(units: &Units, ladder: &Ladder<'_>, slopes: &Slopes, fixed: &Fixed) -> Self {
+    pub fn new(units: &Units, ladder: &Ladder<'_>, slopes: &Slopes, fixed: &FixedFormats) -> Self {
         // By format of the ladder: one off it has no slope.
         let secants = slopes.iter().map(|(group, slope)| {
             let members = &units.group(group).units;

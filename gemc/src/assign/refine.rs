@@ -16,7 +16,7 @@ const TRUST: f64 = 0.7;
 
 /// A plan that was measured.
 #[derive(Clone, Debug)]
-pub struct Refined {
+pub struct RefinedPlan {
     /// Formats by unit.
     pub formats: Formats,
     /// Measured KL, routing forced.
@@ -65,12 +65,12 @@ pub fn refine(
     budget: u64,
     rounds: usize,
     progress: &dyn Progress,
-) -> Result<Option<Refined>, ReferenceError> {
+) -> Result<Option<RefinedPlan>, ReferenceError> {
     let Some(formats) = predictor.best(budget) else {
         return Ok(None);
     };
     let (mut model, kl) = measured(reference, units, ladder, &formats, judge)?;
-    let mut best = Refined {
+    let mut best = RefinedPlan {
         formats,
         kl,
         start_kl: kl,
@@ -116,7 +116,7 @@ pub fn refine(
         }
         *predictor = trial;
         model = candidate;
-        best = Refined {
+        best = RefinedPlan {
             formats,
             kl,
             gains: best.gains + 1,
@@ -134,7 +134,7 @@ fn in_place(
     ladder: &Ladder<'_>,
     judge: &Judge,
     predictor: &Predictor,
-    best: &Refined,
+    best: &RefinedPlan,
     members: &[UnitId],
 ) -> Result<Option<f64>, ReferenceError> {
     let mut change = 0.0;

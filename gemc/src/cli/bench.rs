@@ -89,7 +89,7 @@ impl fmt::Display for Speed {
 
 /// Figures for one number of threads.
 #[derive(Debug, Serialize)]
-struct Measured {
+struct BenchRow {
     backend: &'static str,
     target: String,
     plan_hash: String,
@@ -120,7 +120,7 @@ struct Measured {
 }
 
 #[derive(Serialize)]
-struct Table(Vec<Measured>);
+struct Table(Vec<BenchRow>);
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -264,13 +264,13 @@ impl Bench {
         request: &BenchRequest,
         result: &BenchResult,
         probe: &ProbeResult,
-    ) -> Option<Measured> {
+    ) -> Option<BenchRow> {
         let layout = &model.compiled.layout;
         let per_token = layout.bytes_per_token(&model.loaded.graph);
         let prefill = Speed::of(request.prefill, &result.prefill_ns)?;
         let decode = Speed::of(request.decode, &result.decode_ns);
         let median = decode.map(|speed| speed.median);
-        Some(Measured {
+        Some(BenchRow {
             backend: self.backend.name(),
             target: model.target.name.clone(),
             plan_hash: hex(&model.plan.hash()),

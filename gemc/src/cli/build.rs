@@ -11,7 +11,7 @@ use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::emit::cranelift::object::{DEFAULT_PREFIX, is_prefix};
 use crate::package::{
-    Builder, Destination, Edited, Form, Linkage, Manifest, PackageError, ProgramManifest,
+    Builder, Destination, EditedFiles, Form, Linkage, Manifest, PackageError, ProgramManifest,
     Requirements, Runtime, hash_file,
 };
 use crate::progress::Progress as _;
@@ -101,7 +101,7 @@ fn version(text: &str) -> Result<String, &'static str> {
 
 /// What was built.
 #[derive(Debug, Serialize)]
-struct Built {
+struct BuildReport {
     name: String,
     target: String,
     output: String,
@@ -116,7 +116,7 @@ struct Built {
     requirements: Option<Requirements>,
 }
 
-impl fmt::Display for Built {
+impl fmt::Display for BuildReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} for {} in {}", self.name, self.target, self.output)?;
         writeln!(
@@ -175,9 +175,9 @@ impl Build {
     /// Tries the output, before anything is done.
     fn destination(&self) -> Result<(Destination, Option<Manifest>), Failure> {
         let edited = match (self.overwrite, self.locked) {
-            (true, _) => Edited::Overwritten,
-            (_, true) => Edited::RefusedWithLock,
-            _ => Edited::Refused,
+            (true, _) => EditedFiles::Overwritten,
+            (_, true) => EditedFiles::RefusedWithLock,
+            _ => EditedFiles::Refused,
         };
         let locked = self.locked.then(|| Manifest::locked(&self.output));
         let locked = locked.transpose()?;
@@ -189,7 +189,7 @@ impl Build {
         let beside = tempfile::tempdir().map_err(PackageError::io(&std::env::temp_dir()))?;
         let fresh = beside.path().join("fresh");
         let locked = self.locked.then(|| Manifest::locked(&self.output));
-        let to = Destination::new(&fresh, Edited::Refused)?;
+        let to = Destination::new(&fresh, EditedFiles::Refused)?;
         self.write(to, locked.transpose()?, model, ui)?;
         let differing = differing(&fresh, &self.output)?;
         if differing.is_empty() {
@@ -289,7 +289,7 @@ impl Run for Build {
         let (program, about) = program.unzip();
         let layout = &model.compiled.layout;
         let program_ir = model.compiled.program.program();
-        let built = Built {
+        let built = BuildReport {
             name,
             target: model.target.name.clone(),
             output: self.output.display().to_string(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gemc_format::Rounding;
 
 use super::Failure;
-use crate::pipeline::Loaded;
+use crate::pipeline::LoadedCheckpoint;
 use crate::plan::{BitPlan, DEFAULT_BITS, KvFormat};
 use crate::prepared;
 use crate::target::Target;
@@ -59,7 +59,7 @@ impl Formats {
     ///
     /// # Errors
     /// Naming the known formats; for a plan that is damaged or of another checkpoint.
-    pub fn plan(&self, loaded: &Loaded) -> Result<BitPlan, Failure> {
+    pub fn plan(&self, loaded: &LoadedCheckpoint) -> Result<BitPlan, Failure> {
         let formats = match &self.plan {
             None => prepared::Formats::Bits(self.bits().to_owned()),
             Some(path) => prepared::Formats::File(path.clone()),

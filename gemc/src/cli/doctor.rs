@@ -38,12 +38,12 @@ struct Check {
 }
 
 #[derive(Debug, Serialize)]
-struct Found {
+struct DoctorReport {
     gemc: &'static str,
     checks: Vec<Check>,
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for DoctorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "gemc {}", self.gemc)?;
         for check in &self.checks {
@@ -146,7 +146,7 @@ impl Run for Doctor {
         }
         let mut checks = here();
         checks.extend(machines::checks(&Rustc::all().unwrap_or_default()));
-        let found = Found {
+        let found = DoctorReport {
             gemc: env!("CARGO_PKG_VERSION"),
             checks,
         };

@@ -6,7 +6,7 @@ use gemc_kernels::rust;
 
 use super::model::Model;
 use super::{Failure, Ui};
-use crate::emit::cranelift::{Compiled, Effort, Isa, KernelCode, Listing, compile};
+use crate::emit::cranelift::{Effort, Isa, KernelCode, Listing, MachineCode, compile};
 use crate::import::Split;
 use crate::progress::Progress as _;
 use crate::reference::{OutputRows, RunOptions};
@@ -129,13 +129,13 @@ fn plan(model: &Model) -> String {
     model.loaded.graph.units().iter().map(line).collect()
 }
 
-fn machine_code(model: &Model) -> Result<Compiled, Failure> {
+fn machine_code(model: &Model) -> Result<MachineCode, Failure> {
     let isa = Isa::of_target(&model.target, Effort::default())?;
     Ok(compile(&model.compiled.program, &isa, true)?)
 }
 
 /// One text of every kernel, in their order.
-fn listing(code: Option<&Compiled>, pick: impl Fn(&Listing) -> &String) -> String {
+fn listing(code: Option<&MachineCode>, pick: impl Fn(&Listing) -> &String) -> String {
     let mut text = String::new();
     for (id, kernel) in code.iter().flat_map(|code| &code.kernels) {
         let KernelCode { name, bytes, .. } = kernel;

@@ -28,7 +28,7 @@ pub const PREDICTED: &str =
 
 /// Units with their reasons, the costliest first.
 #[derive(Debug, Serialize)]
-struct Explained {
+struct Explanation {
     bits_per_weight: f64,
     unit_bytes: u64,
     predicted_kl: f64,
@@ -39,7 +39,7 @@ struct Explained {
     units: Vec<PlanUnit>,
 }
 
-impl fmt::Display for Explained {
+impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -97,7 +97,7 @@ impl Run for Explain {
             }
         }
         units.sort_by(|a, b| b.predicted_kl.total_cmp(&a.predicted_kl));
-        let explained = Explained {
+        let explained = Explanation {
             bits_per_weight: plan.bits_per_weight,
             unit_bytes: plan.unit_bytes,
             predicted_kl: plan.predicted_kl,

@@ -78,7 +78,7 @@ impl Failure {
                 error
                     .findings()
                     .iter()
-                    .for_each(|f| tell(ui, &Shown::of(f)));
+                    .for_each(|f| tell(ui, &FindingText::of(f)));
                 if more > 0 {
                     ui.note(&format!("and {more} more findings"));
                 }
@@ -88,7 +88,7 @@ impl Failure {
                 let what = error.to_string();
                 tell(
                     ui,
-                    &Shown {
+                    &FindingText {
                         what,
                         allowed: None,
                     },
@@ -202,12 +202,12 @@ impl From<io::Error> for Failure {
 }
 
 /// A finding as it is told.
-struct Shown {
+struct FindingText {
     what: String,
     allowed: Option<String>,
 }
 
-impl Shown {
+impl FindingText {
     fn of(finding: &Finding) -> Self {
         Self {
             what: format!("{}: {}", finding.place, finding.what),
@@ -216,7 +216,7 @@ impl Shown {
     }
 }
 
-fn tell(ui: &Ui, shown: &Shown) {
+fn tell(ui: &Ui, shown: &FindingText) {
     let what = &shown.what;
     let Some(allowed) = &shown.allowed else {
         return ui.note(&format!("{}: {what}", error_label(ui)));

@@ -67,7 +67,7 @@ fn write_damage(f: &mut fmt::Formatter<'_>, places: Vec<String>, cure: &str) -> 
 
 /// What was found in a weight file.
 #[derive(Debug, Serialize)]
-struct Examined {
+struct FileReport {
     file: String,
     bytes: u64,
     version: u32,
@@ -120,7 +120,7 @@ fn format_name(codec: u8) -> &'static str {
     Codec::from_id(codec).map_or("plain", Codec::name)
 }
 
-impl fmt::Display for Examined {
+impl fmt::Display for FileReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             file,
@@ -209,7 +209,7 @@ fn weights(path: &Path, json: bool, ui: &Ui) -> Result<Outcome, Failure> {
     for record in file.records() {
         *formats.entry(format_name(record.codec)).or_default() += 1;
     }
-    let examined = Examined {
+    let examined = FileReport {
         file: path.display().to_string(),
         bytes: weights.file_bytes(),
         version: VERSION,

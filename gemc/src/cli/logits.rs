@@ -27,8 +27,8 @@ pub struct Logits {
     #[arg(long, value_name = "N", value_parser = whole(1, usize::MAX))]
     last: Option<usize>,
     /// What computes them
-    #[arg(long, value_enum, default_value_t = Computed::Reference)]
-    backend: Computed,
+    #[arg(long, value_enum, default_value_t = LogitsSource::Reference)]
+    backend: LogitsSource,
     /// Threads of a program
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<u32>,
@@ -38,7 +38,7 @@ pub struct Logits {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Computed {
+enum LogitsSource {
     /// The f32 executor on the weights as they are
     Reference,
     /// The generated crate, compiled once and cached
@@ -52,14 +52,14 @@ enum Computed {
 impl Run for Logits {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         let logits = match self.backend {
-            Computed::Reference => {
+            LogitsSource::Reference => {
                 let loaded = pipeline::load(&self.model.checkpoint)?;
                 let reference = loaded.reference();
                 reference::logits(&reference, &self.ids, self.last)?
             }
-            Computed::Rust => self.program(Backend::Rust, ui)?,
-            Computed::Jit => self.program(Backend::Jit, ui)?,
-            Computed::Interp => self.program(Backend::Interp, ui)?,
+            LogitsSource::Rust => self.program(Backend::Rust, ui)?,
+            LogitsSource::Jit => self.program(Backend::Jit, ui)?,
+            LogitsSource::Interp => self.program(Backend::Interp, ui)?,
         };
         ui.result(self.json, &logits)?;
         Ok(Outcome::Done)

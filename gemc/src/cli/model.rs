@@ -9,13 +9,13 @@ use gem_runtime::protocol::{Peer, Server};
 
 use super::choices::{Device, Formats};
 use super::{Failure, Ui};
-use crate::backend::{self, Program, Served};
+use crate::backend::{self, ProgramFiles, ServedProgram};
 use crate::cache::Cache;
 use crate::emit::cranelift::Effort;
-use crate::pipeline::{self, Loaded};
+use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::BitPlan;
 use crate::prepared;
-pub use crate::prepared::Prepared as Model;
+pub use crate::prepared::PreparedModel as Model;
 
 /// What is compiled, for which device, in which formats.
 #[derive(clap::Args, Debug)]
@@ -70,7 +70,7 @@ impl ModelArgs {
         self.compile_with(loaded, plan)
     }
 
-    fn compile_with(&self, loaded: Loaded, plan: BitPlan) -> Result<Model, Failure> {
+    fn compile_with(&self, loaded: LoadedCheckpoint, plan: BitPlan) -> Result<Model, Failure> {
         let target = self.device.find()?;
         let (rounding, cache) = (self.formats.rounding(), Cache::if_possible()?);
         Ok(Model::new(loaded, plan, target, rounding, cache)?)
@@ -82,7 +82,7 @@ fn kept_plan(
     cache: &Cache,
     checkpoint: &Path,
     target: &str,
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
 ) -> Result<Option<BitPlan>, String> {
     let kept = cache.kept_plan(checkpoint, target);
     let Some(path) = kept.map_err(|e| e.to_string())? else {
@@ -124,7 +124,7 @@ impl Model {
     }
 
     /// The model as a program, compiled now or earlier.
-    pub(super) fn program(&self, ui: &Ui) -> Result<Program, Failure> {
+    pub(super) fn program(&self, ui: &Ui) -> Result<ProgramFiles, Failure> {
         Ok(backend::program(self, &Cache::open()?, ui)?)
     }
 
@@ -138,7 +138,7 @@ impl Model {
         match backend {
             Backend::Rust => {
                 let program = self.program(ui)?;
-                ask(&mut Served::start(&program)?.client)
+                ask(&mut ServedProgram::start(&program)?.client)
             }
             Backend::Jit | Backend::Interp => {
                 let began = Instant::now();

@@ -14,11 +14,11 @@ use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::graph::Task;
 use crate::import::{Split, counted};
-use crate::pipeline::{self, Loaded};
+use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
 use crate::plan::file::Override;
-use crate::planner::{self, Budget, Effort, Made, PlannerError, Settings, Texts, Without};
+use crate::planner::{self, Ablation, Budget, Effort, FinishedPlan, PlannerError, Settings, Texts};
 use crate::prepared::folder_name;
 use crate::reference::RoutingRecords;
 use crate::report;
@@ -124,7 +124,7 @@ fn activation_rule(text: &str) -> Result<Rule, &'static str> {
 
 /// What was planned.
 #[derive(Debug, Serialize)]
-struct Planned {
+struct PlanReport {
     plan: String,
     bits_per_weight: f64,
     unit_bytes: u64,
@@ -141,7 +141,7 @@ struct Planned {
     routes: Option<Routes>,
 }
 
-impl fmt::Display for Planned {
+impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -204,7 +204,7 @@ impl Run for Plan {
             let html = self.page(&loaded, &texts, &made, &routes, ui)?;
             outputs.write_page(html.as_bytes())?;
         }
-        let planned = Planned {
+        let planned = PlanReport {
             plan: self.output.display().to_string(),
             bits_per_weight: made.file.bits_per_weight,
             unit_bytes: made.file.unit_bytes,
@@ -247,11 +247,11 @@ impl Plan {
             overrides: self.overrides.clone(),
             activations: self.activations.clone(),
             uniform_body: self.uniform_body,
-            without: Without::default(),
+            without: Ablation::default(),
         })
     }
 
-    fn texts(&self, loaded: &Loaded, ui: &Ui) -> Result<Texts, Failure> {
+    fn texts(&self, loaded: &LoadedCheckpoint, ui: &Ui) -> Result<Texts, Failure> {
         let folder = self.calib.as_deref();
         let (split, extent) = (Split::Calibration, Extent::Plan);
         let mut documents = texts::documents(loaded, split, folder, "to calibrate with", extent)?;
@@ -295,9 +295,9 @@ impl Plan {
     /// The page, with what each module is worth.
     fn page(
         &self,
-        loaded: &Loaded,
+        loaded: &LoadedCheckpoint,
         texts: &Texts,
-        made: &Made,
+        made: &FinishedPlan,
         routes: &Routes,
         ui: &Ui,
     ) -> Result<String, Failure> {
@@ -316,7 +316,7 @@ impl Plan {
 
     /// Keeps the plan in the cache, where `gemc run` finds it, then writes both files: what took so long is not lost when
     /// the disk is.
-    fn write(&self, made: &Made, outputs: &Outputs) -> Result<(), Failure> {
+    fn write(&self, made: &FinishedPlan, outputs: &Outputs) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         codes::write(&mut bytes, &made.codes).map_err(Failure::Output)?;
         let text = made.file.text().map_err(|e| Failure::Input(Box::new(e)))?;

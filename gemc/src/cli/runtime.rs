@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::choices::Device;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
-use crate::package::{Builder, Destination, Edited, LIBRARY, PackageError, write_runtime};
+use crate::package::{Builder, Destination, EditedFiles, LIBRARY, PackageError, write_runtime};
 use crate::progress::Progress as _;
 
 /// Build libgem_runtime.a: text and threads for objects, for every model of a target
@@ -29,14 +29,14 @@ pub struct Runtime {
 
 /// What was built.
 #[derive(Debug, Serialize)]
-struct Built {
+struct RuntimeReport {
     target: String,
     triple: String,
     library: String,
     bytes: u64,
 }
 
-impl fmt::Display for Built {
+impl fmt::Display for RuntimeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let megabytes = self.bytes as f64 / 1e6;
         write!(f, "{} for {}: {megabytes:.1} MB", self.library, self.triple)
@@ -52,8 +52,8 @@ impl Run for Runtime {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         let target = self.device.find()?;
         let edited = match self.overwrite {
-            true => Edited::Overwritten,
-            false => Edited::Refused,
+            true => EditedFiles::Overwritten,
+            false => EditedFiles::Refused,
         };
         let to = Destination::new(&self.output, edited)?;
         ui.start("compiling the runtime", 0);
@@ -61,7 +61,7 @@ impl Run for Runtime {
         let library = builder.runtime_library()?;
         write_runtime(to, &library, &target.name)?;
         let place = self.output.join(LIBRARY);
-        let built = Built {
+        let built = RuntimeReport {
             bytes: file_size(&place)?,
             library: place.display().to_string(),
             triple: target

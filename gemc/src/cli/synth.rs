@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::numbers::whole;
 use super::{Failure, Outcome, Run, Ui};
 use crate::import::counted;
-use crate::synth::{self, Synthesised};
+use crate::synth::{self, SyntheticCheckpoint};
 
 /// Write a random checkpoint of any shape
 #[derive(clap::Args, Debug)]
@@ -28,7 +28,7 @@ pub struct Synth {
 }
 
 #[derive(Serialize)]
-struct Report(Synthesised);
+struct Report(SyntheticCheckpoint);
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

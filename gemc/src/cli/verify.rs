@@ -12,7 +12,7 @@ use crate::reference::Activations;
 use crate::sequences;
 use crate::texts::{self, Extent};
 use crate::verify;
-use crate::verify::candidate::{Candidate, Executor, Program};
+use crate::verify::candidate::{Candidate, Executor, ProgramCandidate};
 use crate::verify::report::Report;
 
 /// Compare a compiled model with the f32 reference
@@ -21,8 +21,8 @@ pub struct Verify {
     #[command(flatten)]
     model: ModelArgs,
     /// What is compared
-    #[arg(long, value_enum, default_value_t = Compared::Rust)]
-    backend: Compared,
+    #[arg(long, value_enum, default_value_t = CandidateKind::Rust)]
+    backend: CandidateKind,
     /// Whose routing the candidate follows
     #[arg(long, value_enum, default_value_t = Routing::Own)]
     routing: Routing,
@@ -60,7 +60,7 @@ pub struct Verify {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Compared {
+enum CandidateKind {
     /// The generated crate, compiled once and cached
     Rust,
     /// Machine code made in this process, without a Rust toolchain
@@ -155,15 +155,15 @@ impl Run for Verify {
         };
         let program = |backend| {
             model.answer(backend, ui, |peer| {
-                let mut candidate = Program { peer, graph, setup };
+                let mut candidate = ProgramCandidate { peer, graph, setup };
                 Ok(compare(&mut candidate)?)
             })
         };
         let mut report = match self.backend {
-            Compared::Rust => program(Backend::Rust)?,
-            Compared::Jit => program(Backend::Jit)?,
-            Compared::Interp => program(Backend::Interp)?,
-            Compared::Fake => {
+            CandidateKind::Rust => program(Backend::Rust)?,
+            CandidateKind::Jit => program(Backend::Jit)?,
+            CandidateKind::Interp => program(Backend::Interp)?,
+            CandidateKind::Fake => {
                 let mut candidate = faked.clone();
                 if let Some(size) = self.disturb {
                     fake::disturb(&mut candidate, size)?;

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::config::{GemConfig, KeyAccount};
 use super::error::ImportError;
-use super::safetensors::{Found, StoredType, TensorFiles, to_f32};
+use super::safetensors::{StoredType, TensorFiles, TensorPlace, to_f32};
 use super::texts::{self, Split, TextRecord};
 use super::tokenizer::Companions;
 use crate::graph::{Graph, TensorId, Untyped};
@@ -38,8 +38,8 @@ pub struct Account {
 
 /// One tensor the graph refers to.
 #[derive(Clone, Copy, Debug)]
-struct Placed {
-    found: Found,
+struct PlacedTensor {
+    found: TensorPlace,
     stored: StoredType,
     rows: usize,
     width: usize,
@@ -49,17 +49,17 @@ struct Placed {
 #[derive(Clone, Debug)]
 pub struct Weights {
     files: Arc<TensorFiles>,
-    placed: Arc<[Placed]>,
+    placed: Arc<[PlacedTensor]>,
 }
 
 impl Weights {
     /// Finds the tensors of a graph; `None` when one is missing or of another type, which import has ruled out.
     pub(super) fn of(graph: &Graph<Untyped>, files: TensorFiles) -> Option<Self> {
-        let placed: Option<Vec<Placed>> = graph
+        let placed: Option<Vec<PlacedTensor>> = graph
             .tensors()
             .map(|(_, tensor)| {
                 let found = files.find(&tensor.path)?;
-                Some(Placed {
+                Some(PlacedTensor {
                     found,
                     stored: StoredType::of(files.entry(found).dtype)?,
                     rows: tensor.shape.first().copied().unwrap_or(1),

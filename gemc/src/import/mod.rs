@@ -40,7 +40,7 @@ pub struct FrontEnd {
     /// The `model_type` that it reads.
     pub model_type: &'static str,
     /// Turns config and tensors into a graph; `None` when it noted findings.
-    pub build: fn(&mut Source<'_>, &mut Findings) -> Option<Built>,
+    pub build: fn(&mut Source<'_>, &mut Findings) -> Option<ImportedModel>,
 }
 
 /// The families this compiler reads.
@@ -61,7 +61,7 @@ pub struct Source<'a> {
 
 /// What a front end makes.
 #[derive(Debug)]
-pub struct Built {
+pub struct ImportedModel {
     /// The config, or its equivalent.
     pub config: GemConfig,
     /// The model.
@@ -155,7 +155,7 @@ pub fn checkpoint(dir: &Path) -> Result<Checkpoint, ImportError> {
 
 /// Takes the tokens that begin and end a text from `config.json` where there is no `generation_config.json`, as Hugging
 /// Face's library does; notes whether they have an effect. An id beyond the vocabulary is never generated.
-fn special_tokens(dir: &Path, built: &mut Built, generation: &mut GenerationConfig) {
+fn special_tokens(dir: &Path, built: &mut ImportedModel, generation: &mut GenerationConfig) {
     let config = &built.config;
     let why = if !config.causal() {
         "a classifier generates no text"

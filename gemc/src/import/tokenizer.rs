@@ -144,14 +144,14 @@ pub fn highest_id(bytes: &[u8]) -> Result<Option<(u64, String)>, String> {
     struct File {
         model: Model,
         #[serde(default)]
-        added_tokens: Vec<Added>,
+        added_tokens: Vec<AddedToken>,
     }
     #[derive(serde::Deserialize)]
     struct Model {
         vocab: Highest,
     }
     #[derive(serde::Deserialize)]
-    struct Added {
+    struct AddedToken {
         id: u64,
         content: String,
     }

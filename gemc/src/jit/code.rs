@@ -10,7 +10,7 @@ use gemc_kernels::ir::KernelId;
 use memmap2::MmapMut;
 
 use super::JitError;
-use crate::emit::cranelift::{Compiled, Isa, define};
+use crate::emit::cranelift::{Isa, MachineCode, define};
 
 /// Address space of a function is rounded up to this: the memory below it grows in pages, by function. Only what is
 /// used of it becomes memory.
@@ -25,7 +25,7 @@ pub(super) struct Code {
 
 impl Code {
     /// Places code in memory of its own and makes it executable.
-    pub(super) fn new(compiled: &Compiled, isa: &Isa) -> Result<Self, JitError> {
+    pub(super) fn new(compiled: &MachineCode, isa: &Isa) -> Result<Self, JitError> {
         may_execute().map_err(JitError::Forbidden)?;
         let sizes = compiled.kernels.values().map(|code| code.bytes.len());
         let bytes = sizes

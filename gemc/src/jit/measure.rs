@@ -3,7 +3,7 @@
 use std::ptr;
 use std::time::Instant;
 
-use gem_runtime::abi::{Ctx, Part, Program as _, Row};
+use gem_runtime::abi::{Ctx, Executable as _, Part, Row};
 use gem_runtime::memory::Buffer;
 use gem_runtime::protocol::{ProbeRequest, probe};
 use gemc_format::{ALIGN, ActivationFormat, BLOCK, Codec, PackedSize};

@@ -148,7 +148,7 @@ impl Linker<'_> {
     }
 }
 
-impl abi::Program for JitProgram {
+impl abi::Executable for JitProgram {
     fn shape(&self) -> &ProgramShape {
         &self.shape
     }
@@ -178,7 +178,7 @@ impl abi::Program for JitProgram {
             Part::Head => &self.head,
         };
         let entry = &phases.entries[phase];
-        // SAFETY: the caller keeps the contract of `Program::run`, under which the verifier proved the kernel in range
+        // SAFETY: the caller keeps the contract of `Executable::run`, under which the verifier proved the kernel in range
         // for these arguments; code and arguments live as long as `self`.
         unsafe { (entry.kernel)(ctx, entry.args, begin, end) }
     }

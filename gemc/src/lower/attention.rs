@@ -8,7 +8,7 @@ use gemc_kernels::kernels::vector;
 use super::arena::Buffer;
 use super::phases::{Arg, ItemCount};
 use super::steps::{AttentionOp, Projection};
-use super::{Lowering, Rows};
+use super::{Lowering, RowBuffer};
 use crate::graph::{NodeId, Rope, Site};
 use crate::pack::floats;
 use crate::plan::KvFormat;
@@ -92,7 +92,7 @@ impl Lowering<'_> {
     pub(super) fn heads(
         &mut self,
         spec: &Heads,
-        input: Rows,
+        input: RowBuffer,
         cos_sin: Option<[Buffer; 2]>,
         norms: Vec<Arg>,
         kv: &[Arg],
@@ -115,7 +115,12 @@ impl Lowering<'_> {
     }
 
     /// The attention phase; its output is appended to `args`.
-    pub(super) fn attend(&mut self, spec: Attention, mut args: Vec<Arg>, origin: &str) -> Rows {
+    pub(super) fn attend(
+        &mut self,
+        spec: Attention,
+        mut args: Vec<Arg>,
+        origin: &str,
+    ) -> RowBuffer {
         let output = self.floats(self.max_rows, spec.stride);
         args.push(Arg::of(output.buffer));
         let kernel = self.phases.kernel(spec);

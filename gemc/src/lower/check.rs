@@ -16,7 +16,9 @@ use gemc_kernels::kernels::combine::Base;
 
 use kind::Kind;
 
-use super::steps::{Checked, ClustersStep, CombineStep, NormStep, On, RouterStep, ScarStep, Step};
+use super::steps::{
+    ClustersStep, CombineStep, LowerableGraph, NormStep, On, RouterStep, ScarStep, Step,
+};
 use crate::graph::{Graph, Guard, NodeId, Site, Typed};
 
 /// Something in a graph that cannot be lowered.
@@ -39,7 +41,7 @@ type Check<T> = Result<T, Finding>;
 ///
 /// # Errors
 /// With every finding, in evaluation order.
-pub fn check(graph: &Graph<Typed>) -> Result<Checked<'_>, Vec<Finding>> {
+pub fn check(graph: &Graph<Typed>) -> Result<LowerableGraph<'_>, Vec<Finding>> {
     let checker = Checker::new(graph);
     let mut findings = Vec::new();
     let mut steps = Vec::new();
@@ -55,7 +57,7 @@ pub fn check(graph: &Graph<Typed>) -> Result<Checked<'_>, Vec<Finding>> {
     findings.sort_by_key(|finding| finding.node);
     findings.dedup_by_key(|finding| finding.node);
     match result.filter(|_| findings.is_empty()) {
-        Some(result) => Ok(Checked {
+        Some(result) => Ok(LowerableGraph {
             graph,
             steps,
             result,

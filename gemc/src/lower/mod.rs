@@ -25,7 +25,7 @@ use gemc_kernels::kernels::quantise::{self, QuantiseRows, SelectRows};
 use arena::Buffer;
 use phases::{Arg, ItemCount, Phases};
 pub use sizes::Large;
-use steps::{Checked, NormOp, NormStep, Step};
+use steps::{LowerableGraph, NormOp, NormStep, Step};
 
 use crate::graph::{Graph, LinearPart, ModelFacts, NodeId, Rope, Task, TensorId, Typed};
 use crate::pack::floats;
@@ -41,7 +41,7 @@ pub const MAX_OUTPUTS: usize = 8;
 
 /// A program with the layout of its weight file.
 #[derive(Debug)]
-pub struct Lowered {
+pub struct LoweredModel {
     /// For the verifier.
     pub program: Program,
     /// For the packer.
@@ -52,7 +52,7 @@ pub struct Lowered {
 ///
 /// # Errors
 /// When the model is larger than programs can be.
-pub fn fits(checked: &Checked<'_>) -> Result<(), Large> {
+pub fn fits(checked: &LowerableGraph<'_>) -> Result<(), Large> {
     let (rows, outputs) = most(checked.graph.facts());
     sizes::steps(checked, KvFormat::Int8, rows, outputs)
 }
@@ -72,7 +72,11 @@ fn most(facts: &ModelFacts) -> (usize, usize) {
 ///
 /// # Panics
 /// When the plan is for another graph; see [`BitPlan::check`].
-pub fn program(checked: &Checked<'_>, plan: &BitPlan, target: &Target) -> Result<Lowered, Large> {
+pub fn program(
+    checked: &LowerableGraph<'_>,
+    plan: &BitPlan,
+    target: &Target,
+) -> Result<LoweredModel, Large> {
     let own = plan.check(checked.graph);
     own.expect("a plan for this graph");
     let mut lowering = Lowering::new(checked.graph, plan, target);
@@ -87,7 +91,7 @@ pub fn program(checked: &Checked<'_>, plan: &BitPlan, target: &Target) -> Result
 
 /// f32 rows in the arena.
 #[derive(Clone, Copy, Debug)]
-struct Rows {
+struct RowBuffer {
     buffer: Buffer,
     /// Elements between rows, a multiple of 32.
     stride: usize,
@@ -116,9 +120,9 @@ struct Lowering<'a> {
     layout: Layout,
     max_rows: usize,
     max_outputs: usize,
-    values: HashMap<NodeId, Rows>,
+    values: HashMap<NodeId, RowBuffer>,
     quantised: HashMap<NodeId, QuantisedRows>,
-    routed: HashMap<NodeId, routing::Routed>,
+    routed: HashMap<NodeId, routing::RoutingBuffers>,
     clusters: HashMap<NodeId, Buffer>,
     rope_tables: Vec<(Rope, usize, [Buffer; 2])>,
     /// Sums that were fused into what they add.
@@ -164,7 +168,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn finish(self, result: NodeId) -> Result<Lowered, Large> {
+    fn finish(self, result: NodeId) -> Result<LoweredModel, Large> {
         sizes::weights(self.graph, &self.layout)?;
         let logits = self.values[&result];
         let weight_bytes = self.layout.body_bytes();
@@ -174,7 +178,7 @@ impl<'a> Lowering<'a> {
             self.max_outputs,
             weight_bytes,
         )?;
-        Ok(Lowered {
+        Ok(LoweredModel {
             program,
             layout: self.layout,
         })
@@ -185,8 +189,8 @@ impl<'a> Lowering<'a> {
         &self.graph.node(id).origin
     }
 
-    fn floats(&mut self, rows: usize, stride: usize) -> Rows {
-        Rows {
+    fn floats(&mut self, rows: usize, stride: usize) -> RowBuffer {
+        RowBuffer {
             buffer: self.phases.arena.buffer(4 * rows * stride),
             stride,
         }

@@ -109,7 +109,7 @@ impl Lowering<'_> {
 
     fn call(
         &mut self,
-        routed: &super::routing::Routed,
+        routed: &super::routing::RoutingBuffers,
         each: u32,
         table: Vec<(gemc_kernels::ir::KernelId, Vec<Arg>)>,
         origin: &str,

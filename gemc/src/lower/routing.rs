@@ -15,7 +15,7 @@ use crate::graph::{NodeId, ScarMask};
 
 /// Arena buffers of one routing decision.
 #[derive(Clone, Copy, Debug)]
-pub struct Routed {
+pub struct RoutingBuffers {
     /// Modules D.
     pub modules: usize,
     /// Choices per row.
@@ -119,13 +119,13 @@ impl Lowering<'_> {
         fired: Buffer,
         gates: Buffer,
         domain: Buffer,
-    ) -> Routed {
+    ) -> RoutingBuffers {
         let spec = Dispatch {
             modules,
             top_k,
             max_rows: self.max_rows,
         };
-        let routed = Routed {
+        let routed = RoutingBuffers {
             modules,
             top_k,
             fired,
@@ -212,7 +212,7 @@ impl Lowering<'_> {
 
     fn scar_tags(
         &mut self,
-        routed: &Routed,
+        routed: &RoutingBuffers,
         mask: ScarMask,
         cluster_ids: Option<Buffer>,
         memory: &[Arg],

@@ -10,7 +10,7 @@ use gemc_kernels::ir::verify::MAX_LOCAL_BYTES;
 use gemc_kernels::kernels::attention::CHUNK;
 use gemc_kernels::kernels::vector::LANES;
 
-use super::steps::{Checked, Step};
+use super::steps::{LowerableGraph, Step};
 use crate::graph::{Graph, NodeId, Typed, WireType};
 use crate::pack::layout::{Layout, Source, VectorSource};
 use crate::plan::KvFormat;
@@ -71,7 +71,7 @@ pub enum Large {
 
 /// Whether what every step's memory holds can be counted.
 pub(super) fn steps(
-    checked: &Checked<'_>,
+    checked: &LowerableGraph<'_>,
     kv: KvFormat,
     rows: usize,
     outputs: usize,
@@ -157,7 +157,7 @@ impl Heads {
 
 /// Elements of what a step writes, at least.
 fn elements(
-    checked: &Checked<'_>,
+    checked: &LowerableGraph<'_>,
     id: NodeId,
     rows: usize,
     outputs: usize,
@@ -201,7 +201,7 @@ fn width(graph: &Graph<Typed>, id: NodeId) -> usize {
 }
 
 /// How many modules of a router fire for a row.
-fn top_k(checked: &Checked<'_>, routing: NodeId) -> usize {
+fn top_k(checked: &LowerableGraph<'_>, routing: NodeId) -> usize {
     let found = checked.steps.iter().find_map(|(id, step)| match step {
         Step::Router(router) if *id == routing => Some(router.op.top_k),
         _ => None,

@@ -7,7 +7,7 @@ use crate::graph::{Activation, Graph, LinearPart, Node, NodeId, ScarMask, Tensor
 
 /// A graph that can be lowered; made by [`super::check::check`] alone.
 #[derive(Debug)]
-pub struct Checked<'g> {
+pub struct LowerableGraph<'g> {
     pub(super) graph: &'g Graph<Typed>,
     /// In evaluation order, each at its node.
     pub(super) steps: Vec<(NodeId, Step<'g>)>,

@@ -101,7 +101,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// When it cannot be written; nothing of it remains then.
-    pub fn write(&self, bytes: &[u8]) -> Result<Written<'_>, OutputError> {
+    pub fn write(&self, bytes: &[u8]) -> Result<CompleteFile<'_>, OutputError> {
         let write = || {
             let mut file = temporary(parent(&self.place))?;
             file.as_file_mut().write_all(bytes)?;
@@ -114,13 +114,13 @@ impl OutputFile {
             Ok(file)
         };
         let file = write().map_err(failed(&self.given))?;
-        Ok(Written { file, to: self })
+        Ok(CompleteFile { file, to: self })
     }
 }
 
 /// A file that is complete and has only to get its name; dropped, it vanishes.
 #[derive(Debug)]
-pub struct Written<'a> {
+pub struct CompleteFile<'a> {
     file: NamedTempFile,
     to: &'a OutputFile,
 }
@@ -129,8 +129,8 @@ pub struct Written<'a> {
 ///
 /// # Errors
 /// When one cannot be renamed.
-pub fn place_all<const N: usize>(files: [Written<'_>; N]) -> Result<(), OutputError> {
-    for Written { file, to } in files {
+pub fn place_all<const N: usize>(files: [CompleteFile<'_>; N]) -> Result<(), OutputError> {
+    for CompleteFile { file, to } in files {
         let placed = file.persist(&to.place);
         placed.map_err(|e| failed(&to.given)(e.error))?;
     }

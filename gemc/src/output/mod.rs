@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use file::{Kind, OutputFile, Written, place_all, through_links};
+pub use file::{CompleteFile, Kind, OutputFile, place_all, through_links};
 pub use folder::{Keep, OutputFolder};
 
 /// Why something could not be written.

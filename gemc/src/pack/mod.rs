@@ -12,7 +12,7 @@ use std::io::{Seek, Write};
 
 use gem_runtime::file::{self, Header, Record as FileRecord, Writer, name_hash};
 use gem_runtime::{Error, sources};
-use gemc_format::{Layout as Tiling, Rounding};
+use gemc_format::{Rounding, TileOrder};
 
 use sha2::{Digest as _, Sha256};
 
@@ -109,7 +109,7 @@ fn file_records<S>(layout: &Layout, graph: &Graph<S>) -> impl Iterator<Item = Fi
 
 fn file_record<S>(record: &Record, graph: &Graph<S>) -> FileRecord {
     let (codec, layout) = match &record.source {
-        Source::Matrix(source) => (source.codec as u8, Tiling::Tile16 as u8),
+        Source::Matrix(source) => (source.codec as u8, TileOrder::Tile16 as u8),
         Source::Vector(_) => (0, 0),
     };
     FileRecord {

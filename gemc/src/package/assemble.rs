@@ -9,7 +9,7 @@ use gem_runtime::text::TextFolder;
 use gem_runtime::{ModelInfo, hex, regular};
 
 use super::{
-    Destination, Form, Linkable, Manifest, Package, PackageError, Runtime, WEIGHTS, write,
+    Destination, Form, LinkableObject, Manifest, Package, PackageError, Runtime, WEIGHTS, write,
     write_linkable,
 };
 use crate::cache::{self, Key};
@@ -21,12 +21,12 @@ use crate::emit::cranelift::{
 use crate::facts;
 use crate::output::is_full;
 use crate::pack::{self, Packer};
-use crate::prepared::Prepared;
+use crate::prepared::PreparedModel;
 
 /// Bytes of a text file at most: import has refused longer ones.
 const LONGEST_TEXT: u64 = 1 << 30;
 
-impl Prepared {
+impl PreparedModel {
     /// The package: generated sources, facts and texts. Reads all input files, for their digests, unless the cache
     /// remembers those.
     ///
@@ -67,12 +67,12 @@ impl Prepared {
         object::object(&machine_code, &isa, &contents)
     }
 
-    /// What a folder for C programs is made from, with an object file of this model. Reads as [`Prepared::package`].
+    /// What a folder for C programs is made from, with an object file of this model. Reads as [`PreparedModel::package`].
     ///
     /// # Errors
     /// As there.
-    pub fn linkable(&self, form: Form, object: Vec<u8>) -> Result<Linkable, PackageError> {
-        Ok(Linkable {
+    pub fn linkable(&self, form: Form, object: Vec<u8>) -> Result<LinkableObject, PackageError> {
+        Ok(LinkableObject {
             info: self.info(),
             form,
             object,
@@ -187,7 +187,7 @@ impl Prepared {
         }
     }
 
-    /// Writes the package to a folder, weights included; `progress` as in [`Prepared::write_weights`].
+    /// Writes the package to a folder, weights included; `progress` as in [`PreparedModel::write_weights`].
     ///
     /// # Errors
     /// As of [`write`].
@@ -207,14 +207,14 @@ impl Prepared {
         Ok(manifest)
     }
 
-    /// Writes a folder for C programs, weights included; `progress` as in [`Prepared::write_weights`].
+    /// Writes a folder for C programs, weights included; `progress` as in [`PreparedModel::write_weights`].
     ///
     /// # Errors
     /// As of [`write`].
     pub fn write_linkable(
         &self,
         to: Destination,
-        linkable: &Linkable,
+        linkable: &LinkableObject,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Manifest, PackageError> {
         let name = to.target().join(WEIGHTS);

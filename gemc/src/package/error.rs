@@ -31,7 +31,7 @@ pub enum PackageError {
     #[error(
         "{dir}: changed since gemc wrote it: {files}; keep what you need elsewhere and remove it here, or build with --overwrite"
     )]
-    Edited {
+    EditedFiles {
         /// The folder.
         dir: PathBuf,
         /// The files.

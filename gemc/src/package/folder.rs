@@ -14,7 +14,7 @@ const LOCK: &str = "Cargo.lock";
 
 /// What becomes of files of a previous package that were changed since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edited {
+pub enum EditedFiles {
     /// Nothing is replaced then.
     Refused,
     /// The same, and `Cargo.lock` is no exception.
@@ -38,20 +38,20 @@ impl Destination {
     ///
     /// # Errors
     /// When `dir` holds something else, or the folder above it cannot be written.
-    pub fn new(dir: &Path, edited: Edited) -> Result<Self, PackageError> {
+    pub fn new(dir: &Path, edited: EditedFiles) -> Result<Self, PackageError> {
         let (mut previous, mut own_lock) = (None, false);
         let folder = OutputFolder::replacing(dir, |dir| {
             previous = Manifest::read(&dir.join(MANIFEST));
             let mut found = contents(dir, previous.as_ref(), true)?;
-            if edited == Edited::Refused {
+            if edited == EditedFiles::Refused {
                 let before = found.edited.len();
                 found.edited.retain(|path| path != LOCK);
                 own_lock = found.edited.len() < before;
             }
             match found.edited.as_slice() {
-                _ if edited == Edited::Overwritten => Ok(()),
+                _ if edited == EditedFiles::Overwritten => Ok(()),
                 [] => Ok(()),
-                _ => Err(PackageError::Edited {
+                _ => Err(PackageError::EditedFiles {
                     dir: dir.to_owned(),
                     files: found.edited.join(", "),
                 }),

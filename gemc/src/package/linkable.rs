@@ -21,7 +21,7 @@ pub enum Form {
 
 /// What such a folder is made from.
 #[derive(Clone, Debug)]
-pub struct Linkable {
+pub struct LinkableObject {
     /// Facts; the file gets its name from them.
     pub info: ModelInfo,
     /// How the code is wrapped.
@@ -36,7 +36,7 @@ pub struct Linkable {
     pub locked: Option<Manifest>,
 }
 
-impl Linkable {
+impl LinkableObject {
     /// Name of the file with the code.
     #[must_use]
     pub fn file_name(&self) -> String {

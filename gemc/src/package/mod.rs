@@ -31,8 +31,8 @@ use std::fs::File;
 use gem_runtime::ModelInfo;
 
 pub use error::PackageError;
-pub use folder::{Destination, Edited};
-pub use linkable::{Form, HEADER, HEADER_NAME, Linkable};
+pub use folder::{Destination, EditedFiles};
+pub use linkable::{Form, HEADER, HEADER_NAME, LinkableObject};
 pub use manifest::{Manifest, hash_bytes, hash_file};
 pub use program::Builder;
 pub use program_manifest::ProgramManifest;
@@ -168,7 +168,7 @@ where
 /// As there.
 pub fn write_linkable<E>(
     to: Destination,
-    linkable: &Linkable,
+    linkable: &LinkableObject,
     weights: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<Manifest, E>
 where

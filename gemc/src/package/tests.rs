@@ -42,9 +42,11 @@ fn toy() -> Package {
 }
 
 fn write_toy(dir: &Path) -> Result<Manifest, PackageError> {
-    write(Destination::new(dir, Edited::Refused)?, &toy(), |file| {
-        file.write_all(b"weights").map_err(PackageError::io(dir))
-    })
+    write(
+        Destination::new(dir, EditedFiles::Refused)?,
+        &toy(),
+        |file| file.write_all(b"weights").map_err(PackageError::io(dir)),
+    )
 }
 
 fn tree(dir: &Path) -> Files {
@@ -160,16 +162,16 @@ fn what_was_edited_is_not_replaced_unless_asked_for() {
     fs::write(dir.join("src/lib.rs"), "// mine").expect("generated");
     fs::remove_file(&program).expect("there");
     std::os::unix::fs::symlink("lib.rs", &program).expect("space");
-    for edited in [Edited::Refused, Edited::RefusedWithLock] {
+    for edited in [EditedFiles::Refused, EditedFiles::RefusedWithLock] {
         match Destination::new(&dir, edited) {
-            Err(PackageError::Edited { files, .. }) => {
+            Err(PackageError::EditedFiles { files, .. }) => {
                 assert_eq!(files, "src/lib.rs, src/program.rs");
             }
             other => panic!("expected an error, got {other:?}"),
         }
     }
     assert_eq!(fs::read(dir.join("src/lib.rs")).expect("there"), b"// mine");
-    let to = Destination::new(&dir, Edited::Overwritten).expect("asked for");
+    let to = Destination::new(&dir, EditedFiles::Overwritten).expect("asked for");
     write(to, &toy(), |_| Ok::<(), PackageError>(())).expect("space");
     assert_ne!(fs::read(dir.join("src/lib.rs")).expect("there"), b"// mine");
     assert!(!program.is_symlink());
@@ -207,10 +209,10 @@ fn what_other_tools_put_there_stays() {
     fs::write(&lock, "# cargo's").expect("space");
     write_toy(&dir).expect("no edit of somebody's");
     assert_eq!(fs::read(&lock).expect("there"), b"# cargo's");
-    assert!(Destination::new(&dir, Edited::RefusedWithLock).is_err());
+    assert!(Destination::new(&dir, EditedFiles::RefusedWithLock).is_err());
     let mut package = toy();
     package.runtime = Runtime::Version("9.9.9".to_owned());
-    let to = Destination::new(&dir, Edited::Refused).expect("a package");
+    let to = Destination::new(&dir, EditedFiles::Refused).expect("a package");
     write(to, &package, |_| Ok::<(), PackageError>(())).expect("space");
     assert_ne!(fs::read(&lock).expect("there"), b"# cargo's");
 }
@@ -221,7 +223,7 @@ fn what_comes_meanwhile_is_not_lost() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let dir = root.path().join("out");
     write_toy(&dir).expect("a new folder");
-    let to = Destination::new(&dir, Edited::Refused).expect("a package");
+    let to = Destination::new(&dir, EditedFiles::Refused).expect("a package");
     let late = write(to, &toy(), |_| {
         fs::write(dir.join("notes.txt"), "mine").map_err(PackageError::io(&dir))
     });
@@ -234,9 +236,11 @@ fn a_failed_or_killed_run_leaves_nothing_that_looks_whole() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let dir = root.path().join("out");
     let fail = || {
-        write(Destination::new(&dir, Edited::Refused)?, &toy(), |_| {
-            Err::<(), PackageError>(CacheError::NoFolder.into())
-        })
+        write(
+            Destination::new(&dir, EditedFiles::Refused)?,
+            &toy(),
+            |_| Err::<(), PackageError>(CacheError::NoFolder.into()),
+        )
     };
     let failed = fail();
     assert!(failed.is_err());
@@ -298,7 +302,7 @@ fn two_files_of_one_path_are_refused() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let mut package = toy();
     package.texts.push(("../outside".to_owned(), Vec::new()));
-    let to = Destination::new(&root.path().join("out"), Edited::Refused).expect("new");
+    let to = Destination::new(&root.path().join("out"), EditedFiles::Refused).expect("new");
     let result = write(to, &package, |_| Ok::<(), PackageError>(()));
     assert!(matches!(result, Err(PackageError::Outside { .. })));
 }

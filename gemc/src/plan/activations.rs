@@ -112,7 +112,7 @@ pub(super) struct Reader<'g> {
 
 /// Rows that linear maps read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Rows {
+enum InputRows {
     /// Of a wire.
     Wire(NodeId),
     /// Hidden units of all modules, whose rows stand in one buffer.
@@ -121,7 +121,7 @@ enum Rows {
 
 /// Readers in groups of the same rows, in evaluation order of units: one wire, or the same stage of the modules of a layer.
 pub(super) fn readers(graph: &Graph<Typed>) -> Vec<Vec<Reader<'_>>> {
-    let mut places: HashMap<Rows, usize> = HashMap::new();
+    let mut places: HashMap<InputRows, usize> = HashMap::new();
     let mut groups: Vec<Vec<Reader<'_>>> = Vec::new();
     for unit in graph.units().iter() {
         let linear = |node: &&NodeId| matches!(graph.node(**node).op, Op::Linear { .. });
@@ -129,8 +129,8 @@ pub(super) fn readers(graph: &Graph<Typed>) -> Vec<Vec<Reader<'_>>> {
             continue;
         };
         let rows = match unit.module {
-            Some(_) if !unit.shares_inputs => Rows::Modules(unit.group),
-            _ => Rows::Wire(graph.node(node).inputs[0]),
+            Some(_) if !unit.shares_inputs => InputRows::Modules(unit.group),
+            _ => InputRows::Wire(graph.node(node).inputs[0]),
         };
         let place = *places.entry(rows).or_insert(groups.len());
         if place == groups.len() {

@@ -2,13 +2,13 @@
 
 use gemc_format::Codec;
 
-use crate::assign::{Fixed, Formats, bytes};
+use crate::assign::{FixedFormats, Formats, bytes};
 use crate::graph::{Unit, Units};
 
 /// The largest such body that keeps to the budget: leading layers have one format more, and units outside of modules
 /// `above` more than those inside, as far as there are formats. Units with an override keep it. `None` when nothing fits.
 #[must_use]
-pub fn body(units: &Units, fixed: &Fixed, budget: u64, above: usize) -> Option<Formats> {
+pub fn body(units: &Units, fixed: &FixedFormats, budget: u64, above: usize) -> Option<Formats> {
     let mut starts: Vec<_> = units.iter().map(|unit| unit.start).collect();
     starts.sort_unstable();
     starts.dedup();

@@ -19,13 +19,13 @@ pub use baseline::body;
 pub use error::PlannerError;
 #[cfg(feature = "report")]
 pub use page::page;
-pub use settings::{Budget, Effort, Part, Parts, Settings, Texts, Without};
+pub use settings::{Ablation, Budget, Effort, Part, Parts, Settings, Texts};
 
-use crate::assign::{self, Fixed, Predictor, Refined, Speed, refine};
+use crate::assign::{self, FixedFormats, Predictor, RefinedPlan, Speed, refine};
 use crate::calibrate::{self, Gather};
 use crate::fake;
 use crate::graph::{NodeId, Task, Unit, UnitMap, Units};
-use crate::pipeline::Loaded;
+use crate::pipeline::LoadedCheckpoint;
 use crate::plan::activations::{self, Formats};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
@@ -36,7 +36,7 @@ use crate::sequences::Sequence;
 
 /// A plan with what it was made from.
 #[derive(Debug)]
-pub struct Made {
+pub struct FinishedPlan {
     /// `plan.toml`.
     pub file: PlanFile,
     /// `plan.codes`.
@@ -60,12 +60,12 @@ pub struct Made {
 /// # Errors
 /// When the budget cannot be met, or the text does not do.
 pub fn make(
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
     settings: &Settings,
     texts: &Texts,
     seen: &mut dyn FnMut(&[Sequence], &RoutingRecords),
     progress: &dyn Progress,
-) -> Result<Made, PlannerError> {
+) -> Result<FinishedPlan, PlannerError> {
     let graph = &loaded.graph;
     let units = graph.units();
     let budget = settings.budget.bytes(graph)?;
@@ -127,7 +127,7 @@ pub fn make(
         let own = activations[unit.id].filter(|own| usual[unit.id] != Some(*own));
         line.activations = own.map(|format| format.name().to_owned());
     }
-    Ok(Made {
+    Ok(FinishedPlan {
         file,
         codes,
         slopes,
@@ -140,7 +140,7 @@ pub fn make(
 }
 
 /// Tokens of the run whose time is predicted: one that is decoded, or a text that is classified.
-fn rows(loaded: &Loaded) -> u32 {
+fn rows(loaded: &LoadedCheckpoint) -> u32 {
     const CLASSIFIED: u32 = 128;
     match loaded.graph.facts().task {
         Task::CausalLm => 1,
@@ -158,14 +158,14 @@ fn visits(unit: &Unit, stats: &calibrate::Stats) -> f64 {
 }
 
 /// Formats that exceptions fix.
-fn fixed(units: &Units, exceptions: &[Override]) -> Result<Fixed, PlannerError> {
+fn fixed(units: &Units, exceptions: &[Override]) -> Result<FixedFormats, PlannerError> {
     let exceptions = overrides(exceptions).map_err(PlannerError::Override)?;
     let of = |unit: &Unit| {
         let mut fitting = exceptions.iter().rev();
         let last = fitting.find(|(names, _)| names.is_match(&unit.name));
         last.map(|(_, codec)| *codec)
     };
-    let fixed = Fixed::of(units, of);
+    let fixed = FixedFormats::of(units, of);
     let unused = exceptions
         .iter()
         .find(|(names, _)| !units.iter().any(|unit| names.is_match(&unit.name)));
@@ -191,11 +191,11 @@ impl Work<'_> {
     fn choose(
         &self,
         settings: &Settings,
-        fixed: &Fixed,
+        fixed: &FixedFormats,
         predictor: &mut Predictor,
         budget: u64,
         progress: &dyn Progress,
-    ) -> Result<Refined, PlannerError> {
+    ) -> Result<RefinedPlan, PlannerError> {
         let impossible = || PlannerError::Budget {
             budget,
             smallest: predictor.range().0,
@@ -227,7 +227,7 @@ impl Work<'_> {
         &self,
         formats: assign::Formats,
         predictor: &mut Predictor,
-    ) -> Result<Refined, PlannerError> {
+    ) -> Result<RefinedPlan, PlannerError> {
         let (_, kl) = assign::measured(
             self.reference,
             self.units,
@@ -236,7 +236,7 @@ impl Work<'_> {
             self.judge,
         )?;
         predictor.calibrate(&formats, kl);
-        Ok(Refined {
+        Ok(RefinedPlan {
             formats,
             kl,
             start_kl: kl,
@@ -248,7 +248,7 @@ impl Work<'_> {
     /// KL of what was found: by domain, and of all with rounded activations.
     fn measure_found(
         &self,
-        found: &Refined,
+        found: &RefinedPlan,
         texts: &[Sequence],
         activations: &Formats,
     ) -> Result<(Vec<(String, f64)>, f64), PlannerError> {
@@ -273,10 +273,10 @@ impl Work<'_> {
 
     fn file(
         &self,
-        loaded: &Loaded,
+        loaded: &LoadedCheckpoint,
         settings: &Settings,
         predictor: &Predictor,
-        found: &Refined,
+        found: &RefinedPlan,
         texts: &Texts,
     ) -> Result<(PlanFile, Vec<Arc<Planes>>), PlannerError> {
         let mut codes = Vec::with_capacity(self.units.len());

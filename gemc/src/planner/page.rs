@@ -2,7 +2,7 @@
 
 use gemc_format::Codec;
 
-use super::Made;
+use super::FinishedPlan;
 use crate::assign::{Formats, budget_of_bits, bytes};
 use crate::graph::{Role, Unit};
 use crate::report::{DomainRow, FrontierPoint, Page, Prediction, SlopeRow, UnitRow};
@@ -14,7 +14,7 @@ const QUARTERS: std::ops::RangeInclusive<u32> = 9..=33;
 
 /// The page of a plan.
 #[must_use]
-pub fn page(title: &str, made: &Made, routes: &Routes, causal: Option<&Causal>) -> Page {
+pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&Causal>) -> Page {
     let file = &made.file;
     let mut page = Page {
         title: title.to_owned(),
@@ -70,7 +70,7 @@ pub fn page(title: &str, made: &Made, routes: &Routes, causal: Option<&Causal>) 
     page
 }
 
-fn units(made: &Made) -> Vec<UnitRow> {
+fn units(made: &FinishedPlan) -> Vec<UnitRow> {
     let lines = made.file.units.iter().zip(made.units.iter());
     lines
         .map(|(line, unit)| {
@@ -99,7 +99,7 @@ fn kind(unit: &Unit) -> String {
 }
 
 /// Groups by name.
-fn slopes(made: &Made) -> Vec<SlopeRow> {
+fn slopes(made: &FinishedPlan) -> Vec<SlopeRow> {
     let row = |(group, slope): (_, &Slope)| SlopeRow {
         group: made.units.group(group).name.clone(),
         slope: slope.secant(0.0),
@@ -112,7 +112,7 @@ fn slopes(made: &Made) -> Vec<SlopeRow> {
 }
 
 /// Predicted KL of the best plan at many sizes, and of uniform formats.
-fn frontier(made: &Made) -> Vec<FrontierPoint> {
+fn frontier(made: &FinishedPlan) -> Vec<FrontierPoint> {
     let file = &made.file;
     let predictor = made.predictor.clone().without_limit();
     let point = |series: &str, label: String, formats: &Formats| FrontierPoint {

@@ -3,7 +3,7 @@
 use gemc_format::Codec;
 
 use super::{PlannerError, digest};
-use crate::assign::{Fixed, Predictor, bits_of_budget, budget_of_bits, bytes};
+use crate::assign::{FixedFormats, Predictor, bits_of_budget, budget_of_bits, bytes};
 use crate::graph::{Graph, Task, Typed, Unit, UnitMap, Units};
 use crate::pack::floats;
 use crate::plan::activations::Rule;
@@ -55,12 +55,12 @@ pub struct Settings {
     /// One format, or two adjacent ones by layer, for all units without an override.
     pub uniform_body: bool,
     /// What is left out.
-    pub without: Without,
+    pub without: Ablation,
 }
 
 /// Parts of the planner that can be left out, to see what they are worth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Without {
+pub struct Ablation {
     /// A module's error counts as if every token visited it.
     pub routing_weights: bool,
     /// The selection stays the first one.
@@ -271,7 +271,7 @@ impl Settings {
     pub(super) fn check(
         &self,
         units: &Units,
-        fixed: &Fixed,
+        fixed: &FixedFormats,
         budget: u64,
     ) -> Result<(), PlannerError> {
         let least = |unit: &Unit| {

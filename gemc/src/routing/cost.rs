@@ -9,7 +9,7 @@ use crate::graph::{Graph, Guard, NodeId, Op, Typed};
 
 /// Expected cost of one token, in the unit of the costs given (bytes read, nanoseconds).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Expected {
+pub struct ExpectedCost {
     /// Over all text; none without text.
     pub all: Option<f64>,
     /// By domain of the text.
@@ -23,8 +23,8 @@ impl Routes {
     /// embedding one row, of its tied head the whole matrix. A node with a guard counts by the share of tokens that
     /// fire its module, or of those on which nothing fires.
     #[must_use]
-    pub fn expected(&self, graph: &Graph<Typed>, cost: impl Fn(NodeId) -> f64) -> Expected {
-        let mut expected = Expected {
+    pub fn expected(&self, graph: &Graph<Typed>, cost: impl Fn(NodeId) -> f64) -> ExpectedCost {
+        let mut expected = ExpectedCost {
             all: (self.tokens() > 0).then_some(0.0),
             domains: self.texts.keys().map(|name| (name.clone(), 0.0)).collect(),
         };

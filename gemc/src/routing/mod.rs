@@ -18,7 +18,7 @@ mod tests;
 
 pub use causal::{Causal, CausalOptions, ModuleCost, causal};
 pub use collect::{Collector, RoutesError};
-pub use cost::Expected;
+pub use cost::ExpectedCost;
 pub use network::{RouteEdge, RouteGraph, RouteNode, dot};
 pub use table::{
     CoSelection, Density, Edge, Flow, Measures, Occupancy, RARE, Routes, SiteRoutes, Traffic,

@@ -42,14 +42,14 @@ struct Text {
 
 /// KL of each output, and where its text comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Judged {
+pub struct JudgedOutputs {
     /// Nats.
     pub kl: Vec<f64>,
     /// Index into the sorted names of the domains.
     pub domains: Vec<usize>,
 }
 
-impl Judged {
+impl JudgedOutputs {
     /// Mean KL; 0 of nothing.
     #[must_use]
     pub fn mean(&self) -> f64 {
@@ -154,7 +154,7 @@ impl Judge {
         candidate: &Reference,
         from: NodeId,
         forced: bool,
-    ) -> Result<Judged, ReferenceError> {
+    ) -> Result<JudgedOutputs, ReferenceError> {
         self.judge_with(candidate, from, forced, self.activations)
     }
 
@@ -168,8 +168,8 @@ impl Judge {
         from: NodeId,
         forced: bool,
         activations: Activations,
-    ) -> Result<Judged, ReferenceError> {
-        let mut judged = Judged::default();
+    ) -> Result<JudgedOutputs, ReferenceError> {
+        let mut judged = JudgedOutputs::default();
         for text in &self.texts {
             let options = RunOptions {
                 routing: if forced {

@@ -63,17 +63,17 @@ pub struct Ladder<'a> {
     method: Method,
     tokens: f64,
     /// Nothing of an embedding that is only read.
-    known: UnitMap<Option<Known>>,
+    known: UnitMap<Option<InputFacts>>,
     /// Rows that the error of a unit is told from, at most.
     error_rows: usize,
     /// Bytes of planes that are kept.
     kept_bytes: usize,
-    made: Mutex<Made>,
+    made: Mutex<CandidateStore>,
 }
 
 /// What is known of a unit's inputs.
 #[derive(Debug)]
-struct Known {
+struct InputFacts {
     seen: Seen,
     moments: Option<Moments>,
     importance: Vec<f32>,
@@ -84,7 +84,7 @@ struct Known {
 }
 
 #[derive(Debug, Default)]
-struct Made {
+struct CandidateStore {
     planes: HashMap<(UnitId, Codec), Arc<Planes>>,
     errors: HashMap<(UnitId, Codec), f64>,
     bytes: usize,
@@ -134,7 +134,7 @@ impl<'a> Ladder<'a> {
                 (Method::Feedback, None) => seen.factorised(0.0),
                 (Method::Plain | Method::Search, _) => None,
             };
-            Some(Known {
+            Some(InputFacts {
                 importance: seen.importance(),
                 seen,
                 moments,

@@ -9,7 +9,7 @@ mod ladder;
 mod reading;
 mod slope;
 
-pub use judge::{Judge, Judged, KEPT_BYTES};
+pub use judge::{Judge, JudgedOutputs, KEPT_BYTES};
 pub use ladder::{Evidence, Ladder, Method};
 pub use reading::Reading;
 pub use slope::Slope;

@@ -36,7 +36,7 @@ pub enum SynthError {
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Synthesised {
+pub struct SyntheticCheckpoint {
     /// Number of tensors.
     pub tensors: usize,
     /// Number of values in them.
@@ -49,7 +49,7 @@ pub struct Synthesised {
 
 /// A tensor to be written.
 #[derive(Debug)]
-struct Planned {
+struct PlannedTensor {
     path: String,
     shape: Vec<usize>,
     values: u64,
@@ -64,7 +64,7 @@ pub fn synth(
     out: &Path,
     seed: u64,
     progress: &dyn Progress,
-) -> Result<Synthesised, SynthError> {
+) -> Result<SyntheticCheckpoint, SynthError> {
     let name = config.display().to_string();
     let bytes =
         crate::import::json::read_bounded(config, &name, 4 << 20).map_err(ImportError::from)?;
@@ -86,7 +86,7 @@ pub fn synth(
         write(&folder, "tokenizer_config.json", |w| pretty(w, &settings))?;
     }
     folder.commit()?;
-    Ok(Synthesised {
+    Ok(SyntheticCheckpoint {
         tensors: shards.iter().map(Vec::len).sum(),
         parameters,
         files,
@@ -101,10 +101,10 @@ fn validated(map: &Map<String, Value>) -> Result<GemConfig, ImportError> {
     config.ok_or_else(|| Finding::file("config.json", "describes no model").into())
 }
 
-fn plan(config: &GemConfig) -> Result<Vec<Planned>, ImportError> {
+fn plan(config: &GemConfig) -> Result<Vec<PlannedTensor>, ImportError> {
     let mut list = Vec::new();
     let flow = gem::for_each(config, &mut |path, shape| {
-        list.push(Planned {
+        list.push(PlannedTensor {
             path: path.to_owned(),
             shape: shape.to_vec(),
             values: shape.iter().map(|&d| d as u64).product(),
@@ -124,8 +124,8 @@ fn plan(config: &GemConfig) -> Result<Vec<Planned>, ImportError> {
 }
 
 /// Closes a shard when the next tensor would not fit.
-fn shards(tensors: Vec<Planned>, most: u64) -> Vec<Vec<Planned>> {
-    let mut shards: Vec<Vec<Planned>> = vec![Vec::new()];
+fn shards(tensors: Vec<PlannedTensor>, most: u64) -> Vec<Vec<PlannedTensor>> {
+    let mut shards: Vec<Vec<PlannedTensor>> = vec![Vec::new()];
     let mut size = 0;
     for tensor in tensors {
         let bytes = tensor.values * BYTES_PER_VALUE;
@@ -144,7 +144,7 @@ fn shards(tensors: Vec<Planned>, most: u64) -> Vec<Vec<Planned>> {
 fn write_shards(
     folder: &OutputFolder,
     config: &GemConfig,
-    shards: &[Vec<Planned>],
+    shards: &[Vec<PlannedTensor>],
     seed: u64,
     progress: &dyn Progress,
 ) -> Result<Vec<String>, OutputError> {
@@ -182,7 +182,7 @@ fn write_shards(
 fn write_shard(
     w: &mut dyn Write,
     config: &GemConfig,
-    shard: &[Planned],
+    shard: &[PlannedTensor],
     seed: u64,
     progress: &dyn Progress,
 ) -> std::io::Result<()> {

@@ -4,7 +4,7 @@ use super::*;
 use crate::import::{self, tests::base};
 use crate::progress::Silent;
 
-fn written(root: &Path, name: &str, seed: u64) -> Synthesised {
+fn written(root: &Path, name: &str, seed: u64) -> SyntheticCheckpoint {
     let config = root.join("config.json");
     std::fs::write(&config, base().to_string()).expect("written");
     synth(&config, &root.join(name), seed, &Silent).expect("a good config")

@@ -45,7 +45,7 @@ pub trait Candidate {
 }
 
 /// A program: in this process, or at the other end of a pipe.
-pub struct Program<'a> {
+pub struct ProgramCandidate<'a> {
     /// Answers for it.
     pub peer: &'a mut dyn Peer,
     /// Its model.
@@ -54,7 +54,7 @@ pub struct Program<'a> {
     pub setup: Setup,
 }
 
-impl Candidate for Program<'_> {
+impl Candidate for ProgramCandidate<'_> {
     fn run(
         &mut self,
         ids: &[u32],

@@ -2,7 +2,7 @@
 //! of the portable one, and the portable one gives what the program means.
 
 use gem_expected::small;
-use gem_runtime::abi::{CompiledProgram, Ctx, Part, Program, Row};
+use gem_runtime::abi::{CompiledProgram, Ctx, Executable, Part, Row};
 use gem_runtime::simd::Level;
 use gemc_format::activation::quantise_block;
 use gemc_format::{Codec, Inputs, PackedSize, QuantisedRow, Rounding, Shape, dequantise_row, pack};

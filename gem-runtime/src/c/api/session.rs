@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::failure::{Failure, exclusive, report, shared, string};
-use crate::c::{Linked, Program, Status};
+use crate::c::{LinkedProgram, ProgramTable, Status};
 use crate::model::{Engine, Model as _};
 use crate::session::{Session, SessionOptions};
 
@@ -60,7 +60,7 @@ pub struct TextSession {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gem_text_open(
     text: *mut *mut Text,
-    program: *const Program,
+    program: *const ProgramTable,
     path: *const c_char,
 ) -> c_int {
     // SAFETY: the caller's promise.
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn gem_text_open(
         if program.is_null() {
             return Err(Failure::Status(Status::Null));
         }
-        let program = Linked::new(program)?;
+        let program = LinkedProgram::new(program)?;
         let info = program.info().clone();
         let path = Path::new(string(path)?);
         let engine = Engine::open(info, Box::new(program), path)?;

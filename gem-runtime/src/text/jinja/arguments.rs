@@ -1,7 +1,7 @@
 //! Arguments of a call -> values by the names of parameters.
 
 use super::value::Value;
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 /// What a function, filter, test or macro is called with.
 #[derive(Debug, Default)]
@@ -12,7 +12,11 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// The values of these parameters of `what`, as far as they are given.
-    pub fn bind<const N: usize>(self, what: &str, names: [&str; N]) -> Made<[Option<Value>; N]> {
+    pub fn bind<const N: usize>(
+        self,
+        what: &str,
+        names: [&str; N],
+    ) -> JinjaResult<[Option<Value>; N]> {
         let mut values = [const { None }; N];
         let given = self.positional.len();
         if given > N {
@@ -35,12 +39,12 @@ impl Arguments {
 }
 
 /// A value that must be given.
-pub(super) fn needed(value: Option<Value>, what: &str, name: &str) -> Made<Value> {
+pub(super) fn needed(value: Option<Value>, what: &str, name: &str) -> JinjaResult<Value> {
     value.ok_or_else(|| Fault::new(format!("{what} needs an argument `{name}`")))
 }
 
 /// A whole number; none given: the default.
-pub(super) fn int(value: Option<Value>, default: i64, what: &str) -> Made<i64> {
+pub(super) fn int(value: Option<Value>, default: i64, what: &str) -> JinjaResult<i64> {
     match value {
         None => Ok(default),
         Some(value) => value.as_int().ok_or_else(|| {
@@ -51,7 +55,7 @@ pub(super) fn int(value: Option<Value>, default: i64, what: &str) -> Made<i64> {
 }
 
 /// A size: a negative number is none.
-pub(super) fn size(value: Option<Value>, default: usize, what: &str) -> Made<usize> {
+pub(super) fn size(value: Option<Value>, default: usize, what: &str) -> JinjaResult<usize> {
     let given = int(value, i64::try_from(default).unwrap_or(i64::MAX), what)?;
     Ok(usize::try_from(given).unwrap_or(0))
 }
@@ -62,7 +66,7 @@ pub(super) fn is_on(value: Option<Value>) -> bool {
 }
 
 /// A text that must be one.
-pub(super) fn text(value: &Value, what: &str) -> Made<std::sync::Arc<str>> {
+pub(super) fn text(value: &Value, what: &str) -> JinjaResult<std::sync::Arc<str>> {
     match value {
         Value::Text(text) => Ok(std::sync::Arc::clone(text)),
         Value::Undefined(why) => Err(Fault::new(&**why)),

@@ -5,14 +5,14 @@ use super::evaluate::{Evaluator, Scope, Turner, place};
 use super::meter::Meter;
 use super::print::text_of;
 use super::value::{Function, Value};
-use super::{Fault, Made, methods};
+use super::{Fault, JinjaResult, methods};
 
 /// Numbers of a `range` at most, as in the sandbox of Jinja2.
 const LONGEST_RANGE: u64 = 100_000;
 
 impl Evaluator<'_> {
     /// Calls a value.
-    pub fn call(&mut self, callee: &Value, arguments: Arguments) -> Made<Value> {
+    pub fn call(&mut self, callee: &Value, arguments: Arguments) -> JinjaResult<Value> {
         self.meter.down()?;
         let result = match callee {
             Value::Function(function) => self.function(*function, arguments),
@@ -31,7 +31,7 @@ impl Evaluator<'_> {
         result
     }
 
-    fn function(&mut self, function: Function, arguments: Arguments) -> Made<Value> {
+    fn function(&mut self, function: Function, arguments: Arguments) -> JinjaResult<Value> {
         match function {
             Function::Range => range(arguments, self.meter),
             Function::Dict => {
@@ -77,7 +77,7 @@ impl Evaluator<'_> {
     }
 
     /// A namespace; of equal names the last value counts.
-    fn namespace(&mut self, arguments: Arguments) -> Made<Value> {
+    fn namespace(&mut self, arguments: Arguments) -> JinjaResult<Value> {
         let mut values = Vec::new();
         if let Some(first) = arguments.positional.first() {
             for (key, value) in pairs_of(first, self.meter)? {
@@ -99,7 +99,7 @@ impl Evaluator<'_> {
         Ok(Value::Namespace(self.namespaces.len() - 1))
     }
 
-    fn turner(&mut self, items: usize, turner: Turner) -> Made<Value> {
+    fn turner(&mut self, items: usize, turner: Turner) -> JinjaResult<Value> {
         self.meter.items(items)?;
         self.turners.push(turner);
         Ok(Value::Turner(self.turners.len() - 1))
@@ -126,7 +126,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn call_macro(&mut self, at: usize, arguments: Arguments) -> Made<Value> {
+    fn call_macro(&mut self, at: usize, arguments: Arguments) -> JinjaResult<Value> {
         let closure = self.macros[at].clone();
         let names: usize = closure.scopes.iter().map(|scope| scope.len()).sum();
         self.meter.steps(names as u64)?;
@@ -176,7 +176,7 @@ impl Evaluator<'_> {
     }
 
     /// A loop inside its own body, over other items.
-    fn recurse(&mut self, at: usize, arguments: Arguments) -> Made<Value> {
+    fn recurse(&mut self, at: usize, arguments: Arguments) -> JinjaResult<Value> {
         let Some(current) = self.loops.get(at).filter(|l| l.statement.recursive) else {
             return Err(Fault::new("this loop is not `recursive`"));
         };
@@ -188,7 +188,7 @@ impl Evaluator<'_> {
         Ok(self.out.pop().unwrap_or_default().into())
     }
 
-    fn loop_method(&mut self, at: usize, name: &str, arguments: Arguments) -> Made<Value> {
+    fn loop_method(&mut self, at: usize, name: &str, arguments: Arguments) -> JinjaResult<Value> {
         let ended = || Fault::new("this loop has ended");
         let values = arguments.positional;
         if name == "cycle" {
@@ -218,7 +218,7 @@ impl<'t> Evaluator<'t> {
     }
 }
 
-fn range(arguments: Arguments, meter: &Meter) -> Made<Value> {
+fn range(arguments: Arguments, meter: &Meter) -> JinjaResult<Value> {
     let [first, second, step] = arguments.bind("range", ["start", "stop", "step"])?;
     let first = int(Some(needed(first, "range", "stop")?), 0, "range")?;
     let (begin, end) = match second {
@@ -247,7 +247,7 @@ fn range(arguments: Arguments, meter: &Meter) -> Made<Value> {
 }
 
 /// Pairs of a dict, or of a list of pairs.
-fn pairs_of(value: &Value, meter: &Meter) -> Made<Vec<(Value, Value)>> {
+fn pairs_of(value: &Value, meter: &Meter) -> JinjaResult<Vec<(Value, Value)>> {
     if let Value::Dict(dict) = value {
         meter.items(dict.pairs.len())?;
         return Ok(dict.pairs.clone());

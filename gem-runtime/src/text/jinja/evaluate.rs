@@ -8,7 +8,7 @@ use super::ast::{Argument, Comparison, Expression, ExpressionKind as Kind, Macro
 use super::meter::Meter;
 use super::print::text_of;
 use super::value::{Function, Value};
-use super::{Date, Fault, Made, methods, operators};
+use super::{Date, Fault, JinjaResult, methods, operators};
 
 /// Names of a scope.
 pub(super) type Scope<'t> = HashMap<&'t str, Value>;
@@ -57,7 +57,7 @@ pub(super) fn render(
     body: &[Statement],
     variables: Vec<(&str, Value)>,
     date: Option<Date>,
-) -> Made<String> {
+) -> JinjaResult<String> {
     const FUNCTIONS: [(&str, Function); 7] = [
         ("range", Function::Range),
         ("dict", Function::Dict),
@@ -86,21 +86,21 @@ pub(super) fn render(
 
 impl<'t> Evaluator<'t> {
     /// What a name stands for.
-    pub fn name(&self, name: &str) -> Made<Value> {
+    pub fn name(&self, name: &str) -> JinjaResult<Value> {
         let scopes = self.scopes.iter().rev();
         let found = scopes.chain([&self.globals]).find_map(|s| s.get(name));
         found.map_or_else(|| Value::undefined(name, self.meter), |v| Ok(v.clone()))
     }
 
     /// The value of an expression.
-    pub fn value(&mut self, expression: &'t Expression) -> Made<Value> {
+    pub fn value(&mut self, expression: &'t Expression) -> JinjaResult<Value> {
         let value = self.meter.step().and_then(|()| self.meter.down());
         let value = value.and_then(|()| self.value_of_kind(&expression.kind));
         self.meter.up();
         value.map_err(|fault| fault.at(expression.line))
     }
 
-    fn value_of_kind(&mut self, kind: &'t Kind) -> Made<Value> {
+    fn value_of_kind(&mut self, kind: &'t Kind) -> JinjaResult<Value> {
         match kind {
             Kind::None => Ok(Value::None),
             Kind::Bool(b) => Ok(Value::Bool(*b)),
@@ -178,16 +178,16 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn values(&mut self, expressions: &'t [Expression]) -> Made<Vec<Value>> {
+    fn values(&mut self, expressions: &'t [Expression]) -> JinjaResult<Vec<Value>> {
         expressions.iter().map(|e| self.value(e)).collect()
     }
 
-    fn sequence(&mut self, items: &'t [Expression], tuple: bool) -> Made<Value> {
+    fn sequence(&mut self, items: &'t [Expression], tuple: bool) -> JinjaResult<Value> {
         let items = self.values(items)?;
         Value::sequence(items, tuple, self.meter)
     }
 
-    fn dict(&mut self, pairs: &'t [(Expression, Expression)]) -> Made<Value> {
+    fn dict(&mut self, pairs: &'t [(Expression, Expression)]) -> JinjaResult<Value> {
         let mut values = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
             values.push((self.value(key)?, self.value(value)?));
@@ -195,7 +195,7 @@ impl<'t> Evaluator<'t> {
         Value::dict(values, self.meter)
     }
 
-    fn concat(&mut self, parts: &'t [Expression]) -> Made<Value> {
+    fn concat(&mut self, parts: &'t [Expression]) -> JinjaResult<Value> {
         let mut texts = Vec::with_capacity(parts.len());
         for part in parts {
             let value = self.value(part)?;
@@ -209,7 +209,7 @@ impl<'t> Evaluator<'t> {
         &mut self,
         first: &'t Expression,
         others: &'t [(Comparison, Expression)],
-    ) -> Made<Value> {
+    ) -> JinjaResult<Value> {
         let mut left = self.value(first)?;
         for (comparison, right) in others {
             let right = self.value(right)?;
@@ -225,7 +225,7 @@ impl<'t> Evaluator<'t> {
         &mut self,
         value: &'t Expression,
         bounds: &'t [Option<Box<Expression>>; 3],
-    ) -> Made<Value> {
+    ) -> JinjaResult<Value> {
         let value = self.value(value)?;
         let mut places = [None; 3];
         for (place, bound) in places.iter_mut().zip(bounds) {
@@ -241,7 +241,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// Arguments of a call.
-    pub fn arguments(&mut self, arguments: &'t [Argument]) -> Made<Arguments> {
+    pub fn arguments(&mut self, arguments: &'t [Argument]) -> JinjaResult<Arguments> {
         let mut values = Arguments::default();
         for argument in arguments {
             match argument {
@@ -264,7 +264,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// `value.name`: what Python finds as an attribute, else as an item.
-    pub fn attribute(&mut self, value: &Value, name: &str) -> Made<Value> {
+    pub fn attribute(&mut self, value: &Value, name: &str) -> JinjaResult<Value> {
         self.meter.step()?;
         let found = match value {
             Value::Undefined(why) => return Err(Fault::new(&**why)),
@@ -287,7 +287,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// `value[index]`: what Python finds as an item, else as an attribute.
-    pub fn item(&mut self, value: &Value, index: &Value) -> Made<Value> {
+    pub fn item(&mut self, value: &Value, index: &Value) -> JinjaResult<Value> {
         self.meter.step()?;
         if let Value::Undefined(why) = value {
             return Err(Fault::new(&**why));
@@ -351,12 +351,16 @@ impl<'t> Evaluator<'t> {
 }
 
 /// Where a name is among named values.
-pub(super) fn place(values: &[(String, Value)], name: &str, meter: &Meter) -> Made<Option<usize>> {
+pub(super) fn place(
+    values: &[(String, Value)],
+    name: &str,
+    meter: &Meter,
+) -> JinjaResult<Option<usize>> {
     meter.steps(values.len() as u64)?;
     Ok(values.iter().position(|(known, _)| known == name))
 }
 
-fn holds(comparison: Comparison, a: &Value, b: &Value, meter: &Meter) -> Made<bool> {
+fn holds(comparison: Comparison, a: &Value, b: &Value, meter: &Meter) -> JinjaResult<bool> {
     Ok(match comparison {
         Comparison::Equal => a.equals(b, meter)?,
         Comparison::NotEqual => !a.equals(b, meter)?,

@@ -9,7 +9,7 @@ use super::json::{self, Style};
 use super::methods;
 use super::print::text_of;
 use super::value::Value;
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 const NAMES: &[&str] = &[
     "abs",
@@ -69,7 +69,7 @@ pub(super) fn is_known(name: &str) -> bool {
 
 impl Evaluator<'_> {
     /// What a filter makes of a value.
-    pub fn filter(&mut self, name: &str, value: Value, arguments: Arguments) -> Made<Value> {
+    pub fn filter(&mut self, name: &str, value: Value, arguments: Arguments) -> JinjaResult<Value> {
         self.meter.step()?;
         match name {
             "default" | "d" => {
@@ -107,7 +107,7 @@ impl Evaluator<'_> {
     }
 
     /// `json.dumps` with its options, in the order in which Hugging Face has them.
-    fn to_json(&self, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn to_json(&self, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
         let [ascii, indent, separators, sorted] = arguments.bind("tojson", names)?;
         let indent = match indent {
@@ -140,7 +140,7 @@ impl Evaluator<'_> {
     }
 }
 
-fn number(name: &str, value: &Value, arguments: Arguments) -> Made<Value> {
+fn number(name: &str, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
     match name {
         "abs" => {
             let [] = arguments.bind(name, [])?;
@@ -200,7 +200,7 @@ fn whole(value: &Value, base: u32) -> Option<Value> {
     }
 }
 
-fn rounded(value: &Value, precision: i64, method: &str) -> Made<Value> {
+fn rounded(value: &Value, precision: i64, method: &str) -> JinjaResult<Value> {
     let what = || Fault::new(format!("round needs a number, not a {}", value.kind()));
     if !(-300..=300).contains(&precision) {
         return Err(Fault::new("the precision of round is out of range"));

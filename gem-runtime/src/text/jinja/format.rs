@@ -5,7 +5,7 @@ use super::evaluate::place;
 use super::meter::{Meter, Text};
 use super::print::{float, text_of, write_repr};
 use super::value::Value;
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 /// Digits behind the point at most.
 const PRECISION: usize = 1000;
@@ -24,7 +24,7 @@ struct Spec {
 }
 
 /// `text % values`.
-pub(super) fn printf(text: &str, values: &Arguments, meter: &Meter) -> Made<String> {
+pub(super) fn printf(text: &str, values: &Arguments, meter: &Meter) -> JinjaResult<String> {
     let mut out = Text::new(meter);
     let mut next = 0;
     let mut rest = text;
@@ -76,7 +76,7 @@ fn bad(text: &str) -> Fault {
     Fault::new(format!("{shown:?} is not a format"))
 }
 
-fn named<'v>(values: &'v Arguments, name: &str, meter: &Meter) -> Made<&'v Value> {
+fn named<'v>(values: &'v Arguments, name: &str, meter: &Meter) -> JinjaResult<&'v Value> {
     let found = place(&values.named, name, meter)?;
     found
         .map(|at| &values.named[at].1)
@@ -126,7 +126,7 @@ fn digits(text: &str) -> Option<(usize, &str)> {
 }
 
 /// `text.format(values)`.
-pub(super) fn str_format(text: &str, values: &Arguments, meter: &Meter) -> Made<String> {
+pub(super) fn str_format(text: &str, values: &Arguments, meter: &Meter) -> JinjaResult<String> {
     let mut out = Text::new(meter);
     let mut next = 0;
     let mut rest = text;
@@ -224,7 +224,7 @@ fn format_spec(text: &str) -> Option<Spec> {
     (known && kind.as_str().is_empty()).then_some(spec)
 }
 
-fn write(value: &Value, spec: &Spec, out: &mut Text<'_>) -> Made<()> {
+fn write(value: &Value, spec: &Spec, out: &mut Text<'_>) -> JinjaResult<()> {
     if spec.precision.is_some_and(|p| p > PRECISION) {
         return Err(Fault::new(format!("a precision is above {PRECISION}")));
     }
@@ -251,7 +251,7 @@ fn write(value: &Value, spec: &Spec, out: &mut Text<'_>) -> Made<()> {
     pad(sign, &digits, spec, '>', out)
 }
 
-fn plain_text(value: &Value, spec: &Spec, meter: &Meter) -> Made<String> {
+fn plain_text(value: &Value, spec: &Spec, meter: &Meter) -> JinjaResult<String> {
     let mut text = match (spec.kind, value) {
         ('r' | 'a', value) => {
             let mut text = Text::new(meter);
@@ -275,7 +275,7 @@ fn plain_text(value: &Value, spec: &Spec, meter: &Meter) -> Made<String> {
 }
 
 /// Whether a number is below 0, and its digits without sign.
-fn digits_of(value: &Value, spec: &Spec) -> Made<(bool, String)> {
+fn digits_of(value: &Value, spec: &Spec) -> JinjaResult<(bool, String)> {
     let prefix = |plain: &'static str| if spec.alternate { plain } else { "" };
     if let Some(n) = value.as_int()
         && matches!(spec.kind, '\0' | 'd' | 'n' | 'x' | 'X' | 'o' | 'b')
@@ -355,7 +355,7 @@ fn grouped(digits: &str) -> String {
     out + rest
 }
 
-fn pad(sign: &str, text: &str, spec: &Spec, default: char, out: &mut Text<'_>) -> Made<()> {
+fn pad(sign: &str, text: &str, spec: &Spec, default: char, out: &mut Text<'_>) -> JinjaResult<()> {
     let length = sign.len() + text.chars().count();
     let missing = spec.width.saturating_sub(length);
     let mut buffer = [0; 4];

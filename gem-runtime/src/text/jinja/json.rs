@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::meter::{Meter, Text};
 use super::print::float;
 use super::value::Value;
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 /// How JSON is written.
 pub(super) struct Style {
@@ -22,13 +22,13 @@ pub(super) struct Style {
 }
 
 /// The JSON of a value.
-pub(super) fn dumps(value: &Value, style: &Style, meter: &Meter) -> Made<String> {
+pub(super) fn dumps(value: &Value, style: &Style, meter: &Meter) -> JinjaResult<String> {
     let mut text = Text::new(meter);
     write(value, style, 0, &mut text)?;
     Ok(text.finish())
 }
 
-fn write(value: &Value, style: &Style, depth: usize, to: &mut Text<'_>) -> Made<()> {
+fn write(value: &Value, style: &Style, depth: usize, to: &mut Text<'_>) -> JinjaResult<()> {
     to.meter().step()?;
     match value {
         Value::None => to.push("null"),
@@ -81,7 +81,7 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
-fn write_key(key: &Value, style: &Style, to: &mut Text<'_>) -> Made<()> {
+fn write_key(key: &Value, style: &Style, to: &mut Text<'_>) -> JinjaResult<()> {
     match key {
         Value::Text(text) => quoted(text, style, to),
         Value::None => to.push("\"null\""),
@@ -96,7 +96,7 @@ fn write_key(key: &Value, style: &Style, to: &mut Text<'_>) -> Made<()> {
 }
 
 /// Keys that are texts, in order; Python refuses to sort others among them.
-fn sort(pairs: &mut [&(Value, Value)]) -> Made<()> {
+fn sort(pairs: &mut [&(Value, Value)]) -> JinjaResult<()> {
     if pairs.iter().all(|(key, _)| key.as_text().is_some()) {
         pairs.sort_by(|(a, _), (b, _)| a.as_text().cmp(&b.as_text()));
         return Ok(());
@@ -108,21 +108,21 @@ fn sort(pairs: &mut [&(Value, Value)]) -> Made<()> {
     Err(Fault::new("keys of several types cannot be sorted"))
 }
 
-fn begin(index: usize, style: &Style, depth: usize, to: &mut Text<'_>) -> Made<()> {
+fn begin(index: usize, style: &Style, depth: usize, to: &mut Text<'_>) -> JinjaResult<()> {
     if index > 0 {
         to.push(&style.item)?;
     }
     line(style, depth, to)
 }
 
-fn end(count: usize, style: &Style, depth: usize, to: &mut Text<'_>) -> Made<()> {
+fn end(count: usize, style: &Style, depth: usize, to: &mut Text<'_>) -> JinjaResult<()> {
     if count == 0 {
         return Ok(());
     }
     line(style, depth, to)
 }
 
-fn line(style: &Style, depth: usize, to: &mut Text<'_>) -> Made<()> {
+fn line(style: &Style, depth: usize, to: &mut Text<'_>) -> JinjaResult<()> {
     let Some(indent) = &style.indent else {
         return Ok(());
     };
@@ -130,7 +130,7 @@ fn line(style: &Style, depth: usize, to: &mut Text<'_>) -> Made<()> {
     to.repeat(indent, depth)
 }
 
-fn quoted(text: &str, style: &Style, to: &mut Text<'_>) -> Made<()> {
+fn quoted(text: &str, style: &Style, to: &mut Text<'_>) -> JinjaResult<()> {
     to.push("\"")?;
     let mut plain = 0;
     for (at, c) in text.char_indices() {

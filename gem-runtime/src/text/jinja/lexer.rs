@@ -4,7 +4,7 @@
 //! behind a block or comment too, and so are blanks between the start of a line and a block; `-` takes all whitespace
 //! on its side, `+` leaves what is there.
 
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ const OPERATORS: [&str; 26] = [
 ];
 
 /// Tokens of a whole template, each with its line.
-pub(super) fn tokens(source: &str) -> Made<Vec<(Token, u32)>> {
+pub(super) fn tokens(source: &str) -> JinjaResult<Vec<(Token, u32)>> {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let source = source.strip_suffix('\n').unwrap_or(&source);
     let mut lexer = Lexer {
@@ -69,7 +69,7 @@ impl<'s> Lexer<'s> {
         Fault::new(what).at(self.line)
     }
 
-    fn run(&mut self) -> Made<()> {
+    fn run(&mut self) -> JinjaResult<()> {
         while !self.rest().is_empty() {
             let Some((offset, kind)) = next_tag(self.rest()) else {
                 let text = self.rest().to_owned();
@@ -113,7 +113,7 @@ impl<'s> Lexer<'s> {
         self.source[..self.at + offset].ends_with('\n')
     }
 
-    fn comment(&mut self, begin: u32) -> Made<()> {
+    fn comment(&mut self, begin: u32) -> JinjaResult<()> {
         let Some(end) = self.rest().find("#}") else {
             return Err(Fault::new("a comment has no end").at(begin));
         };
@@ -135,7 +135,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// `{% raw %}…{% endraw %}`; the beginning is passed up to the name.
-    fn raw(&mut self, begin: u32) -> Made<()> {
+    fn raw(&mut self, begin: u32) -> JinjaResult<()> {
         let open = self.rest().find("%}").unwrap_or_default();
         let minus = self.rest()[..open].ends_with('-');
         self.advance(open + 2);
@@ -153,7 +153,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// What is between the marks of a tag.
-    fn tag(&mut self, open: Token, close: &str, end: Token, begin: u32) -> Made<()> {
+    fn tag(&mut self, open: Token, close: &str, end: Token, begin: u32) -> JinjaResult<()> {
         self.push(open);
         let block = end == Token::BlockEnd;
         let mut brackets = Vec::new();
@@ -179,7 +179,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    fn token(&mut self, brackets: &mut Vec<char>) -> Made<()> {
+    fn token(&mut self, brackets: &mut Vec<char>) -> JinjaResult<()> {
         let rest = self.rest();
         let Some(first) = rest.chars().next() else {
             return Ok(());
@@ -207,7 +207,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    fn balance(&self, bracket: char, open: &mut Vec<char>) -> Made<()> {
+    fn balance(&self, bracket: char, open: &mut Vec<char>) -> JinjaResult<()> {
         let expected = match bracket {
             '(' | '[' | '{' => {
                 open.push(bracket);
@@ -224,7 +224,7 @@ impl<'s> Lexer<'s> {
         Err(self.fault(format!("unexpected {bracket:?}")))
     }
 
-    fn text(&mut self, quote: char) -> Made<()> {
+    fn text(&mut self, quote: char) -> JinjaResult<()> {
         let rest = self.rest();
         let mut text = String::new();
         let mut chars = rest.char_indices().skip(1);
@@ -243,7 +243,7 @@ impl<'s> Lexer<'s> {
         Err(self.fault("a text has no end"))
     }
 
-    fn number(&mut self) -> Made<()> {
+    fn number(&mut self) -> JinjaResult<()> {
         let rest = self.rest();
         let digits = |text: &str| {
             text.find(|c: char| !c.is_ascii_digit() && c != '_')
@@ -282,7 +282,7 @@ impl<'s> Lexer<'s> {
         self.numeral(end, token)
     }
 
-    fn numeral(&mut self, length: usize, token: Option<Token>) -> Made<()> {
+    fn numeral(&mut self, length: usize, token: Option<Token>) -> JinjaResult<()> {
         let text = &self.rest()[..length];
         let token = token.ok_or_else(|| self.fault(format!("the number {text} is too large")))?;
         self.push(token);
@@ -367,7 +367,7 @@ fn end_of_raw(text: &str) -> Option<(usize, Option<char>, usize, Option<char>)> 
 }
 
 /// One escape of a Python text; the backslash is passed.
-fn escape(chars: &mut impl Iterator<Item = (usize, char)>, to: &mut String) -> Made<()> {
+fn escape(chars: &mut impl Iterator<Item = (usize, char)>, to: &mut String) -> JinjaResult<()> {
     let Some((_, c)) = chars.next() else {
         return Ok(());
     };

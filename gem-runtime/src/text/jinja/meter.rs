@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 /// Steps at most; real templates take some hundreds per message.
 const STEPS: u64 = 8_000_000;
@@ -32,12 +32,12 @@ pub(in crate::text) struct Meter {
 
 impl Meter {
     /// One step more.
-    pub fn step(&self) -> Made<()> {
+    pub fn step(&self) -> JinjaResult<()> {
         self.steps(1)
     }
 
     /// So many steps more.
-    pub fn steps(&self, count: u64) -> Made<()> {
+    pub fn steps(&self, count: u64) -> JinjaResult<()> {
         let steps = self.steps.get().saturating_add(count);
         self.steps.set(steps);
         if steps > STEPS {
@@ -47,26 +47,26 @@ impl Meter {
     }
 
     /// Looks through so many bytes.
-    pub fn scan(&self, bytes: usize) -> Made<()> {
+    pub fn scan(&self, bytes: usize) -> JinjaResult<()> {
         self.steps(1 + bytes as u64 / BYTES_A_STEP)
     }
 
     /// Makes so many bytes of text.
-    pub fn bytes(&self, count: usize) -> Made<()> {
+    pub fn bytes(&self, count: usize) -> JinjaResult<()> {
         self.make(count as u64)
     }
 
     /// Makes a value of so many bytes of text.
-    pub fn text(&self, count: usize) -> Made<()> {
+    pub fn text(&self, count: usize) -> JinjaResult<()> {
         self.make((count as u64).saturating_add(BOX))
     }
 
     /// Makes a list of so many items.
-    pub fn items(&self, count: usize) -> Made<()> {
+    pub fn items(&self, count: usize) -> JinjaResult<()> {
         self.make((count as u64).saturating_add(1).saturating_mul(ITEM))
     }
 
-    fn make(&self, count: u64) -> Made<()> {
+    fn make(&self, count: u64) -> JinjaResult<()> {
         let bytes = self.bytes.get().saturating_add(count);
         if bytes > BYTES {
             let limit = BYTES >> 20;
@@ -77,7 +77,7 @@ impl Meter {
     }
 
     /// Goes one level deeper; [`Meter::up`] comes back.
-    pub fn down(&self) -> Made<()> {
+    pub fn down(&self) -> JinjaResult<()> {
         if self.depth.get() >= DEPTH {
             return Err(Fault::new(format!("nests deeper than {DEPTH} levels")));
         }
@@ -107,14 +107,14 @@ impl<'m> Text<'m> {
     }
 
     /// Adds a text.
-    pub fn push(&mut self, text: &str) -> Made<()> {
+    pub fn push(&mut self, text: &str) -> JinjaResult<()> {
         self.meter.bytes(text.len())?;
         self.text.push_str(text);
         Ok(())
     }
 
     /// Adds a text several times.
-    pub fn repeat(&mut self, text: &str, times: usize) -> Made<()> {
+    pub fn repeat(&mut self, text: &str, times: usize) -> JinjaResult<()> {
         self.meter.bytes(text.len().saturating_mul(times))?;
         self.text.extend(std::iter::repeat_n(text, times));
         Ok(())

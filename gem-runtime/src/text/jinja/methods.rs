@@ -3,7 +3,7 @@
 use super::arguments::{Arguments, int, is_on, needed, size, text};
 use super::meter::{Meter, Text};
 use super::value::Value;
-use super::{Fault, Made, format, words};
+use super::{Fault, JinjaResult, format, words};
 
 const OF_TEXTS: &[&str] = &[
     "capitalize",
@@ -63,7 +63,12 @@ pub(super) fn has(value: &Value, name: &str) -> bool {
 }
 
 /// Calls a method that the value has.
-pub(super) fn call(value: &Value, name: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
+pub(super) fn call(
+    value: &Value,
+    name: &str,
+    arguments: Arguments,
+    meter: &Meter,
+) -> JinjaResult<Value> {
     match value {
         Value::Text(text) => of_text(text, name, arguments, meter),
         Value::Dict(dict) => match name {
@@ -104,7 +109,7 @@ pub(super) fn call(value: &Value, name: &str, arguments: Arguments, meter: &Mete
 }
 
 /// Keys and values of a dict, as tuples.
-pub(super) fn items(pairs: &[(Value, Value)], meter: &Meter) -> Made<Value> {
+pub(super) fn items(pairs: &[(Value, Value)], meter: &Meter) -> JinjaResult<Value> {
     let mut items = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
         items.push(Value::tuple(vec![key.clone(), value.clone()], meter)?);
@@ -112,7 +117,7 @@ pub(super) fn items(pairs: &[(Value, Value)], meter: &Meter) -> Made<Value> {
     Value::list(items, meter)
 }
 
-fn of_text(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
+fn of_text(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> JinjaResult<Value> {
     meter.scan(value.len())?;
     match name {
         "format" => Ok(format::str_format(value, &arguments, meter)?.into()),
@@ -182,7 +187,7 @@ fn of_text(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made
     }
 }
 
-fn without_arguments(value: &str, name: &str, meter: &Meter) -> Made<Value> {
+fn without_arguments(value: &str, name: &str, meter: &Meter) -> JinjaResult<Value> {
     if name.starts_with("is") {
         return Ok(Value::Bool(is(value, name)));
     }
@@ -228,7 +233,7 @@ fn is(value: &str, name: &str) -> bool {
     }
 }
 
-fn optional_text(value: Option<Value>, what: &str) -> Made<Option<std::sync::Arc<str>>> {
+fn optional_text(value: Option<Value>, what: &str) -> JinjaResult<Option<std::sync::Arc<str>>> {
     match value {
         None | Some(Value::None) => Ok(None),
         Some(value) => text(&value, what).map(Some),
@@ -236,13 +241,13 @@ fn optional_text(value: Option<Value>, what: &str) -> Made<Option<std::sync::Arc
 }
 
 /// A list of texts.
-fn texts(pieces: Vec<&str>, meter: &Meter) -> Made<Value> {
+fn texts(pieces: Vec<&str>, meter: &Meter) -> JinjaResult<Value> {
     let items = pieces.into_iter().map(|piece| Value::text(piece, meter));
-    Value::list(items.collect::<Made<_>>()?, meter)
+    Value::list(items.collect::<JinjaResult<_>>()?, meter)
 }
 
 /// Texts with a text between them.
-fn join(items: &[Value], separator: &str, meter: &Meter) -> Made<Value> {
+fn join(items: &[Value], separator: &str, meter: &Meter) -> JinjaResult<Value> {
     let mut out = Text::new(meter);
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
@@ -260,7 +265,7 @@ pub(super) fn replace(
     new: &str,
     count: Option<usize>,
     meter: &Meter,
-) -> Made<Value> {
+) -> JinjaResult<Value> {
     let count = count.unwrap_or(usize::MAX);
     let mut out = Text::new(meter);
     if old.is_empty() {
@@ -286,7 +291,12 @@ pub(super) fn replace(
     Ok(out.finish().into())
 }
 
-fn begins_or_ends(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
+fn begins_or_ends(
+    value: &str,
+    name: &str,
+    arguments: Arguments,
+    meter: &Meter,
+) -> JinjaResult<Value> {
     let [parts] = arguments.bind(name, ["part"])?;
     let parts = match needed(parts, name, "part")? {
         Value::List(list) => {
@@ -309,7 +319,7 @@ fn begins_or_ends(value: &str, name: &str, arguments: Arguments, meter: &Meter) 
     Ok(Value::Bool(false))
 }
 
-fn find(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
+fn find(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> JinjaResult<Value> {
     let [part, begin, end] = arguments.bind(name, ["sub", "start", "end"])?;
     let part = text(&needed(part, name, "sub")?, name)?;
     let length = value.chars().count() as i64;
@@ -340,7 +350,7 @@ fn find(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made<Va
     }
 }
 
-fn partition(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
+fn partition(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> JinjaResult<Value> {
     let [separator] = arguments.bind(name, ["sep"])?;
     let separator = text(&needed(separator, name, "sep")?, name)?;
     if separator.is_empty() {
@@ -356,10 +366,10 @@ fn partition(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Ma
         (None, _) => ["", "", value],
     };
     let items = parts.map(|part| Value::text(part, meter)).into_iter();
-    Value::tuple(items.collect::<Made<_>>()?, meter)
+    Value::tuple(items.collect::<JinjaResult<_>>()?, meter)
 }
 
-fn padded(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
+fn padded(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> JinjaResult<Value> {
     let [width, fill] = arguments.bind(name, ["width", "fillchar"])?;
     let width = size(Some(needed(width, name, "width")?), 0, name)?;
     let fill = match fill {
@@ -397,7 +407,7 @@ fn padded(value: &str, name: &str, arguments: Arguments, meter: &Meter) -> Made<
     Ok(out.finish().into())
 }
 
-fn expand_tabs(value: &str, tab: usize, meter: &Meter) -> Made<Value> {
+fn expand_tabs(value: &str, tab: usize, meter: &Meter) -> JinjaResult<Value> {
     let mut out = Text::new(meter);
     let mut column = 0;
     for c in value.chars() {

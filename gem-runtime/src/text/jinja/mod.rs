@@ -33,7 +33,7 @@ pub(super) use value::Value;
 use super::date::Date;
 
 /// Result with [`Fault`].
-pub(super) type Made<T> = Result<T, Fault>;
+pub(super) type JinjaResult<T> = Result<T, Fault>;
 
 /// Why a template cannot be read or does not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub(super) struct Template {
 
 impl Template {
     /// Reads a template.
-    pub fn parse(source: &str) -> Made<Self> {
+    pub fn parse(source: &str) -> JinjaResult<Self> {
         let tokens = lexer::tokens(source)?;
         Ok(Self {
             body: parser::template(tokens)?,
@@ -96,7 +96,7 @@ impl Template {
     }
 
     /// Renders it with these variables; `date` is what `strftime_now` tells.
-    pub fn render(&self, variables: Vec<(&str, Value)>, date: Option<Date>) -> Made<String> {
+    pub fn render(&self, variables: Vec<(&str, Value)>, date: Option<Date>) -> JinjaResult<String> {
         evaluate::render(&self.body, variables, date)
     }
 }

@@ -4,10 +4,10 @@ use super::arguments::Arguments;
 use super::ast::Binary;
 use super::meter::{Meter, Text};
 use super::value::Value;
-use super::{Fault, Made, format};
+use super::{Fault, JinjaResult, format};
 
 /// The result of an operator.
-pub(super) fn binary(operator: Binary, a: &Value, b: &Value, meter: &Meter) -> Made<Value> {
+pub(super) fn binary(operator: Binary, a: &Value, b: &Value, meter: &Meter) -> JinjaResult<Value> {
     for value in [a, b] {
         if let Value::Undefined(why) = value {
             return Err(Fault::new(&**why));
@@ -50,7 +50,7 @@ fn positional(positional: Vec<Value>) -> Arguments {
 }
 
 /// Keys of a dict that are texts, as names; counted.
-pub(super) fn named(dict: &Value, meter: &Meter) -> Made<Vec<(String, Value)>> {
+pub(super) fn named(dict: &Value, meter: &Meter) -> JinjaResult<Vec<(String, Value)>> {
     let Value::Dict(dict) = dict else {
         return Ok(Vec::new());
     };
@@ -66,7 +66,7 @@ pub(super) fn named(dict: &Value, meter: &Meter) -> Made<Vec<(String, Value)>> {
 }
 
 /// Texts one after the other.
-pub(super) fn joined(parts: &[&str], meter: &Meter) -> Made<Value> {
+pub(super) fn joined(parts: &[&str], meter: &Meter) -> JinjaResult<Value> {
     let mut text = Text::new(meter);
     for part in parts {
         text.push(part)?;
@@ -74,7 +74,7 @@ pub(super) fn joined(parts: &[&str], meter: &Meter) -> Made<Value> {
     Ok(text.finish().into())
 }
 
-fn repeated(value: &Value, times: usize, meter: &Meter) -> Made<Value> {
+fn repeated(value: &Value, times: usize, meter: &Meter) -> JinjaResult<Value> {
     match value {
         Value::List(list) => {
             let count = list.items.len().saturating_mul(times);
@@ -90,7 +90,7 @@ fn repeated(value: &Value, times: usize, meter: &Meter) -> Made<Value> {
     }
 }
 
-fn number(operator: Binary, a: &Value, b: &Value) -> Made<Value> {
+fn number(operator: Binary, a: &Value, b: &Value) -> JinjaResult<Value> {
     if let (Some(x), Some(y)) = (a.as_int(), b.as_int())
         && let Some(result) = whole(operator, x, y)
     {
@@ -120,7 +120,7 @@ fn number(operator: Binary, a: &Value, b: &Value) -> Made<Value> {
 }
 
 /// Whole numbers; `None` where the result is a float.
-fn whole(operator: Binary, x: i64, y: i64) -> Option<Made<Value>> {
+fn whole(operator: Binary, x: i64, y: i64) -> Option<JinjaResult<Value>> {
     let result = match operator {
         Binary::Add => x.checked_add(y),
         Binary::Subtract => x.checked_sub(y),
@@ -146,7 +146,7 @@ fn floor_division(x: i64, y: i64) -> Option<i64> {
 }
 
 /// `-value` or `+value`.
-pub(super) fn signed(value: &Value, negative: bool) -> Made<Value> {
+pub(super) fn signed(value: &Value, negative: bool) -> JinjaResult<Value> {
     let what = || Fault::new(format!("a {} has no sign", value.kind()));
     match value {
         Value::Undefined(why) => Err(Fault::new(&**why)),
@@ -160,7 +160,7 @@ pub(super) fn signed(value: &Value, negative: bool) -> Made<Value> {
 }
 
 /// Whether a value is in another.
-pub(super) fn contains(whole: &Value, part: &Value, meter: &Meter) -> Made<bool> {
+pub(super) fn contains(whole: &Value, part: &Value, meter: &Meter) -> JinjaResult<bool> {
     match (whole, part) {
         (Value::Text(whole), Value::Text(part)) => {
             meter.scan(whole.len())?;
@@ -184,7 +184,7 @@ pub(super) fn contains(whole: &Value, part: &Value, meter: &Meter) -> Made<bool>
 }
 
 /// The item at an index, which may count from the end.
-pub(super) fn at(value: &Value, index: i64, meter: &Meter) -> Made<Option<Value>> {
+pub(super) fn at(value: &Value, index: i64, meter: &Meter) -> JinjaResult<Option<Value>> {
     match value {
         Value::List(list) => Ok(place(list.items.len(), index).map(|at| list.items[at].clone())),
         Value::Text(text) => {
@@ -207,7 +207,7 @@ fn place(length: usize, index: i64) -> Option<usize> {
 }
 
 /// `value[begin:end:step]`.
-pub(super) fn slice(value: &Value, bounds: [Option<i64>; 3], meter: &Meter) -> Made<Value> {
+pub(super) fn slice(value: &Value, bounds: [Option<i64>; 3], meter: &Meter) -> JinjaResult<Value> {
     match value {
         Value::List(list) => {
             let places = places(list.items.len(), bounds)?;
@@ -229,7 +229,7 @@ pub(super) fn slice(value: &Value, bounds: [Option<i64>; 3], meter: &Meter) -> M
 fn places(
     length: usize,
     [begin, end, step]: [Option<i64>; 3],
-) -> Made<impl Iterator<Item = usize>> {
+) -> JinjaResult<impl Iterator<Item = usize>> {
     let length = i64::try_from(length).unwrap_or(i64::MAX);
     let step = step.unwrap_or(1);
     if step == 0 {

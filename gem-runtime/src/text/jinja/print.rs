@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Made;
+use super::JinjaResult;
 use super::meter::{Meter, Text};
 use super::value::Value;
 
 /// What Python's `str` gives; texts are themselves.
-pub(super) fn text_of(value: &Value, meter: &Meter) -> Made<Arc<str>> {
+pub(super) fn text_of(value: &Value, meter: &Meter) -> JinjaResult<Arc<str>> {
     if let Value::Text(text) = value {
         return Ok(Arc::clone(text));
     }
@@ -17,7 +17,7 @@ pub(super) fn text_of(value: &Value, meter: &Meter) -> Made<Arc<str>> {
 }
 
 /// Writes what Python's `str` gives.
-pub(super) fn write_text(value: &Value, to: &mut Text<'_>) -> Made<()> {
+pub(super) fn write_text(value: &Value, to: &mut Text<'_>) -> JinjaResult<()> {
     match value {
         Value::Text(text) => to.push(text),
         Value::Undefined(_) => Ok(()),
@@ -26,7 +26,7 @@ pub(super) fn write_text(value: &Value, to: &mut Text<'_>) -> Made<()> {
 }
 
 /// Writes what Python's `repr` gives.
-pub(super) fn write_repr(value: &Value, to: &mut Text<'_>) -> Made<()> {
+pub(super) fn write_repr(value: &Value, to: &mut Text<'_>) -> JinjaResult<()> {
     to.meter().step()?;
     match value {
         Value::Undefined(_) => to.push("Undefined"),
@@ -68,7 +68,7 @@ pub(super) fn write_repr(value: &Value, to: &mut Text<'_>) -> Made<()> {
 }
 
 /// Quotes as Python chooses them, and escapes.
-fn quoted(text: &str, to: &mut Text<'_>) -> Made<()> {
+fn quoted(text: &str, to: &mut Text<'_>) -> JinjaResult<()> {
     to.meter().scan(text.len())?;
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'

@@ -7,7 +7,7 @@ use super::evaluate::{Closure, Evaluator, Loop, Scope, place};
 use super::meter::Text;
 use super::print::write_text;
 use super::value::Value;
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 /// How a block ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) enum Flow {
 
 impl<'t> Evaluator<'t> {
     /// Runs statements up to their end, or to `break` or `continue`.
-    pub fn run(&mut self, body: &'t [Statement]) -> Made<Flow> {
+    pub fn run(&mut self, body: &'t [Statement]) -> JinjaResult<Flow> {
         self.meter.down()?;
         let mut flow = Flow::Next;
         for statement in body {
@@ -36,7 +36,7 @@ impl<'t> Evaluator<'t> {
         Ok(flow)
     }
 
-    fn statement(&mut self, kind: &'t StatementKind) -> Made<Flow> {
+    fn statement(&mut self, kind: &'t StatementKind) -> JinjaResult<Flow> {
         match kind {
             StatementKind::Raw(text) => self.write(text)?,
             StatementKind::Emit(value) => {
@@ -103,7 +103,7 @@ impl<'t> Evaluator<'t> {
         Ok(Flow::Next)
     }
 
-    fn write(&mut self, text: &str) -> Made<()> {
+    fn write(&mut self, text: &str) -> JinjaResult<()> {
         self.meter.bytes(text.len())?;
         if let Some(out) = self.out.last_mut() {
             out.push_str(text);
@@ -111,7 +111,7 @@ impl<'t> Evaluator<'t> {
         Ok(())
     }
 
-    fn emit(&mut self, value: &Value) -> Made<()> {
+    fn emit(&mut self, value: &Value) -> JinjaResult<()> {
         if let Value::Text(text) = value {
             return self.write(text);
         }
@@ -121,7 +121,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// What is set in these statements ends with them.
-    fn scoped(&mut self, body: &'t [Statement]) -> Made<Flow> {
+    fn scoped(&mut self, body: &'t [Statement]) -> JinjaResult<Flow> {
         self.scopes.push(Scope::new());
         let flow = self.run(body)?;
         self.scopes.pop();
@@ -129,14 +129,14 @@ impl<'t> Evaluator<'t> {
     }
 
     /// The text that statements write, and whether they leave the loop around them: then nobody wants it, as in Jinja2.
-    pub fn collected(&mut self, body: &'t [Statement]) -> Made<(Value, Flow)> {
+    pub fn collected(&mut self, body: &'t [Statement]) -> JinjaResult<(Value, Flow)> {
         self.out.push(String::new());
         let flow = self.scoped(body)?;
         Ok((self.out.pop().unwrap_or_default().into(), flow))
     }
 
     /// A value after filters.
-    fn filtered(&mut self, filters: &'t [Filter], mut value: Value) -> Made<Value> {
+    fn filtered(&mut self, filters: &'t [Filter], mut value: Value) -> JinjaResult<Value> {
         for filter in filters {
             let arguments = self.arguments(&filter.arguments)?;
             value = self.filter(&filter.name, value, arguments)?;
@@ -145,13 +145,13 @@ impl<'t> Evaluator<'t> {
     }
 
     /// Gives a name a value, in the innermost block.
-    fn define(&mut self, name: &'t str, value: Value) -> Made<()> {
+    fn define(&mut self, name: &'t str, value: Value) -> JinjaResult<()> {
         let scope = self.scopes.last_mut().unwrap_or(&mut self.globals);
         scope.insert(name, value);
         Ok(())
     }
 
-    pub fn assign(&mut self, target: &'t Target, value: Value) -> Made<()> {
+    pub fn assign(&mut self, target: &'t Target, value: Value) -> JinjaResult<()> {
         match target {
             Target::Name(name) => self.define(name, value),
             Target::Attribute(name, attribute) => match self.name(name)? {
@@ -188,7 +188,12 @@ impl<'t> Evaluator<'t> {
     }
 
     /// Runs a loop over the items of a value. `break` in its `else` is for the loop around it.
-    pub fn for_loop(&mut self, statement: &'t For, items: &Value, depth: usize) -> Made<Flow> {
+    pub fn for_loop(
+        &mut self,
+        statement: &'t For,
+        items: &Value,
+        depth: usize,
+    ) -> JinjaResult<Flow> {
         let items = items.items(self.meter)?;
         let items = match &statement.only {
             None => items,
@@ -235,7 +240,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// A macro as a value, with the blocks it stands in.
-    fn closure(&mut self, definition: &'t Macro) -> Made<Value> {
+    fn closure(&mut self, definition: &'t Macro) -> JinjaResult<Value> {
         let names: usize = self.scopes.iter().map(|scope| scope.len()).sum();
         self.meter.items(names + self.scopes.len())?;
         self.macros.push(Closure {
@@ -245,7 +250,11 @@ impl<'t> Evaluator<'t> {
         Ok(Value::Macro(self.macros.len() - 1))
     }
 
-    fn call_block(&mut self, call: &'t super::ast::Expression, caller: &'t Macro) -> Made<()> {
+    fn call_block(
+        &mut self,
+        call: &'t super::ast::Expression,
+        caller: &'t Macro,
+    ) -> JinjaResult<()> {
         let super::ast::ExpressionKind::Call(callee, arguments) = &call.kind else {
             return Err(Fault::new("`call` needs a call"));
         };

@@ -4,11 +4,11 @@ use super::arguments::{Arguments, needed};
 use super::evaluate::Evaluator;
 use super::print::text_of;
 use super::value::Value;
-use super::{Fault, Made, operators};
+use super::{Fault, JinjaResult, operators};
 
 impl Evaluator<'_> {
     /// Whether a value passes a test.
-    pub fn test(&mut self, name: &str, value: &Value, arguments: Arguments) -> Made<bool> {
+    pub fn test(&mut self, name: &str, value: &Value, arguments: Arguments) -> JinjaResult<bool> {
         if let Some(passes) = plain(name, value) {
             let [] = arguments.bind(name, [])?;
             return Ok(passes);

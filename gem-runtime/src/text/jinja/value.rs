@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::meter::Meter;
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 /// How deep lists and dicts nest at most.
 const LEVELS: u32 = 64;
@@ -79,33 +79,33 @@ impl From<String> for Value {
 
 impl Value {
     /// What a name stands for that nothing was said of; counted.
-    pub fn undefined(name: &str, meter: &Meter) -> Made<Self> {
+    pub fn undefined(name: &str, meter: &Meter) -> JinjaResult<Self> {
         Self::lacking(&format!("`{}` is undefined", shown(name)), meter)
     }
 
     /// What a value does not have; counted.
-    pub fn missing(&self, name: &str, meter: &Meter) -> Made<Self> {
+    pub fn missing(&self, name: &str, meter: &Meter) -> JinjaResult<Self> {
         let why = format!("a {} has no `{}`", self.kind(), shown(name));
         Self::lacking(&why, meter)
     }
 
-    fn lacking(why: &str, meter: &Meter) -> Made<Self> {
+    fn lacking(why: &str, meter: &Meter) -> JinjaResult<Self> {
         meter.text(why.len())?;
         Ok(Self::Undefined(why.into()))
     }
 
     /// A list; counted.
-    pub fn list(items: Vec<Self>, meter: &Meter) -> Made<Self> {
+    pub fn list(items: Vec<Self>, meter: &Meter) -> JinjaResult<Self> {
         Self::sequence(items, false, meter)
     }
 
     /// A tuple; counted.
-    pub fn tuple(items: Vec<Self>, meter: &Meter) -> Made<Self> {
+    pub fn tuple(items: Vec<Self>, meter: &Meter) -> JinjaResult<Self> {
         Self::sequence(items, true, meter)
     }
 
     /// A list or tuple; counted.
-    pub fn sequence(items: Vec<Self>, tuple: bool, meter: &Meter) -> Made<Self> {
+    pub fn sequence(items: Vec<Self>, tuple: bool, meter: &Meter) -> JinjaResult<Self> {
         meter.items(items.len())?;
         let levels = levels(items.iter())?;
         Ok(Self::List(Arc::new(List {
@@ -116,7 +116,7 @@ impl Value {
     }
 
     /// A dict; of equal keys the last value counts.
-    pub fn dict(pairs: Vec<(Self, Self)>, meter: &Meter) -> Made<Self> {
+    pub fn dict(pairs: Vec<(Self, Self)>, meter: &Meter) -> JinjaResult<Self> {
         meter.items(pairs.len())?;
         let mut unique: Vec<(Self, Self)> = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
@@ -137,7 +137,7 @@ impl Value {
     }
 
     /// A text; counted.
-    pub fn text(text: &str, meter: &Meter) -> Made<Self> {
+    pub fn text(text: &str, meter: &Meter) -> JinjaResult<Self> {
         meter.text(text.len())?;
         Ok(Self::from(text))
     }
@@ -203,7 +203,7 @@ impl Value {
     }
 
     /// The value of a key of a dict.
-    pub fn of_key(&self, key: &Self, meter: &Meter) -> Made<Option<Self>> {
+    pub fn of_key(&self, key: &Self, meter: &Meter) -> JinjaResult<Option<Self>> {
         let Self::Dict(dict) = self else {
             return Ok(None);
         };
@@ -211,7 +211,7 @@ impl Value {
     }
 
     /// Items of what can be gone through.
-    pub fn items(&self, meter: &Meter) -> Made<Vec<Self>> {
+    pub fn items(&self, meter: &Meter) -> JinjaResult<Vec<Self>> {
         let items: Vec<Self> = match self {
             Self::List(list) => {
                 meter.items(list.items.len())?;
@@ -236,7 +236,7 @@ impl Value {
     }
 
     /// How many items it has.
-    pub fn length(&self, meter: &Meter) -> Made<usize> {
+    pub fn length(&self, meter: &Meter) -> JinjaResult<usize> {
         match self {
             Self::Text(text) => {
                 meter.scan(text.len())?;
@@ -250,7 +250,7 @@ impl Value {
     }
 
     /// Whether both are equal, as Python has it.
-    pub fn equals(&self, other: &Self, meter: &Meter) -> Made<bool> {
+    pub fn equals(&self, other: &Self, meter: &Meter) -> JinjaResult<bool> {
         meter.step()?;
         Ok(match (self, other) {
             (Self::Undefined(_), Self::Undefined(_)) | (Self::None, Self::None) => true,
@@ -291,7 +291,7 @@ impl Value {
     }
 
     /// Order of two values, as Python has it.
-    pub fn order(&self, other: &Self, meter: &Meter) -> Made<Ordering> {
+    pub fn order(&self, other: &Self, meter: &Meter) -> JinjaResult<Ordering> {
         meter.step()?;
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => {
@@ -336,7 +336,7 @@ fn numbers(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 /// Where a key is.
-fn find(pairs: &[(Value, Value)], key: &Value, meter: &Meter) -> Made<Option<usize>> {
+fn find(pairs: &[(Value, Value)], key: &Value, meter: &Meter) -> JinjaResult<Option<usize>> {
     for (at, (found, _)) in pairs.iter().enumerate() {
         if found.equals(key, meter)? {
             return Ok(Some(at));
@@ -346,7 +346,7 @@ fn find(pairs: &[(Value, Value)], key: &Value, meter: &Meter) -> Made<Option<usi
 }
 
 /// Levels of what holds these values.
-fn levels<'v>(values: impl Iterator<Item = &'v Value>) -> Made<u32> {
+fn levels<'v>(values: impl Iterator<Item = &'v Value>) -> JinjaResult<u32> {
     let inside = values.map(|value| match value {
         Value::List(list) => list.levels,
         Value::Dict(dict) => dict.levels,
@@ -367,7 +367,7 @@ fn levels<'v>(values: impl Iterator<Item = &'v Value>) -> Made<u32> {
 }
 
 /// Sorts by keys, equal ones staying in order.
-pub(super) fn sort(mut items: Vec<(Value, Value)>, meter: &Meter) -> Made<Vec<Value>> {
+pub(super) fn sort(mut items: Vec<(Value, Value)>, meter: &Meter) -> JinjaResult<Vec<Value>> {
     // The library's sort takes an order that cannot fail, and may panic for one that is none.
     let mut width = 1;
     while width < items.len() {
@@ -387,7 +387,7 @@ fn merge(
     right: &[(Value, Value)],
     to: &mut Vec<(Value, Value)>,
     meter: &Meter,
-) -> Made<()> {
+) -> JinjaResult<()> {
     let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
     while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
         let from = match a.0.order(&b.0, meter)? {
@@ -403,12 +403,12 @@ fn merge(
 /// Values for a template, made outside of it; they are the caller's and not counted.
 impl Value {
     /// A list.
-    pub fn of_list(items: Vec<Self>) -> Made<Self> {
+    pub fn of_list(items: Vec<Self>) -> JinjaResult<Self> {
         Self::list(items, &Meter::default())
     }
 
     /// A dict.
-    pub fn of_dict(pairs: Vec<(&str, Self)>) -> Made<Self> {
+    pub fn of_dict(pairs: Vec<(&str, Self)>) -> JinjaResult<Self> {
         let pairs = pairs.into_iter().map(|(key, value)| (key.into(), value));
         Self::dict(pairs.collect(), &Meter::default())
     }

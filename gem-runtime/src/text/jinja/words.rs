@@ -1,6 +1,6 @@
 //! Texts as Python looks at them: what is a space, a line, a word.
 
-use super::Made;
+use super::JinjaResult;
 use super::meter::Meter;
 
 /// What `str.isspace` holds for.
@@ -24,7 +24,7 @@ pub(super) fn stripped<'t>(text: &'t str, chars: Option<&str>, left: bool, right
 }
 
 /// Lines as `str.splitlines` gives them, with their ends or without.
-pub(super) fn lines<'t>(text: &'t str, ends: bool, meter: &Meter) -> Made<Vec<&'t str>> {
+pub(super) fn lines<'t>(text: &'t str, ends: bool, meter: &Meter) -> JinjaResult<Vec<&'t str>> {
     let breaks = |c: char| {
         matches!(
             c,
@@ -56,7 +56,7 @@ pub(super) fn split<'t>(
     separator: Option<&str>,
     most: Option<usize>,
     meter: &Meter,
-) -> Made<Vec<&'t str>> {
+) -> JinjaResult<Vec<&'t str>> {
     let most = most.unwrap_or(usize::MAX);
     match separator {
         Some(separator) => collected(text.splitn(most.saturating_add(1), separator), meter),
@@ -70,7 +70,7 @@ pub(super) fn rsplit<'t>(
     separator: Option<&str>,
     most: Option<usize>,
     meter: &Meter,
-) -> Made<Vec<&'t str>> {
+) -> JinjaResult<Vec<&'t str>> {
     let most = most.unwrap_or(usize::MAX);
     let mut pieces = match separator {
         Some(separator) => collected(text.rsplitn(most.saturating_add(1), separator), meter),
@@ -81,7 +81,10 @@ pub(super) fn rsplit<'t>(
 }
 
 /// Pieces in a list, each counted before it is there.
-fn collected<'t>(pieces: impl Iterator<Item = &'t str>, meter: &Meter) -> Made<Vec<&'t str>> {
+fn collected<'t>(
+    pieces: impl Iterator<Item = &'t str>,
+    meter: &Meter,
+) -> JinjaResult<Vec<&'t str>> {
     pieces.map(|piece| meter.items(1).map(|()| piece)).collect()
 }
 

@@ -20,7 +20,7 @@ pub const EXPANDED: &str = "a verified kernel is executed as it was written out"
 
 /// A kernel written out.
 #[derive(Clone, Debug)]
-pub struct Expanded {
+pub struct ExpandedKernel {
     /// The same computation.
     pub kernel: Kernel,
     /// For each of its values, the one it was made from.
@@ -46,13 +46,13 @@ pub enum ExpandError {
 ///
 /// # Errors
 /// See [`ExpandError`].
-pub fn expand(kernel: &Kernel) -> Result<Expanded, ExpandError> {
+pub fn expand(kernel: &Kernel) -> Result<ExpandedKernel, ExpandError> {
     let mut writer = Writer::new(kernel);
     let mut body = Block::new();
     writer.block(&kernel.body, &mut body)?;
     let read = writer.read;
     drop_unread(&mut body, &|m| !read.contains(&m));
-    Ok(Expanded {
+    Ok(ExpandedKernel {
         kernel: Kernel {
             name: kernel.name.clone(),
             doc: kernel.doc.clone(),

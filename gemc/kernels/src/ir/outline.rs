@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use gem_runtime::file::name_hash;
 
-pub use reach::{Reach, Reached, Shared};
+pub use reach::{Reach, UsedLocal, UsedRegion};
 
 use super::expand::EXPANDED;
 use super::text::kernel_to_string;
@@ -26,7 +26,7 @@ pub const LANES: i32 = 16;
 
 /// An outline by itself.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outlined {
+pub struct OutlineKernel {
     /// The text that copies are found by.
     pub kernel: Kernel,
     /// Regions of the kernel it came from, each with the value outside that is its slot, where it has one in every slot.
@@ -37,7 +37,7 @@ pub struct Outlined {
     pub locals: Vec<VarId>,
 }
 
-impl Outlined {
+impl OutlineKernel {
     /// What copies are found by: the hash of the kernel's text.
     #[must_use]
     pub fn key(&self) -> u64 {
@@ -62,14 +62,14 @@ pub fn outlined(
     name: &str,
     inputs: &[(ValueId, ValueId)],
     body: &Block,
-) -> Option<Outlined> {
+) -> Option<OutlineKernel> {
     let reach = Reach::of(of, body)?;
     let words = reach.locals.iter().filter(|local| !local.written);
-    let (words, shared): (Vec<Shared>, Vec<Shared>) = (
+    let (words, shared): (Vec<UsedLocal>, Vec<UsedLocal>) = (
         words.copied().collect(),
         reach.locals.iter().filter(|l| l.written).copied().collect(),
     );
-    let ty = |local: &Shared| of.vars[local.var.index()].ty;
+    let ty = |local: &UsedLocal| of.vars[local.var.index()].ty;
     if words.iter().any(|l| ty(l) != Ty::I32) || shared.iter().any(|l| ty(l) != Ty::F32x16) {
         return None;
     }
@@ -113,7 +113,7 @@ pub fn outlined(
         });
     }
     let values = inputs.iter().map(|(_, outer)| Input::Value(*outer));
-    Some(Outlined {
+    Some(OutlineKernel {
         kernel: Kernel {
             name: name.to_owned(),
             doc: "a copy of an outline".to_owned(),
@@ -133,7 +133,7 @@ pub fn outlined(
 
 /// The outlines of a kernel that is written out, each by itself where it can be.
 #[must_use]
-pub fn outlines_of(kernel: &Kernel) -> Vec<Option<Outlined>> {
+pub fn outlines_of(kernel: &Kernel) -> Vec<Option<OutlineKernel>> {
     let mut all = Vec::new();
     walk(&kernel.body, &mut |stmt| {
         if let Stmt::Outline { name, inputs, body } = stmt {
@@ -182,7 +182,7 @@ impl<'a> Writer<'a> {
         words: usize,
     ) -> Option<Vec<(ParamId, Option<ValueId>)>> {
         let mut outside = Vec::new();
-        for Reached {
+        for UsedRegion {
             region,
             slot,
             written,
@@ -366,7 +366,7 @@ mod tests {
     /// of the item.
     fn taken_out(
         body: impl for<'k> FnOnce(&'k KernelBuilder, [Region<'k>; 3], Val<'k>),
-    ) -> Option<Outlined> {
+    ) -> Option<OutlineKernel> {
         let kernel = KernelBuilder::build("k", "", 8, |k| {
             let kv = k.region("kv", Space::Kv, Elem::F32, Extent::fixed(16), true);
             let out = k.output("out", Elem::F32, 16);

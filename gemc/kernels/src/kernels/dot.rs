@@ -11,8 +11,8 @@ use std::cell::Cell;
 use gemc_format::{BLOCK, BlockSums, CodecSpec, GROUPS, Scales};
 
 use super::codes::{self, Block, Form};
-use super::planes::Planes;
-use super::quantise::Quantised;
+use super::planes::PlaneRegions;
+use super::quantise::QuantisedRegions;
 use crate::choices::DotStrategy;
 use crate::ir::build::{Array, KernelBuilder, Val};
 use crate::ir::{Count, Ty};
@@ -21,7 +21,7 @@ use crate::ir::{Count, Ty};
 pub const TILE: usize = 16;
 
 /// Whether an activation scale serves several blocks of weights.
-const fn is_wide(x: &Quantised) -> bool {
+const fn is_wide(x: &QuantisedRegions) -> bool {
     x.format.weight_blocks() > 1
 }
 
@@ -35,14 +35,14 @@ fn form(dot: DotStrategy, spec: &CodecSpec) -> Form {
     }
 }
 
-impl<'k> Planes<'k> {
+impl<'k> PlaneRegions<'k> {
     /// 16 outputs of tile `tile` for each of `rows` activation rows, which `row` gives.
     pub fn dot_tile(
         &self,
         k: &'k KernelBuilder,
         dot: DotStrategy,
         tile: Val<'k>,
-        x: &Quantised<'k>,
+        x: &QuantisedRegions<'k>,
         (rows, row): (usize, impl Fn(Val<'k>) -> Val<'k>),
     ) -> Outputs<'k> {
         let terms = x.format.terms();
@@ -93,10 +93,10 @@ impl<'k> Outputs<'k> {
 /// The product of a tile with some rows of activation codes under construction.
 struct Product<'a, 'k> {
     k: &'k KernelBuilder,
-    planes: &'a Planes<'k>,
+    planes: &'a PlaneRegions<'k>,
     dot: DotStrategy,
     spec: CodecSpec,
-    x: &'a Quantised<'k>,
+    x: &'a QuantisedRegions<'k>,
     rows: Count,
     acc: Array<'k>,
     /// First element of each row's codes, of its blocks of 32, and of its scales where one serves several of those.
@@ -108,9 +108,9 @@ struct Product<'a, 'k> {
 impl<'a, 'k> Product<'a, 'k> {
     fn new(
         k: &'k KernelBuilder,
-        planes: &'a Planes<'k>,
+        planes: &'a PlaneRegions<'k>,
         dot: DotStrategy,
-        x: &'a Quantised<'k>,
+        x: &'a QuantisedRegions<'k>,
         rows: usize,
     ) -> Self {
         let rows = Count::named(rows, "rows");

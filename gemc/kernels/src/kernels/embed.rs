@@ -4,7 +4,7 @@ use gemc_format::{BLOCK, Codec, CodecSpec, GROUPS, Plane, Scales};
 
 use super::codes::{self, Form, halves, table16, value, whole};
 use super::dot::TILE;
-use super::planes::Planes;
+use super::planes::PlaneRegions;
 use super::rows::RowTable;
 use super::vector::LANES;
 use crate::ir::build::{KernelBuilder, Region, Val};
@@ -30,7 +30,7 @@ pub struct Embed {
 }
 
 struct Regions<'k> {
-    planes: Planes<'k>,
+    planes: PlaneRegions<'k>,
     positions: Option<Region<'k>>,
     token_type: Option<Region<'k>>,
     rows: RowTable<'k>,
@@ -63,7 +63,7 @@ impl Embed {
     }
 
     fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
-        let planes = Planes::declare(k, self.codec, self.tiles, self.cols);
+        let planes = PlaneRegions::declare(k, self.codec, self.tiles, self.cols);
         let stride = BLOCK * planes.size.blocks;
         let floats = |name: &str, len: usize| k.weights(name, Elem::F32, len);
         Regions {

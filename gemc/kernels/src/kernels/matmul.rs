@@ -3,8 +3,8 @@
 use gemc_format::{ActivationFormat, BLOCK, Codec};
 
 use super::dot::TILE;
-use super::planes::Planes;
-use super::quantise::{Quantised, quantise_name, reading_name};
+use super::planes::PlaneRegions;
+use super::quantise::{QuantisedRegions, quantise_name, reading_name};
 use super::vector::{load_pair, store_pair};
 use crate::choices::{Activation, DotStrategy};
 use crate::functions::Math;
@@ -175,9 +175,9 @@ const fn act_prefix(act: Activation) -> &'static str {
 struct Body<'a, 'k> {
     k: &'k KernelBuilder,
     spec: &'a Matmul,
-    planes: Planes<'k>,
+    planes: PlaneRegions<'k>,
     bias: Option<Region<'k>>,
-    input: Quantised<'k>,
+    input: QuantisedRegions<'k>,
     /// The list's entries, and how many there are.
     list: Option<[Region<'k>; 2]>,
     residual: Option<Region<'k>>,
@@ -186,8 +186,8 @@ struct Body<'a, 'k> {
 
 enum Output<'k> {
     Floats(Region<'k>),
-    Quantised {
-        rows: Quantised<'k>,
+    QuantisedRegions {
+        rows: QuantisedRegions<'k>,
         /// The item's sums, `[tile][row][16]`, up behind gate.
         tiles: Region<'k>,
         /// Values of a wide activation block.
@@ -203,11 +203,11 @@ impl<'a, 'k> Body<'a, 'k> {
         Self {
             k,
             spec,
-            planes: Planes::declare(k, spec.codec, spec.tiles, spec.cols),
+            planes: PlaneRegions::declare(k, spec.codec, spec.tiles, spec.cols),
             bias: spec
                 .bias
                 .then(|| k.weights("bias", Elem::F32, spec.tiles * TILE)),
-            input: Quantised::declare(k, "x", spec.input_rows, cols, by, false),
+            input: QuantisedRegions::declare(k, "x", spec.input_rows, cols, by, false),
             list: match spec.rows {
                 Rows::List { entries, .. } => {
                     let sizes = [("list", entries), ("count", 1)];
@@ -224,8 +224,15 @@ impl<'a, 'k> Body<'a, 'k> {
                         false => 4 * TILE,
                         true => (1 + usize::from(gated)) * format.columns(),
                     };
-                    Output::Quantised {
-                        rows: Quantised::declare(k, "y", spec.output_rows, width, format, true),
+                    Output::QuantisedRegions {
+                        rows: QuantisedRegions::declare(
+                            k,
+                            "y",
+                            spec.output_rows,
+                            width,
+                            format,
+                            true,
+                        ),
                         tiles: k.local("tiles", Elem::F32, MAX_ROW_BLOCK * each),
                         group: wide.then(|| k.local("group", Elem::F32, format.columns())),
                     }
@@ -271,7 +278,7 @@ impl<'a, 'k> Body<'a, 'k> {
                 let before = self.residual.map(|residual| residual.lanes(at));
                 y.store(at, before.map_or(sum, |before| before + sum));
             }),
-            Output::Quantised { rows, tiles, group } => {
+            Output::QuantisedRegions { rows, tiles, group } => {
                 match group {
                     Some(_) => self.group_tiles(rows, *tiles, first, count),
                     None => self.local_tiles(*tiles, first, count),
@@ -344,7 +351,13 @@ impl<'a, 'k> Body<'a, 'k> {
 
     /// As [`Body::local_tiles`] for an item that is a wide activation block, the last one perhaps shorter: gate's tiles, then
     /// up's from place [`Body::GROUP_TILES`] on.
-    fn group_tiles(&self, output: &Quantised<'k>, local: Region<'k>, first: Val<'k>, count: usize) {
+    fn group_tiles(
+        &self,
+        output: &QuantisedRegions<'k>,
+        local: Region<'k>,
+        first: Val<'k>,
+        count: usize,
+    ) {
         let k = self.k;
         let half = output.cols / TILE;
         k.for_n(self.spec.tiles / half, |part| {
@@ -365,7 +378,7 @@ impl<'a, 'k> Body<'a, 'k> {
     /// Activated values of one row of the item's tiles into `group`; `value` gives those of a tile of gate and one of up.
     fn activate_group(
         &self,
-        output: &Quantised<'k>,
+        output: &QuantisedRegions<'k>,
         group: Region<'k>,
         value: impl Fn(Val<'k>, Val<'k>) -> Val<'k>,
     ) {

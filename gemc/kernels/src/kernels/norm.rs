@@ -5,7 +5,7 @@
 
 use gemc_format::{ActivationFormat, BLOCK};
 
-use super::quantise::{Quantised, quantise_name};
+use super::quantise::{QuantisedRegions, quantise_name};
 use super::spec::Exact;
 use super::vector::{LANES, for_chunks, load_pair, store_pair};
 use crate::choices::NormKind;
@@ -79,7 +79,7 @@ impl Norm {
         let y = self.floats.then(|| k.output("y", Elem::F32, matrix));
         let yq = self
             .quantised
-            .map(|format| Quantised::declare(k, "yq", self.max_rows, stride, format, true));
+            .map(|format| QuantisedRegions::declare(k, "yq", self.max_rows, stride, format, true));
         let wide = ActivationFormat::Int8Wide;
         let group =
             (self.quantised == Some(wide)).then(|| k.local("group", Elem::F32, wide.columns()));

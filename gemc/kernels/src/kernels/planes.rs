@@ -8,7 +8,7 @@ use crate::ir::build::{KernelBuilder, Region, Val};
 
 /// Planes of a packed matrix. Blocks are numbered through its tiles: those of a tile stand side by side.
 #[derive(Clone, Copy, Debug)]
-pub struct Planes<'k> {
+pub struct PlaneRegions<'k> {
     /// Where everything lies.
     pub size: PackedSize,
     codes: Region<'k>,
@@ -17,7 +17,7 @@ pub struct Planes<'k> {
     pub row_scales: Option<Region<'k>>,
 }
 
-impl<'k> Planes<'k> {
+impl<'k> PlaneRegions<'k> {
     /// Declares the regions, in this order of arguments: codes, block scales, row scales where the codec has them.
     pub fn declare(k: &'k KernelBuilder, codec: Codec, tiles: usize, cols: usize) -> Self {
         let size = PackedSize::new(codec, tiles * TILE, cols);

@@ -10,7 +10,7 @@ use crate::ir::{Elem, Extent, Kernel, Space};
 
 /// Three regions that hold quantised rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Quantised<'k> {
+pub struct QuantisedRegions<'k> {
     /// i8 `[rows * terms][cols]`, cols a multiple of 32.
     pub codes: Region<'k>,
     /// f32 `[rows * terms][activation blocks]`.
@@ -49,7 +49,7 @@ pub const fn reading_name(format: ActivationFormat) -> &'static str {
     }
 }
 
-impl<'k> Quantised<'k> {
+impl<'k> QuantisedRegions<'k> {
     /// Declares the regions, in this order of arguments.
     pub fn declare(
         k: &'k KernelBuilder,
@@ -228,7 +228,7 @@ impl QuantiseRows {
         );
         KernelBuilder::build(&self.name(), &doc, max_rows as u32, |k| {
             let input = k.input("x", Elem::F32, max_rows * stride);
-            let output = Quantised::declare(k, "xq", max_rows, stride, format, true);
+            let output = QuantisedRegions::declare(k, "xq", max_rows, stride, format, true);
             let row = k.item();
             output.store_row(k, row, input.row(row, stride));
         })
@@ -271,7 +271,7 @@ impl SelectRows {
         );
         KernelBuilder::build(&self.name(), &doc, max_outputs as u32, |k| {
             let input = k.input("x", Elem::F32, max_rows * stride);
-            let output = Quantised::declare(k, "xq", max_outputs, stride, format, true);
+            let output = QuantisedRegions::declare(k, "xq", max_outputs, stride, format, true);
             let len = Extent::fixed(max_outputs as i64);
             let outputs = k.region("outputs", Space::Outputs, Elem::I32, len, false);
             let item = k.item();

@@ -17,7 +17,7 @@ use crate::ir::{Kernel, KernelId, Param, ParamId, Space, ValueId};
 pub(super) const SAFETY: &str = "SAFETY: the module's contract.";
 
 /// The contract that a module's head states.
-pub(super) const CONTRACT: &str = "The runtime keeps the contract of `gem_runtime::abi::Program::run`. Under it gemc's \
+pub(super) const CONTRACT: &str = "The runtime keeps the contract of `gem_runtime::abi::Executable::run`. Under it gemc's \
     verifier proved of these kernels, for the arguments of every phase and for every item, that each access lies in its \
     region and each region in its buffer, and items of a phase write disjoint memory. With debug assertions each access \
     is checked again.";

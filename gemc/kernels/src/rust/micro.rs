@@ -11,7 +11,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::kernel::{SAFETY, allow};
-use super::outline::{Called, Outline, Outlines};
+use super::outline::{Outline, OutlineCall, Outlines};
 use super::text;
 use super::types::{element, rust_type, target_feature};
 use super::writer::generic_name;
@@ -121,7 +121,7 @@ fn outlines_in<'a>(
 }
 
 /// What takes a copy's arguments from memory: see `crate::micro::Run`.
-fn run(outline: &Outline<'_>, called: &Called, level: Level) -> TokenStream {
+fn run(outline: &Outline<'_>, called: &OutlineCall, level: Level) -> TokenStream {
     let mut arguments = Vec::new();
     for (i, (region, _)) in outline.regions.iter().enumerate() {
         if let Param::Region { elem, .. } = &outline.kernel.params[region.index()] {

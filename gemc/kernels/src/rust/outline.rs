@@ -21,7 +21,7 @@ use crate::ir::{Block, Count, Kernel, Param, ParamId, Space, Stmt, ValueId, VarI
 
 /// How an outline is called where it stands.
 #[derive(Debug)]
-pub(super) struct Called {
+pub(super) struct OutlineCall {
     pub(super) name: Ident,
     /// Regions, each with the input that is its slot, where it has one in every slot.
     pub(super) regions: Vec<(ParamId, Option<ValueId>)>,
@@ -39,7 +39,7 @@ pub(super) struct Called {
 #[derive(Debug, Default)]
 pub(super) struct Outlines {
     /// By the address of their statement.
-    calls: HashMap<*const Stmt, Called>,
+    calls: HashMap<*const Stmt, OutlineCall>,
     /// The items, in order of first use.
     pub(super) items: TokenStream,
     /// Their names.
@@ -47,7 +47,7 @@ pub(super) struct Outlines {
 }
 
 impl Outlines {
-    pub(super) fn call(&self, stmt: &Stmt) -> Option<&Called> {
+    pub(super) fn call(&self, stmt: &Stmt) -> Option<&OutlineCall> {
         self.calls.get(&std::ptr::from_ref(stmt))
     }
 
@@ -216,8 +216,8 @@ impl<'a> Outline<'a> {
             .collect()
     }
 
-    fn called(&self, name: &Ident) -> Called {
-        Called {
+    fn called(&self, name: &Ident) -> OutlineCall {
+        OutlineCall {
             name: name.clone(),
             regions: self.regions.clone(),
             inputs: self.needed(&self.uses()),

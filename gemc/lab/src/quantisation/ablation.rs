@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use gemc::assign::{Formats, budget_of_bits};
 use gemc::plan::file::Override;
-use gemc::planner::{Budget, Effort, Without};
+use gemc::planner::{Ablation, Budget, Effort};
 use gemc_format::Codec;
 
 use crate::Result;
@@ -44,7 +44,7 @@ fn steps(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
         ("+ routing weights", false, true),
         ("+ refinement", false, false),
     ] {
-        let without = Without {
+        let without = Ablation {
             routing_weights,
             refinement,
         };
@@ -65,9 +65,9 @@ fn routing_weights(bench: &Bench) -> Result<()> {
     println!("## Plans without routing weights\n");
     let mut rows = Vec::new();
     for (name, routing_weights) in [("with", false), ("without", true)] {
-        let without = Without {
+        let without = Ablation {
             routing_weights,
-            ..Without::default()
+            ..Ablation::default()
         };
         let plan = bench.plan(Budget::Bits(2.75), Effort::Default, &[], without)?;
         rows.push(bench.row(&format!("2.75 {name}"), &plan.formats, &plan.model)?);
@@ -92,7 +92,7 @@ fn body_only(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
         let name = format!("body {}, feedback", codec.name());
         let uniform = bench.row(&name, &formats, &model)?;
         let budget = Budget::Units(uniform.bytes);
-        let plan = bench.plan(budget, Effort::Default, &pinned, Without::default())?;
+        let plan = bench.plan(budget, Effort::Default, &pinned, Ablation::default())?;
         let planned = bench.row("plan", &plan.formats, &plan.model)?;
         let ratio = planned.forced.mean() / uniform.forced.mean();
         println!("Plan over body {}: KL {ratio:.3}.", codec.name());

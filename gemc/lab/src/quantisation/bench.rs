@@ -11,14 +11,14 @@ use gemc::assign::{Formats, bytes};
 use gemc::calibrate::{self, Gather, Stats};
 use gemc::fake;
 use gemc::graph::{NodeId, Role, Unit, Units};
-use gemc::pipeline::Loaded;
+use gemc::pipeline::LoadedCheckpoint;
 use gemc::plan::activations;
 use gemc::plan::file::Override;
-use gemc::planner::{self, Budget, Effort, Settings, Texts, Without};
+use gemc::planner::{self, Ablation, Budget, Effort, Settings, Texts};
 use gemc::progress::{Progress, Silent};
 use gemc::quantise::Planes;
 use gemc::reference::{Activations, Reference};
-use gemc::sensitivity::{Evidence, Judge, Judged, Ladder, Method, Reading};
+use gemc::sensitivity::{Evidence, Judge, JudgedOutputs, Ladder, Method, Reading};
 use gemc::sequences::{self, Sequence};
 use gemc::target::Target;
 use gemc_format::Codec;
@@ -38,7 +38,7 @@ impl Progress for Log {
 
 /// What everything is measured with.
 pub struct Bench {
-    pub loaded: Loaded,
+    pub loaded: LoadedCheckpoint,
     pub reference: Reference,
     pub units: Arc<Units>,
     pub texts: Texts,
@@ -52,7 +52,7 @@ pub struct Bench {
     pub held: Stats,
     pub reading: Option<Reading>,
     /// KL of the build in which everything is B8.
-    pub floor: Judged,
+    pub floor: JudgedOutputs,
     /// Names of domains.
     pub domains: Vec<String>,
     /// Plans made so far, by everything they were made with.
@@ -70,7 +70,7 @@ pub struct Ladders<'a> {
 pub struct Row {
     pub name: String,
     pub bytes: u64,
-    pub forced: Judged,
+    pub forced: JudgedOutputs,
     pub free: f64,
 }
 
@@ -110,7 +110,7 @@ impl Bench {
             )?,
             reading: Reading::measure(&reference, &units, &fit, &search)?,
             texts: divided,
-            floor: Judged::default(),
+            floor: JudgedOutputs::default(),
             loaded,
             reference,
             units,
@@ -184,7 +184,7 @@ impl Bench {
         budget: Budget,
         effort: Effort,
         overrides: &[Override],
-        without: Without,
+        without: Ablation,
     ) -> Result<Rc<Plan>> {
         let key = format!("{budget:?} {effort:?} {overrides:?} {without:?}");
         if let Some(made) = self.plans.borrow().get(&key) {

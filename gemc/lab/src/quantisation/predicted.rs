@@ -1,6 +1,6 @@
 //! Random plans of equal size -> how well predicted KL ranks and meets what is measured.
 
-use gemc::assign::{Fixed, Formats, Predictor, budget_of_bits, bytes, measured};
+use gemc::assign::{FixedFormats, Formats, Predictor, budget_of_bits, bytes, measured};
 use gemc::graph::{Role, Unit, UnitId, UnitMap, Units};
 use gemc::planner::Effort;
 use gemc::reference::{Activations, Reference};
@@ -68,7 +68,7 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
 
 impl Prediction<'_> {
     fn line(&self, bits: f64, pinned: bool) -> Result<(f64, f64, f64, f64)> {
-        let free = Fixed::all(self.units, None);
+        let free = FixedFormats::all(self.units, None);
         let mut predictor = Predictor::new(self.units, self.ladder, self.slopes, &free);
         let budget = budget_of_bits(self.units, bits);
         let mut random = Random(7);

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use gemc::assign::{Fixed, Formats, budget_of_bits};
+use gemc::assign::{FixedFormats, Formats, budget_of_bits};
 use gemc::graph::{Role, Unit, Units};
-use gemc::planner::{Budget, Effort, Without, body};
-use gemc::sensitivity::Judged;
+use gemc::planner::{Ablation, Budget, Effort, body};
+use gemc::sensitivity::JudgedOutputs;
 use gemc_format::Codec;
 
 use crate::Result;
@@ -29,7 +29,12 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>, bits: f64) -> Result<Rc<Plan>
             }
         }
     }
-    let plan = bench.plan(Budget::Bits(bits), Effort::Default, &[], Without::default())?;
+    let plan = bench.plan(
+        Budget::Bits(bits),
+        Effort::Default,
+        &[],
+        Ablation::default(),
+    )?;
     let planned = bench.row("plan", &plan.formats, &plan.model)?;
     let recipe = recipes.iter().map(|row| bench.excess(row));
     let recipe = recipe.fold(f64::INFINITY, f64::min);
@@ -51,7 +56,7 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>, bits: f64) -> Result<Rc<Plan>
     rows.extend(recipes);
     rows.push(planned);
     if std::env::args().any(|a| a == "--high") {
-        let high = bench.plan(Budget::Bits(bits), Effort::High, &[], Without::default())?;
+        let high = bench.plan(Budget::Bits(bits), Effort::High, &[], Ablation::default())?;
         let name = format!("plan, highest effort ({:.0} s)", high.seconds);
         rows.push(bench.row(&name, &high.formats, &high.model)?);
     }
@@ -71,7 +76,12 @@ fn uniform(bench: &Bench, ladders: &Ladders<'_>, bits: f64, budget: u64) -> Resu
         ] {
             rows.push(bench.row(name, &formats, &bench.model(ladder, &formats)?)?);
         }
-    } else if let Some(formats) = body(&bench.units, &Fixed::all(&bench.units, None), budget, 0) {
+    } else if let Some(formats) = body(
+        &bench.units,
+        &FixedFormats::all(&bench.units, None),
+        budget,
+        0,
+    ) {
         for (name, ladder) in [
             ("U, two formats, plain", &ladders.plain),
             ("U, two formats, feedback", &ladders.feedback),
@@ -103,13 +113,13 @@ pub fn print(bench: &Bench, rows: &[Row]) {
 }
 
 /// Exceptions that give the embedding a format.
-pub fn embedding(units: &Units, format: Codec) -> Fixed {
+pub fn embedding(units: &Units, format: Codec) -> FixedFormats {
     let fixed = |unit: &Unit| (unit.role == Role::Embedding).then_some(format);
-    Fixed::of(units, fixed)
+    FixedFormats::of(units, fixed)
 }
 
 /// 95 % interval of the mean difference, tokens resampled in pairs.
-fn bootstrap(found: &Judged, floor: &Judged) -> (f64, f64) {
+fn bootstrap(found: &JudgedOutputs, floor: &JudgedOutputs) -> (f64, f64) {
     let differences: Vec<f64> = found.kl.iter().zip(&floor.kl).map(|(a, b)| a - b).collect();
     let n = differences.len().max(1) as u64;
     let mut state = 1u64;

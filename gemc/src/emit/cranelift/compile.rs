@@ -17,12 +17,12 @@ use crate::workers;
 
 /// Machine code of a program's kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compiled {
+pub struct MachineCode {
     /// By kernel; those that nothing leads to are absent.
     pub kernels: BTreeMap<KernelId, KernelCode>,
 }
 
-impl Compiled {
+impl MachineCode {
     /// Bytes of machine code, with the literals beside it.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -57,14 +57,14 @@ pub struct Listing {
 ///
 /// # Errors
 /// Only for faults of gemc or Cranelift.
-pub fn compile(verified: &Verified, isa: &Isa, listings: bool) -> Result<Compiled, EmitError> {
+pub fn compile(verified: &Verified, isa: &Isa, listings: bool) -> Result<MachineCode, EmitError> {
     let ids: Vec<KernelId> = reachable(verified.program()).kernels.into_iter().collect();
     let scratch = || (Context::new(), FunctionBuilderContext::new());
     let codes = ids.par_iter().map_init(scratch, |(context, builder), &id| {
         Ok((id, kernel(verified, id, isa, listings, context, builder)?))
     });
     let kernels = workers::within(|| codes.collect::<Result<_, EmitError>>())?;
-    Ok(Compiled { kernels })
+    Ok(MachineCode { kernels })
 }
 
 fn kernel(

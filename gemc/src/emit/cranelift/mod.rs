@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 use cranelift_module::{FuncId, Linkage, Module};
 
-pub use compile::{Compiled, KernelCode, Listing, compile};
+pub use compile::{KernelCode, Listing, MachineCode, compile};
 pub use error::{EmitError, IsaError};
 pub use isa::{Effort, Isa};
 
@@ -41,7 +41,7 @@ use gemc_kernels::ir::KernelId;
 /// When the module has no room or has the name already.
 pub fn define<M: Module>(
     module: &mut M,
-    compiled: &Compiled,
+    compiled: &MachineCode,
     linkage: Linkage,
     name: impl Fn(KernelId, &KernelCode) -> String,
 ) -> Result<BTreeMap<KernelId, FuncId>, EmitError> {

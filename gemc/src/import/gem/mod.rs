@@ -8,13 +8,13 @@ mod tensors;
 use std::ops::ControlFlow;
 
 use super::error::{Finding, Findings};
-use super::{Built, Source, config};
+use super::{ImportedModel, Source, config};
 
 pub use graph::build as graph;
 pub use tensors::{At, Dim, EMBEDDING, Group, HEAD, LAYER, MODULE, ROUTED, Row, for_each};
 
 /// Reads config and tensors; `None` when something was found wrong.
-pub fn front(source: &mut Source<'_>, findings: &mut Findings) -> Option<Built> {
+pub fn front(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
     let (config, keys) = config::read(source.config, findings);
     let config = config?;
     let _ = for_each(&config, &mut |path, shape| {
@@ -23,7 +23,7 @@ pub fn front(source: &mut Source<'_>, findings: &mut Findings) -> Option<Built> 
     });
     drop_known(&config, source, findings);
     // Only now is the number of nodes bounded by what the file holds.
-    findings.is_empty().then(|| Built {
+    findings.is_empty().then(|| ImportedModel {
         graph: graph(&config),
         config,
         keys,

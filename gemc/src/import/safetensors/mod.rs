@@ -7,5 +7,5 @@ mod shards;
 mod values;
 
 pub use header::{Entry, parse as parse_header};
-pub use shards::{Found, TensorFiles, parse_index, present};
+pub use shards::{TensorFiles, TensorPlace, parse_index, present};
 pub use values::{StoredType, first_not_finite, to_f32};

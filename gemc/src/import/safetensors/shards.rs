@@ -34,7 +34,7 @@ struct Shard {
 
 /// Where a tensor is: shard and entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct TensorPlace {
     shard: u32,
     entry: u32,
 }
@@ -43,7 +43,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct TensorFiles {
     shards: Vec<Shard>,
-    by_name: BTreeMap<String, Found>,
+    by_name: BTreeMap<String, TensorPlace>,
 }
 
 impl TensorFiles {
@@ -88,7 +88,7 @@ impl TensorFiles {
         let mut findings = Findings::default();
         for (s, shard) in shards.iter().enumerate() {
             for (e, entry) in shard.entries.iter().enumerate() {
-                let found = Found {
+                let found = TensorPlace {
                     shard: s as u32,
                     entry: e as u32,
                 };
@@ -132,7 +132,7 @@ impl TensorFiles {
 
     /// Finds a tensor.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<Found> {
+    pub fn find(&self, name: &str) -> Option<TensorPlace> {
         self.by_name.get(name).copied()
     }
 
@@ -143,19 +143,19 @@ impl TensorFiles {
 
     /// Its header entry.
     #[must_use]
-    pub fn entry(&self, found: Found) -> &Entry {
+    pub fn entry(&self, found: TensorPlace) -> &Entry {
         &self.shards[found.shard as usize].entries[found.entry as usize]
     }
 
     /// Its stored bytes.
     #[must_use]
-    pub fn bytes(&self, found: Found) -> &[u8] {
+    pub fn bytes(&self, found: TensorPlace) -> &[u8] {
         &self.shards[found.shard as usize].map[self.entry(found).bytes.clone()]
     }
 
     /// The file it is in.
     #[must_use]
-    pub fn file_of(&self, found: Found) -> &str {
+    pub fn file_of(&self, found: TensorPlace) -> &str {
         &self.shards[found.shard as usize].name
     }
 

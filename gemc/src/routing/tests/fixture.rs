@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::graph::{Graph, Score, Site, Typed};
 use crate::import::{Findings, config, gem};
-use crate::pipeline::{Loaded, load};
+use crate::pipeline::{LoadedCheckpoint, load};
 use crate::reference::{ClusterIds, Decisions, RouterRule, RoutingRecords, SiteRouting};
 
 /// A decoder over the domains `law "x"` and `stem`, routed in these sites, with SCAR and four clusters.
@@ -105,7 +105,7 @@ pub fn records(sites: &[(Site, SiteRouting)]) -> RoutingRecords {
 }
 
 /// A checkpoint of `examples/checkpoints`.
-pub fn checkpoint(name: &str) -> Loaded {
+pub fn checkpoint(name: &str) -> LoadedCheckpoint {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints");
     load(&folder.join(name)).unwrap()
 }

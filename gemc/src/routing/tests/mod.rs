@@ -216,7 +216,7 @@ fn no_text_has_no_shares() {
         let network = routes.graph();
         assert_eq!((network.node_count(), network.edge_count()), (states, 0));
         assert!(dot(&network).ends_with("}\n"));
-        assert_eq!(routes.expected(&graph, |_| 1.0), Expected::default());
+        assert_eq!(routes.expected(&graph, |_| 1.0), ExpectedCost::default());
     }
     let routes = Collector::new(&graph(&["final"])).finish();
     assert_eq!(

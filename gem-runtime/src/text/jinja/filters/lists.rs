@@ -6,7 +6,7 @@ use super::super::evaluate::Evaluator;
 use super::super::meter::Text;
 use super::super::print::{text_of, write_text};
 use super::super::value::{Value, sort};
-use super::super::{Fault, Made, operators};
+use super::super::{Fault, JinjaResult, operators};
 
 impl Evaluator<'_> {
     /// Filters that go through items; arguments come back where the name is none of theirs.
@@ -15,7 +15,7 @@ impl Evaluator<'_> {
         name: &str,
         value: &Value,
         arguments: Arguments,
-    ) -> Made<Result<Value, Arguments>> {
+    ) -> JinjaResult<Result<Value, Arguments>> {
         let meter = self.meter;
         Ok(Ok(match name {
             "first" | "last" => {
@@ -83,7 +83,7 @@ impl Evaluator<'_> {
     }
 
     /// An attribute of an item, `a.b` of one of its attributes; without a name the item itself.
-    fn attribute_of(&mut self, item: &Value, attribute: Option<&Value>) -> Made<Value> {
+    fn attribute_of(&mut self, item: &Value, attribute: Option<&Value>) -> JinjaResult<Value> {
         match attribute {
             None | Some(Value::None) => Ok(item.clone()),
             Some(Value::Text(path)) => {
@@ -102,7 +102,11 @@ impl Evaluator<'_> {
         }
     }
 
-    fn attributes(&mut self, items: Vec<Value>, attribute: Option<&Value>) -> Made<Vec<Value>> {
+    fn attributes(
+        &mut self,
+        items: Vec<Value>,
+        attribute: Option<&Value>,
+    ) -> JinjaResult<Vec<Value>> {
         let items = items.iter();
         items
             .map(|item| self.attribute_of(item, attribute))
@@ -115,7 +119,7 @@ impl Evaluator<'_> {
         items: Vec<Value>,
         attribute: Option<&Value>,
         case: bool,
-    ) -> Made<Vec<(Value, Value)>> {
+    ) -> JinjaResult<Vec<(Value, Value)>> {
         let mut keyed = Vec::with_capacity(items.len());
         for item in items {
             let mut key = self.attribute_of(&item, attribute)?;
@@ -130,7 +134,7 @@ impl Evaluator<'_> {
         Ok(keyed)
     }
 
-    fn sorted(&mut self, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn sorted(&mut self, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let names = ["reverse", "case_sensitive", "attribute"];
         let [reverse, case, attribute] = arguments.bind("sort", names)?;
         let items = value.items(self.meter)?;
@@ -139,7 +143,7 @@ impl Evaluator<'_> {
     }
 
     /// Equal ones stay in order, also when the order is reversed.
-    fn in_order(&mut self, mut keyed: Vec<(Value, Value)>, reverse: bool) -> Made<Value> {
+    fn in_order(&mut self, mut keyed: Vec<(Value, Value)>, reverse: bool) -> JinjaResult<Value> {
         if reverse {
             keyed.reverse();
         }
@@ -150,7 +154,7 @@ impl Evaluator<'_> {
         Value::list(items, self.meter)
     }
 
-    fn extreme(&mut self, name: &str, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn extreme(&mut self, name: &str, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let [case, attribute] = arguments.bind(name, ["case_sensitive", "attribute"])?;
         let items = value.items(self.meter)?;
         let mut best: Option<(Value, Value)> = None;
@@ -168,7 +172,7 @@ impl Evaluator<'_> {
         Ok(best.map_or_else(none, |(_, item)| item))
     }
 
-    fn unique(&mut self, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn unique(&mut self, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let [case, attribute] = arguments.bind("unique", ["case_sensitive", "attribute"])?;
         let items = value.items(self.meter)?;
         let mut seen: Vec<Value> = Vec::new();
@@ -185,7 +189,7 @@ impl Evaluator<'_> {
         Value::list(kept, self.meter)
     }
 
-    fn dictsort(&mut self, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn dictsort(&mut self, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let names = ["case_sensitive", "by", "reverse"];
         let [case, by, reverse] = arguments.bind("dictsort", names)?;
         let Value::Dict(dict) = value else {
@@ -203,7 +207,7 @@ impl Evaluator<'_> {
         self.in_order(keyed, is_on(reverse))
     }
 
-    fn groups(&mut self, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn groups(&mut self, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let names = ["attribute", "default", "case_sensitive"];
         let [attribute, default, case] = arguments.bind("groupby", names)?;
         let attribute = needed(attribute, "groupby", "attribute")?;
@@ -248,7 +252,7 @@ impl Evaluator<'_> {
         Value::list(list, self.meter)
     }
 
-    fn same_group(&self, a: &Value, b: &Value, case: bool) -> Made<bool> {
+    fn same_group(&self, a: &Value, b: &Value, case: bool) -> JinjaResult<bool> {
         if let (Value::Text(a), Value::Text(b), false) = (a, b, case) {
             self.meter.bytes(3 * (a.len() + b.len()))?;
             return Ok(a.to_lowercase() == b.to_lowercase());
@@ -256,7 +260,7 @@ impl Evaluator<'_> {
         a.equals(b, self.meter)
     }
 
-    fn mapped(&mut self, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn mapped(&mut self, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let items = value.items(self.meter)?;
         let Arguments {
             mut positional,
@@ -290,7 +294,7 @@ impl Evaluator<'_> {
         Value::list(made, self.meter)
     }
 
-    fn selected(&mut self, name: &str, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn selected(&mut self, name: &str, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let mut positional = arguments.positional;
         let attribute = if name.ends_with("attr") {
             if positional.is_empty() {
@@ -328,7 +332,7 @@ impl Evaluator<'_> {
     }
 
     /// `batch`: lists of so many items; `slice`: so many lists.
-    fn portions(&mut self, name: &str, value: &Value, arguments: Arguments) -> Made<Value> {
+    fn portions(&mut self, name: &str, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
         let [count, fill] = arguments.bind(name, ["count", "fill_with"])?;
         let count = size(Some(needed(count, name, "count")?), 0, name)?;
         if count == 0 {

@@ -5,7 +5,7 @@ use super::super::evaluate::Evaluator;
 use super::super::meter::{Meter, Text};
 use super::super::print::{text_of, write_repr};
 use super::super::value::Value;
-use super::super::{Fault, Made, format, methods, words};
+use super::super::{Fault, JinjaResult, format, methods, words};
 
 /// How long `truncate` lets a text be beyond what is asked for.
 const LEEWAY: usize = 5;
@@ -17,7 +17,7 @@ impl Evaluator<'_> {
         name: &str,
         value: &Value,
         arguments: Arguments,
-    ) -> Made<Value> {
+    ) -> JinjaResult<Value> {
         let meter = self.meter;
         if !super::is_known(name) {
             return Err(Fault::new(format!("there is no filter `{name}`")));
@@ -93,7 +93,7 @@ impl Evaluator<'_> {
     }
 }
 
-fn indent(whole: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
+fn indent(whole: &str, arguments: Arguments, meter: &Meter) -> JinjaResult<Value> {
     let [width, first, blank] = arguments.bind("indent", ["width", "first", "blank"])?;
     let (first, blank) = (is_on(first), is_on(blank));
     let margin: std::sync::Arc<str> = match width {
@@ -122,7 +122,7 @@ fn indent(whole: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
     Ok(out.finish().into())
 }
 
-fn truncate(whole: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
+fn truncate(whole: &str, arguments: Arguments, meter: &Meter) -> JinjaResult<Value> {
     let names = ["length", "killwords", "end", "leeway"];
     let [length, kill, end, leeway] = arguments.bind("truncate", names)?;
     let length = size(length, 255, "truncate")?;
@@ -155,7 +155,7 @@ fn truncate(whole: &str, arguments: Arguments, meter: &Meter) -> Made<Value> {
     Ok(out.finish().into())
 }
 
-fn escape(whole: &str, meter: &Meter) -> Made<Value> {
+fn escape(whole: &str, meter: &Meter) -> JinjaResult<Value> {
     let mut out = Text::new(meter);
     for c in whole.chars() {
         match c {
@@ -170,7 +170,7 @@ fn escape(whole: &str, meter: &Meter) -> Made<Value> {
     Ok(out.finish().into())
 }
 
-fn percent(whole: &str, meter: &Meter) -> Made<Value> {
+fn percent(whole: &str, meter: &Meter) -> JinjaResult<Value> {
     let mut out = Text::new(meter);
     for byte in whole.bytes() {
         if byte.is_ascii_alphanumeric() || b"_.-~/".contains(&byte) {

@@ -2,7 +2,7 @@
 
 use super::super::ast::{Argument, Binary, Comparison, Expression, ExpressionKind as Kind, Filter};
 use super::super::lexer::Token;
-use super::super::{Fault, Made};
+use super::super::{Fault, JinjaResult};
 use super::Parser;
 
 /// Levels of an expression at most; `a + b + c` has three.
@@ -10,7 +10,7 @@ const LEVELS: u32 = 120;
 
 impl Parser {
     /// A node; one that nests too deeply is refused, since trees are walked and dropped by recursion.
-    fn node(line: u32, kind: Kind) -> Made<Expression> {
+    fn node(line: u32, kind: Kind) -> JinjaResult<Expression> {
         let depth = kind.depth();
         if depth > LEVELS {
             let what = format!("an expression has more than {LEVELS} levels");
@@ -20,7 +20,7 @@ impl Parser {
     }
 
     /// An expression, with `… if … else …`.
-    pub(super) fn expression(&mut self) -> Made<Expression> {
+    pub(super) fn expression(&mut self) -> JinjaResult<Expression> {
         self.deeper(|parser| {
             let line = parser.line();
             let mut value = parser.or()?;
@@ -45,16 +45,19 @@ impl Parser {
     }
 
     /// An expression, or several with commas between.
-    pub(super) fn tuple(&mut self) -> Made<Expression> {
+    pub(super) fn tuple(&mut self) -> JinjaResult<Expression> {
         self.tuple_of(Self::expression)
     }
 
     /// The same without `… if …` at the outermost level, as after `in`.
-    pub(super) fn tuple_without_condition(&mut self) -> Made<Expression> {
+    pub(super) fn tuple_without_condition(&mut self) -> JinjaResult<Expression> {
         self.tuple_of(Self::or)
     }
 
-    fn tuple_of(&mut self, item: fn(&mut Self) -> Made<Expression>) -> Made<Expression> {
+    fn tuple_of(
+        &mut self,
+        item: fn(&mut Self) -> JinjaResult<Expression>,
+    ) -> JinjaResult<Expression> {
         let line = self.line();
         let first = item(self)?;
         if !matches!(self.peek(), Some(Token::Operator(","))) {
@@ -78,7 +81,7 @@ impl Parser {
             || self.is_name("recursive")
     }
 
-    fn or(&mut self) -> Made<Expression> {
+    fn or(&mut self) -> JinjaResult<Expression> {
         let line = self.line();
         let mut left = self.and()?;
         while self.skip_name("or") {
@@ -88,7 +91,7 @@ impl Parser {
         Ok(left)
     }
 
-    fn and(&mut self) -> Made<Expression> {
+    fn and(&mut self) -> JinjaResult<Expression> {
         let line = self.line();
         let mut left = self.not()?;
         while self.skip_name("and") {
@@ -98,7 +101,7 @@ impl Parser {
         Ok(left)
     }
 
-    fn not(&mut self) -> Made<Expression> {
+    fn not(&mut self) -> JinjaResult<Expression> {
         let line = self.line();
         if self.skip_name("not") {
             let value = self.deeper(Self::not)?;
@@ -107,7 +110,7 @@ impl Parser {
         self.comparison()
     }
 
-    fn comparison(&mut self) -> Made<Expression> {
+    fn comparison(&mut self) -> JinjaResult<Expression> {
         let line = self.line();
         let first = self.sum()?;
         let mut others = Vec::new();
@@ -142,11 +145,11 @@ impl Parser {
         found.map(|(_, comparison)| *comparison)
     }
 
-    fn sum(&mut self) -> Made<Expression> {
+    fn sum(&mut self) -> JinjaResult<Expression> {
         self.binary(Self::concat, &[Binary::Add, Binary::Subtract])
     }
 
-    fn concat(&mut self) -> Made<Expression> {
+    fn concat(&mut self) -> JinjaResult<Expression> {
         let line = self.line();
         let first = self.product()?;
         if !matches!(self.peek(), Some(Token::Operator("~"))) {
@@ -159,7 +162,7 @@ impl Parser {
         Self::node(line, Kind::Concat(parts))
     }
 
-    fn product(&mut self) -> Made<Expression> {
+    fn product(&mut self) -> JinjaResult<Expression> {
         let operators = [
             Binary::Multiply,
             Binary::Divide,
@@ -169,16 +172,16 @@ impl Parser {
         self.binary(Self::power, &operators)
     }
 
-    fn power(&mut self) -> Made<Expression> {
+    fn power(&mut self) -> JinjaResult<Expression> {
         self.binary(Self::signed_with_filters, &[Binary::Power])
     }
 
     /// Operands between operators of one precedence, from the left.
     fn binary(
         &mut self,
-        operand: fn(&mut Self) -> Made<Expression>,
+        operand: fn(&mut Self) -> JinjaResult<Expression>,
         operators: &[Binary],
-    ) -> Made<Expression> {
+    ) -> JinjaResult<Expression> {
         let line = self.line();
         let mut left = operand(self)?;
         while let Some(operator) = operators.iter().find(|o| self.skip(o.symbol())) {
@@ -191,13 +194,13 @@ impl Parser {
         Ok(left)
     }
 
-    fn signed_with_filters(&mut self) -> Made<Expression> {
+    fn signed_with_filters(&mut self) -> JinjaResult<Expression> {
         let value = self.signed()?;
         self.filtered(value)
     }
 
     /// A value with sign, attributes, items and calls.
-    fn signed(&mut self) -> Made<Expression> {
+    fn signed(&mut self) -> JinjaResult<Expression> {
         let line = self.line();
         let value = if self.skip("-") {
             let value = self.deeper(Self::signed)?;
@@ -211,7 +214,7 @@ impl Parser {
         self.postfix(value)
     }
 
-    fn primary(&mut self) -> Made<Expression> {
+    fn primary(&mut self) -> JinjaResult<Expression> {
         let line = self.line();
         let kind = match self.next() {
             Some(Token::Name(name)) => match name.as_str() {
@@ -240,7 +243,7 @@ impl Parser {
         Self::node(line, kind)
     }
 
-    fn parenthesised(&mut self) -> Made<Expression> {
+    fn parenthesised(&mut self) -> JinjaResult<Expression> {
         let line = self.line();
         if self.skip(")") {
             return Self::node(line, Kind::Tuple(Vec::new()));
@@ -250,7 +253,7 @@ impl Parser {
         Ok(inner)
     }
 
-    fn items(&mut self, end: &str) -> Made<Vec<Expression>> {
+    fn items(&mut self, end: &str) -> JinjaResult<Vec<Expression>> {
         let mut items = Vec::new();
         while !self.skip(end) {
             if !items.is_empty() {
@@ -264,7 +267,7 @@ impl Parser {
         Ok(items)
     }
 
-    fn pairs(&mut self) -> Made<Vec<(Expression, Expression)>> {
+    fn pairs(&mut self) -> JinjaResult<Vec<(Expression, Expression)>> {
         let mut pairs = Vec::new();
         while !self.skip("}") {
             if !pairs.is_empty() {
@@ -280,7 +283,7 @@ impl Parser {
         Ok(pairs)
     }
 
-    fn postfix(&mut self, mut value: Expression) -> Made<Expression> {
+    fn postfix(&mut self, mut value: Expression) -> JinjaResult<Expression> {
         loop {
             let line = self.line();
             let kind = if self.skip(".") {
@@ -306,7 +309,7 @@ impl Parser {
         }
     }
 
-    fn subscript(&mut self, value: Expression) -> Made<Kind> {
+    fn subscript(&mut self, value: Expression) -> JinjaResult<Kind> {
         let value = Box::new(value);
         let begin = match self.peek() {
             Some(Token::Operator(":")) => None,
@@ -331,7 +334,7 @@ impl Parser {
         Ok(Kind::Slice(value, parts))
     }
 
-    fn arguments(&mut self) -> Made<Vec<Argument>> {
+    fn arguments(&mut self) -> JinjaResult<Vec<Argument>> {
         let mut arguments = Vec::new();
         while !self.skip(")") {
             if !arguments.is_empty() {
@@ -345,7 +348,7 @@ impl Parser {
         Ok(arguments)
     }
 
-    fn argument(&mut self) -> Made<Argument> {
+    fn argument(&mut self) -> JinjaResult<Argument> {
         if self.skip("**") {
             return Ok(Argument::DoubleStar(self.expression()?));
         }
@@ -363,7 +366,7 @@ impl Parser {
     }
 
     /// Filters, tests and calls of what they give.
-    fn filtered(&mut self, mut value: Expression) -> Made<Expression> {
+    fn filtered(&mut self, mut value: Expression) -> JinjaResult<Expression> {
         loop {
             let line = self.line();
             let kind = if self.skip("|") {
@@ -380,7 +383,7 @@ impl Parser {
     }
 
     /// The name of a filter and its arguments.
-    pub(super) fn filter(&mut self) -> Made<Filter> {
+    pub(super) fn filter(&mut self) -> JinjaResult<Filter> {
         let name = self.name()?;
         let arguments = match self.skip("(") {
             true => self.arguments()?,
@@ -389,7 +392,7 @@ impl Parser {
         Ok(Filter { name, arguments })
     }
 
-    fn test(&mut self, value: Expression) -> Made<Kind> {
+    fn test(&mut self, value: Expression) -> JinjaResult<Kind> {
         let negated = self.skip_name("not");
         let name = self.name()?;
         let arguments = if self.skip("(") {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::ast::{Expression, Filter, For, Macro, Statement, StatementKind, Target};
 use super::lexer::Token;
-use super::{Fault, Made};
+use super::{Fault, JinjaResult};
 
 /// How deep a template may nest: more than any real one, and little stack.
 const DEPTH: u32 = 64;
 
 /// The statements of a template.
-pub(super) fn template(tokens: Vec<(Token, u32)>) -> Made<Vec<Statement>> {
+pub(super) fn template(tokens: Vec<(Token, u32)>) -> JinjaResult<Vec<Statement>> {
     let last = tokens.last().map_or(1, |(_, line)| *line);
     let mut parser = Parser {
         tokens,
@@ -58,12 +58,12 @@ impl Parser {
         token
     }
 
-    fn fault<T>(&self, what: impl AsRef<str>) -> Made<T> {
+    fn fault<T>(&self, what: impl AsRef<str>) -> JinjaResult<T> {
         Err(Fault::new(what).at(self.line()))
     }
 
     /// Whatever is there was not expected.
-    fn unexpected<T>(&self, expected: &str) -> Made<T> {
+    fn unexpected<T>(&self, expected: &str) -> JinjaResult<T> {
         let found = match self.peek() {
             None => "the end of the template".to_owned(),
             Some(Token::Data(_)) => "text".to_owned(),
@@ -86,7 +86,7 @@ impl Parser {
         found
     }
 
-    fn expect(&mut self, operator: &str) -> Made<()> {
+    fn expect(&mut self, operator: &str) -> JinjaResult<()> {
         if self.skip(operator) {
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl Parser {
         found
     }
 
-    fn name(&mut self) -> Made<String> {
+    fn name(&mut self) -> JinjaResult<String> {
         match self.peek() {
             Some(Token::Name(name)) => {
                 let name = name.clone();
@@ -115,7 +115,7 @@ impl Parser {
     }
 
     /// One level deeper in what follows.
-    fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> Made<T>) -> Made<T> {
+    fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> JinjaResult<T>) -> JinjaResult<T> {
         if self.depth >= DEPTH {
             return self.fault(format!("nests deeper than {DEPTH} levels"));
         }
@@ -127,11 +127,11 @@ impl Parser {
 
     /// Statements up to a block with one of these names, which is passed up to behind its name; without names, up to
     /// the end of the template.
-    fn body(&mut self, ends: &[&'static str]) -> Made<(Vec<Statement>, &'static str)> {
+    fn body(&mut self, ends: &[&'static str]) -> JinjaResult<(Vec<Statement>, &'static str)> {
         self.deeper(|parser| parser.statements(ends))
     }
 
-    fn statements(&mut self, ends: &[&'static str]) -> Made<(Vec<Statement>, &'static str)> {
+    fn statements(&mut self, ends: &[&'static str]) -> JinjaResult<(Vec<Statement>, &'static str)> {
         let mut body = Vec::new();
         loop {
             let line = self.line();
@@ -163,7 +163,7 @@ impl Parser {
         }
     }
 
-    fn end(&mut self, token: &Token, shown: &str) -> Made<()> {
+    fn end(&mut self, token: &Token, shown: &str) -> JinjaResult<()> {
         if self.peek() == Some(token) {
             self.at += 1;
             return Ok(());
@@ -171,19 +171,19 @@ impl Parser {
         self.unexpected(&format!("`{shown}`"))
     }
 
-    fn block_end(&mut self) -> Made<()> {
+    fn block_end(&mut self) -> JinjaResult<()> {
         self.end(&Token::BlockEnd, "%}")
     }
 
     /// Statements up to one end, whose tag holds nothing else.
-    fn until(&mut self, end: &'static str) -> Made<Vec<Statement>> {
+    fn until(&mut self, end: &'static str) -> JinjaResult<Vec<Statement>> {
         self.block_end()?;
         let (body, _) = self.body(&[end])?;
         self.block_end()?;
         Ok(body)
     }
 
-    fn statement(&mut self) -> Made<StatementKind> {
+    fn statement(&mut self) -> JinjaResult<StatementKind> {
         let name = self.name()?;
         match name.as_str() {
             "if" => self.condition(),
@@ -219,7 +219,7 @@ impl Parser {
         }
     }
 
-    fn condition(&mut self) -> Made<StatementKind> {
+    fn condition(&mut self) -> JinjaResult<StatementKind> {
         let mut branches = Vec::new();
         loop {
             let when = self.expression()?;
@@ -246,7 +246,7 @@ impl Parser {
         }
     }
 
-    fn for_loop(&mut self) -> Made<StatementKind> {
+    fn for_loop(&mut self) -> JinjaResult<StatementKind> {
         let target = self.targets()?;
         if !self.skip_name("in") {
             return self.unexpected("`in`");
@@ -277,7 +277,7 @@ impl Parser {
         })))
     }
 
-    fn set(&mut self) -> Made<StatementKind> {
+    fn set(&mut self) -> JinjaResult<StatementKind> {
         let target = self.targets()?;
         if self.skip("=") {
             let value = self.tuple()?;
@@ -289,7 +289,7 @@ impl Parser {
         Ok(StatementKind::SetBlock(target, filters, body))
     }
 
-    fn with(&mut self) -> Made<StatementKind> {
+    fn with(&mut self) -> JinjaResult<StatementKind> {
         let mut variables = Vec::new();
         while self.peek() != Some(&Token::BlockEnd) {
             if !variables.is_empty() {
@@ -302,7 +302,7 @@ impl Parser {
         Ok(StatementKind::With(variables, self.until("endwith")?))
     }
 
-    fn macro_block(&mut self) -> Made<StatementKind> {
+    fn macro_block(&mut self) -> JinjaResult<StatementKind> {
         let name = self.name()?;
         let parameters = self.parameters()?;
         let body = self.macro_body("endmacro")?;
@@ -314,7 +314,7 @@ impl Parser {
     }
 
     /// A loop around a macro is none of its own.
-    fn macro_body(&mut self, end: &'static str) -> Made<Vec<Statement>> {
+    fn macro_body(&mut self, end: &'static str) -> JinjaResult<Vec<Statement>> {
         let loops = std::mem::take(&mut self.loops);
         self.block_end()?;
         let (body, _) = self.body(&[end])?;
@@ -327,7 +327,7 @@ impl Parser {
         Ok(body)
     }
 
-    fn parameters(&mut self) -> Made<Vec<(String, Option<Expression>)>> {
+    fn parameters(&mut self) -> JinjaResult<Vec<(String, Option<Expression>)>> {
         self.expect("(")?;
         let mut parameters = Vec::new();
         while !self.skip(")") {
@@ -347,7 +347,7 @@ impl Parser {
         Ok(parameters)
     }
 
-    fn call_block(&mut self) -> Made<StatementKind> {
+    fn call_block(&mut self) -> JinjaResult<StatementKind> {
         let has_parameters = matches!(self.peek(), Some(Token::Operator("(")));
         let parameters = if has_parameters {
             self.parameters()?
@@ -364,7 +364,7 @@ impl Parser {
         Ok(StatementKind::CallBlock(call, Arc::new(caller)))
     }
 
-    fn named_block(&mut self) -> Made<StatementKind> {
+    fn named_block(&mut self) -> JinjaResult<StatementKind> {
         self.name()?;
         self.skip_name("scoped");
         self.block_end()?;
@@ -376,14 +376,14 @@ impl Parser {
         Ok(StatementKind::Scope(body))
     }
 
-    fn filters_of_block(&mut self) -> Made<Vec<Filter>> {
+    fn filters_of_block(&mut self) -> JinjaResult<Vec<Filter>> {
         let mut filters = vec![self.filter()?];
         filters.extend(self.filters()?);
         Ok(filters)
     }
 
     /// `| name(arguments)`, any number of them.
-    fn filters(&mut self) -> Made<Vec<Filter>> {
+    fn filters(&mut self) -> JinjaResult<Vec<Filter>> {
         let mut filters = Vec::new();
         while self.skip("|") {
             filters.push(self.filter()?);
@@ -391,7 +391,7 @@ impl Parser {
         Ok(filters)
     }
 
-    fn targets(&mut self) -> Made<Target> {
+    fn targets(&mut self) -> JinjaResult<Target> {
         let first = self.target()?;
         if !matches!(self.peek(), Some(Token::Operator(","))) {
             return Ok(first);
@@ -409,7 +409,7 @@ impl Parser {
         Ok(Target::Several(all))
     }
 
-    fn target(&mut self) -> Made<Target> {
+    fn target(&mut self) -> JinjaResult<Target> {
         if self.skip("(") {
             let inner = self.deeper(Self::targets)?;
             self.expect(")")?;

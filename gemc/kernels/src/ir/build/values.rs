@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::fold::{Folded, fold};
+use crate::ir::fold::{FoldResult, fold};
 use crate::ir::{Op, Ty, ValueDef, ValueId};
 
 /// All values so far, and which of them the open block sees.
@@ -74,10 +74,10 @@ impl Values {
     /// A value for an operation that was type-checked: found, folded or new. New values are added to `new`, in order.
     pub(in crate::ir) fn enter(&mut self, op: Op, ty: Ty, new: &mut Vec<ValueId>) -> ValueId {
         let op = match fold(&self.defs, op) {
-            Folded::Op(op) => op,
-            Folded::Value(v) => return v,
-            Folded::Literal(n) => Op::I32(n),
-            Folded::Plus(v, n) => {
+            FoldResult::Op(op) => op,
+            FoldResult::Value(v) => return v,
+            FoldResult::Literal(n) => Op::I32(n),
+            FoldResult::Plus(v, n) => {
                 let n = self.enter(Op::I32(n), Ty::I32, new);
                 return self.enter(Op::Add(v, n), Ty::I32, new);
             }

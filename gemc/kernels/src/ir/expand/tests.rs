@@ -1,13 +1,13 @@
 //! What is left of repetitions, arrays and strips.
 
-use super::{Expanded, expand};
+use super::{ExpandedKernel, expand};
 use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Count, Elem, Kernel, Stmt, Ty, walk};
 
 /// A kernel over 64 words, written out.
 fn of(body: impl for<'k> FnOnce(&'k KernelBuilder, Region<'k>)) -> Kernel {
     let kernel = KernelBuilder::build("k", "", 1, |k| body(k, k.output("y", Elem::I32, 64)));
-    let Expanded { kernel, .. } = expand(&kernel).expect("sound");
+    let ExpandedKernel { kernel, .. } = expand(&kernel).expect("sound");
     kernel
 }
 

@@ -24,7 +24,7 @@ struct Env<'a> {
 /// Runs items of an entry. `owner` is the item of the phase, for calls from within one.
 ///
 /// # Safety
-/// The entry was verified with its program, and `ctx` is as [`gem_runtime::abi::Program::run`] asks.
+/// The entry was verified with its program, and `ctx` is as [`gem_runtime::abi::Executable::run`] asks.
 pub(super) unsafe fn run_entry(
     program: &InterpProgram,
     entry: &TableEntry,

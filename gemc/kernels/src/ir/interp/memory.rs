@@ -35,7 +35,7 @@ impl<'a> Memory<'a> {
     /// Resolves the regions of a call.
     ///
     /// # Safety
-    /// `args` are verified arguments of these parameters, and `ctx` is as [`gem_runtime::abi::Program::run`] asks;
+    /// `args` are verified arguments of these parameters, and `ctx` is as [`gem_runtime::abi::Executable::run`] asks;
     /// `local` has the kernel's local bytes and outlives this.
     pub(super) unsafe fn new(
         ctx: &'a Ctx,

@@ -105,7 +105,7 @@ impl InterpProgram {
     /// The first broken rule; memory is left as it was then.
     ///
     /// # Safety
-    /// As [`abi::Program::run`].
+    /// As [`abi::Executable::run`].
     pub unsafe fn try_run(
         &self,
         part: Part,
@@ -147,7 +147,7 @@ impl InterpProgram {
     }
 }
 
-impl abi::Program for InterpProgram {
+impl abi::Executable for InterpProgram {
     fn shape(&self) -> &ProgramShape {
         &self.shape
     }

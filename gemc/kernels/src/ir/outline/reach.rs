@@ -4,7 +4,7 @@ use crate::ir::{Block, Kernel, Op, ParamId, Stmt, ValueId, VarId, walk};
 
 /// A region that a block uses.
 #[derive(Clone, Copy, Debug)]
-pub struct Reached {
+pub struct UsedRegion {
     /// Which.
     pub region: ParamId,
     /// The value inside that is its slot.
@@ -15,7 +15,7 @@ pub struct Reached {
 
 /// A local from outside that a block uses.
 #[derive(Clone, Copy, Debug)]
-pub struct Shared {
+pub struct UsedLocal {
     /// Which.
     pub var: VarId,
     /// Whether it is assigned.
@@ -26,9 +26,9 @@ pub struct Shared {
 #[derive(Debug, Default)]
 pub struct Reach {
     /// Memory.
-    pub regions: Vec<Reached>,
+    pub regions: Vec<UsedRegion>,
     /// Locals from outside.
-    pub locals: Vec<Shared>,
+    pub locals: Vec<UsedLocal>,
     /// Locals of its own.
     pub declared: Vec<VarId>,
 }
@@ -82,7 +82,7 @@ impl Reach {
                 (known.slot == slot).then_some(())
             }
             None => {
-                self.regions.push(Reached {
+                self.regions.push(UsedRegion {
                     region,
                     slot,
                     written,
@@ -98,7 +98,7 @@ impl Reach {
         }
         match self.locals.iter_mut().find(|local| local.var == var) {
             Some(known) => known.written |= written,
-            None => self.locals.push(Shared { var, written }),
+            None => self.locals.push(UsedLocal { var, written }),
         }
     }
 }

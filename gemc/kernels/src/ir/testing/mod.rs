@@ -58,7 +58,7 @@ pub fn interpret(verified: &Verified, memory: &mut Memory) -> Result<(), Trap> {
 }
 
 /// Runs body and head of any program on one thread. `memory` must have been made for its shape.
-pub fn run(program: &dyn abi::Program, memory: &mut Memory) {
+pub fn run(program: &dyn abi::Executable, memory: &mut Memory) {
     assert_eq!(*program.shape(), memory.shape, "memory of another program");
     let done: Result<(), Trap> = for_each_phase(program, memory, |memory, part, phase, items| {
         let mut ctx = memory.ctx();
@@ -71,7 +71,7 @@ pub fn run(program: &dyn abi::Program, memory: &mut Memory) {
 }
 
 fn for_each_phase(
-    program: &dyn abi::Program,
+    program: &dyn abi::Executable,
     memory: &mut Memory,
     mut f: impl FnMut(&mut Memory, Part, usize, u32) -> Result<(), Trap>,
 ) -> Result<(), Trap> {

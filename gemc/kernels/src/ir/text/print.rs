@@ -41,7 +41,7 @@ struct Printer {
 }
 
 /// What of a kernel has been printed, so that a second mention is printed differently.
-struct Seen {
+struct PrintedSoFar {
     values: Vec<bool>,
     vars: Vec<bool>,
 }
@@ -140,8 +140,8 @@ impl Printer {
     }
 
     /// Declares values and locals that no statement introduces, such as the item.
-    fn unplaced(&mut self, k: &Kernel) -> Seen {
-        let mut placed = Seen {
+    fn unplaced(&mut self, k: &Kernel) -> PrintedSoFar {
+        let mut placed = PrintedSoFar {
             values: vec![false; k.values.len()],
             vars: vec![false; k.vars.len()],
         };
@@ -162,19 +162,19 @@ impl Printer {
             }
         }
         // What is declared here counts as seen.
-        Seen {
+        PrintedSoFar {
             values: placed.values.iter().map(|placed| !placed).collect(),
             vars: placed.vars.iter().map(|placed| !placed).collect(),
         }
     }
 
-    fn block(&mut self, k: &Kernel, block: &Block, seen: &mut Seen) {
+    fn block(&mut self, k: &Kernel, block: &Block, seen: &mut PrintedSoFar) {
         for stmt in block {
             self.stmt(k, stmt, seen);
         }
     }
 
-    fn stmt(&mut self, k: &Kernel, stmt: &Stmt, seen: &mut Seen) {
+    fn stmt(&mut self, k: &Kernel, stmt: &Stmt, seen: &mut PrintedSoFar) {
         match stmt {
             Stmt::Let(v) if first(&mut seen.values, v.index()) => {
                 self.line(Definition(*v, &k.values[v.index()]));
@@ -322,7 +322,7 @@ fn first(seen: &mut [bool], index: usize) -> bool {
 }
 
 /// The name of an index where it is first mentioned.
-fn index_hint<'k>(k: &'k Kernel, index: ValueId, seen: &mut Seen) -> Hint<'k> {
+fn index_hint<'k>(k: &'k Kernel, index: ValueId, seen: &mut PrintedSoFar) -> Hint<'k> {
     if is_plain_index(k, index) && first(&mut seen.values, index.index()) {
         Hint(k.values[index.index()].name.as_deref())
     } else {
@@ -337,7 +337,7 @@ fn is_plain_index(k: &Kernel, v: ValueId) -> bool {
 }
 
 /// Marks what statements introduce.
-fn introduce(k: &Kernel, block: &Block, seen: &mut Seen) {
+fn introduce(k: &Kernel, block: &Block, seen: &mut PrintedSoFar) {
     walk(block, &mut |stmt| match stmt {
         Stmt::Let(v) => _ = first(&mut seen.values, v.index()),
         Stmt::Var(m, _) => _ = first(&mut seen.vars, m.index()),

@@ -22,7 +22,7 @@ mod tests;
 pub use error::{Place, Problem, VerifyError};
 pub use range::Range;
 
-use super::expand::{Expanded, expand, is_expanded};
+use super::expand::{ExpandedKernel, expand, is_expanded};
 use super::{Kernel, KernelId, ParamId, Program, ValueId};
 
 /// Blocks in blocks at most.
@@ -62,12 +62,12 @@ pub struct CallSite {
 #[derive(Clone, Debug)]
 pub struct Verified {
     program: Program,
-    kernels: Vec<Checked>,
+    kernels: Vec<CheckedKernel>,
 }
 
 /// A kernel that passed.
 #[derive(Clone, Debug)]
-struct Checked {
+struct CheckedKernel {
     /// Written out, where it is not already.
     expanded: Option<Kernel>,
     /// About what is executed.
@@ -102,7 +102,7 @@ impl Verified {
     /// Bounds of the values of a kernel as it was written, whichever turn of a repetition computes them.
     #[must_use]
     pub fn ranges(&self, id: KernelId) -> &[Option<Range>] {
-        let Checked {
+        let CheckedKernel {
             ranges,
             info,
             expanded,
@@ -134,7 +134,7 @@ pub fn verify(program: Program) -> Result<Verified, Vec<VerifyError>> {
     }
 }
 
-fn check(program: &Program, errors: &mut Errors) -> Vec<Checked> {
+fn check(program: &Program, errors: &mut Errors) -> Vec<CheckedKernel> {
     program::check_shape(&program.shape, errors);
     program::check_names(program, errors);
     for (i, f) in program.functions.iter().enumerate() {
@@ -142,7 +142,7 @@ fn check(program: &Program, errors: &mut Errors) -> Vec<Checked> {
         function::check(program, i, f, errors);
     }
     function::check_depth(program, errors);
-    let kernels: Vec<Checked> = program
+    let kernels: Vec<CheckedKernel> = program
         .kernels
         .iter()
         .map(|k| check_kernel(program, k, errors))
@@ -154,7 +154,7 @@ fn check(program: &Program, errors: &mut Errors) -> Vec<Checked> {
     kernels
 }
 
-fn check_kernel(program: &Program, kernel: &Kernel, errors: &mut Errors) -> Checked {
+fn check_kernel(program: &Program, kernel: &Kernel, errors: &mut Errors) -> CheckedKernel {
     errors.at(Place::kernel(&kernel.name));
     let before = errors.total;
     let local_bytes = params::check(kernel, errors);
@@ -164,7 +164,7 @@ fn check_kernel(program: &Program, kernel: &Kernel, errors: &mut Errors) -> Chec
         local_bytes,
         calls,
     };
-    let refused = |info| Checked {
+    let refused = |info| CheckedKernel {
         expanded: None,
         info,
         ranges: Vec::new(),
@@ -178,7 +178,7 @@ fn check_kernel(program: &Program, kernel: &Kernel, errors: &mut Errors) -> Chec
         return refused(info(ranges, calls));
     }
     match expand(kernel) {
-        Ok(Expanded {
+        Ok(ExpandedKernel {
             kernel: expanded,
             origins,
             made,
@@ -186,7 +186,7 @@ fn check_kernel(program: &Program, kernel: &Kernel, errors: &mut Errors) -> Chec
             errors.origins = origins;
             let (ranges, calls) = flow::analyse(program, &expanded, errors);
             errors.origins.clear();
-            Checked {
+            CheckedKernel {
                 expanded: Some(expanded),
                 ranges: joined(kernel.values.len(), &made, &ranges),
                 info: info(ranges, calls),

@@ -20,7 +20,7 @@ use cranelift_object::{ObjectBuilder, ObjectModule};
 use gem_runtime::ModelInfo;
 use gemc_kernels::ir::{KernelId, Program};
 
-use super::{Compiled, EmitError, Isa, IsaError, define};
+use super::{EmitError, Isa, IsaError, MachineCode, define};
 use crate::target::Target;
 use image::{Address, Image};
 use tables::Tables;
@@ -89,7 +89,7 @@ pub fn is_prefix(text: &str) -> bool {
 /// # Errors
 /// [`ObjectError::Format`]; otherwise only for faults of gemc or Cranelift.
 pub fn object(
-    compiled: &Compiled,
+    compiled: &MachineCode,
     isa: &Isa,
     contents: &Contents<'_>,
 ) -> Result<Vec<u8>, ObjectError> {
@@ -109,7 +109,7 @@ pub fn object(
 ///
 /// # Errors
 /// Only for faults of gemc or Cranelift.
-pub fn kernels(compiled: &Compiled, isa: &Isa) -> Result<Vec<u8>, ObjectError> {
+pub fn kernels(compiled: &MachineCode, isa: &Isa) -> Result<Vec<u8>, ObjectError> {
     let mut module = module(isa, DEFAULT_PREFIX)?;
     define(&mut module, compiled, Linkage::Export, |_, code| {
         format!("{KERNEL_PREFIX}{}", code.name)

@@ -171,7 +171,7 @@ impl Builder {
         (!halves.is_empty()).then_some(Address::Table(at))
     }
 
-    /// The `c::Program`, field by field.
+    /// The `c::ProgramTable`, field by field.
     fn program(&mut self, contents: &Contents<'_>, places: Places) -> Image {
         let Contents {
             program,
@@ -236,7 +236,7 @@ impl Builder {
     }
 }
 
-/// Bytes of a `c::Program` on a 64-bit target; a test compares.
+/// Bytes of a `c::ProgramTable` on a 64-bit target; a test compares.
 pub(super) const PROGRAM_BYTES: u32 = 256;
 
 /// An `abi::ProgramShape`.

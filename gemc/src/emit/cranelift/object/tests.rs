@@ -68,9 +68,15 @@ fn the_exported_structure_is_the_runtimes() {
     };
     let tables = Tables::new(&contents);
     let image = &tables.program;
-    assert_eq!(image.bytes().len(), size_of::<c::Program>());
+    assert_eq!(image.bytes().len(), size_of::<c::ProgramTable>());
     // SAFETY: the structure is plain data, as long as the bytes; its pointers are not followed.
-    let read: c::Program = unsafe { image.bytes().as_ptr().cast::<c::Program>().read_unaligned() };
+    let read: c::ProgramTable = unsafe {
+        image
+            .bytes()
+            .as_ptr()
+            .cast::<c::ProgramTable>()
+            .read_unaligned()
+    };
     assert_eq!([read.abi, read.bytes], [c::ABI, PROGRAM_BYTES]);
     assert_eq!(
         (read.plan_hash, read.layout, read.shape),
@@ -98,20 +104,20 @@ fn the_exported_structure_is_the_runtimes() {
     assert_eq!((read.bos, read.bits_per_weight), (c::NONE, 4.25));
     assert_eq!(read.weight_bytes, 24);
     let offsets = [
-        offset_of!(c::Program, name),
-        offset_of!(c::Program, target),
-        offset_of!(c::Program, level),
-        offset_of!(c::Program, features),
-        offset_of!(c::Program, body),
-        offset_of!(c::Program, head),
+        offset_of!(c::ProgramTable, name),
+        offset_of!(c::ProgramTable, target),
+        offset_of!(c::ProgramTable, level),
+        offset_of!(c::ProgramTable, features),
+        offset_of!(c::ProgramTable, body),
+        offset_of!(c::ProgramTable, head),
     ];
     let found = image.pointers().iter().map(|(at, _)| *at as usize);
     let found: Vec<usize> = found.collect();
     assert_eq!(found[..offsets.len()], offsets);
     let last = [
-        offset_of!(c::Program, labels),
-        offset_of!(c::Program, domains),
-        offset_of!(c::Program, eos),
+        offset_of!(c::ProgramTable, labels),
+        offset_of!(c::ProgramTable, domains),
+        offset_of!(c::ProgramTable, eos),
     ];
     assert!(found.ends_with(&last), "{found:?}");
     let name = image.pointers()[0].1;

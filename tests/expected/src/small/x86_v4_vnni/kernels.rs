@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! The runtime keeps the contract of `gem_runtime::abi::Program::run`. Under it gemc's verifier proved of these
+//! The runtime keeps the contract of `gem_runtime::abi::Executable::run`. Under it gemc's verifier proved of these
 //! kernels, for the arguments of every phase and for every item, that each access lies in its region and each
 //! region in its buffer, and items of a phase write disjoint memory. With debug assertions each access is checked
 //! again.
