@@ -6,7 +6,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::cargo::one_line;
-use super::{Package, PackageError, WEIGHTS};
+use super::{LICENSES, Package, PackageError, WEIGHTS};
 
 /// The text of `src/lib.rs`.
 ///
@@ -21,6 +21,7 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
     );
     let info = info(&package.info);
     let embedded = embedded(package);
+    let licenses = licenses(package);
     let tokens = quote! {
         #![doc = #what]
         #![deny(warnings)]
@@ -36,28 +37,48 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
 
         use gem_runtime::simd::Level;
         use gem_runtime::storage::Weights;
-        use gem_runtime::{Engine, ModelInfo, Result, Task};
+        use gem_runtime::{Engine, License, ModelInfo, Result, Task};
 
         /// Facts about the model.
         pub static INFO: ModelInfo = #info;
 
-        /// The model: compiled kernels with their weights.
-        #[derive(Debug)]
+        /// Licence texts that came with the checkpoint.
+        pub static LICENSE: &[License] = &[#(#licenses),*];
+
+        /// The model: compiled kernels with their weights. Clones share both.
+        #[derive(Clone, Debug)]
         pub struct Model(Engine);
 
         impl Model {
             /// Joins the compiled program with weights from anywhere.
             pub fn new(weights: Weights) -> Result<Self> {
-                Engine::new(INFO.clone(), Box::new(program::PROGRAM), weights).map(Self)
+                Engine::new(INFO.clone(), Box::new(program::PROGRAM), weights).map(Self::licensed)
             }
 
             /// Opens a weight file, or the one in a folder, with the tokenizer's files beside it.
             #[cfg(feature = "std")]
             pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-                Engine::open(INFO.clone(), Box::new(program::PROGRAM), path.as_ref()).map(Self)
+                Engine::open(INFO.clone(), Box::new(program::PROGRAM), path.as_ref()).map(Self::licensed)
+            }
+
+            /// Joins the compiled program with weights and the contents of the tokenizer's files, from anywhere.
+            #[cfg(feature = "tokenizer")]
+            pub fn from_parts(weights: Weights, texts: &gem_runtime::text::TextFiles<'_>) -> Result<Self> {
+                Engine::from_parts(INFO.clone(), Box::new(program::PROGRAM), weights, texts).map(Self::licensed)
+            }
+
+            /// Opens the model that `gemc bundle` put into this program's own file, with its tokenizer; mapped, not copied.
+            #[cfg(feature = "std")]
+            pub fn bundled() -> Result<Self> {
+                let bundle = gem_runtime::bundle::Bundle::of_this_program()?;
+                Engine::from_bundle(INFO.clone(), Box::new(program::PROGRAM), &bundle).map(Self::licensed)
             }
 
             #embedded
+
+            fn licensed(engine: Engine) -> Self {
+                Self(engine.with_license(LICENSE))
+            }
 
             /// What runs it.
             pub fn into_engine(self) -> Engine {
@@ -76,6 +97,14 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
         reason: e.to_string(),
     })?;
     Ok(spaced(&prettyplease::unparse(&file)))
+}
+
+/// The licence texts, each a constant expression.
+fn licenses(package: &Package) -> impl Iterator<Item = TokenStream> {
+    package.licenses.iter().map(|(name, _)| {
+        let path = format!("../{LICENSES}/{name}");
+        quote!(License::new(#name, include_str!(#path)))
+    })
 }
 
 /// `Model::embedded`, with the texts that the package has.
@@ -223,11 +252,10 @@ pub fn main(crate_name: &str) -> String {
         r#"//! Runs the model from the command line; `--help` shows how.
 #![deny(warnings)]
 
-use gem_runtime::storage::Weights;
-use {ident}::Model;
+use {ident}::{{INFO, Model}};
 
 fn main() -> std::process::ExitCode {{
-    gem_runtime::cli::main(|path| Model::new(Weights::open(path)?).map(Model::into_engine))
+    gem_runtime::cli::main(&INFO, |weights| Model::new(weights).map(Model::into_engine))
 }}
 "#
     )
