@@ -13,7 +13,7 @@ pub struct Label {
     pub score: f32,
 }
 
-impl Session<'_> {
+impl Session {
     /// Labels of a text, best first, of equal ones in the model's order. A text that is too long is cut on the right;
     /// the special tokens around it stay.
     ///
@@ -21,7 +21,7 @@ impl Session<'_> {
     /// [`crate::Error::Empty`] when neither the text nor what is put around it has a token, [`crate::Error::Task`],
     /// [`crate::Error::Text`], [`crate::Error::Logits`].
     pub fn classify(&mut self, text: &str) -> Result<Vec<Label>> {
-        let engine = self.engine();
+        let engine = self.engine().clone();
         let limit = self.longest_text() as usize;
         let ids = engine.text()?.tokenizer().encode_cut(text, limit)?;
         let scores = softmax(self.classify_ids(&ids)?)?;

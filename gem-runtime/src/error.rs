@@ -35,6 +35,14 @@ pub enum Error {
         /// The level the program needs.
         needed: Level,
     },
+    /// The models that a program should carry.
+    #[cfg(feature = "std")]
+    Bundle {
+        /// The program.
+        program: String,
+        /// What is wrong.
+        fault: crate::bundle::Fault,
+    },
     /// A file could not be used.
     #[cfg(feature = "std")]
     Io {
@@ -81,6 +89,11 @@ pub enum Error {
         asked: &'static str,
         /// What the model does.
         task: &'static str,
+    },
+    /// The session's [`Cancel`](crate::Cancel) handle stopped the call; the session can be used as before.
+    Cancelled {
+        /// Tokens of the call that the session holds now; the others it never saw.
+        taken: u32,
     },
     /// A routing hook left a decision that no router makes.
     Routing {
@@ -133,6 +146,8 @@ impl fmt::Display for Error {
                 })
             }
             #[cfg(feature = "std")]
+            Self::Bundle { program, fault } => write!(f, "{program} {fault}"),
+            #[cfg(feature = "std")]
             Self::Io { path, source } => write!(f, "{path}: {source}"),
             Self::Memory { bytes } => write!(f, "cannot reserve {bytes} bytes of memory"),
             Self::Options(what) => write!(f, "option {what}"),
@@ -154,6 +169,9 @@ impl fmt::Display for Error {
             ),
             Self::Task { asked, task } => {
                 write!(f, "cannot {asked} with a model made for {task}")
+            }
+            Self::Cancelled { taken } => {
+                write!(f, "cancelled: the session took {taken} tokens of this call")
             }
             Self::Routing { site, row } => write!(
                 f,

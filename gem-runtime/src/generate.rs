@@ -3,6 +3,8 @@
 //! Invariant: the pieces' texts, joined, are what the chosen tokens say up to the end of the answer: no part of a
 //! character, no special token, no stop string. Each piece stands for exactly one chosen token.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::sample::{Sampler, Sampling, logprob};
 use crate::session::Session;
@@ -32,6 +34,9 @@ pub enum Finish {
     Length,
     /// The session has no room for more.
     Context,
+    /// Its [`Cancel`](crate::Cancel) handle stopped it, in the prompt or later; [`Session::position`] says how many tokens
+    /// the session took, and text that a stop string might have begun with is not told.
+    Cancelled,
 }
 
 impl Finish {
@@ -43,18 +48,19 @@ impl Finish {
             Self::Stop => "stop",
             Self::Length => "length",
             Self::Context => "context",
+            Self::Cancelled => "cancelled",
         }
     }
 }
 
-impl<'m> Session<'m> {
+impl Session {
     /// Continues a text. In a session that holds nothing the prompt is the start of a text, with the special tokens that
     /// belong there; otherwise it is appended to what the session holds. The session ends up holding the prompt and all
     /// chosen tokens but the last. With `max_tokens` 0 nothing is chosen, and the session stays as it is.
     ///
     /// Whatever goes wrong is the first piece: [`Error::Empty`] for an empty prompt, [`Error::Context`] for one that is
     /// too long, [`Error::Options`], [`Error::Text`], [`Error::Task`]. [`Error::Logits`] may come at any piece.
-    pub fn generate<'s>(&'s mut self, prompt: &str, sampling: Sampling) -> Generation<'s, 'm> {
+    pub fn generate(&mut self, prompt: &str, sampling: Sampling) -> Generation<'_> {
         let start = sampling.check().and_then(|()| self.prompt(prompt));
         Generation::new(self, start, sampling)
     }
@@ -65,7 +71,7 @@ impl<'m> Session<'m> {
     ///
     /// What goes wrong is the first piece, as in [`Session::generate`].
     #[cfg(feature = "chat")]
-    pub fn chat<'s>(&'s mut self, messages: &[Message], sampling: Sampling) -> Generation<'s, 'm> {
+    pub fn chat(&mut self, messages: &[Message], sampling: Sampling) -> Generation<'_> {
         self.chat_with(messages, &ChatOptions::default(), sampling)
     }
 
@@ -73,12 +79,12 @@ impl<'m> Session<'m> {
     ///
     /// What goes wrong is the first piece, as in [`Session::generate`].
     #[cfg(feature = "chat")]
-    pub fn chat_with<'s>(
-        &'s mut self,
+    pub fn chat_with(
+        &mut self,
         messages: &[Message],
         options: &ChatOptions,
         sampling: Sampling,
-    ) -> Generation<'s, 'm> {
+    ) -> Generation<'_> {
         let checked = sampling.check();
         let start = checked.and_then(|()| self.conversation(messages, options));
         Generation::new(self, start, sampling)
@@ -134,8 +140,8 @@ impl<'m> Session<'m> {
         Ok(begin..turns[fits])
     }
 
-    fn prompt(&self, prompt: &str) -> Result<Start<'m>> {
-        let text = self.engine().text()?;
+    fn prompt(&self, prompt: &str) -> Result<Start> {
+        let text = Arc::clone(self.engine().shared_text()?);
         if prompt.is_empty() {
             return Err(Error::Empty);
         }
@@ -149,8 +155,8 @@ impl<'m> Session<'m> {
     }
 
     #[cfg(feature = "chat")]
-    fn conversation(&mut self, messages: &[Message], options: &ChatOptions) -> Result<Start<'m>> {
-        let text = self.engine().text()?;
+    fn conversation(&mut self, messages: &[Message], options: &ChatOptions) -> Result<Start> {
+        let text = Arc::clone(self.engine().shared_text()?);
         let mut input = text.encode_chat(messages, options)?;
         let held = self.tokens().iter().zip(&input);
         let common = held.take_while(|(a, b)| a == b).count();
@@ -171,32 +177,31 @@ impl<'m> Session<'m> {
 }
 
 /// Where an answer begins.
-struct Start<'m> {
-    text: &'m Text,
+struct Start {
+    text: Arc<Text>,
     input: Vec<u32>,
 }
 
 /// An answer in the making: an iterator over its pieces.
 #[derive(Debug)]
-pub struct Generation<'s, 'm> {
-    session: &'s mut Session<'m>,
-    state: State<'m>,
+pub struct Generation<'s> {
+    session: &'s mut Session,
+    state: State,
 }
 
 #[derive(Debug)]
-enum State<'m> {
-    Running(Box<Run<'m>>),
+enum State {
+    Running(Box<Run>),
     Failed(Option<Error>),
     Finished(Finish),
 }
 
 /// What an answer needs beside its session.
 #[derive(Debug)]
-struct Run<'m> {
-    text: &'m Text,
-    eos: &'m [u32],
+struct Run {
+    text: Arc<Text>,
     sampler: Sampler,
-    stream: Detokenizer<'m>,
+    stream: Detokenizer,
     stops: StopFilter,
     /// The sequence so far, for the repetition penalty.
     history: Vec<u32>,
@@ -205,8 +210,8 @@ struct Run<'m> {
     left: u32,
 }
 
-impl<'s, 'm> Generation<'s, 'm> {
-    fn new(session: &'s mut Session<'m>, start: Result<Start<'m>>, sampling: Sampling) -> Self {
+impl<'s> Generation<'s> {
+    fn new(session: &'s mut Session, start: Result<Start>, sampling: Sampling) -> Self {
         let state = match start.and_then(|start| Run::new(session, start, sampling)) {
             Ok(run) if run.left == 0 => State::Finished(Finish::Length),
             Ok(run) => State::Running(Box::new(run)),
@@ -225,7 +230,7 @@ impl<'s, 'm> Generation<'s, 'm> {
     }
 }
 
-impl Iterator for Generation<'_, '_> {
+impl Iterator for Generation<'_> {
     type Item = Result<Piece>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -240,6 +245,10 @@ impl Iterator for Generation<'_, '_> {
                 self.state = State::Finished(finish);
                 Some(Ok(piece))
             }
+            Err(Error::Cancelled { .. }) => {
+                self.state = State::Finished(Finish::Cancelled);
+                None
+            }
             Err(e) => {
                 self.state = State::Failed(None);
                 Some(Err(e))
@@ -248,16 +257,15 @@ impl Iterator for Generation<'_, '_> {
     }
 }
 
-impl core::iter::FusedIterator for Generation<'_, '_> {}
+impl core::iter::FusedIterator for Generation<'_> {}
 
-impl<'m> Run<'m> {
-    fn new(session: &Session<'m>, start: Start<'m>, sampling: Sampling) -> Result<Self> {
+impl Run {
+    fn new(session: &Session, start: Start, sampling: Sampling) -> Result<Self> {
         let Start { text, input } = start;
         let history = [session.tokens(), &input[..]].concat();
         Ok(Self {
-            text,
-            eos: &session.engine().info().eos,
             stream: Detokenizer::new(text.tokenizer(), &history),
+            text,
             stops: StopFilter::new(&sampling.stop),
             left: sampling.max_tokens,
             sampler: Sampler::new(sampling)?,
@@ -267,7 +275,7 @@ impl<'m> Run<'m> {
     }
 
     /// Chooses one token.
-    fn step(&mut self, session: &mut Session<'m>) -> Result<(Piece, Option<Finish>)> {
+    fn step(&mut self, session: &mut Session) -> Result<(Piece, Option<Finish>)> {
         let logits = session.forward(&self.input)?;
         let token = self.sampler.next(logits, &self.history)?;
         let logprob = logprob(logits, token)?;
@@ -275,7 +283,7 @@ impl<'m> Run<'m> {
         self.input.clear();
         self.input.push(token);
         self.left -= 1;
-        let (text, finish) = self.read(token, session.position() >= session.context())?;
+        let (text, finish) = self.read(token, session)?;
         let piece = Piece {
             text,
             token,
@@ -285,8 +293,8 @@ impl<'m> Run<'m> {
     }
 
     /// The text that is certain with one more token, and whether it is the last one.
-    fn read(&mut self, token: u32, full: bool) -> Result<(String, Option<Finish>)> {
-        if self.eos.contains(&token) || self.text.eos().contains(&token) {
+    fn read(&mut self, token: u32, session: &Session) -> Result<(String, Option<Finish>)> {
+        if session.engine().info().eos.contains(&token) || self.text.eos().contains(&token) {
             return Ok((self.stops.finish(), Some(Finish::End)));
         }
         let new = self.stream.push(token)?;
@@ -296,7 +304,7 @@ impl<'m> Run<'m> {
         };
         let finish = if self.left == 0 {
             Finish::Length
-        } else if full {
+        } else if session.position() >= session.context() {
             Finish::Context
         } else {
             return Ok((text, None));

@@ -7,6 +7,8 @@
 extern crate alloc;
 
 pub mod abi;
+#[cfg(feature = "std")]
+pub mod bundle;
 pub mod c;
 #[cfg(feature = "tokenizer")]
 mod classify;
@@ -35,9 +37,11 @@ macro_rules! with_alloc {
 }
 
 with_alloc! {
+    mod cancel;
     mod error;
     pub mod file;
     mod info;
+    mod license;
     pub mod memory;
     mod model;
     mod random;
@@ -49,8 +53,10 @@ with_alloc! {
     pub mod storage;
     pub mod team;
 
+    pub use cancel::Cancel;
     pub use error::{Error, Result};
     pub use info::{ModelInfo, Name, Names, Task};
+    pub use license::License;
     pub use model::{Engine, Model, from_hex, hex};
     pub use saturation::{SaturatedValues, warning as saturation_warning};
     pub use sample::{REPETITION_WINDOW, Sampler, Sampling, logprob, softmax};

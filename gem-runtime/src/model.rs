@@ -5,11 +5,13 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
+use alloc::sync::Arc;
 
 use crate::abi::{Part, Executable, Items};
 use crate::abi::{HalfTap, ProgramShape, RoutingTap};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
+use crate::license::License;
 use crate::session::{Session, SessionOptions};
 use crate::storage::Weights;
 
@@ -27,11 +29,16 @@ pub trait Model {
         self.engine().info()
     }
 
-    /// Starts a session; several may share the model.
+    /// Licence texts that came with the checkpoint; empty when it had none.
+    fn license(&self) -> &[License] {
+        self.engine().license()
+    }
+
+    /// Starts a session, which shares the model; so may several, on any threads, and they may outlive this value.
     ///
     /// # Errors
     /// [`Error::Options`], [`Error::Memory`], or [`Error::Io`] when no thread can be started.
-    fn session(&self, options: SessionOptions) -> Result<Session<'_>> {
+    fn session(&self, options: SessionOptions) -> Result<Session> {
         Session::new(self.engine(), options)
     }
 
@@ -46,20 +53,27 @@ pub trait Model {
     }
 }
 
-/// A program with its weights.
+/// A program with its weights. Clones share both, and cost nothing.
+#[derive(Clone)]
 pub struct Engine {
+    parts: Arc<Parts>,
+    license: Arc<[License]>,
+    #[cfg(feature = "tokenizer")]
+    text: Option<Arc<crate::text::Text>>,
+}
+
+/// What belongs together.
+struct Parts {
     info: ModelInfo,
     program: Box<dyn Executable + Send>,
     weights: Weights,
-    #[cfg(feature = "tokenizer")]
-    text: Option<alloc::sync::Arc<crate::text::Text>>,
 }
 
 impl core::fmt::Debug for Engine {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Engine")
-            .field("info", &self.info)
-            .field("shape", self.program.shape())
+            .field("info", self.info())
+            .field("shape", self.program().shape())
             .finish_non_exhaustive()
     }
 }
@@ -94,9 +108,12 @@ impl Engine {
             check_half(half, program.shape())?;
         }
         Ok(Self {
-            info,
-            program,
-            weights,
+            parts: Arc::new(Parts {
+                info,
+                program,
+                weights,
+            }),
+            license: Arc::default(),
             #[cfg(feature = "tokenizer")]
             text: None,
         })
@@ -107,7 +124,7 @@ impl Engine {
     #[must_use]
     pub fn with_text(
         mut self,
-        text: Option<impl Into<alloc::sync::Arc<crate::text::Text>>>,
+        text: Option<impl Into<Arc<crate::text::Text>>>,
     ) -> Self {
         self.text = text.map(Into::into);
         self
@@ -119,8 +136,67 @@ impl Engine {
     /// [`Error::Text`] when it has nothing of the kind.
     #[cfg(feature = "tokenizer")]
     pub fn text(&self) -> Result<&crate::text::Text> {
-        let missing = || Error::text(&self.info.name, "the model has no tokenizer");
-        self.text.as_deref().ok_or_else(missing)
+        self.shared_text().map(|text| &**text)
+    }
+
+    /// The same, to be kept.
+    #[cfg(feature = "tokenizer")]
+    pub(crate) fn shared_text(&self) -> Result<&Arc<crate::text::Text>> {
+        let missing = || Error::text(&self.info().name, "the model has no tokenizer");
+        self.text.as_ref().ok_or_else(missing)
+    }
+
+    /// Joins a program with weights and the contents of the files about text, from anywhere: an asset pack, the program.
+    /// A model without a tokenizer is joined by [`Engine::new`].
+    ///
+    /// # Errors
+    /// As of [`Engine::new`] and [`Text::new`](crate::text::Text::new).
+    #[cfg(feature = "tokenizer")]
+    pub fn from_parts(
+        info: ModelInfo,
+        program: Box<dyn Executable + Send>,
+        weights: Weights,
+        texts: &crate::text::TextFiles<'_>,
+    ) -> Result<Self> {
+        let engine = Self::new(info, program, weights)?;
+        let text = crate::text::Text::new(texts, engine.info().vocab_size)?;
+        Ok(engine.with_text(Some(text)))
+    }
+
+    /// Joins a program with its model in a bundle: the only one there is, or else the one of its name.
+    ///
+    /// # Errors
+    /// As of [`Bundle::model`](crate::bundle::Bundle::model), [`Bundle::weights`](crate::bundle::Bundle::weights) and
+    /// [`Engine::new`]; [`Error::WrongWeights`] for a model of another layout, as a bundle for another program has;
+    /// [`Error::Text`] for a broken tokenizer.
+    #[cfg(feature = "std")]
+    pub fn from_bundle(
+        info: ModelInfo,
+        program: Box<dyn Executable + Send>,
+        bundle: &crate::bundle::Bundle,
+    ) -> Result<Self> {
+        let model = bundle.model(&info.name)?;
+        let engine = Self::new(info, program, bundle.weights(model)?)?;
+        #[cfg(feature = "tokenizer")]
+        let engine = {
+            let files = bundle.text_folder(model)?;
+            let text = crate::text::Text::of_folder(&files, engine.info().vocab_size)?;
+            engine.with_text(text)
+        };
+        Ok(engine)
+    }
+
+    /// Adds the licence texts of the checkpoint.
+    #[must_use]
+    pub fn with_license(self, license: impl Into<Arc<[License]>>) -> Self {
+        let license = license.into();
+        Self { license, ..self }
+    }
+
+    /// Licence texts that came with the checkpoint; empty when it had none.
+    #[must_use]
+    pub fn license(&self) -> &[License] {
+        &self.license
     }
 
     /// Joins a program with the weight file at a path, or with `model.gemw` in a folder; and with the tokenizer beside
@@ -141,7 +217,7 @@ impl Engine {
         #[cfg(feature = "tokenizer")]
         let engine = {
             let folder = file.parent().unwrap_or(std::path::Path::new(""));
-            let text = crate::text::Text::open(folder, engine.info.vocab_size)?;
+            let text = crate::text::Text::open(folder, engine.info().vocab_size)?;
             engine.with_text(text)
         };
         Ok(engine)
@@ -149,20 +225,20 @@ impl Engine {
 
     /// Facts about the model.
     #[must_use]
-    pub const fn info(&self) -> &ModelInfo {
-        &self.info
+    pub fn info(&self) -> &ModelInfo {
+        &self.parts.info
     }
 
     /// The program that steps run.
     #[must_use]
     pub fn program(&self) -> &dyn Executable {
-        &*self.program
+        &*self.parts.program
     }
 
     /// The weights that the program reads.
     #[must_use]
-    pub const fn weights(&self) -> &Weights {
-        &self.weights
+    pub fn weights(&self) -> &Weights {
+        &self.parts.weights
     }
 }
 

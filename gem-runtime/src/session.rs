@@ -1,12 +1,13 @@
 //! Token ids -> logits, for one sequence: a position, its key/value memory, and the machine that runs its steps.
 //!
 //! Invariant: `tokens` are in the key/value memory, and a call that fails leaves it so: input is checked before
-//! the first step, and positions count only once all steps are done.
+//! the first step, and positions count only once all steps are done, or as far as they are when the call is cancelled.
 
 use alloc::format;
 use alloc::vec::Vec;
 
 use crate::abi::{ProgramShape, Row};
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
 use crate::memory::Buffer;
@@ -36,10 +37,10 @@ pub struct MemoryUse {
     pub arena: u64,
 }
 
-/// One sequence of a model.
+/// One sequence of a model, which it shares: model and session can be fields of one struct, and go to any thread.
 #[derive(Debug)]
-pub struct Session<'m> {
-    engine: &'m Engine,
+pub struct Session {
+    engine: Engine,
     machine: Machine,
     kv: Buffer,
     context: u32,
@@ -47,29 +48,37 @@ pub struct Session<'m> {
     tokens: Vec<u32>,
     rows: Vec<Row>,
     saturated: Counts,
+    cancel: Option<Cancel>,
 }
 
-impl<'m> Session<'m> {
+/// An app can hold it, and give it to a thread.
+const _: () = {
+    const fn movable<T: Send + 'static>() {}
+    movable::<Session>();
+};
+
+impl Session {
     /// Reserves the memory of a session and starts its threads.
-    pub(crate) fn new(engine: &'m Engine, options: SessionOptions) -> Result<Self> {
+    pub(crate) fn new(engine: &Engine, options: SessionOptions) -> Result<Self> {
         let shape = engine.program().shape();
         let context = context(engine.info(), shape, options.context)?;
         let kv = Buffer::zeroed_items(u64::from(context), u64::from(shape.kv_bytes_per_position))?;
         Ok(Self {
-            engine,
+            engine: engine.clone(),
             machine: Machine::new(engine, options.threads)?,
             kv,
             context,
             tokens: Vec::new(),
             rows: Vec::new(),
             saturated: Counts::default(),
+            cancel: None,
         })
     }
 
     /// The engine of the model that it is a session of.
     #[must_use]
-    pub const fn engine(&self) -> &'m Engine {
-        self.engine
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// How many tokens it holds.
@@ -113,6 +122,22 @@ impl<'m> Session<'m> {
         self.saturated.as_slice()
     }
 
+    /// A handle that stops a call of this session, also between the steps of a long prompt: at most so many tokens as a
+    /// step has rows are taken after [`Cancel::cancel`].
+    ///
+    /// A handle stops one call: the one that runs, or else the next one. The call ends with [`Error::Cancelled`], a
+    /// generation with [`Finish::Cancelled`](crate::Finish); the tokens of the steps that were done stay in the session, and
+    /// the handle means nothing any more. A new handle takes the place of the last: who takes one for every answer never
+    /// stops an answer with the button of the one before.
+    pub fn cancel_handle(&mut self) -> Cancel {
+        self.cancel.insert(Cancel::default()).clone()
+    }
+
+    /// Whether the call is to stop here; the handle is used up then.
+    fn is_cancelled(&mut self) -> bool {
+        self.cancel.take_if(|cancel| cancel.is_cancelled()).is_some()
+    }
+
     /// Forgets all tokens.
     pub fn reset(&mut self) {
         self.tokens.clear();
@@ -127,7 +152,7 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::Token`], [`Error::Context`], [`Error::Task`], [`Error::Logits`]; the session is then as
-    /// before.
+    /// before. [`Error::Cancelled`], after which it holds what it took.
     pub fn forward(&mut self, ids: &[u32]) -> Result<&[f32]> {
         let last = u64::from(self.position()) + ids.len() as u64 - u64::from(!ids.is_empty());
         self.advance(ids, None, |machine, engine, step| {
@@ -140,7 +165,7 @@ impl<'m> Session<'m> {
             }
             Ok(())
         })?;
-        Ok(self.machine.logits(self.engine, 0))
+        Ok(self.machine.logits(&self.engine, 0))
     }
 
     /// Appends tokens; calls `each` with every new position and the logits after its token, in order.
@@ -208,7 +233,13 @@ impl<'m> Session<'m> {
         self.check(ids, u64::from(self.position()), self.context)?;
         let slots = [self.kv.as_mut_ptr()];
         let mut next = self.position();
+        let begin = next;
         for chunk in ids.chunks(self.engine.program().shape().max_rows as usize) {
+            if self.is_cancelled() {
+                let taken = next - begin;
+                self.tokens.extend_from_slice(&ids[..taken as usize]);
+                return Err(Error::Cancelled { taken });
+            }
             self.rows.clear();
             self.rows
                 .extend(chunk.iter().zip(next..).map(|(token, position)| Row {
@@ -226,11 +257,11 @@ impl<'m> Session<'m> {
                 .as_mut()
                 .map(|hook| &mut **hook as &mut dyn RoutingHook);
             // SAFETY: the machine is this engine's, and the only slot is this session's memory, `context` long.
-            unsafe { self.machine.body(self.engine, &step, hook)? };
+            unsafe { self.machine.body(&self.engine, &step, hook)? };
             let halves = self.engine.program().halves();
             // SAFETY: as above; the step has checked its positions, and no kernel runs any more.
             unsafe { self.saturated.add(halves, slots[0], self.context, &self.rows) };
-            after(&mut self.machine, self.engine, &step)?;
+            after(&mut self.machine, &self.engine, &step)?;
             next += chunk.len() as u32;
         }
         self.tokens.extend_from_slice(ids);
@@ -241,7 +272,7 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::Token`], [`Error::Context`] for a text of more tokens than a step has rows,
-    /// [`Error::Task`], [`Error::Logits`].
+    /// [`Error::Task`], [`Error::Logits`]; [`Error::Cancelled`] before the step, which is not interrupted.
     pub fn classify_ids(&mut self, ids: &[u32]) -> Result<&[f32]> {
         self.classify_rows(ids, None)
     }
@@ -261,6 +292,9 @@ impl<'m> Session<'m> {
     fn classify_rows(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
         self.require(Task::SequenceClassification, "classify a text")?;
         self.check(ids, 0, self.longest_text())?;
+        if self.is_cancelled() {
+            return Err(Error::Cancelled { taken: 0 });
+        }
         let visible = ids.len() as u32;
         self.rows.clear();
         self.rows
@@ -278,12 +312,12 @@ impl<'m> Session<'m> {
         };
         // SAFETY: the machine is this engine's, and the only slot is this session's memory, `context` long.
         unsafe {
-            self.machine.body(self.engine, &step, hook)?;
+            self.machine.body(&self.engine, &step, hook)?;
             let halves = self.engine.program().halves();
             self.saturated.add(halves, slots[0], self.context, &self.rows);
-            self.machine.head(self.engine, &step, &[0])?;
+            self.machine.head(&self.engine, &step, &[0])?;
         }
-        let logits = self.machine.logits(self.engine, 0);
+        let logits = self.machine.logits(&self.engine, 0);
         check_logits(logits, 0)?;
         Ok(logits)
     }

@@ -3,6 +3,10 @@
 //! Opening checks the header: that the file is whole in length, and which program it is for. It does not read the weights;
 //! [`Weights::verify`] does, and compares them with their digests.
 
+#[cfg(feature = "std")]
+pub(crate) mod part;
+
+use alloc::format;
 use alloc::string::String;
 use core::ops::Range;
 
@@ -27,6 +31,8 @@ pub struct Weights {
     layout: u64,
     /// The file they are from, as the caller named it.
     file: Option<String>,
+    /// Where they begin in another file, if that is why they were read instead of mapped.
+    misplaced: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -154,6 +160,7 @@ impl Weights {
             layout,
             bytes,
             file: None,
+            misplaced: None,
         })
     }
 
@@ -179,6 +186,18 @@ impl Weights {
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()
+    }
+
+    /// What is worth telling a user or a packager about where the weights are: that they had to be read into memory because
+    /// they are a part of another file that does not lie on 64 bytes. `None` otherwise.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let offset = self.misplaced?;
+        let bytes = self.file_bytes();
+        Some(format!(
+            "the weights begin at byte {offset} of a file, which is no multiple of {BUFFER_ALIGN}, so that their {bytes} \
+             bytes were read into memory instead of mapped; align them when the file is packed"
+        ))
     }
 
     /// Bytes of the whole weight file, header included.

@@ -18,11 +18,19 @@ mod script;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod toy;
 
+#[cfg(target_os = "linux")]
+#[path = "command/bundle.rs"]
+mod bundle;
+
 const AS_PROGRAM: &str = "GEM_RUNTIME_TEST_AS_PROGRAM";
 
 fn main() -> ExitCode {
-    if std::env::var_os(AS_PROGRAM).is_some() {
-        return gem_runtime::cli::main(script::opened);
+    if let Ok(as_what) = std::env::var(AS_PROGRAM) {
+        #[cfg(target_os = "linux")]
+        if !bundle::before(&as_what) {
+            return ExitCode::SUCCESS;
+        }
+        return gem_runtime::cli::main(&script::info(), script::opened);
     }
     let trial = |name: &str, test: fn()| {
         Trial::test(name, move || {
@@ -43,6 +51,36 @@ fn main() -> ExitCode {
         trial(
             "weights_that_go_away_end_the_program_in_words",
             lost_weights,
+        ),
+        #[cfg(target_os = "linux")]
+        trial(
+            "a_bundled_program_needs_no_other_file",
+            bundle::runs_from_itself,
+        ),
+        #[cfg(target_os = "linux")]
+        trial(
+            "a_program_that_is_renamed_or_deleted_keeps_its_model",
+            bundle::file_that_moves,
+        ),
+        #[cfg(target_os = "linux")]
+        trial(
+            "a_model_that_is_not_all_there_or_not_its_own_is_told",
+            bundle::models_that_are_not_there,
+        ),
+        #[cfg(target_os = "linux")]
+        trial(
+            "what_strip_dropped_is_told_with_the_right_order",
+            bundle::strip_drops_models,
+        ),
+        #[cfg(target_os = "linux")]
+        trial(
+            "a_program_that_may_not_be_read_says_so",
+            bundle::unreadable_program,
+        ),
+        #[cfg(target_os = "linux")]
+        trial(
+            "bundled_weights_are_mapped_and_not_copied",
+            bundle::nothing_is_copied,
         ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

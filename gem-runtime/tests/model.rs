@@ -202,7 +202,7 @@ fn weights_of_another_program_are_refused_with_their_path() {
 fn parts_can_move_between_threads() {
     const fn sendable<T: Send>() {}
     const fn shareable<T: Send + Sync>() {}
-    sendable::<Session<'_>>();
+    sendable::<Session>();
     shareable::<Engine>();
     shareable::<Error>();
 }

@@ -6,7 +6,7 @@ mod toy;
 
 use gem_runtime::abi::RoutingTap;
 use gem_runtime::routing::{RoutingHook, RoutingView};
-use gem_runtime::{Error, Model as _, Session, SessionOptions, Task};
+use gem_runtime::{Error, Model as _, SessionOptions, Task};
 use toy::{VOCAB, expected_state, weight};
 
 const IDS: [u32; 14] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7];
@@ -171,7 +171,7 @@ impl RoutingHook for Force {
 fn routing_can_be_read_and_forced() {
     let engine = toy::engine(Task::CausalLm);
     for fired in [-1, 0, 2] {
-        let mut session: Session<'_> = engine.session(options(2)).expect("small");
+        let mut session = engine.session(options(2)).expect("small");
         let mut force = Force {
             fired,
             seen: Vec::new(),

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gem_runtime::Engine;
+use gem_runtime::{Engine, License};
 use gemc_format::Rounding;
 
 use crate::backend::{self, JitEngineError};
@@ -19,8 +19,8 @@ use crate::target::Target;
 
 /// A checkpoint as machine code of this process. A program can take the checkpoint's path at run time.
 ///
-/// It is a [`gem_runtime::Model`] like a compiled one: any number of sessions on any threads share it, and its memory is
-/// given back when it is dropped.
+/// It is a [`gem_runtime::Model`] like a compiled one: clones and any number of sessions on any threads share it, and its
+/// memory is given back when the last of them is dropped.
 ///
 /// ```no_run
 /// use gem_runtime::{Model as _, Sampling, SessionOptions};
@@ -34,7 +34,7 @@ use crate::target::Target;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Model(Engine);
 
 /// Threads may share a model.
@@ -83,8 +83,14 @@ impl Model {
         effort: Effort,
         progress: &dyn Progress,
     ) -> Result<Self, OpenError> {
+        let license = prepared.licenses().map_err(JitEngineError::from)?;
+        let license = license.into_iter().map(|(file, text)| License {
+            file: file.into(),
+            text: text.into(),
+        });
         let engine = backend::jitted(prepared, effort, progress)?;
-        Ok(Self(engine.with_text(prepared.text())))
+        let engine = engine.with_text(prepared.text());
+        Ok(Self(engine.with_license(license.collect::<Vec<_>>())))
     }
 
     /// Program, weights and text, for those who make sessions themselves.

@@ -20,15 +20,27 @@ fn main() {
 fn workspace(name: &str) -> Workspace {
     let workspace = Workspace::new(name);
     workspace.checkpoint(LM);
-    let runtime = ours("gem-runtime", "gem-runtime", "gem-runtime", "\"std\", \"tokenizer\"");
+    let runtime = ours(
+        "gem-runtime",
+        "gem-runtime",
+        "gem-runtime",
+        "\"std\", \"tokenizer\"",
+    );
     let macros = ours("gemc-macros", "gemc-macros", "gem-macros", "");
-    workspace.package("raced", 2024, &(runtime + &macros), &[("src/main.rs", MAIN)]);
+    workspace.package(
+        "raced",
+        2024,
+        &(runtime + &macros),
+        &[("src/main.rs", MAIN)],
+    );
     workspace
 }
 
 /// When the only weight file of a cache was put there.
 fn made(cache: &Path) -> SystemTime {
-    let folders = fs::read_dir(cache.join("weights")).expect("weights").flatten();
+    let folders = fs::read_dir(cache.join("weights"))
+        .expect("weights")
+        .flatten();
     let folders = folders.filter(|item| item.path().join("model.gemw").is_file());
     let folders: Vec<PathBuf> = folders.map(|item| item.path()).collect();
     assert_eq!(folders.len(), 1);
@@ -48,14 +60,25 @@ fn eight_compilers_at_once_quantise_once() {
     let out = workspace.root.join("out");
     let compile = |i: usize, cache: &Path| -> Child {
         Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-            .args(["--edition=2024", "--crate-name", "raced", "--emit=metadata,link"])
+            .args([
+                "--edition=2024",
+                "--crate-name",
+                "raced",
+                "--emit=metadata,link",
+            ])
             .arg(workspace.root.join("raced/src/main.rs"))
             .arg("--out-dir")
             .arg(out.join(i.to_string()))
             .arg("--extern")
-            .arg(format!("gem_macros={}", newest("libgem_macros-", ".so").display()))
+            .arg(format!(
+                "gem_macros={}",
+                newest("libgem_macros-", ".so").display()
+            ))
             .arg("--extern")
-            .arg(format!("gem_runtime={}", newest("libgem_runtime-", ".rlib").display()))
+            .arg(format!(
+                "gem_runtime={}",
+                newest("libgem_runtime-", ".rlib").display()
+            ))
             .arg("-L")
             .arg(format!("dependency={}", deps.display()))
             .env("CARGO_MANIFEST_DIR", workspace.root.join("raced"))
@@ -79,7 +102,10 @@ fn eight_compilers_at_once_quantise_once() {
     let programs: Vec<Vec<u8>> = (0..9)
         .map(|i| fs::read(out.join(i.to_string()).join("raced")).expect("a program"))
         .collect();
-    assert!(programs.windows(2).all(|pair| pair[0] == pair[1]), "the same bytes");
+    assert!(
+        programs.windows(2).all(|pair| pair[0] == pair[1]),
+        "the same bytes"
+    );
 }
 
 /// A file of a folder by its beginning and end, the newest.

@@ -3,6 +3,7 @@
 //!
 //! The crates of a test are members of one workspace next to a driver, so that cargo builds everything once.
 
+mod bundle;
 mod whole;
 mod workspace;
 

@@ -94,7 +94,8 @@ fn checksum(logits: &[f32]) -> String {
     format!("{:016x}", sum.finish())
 }
 
-const DRIVER: &str = r#"//! Reads `DIR CHUNK,CHUNK,.. THREADS ID,ID,..` lines, prints a checksum of every position's logits for each.
+const DRIVER: &str = r#"//! Reads `DIR CHUNK,CHUNK,.. THREADS ID,ID,..` lines, prints a checksum of every position's logits for each; licence
+//! texts for `license` in the place of the first number.
 use gem_runtime::file::Checksum;
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
 
@@ -102,6 +103,10 @@ fn main() {
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
         let [dir, chunks, threads, ids] = words[..] else { panic!("four words") };
+        if chunks == "license" {
+            println!("{:?}", open(dir).license());
+            continue;
+        }
         let numbers = |list: &str| list.split(',').map(|n| n.parse().unwrap()).collect::<Vec<u32>>();
         println!("{}", checksums(&open(dir), &numbers(ids), &numbers(chunks), threads.parse().unwrap()));
     }
@@ -138,12 +143,16 @@ fn checksum(logits: &[f32]) -> String {
 /// The driver's text: one arm per crate.
 fn driver(names: &[String]) -> String {
     let mut text = DRIVER.to_owned();
-    text.push_str("\nfn open(dir: &str) -> Engine {\n    match dir {\n");
+    let _ = writeln!(
+        text,
+        "\nfn open(dir: &str) -> Engine {{\n    let bundled = std::env::var_os({BUNDLED:?}).is_some();\n    match dir {{"
+    );
     for name in names {
         let ident = name.replace('-', "_");
         let _ = writeln!(
             text,
-            "        {name:?} => {ident}::Model::open(dir).unwrap().into_engine(),"
+            "        {name:?} if bundled => {ident}::Model::bundled().unwrap().into_engine(),\n        \
+             {name:?} => {ident}::Model::open(dir).unwrap().into_engine(),"
         );
     }
     text.push_str("        _ => unreachable!(\"no crate {dir}\"),\n    }\n}\n");
@@ -198,6 +207,9 @@ fn temporary(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
+/// With this variable, the driver opens the models that it carries.
+pub const BUNDLED: &str = "GEM_BUNDLED";
+
 /// Crates of several cases in one workspace, and a program that runs any of them.
 pub struct Workspace {
     root: PathBuf,
@@ -227,6 +239,18 @@ impl Workspace {
             driver,
             names,
         }
+    }
+
+    /// The folder of a crate.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The driver, once it has run.
+    pub fn program(&self) -> PathBuf {
+        temporary("generated-target")
+            .join("debug")
+            .join(&self.driver)
     }
 
     /// Compiles the crates and answers lines of the driver's input with as many lines.

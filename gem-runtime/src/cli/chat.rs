@@ -18,7 +18,7 @@ const LONGEST_LINE: u64 = 16 << 20;
 
 /// Answers line by line until the input ends.
 pub(super) fn chat(
-    session: &mut Session<'_>,
+    session: &mut Session,
     template: Option<String>,
     sampling: &Sampling,
     mut input: impl BufRead,
@@ -65,7 +65,7 @@ pub(super) fn chat(
 
 /// Answers the last message, after the oldest ones are dropped for which there is no room.
 fn turn(
-    session: &mut Session<'_>,
+    session: &mut Session,
     messages: &mut Vec<Message>,
     options: &ChatOptions,
     sampling: &Sampling,

@@ -15,28 +15,31 @@ mod weights;
 use std::ffi::OsString;
 use std::io::{self, BufReader, Write as _};
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::info::ModelInfo;
 use crate::model::Engine;
 use crate::protocol;
-use crate::text::{Text, hide_caught_panics};
+use crate::storage::Weights;
+use crate::text::hide_caught_panics;
 
 pub use before::check;
 pub use bus::{end_at_lost_files, report_file_limits};
 pub use options::{Mode, Options, Parsed, SamplingOptions, Usage};
 pub use run::{Failure, run};
+use weights::Source;
 
 /// The whole program: reads the arguments, opens the model with `open`, does what is asked.
 ///
-/// `open` gets the path of the weight file and is where the CPU is checked, as by [`Engine::new`]. Where it adds no
-/// text, the tokenizer beside the weights is used.
-pub fn main(open: impl FnOnce(&Path) -> Result<Engine> + Send) -> ExitCode {
-    roomy(|| dispatch(open)).unwrap_or(ExitCode::FAILURE)
+/// `info` is of the model. `open` gets the weights and is where the CPU is checked, as by [`Engine::new`]. Where it adds no
+/// text, the tokenizer that came with the weights is used: from beside them, or from the bundle that the program carries.
+pub fn main(info: &ModelInfo, open: impl FnOnce(Weights) -> Result<Engine> + Send) -> ExitCode {
+    roomy(|| dispatch(info, open)).unwrap_or(ExitCode::FAILURE)
 }
 
 /// Bytes of stack to work with. Tokenizers and templates recurse, and the main thread has what its user's limits give.
@@ -59,12 +62,12 @@ fn roomy<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     })
 }
 
-fn dispatch(open: impl FnOnce(&Path) -> Result<Engine>) -> ExitCode {
+fn dispatch(info: &ModelInfo, open: impl FnOnce(Weights) -> Result<Engine>) -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = name(arguments.next());
     match Options::parse(arguments) {
         Ok(Parsed::Help) => finish(&program, help(&program)),
-        Ok(Parsed::Run(options)) => finish(&program, start(&program, &options, open)),
+        Ok(Parsed::Run(options)) => finish(&program, start(&program, info, &options, open)),
         Err(usage) => {
             complain(&program, &usage.message);
             complain(&program, "see --help");
@@ -106,21 +109,20 @@ fn complain(program: &str, what: &str) {
 
 fn start(
     program: &str,
+    info: &ModelInfo,
     options: &Options,
-    open: impl FnOnce(&Path) -> Result<Engine>,
+    open: impl FnOnce(Weights) -> Result<Engine>,
 ) -> Result<(), Failure> {
-    let weights = match &options.weights {
-        Some(path) => path.clone(),
-        None => weights::find(|note| complain(program, note))?,
-    };
+    let named = options.weights.as_deref();
+    let source = Source::find(named, &info.name, |note| complain(program, note))?;
     report_file_limits();
     hide_caught_panics();
     end_at_lost_files(&format!(
         "{program}: {} was cut short while it was in use, or its disk failed",
-        weights.display()
+        source.name()
     ));
     let started = Instant::now();
-    let engine = open(&weights)?;
+    let engine = open(source.weights()?)?;
     let load_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     if matches!(options.mode, Mode::Serve) {
         return Ok(protocol::serve(
@@ -130,21 +132,11 @@ fn start(
             io::stdout(),
         )?);
     }
-    let engine = with_text(engine, &weights)?;
+    let engine = source.with_text(engine)?;
     run(
         &engine,
         options,
         BufReader::new(io::stdin()),
         io::stdout().lock(),
     )
-}
-
-/// Adds the tokenizer beside the weights to an engine that has none.
-fn with_text(engine: Engine, weights: &Path) -> Result<Engine> {
-    if engine.text().is_ok() {
-        return Ok(engine);
-    }
-    let folder = weights.parent().unwrap_or(Path::new(""));
-    let text = Text::open(folder, engine.info().vocab_size)?;
-    Ok(engine.with_text(text))
 }

@@ -36,7 +36,8 @@ Options:
   --seed S         start of the random numbers; the same seed gives the same answer
   --threads N      threads; as many as the machine has if not given
   --context N      tokens that prompt and answer can have together
-  --weights PATH   the weight file; model.gemw beside the program or in the folder above if not given
+  --weights PATH   the weight file; if not given, a model that was bundled with the program, else model.gemw beside the
+                   program or in the folder above
   --json           one JSON value instead of text (not with --chat)
   --help           this text
 

@@ -70,7 +70,13 @@ pub fn run(
     })?;
     let sampling = sampling(options, engine.text()?)?;
     let result = respond(&mut session, options, sampling, input, &mut to);
-    if let Some(warning) = saturation_warning(session.saturated()) {
+    for warning in [
+        engine.weights().warning(),
+        saturation_warning(session.saturated()),
+    ]
+    .into_iter()
+    .flatten()
+    {
         // Where nobody listens there is nobody to warn.
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
@@ -79,7 +85,7 @@ pub fn run(
 
 /// Does what the mode says in a session.
 fn respond(
-    session: &mut Session<'_>,
+    session: &mut Session,
     options: &Options,
     sampling: Sampling,
     input: impl BufRead,
@@ -126,7 +132,7 @@ pub(super) fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
 
 /// Writes an answer as it comes; the whole of it, and why it ended.
 pub(super) fn write_answer(
-    mut answer: Generation<'_, '_>,
+    mut answer: Generation<'_>,
     to: &mut impl Write,
 ) -> Result<(String, Option<Finish>), Failure> {
     let mut whole = String::new();
@@ -143,7 +149,7 @@ pub(super) fn write_answer(
     Ok((whole, answer.finish()))
 }
 
-fn answer_json(mut answer: Generation<'_, '_>) -> Result<serde_json::Value> {
+fn answer_json(mut answer: Generation<'_>) -> Result<serde_json::Value> {
     let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
     for piece in &mut answer {
         let piece = piece?;

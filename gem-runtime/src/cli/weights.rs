@@ -1,4 +1,5 @@
-//! Where the program is -> the weight file beside it or in the folder above.
+//! `--weights`, the program's own file, or where it is -> the weights it is to use: those of the file that is named, a model
+//! that was bundled with it, or the weight file beside it or in the folder above.
 //!
 //! Linux tells a program its own path through `/proc`. In a container or chroot without it, the first argument says where
 //! the program was called, and what that does not find is looked for in the current folder.
@@ -6,12 +7,80 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::bundle::{Bundle, Fault};
 use crate::error::{Error, Result};
-use crate::model::WEIGHTS;
+use crate::model::{Engine, WEIGHTS};
 use crate::regular;
+use crate::storage::Weights;
+use crate::text::{Text, TextFolder};
+
+/// Where a model's files are.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Beside this weight file.
+    Folder(PathBuf),
+    /// In the program, under this name.
+    Bundle(Bundle, String),
+}
+
+impl Source {
+    /// What `--weights` names, else a bundled model for a program that calls its own one `model`, else what lies beside the
+    /// program; `note` hears when the program's own path is not known.
+    pub(super) fn find(named: Option<&Path>, model: &str, note: impl FnOnce(&str)) -> Result<Self> {
+        if let Some(path) = named {
+            return Ok(Self::Folder(path.to_owned()));
+        }
+        let absent = match Bundle::of_this_program() {
+            Ok(bundle) => {
+                let model = bundle.model(model)?.to_owned();
+                return Ok(Self::Bundle(bundle, model));
+            }
+            Err(Error::Bundle {
+                program,
+                fault: fault @ (Fault::Absent | Fault::Unreadable(_)),
+            }) => format!("{program} {fault}"),
+            Err(error) => return Err(error),
+        };
+        match find(note) {
+            Err(Error::Text(what)) => Err(Error::Text(format!("{what}; {absent}"))),
+            found => found.map(Self::Folder),
+        }
+    }
+
+    /// What it is called when it is lost.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Folder(path) => path.display().to_string(),
+            Self::Bundle(..) => "its own file".to_owned(),
+        }
+    }
+
+    pub(super) fn weights(&self) -> Result<Weights> {
+        match self {
+            Self::Folder(path) => Weights::open(path),
+            Self::Bundle(bundle, model) => bundle.weights(model),
+        }
+    }
+
+    /// Adds the tokenizer beside the weights to an engine that has none.
+    pub(super) fn with_text(&self, engine: Engine) -> Result<Engine> {
+        if engine.text().is_ok() {
+            return Ok(engine);
+        }
+        let vocab = engine.info().vocab_size;
+        let text = match self {
+            Self::Folder(path) => Text::open(path.parent().unwrap_or(Path::new("")), vocab)?,
+            Self::Bundle(bundle, model) => {
+                let files: TextFolder = bundle.text_folder(model)?;
+                Text::of_folder(&files, vocab)?
+            }
+        };
+        Ok(engine.with_text(text))
+    }
+}
 
 /// The weight file; `note` hears when the program's own path is not known.
-pub(super) fn find(note: impl FnOnce(&str)) -> Result<PathBuf> {
+fn find(note: impl FnOnce(&str)) -> Result<PathBuf> {
     let program = std::env::current_exe();
     if program.is_err() {
         note(

@@ -25,19 +25,19 @@ const MOST_RUNS: u32 = 1000;
 
 /// Answers for a model in this process.
 #[derive(Debug)]
-pub struct Server<'m> {
-    engine: &'m Engine,
+pub struct Server {
+    engine: Engine,
     load_ns: u64,
     /// The session of the last request, if it went well.
-    session: Option<(Setup, Session<'m>)>,
+    session: Option<(Setup, Session)>,
 }
 
-impl<'m> Server<'m> {
+impl Server {
     /// Answers for `engine`, which took so many nanoseconds to open.
     #[must_use]
-    pub const fn new(engine: &'m Engine, load_ns: u64) -> Self {
+    pub fn new(engine: &Engine, load_ns: u64) -> Self {
         Self {
-            engine,
+            engine: engine.clone(),
             load_ns,
             session: None,
         }
@@ -47,7 +47,7 @@ impl<'m> Server<'m> {
     fn within<T>(
         &mut self,
         setup: Setup,
-        work: impl FnOnce(&mut Session<'m>) -> Result<T>,
+        work: impl FnOnce(&mut Session) -> Result<T>,
     ) -> Result<T> {
         let mut session = match self.session.take() {
             Some((same, session)) if same == setup => session,
@@ -58,7 +58,7 @@ impl<'m> Server<'m> {
                     context: setup.context,
                     threads: setup.threads.map(|n| n as usize),
                 };
-                Session::new(self.engine, options)?
+                Session::new(&self.engine, options)?
             }
         };
         session.reset();
@@ -95,7 +95,7 @@ impl<'m> Server<'m> {
     }
 }
 
-impl Peer for Server<'_> {
+impl Peer for Server {
     fn info(&mut self) -> Result<ModelInfo> {
         Ok(self.engine.info().clone())
     }
@@ -166,7 +166,7 @@ impl Peer for Server<'_> {
 
 /// Runs a decoder's sequence in the pieces asked for.
 fn sequence(
-    session: &mut Session<'_>,
+    session: &mut Session,
     request: &LogitsRequest,
     mut hook: Option<&mut Recorder<'_>>,
     each: &mut dyn FnMut(u32, &[f32]),
@@ -210,7 +210,7 @@ fn since(before: &[SaturatedValues], now: &[SaturatedValues]) -> Vec<(String, u6
 
 /// Runs a classifier's text.
 fn whole_text(
-    session: &mut Session<'_>,
+    session: &mut Session,
     request: &LogitsRequest,
     hook: Option<&mut Recorder<'_>>,
     each: &mut dyn FnMut(u32, &[f32]),
@@ -224,7 +224,7 @@ fn whole_text(
 }
 
 /// Nanoseconds of a prompt, and of the tokens after it.
-fn measured(session: &mut Session<'_>, prompt: &[u32], rest: &[u32]) -> Result<(u64, u64)> {
+fn measured(session: &mut Session, prompt: &[u32], rest: &[u32]) -> Result<(u64, u64)> {
     session.reset();
     let start = Instant::now();
     match session.engine().info().task {
@@ -266,7 +266,7 @@ pub fn serve(engine: &Engine, load_ns: u64, input: impl Read, output: impl Write
 }
 
 /// Writes all frames of an answer but the last, which is returned.
-fn answer(server: &mut Server<'_>, request: &Request, output: &mut impl Write) -> Result<Vec<u8>> {
+fn answer(server: &mut Server, request: &Request, output: &mut impl Write) -> Result<Vec<u8>> {
     Ok(match request {
         Request::Info => message::info(&server.info()?),
         Request::Bench(request) => message::bench(&server.bench(request)?),

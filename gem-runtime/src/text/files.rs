@@ -92,6 +92,12 @@ pub struct TextFolder {
 }
 
 impl TextFolder {
+    /// Files from anywhere: name as in a folder, contents.
+    #[must_use]
+    pub const fn of(files: Vec<(String, Vec<u8>)>) -> Self {
+        Self { files }
+    }
+
     /// Names of the files that are there, in the order of their weight.
     ///
     /// # Errors
@@ -134,6 +140,12 @@ impl TextFolder {
         Ok(Self {
             files: names.map(read).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// All of them: name, contents.
+    #[must_use]
+    pub fn into_files(self) -> Vec<(String, Vec<u8>)> {
+        self.files
     }
 
     /// The contents of one of them.

@@ -17,8 +17,8 @@ const CONTEXT: usize = 8;
 
 /// A streaming detokeniser.
 #[derive(Debug)]
-pub struct Detokenizer<'t> {
-    tokenizer: &'t Tokenizer,
+pub struct Detokenizer {
+    tokenizer: Tokenizer,
     /// Tokens that are given out, as far as the next ones depend on them, and their text.
     context: Vec<u32>,
     context_text: String,
@@ -27,17 +27,17 @@ pub struct Detokenizer<'t> {
     given: String,
 }
 
-impl<'t> Detokenizer<'t> {
+impl Detokenizer {
     /// Starts after `before`, which is not given out.
     #[must_use]
-    pub fn new(tokenizer: &'t Tokenizer, before: &[u32]) -> Self {
+    pub fn new(tokenizer: &Tokenizer, before: &[u32]) -> Self {
         let mut context = before[before.len().saturating_sub(CONTEXT)..].to_vec();
         let context_text = tokenizer.decode(&context).unwrap_or_else(|_| {
             context.clear();
             String::new()
         });
         Self {
-            tokenizer,
+            tokenizer: tokenizer.clone(),
             context,
             context_text,
             pending: Vec::new(),

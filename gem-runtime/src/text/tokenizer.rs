@@ -14,16 +14,17 @@ mod bounded;
 use std::cell::Cell;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::files::TOKENIZER;
 use crate::error::{Error, Result};
 use crate::regular;
 use bounded::Bounded;
 
-/// Text to token ids and back.
-#[derive(Debug)]
+/// Text to token ids and back. Clones share what was read.
+#[derive(Clone, Debug)]
 pub struct Tokenizer {
-    inner: Bounded,
+    inner: Arc<Bounded>,
 }
 
 fn wrong(why: impl Display) -> Error {
@@ -73,6 +74,7 @@ impl Tokenizer {
             inner.with_padding(None);
             Ok(inner)
         })?;
+        let inner = Arc::new(inner);
         let tokenizer = Self { inner };
         tokenizer.check_ids(vocab_size)?;
         Ok(tokenizer)

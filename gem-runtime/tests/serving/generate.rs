@@ -1,12 +1,13 @@
 //! Generation: where answers begin, what their pieces are, and where they end.
 
-use gem_runtime::text::Message;
+use gem_runtime::storage::Weights;
+use gem_runtime::text::{Message, TextFiles};
 use gem_runtime::{Engine, Error, Finish, Model as _, Piece, Sampling, Session, SessionOptions};
 
 use crate::script::{self, BOS, END, MAX_POSITIONS};
 use crate::toy;
 
-fn session(engine: &Engine) -> Session<'_> {
+fn session(engine: &Engine) -> Session {
     let options = SessionOptions {
         threads: Some(1),
         ..SessionOptions::default()
@@ -14,7 +15,7 @@ fn session(engine: &Engine) -> Session<'_> {
     engine.session(options).expect("room")
 }
 
-fn pieces(session: &mut Session<'_>, prompt: &str, sampling: Sampling) -> (Vec<Piece>, Finish) {
+fn pieces(session: &mut Session, prompt: &str, sampling: Sampling) -> (Vec<Piece>, Finish) {
     let mut answer = session.generate(prompt, sampling);
     let pieces = answer.by_ref().map(|piece| piece.expect("sound")).collect();
     assert!(answer.next().is_none());
@@ -25,7 +26,7 @@ fn texts(pieces: &[Piece]) -> Vec<&str> {
     pieces.iter().map(|piece| &*piece.text).collect()
 }
 
-fn failure(session: &mut Session<'_>, prompt: &str, sampling: Sampling) -> Error {
+fn failure(session: &mut Session, prompt: &str, sampling: Sampling) -> Error {
     let mut answer = session.generate(prompt, sampling);
     let error = answer.next().expect("an item").expect_err("an error");
     assert!(answer.next().is_none() && answer.finish().is_none());
@@ -180,7 +181,7 @@ fn a_conversation_keeps_what_it_shares() {
     // <s><|user|>hi<|end|><|assistant|> are 6 tokens.
     let engine = script::says(6, &[111, END]);
     let mut session = session(&engine);
-    let say = |session: &mut Session<'_>, messages: &[Message]| -> String {
+    let say = |session: &mut Session, messages: &[Message]| -> String {
         let answer = session.chat(
             messages,
             Sampling {
@@ -223,4 +224,60 @@ fn a_conversation_keeps_what_it_shares() {
     assert!(matches!(answer.next(), Some(Err(Error::Options(_)))));
     drop(answer);
     assert_eq!(session.tokens(), before);
+}
+
+#[test]
+fn a_cancelled_answer_ends_with_a_reason_and_the_session_goes_on() {
+    let engine = script::writes(2, "one two three");
+    let mut session = session(&engine);
+    // From the loop that reads it: the piece that is being read is the last one.
+    let cancel = session.cancel_handle();
+    let mut answer = session.generate("a", Sampling::default());
+    let mut said = String::new();
+    while let Some(piece) = answer.next() {
+        said.push_str(&piece.expect("a piece").text);
+        if said == "one" {
+            cancel.cancel();
+        }
+    }
+    assert_eq!((&*said, answer.finish()), ("one", Some(Finish::Cancelled)));
+    assert!(answer.next().is_none());
+    assert_eq!(Finish::Cancelled.name(), "cancelled");
+    // The prompt of two tokens and all that was said but the last token.
+    assert_eq!(session.position(), 4);
+    // In the prompt: not a piece, and nothing is taken of a handle that came first.
+    session.reset();
+    session.cancel_handle().cancel();
+    let mut answer = session.generate("a", Sampling::default());
+    assert!(answer.next().is_none());
+    assert_eq!(answer.finish(), Some(Finish::Cancelled));
+    assert_eq!(session.position(), 0);
+    let (pieces, finish) = pieces(&mut session, "a", Sampling::default());
+    assert_eq!(
+        (texts(&pieces).concat(), finish),
+        ("one two three".to_owned(), Finish::End)
+    );
+}
+
+#[test]
+fn a_model_is_joined_from_weights_and_texts_of_anywhere() {
+    let whole = script::says(2, &[97]);
+    let tokenizer = script::tokenizer_json().to_string();
+    let settings = script::tokenizer_config().to_string();
+    let files = TextFiles {
+        tokenizer: tokenizer.as_bytes(),
+        tokenizer_config: Some(settings.as_bytes()),
+        ..TextFiles::default()
+    };
+    let weights = || Weights::copied(&toy::weight_file()).expect("own file");
+    let engine = script::from_parts(weights(), &files).expect("they fit");
+    let text = engine.text().expect("it has one").tokenizer().encode("x");
+    let own = whole.text().expect("it has one").tokenizer().encode("x");
+    assert_eq!(text.expect("ids"), own.expect("ids"));
+    let broken = TextFiles {
+        tokenizer: b"{",
+        ..TextFiles::default()
+    };
+    let error = script::from_parts(weights(), &broken).expect_err("no tokenizer");
+    assert!(matches!(error, Error::Text(_)), "{error}");
 }

@@ -1,9 +1,9 @@
 //! A model that says what it is told to, with a byte-level tokenizer: token ids below 256 are bytes.
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use gem_runtime::abi::{Ctx, Executable, HalfTap, Items, Part, ProgramShape, RoutingTap, Table};
+use gem_runtime::bundle::Bundle;
 use gem_runtime::storage::Weights;
 use gem_runtime::text::{Text, TextFiles};
 use gem_runtime::{Engine, ModelInfo, Result, Task};
@@ -89,14 +89,40 @@ pub fn with_template(engine: Engine, template: &str) -> Engine {
     engine.with_text(Some(text_with(&settings)))
 }
 
-/// A model without a tokenizer of its own, with a weight file, that answers a prompt of two tokens with a word.
-pub fn opened(weights: &Path) -> Result<Engine> {
+/// A model without a tokenizer of its own that answers a prompt of two tokens with a word.
+pub fn opened(weights: Weights) -> Result<Engine> {
+    let (info, script) = word();
+    Engine::new(info, Box::new(script), weights)
+}
+
+/// The same model, of a bundle.
+pub fn bundled(bundle: &Bundle) -> Result<Engine> {
+    let (info, script) = word();
+    Engine::from_bundle(info, Box::new(script), bundle)
+}
+
+/// Its facts.
+pub fn info() -> ModelInfo {
+    word().0
+}
+
+fn word() -> (ModelInfo, Script) {
     let ids = [0].into_iter().chain("h\u{e9}llo".bytes().map(u32::from));
-    let next = ids.chain([END]).collect();
-    joined(Task::CausalLm, next, Weights::open(weights)?)
+    parts(Task::CausalLm, ids.chain([END]).collect())
+}
+
+/// The model that answers a prompt of two tokens with one.
+pub fn from_parts(weights: Weights, texts: &TextFiles<'_>) -> Result<Engine> {
+    let (info, script) = parts(Task::CausalLm, vec![0, 97]);
+    Engine::from_parts(info, Box::new(script), weights, texts)
 }
 
 fn joined(task: Task, next: Vec<u32>, weights: Weights) -> Result<Engine> {
+    let (info, script) = parts(task, next);
+    Engine::new(info, Box::new(script), weights)
+}
+
+fn parts(task: Task, next: Vec<u32>) -> (ModelInfo, Script) {
     let labels: &[Cow<'static, str>] = match task {
         Task::CausalLm => &[],
         Task::SequenceClassification => &[
@@ -127,7 +153,7 @@ fn joined(task: Task, next: Vec<u32>, weights: Weights) -> Result<Engine> {
             weight_bytes: 64,
         },
     };
-    Engine::new(info, Box::new(script), weights)
+    (info, script)
 }
 
 /// A model that answers a prompt of `prompt` tokens, the beginning of a text included, with these.

@@ -7,7 +7,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::BuildError;
-use crate::package::PackageError;
+use crate::import::license_files;
+use crate::package::{PackageError, in_folder};
 use crate::pipeline::LoadedCheckpoint;
 use crate::plan::file::codes_path;
 use crate::prepared::Formats;
@@ -28,12 +29,11 @@ pub(super) fn of(loaded: &LoadedCheckpoint, formats: &Formats) -> Result<Vec<Inp
     let dir = loaded.checkpoint.dir();
     let tensors = loaded.checkpoint.weights().files().files();
     let mut paths: Vec<PathBuf> = tensors.map(|(name, _)| dir.join(name)).collect();
-    let texts = TextFolder::names(dir).map_err(|wrong| PackageError::Io {
-        path: dir.join(&wrong.file),
-        source: std::io::Error::other(wrong.what),
-    })?;
+    let texts = TextFolder::names(dir).map_err(|wrong| in_folder(dir, wrong))?;
     paths.push(dir.join("config.json"));
     paths.extend(texts.into_iter().map(|name| dir.join(name)));
+    let licenses = license_files(dir).map_err(|wrong| in_folder(dir, wrong))?;
+    paths.extend(licenses.into_iter().map(|name| dir.join(name)));
     let index = dir.join("model.safetensors.index.json");
     if index.is_file() {
         paths.push(index);

@@ -182,6 +182,7 @@ impl Build {
             weights,
             weights_in: self.weights,
             texts,
+            licenses: prepared.licenses()?,
             unoptimised: false,
             runtime: self.runtime.clone(),
         })

@@ -23,6 +23,8 @@ pub(super) struct Made {
     pub(super) weights_in: WeightsIn,
     /// Files of the text: name, path.
     pub(super) texts: Vec<(String, PathBuf)>,
+    /// Licence texts: name, what it says.
+    pub(super) licenses: Vec<(String, String)>,
     /// Whether kernels are compiled without optimisation.
     pub(super) unoptimised: bool,
     /// Path of gem-runtime.
@@ -87,6 +89,11 @@ fn items(made: &Made) -> Result<TokenStream, BuildError> {
         info: &made.info,
         programs: choices,
         embedded: embedded(made)?,
+        licenses: made
+            .licenses
+            .iter()
+            .map(|(name, text)| (name.clone(), quote!(#text)))
+            .collect(),
     };
     let api = rewrite::renamed(api.items(), runtime);
     let (contract, elsewhere) = (contract(runtime), elsewhere(made));

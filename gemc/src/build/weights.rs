@@ -7,7 +7,7 @@ use gem_runtime::text::TextFolder;
 use super::{BuildError, installed};
 use crate::cache::Cache;
 use crate::output::OutputError;
-use crate::package::{PackageError, found_weights, kept_weights};
+use crate::package::{PackageError, found_weights, in_folder, kept_weights};
 use crate::prepared::{Formats, PreparedModel};
 use crate::progress::Silent;
 
@@ -64,10 +64,7 @@ fn is_about_the_cache(error: &PackageError) -> bool {
 pub(super) fn texts(prepared: &PreparedModel) -> Result<Vec<(String, PathBuf)>, BuildError> {
     let dir = prepared.loaded.checkpoint.dir();
     let dir = dir.canonicalize().map_err(PackageError::io(dir))?;
-    let names = TextFolder::names(&dir).map_err(|wrong| PackageError::Io {
-        path: dir.join(&wrong.file),
-        source: std::io::Error::other(wrong.what),
-    })?;
+    let names = TextFolder::names(&dir).map_err(|wrong| in_folder(&dir, wrong))?;
     Ok(names
         .into_iter()
         .map(|name| (name.clone(), dir.join(name)))

@@ -12,7 +12,7 @@ use crate::cache::CacheError;
 use crate::fake::FakeError;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
-use crate::package::PackageError;
+use crate::package::{BundleError, PackageError};
 use crate::pipeline::CompileError;
 use crate::plan::file::PlanError;
 use crate::planner::PlannerError;
@@ -158,6 +158,7 @@ in_words!(
     crate::emit::cranelift::EmitError,
     crate::emit::cranelift::IsaError,
     crate::emit::cranelift::object::ObjectError,
+    BundleError,
     CacheError,
     FakeError,
     OutputError,

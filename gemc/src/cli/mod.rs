@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod bundle;
 mod choices;
 mod comparison;
 mod doctor;
@@ -82,6 +83,7 @@ impl Verb {
 const VERBS: &[Verb] = &[
     Verb::new::<bench::Bench>("bench"),
     Verb::new::<build::Build>("build"),
+    Verb::new::<bundle::Bundle>("bundle"),
     Verb::new::<doctor::Doctor>("doctor"),
     Verb::new::<explain::Explain>("explain"),
     Verb::new::<inspect::Inspect>("inspect"),

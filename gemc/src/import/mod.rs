@@ -10,6 +10,7 @@ mod families;
 mod folder;
 pub mod gem;
 pub(crate) mod json;
+mod licenses;
 pub mod safetensors;
 mod texts;
 mod tokenizer;
@@ -27,6 +28,7 @@ use safetensors::{StoredType, TensorFiles, first_not_finite};
 
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
+pub use licenses::{license_files, licenses};
 pub use texts::{
     Split, TextRecord, files as text_files, for_each as for_each_record, parse_record,
 };

@@ -3,7 +3,7 @@
 //! A link stays and its target is written. Where a file has several names, the one that was given gets the new contents.
 //! What is replaced keeps its permissions; a new file gets those that the umask leaves.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, fchown};
@@ -102,19 +102,35 @@ impl OutputFile {
     /// # Errors
     /// When it cannot be written; nothing of it remains then.
     pub fn write(&self, bytes: &[u8]) -> Result<CompleteFile<'_>, OutputError> {
-        let write = || {
-            let mut file = temporary(parent(&self.place))?;
-            file.as_file_mut().write_all(bytes)?;
+        let permissions = self.old.as_ref().map(fs::Metadata::permissions);
+        let write = |file: &mut File| file.write_all(bytes).map_err(failed(&self.given));
+        Ok(self.write_with(permissions, write)?.0)
+    }
+
+    /// Lets `write` write the whole beside its place, with other permissions than those that the umask leaves; also gives
+    /// what `write` returns.
+    ///
+    /// # Errors
+    /// Those of `write`, and when the system refuses; nothing of it remains then.
+    pub fn write_with<T, E: From<OutputError>>(
+        &self,
+        permissions: Option<Permissions>,
+        write: impl FnOnce(&mut File) -> Result<T, E>,
+    ) -> Result<(CompleteFile<'_>, T), E> {
+        let mut file = temporary(parent(&self.place)).map_err(failed(&self.given))?;
+        let result = write(file.as_file_mut())?;
+        let finish = || {
             if let Some(old) = &self.old {
                 // Root may write for somebody else; whoever is not root owns the file already.
                 let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
-                file.as_file().set_permissions(old.permissions())?;
             }
-            file.as_file().sync_all()?;
-            Ok(file)
+            if let Some(permissions) = permissions {
+                file.as_file().set_permissions(permissions)?;
+            }
+            file.as_file().sync_all()
         };
-        let file = write().map_err(failed(&self.given))?;
-        Ok(CompleteFile { file, to: self })
+        finish().map_err(failed(&self.given))?;
+        Ok((CompleteFile { file, to: self }, result))
     }
 }
 

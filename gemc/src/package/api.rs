@@ -22,6 +22,8 @@ pub(crate) struct Api<'a> {
     pub(crate) programs: TokenStream,
     /// What `Model::embedded` includes; without it there is no such function.
     pub(crate) embedded: Option<Embedded>,
+    /// Licence texts of the checkpoint: name, constant expression.
+    pub(crate) licenses: Vec<(String, TokenStream)>,
 }
 
 /// Files that are part of the program, as arguments of `include_bytes!`.
@@ -36,15 +38,9 @@ impl Api<'_> {
     /// The items; `alloc` and `gem_runtime` are names of crates where they stand.
     pub(crate) fn items(&self) -> TokenStream {
         let (info, programs) = (info(self.info), &self.programs);
-        let std = (self.place == Place::Crate).then(|| quote!(#[cfg(feature = "std")]));
-        let open = self.with_std(quote! {
-            /// Opens a weight file, or the one in a folder, with the tokenizer's files beside it.
-            #std
-            pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-                let (info, program) = generated::choose(&INFO, PROGRAMS)?;
-                Engine::open(info, program, path.as_ref()).map(Self)
-            }
-        });
+        let open = self.open();
+        let licenses = self.licenses.iter();
+        let licenses = licenses.map(|(name, text)| quote!(License::new(#name, #text)));
         let embedded = self.embedded.as_ref().map(|files| self.embedded(files));
         quote! {
             use alloc::borrow::Cow;
@@ -52,7 +48,7 @@ impl Api<'_> {
             use gem_runtime::generated::{self, Choice};
             use gem_runtime::simd::Level;
             use gem_runtime::storage::Weights;
-            use gem_runtime::{Engine, ModelInfo, Result, Task};
+            use gem_runtime::{Engine, License, ModelInfo, Result, Task};
 
             /// Facts about the model.
             pub static INFO: ModelInfo = #info;
@@ -60,20 +56,27 @@ impl Api<'_> {
             /// The model's programs, the best first.
             static PROGRAMS: &[Choice] = &[#programs];
 
-            /// The model: compiled kernels with their weights.
-            #[derive(Debug)]
+            /// Licence texts that came with the checkpoint.
+            pub static LICENSE: &[License] = &[#(#licenses),*];
+
+            /// The model: compiled kernels with their weights. Clones share both.
+            #[derive(Clone, Debug)]
             pub struct Model(Engine);
 
             impl Model {
                 /// Joins the compiled program with weights from anywhere.
                 pub fn new(weights: Weights) -> Result<Self> {
                     let (info, program) = generated::choose(&INFO, PROGRAMS)?;
-                    Engine::new(info, program, weights).map(Self)
+                    Engine::new(info, program, weights).map(Self::licensed)
                 }
 
                 #open
 
                 #embedded
+
+                fn licensed(engine: Engine) -> Self {
+                    Self(engine.with_license(LICENSE))
+                }
 
                 /// Program, weights and text, for those who make sessions themselves.
                 pub fn into_engine(self) -> Engine {
@@ -89,10 +92,41 @@ impl Api<'_> {
         }
     }
 
-    fn with_std(&self, item: TokenStream) -> TokenStream {
+    /// The ways to a model that need features of the runtime.
+    fn open(&self) -> TokenStream {
+        let feature =
+            |name: &str| (self.place == Place::Crate).then(|| quote!(#[cfg(feature = #name)]));
+        let (std, tokenizer) = (feature("std"), feature("tokenizer"));
+        let files = quote! {
+            /// Opens a weight file, or the one in a folder, with the tokenizer's files beside it.
+            #std
+            pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+                let (info, program) = generated::choose(&INFO, PROGRAMS)?;
+                Engine::open(info, program, path.as_ref()).map(Self::licensed)
+            }
+
+            /// Opens the model that `gemc bundle` put into this program's own file, with its tokenizer; mapped, not copied.
+            #std
+            pub fn bundled() -> Result<Self> {
+                let bundle = gem_runtime::bundle::Bundle::of_this_program()?;
+                let (info, program) = generated::choose(&INFO, PROGRAMS)?;
+                Engine::from_bundle(info, program, &bundle).map(Self::licensed)
+            }
+        };
+        let parts = quote! {
+            /// Joins the compiled program with weights and the contents of the tokenizer's files, from anywhere.
+            #tokenizer
+            pub fn from_parts(weights: Weights, texts: &gem_runtime::text::TextFiles<'_>) -> Result<Self> {
+                let (info, program) = generated::choose(&INFO, PROGRAMS)?;
+                Engine::from_parts(info, program, weights, texts).map(Self::licensed)
+            }
+        };
         match self.place {
-            Place::Crate => item,
-            Place::App => quote!(generated::with_std! { #item }),
+            Place::Crate => quote!(#files #parts),
+            Place::App => quote! {
+                generated::with_std! { #files }
+                generated::with_tokenizer! { { #parts } else {} }
+            },
         }
     }
 

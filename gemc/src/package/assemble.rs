@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::path::Path;
 
-use gem_runtime::text::TextFolder;
+use gem_runtime::text::{TextFolder, Wrong};
 use gem_runtime::{ModelInfo, hex, regular};
 
 use super::{
@@ -19,12 +19,21 @@ use crate::emit::cranelift::{
     object::{self, Contents, ObjectError},
 };
 use crate::facts;
+use crate::import::{license_files, licenses};
 use crate::output::is_full;
 use crate::pack::{self, Packer};
 use crate::prepared::PreparedModel;
 
 /// Bytes of a text file at most: import has refused longer ones.
 const LONGEST_TEXT: u64 = 1 << 30;
+
+/// An error about a file of a folder.
+pub(crate) fn in_folder(dir: &Path, wrong: Wrong) -> PackageError {
+    PackageError::Io {
+        path: dir.join(&wrong.file),
+        source: std::io::Error::other(wrong.what),
+    }
+}
 
 impl PreparedModel {
     /// The package: generated sources, facts and texts. Reads all input files, for their digests, unless the cache
@@ -38,6 +47,7 @@ impl PreparedModel {
             sources: gemc_kernels::rust::program(&self.compiled.program, self.target.level),
             inputs: self.inputs()?,
             texts: self.texts()?,
+            licenses: self.licenses()?,
             runtime,
             locked: None,
         })
@@ -78,6 +88,7 @@ impl PreparedModel {
             object,
             inputs: self.inputs()?,
             texts: self.texts()?,
+            licenses: self.licenses()?,
             locked: None,
         })
     }
@@ -98,15 +109,26 @@ impl PreparedModel {
     /// Names of the files that are there, chat templates included.
     fn present_texts(&self) -> Result<Vec<String>, PackageError> {
         let dir = self.loaded.checkpoint.dir();
-        TextFolder::names(dir).map_err(|wrong| PackageError::Io {
-            path: dir.join(&wrong.file),
-            source: std::io::Error::other(wrong.what),
-        })
+        TextFolder::names(dir).map_err(|wrong| in_folder(dir, wrong))
+    }
+
+    /// The checkpoint's licence texts: name of the file, what it says.
+    ///
+    /// # Errors
+    /// [`PackageError::Io`].
+    pub fn licenses(&self) -> Result<Vec<(String, String)>, PackageError> {
+        let dir = self.loaded.checkpoint.dir();
+        licenses(dir).map_err(|wrong| in_folder(dir, wrong))
     }
 
     fn inputs(&self) -> Result<BTreeMap<String, String>, PackageError> {
-        let digests = self.digests()?.into_iter();
-        Ok(digests.map(|(name, digest)| (name, hex(&digest))).collect())
+        let dir = self.loaded.checkpoint.dir();
+        let licenses = license_files(dir).map_err(|wrong| in_folder(dir, wrong))?;
+        // They change no weights, and so are no part of the key of these.
+        let licenses = licenses.into_iter().map(|name| self.digest(&name));
+        let digests = self.digests()?.into_iter().map(Ok).chain(licenses);
+        let named = |(name, digest): (String, Key)| (name, hex(&digest));
+        digests.map(|digest| digest.map(named)).collect()
     }
 
     /// SHA-256 of every file of the checkpoint that the result depends on.
@@ -117,15 +139,17 @@ impl PreparedModel {
         let mut names: Vec<&str> = tensors.map(|(name, _)| name).collect();
         names.extend(texts.iter().map(String::as_str));
         names.push("config.json");
-        let digest = |name: &str| {
-            let path = checkpoint.dir().join(name);
-            let digest = match &self.cache {
-                Some(cache) => cache.digest(&path),
-                None => cache::digest_of(&path),
-            };
-            Ok((name.to_owned(), digest.map_err(PackageError::io(&path))?))
+        names.into_iter().map(|name| self.digest(name)).collect()
+    }
+
+    /// A file's name with its SHA-256.
+    fn digest(&self, name: &str) -> Result<(String, Key), PackageError> {
+        let path = self.loaded.checkpoint.dir().join(name);
+        let digest = match &self.cache {
+            Some(cache) => cache.digest(&path),
+            None => cache::digest_of(&path),
         };
-        names.into_iter().map(digest).collect()
+        Ok((name.to_owned(), digest.map_err(PackageError::io(&path))?))
     }
 
     /// Identifies the weight file and the texts beside it.

@@ -30,6 +30,8 @@ pub struct LinkableObject {
     pub object: Vec<u8>,
     /// Tokenizer files and the like, copied as they are: name, contents.
     pub texts: Vec<(String, Vec<u8>)>,
+    /// Licence texts of the checkpoint: name of the file, what it says.
+    pub licenses: Vec<(String, String)>,
     /// SHA-256 of the files it was made from, by name, in hexadecimal.
     pub inputs: std::collections::BTreeMap<String, String>,
     /// What the manifest must be, where that is fixed.
@@ -47,10 +49,11 @@ impl LinkableObject {
         }
     }
 
-    pub(super) const fn about(&self) -> About<'_> {
+    pub(super) fn about(&self) -> About<'_> {
         About {
             info: &self.info,
             inputs: &self.inputs,
+            licenses: &self.licenses,
             locked: self.locked.as_ref(),
         }
     }
@@ -68,7 +71,9 @@ impl LinkableObject {
             (self.file_name(), code),
             (HEADER_NAME.to_owned(), HEADER.into()),
         ];
-        super::files(own.into_iter().chain(self.texts.iter().cloned()))
+        let copied = self.texts.iter().cloned();
+        let licenses = super::license_files(&self.licenses);
+        super::files(own.into_iter().chain(copied).chain(licenses))
     }
 }
 

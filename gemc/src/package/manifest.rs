@@ -31,6 +31,9 @@ pub struct Manifest {
     pub inputs: BTreeMap<String, String>,
     /// SHA-256 of the package's files, by path.
     pub outputs: BTreeMap<String, String>,
+    /// Licence texts of the checkpoint, by the file that they are from; absent when there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub licenses: BTreeMap<String, String>,
 }
 
 impl Manifest {
@@ -42,6 +45,7 @@ impl Manifest {
         let (name, target) = (&about.info.name, &about.info.target);
         let plan_hash = hex(&about.info.plan_hash);
         let mut manifest = Self::of_files(files, about.inputs.clone(), name, target, plan_hash);
+        manifest.licenses = about.licenses.iter().cloned().collect();
         manifest
             .outputs
             .insert(WEIGHTS.to_owned(), hash_file(weights)?);
@@ -64,6 +68,7 @@ impl Manifest {
             plan_hash,
             inputs,
             outputs: files.iter().map(hash).collect(),
+            licenses: BTreeMap::new(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod api;
 mod assemble;
+mod bundle;
 mod cargo;
 mod compile;
 mod contents;
@@ -32,6 +33,8 @@ use std::fs::File;
 
 use gem_runtime::ModelInfo;
 
+pub(crate) use assemble::in_folder;
+pub use bundle::{BUNDLE, BundleError, Bundled, BundledModel, bundle};
 pub(crate) use cargo::{crate_name, one_line};
 pub use error::PackageError;
 pub use folder::{Destination, EditedFiles};
@@ -46,6 +49,9 @@ pub use toolchain::Linkage;
 
 /// Name of the weight file in a package.
 pub const WEIGHTS: &str = "model.gemw";
+
+/// Folder of the licence texts in a package.
+const LICENSES: &str = "licenses";
 
 /// Name of the manifest in a package.
 pub const MANIFEST: &str = "manifest.json";
@@ -71,6 +77,8 @@ pub struct Package {
     pub sources: Vec<(String, String)>,
     /// Tokenizer files and the like, copied as they are: name, contents.
     pub texts: Vec<(String, Vec<u8>)>,
+    /// Licence texts of the checkpoint: name of the file, what it says.
+    pub licenses: Vec<(String, String)>,
     /// What the crate links.
     pub runtime: Runtime,
     /// SHA-256 of the files it was made from, by name, in hexadecimal.
@@ -115,7 +123,17 @@ pub fn render(package: &Package) -> Result<Files, PackageError> {
     let own = own.into_iter().chain(sources).map(readme::marked);
     let texts = own.chain(runtime);
     let texts = texts.map(|(path, text)| (path, text.into_bytes()));
-    files(texts.chain(package.texts.iter().cloned()))
+    let copied = package.texts.iter().cloned();
+    files(texts.chain(copied).chain(license_files(&package.licenses)))
+}
+
+/// The files that carry licence texts.
+fn license_files(licenses: &[(String, String)]) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let file = |(name, text): &(String, String)| {
+        let path = format!("{LICENSES}/{name}");
+        (path, text.clone().into_bytes())
+    };
+    licenses.iter().map(file)
 }
 
 /// Files of different paths.
@@ -137,6 +155,7 @@ fn files(all: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Files, Pack
 struct About<'a> {
     info: &'a ModelInfo,
     inputs: &'a BTreeMap<String, String>,
+    licenses: &'a [(String, String)],
     locked: Option<&'a Manifest>,
 }
 
@@ -157,6 +176,7 @@ where
     let about = About {
         info: &package.info,
         inputs: &package.inputs,
+        licenses: &package.licenses,
         locked: package.locked.as_ref(),
     };
     write_files(to, about, &render(package)?, weights)

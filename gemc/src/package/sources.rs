@@ -1,10 +1,11 @@
 //! Facts about a model -> `src/lib.rs`, the crate's whole interface, and `src/main.rs`, its program.
 
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::api::{Api, Embedded, Place};
 use super::cargo::one_line;
-use super::{Package, PackageError, WEIGHTS};
+use super::{LICENSES, Package, PackageError, WEIGHTS};
 
 /// The text of `src/lib.rs`.
 ///
@@ -29,6 +30,7 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
             unoptimised: false,
         }),
         embedded: Some(embedded(package)),
+        licenses: licenses(package),
     };
     let items = api.items();
     let tokens = quote! {
@@ -48,6 +50,19 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
         reason: e.to_string(),
     })?;
     Ok(spaced(&prettyplease::unparse(&file)))
+}
+
+/// The licence texts, from `src`.
+fn licenses(package: &Package) -> Vec<(String, TokenStream)> {
+    let text = |name: &String| {
+        let path = format!("../{LICENSES}/{name}");
+        (name.clone(), quote!(include_str!(#path)))
+    };
+    package
+        .licenses
+        .iter()
+        .map(|(name, _)| text(name))
+        .collect()
 }
 
 /// Weights and texts, from `src`.
@@ -95,11 +110,10 @@ pub fn main(crate_name: &str) -> String {
         r#"//! Runs the model from the command line; `--help` shows how.
 #![deny(warnings)]
 
-use gem_runtime::storage::Weights;
-use {ident}::Model;
+use {ident}::{{INFO, Model}};
 
 fn main() -> std::process::ExitCode {{
-    gem_runtime::cli::main(|path| Model::new(Weights::open(path)?).map(Model::into_engine))
+    gem_runtime::cli::main(&INFO, |weights| Model::new(weights).map(Model::into_engine))
 }}
 "#
     )

@@ -35,6 +35,7 @@ fn toy() -> Package {
             ("src/program.rs".to_owned(), "// tables\n".to_owned()),
         ],
         texts: vec![("tokenizer.json".to_owned(), b"{}".to_vec())],
+        licenses: vec![("LICENSE".to_owned(), "Free.\n".to_owned())],
         runtime: Runtime::Embedded,
         inputs: BTreeMap::from([("model.safetensors".to_owned(), hash_bytes(b"weights"))]),
         locked: None,
@@ -101,6 +102,8 @@ fn the_same_package_gives_the_same_bytes_at_any_depth() {
         assert_eq!(hash, &hash_bytes(&files[path]), "{path}");
     }
     assert_eq!(files.len(), manifest.outputs.len() + 1);
+    assert_eq!(manifest.licenses["LICENSE"], "Free.\n");
+    assert_eq!(files["licenses/LICENSE"], b"Free.\n");
     assert!(files.contains_key("gem-runtime/src/lib.rs"));
     let here = root.path().display().to_string();
     for (path, bytes) in &files {

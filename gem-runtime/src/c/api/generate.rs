@@ -105,7 +105,7 @@ fn function<F>(each: Option<F>) -> Result<F, Failure> {
 /// # Safety
 /// `each` may be called with `user`.
 unsafe fn pieces(
-    generation: Generation<'_, '_>,
+    generation: Generation<'_>,
     each: EachPiece,
     user: *mut c_void,
 ) -> Result<(), Failure> {

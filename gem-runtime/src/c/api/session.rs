@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::path::Path;
-use std::sync::Arc;
 
 use super::failure::{Failure, exclusive, report, shared, string};
 use crate::c::{LinkedProgram, ProgramTable, Status};
@@ -12,7 +11,7 @@ use crate::session::{Session, SessionOptions};
 /// A program with weights and tokenizer.
 #[derive(Debug)]
 pub struct Text {
-    pub(super) engine: Arc<Engine>,
+    pub(super) engine: Engine,
     /// Where the model's makers want an answer to end.
     pub(super) stops: Stops,
 }
@@ -48,9 +47,7 @@ impl Stops {
 /// A sequence with its threads.
 #[derive(Debug)]
 pub struct TextSession {
-    // Dropped before the engine it borrows.
-    pub(super) session: Session<'static>,
-    _engine: Arc<Engine>,
+    pub(super) session: Session,
 }
 
 /// Joins a program with the weights at a path, and with the tokenizer beside them.
@@ -75,7 +72,6 @@ pub unsafe extern "C" fn gem_text_open(
         let engine = Engine::open(info, Box::new(program), path)?;
         let own = engine.text().map(|text| text.sampling().stop.as_slice());
         let stops = Stops::new(own.unwrap_or_default());
-        let engine = Arc::new(engine);
         *out = Box::into_raw(Box::new(Text { engine, stops }));
         Ok(())
     };
@@ -119,18 +115,13 @@ pub unsafe extern "C" fn gem_session_open(
     // SAFETY: the caller's promise.
     let open = || unsafe {
         let out = exclusive(session)?;
-        let engine = Arc::clone(&shared(text)?.engine);
+        let engine = &shared(text)?.engine;
         let options = SessionOptions {
             context: (context > 0).then_some(context),
             threads: (threads > 0).then_some(threads as usize),
         };
-        let borrowed: *const Engine = &*engine;
-        // SAFETY: the engine stays where it is as long as `engine` lives, which is dropped after the session.
-        let session = (*borrowed).session(options)?;
-        let session = TextSession {
-            session,
-            _engine: engine,
-        };
+        let session = engine.session(options)?;
+        let session = TextSession { session };
         *out = Box::into_raw(Box::new(session));
         Ok(())
     };
