@@ -38,6 +38,7 @@ Options:
   --context N      tokens that prompt and answer can have together
   --weights PATH   the weight file; model.gemw beside the program or in the folder above if not given
   --json           one JSON value instead of text (not with --chat)
+  --quiet          no line at the end about speed and memory
   --help           this text
 
 Exit codes: 0 done, 1 the input is at fault, 2 usage.
@@ -118,6 +119,8 @@ pub struct Options {
     pub weights: Option<PathBuf>,
     /// `--json`.
     pub json: bool,
+    /// `--quiet`.
+    pub quiet: bool,
 }
 
 /// What the arguments ask for.
@@ -169,6 +172,7 @@ struct Draft {
     context: Option<u32>,
     weights: Option<PathBuf>,
     json: bool,
+    quiet: bool,
 }
 
 impl Options {
@@ -217,6 +221,7 @@ impl Draft {
             "--context" => self.context = Some(whole(name, parser, 1, u32::MAX)?),
             "--weights" => self.weights = Some(parser.value()?.into()),
             "--json" => self.json = true,
+            "--quiet" => self.quiet = true,
             _ => return Err(Usage::new(format!("there is no option {name}"))),
         }
         Ok(())
@@ -244,6 +249,7 @@ impl Draft {
             context: self.context,
             weights: self.weights,
             json: self.json,
+            quiet: self.quiet,
         })
     }
 }

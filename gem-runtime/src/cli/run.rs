@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::chat::chat;
 use super::check::check;
+use super::speed::{Speed, Timed};
 use super::{Mode, Options};
 use crate::classify::Label;
 use crate::error::{Error, Result};
-use crate::generate::{Finish, Generation};
+use crate::generate::Finish;
 use crate::model::{Engine, Model as _};
 use crate::protocol;
 use crate::sample::Sampling;
@@ -69,10 +70,15 @@ pub fn run(
         threads: options.threads,
     })?;
     let sampling = sampling(options, engine.text()?)?;
-    let result = respond(&mut session, options, sampling, input, &mut to);
+    let mut speed = Speed::default();
+    let result = respond(&mut session, options, sampling, input, &mut to, &mut speed);
     if let Some(warning) = saturation_warning(session.saturated()) {
         // Where nobody listens there is nobody to warn.
         let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    if !options.quiet && matches!(result, Ok(()) | Err(Failure::Told)) {
+        let told = speed.told(engine.weights().file_bytes(), session.memory());
+        let _ = told.map(|line| writeln!(io::stderr(), "{line}"));
     }
     result
 }
@@ -84,14 +90,16 @@ fn respond(
     sampling: Sampling,
     input: impl BufRead,
     mut to: impl Write,
+    speed: &mut Speed,
 ) -> Result<(), Failure> {
     match &options.mode {
-        Mode::Prompt(prompt) if options.json => {
-            let answer = answer_json(session.generate(prompt, sampling))?;
-            line(&mut to, &answer.to_string())
-        }
         Mode::Prompt(prompt) => {
-            write_answer(session.generate(prompt, sampling), &mut to)?;
+            let answer = speed.time(|| session.generate(prompt, sampling));
+            if options.json {
+                let answer = answer_json(answer)?;
+                return line(&mut to, &answer.to_string());
+            }
+            write_answer(answer, &mut to)?;
             line(&mut to, "")
         }
         Mode::Text(text) => {
@@ -100,7 +108,7 @@ fn respond(
         }
         Mode::Chat => {
             let template = options.chat_template.clone();
-            chat(session, template, &sampling, input, &mut to)
+            chat(session, template, &sampling, input, &mut to, speed)
         }
         Mode::Check | Mode::Serve => Ok(()),
     }
@@ -126,7 +134,7 @@ pub(super) fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
 
 /// Writes an answer as it comes; the whole of it, and why it ended.
 pub(super) fn write_answer(
-    mut answer: Generation<'_, '_>,
+    mut answer: Timed<'_, '_, '_>,
     to: &mut impl Write,
 ) -> Result<(String, Option<Finish>), Failure> {
     let mut whole = String::new();
@@ -140,10 +148,10 @@ pub(super) fn write_answer(
             whole.push_str(&piece.text);
         }
     }
-    Ok((whole, answer.finish()))
+    Ok((whole, answer.answer().finish()))
 }
 
-fn answer_json(mut answer: Generation<'_, '_>) -> Result<serde_json::Value> {
+fn answer_json(mut answer: Timed<'_, '_, '_>) -> Result<serde_json::Value> {
     let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
     for piece in &mut answer {
         let piece = piece?;
@@ -155,7 +163,7 @@ fn answer_json(mut answer: Generation<'_, '_>) -> Result<serde_json::Value> {
         "text": text,
         "tokens": tokens,
         "logprobs": logprobs,
-        "finish": answer.finish().map(Finish::name),
+        "finish": answer.answer().finish().map(Finish::name),
     }))
 }
 
