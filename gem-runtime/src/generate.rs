@@ -187,6 +187,8 @@ struct Start {
 pub struct Generation<'s> {
     session: &'s mut Session,
     state: State,
+    /// Tokens that the first step computes.
+    prompt: u32,
 }
 
 #[derive(Debug)]
@@ -212,12 +214,25 @@ struct Run {
 
 impl<'s> Generation<'s> {
     fn new(session: &'s mut Session, start: Result<Start>, sampling: Sampling) -> Self {
+        // What is no prompt has none; one that is longer than a session is refused by its first step.
+        let tokens = start.as_ref().map_or(0, |start| start.input.len());
+        let prompt = u32::try_from(tokens).unwrap_or(u32::MAX);
         let state = match start.and_then(|start| Run::new(session, start, sampling)) {
             Ok(run) if run.left == 0 => State::Finished(Finish::Length),
             Ok(run) => State::Running(Box::new(run)),
             Err(e) => State::Failed(Some(e)),
         };
-        Self { session, state }
+        Self {
+            session,
+            state,
+            prompt,
+        }
+    }
+
+    /// Tokens that the session computes before the first piece: those of the prompt, without what it held already.
+    #[must_use]
+    pub const fn prompt_tokens(&self) -> u32 {
+        self.prompt
     }
 
     /// Why the answer ended; `None` before its end, and after an error.

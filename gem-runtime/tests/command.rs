@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         trial("usage_errors_end_with_2", usage),
         trial("input_errors_end_with_1", input),
         trial("text_comes_out", text),
+        trial("a_line_tells_how_fast_it_came", speed),
         trial("who_stops_reading_stops_nothing", unread),
         trial("a_full_disk_is_an_error", full_disk),
         trial("requests_are_served", served),
@@ -212,8 +213,28 @@ fn not_utf8() -> Command {
 
 fn text() {
     let folder = Folder::new();
-    let (code, output, errors) = ended(&mut folder.command(&["--prompt", "a"]));
+    let (code, output, errors) = ended(&mut folder.command(&["--prompt", "a", "--quiet"]));
     assert_eq!((code, &*output, &*errors), (Some(0), "h\u{e9}llo\n", ""));
+}
+
+/// The last line on standard error, whatever form the answer has; none where nothing was generated.
+fn speed() {
+    let folder = Folder::new();
+    for more in [&["--prompt", "a"][..], &["--prompt", "a", "--json"]] {
+        let (code, _, errors) = ended(&mut folder.command(more));
+        assert_eq!((code, errors.lines().count()), (Some(0), 1), "{errors}");
+        for words in [
+            "prompt ",
+            " tokens, ",
+            " tokens/s; generated ",
+            "first token after ",
+            "MB weights",
+        ] {
+            assert!(errors.contains(words), "`{words}` in {errors}");
+        }
+    }
+    let (code, output, errors) = ended(&mut folder.command(&["--prompt", "a", "-n", "0"]));
+    assert_eq!((code, &*output, &*errors), (Some(0), "\n", ""));
 }
 
 fn unread() {

@@ -56,6 +56,8 @@ pub mod sequences;
 pub mod synth;
 pub mod target;
 pub mod tensors;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(feature = "cli")]
 pub mod texts;
 pub mod typing;

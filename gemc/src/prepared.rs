@@ -24,6 +24,33 @@ pub enum Formats {
     Plan(BitPlan),
 }
 
+/// The name of a uniform format.
+impl From<&str> for Formats {
+    fn from(bits: &str) -> Self {
+        Self::Bits(bits.to_owned())
+    }
+}
+
+/// The path of a plan.
+impl From<&Path> for Formats {
+    fn from(path: &Path) -> Self {
+        Self::File(path.to_owned())
+    }
+}
+
+/// The path of a plan.
+impl From<PathBuf> for Formats {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl From<BitPlan> for Formats {
+    fn from(plan: BitPlan) -> Self {
+        Self::Plan(plan)
+    }
+}
+
 /// Why there is no plan for a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatsError {

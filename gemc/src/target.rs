@@ -148,11 +148,12 @@ impl Target {
         (!own).then(|| self.triple.clone())
     }
 
-    /// Whether the architecture is the one this runs on.
+    /// Whether the architecture is the one this runs on; Android's programs run on Android alone.
     #[must_use]
     pub fn is_native(&self) -> bool {
         let arch = self.triple.split('-').next();
-        self.triple == "host" || arch == Some(std::env::consts::ARCH)
+        let android = self.triple.ends_with("-android") == cfg!(target_os = "android");
+        self.triple == "host" || (arch == Some(std::env::consts::ARCH) && android)
     }
 
     /// Which of [`Target::all_features`] the machine this runs on lacks; empty where it has everything.
@@ -181,12 +182,16 @@ impl Target {
     /// The best embedded target that this machine runs.
     #[must_use]
     pub fn host() -> Self {
-        let mut fitting: Vec<Self> = Self::all().into_iter().filter(Self::runs_here).collect();
-        fitting.sort_by_key(|t| (t.level, t.triple != "host", t.features.len()));
-        fitting
-            .pop()
-            .expect("the portable target is embedded and runs everywhere")
+        let fitting = Self::all().into_iter().filter(Self::runs_here);
+        best(fitting.collect()).expect("the portable target is embedded and runs everywhere")
     }
+}
+
+/// The one that uses most of a machine; of equals the first, which is for no device by name.
+fn best(fitting: Vec<Target>) -> Option<Target> {
+    // The last of equals is the greatest.
+    let backwards = fitting.into_iter().rev();
+    backwards.max_by_key(|t| (t.level, t.triple != "host", t.features.len()))
 }
 
 /// Features that a target file may name.
@@ -247,6 +252,29 @@ mod tests {
         for target in foreign {
             assert!(!target.runs_here() && target.rust_triple().is_some());
         }
+    }
+
+    #[test]
+    fn devices_have_the_kernels_of_their_cores_and_are_never_the_host() {
+        let find = |name: &str| Target::find(name).unwrap();
+        for (device, cores) in [
+            ("pi4", "aarch64"),
+            ("pi5", "aarch64-dotprod"),
+            ("pixel6", "aarch64-dotprod"),
+        ] {
+            let (device, cores) = (find(device), find(cores));
+            assert!(device.description.contains(&cores.name), "{device:?}");
+            assert_eq!(device.features, cores.features);
+            assert_eq!((device.level, device.dot), (cores.level, cores.dot));
+            assert_eq!(device.row_block, cores.row_block);
+            assert_eq!(device.costs, None, "nobody measured any");
+        }
+        let of_arm = Target::all().into_iter();
+        let of_arm = of_arm.filter(|t| t.triple.starts_with("aarch64"));
+        let host = best(of_arm.collect()).unwrap();
+        assert_eq!(host.name, "aarch64-dotprod");
+        assert!(!find("pixel6").is_native() || cfg!(target_os = "android"));
+        assert_eq!(find("pi5").is_native(), cfg!(target_arch = "aarch64"));
     }
 
     #[test]
@@ -311,6 +339,8 @@ mod tests {
             ("aarch46", "did you mean `aarch64`?"),
             ("x86-64-v4", "did you mean `x86-64-v3`?"),
             ("hots", "did you mean `host`?"),
+            ("pi-4", "did you mean `pi4`?"),
+            ("pixel5", "did you mean `pixel6`?"),
             (
                 "toaster",
                 "unknown target `toaster`; known: host, portable, ",

@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
 
 use super::run::{Failure, line, write_answer};
+use super::speed::Speed;
 use super::today::today;
 use crate::error::{Error, Result};
 use crate::generate::Finish;
@@ -23,6 +24,7 @@ pub(super) fn chat(
     sampling: &Sampling,
     mut input: impl BufRead,
     to: &mut impl Write,
+    speed: &mut Speed,
 ) -> Result<(), Failure> {
     let options = ChatOptions {
         date: Some(today()),
@@ -50,7 +52,7 @@ pub(super) fn chat(
         };
         let before = messages.clone();
         messages.push(Message::user(said));
-        match turn(session, &mut messages, &options, sampling, to) {
+        match turn(session, &mut messages, &options, sampling, to, speed) {
             Ok(()) => {}
             Err(Failure::Error(error)) => {
                 tell(error)?;
@@ -70,6 +72,7 @@ fn turn(
     options: &ChatOptions,
     sampling: &Sampling,
     to: &mut impl Write,
+    speed: &mut Speed,
 ) -> Result<(), Failure> {
     let context = session.context();
     // An answer that is cut after a few words is of no use; a quarter is not too much for it.
@@ -83,7 +86,7 @@ fn turn(
         ));
         messages.drain(dropped);
     }
-    let answer = session.chat_with(messages, options, sampling.clone());
+    let answer = speed.time(|| session.chat_with(messages, options, sampling.clone()));
     let (said, finish) = write_answer(answer, to)?;
     line(to, "")?;
     if finish == Some(Finish::Context) {

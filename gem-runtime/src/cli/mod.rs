@@ -9,6 +9,7 @@ mod chat;
 mod check;
 mod options;
 mod run;
+mod speed;
 mod today;
 mod weights;
 

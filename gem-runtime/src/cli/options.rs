@@ -39,6 +39,7 @@ Options:
   --weights PATH   the weight file; if not given, a model that was bundled with the program, else model.gemw beside the
                    program or in the folder above
   --json           one JSON value instead of text (not with --chat)
+  --quiet          no line at the end about speed and memory
   --help           this text
 
 Exit codes: 0 done, 1 the input is at fault, 2 usage.
@@ -119,6 +120,8 @@ pub struct Options {
     pub weights: Option<PathBuf>,
     /// `--json`.
     pub json: bool,
+    /// `--quiet`.
+    pub quiet: bool,
 }
 
 /// What the arguments ask for.
@@ -170,6 +173,7 @@ struct Draft {
     context: Option<u32>,
     weights: Option<PathBuf>,
     json: bool,
+    quiet: bool,
 }
 
 impl Options {
@@ -218,6 +222,7 @@ impl Draft {
             "--context" => self.context = Some(whole(name, parser, 1, u32::MAX)?),
             "--weights" => self.weights = Some(parser.value()?.into()),
             "--json" => self.json = true,
+            "--quiet" => self.quiet = true,
             _ => return Err(Usage::new(format!("there is no option {name}"))),
         }
         Ok(())
@@ -245,6 +250,7 @@ impl Draft {
             context: self.context,
             weights: self.weights,
             json: self.json,
+            quiet: self.quiet,
         })
     }
 }

@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::chat::chat;
 use super::check::check;
+use super::speed::{Speed, Timed};
 use super::{Mode, Options};
 use crate::classify::Label;
 use crate::error::{Error, Result};
-use crate::generate::{Finish, Generation};
+use crate::generate::Finish;
 use crate::model::{Engine, Model as _};
 use crate::protocol;
 use crate::sample::Sampling;
@@ -69,7 +70,8 @@ pub fn run(
         threads: options.threads,
     })?;
     let sampling = sampling(options, engine.text()?)?;
-    let result = respond(&mut session, options, sampling, input, &mut to);
+    let mut speed = Speed::default();
+    let result = respond(&mut session, options, sampling, input, &mut to, &mut speed);
     for warning in [
         engine.weights().warning(),
         saturation_warning(session.saturated()),
@@ -79,6 +81,10 @@ pub fn run(
     {
         // Where nobody listens there is nobody to warn.
         let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    if !options.quiet && matches!(result, Ok(()) | Err(Failure::Told)) {
+        let told = speed.told(engine.weights().file_bytes(), session.memory());
+        let _ = told.map(|line| writeln!(io::stderr(), "{line}"));
     }
     result
 }
@@ -90,14 +96,16 @@ fn respond(
     sampling: Sampling,
     input: impl BufRead,
     mut to: impl Write,
+    speed: &mut Speed,
 ) -> Result<(), Failure> {
     match &options.mode {
-        Mode::Prompt(prompt) if options.json => {
-            let answer = answer_json(session.generate(prompt, sampling))?;
-            line(&mut to, &answer.to_string())
-        }
         Mode::Prompt(prompt) => {
-            write_answer(session.generate(prompt, sampling), &mut to)?;
+            let answer = speed.time(|| session.generate(prompt, sampling));
+            if options.json {
+                let answer = answer_json(answer)?;
+                return line(&mut to, &answer.to_string());
+            }
+            write_answer(answer, &mut to)?;
             line(&mut to, "")
         }
         Mode::Text(text) => {
@@ -106,7 +114,7 @@ fn respond(
         }
         Mode::Chat => {
             let template = options.chat_template.clone();
-            chat(session, template, &sampling, input, &mut to)
+            chat(session, template, &sampling, input, &mut to, speed)
         }
         Mode::Check | Mode::Serve => Ok(()),
     }
@@ -132,7 +140,7 @@ pub(super) fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
 
 /// Writes an answer as it comes; the whole of it, and why it ended.
 pub(super) fn write_answer(
-    mut answer: Generation<'_>,
+    mut answer: Timed<'_, '_>,
     to: &mut impl Write,
 ) -> Result<(String, Option<Finish>), Failure> {
     let mut whole = String::new();
@@ -146,10 +154,10 @@ pub(super) fn write_answer(
             whole.push_str(&piece.text);
         }
     }
-    Ok((whole, answer.finish()))
+    Ok((whole, answer.answer().finish()))
 }
 
-fn answer_json(mut answer: Generation<'_>) -> Result<serde_json::Value> {
+fn answer_json(mut answer: Timed<'_, '_>) -> Result<serde_json::Value> {
     let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
     for piece in &mut answer {
         let piece = piece?;
@@ -161,7 +169,7 @@ fn answer_json(mut answer: Generation<'_>) -> Result<serde_json::Value> {
         "text": text,
         "tokens": tokens,
         "logprobs": logprobs,
-        "finish": answer.finish().map(Finish::name),
+        "finish": answer.answer().finish().map(Finish::name),
     }))
 }
 

@@ -13,6 +13,12 @@ pub(super) fn head_bytes(records: usize) -> usize {
     used.next_multiple_of(BODY_ALIGN as usize)
 }
 
+/// Bytes of a file with so many records and a body of so many bytes.
+#[must_use]
+pub fn file_bytes(records: usize, body: u64) -> u64 {
+    head_bytes(records) as u64 + body
+}
+
 /// Everything before the body, as bytes. `digests` are those of the records.
 ///
 /// # Errors

@@ -36,6 +36,8 @@ mod tests;
 
 pub use checksum::{BASIS, Checksum, PRIME, name_hash};
 #[cfg(feature = "std")]
+pub use encode::file_bytes;
+#[cfg(feature = "std")]
 pub(crate) use header::check_fixed;
 pub use header::{Header, WeightFile};
 pub use verify::Damage;

@@ -169,7 +169,11 @@ fn texts_do_not_grow_without_bound() {
     );
     let level = script::tokenizer_json()["pre_tokenizer"].clone();
     let levels = json!({"type": "Sequence", "pretokenizers": vec![level; 40]});
-    refused(&|json| json["pre_tokenizer"] = levels.clone(), "a", "anew");
+    refused(
+        &|json| json["pre_tokenizer"] = levels.clone(),
+        "a",
+        "rewrite a text 40 times",
+    );
     let text = json!({"Sequence": {"id": "A", "type_id": 0}});
     let many = |json: &mut Value| json["post_processor"]["single"] = json!(vec![text.clone(); 9]);
     refused(&many, "a", "repeats a text 9 times");

@@ -7,13 +7,16 @@
 //! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `planned/KEY/` (see `plans`), `weights/KEY/` (weight file and
 //! texts, sealed, see `package::kept_weights`), `programs`, `libraries`, `gemc-crate`, `target` (see `package::Builder`). Whatever nobody
 //! used for 30 days goes; with `$GEMC_CACHE_LIMIT`, also what is beyond that size; on a full disk, what can be spared
-//! (see [`trim`]).
+//! (see [`trim`]). `gemc cache` shows and removes it (see [`contents`]); every process that has a [`Cache`] holds a shared
+//! lock, so that nothing is removed under it (see [`users`]).
 
+mod contents;
 mod digest;
 mod entry;
 mod plans;
 mod seal;
 mod trim;
+mod users;
 
 use std::fs::File;
 use std::io;
@@ -21,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use contents::{Cleared, Contents, Kept, KindContents};
 pub use digest::digest_of;
 pub use entry::{Entry, Sink};
 pub use plans::DamagedPlan;
@@ -62,6 +66,8 @@ pub enum CacheError {
 pub struct Cache {
     root: PathBuf,
     bounds: Bounds,
+    /// Held as long as entries may be in use.
+    user: users::User,
     /// The disk was full: this process stores no more matrices.
     full: Arc<AtomicBool>,
 }
@@ -108,6 +114,7 @@ impl Cache {
             source,
         })?;
         Ok(Self {
+            user: users::User::of(&root),
             root,
             bounds: Bounds::default(),
             full: Arc::default(),

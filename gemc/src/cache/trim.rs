@@ -16,19 +16,19 @@ use crate::output::OutputFolder;
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What was used within this time stays.
-const GRACE: Duration = Duration::from_secs(60 * 60);
+pub(super) const GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// How old the mark of the last use may be before it is made anew; below [`GRACE`].
 const MARKED: Duration = Duration::from_secs(30 * 60);
 
 /// Beginnings of files that nobody finished go after this time.
-const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Entries that are files; `plans` are those of earlier versions.
 const FILES: &[&str] = &["digests", MATRICES, "plans"];
 
 /// Entries that whoever has the checkpoint makes again.
-const MATRICES: &str = "matrices";
+pub(super) const MATRICES: &str = "matrices";
 
 /// Entries that are folders, each with a lock beside it; see [`OutputFolder`].
 const FOLDERS: &[&str] = &[super::plans::KIND, "weights"];
@@ -121,17 +121,17 @@ enum Kind {
 
 /// Something that goes as a whole.
 #[derive(Debug)]
-struct Entry {
-    path: PathBuf,
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
     kind: Kind,
-    bytes: u64,
-    unused: Duration,
+    pub(super) bytes: u64,
+    pub(super) unused: Duration,
 }
 
 impl Cache {
     /// Removes what is beyond the bounds. What cannot be removed stays until the next time.
     pub fn trim(&self) {
-        let (mut entries, _lock) = self.removable();
+        let (mut entries, _lock) = self.removable(ABANDONED);
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.unused));
         let mut bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
         let limit = self.bounds.bytes.unwrap_or(u64::MAX);
@@ -146,7 +146,7 @@ impl Cache {
     /// Removes what was not used within [`GRACE`], and matrices however new: a disk is full, and they are only used
     /// where a weight file is made.
     pub fn make_room(&self) {
-        let (entries, _lock) = self.removable();
+        let (entries, _lock) = self.removable(ABANDONED);
         for entry in entries {
             let parent = entry.path.parent().and_then(Path::file_name);
             if entry.unused > GRACE || parent.is_some_and(|parent| parent == MATRICES) {
@@ -155,9 +155,9 @@ impl Cache {
         }
     }
 
-    /// Entries that nobody builds at this time, and the lock that keeps it so.
-    fn removable(&self) -> (Vec<Entry>, Option<File>) {
-        let mut entries = self.entries();
+    /// Entries that nobody builds at this time, and the lock that keeps it so; what is begun counts after `abandoned`.
+    pub(super) fn removable(&self, abandoned: Duration) -> (Vec<Entry>, Option<File>) {
+        let mut entries = self.entries(abandoned);
         let lock = self.build_lock().ok();
         let lock = lock.filter(|file| file.try_lock().is_ok());
         if lock.is_none() {
@@ -166,11 +166,12 @@ impl Cache {
         (entries, lock)
     }
 
-    fn entries(&self) -> Vec<Entry> {
+    /// All entries, and what was begun and not touched for longer than `abandoned`.
+    pub(super) fn entries(&self, abandoned: Duration) -> Vec<Entry> {
         let mut entries = Vec::new();
         for kind in FILES {
             for path in listed(&self.root().join(kind)) {
-                entries.extend(file(path));
+                entries.extend(file(path, abandoned));
             }
         }
         for (names, kind) in [(FOLDERS, Kind::Folder), (BUILT, Kind::Built)] {
@@ -178,7 +179,7 @@ impl Cache {
                 let folders = listed(&self.root().join(name)).into_iter();
                 entries.extend(folders.filter_map(|path| match hidden(&path) {
                     false => is_entry(&path).then(|| folder(path, kind)),
-                    true => partial(path),
+                    true => partial(path, abandoned),
                 }));
             }
         }
@@ -217,11 +218,11 @@ fn is_temporary(path: &Path) -> bool {
 }
 
 /// A file; one that is being written counts once it is abandoned.
-fn file(path: PathBuf) -> Option<Entry> {
+fn file(path: PathBuf, abandoned: Duration) -> Option<Entry> {
     let meta = fs::metadata(&path).ok()?;
     let unused = match hidden(&path) {
         false if is_entry(&path) => age(&meta),
-        true if is_temporary(&path) && age(&meta) > ABANDONED => Duration::MAX,
+        true if is_temporary(&path) && age(&meta) > abandoned => Duration::MAX,
         _ => return None,
     };
     Some(Entry {
@@ -257,10 +258,10 @@ fn folder(path: PathBuf, kind: Kind) -> Entry {
 }
 
 /// A folder that somebody began to write and did not finish.
-fn partial(path: PathBuf) -> Option<Entry> {
+fn partial(path: PathBuf, abandoned: Duration) -> Option<Entry> {
     let target = OutputFolder::target_of_partial(&path).filter(|path| is_entry(path))?;
     let entry = folder(path, Kind::Partial);
-    (entry.unused > ABANDONED).then_some(Entry {
+    (entry.unused > abandoned).then_some(Entry {
         path: target,
         unused: Duration::MAX,
         ..entry
@@ -268,7 +269,7 @@ fn partial(path: PathBuf) -> Option<Entry> {
 }
 
 /// Whether an entry is gone.
-fn remove(entry: &Entry) -> bool {
+pub(super) fn remove(entry: &Entry) -> bool {
     match entry.kind {
         Kind::File => fs::remove_file(&entry.path).is_ok(),
         Kind::Folder => OutputFolder::remove(&entry.path).is_ok(),

@@ -55,7 +55,7 @@ pub struct Build {
     #[arg(long, value_name = "VERSION|DIR", value_parser = runtime)]
     runtime: Option<Runtime>,
     /// Write nothing: compare what would be written with what DIR holds, and fail where it differs
-    #[arg(long, conflicts_with_all = ["bin", "json"])]
+    #[arg(long, conflicts_with = "bin")]
     check: bool,
     /// Write one JSON value
     #[arg(long)]
@@ -209,23 +209,27 @@ impl Build {
     }
 
     /// Builds beside, and says which files differ from those at the output.
-    fn compare(&self, model: &Model, ui: &Ui) -> Result<(), Failure> {
+    fn compare(&self, model: &Model, ui: &Ui) -> Result<Outcome, Failure> {
         let beside = tempfile::tempdir().map_err(PackageError::io(&std::env::temp_dir()))?;
         let fresh = beside.path().join("fresh");
         let locked = self.locked.then(|| Manifest::locked(&self.output));
         let to = Destination::new(&fresh, EditedFiles::Refused)?;
         self.write(to, locked.transpose()?, model, ui)?;
-        let differing = differing(&fresh, &self.output)?;
-        if differing.is_empty() {
-            ui.note(&format!("{} is up to date", self.output.display()));
-            return Ok(());
+        let drift = Drift {
+            output: self.output.display().to_string(),
+            differing: differing(&fresh, &self.output)?,
+        };
+        if self.json {
+            ui.result(true, &drift)?;
         }
-        let words = format!(
-            "{} differs from what this build makes: {}; build it again without --check",
-            self.output.display(),
-            differing.join(", ")
-        );
-        Err(Failure::Input(words.into()))
+        match (drift.differing.is_empty(), self.json) {
+            (true, true) => {}
+            (true, false) => ui.note(&drift.to_string()),
+            // The result has said it.
+            (false, true) => return Err(Failure::Told(1)),
+            (false, false) => return Err(Failure::Input(drift.to_string().into())),
+        }
+        Ok(Outcome::Done)
     }
 
     /// Writes the folder; gives the name of what is in it, and the program's path with what is to be known of it.
@@ -272,8 +276,56 @@ impl Build {
     }
 }
 
+/// What a folder is unlike a build.
+#[derive(Debug, Serialize)]
+struct Drift {
+    output: String,
+    /// In the order of their paths; none where the folder is up to date.
+    differing: Vec<Differing>,
+}
+
+/// A file that is not what a build gives.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Differing {
+    /// Path in the folder.
+    file: String,
+    /// What it is instead.
+    is: Unlike,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Unlike {
+    Missing,
+    Different,
+}
+
+impl fmt::Display for Differing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is {
+            Unlike::Missing => write!(f, "{} is missing", self.file),
+            Unlike::Different => write!(f, "{} differs", self.file),
+        }
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.differing.is_empty() {
+            return write!(f, "{} is up to date", self.output);
+        }
+        let files: Vec<String> = self.differing.iter().map(ToString::to_string).collect();
+        write!(
+            f,
+            "{} differs from what this build makes: {}; build it again without --check",
+            self.output,
+            files.join(", ")
+        )
+    }
+}
+
 /// Files of a folder, by their paths in it, that another lacks or has with other contents.
-fn differing(fresh: &Path, other: &Path) -> Result<Vec<String>, Failure> {
+fn differing(fresh: &Path, other: &Path) -> Result<Vec<Differing>, Failure> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
@@ -284,10 +336,13 @@ fn differing(fresh: &Path, other: &Path) -> Result<Vec<String>, Failure> {
             let (path, there) = (item.path(), other.join(&name));
             if path.is_dir() {
                 folders.push(name);
-            } else if !there.is_file() {
-                found.push(format!("{} is missing", name.display()));
-            } else if hash_file(&path)? != hash_file(&there)? {
-                found.push(format!("{} differs", name.display()));
+            } else {
+                let is = match there.is_file() {
+                    false => Some(Unlike::Missing),
+                    true => (hash_file(&path)? != hash_file(&there)?).then_some(Unlike::Different),
+                };
+                let file = name.display().to_string();
+                found.extend(is.map(|is| Differing { file, is }));
             }
         }
     }
@@ -307,8 +362,7 @@ impl Run for Build {
             model.name.clone_from(name);
         }
         let Some((to, locked)) = destination else {
-            self.compare(&model, ui)?;
-            return Ok(Outcome::Done);
+            return self.compare(&model, ui);
         };
         let (name, program) = self.write(to, locked, &model, ui)?;
         let (program, about) = program.unzip();

@@ -19,6 +19,9 @@ pub struct Doctor {
     /// A weight file, a folder with model.gemw, or a plan's codes: read all of it, say what it is and what is damaged
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Only what this target needs: its name (see `gemc targets`), `host`, or the path of a target file
+    #[arg(long, value_name = "T", conflicts_with = "file")]
+    target: Option<String>,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
@@ -95,19 +98,22 @@ impl Check {
 
 const RUSTUP: &str = "install it from https://rustup.rs";
 
-/// What every machine may have.
-fn here() -> Vec<Check> {
+/// What of the embedded targets runs here.
+fn runs_here() -> Check {
     let runs = Target::all().into_iter().filter(Target::runs_here);
     let names: Vec<String> = runs.map(|target| target.name).collect();
-    let cpu = Check::new(
+    Check::new(
         "targets that run here",
         (!names.is_empty())
             .then(|| format!("{}; host is {}", names.join(", "), Target::host().name)),
         "gemc run",
         "gemc build works for other machines",
-    );
+    )
+}
+
+/// What every machine may have.
+fn here() -> Vec<Check> {
     vec![
-        cpu,
         cache(),
         Check::program(
             "cargo",
@@ -144,8 +150,14 @@ impl Run for Doctor {
         if let Some(file) = &self.file {
             return files::examine(file, self.json, ui);
         }
-        let mut checks = here();
-        checks.extend(machines::checks(&Rustc::all().unwrap_or_default()));
+        let compilers = Rustc::all().unwrap_or_default();
+        let target = self.target.as_deref().map(Target::find).transpose()?;
+        let (mut checks, machines) = match &target {
+            Some(target) => (Vec::new(), machines::checks_for(target, &compilers)),
+            None => (vec![runs_here()], machines::checks(&compilers)),
+        };
+        checks.extend(here());
+        checks.extend(machines);
         let found = DoctorReport {
             gemc: env!("CARGO_PKG_VERSION"),
             checks,

@@ -155,6 +155,7 @@ macro_rules! in_words {
 }
 
 in_words!(
+    super::budget::BudgetError,
     crate::emit::cranelift::EmitError,
     crate::emit::cranelift::IsaError,
     crate::emit::cranelift::object::ObjectError,

@@ -4,17 +4,23 @@
 //! result (one JSON value with `--json`), standard error everything else.
 
 mod bench;
+mod budget;
 mod build;
 mod bundle;
+mod cache;
 mod choices;
 mod comparison;
+mod completions;
 mod doctor;
 mod emit;
 mod explain;
 mod failure;
 mod files;
 mod inspect;
+mod junit;
+mod limits;
 mod logits;
+mod man;
 mod model;
 mod numbers;
 mod plan;
@@ -84,10 +90,13 @@ const VERBS: &[Verb] = &[
     Verb::new::<bench::Bench>("bench"),
     Verb::new::<build::Build>("build"),
     Verb::new::<bundle::Bundle>("bundle"),
+    Verb::new::<cache::CacheArgs>("cache"),
+    Verb::new::<completions::Completions>("completions"),
     Verb::new::<doctor::Doctor>("doctor"),
     Verb::new::<explain::Explain>("explain"),
     Verb::new::<inspect::Inspect>("inspect"),
     Verb::new::<logits::Logits>("logits"),
+    Verb::new::<man::Man>("man"),
     Verb::new::<plan::Plan>("plan"),
     Verb::new::<run::Run>("run"),
     Verb::new::<runtime::Runtime>("runtime"),

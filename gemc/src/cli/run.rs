@@ -71,6 +71,9 @@ struct ProgramFlags {
     /// Write one JSON value
     #[arg(long)]
     json: bool,
+    /// No line at the end about speed and memory
+    #[arg(long)]
+    quiet: bool,
 }
 
 impl ProgramFlags {
@@ -96,7 +99,11 @@ impl ProgramFlags {
                 arguments.extend([name.into(), value]);
             }
         }
-        let switches = [("--chat", self.chat), ("--json", self.json)];
+        let switches = [
+            ("--chat", self.chat),
+            ("--json", self.json),
+            ("--quiet", self.quiet),
+        ];
         arguments.extend(
             switches
                 .into_iter()

@@ -1,8 +1,14 @@
 //! `gemc verify`: a program against the f32 reference, on the checkpoint's evaluation text.
 
+use std::path::PathBuf;
+use std::time::Instant;
+
 use gem_runtime::protocol::Setup;
 
+use super::budget::{self, Budget};
 use super::comparison::Comparison;
+use super::junit::{Junit, Suite};
+use super::limits::{self, Bounds, Line};
 use super::model::{Backend, Model, ModelArgs};
 use super::numbers::{fraction, from_zero, share, threads, whole};
 use super::{Failure, Outcome, Run, Ui};
@@ -54,6 +60,12 @@ pub struct Verify {
     /// Exit 3 unless macro-F1 is at least this
     #[arg(long, value_name = "Z", value_parser = share)]
     min_f1: Option<f64>,
+    /// Exit 3 unless the limits in this file hold: bytes, kl, worst_domain_kl, top1, predicted_ms (docs/pipelines.md)
+    #[arg(long, value_name = "FILE")]
+    budget: Option<PathBuf>,
+    /// Also write the figures as JUnit XML, a test case each
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
@@ -114,14 +126,69 @@ enum Against {
 
 impl Run for Verify {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        let junit = self.junit.as_deref().map(Junit::attempt).transpose()?;
+        let budget = self.budget.as_deref().map(Budget::read).transpose()?;
         let model = self.model.compile()?;
+        budget.iter().try_for_each(|budget| budget.check(&model))?;
+        let started = Instant::now();
+        let report = self.report(&model, ui)?;
+        let took = started.elapsed();
+        if !report.kv_saturated.is_empty() {
+            ui.note("warning: f16 does not hold all keys and values; --kv f32 or --kv int8 does");
+        }
+        let lines = self.lines(&report, &model, budget.as_ref())?;
+        let broken: Vec<String> = lines.iter().filter_map(Line::broken).collect();
+        broken.iter().for_each(|words| ui.note(words));
+        if let Some(junit) = junit {
+            junit.write(&Suite {
+                model: &model.name,
+                target: &model.target.name,
+                lines: &lines,
+                took,
+            })?;
+        }
+        let task = model.loaded.graph.facts().task;
+        ui.result(self.json, &Comparison::new(report, task))?;
+        Ok(match broken.is_empty() {
+            true => Outcome::Done,
+            false => Outcome::BoundFailed,
+        })
+    }
+}
+
+impl Verify {
+    /// Every figure with what is allowed of it.
+    fn lines(
+        &self,
+        report: &Report,
+        model: &Model,
+        budget: Option<&Budget>,
+    ) -> Result<Vec<Line>, Failure> {
+        let bounds = Bounds {
+            max_kl: self.max_kl,
+            min_top1: self.min_top1,
+            min_f1: self.min_f1,
+        };
+        let mut lines = limits::lines(report, &bounds);
+        if let Some(budget) = budget {
+            lines.extend(budget.lines(&budget::Compared {
+                model,
+                plan: self.model.formats.plan.as_deref(),
+                report,
+            })?);
+        }
+        Ok(lines)
+    }
+
+    /// Compares.
+    fn report(&self, model: &Model, ui: &Ui) -> Result<Report, Failure> {
         let Model {
             loaded,
             compiled,
             plan,
             rounding,
             ..
-        } = &model;
+        } = model;
         let extent = Extent::Tokens(self.tokens);
         let documents = texts::documents(loaded, Split::Evaluation, None, "to compare on", extent)?;
         let sequences = sequences::windows(&documents, texts::window(loaded), self.tokens);
@@ -140,18 +207,13 @@ impl Run for Verify {
             context: None,
         };
         let graph = &loaded.graph;
+        let forced = self.routing == Routing::Reference;
         let compare = |candidate: &mut dyn Candidate| {
             let truth = Executor {
                 reference: expected,
                 activations: precision,
             };
-            verify::compare(
-                truth,
-                candidate,
-                &sequences,
-                self.routing == Routing::Reference,
-                ui,
-            )
+            verify::compare(truth, candidate, &sequences, forced, ui)
         };
         let program = |backend| {
             model.answer(backend, ui, |peer| {
@@ -176,47 +238,6 @@ impl Run for Verify {
         };
         report.bits_per_weight = Some(compiled.layout.bits_per_weight());
         report.weight_bytes = Some(compiled.layout.weight_bytes());
-        if !report.kv_saturated.is_empty() {
-            ui.note("warning: f16 does not hold all keys and values; --kv f32 or --kv int8 does");
-        }
-        let holds = self.holds(&report, ui);
-        let task = loaded.graph.facts().task;
-        ui.result(self.json, &Comparison::new(report, task))?;
-        Ok(if holds {
-            Outcome::Done
-        } else {
-            Outcome::BoundFailed
-        })
-    }
-}
-
-impl Verify {
-    fn holds(&self, report: &Report, ui: &Ui) -> bool {
-        // Holds only where it can be seen to hold: not where the figure is not a number.
-        let within = |found: f64, bound: f64, sign: f64| sign * found <= sign * bound;
-        let above =
-            |what: &str, bound: Option<f64>, found: Option<f64>, sign: f64| match (bound, found) {
-                (Some(bound), Some(found)) if within(found, bound, sign) => true,
-                (Some(bound), Some(found)) => {
-                    ui.note(&format!("{what} is {found:.6}, bound {bound}"));
-                    false
-                }
-                (Some(_), None) => {
-                    ui.note(&format!(
-                        "there is no {what}: this model has none, or the texts have no labels"
-                    ));
-                    false
-                }
-                (None, _) => true,
-            };
-        let kl = above("mean KL", self.max_kl, report.all.kl_mean, 1.0);
-        let top1 = above(
-            "top-1 agreement",
-            self.min_top1,
-            report.all.top1_agreement,
-            -1.0,
-        );
-        let f1 = above("macro-F1", self.min_f1, report.all.f1, -1.0);
-        kl && top1 && f1
+        Ok(report)
     }
 }

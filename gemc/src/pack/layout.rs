@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use gem_runtime::abi::ARG_UNIT;
-use gem_runtime::file::record_align;
+use gem_runtime::file::{file_bytes, record_align};
 use gemc_format::{Codec, mean_bits, padded_rows};
 
 use crate::graph::{Graph, Guard, NodeId, Op, Rope, TensorId, Typed, UnitId, Units};
@@ -193,6 +193,12 @@ impl Layout {
         self.end
     }
 
+    /// Bytes of the weight file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        file_bytes(self.records.len(), self.end)
+    }
+
     /// Everything the kernels read, without padding.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
@@ -257,7 +263,7 @@ pub fn vector_len(source: &VectorSource) -> usize {
 }
 
 /// Share of a routed block's modules that a token visits at most.
-fn routed_share<S>(graph: &Graph<S>, routing: NodeId) -> f64 {
+pub(crate) fn routed_share<S>(graph: &Graph<S>, routing: NodeId) -> f64 {
     match graph.node(routing).op {
         Op::Router { weight, top_k, .. } => f64::from(top_k) / graph.tensor(weight).shape[0] as f64,
         _ => 1.0,

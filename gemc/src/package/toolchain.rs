@@ -216,6 +216,23 @@ enum Choice {
     Ours,
 }
 
+/// Version of Android's interfaces that programs are linked for: the oldest that Rust's standard library knows.
+const ANDROID_API: u32 = 21;
+
+/// The folder of Android's native tools, as the user gives it.
+pub const ANDROID_NDK: &str = "ANDROID_NDK_HOME";
+
+/// The compiler that Android's native tools have for a target, in their folder or on the path.
+fn android_linker(triple: &str, tools: Option<PathBuf>) -> OsString {
+    let name = format!("{triple}{ANDROID_API}-clang");
+    let host = format!("{}-x86_64", std::env::consts::OS);
+    let folder = tools.map(|tools| tools.join("toolchains/llvm/prebuilt").join(host));
+    match folder {
+        Some(folder) => folder.join("bin").join(name).into(),
+        None => name.into(),
+    }
+}
+
 /// The variable that names a target's linker to cargo.
 #[must_use]
 pub fn linker_variable(triple: &str) -> String {
@@ -231,6 +248,9 @@ impl Linker {
             (given, Choice::Given)
         } else if !triple.contains("-linux-") {
             return None;
+        } else if triple.ends_with("-android") && triple != host {
+            let tools = std::env::var_os(ANDROID_NDK).map(PathBuf::from);
+            (android_linker(triple, tools), Choice::Ours)
         } else if machine(triple) == machine(host) && host.contains("-linux-") {
             ("cc".into(), Choice::Default)
         } else {
@@ -257,6 +277,9 @@ impl Linker {
     /// The program of the same tools that removes debug information from libraries.
     pub(super) fn strip(&self) -> OsString {
         let name = self.program.to_string_lossy();
+        if name.ends_with("-clang") {
+            return Path::new(&self.program).with_file_name("llvm-strip").into();
+        }
         match name.strip_suffix("gcc") {
             Some(tools) => format!("{tools}strip").into(),
             None => "strip".into(),
@@ -303,9 +326,13 @@ pub fn linker_missing(triple: &str, linker: &Linker) -> Missing {
         _ => "gcc".to_owned(),
     };
     let variable = linker_variable(triple);
+    let install = match triple.ends_with("-android") {
+        true => format!("install Android's NDK and set {ANDROID_NDK} to its folder"),
+        false => format!("apt-get install {package}"),
+    };
     Missing {
         what: format!("{}, the linker for {triple}", linker.program.display()),
-        mend: format!("apt-get install {package}, or set {variable} to another"),
+        mend: format!("{install}, or set {variable} to another"),
     }
 }
 
@@ -450,6 +477,35 @@ mod tests {
         );
         assert!(static_missing(X86, X86).mend.contains("install libc6-dev "));
         assert_eq!(Linker::of("aarch64-apple-ios", X86), None);
+    }
+
+    #[test]
+    fn android_has_tools_of_its_own() {
+        const ANDROID: &str = "aarch64-linux-android";
+        let name = "aarch64-linux-android21-clang";
+        assert_eq!(android_linker(ANDROID, None), name);
+        let of_folder = android_linker(ANDROID, Some("/ndk".into()));
+        let of_folder = of_folder.to_string_lossy();
+        assert!(of_folder.starts_with("/ndk/toolchains/llvm/prebuilt/"));
+        assert!(
+            of_folder.ends_with(&format!("-x86_64/bin/{name}")),
+            "{of_folder}"
+        );
+        let linker = Linker {
+            program: format!("/ndk/bin/{name}").into(),
+            choice: Choice::Ours,
+        };
+        assert_eq!(linker.strip(), "/ndk/bin/llvm-strip");
+        // An Arm machine with Linux is no phone.
+        let linker = Linker::of(ANDROID, ARM).expect("known");
+        let missing = linker_missing(ANDROID, &linker).mend;
+        assert!(
+            missing.contains("NDK") && !missing.contains("apt-get"),
+            "{missing}"
+        );
+        let library = library_missing(ANDROID).mend;
+        assert!(library.contains("rustup target add aarch64-linux-android"));
+        assert!(!library.contains("Debian"), "which has none: {library}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod baseline;
 mod error;
 #[cfg(feature = "report")]
 mod page;
+mod predicted;
 mod settings;
 mod starved;
 
@@ -19,13 +20,15 @@ pub use baseline::body;
 pub use error::PlannerError;
 #[cfg(feature = "report")]
 pub use page::page;
+pub use predicted::Predicted;
 pub use settings::{Ablation, Budget, Effort, Part, Parts, Settings, Texts};
 
 use crate::assign::{self, FixedFormats, Predictor, RefinedPlan, Speed, refine};
 use crate::calibrate::{self, Gather};
 use crate::fake;
-use crate::graph::{NodeId, Task, Unit, UnitMap, Units};
+use crate::graph::{Graph, NodeId, Task, Typed, Unit, UnitMap, Units};
 use crate::pipeline::LoadedCheckpoint;
+use crate::plan::KvFormat;
 use crate::plan::activations::{self, Formats};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
@@ -103,8 +106,8 @@ pub fn make(
         let speed = Speed {
             costs,
             visits: &visits,
-            rows: rows(loaded),
-            fixed: Settings::fixed(graph, costs),
+            rows: rows(graph),
+            fixed: Settings::fixed(graph, costs, KvFormat::default()),
             limit: settings.latency,
         };
         predictor = predictor.with_speed(units, &speed);
@@ -140,9 +143,9 @@ pub fn make(
 }
 
 /// Tokens of the run whose time is predicted: one that is decoded, or a text that is classified.
-fn rows(loaded: &LoadedCheckpoint) -> u32 {
+fn rows(graph: &Graph<Typed>) -> u32 {
     const CLASSIFIED: u32 = 128;
-    match loaded.graph.facts().task {
+    match graph.facts().task {
         Task::CausalLm => 1,
         Task::SequenceClassification => CLASSIFIED,
     }

@@ -237,13 +237,11 @@ impl Settings {
 
     /// Seconds for reading keys and values of 512 positions, or of as many as there can be; a text that is classified keeps
     /// none.
-    pub(super) fn fixed(graph: &Graph<Typed>, costs: &Costs) -> f64 {
+    pub(super) fn fixed(graph: &Graph<Typed>, costs: &Costs, kept: KvFormat) -> f64 {
         const POSITIONS: u64 = 512;
         let positions = POSITIONS.min(graph.facts().max_positions as u64);
         match graph.facts().task {
-            Task::CausalLm => {
-                costs.reading(kv::bytes_per_position(graph, KvFormat::default()) * positions)
-            }
+            Task::CausalLm => costs.reading(kv::bytes_per_position(graph, kept) * positions),
             Task::SequenceClassification => 0.0,
         }
     }

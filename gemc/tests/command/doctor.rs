@@ -34,6 +34,53 @@ fn the_doctor_knows_what_is_here() {
     assert!(cargo["found"].is_null() && cargo["mend"].is_string());
 }
 
+#[test]
+fn the_doctor_knows_each_target() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let rustc = bare_compiler(root.path());
+    let ask = |arguments: &[&str]| {
+        let mut command = gemc(&[&["doctor"], arguments].concat());
+        command
+            .env("RUSTC", &rustc)
+            .env("GEMC_CACHE", root.path().join("cache"))
+            .env_remove("ANDROID_NDK_HOME")
+            .env_remove("CARGO_TARGET_AARCH64_LINUX_ANDROID_LINKER");
+        command.output().expect("it starts")
+    };
+    let (pi, pixel) = ("aarch64-unknown-linux-gnu", "aarch64-linux-android");
+    for (name, triple, other) in [
+        ("pi4", pi, pixel),
+        ("pi5", pi, pixel),
+        ("pixel6", pixel, pi),
+    ] {
+        let output = ask(&["--target", name]);
+        assert!(output.status.success(), "{}", told(&output));
+        let text = String::from_utf8(output.stdout).expect("a text");
+        for words in [
+            &format!("target {name}: "),
+            &format!("rustup target add {triple}"),
+            &format!("missing  costs of {name}"),
+            &format!("gemc targets {name} --measure"),
+        ] {
+            assert!(text.contains(words), "`{words}` in {text}");
+        }
+        assert!(!text.contains(other), "of {name} alone: {text}");
+        assert_eq!(
+            text.contains("ANDROID_NDK_HOME"),
+            name == "pixel6",
+            "{text}"
+        );
+    }
+    let list = gemc(&["targets"]).output().expect("it starts");
+    let list = String::from_utf8(list.stdout).expect("a text");
+    for name in ["pi4 ", "pi5 ", "pixel6 "] {
+        assert!(list.lines().any(|line| line.starts_with(name)), "{list}");
+    }
+    let unknown = ask(&["--target", "pixle6"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(told(&unknown).contains("did you mean `pixel6`?"));
+}
+
 /// A compiler that has no standard library for anything.
 fn bare_compiler(folder: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;

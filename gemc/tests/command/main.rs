@@ -1,7 +1,10 @@
 //! The command as a process, where it writes folders: what a full disk, a kill or a foreign folder leaves behind.
 #![cfg(unix)]
 
+mod cache;
 mod doctor;
+mod shells;
+mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -249,6 +252,12 @@ fn a_check_names_what_is_not_up_to_date() {
     let same = build(&["--check"]);
     assert!(same.status.success(), "{}", told(&same));
     assert!(told(&same).contains("up to date"));
+    let json = |output: &Output| -> serde_json::Value {
+        serde_json::from_slice(&output.stdout).expect("one value")
+    };
+    let same = build(&["--check", "--json"]);
+    assert!(same.status.success(), "{}", told(&same));
+    assert_eq!(json(&same)["differing"], serde_json::json!([]));
     let other = build(&["--check", "--bits", "8.25"]);
     assert_eq!(other.status.code(), Some(1));
     assert!(
@@ -263,6 +272,11 @@ fn a_check_names_what_is_not_up_to_date() {
         "{}",
         told(&lost)
     );
+    let lost = build(&["--check", "--json"]);
+    assert_eq!(lost.status.code(), Some(1));
+    let expected = serde_json::json!([{ "file": "tokenizer.json", "is": "missing" }]);
+    assert_eq!(json(&lost)["differing"], expected);
+    assert_eq!(json(&lost)["output"], output);
     assert_eq!(files(&out).len() + 1, before.len(), "nothing is written");
 }
 

@@ -22,6 +22,43 @@ pub fn checks(compilers: &[Rustc]) -> Vec<Check> {
         .collect()
 }
 
+/// For one target: what it is, whether it runs here, whether its costs are known, and what its programs need.
+pub fn checks_for(target: &Target, compilers: &[Rustc]) -> Vec<Check> {
+    let host = compilers.first().map(Rustc::host).unwrap_or_default();
+    let lacks = target.missing_here();
+    let here = match (target.is_native(), lacks.is_empty()) {
+        (true, true) => "runs here".to_owned(),
+        (true, false) => format!("does not run here: this machine lacks {}", lacks.join(", ")),
+        (false, _) => "does not run here: it is for another machine".to_owned(),
+    };
+    let name = &target.name;
+    let mut checks = vec![
+        Check::new(
+            &format!("target {name}"),
+            Some(format!("{}; {here}", target.description)),
+            &format!("--target {name}"),
+            "",
+        ),
+        Check::new(
+            &format!("costs of {name}"),
+            target.costs.as_ref().map(|costs| {
+                let formats: Vec<&str> = costs.weights.keys().map(String::as_str).collect();
+                format!("of {}", formats.join(", "))
+            }),
+            "gemc plan --latency",
+            &format!(
+                "on the device: gemc targets {name} --measure > {name}.toml, and --target ./{name}.toml"
+            ),
+        ),
+    ];
+    let triple = target.rust_triple();
+    let triple = triple.as_deref().unwrap_or(host);
+    if !triple.is_empty() {
+        checks.extend(of_triple(triple, host, compilers));
+    }
+    checks
+}
+
 fn check(found: Option<String>, needed_for: &str, missing: Missing) -> Check {
     Check::new(&missing.what, found, needed_for, &missing.mend)
 }

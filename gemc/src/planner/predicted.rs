@@ -1,0 +1,87 @@
+//! A plan and what a device takes for products -> milliseconds of each unit and of all of them, without any text: of a
+//! routed block's modules a token visits as many as it may.
+
+use gemc_format::Codec;
+
+use super::{Settings, rows};
+use crate::graph::{Graph, Guard, Op, Typed, Unit, UnitMap};
+use crate::pack::layout::routed_share;
+use crate::plan::BitPlan;
+use crate::target::Costs;
+
+/// How long a token takes that is decoded at position 512, or a text of 128 tokens that is classified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predicted {
+    /// All of it, keys and values included.
+    pub ms: f64,
+    /// Of each unit.
+    pub units: UnitMap<f64>,
+}
+
+impl Predicted {
+    /// Of a graph with formats.
+    ///
+    /// # Errors
+    /// The first format of which the device's costs say nothing.
+    pub fn new(graph: &Graph<Typed>, plan: &BitPlan, costs: &Costs) -> Result<Self, Codec> {
+        let rows = rows(graph);
+        let of = |unit: &Unit| {
+            let codec = plan.codec(unit.id);
+            let size = (unit.shape.weights(), unit.shape.bytes(codec));
+            let seconds = costs.seconds(size, codec, rows, visits(graph, unit));
+            seconds.map(|seconds| 1e3 * seconds).ok_or(codec)
+        };
+        let units: Result<UnitMap<f64>, Codec> = graph.units().iter().map(of).collect();
+        let units = units?;
+        let fixed = 1e3 * Settings::fixed(graph, costs, plan.kv());
+        Ok(Self {
+            ms: fixed + units.values().sum::<f64>(),
+            units,
+        })
+    }
+}
+
+/// How often a token visits a unit, at most; of an embedding that is only read, it reads a row.
+fn visits(graph: &Graph<Typed>, unit: &Unit) -> f64 {
+    let mut nodes = unit.nodes.iter().map(|id| graph.node(*id));
+    let product = nodes.find(|node| matches!(node.op, Op::Linear { .. }));
+    match product.map(|node| node.guard) {
+        Some(Guard::Module { routing, .. }) => routed_share(graph, routing),
+        Some(_) => 1.0,
+        None => 1.0 / unit.shape.rows().max(1) as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::pipeline;
+    use crate::target::Target;
+
+    #[test]
+    fn a_routed_module_counts_by_its_share() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/models/gem-lm");
+        let graph = pipeline::load(&dir).expect("a good checkpoint").graph;
+        let costs = Target::find("x86-64-v3").expect("embedded").costs;
+        let mut costs = costs.expect("it has some");
+        // Nothing but computing.
+        costs.bandwidth = 1e12;
+        let plan = BitPlan::uniform(&graph, Codec::N4);
+        let predicted = Predicted::new(&graph, &plan, &costs).expect("all formats are known");
+        let per_weight = |of: &dyn Fn(&Unit) -> bool| {
+            let unit = graph.units().iter().find(|unit| of(unit));
+            let unit = unit.expect("gem-lm has such a unit");
+            predicted.units[unit.id] / unit.shape.weights() as f64
+        };
+        let inside = per_weight(&|unit| unit.module.is_some());
+        let outside = per_weight(&|unit| unit.name.contains("self_attn"));
+        let share = inside / outside;
+        assert!(share > 0.0 && share < 0.99, "{share}");
+        let sum: f64 = predicted.units.values().sum();
+        assert!(predicted.ms >= sum);
+        costs.weights.remove("N4");
+        assert_eq!(Predicted::new(&graph, &plan, &costs), Err(Codec::N4));
+    }
+}

@@ -1,0 +1,212 @@
+//! A typed graph with formats -> lines that say what is computed, in words of the model. Nothing of the lowering is in
+//! them: neither kernels, nor where things lie in memory.
+
+use std::fmt::Write as _;
+
+use crate::graph::{
+    Graph, Guard, Node, NodeId, Op, RopeScaling, Task, TensorId, Typed, Unit, WireType,
+};
+use crate::import::shown;
+use crate::pipeline::LoadedCheckpoint;
+use crate::plan::{BitPlan, kv};
+use crate::target::Target;
+
+/// The text.
+pub fn text(loaded: &LoadedCheckpoint, plan: &BitPlan, target: &Target) -> String {
+    let graph = &loaded.graph;
+    let mut out = facts(loaded, plan, target);
+    out.push_str("\nphases\n");
+    for (id, node) in graph.topo() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "  {}", phase(graph, id, node).trim_end());
+    }
+    out.push_str("\nquantised tensors\n");
+    for unit in graph.units().iter() {
+        let _ = writeln!(out, "  {}", quantised(unit, plan));
+    }
+    out.push_str("\nother tensors, as f32\n");
+    for (id, tensor) in graph.tensors() {
+        if !is_quantised(graph, id) {
+            let shape = shape(&tensor.shape);
+            let _ = writeln!(out, "  {}  {shape}", shown(&tensor.path));
+        }
+    }
+    out
+}
+
+fn facts(loaded: &LoadedCheckpoint, plan: &BitPlan, target: &Target) -> String {
+    let (graph, facts) = (&loaded.graph, loaded.graph.facts());
+    let task = match facts.task {
+        Task::CausalLm => "causal language model",
+        Task::SequenceClassification => "classifier of texts",
+    };
+    let units = graph.units().iter();
+    let bytes: u64 = units
+        .map(|unit| unit.shape.bytes(plan.codec(unit.id)))
+        .sum();
+    let mut out = format!(
+        "{task}, width {}, {} tokens, {} positions\n",
+        facts.hidden_size, facts.vocab_size, facts.max_positions
+    );
+    for (what, names) in [("domains", &facts.domains), ("labels", &facts.labels)] {
+        if !names.is_empty() {
+            let names: Vec<String> = names.iter().map(|name| shown(name)).collect();
+            let _ = writeln!(out, "{what}: {}", names.join(", "));
+        }
+    }
+    let kept = kv::bytes_per_position(graph, plan.kv());
+    let _ = writeln!(out, "checkpoint {}", loaded.checkpoint.content_hash());
+    let _ = writeln!(out, "target {}", target.name);
+    let _ = writeln!(out, "{bytes} bytes of quantised tensors");
+    let _ = writeln!(
+        out,
+        "keys and values as {}: {kept} bytes for a position",
+        plan.kv().name()
+    );
+    out
+}
+
+/// Where it stands, what it does, what it gives.
+fn phase(graph: &Graph<Typed>, id: NodeId, node: &Node) -> String {
+    let mut line = format!("{}  {}", node.site, node.op.name());
+    let _ = write!(
+        line,
+        "{}  {}  {}",
+        details(graph, &node.op),
+        shown(&node.origin),
+        wire(graph.wire(id))
+    );
+    match node.guard {
+        Guard::Always => {}
+        Guard::Module { module, .. } => {
+            let _ = write!(
+                line,
+                "  where {} fires",
+                shown(&graph.facts().domains[module as usize])
+            );
+        }
+        Guard::Fallback { .. } => line.push_str("  where nothing fires"),
+    }
+    line
+}
+
+/// What an operation does beside its name: everything that changes its results.
+fn details(graph: &Graph<Typed>, op: &Op) -> String {
+    match op {
+        Op::Tokens | Op::Embed { .. } | Op::Clusters { .. } | Op::Add | Op::Output => String::new(),
+        Op::Norm {
+            kind,
+            eps,
+            weight: _,
+            bias: _,
+        } => format!(" {kind:?}, eps {eps}"),
+        Op::Linear { parts } => {
+            let shape = &graph.tensor(parts[0].weight).shape;
+            let bias = if parts.iter().any(|part| part.bias.is_some()) {
+                ", bias"
+            } else {
+                ""
+            };
+            format!(" of {} columns{bias}", shape[1])
+        }
+        Op::Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            causal,
+            rope,
+            qk_norm,
+        } => {
+            let rope = rope.map_or_else(String::new, |rope| {
+                let scaling = match rope.scaling {
+                    RopeScaling::None => String::new(),
+                    RopeScaling::Linear { factor } => format!(" over {factor}"),
+                    RopeScaling::Llama3 {
+                        factor,
+                        low_freq_factor,
+                        high_freq_factor,
+                        original_max_position,
+                    } => format!(" over {factor} of {original_max_position}, {low_freq_factor} to {high_freq_factor}"),
+                };
+                format!(", rope {}{scaling}", rope.theta)
+            });
+            let norm = qk_norm.map_or_else(String::new, |(_, _, eps)| {
+                format!(", norms of q and k, eps {eps}")
+            });
+            format!(
+                " of {heads} heads, {kv_heads} for keys, {head_dim} wide, {}{rope}{norm}",
+                seen(*causal)
+            )
+        }
+        Op::Router {
+            score,
+            top_k,
+            threshold,
+            renormalize,
+            weight: _,
+            bias: _,
+        } => {
+            let sum = if *renormalize { ", gates sum to 1" } else { "" };
+            format!(" by {score:?}, at most {top_k} above {threshold}{sum}")
+        }
+        Op::ScarAttention {
+            heads,
+            mask,
+            causal,
+        } => {
+            format!(" of {heads} heads, {mask:?}, {}", seen(*causal))
+        }
+        Op::Activate { act, gated } => format!(" {act:?}{}", if *gated { ", gated" } else { "" }),
+        Op::Combine { base } => (if *base { " on a base" } else { "" }).to_owned(),
+        Op::SelectOutputs { first } => (if *first {
+            ": the first"
+        } else {
+            ": those asked for"
+        })
+        .to_owned(),
+    }
+}
+
+fn seen(causal: bool) -> &'static str {
+    if causal { "causal" } else { "both ways" }
+}
+
+fn wire(wire: WireType) -> String {
+    match wire {
+        WireType::Ids => "ids".to_owned(),
+        WireType::Rows { width } => format!("[rows, {width}]"),
+        WireType::Outputs { width } => format!("[outputs, {width}]"),
+        WireType::Routing { modules } => format!("routing over {modules}"),
+        WireType::Clusters { count } => format!("cluster of {count}"),
+    }
+}
+
+fn quantised(unit: &Unit, plan: &BitPlan) -> String {
+    let codec = plan.codec(unit.id);
+    let planned = plan.planes(unit.id).is_ok_and(|planes| planes.is_some());
+    format!(
+        "{}  {} x {}  {} inputs {}  {} bytes{}",
+        shown(&unit.name),
+        unit.shape.rows(),
+        unit.shape.cols,
+        codec.name(),
+        plan.activations(unit.id).name(),
+        unit.shape.bytes(codec),
+        if planned { "  rounded by the plan" } else { "" }
+    )
+}
+
+/// Whether a tensor is of a unit.
+fn is_quantised(graph: &Graph<Typed>, tensor: TensorId) -> bool {
+    let mut nodes = graph.units().iter().flat_map(|unit| &unit.nodes);
+    nodes.any(|id| match &graph.node(*id).op {
+        Op::Embed { token, .. } => *token == tensor,
+        Op::Linear { parts } => parts.iter().any(|part| part.weight == tensor),
+        _ => false,
+    })
+}
+
+fn shape(sizes: &[usize]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    sizes.join(" x ")
+}
