@@ -99,7 +99,7 @@ fn details(graph: &Graph<Typed>, op: &Op) -> String {
             eps,
             weight: _,
             bias: _,
-        } => format!(" {kind:?}, eps {eps}"),
+        } => format!(" {kind:?}, eps {eps:?}"),
         Op::Linear { parts } => {
             let shape = &graph.tensor(parts[0].weight).shape;
             let bias = if parts.iter().any(|part| part.bias.is_some()) {
@@ -131,7 +131,7 @@ fn details(graph: &Graph<Typed>, op: &Op) -> String {
                 format!(", rope {}{scaling}", rope.theta)
             });
             let norm = qk_norm.map_or_else(String::new, |(_, _, eps)| {
-                format!(", norms of q and k, eps {eps}")
+                format!(", norms of q and k, eps {eps:?}")
             });
             format!(
                 " of {heads} heads, {kv_heads} for keys, {head_dim} wide, {}{rope}{norm}",
