@@ -77,7 +77,7 @@ const THREADS: [u32; 2] = [1, 3];
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
-    let targets = Target::all();
+    let targets = Target::with_own_kernels();
     for (i, dir) in gem_tests::checkpoints().into_iter().enumerate() {
         for (j, &codec) in Codec::ALL.iter().enumerate() {
             let target = targets[(i + j) % targets.len()].clone();
@@ -126,7 +126,7 @@ fn main() {
     }
     // Both were silently wrong while kernels were known by names that left these differences out.
     for (what, config) in [("equal-widths", EQUAL_WIDTHS), ("equal-heads", EQUAL_HEADS)] {
-        for target in Target::all() {
+        for target in Target::with_own_kernels() {
             let title = format!("{what}-{}", target.name);
             trials.push(Trial::test(title.clone(), move || {
                 let variant = Variant::of(Codec::B8).with(ActivationFormat::Int16);

@@ -179,6 +179,20 @@ impl Target {
             .collect()
     }
 
+    /// Embedded targets whose kernels no other before them has: a device by name has those of its cores.
+    #[must_use]
+    pub fn with_own_kernels() -> Vec<Self> {
+        let mut seen = Vec::new();
+        let mut targets = Self::all();
+        targets.retain(|target| {
+            let kernels = (target.level, target.dot, target.row_block);
+            let new = !seen.contains(&kernels);
+            seen.push(kernels);
+            new
+        });
+        targets
+    }
+
     /// The best embedded target that this machine runs.
     #[must_use]
     pub fn host() -> Self {

@@ -36,23 +36,10 @@ fn everywhere(format: ActivationFormat) -> Rule {
     }
 }
 
-/// Targets whose kernels none before them has: a device by name has those of its cores.
-fn with_own_kernels() -> Vec<Target> {
-    let mut seen = Vec::new();
-    let mut targets = Target::all();
-    targets.retain(|target| {
-        let kernels = (target.level, target.dot, target.row_block);
-        let new = !seen.contains(&kernels);
-        seen.push(kernels);
-        new
-    });
-    targets
-}
-
 #[test]
 fn every_checkpoint_lowers_and_verifies() {
     let checkpoints = checkpoints();
-    let targets = with_own_kernels();
+    let targets = Target::with_own_kernels();
     assert!(targets.len() >= 5, "{targets:?}");
     assert!(checkpoints.len() >= 24);
     let mut faults = Vec::new();
@@ -118,7 +105,7 @@ fn every_outline_of_the_models_has_a_copy() {
     let mut copied = 0;
     for name in ["gem-lm", "gem-cls"] {
         let loaded = pipeline::load(&examples.join(name)).expect("a model of the tree");
-        for target in Target::all() {
+        for target in Target::with_own_kernels() {
             let known = verify(with_outlines(target.dot, target.row_block)).expect("sound");
             let known = all_outlines(&known);
             for &codec in Codec::ALL {

@@ -96,7 +96,7 @@ pub fn check(config: &Value, random: &mut Random) -> Option<Result<bool, String>
     if parameters(&config) > MOST {
         return None;
     }
-    let targets = Target::all();
+    let targets = Target::with_own_kernels();
     let target = &targets[random.below(targets.len())];
     let codec = Codec::ALL[random.below(Codec::ALL.len())];
     let kv = KvFormat::ALL[random.below(KvFormat::ALL.len())];

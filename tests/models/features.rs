@@ -99,7 +99,9 @@ pub static FEATURES: LazyLock<Vec<Feature>> = LazyLock::new(|| {
     };
     let codecs = Codec::ALL.iter().map(|c| c.name()).chain(["mixed"]);
     let activations = ["int16", "int8", "int8-256", "mixed"].into_iter();
-    let targets = Target::all().into_iter().map(|target| target.name);
+    let targets = Target::with_own_kernels()
+        .into_iter()
+        .map(|target| target.name);
     of_models
         .chain([
             names("codec", codecs.collect()),
