@@ -8,7 +8,9 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
+use gem_runtime::Engine;
 use gem_runtime::protocol::{Client, Peer as _};
+use gem_runtime::storage::Weights;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 
@@ -23,6 +25,15 @@ mod toy;
 mod bundle;
 
 const AS_PROGRAM: &str = "GEM_RUNTIME_TEST_AS_PROGRAM";
+/// As a value of it: the weights are a part of the file `pack` beside those that are named, from its second byte on.
+const MISPLACED: &str = "misplaced";
+
+/// The model of [`MISPLACED`].
+fn packed(weights: Weights) -> gem_runtime::Result<Engine> {
+    let pack = Path::new(weights.file().unwrap_or_default()).with_file_name("pack");
+    let file = fs::File::open(pack).expect("a test put it there");
+    script::opened(Weights::open_at(&file, 1, weights.file_bytes())?)
+}
 
 fn main() -> ExitCode {
     if let Ok(as_what) = std::env::var(AS_PROGRAM) {
@@ -30,7 +41,10 @@ fn main() -> ExitCode {
         if !bundle::before(&as_what) {
             return ExitCode::SUCCESS;
         }
-        return gem_runtime::cli::main(&script::info(), script::opened);
+        return match &*as_what {
+            MISPLACED => gem_runtime::cli::main(&script::info(), packed),
+            _ => gem_runtime::cli::main(&script::info(), script::opened),
+        };
     }
     let trial = |name: &str, test: fn()| {
         Trial::test(name, move || {
@@ -44,6 +58,7 @@ fn main() -> ExitCode {
         trial("input_errors_end_with_1", input),
         trial("text_comes_out", text),
         trial("a_line_tells_how_fast_it_came", speed),
+        trial("weights_that_had_to_be_read_are_told", misplaced),
         trial("who_stops_reading_stops_nothing", unread),
         trial("a_full_disk_is_an_error", full_disk),
         trial("requests_are_served", served),
@@ -235,6 +250,17 @@ fn speed() {
     }
     let (code, output, errors) = ended(&mut folder.command(&["--prompt", "a", "-n", "0"]));
     assert_eq!((code, &*output, &*errors), (Some(0), "\n", ""));
+}
+
+fn misplaced() {
+    let folder = Folder::new();
+    folder.write("pack", &[&[0], &*toy::weight_file()].concat());
+    let mut command = folder.command(&["--prompt", "a", "--quiet"]);
+    let (code, output, errors) = ended(command.env(AS_PROGRAM, MISPLACED));
+    assert_eq!((code, &*output), (Some(0), "h\u{e9}llo\n"), "{errors}");
+    let said = "warning: the weights begin at byte 1 of a file, which is no multiple of 64";
+    assert!(errors.starts_with(said), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
 }
 
 fn unread() {
