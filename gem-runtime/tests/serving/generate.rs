@@ -234,7 +234,7 @@ fn a_cancelled_answer_ends_with_a_reason_and_the_session_goes_on() {
     let cancel = session.cancel_handle();
     let mut answer = session.generate("a", Sampling::default());
     let mut said = String::new();
-    while let Some(piece) = answer.next() {
+    for piece in answer.by_ref() {
         said.push_str(&piece.expect("a piece").text);
         if said == "one" {
             cancel.cancel();
