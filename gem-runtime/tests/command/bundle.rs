@@ -112,7 +112,7 @@ fn program(path: &Path, as_what: &str, arguments: &[&str]) -> Command {
 }
 
 fn asked(path: &Path) -> Command {
-    program(path, COMMAND, &["--prompt", "a"])
+    program(path, COMMAND, &["--prompt", "a", "--quiet"])
 }
 
 /// A program that runs and has not looked for its model yet.

@@ -63,7 +63,7 @@ pub enum BuildError {
     /// Rounding that would take minutes, since nothing is optimised.
     #[error(
         "{}: {millions} million weights are to be rounded by a gemc that is compiled without optimisation, which would take \
-         minutes; add `[profile.dev.build-override] opt-level = 3` to the Cargo.toml of the workspace, or install a gemc of this \
+         minutes; add `[profile.dev.package] gemc-format.opt-level = 3` to the Cargo.toml of the workspace, or install a gemc of this \
          version, which then does the work: `cargo install --path gemc`",
         checkpoint.display()
     )]
