@@ -84,7 +84,7 @@ fn plans_keep_to_a_time() {
     let quickest = 0.25 * ms(&free);
     let words = refused(&timed(8.25, Some(1e-4 * quickest)));
     assert!(
-        words.contains(&format!("the quickest takes {quickest:.4} ms")),
+        words.contains(&format!("the fastest takes {quickest:.4} ms")),
         "{words}"
     );
     let words = refused(&timed(8.25, Some(-1.0)));

@@ -2,10 +2,10 @@
 //!
 //! # Safety
 //!
-//! The runtime keeps the contract of `gem_runtime::abi::Executable::run`. Under it gemc's verifier proved of these
-//! kernels, for the arguments of every phase and for every item, that each access lies in its region and each
-//! region in its buffer, and items of a phase write disjoint memory. With debug assertions each access is checked
-//! again.
+//! The runtime keeps the contract of `gem_runtime::abi::Executable::run`. Under it gemc's verifier proved of
+//! these kernels, for the arguments of every phase and for every item, that each access lies in its region and
+//! each region in its buffer, and items of a phase write disjoint memory. With debug assertions each access is
+//! checked again.
 
 #![allow(clippy::missing_safety_doc, reason = "the module states the contract")]
 #![allow(clippy::too_many_arguments, reason = "outlines are given all that they reach")]
