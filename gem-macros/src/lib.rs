@@ -39,12 +39,9 @@ use proc_macro::TokenStream;
 #[proc_macro]
 pub fn include_model(input: TokenStream) -> TokenStream {
     let expanded = syn::parse::<arguments::Arguments>(input).and_then(|arguments| {
-        let build = arguments.build(&root());
-        let module = build.and_then(|build: Build| {
-            let module = build.module(&Rustc::this());
-            module.map_err(|error| syn::Error::new(arguments.folder.span(), error))
-        });
-        module
+        let build: Build = arguments.build(&root())?;
+        let module = build.module(&Rustc::this());
+        module.map_err(|error| syn::Error::new(arguments.folder.span(), error))
     });
     expanded
         .unwrap_or_else(|error| error.to_compile_error())

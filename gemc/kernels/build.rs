@@ -64,7 +64,7 @@ mod relocatable {
         for module in MODULES {
             let file = folder.join(module);
             let nested = file.join("mod.rs");
-            let file = match nested.strip_prefix(&folder).is_ok_and(|path| known(path)) {
+            let file = match nested.strip_prefix(&folder).is_ok_and(known) {
                 true => nested,
                 false => file.with_extension("rs"),
             };

@@ -42,15 +42,11 @@ pub enum WeightsIn {
 
 /// A model that is to become a module. See the guide, `docs/apps.md`.
 ///
-/// In a `build.rs`:
+/// In the `main` of a `build.rs`:
 ///
 /// ```no_run
-/// fn main() {
-///     gemc::Build::new("models/gem-lm")
-///         .plan("models/plan.toml")
-///         .compile()
-///         .unwrap_or_else(|error| gemc::build::fail(&error));
-/// }
+/// let built = gemc::Build::new("models/gem-lm").plan("models/plan.toml").compile();
+/// built.unwrap_or_else(|error| gemc::build::fail(&error));
 /// ```
 ///
 /// and in the crate `gem_runtime::include_built!("gem_lm");`.
