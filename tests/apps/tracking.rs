@@ -104,6 +104,41 @@ fn without_a_home_weights_are_kept_beside_cargos_output() {
     }
 }
 
+/// A macro that is compiled without optimisation asks the gemc in `PATH` to round; where that one will not, it rounds itself.
+#[cfg(unix)]
+#[test]
+fn an_installed_gemc_is_asked_first() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let workspace = workspace("apps-installed", "installed");
+    let bin = workspace.root.with_file_name("apps-installed-bin");
+    fs::create_dir_all(&bin).expect("space");
+    let (log, program) = (bin.join("log"), bin.join("gemc"));
+    let _ = fs::remove_file(&log);
+    let script = format!("#!/bin/sh\necho \"$@\" > '{}'\nexit 1\n", log.display());
+    fs::write(&program, script).expect("space");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut path = bin.into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let output = workspace
+        .cargo(&["build", "--package", "installed"])
+        .env("PATH", path)
+        .output()
+        .expect("cargo runs this test");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let asked = fs::read_to_string(log).expect("it was asked");
+    for part in ["weights ", "--packing ", "--bits 4.25", "--rounding search"] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+    assert!(
+        told.contains("the installed gemc does not round as this one"),
+        "{told}"
+    );
+    assert_eq!(workspace.weights_kept(), 1);
+}
+
 fn home(name: &str) -> std::path::PathBuf {
     let home = std::env::var_os("HOME").unwrap_or_default();
     Path::new(&home).join(name)

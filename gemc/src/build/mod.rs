@@ -145,8 +145,8 @@ impl Build {
         module::module(&made, &tracked)
     }
 
-    /// Everything a module is printed from. `has` says which architectures are wanted; without `kernels` and weights
-    /// where the code is only checked.
+    /// Everything a module is printed from. `has` says which architectures are wanted; without kernels and weights where the
+    /// code is only checked.
     fn made(
         &self,
         loaded: pipeline::LoadedCheckpoint,
@@ -157,7 +157,13 @@ impl Build {
         let plan = self.formats.plan(&loaded)?;
         let name = self.module_name()?;
         let wanted = programs::wanted(&self.targets, has)?;
-        let (programs, mut prepared) = programs::compile(loaded, &plan, self.rounding, &wanted)?;
+        // A check needs the facts, which are those of any program.
+        let compiled = if only_checked {
+            &wanted[..1]
+        } else {
+            &wanted[..]
+        };
+        let (programs, mut prepared) = programs::compile(loaded, &plan, self.rounding, compiled)?;
         let mut info = prepared.info();
         info.level = gem_runtime::simd::Level::Portable;
         info.target = programs::joined(&wanted).into();
@@ -184,7 +190,7 @@ impl Build {
         })
     }
 
-    /// Refuses weights that are too large to be part of a program, and work that would take minutes.
+    /// Refuses weights that are too large to be part of a program.
     fn embeddable(&self, prepared: &PreparedModel) -> Result<(), BuildError> {
         const LARGEST: u64 = 16 << 20;
         let bytes = prepared.compiled.layout.body_bytes();
