@@ -1,5 +1,5 @@
 //! A verified program to machine code in this process: the same sessions run it as a compiled or interpreted one. And a
-//! checkpoint to a [`Model`] at run time.
+//! checkpoint to a [`crate::model::Model`] at run time.
 //!
 //! The code is made for the CPU at hand, whatever the target leaves unused, and computes the interpreter's bits. Its
 //! memory lives exactly as long as the program.

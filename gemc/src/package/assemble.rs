@@ -214,7 +214,7 @@ impl PreparedModel {
     /// Writes the package to a folder, weights included; `progress` as in [`PreparedModel::write_weights`].
     ///
     /// # Errors
-    /// As of [`write`].
+    /// As of [`write()`].
     pub fn write(
         &self,
         to: Destination,
@@ -234,7 +234,7 @@ impl PreparedModel {
     /// Writes a folder for C programs, weights included; `progress` as in [`PreparedModel::write_weights`].
     ///
     /// # Errors
-    /// As of [`write`].
+    /// As of [`write()`].
     pub fn write_linkable(
         &self,
         to: Destination,

@@ -1,7 +1,7 @@
 //! Generated sources, facts and texts -> a self-contained crate folder, and a program built from it.
 //!
 //! [`render`] is pure: the same package gives the same bytes on every machine, without absolute paths, dates or core
-//! counts. [`write`] puts them beside the destination and renames, so that what looks whole is whole.
+//! counts. [`write()`] puts them beside the destination and renames, so that what looks whole is whole.
 
 pub(crate) mod api;
 mod assemble;
@@ -182,7 +182,7 @@ where
     write_files(to, about, &render(package)?, weights)
 }
 
-/// Writes a folder for C programs, as [`write`] writes a crate.
+/// Writes a folder for C programs, as [`write()`] writes a crate.
 ///
 /// # Errors
 /// As there.

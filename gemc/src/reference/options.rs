@@ -68,6 +68,6 @@ pub enum Activations {
     /// As computed.
     #[default]
     F32,
-    /// As the kernels round them: int8, or the formats of [`super::Reference::set_activations`].
+    /// As the kernels round them: int8, or the formats of `Reference::set_activations`.
     Rounded,
 }

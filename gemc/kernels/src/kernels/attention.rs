@@ -107,8 +107,8 @@ impl Attention {
         )
     }
 
-    /// Writes the kernel; an item is a head of a row. Arguments: queries; keys, [scales]; values, [scales];
-    /// [tags; [clusters]]; output.
+    /// Writes the kernel; an item is a head of a row. Arguments: queries; keys, \[scales\]; values, \[scales\];
+    /// \[tags; \[clusters\]\]; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(

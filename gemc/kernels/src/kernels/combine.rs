@@ -49,8 +49,8 @@ impl Combine {
         )
     }
 
-    /// Writes the kernel; one item a row. Arguments: [base]; [fired]; [gates, modules' outputs `[row * K + slot]`];
-    /// [residual]; output. Order: base, then modules ascending, then the residual plus all that.
+    /// Writes the kernel; one item a row. Arguments: \[base\]; \[fired\]; \[gates, modules' outputs `[row * K + slot]`\];
+    /// \[residual\]; output. Order: base, then modules ascending, then the residual plus all that.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(

@@ -202,7 +202,7 @@ impl Tags {
     }
 
     /// SCAR's memory of each row's position: tag and cluster. The tag is the domain, or whether anything fired (1) where
-    /// `by_flag`. One item a row. Arguments: domain; [clusters]; tags; [cluster ids].
+    /// `by_flag`. One item a row. Arguments: domain; \[clusters\]; tags; \[cluster ids\].
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let Self {

@@ -52,7 +52,7 @@ impl Embed {
         .to_lowercase()
     }
 
-    /// Writes the kernel; one item a row. Arguments: codes, scales, [row scales]; [positions]; [type]; output.
+    /// Writes the kernel; one item a row. Arguments: codes, scales, \[row scales\]; \[positions\]; \[type\]; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(

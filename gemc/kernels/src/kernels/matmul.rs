@@ -125,8 +125,8 @@ impl Matmul {
         )
     }
 
-    /// Writes the kernel. Arguments: codes, scales, [row scales]; [bias]; input codes, scales, sums; [list, count];
-    /// [residual]; output, or output codes, scales, sums.
+    /// Writes the kernel. Arguments: codes, scales, \[row scales\]; \[bias\]; input codes, scales, sums; \[list, count\];
+    /// \[residual\]; output, or output codes, scales, sums.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(

@@ -58,7 +58,7 @@ impl Norm {
         )
     }
 
-    /// Writes the kernel; one item a row. Arguments: weight; [bias]; input; [f32 output]; [codes, scales, sums].
+    /// Writes the kernel; one item a row. Arguments: weight; \[bias\]; input; \[f32 output\]; \[codes, scales, sums\].
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(

@@ -140,8 +140,8 @@ impl Heads {
         )
     }
 
-    /// Writes the kernel; an item is a head of a row: queries, then keys, then values. Arguments: projection; [cosines,
-    /// sines]; [q norm, k norm]; queries `[row][head][padded]`; keys, [scales], values, [scales], see [`Cache`].
+    /// Writes the kernel; an item is a head of a row: queries, then keys, then values. Arguments: projection; \[cosines,
+    /// sines\]; \[q norm, k norm\]; queries `[row][head][padded]`; keys, \[scales\], values, \[scales\], see [`Cache`].
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(

@@ -55,7 +55,7 @@ impl Router {
         )
     }
 
-    /// Writes the kernel; one item a row. Arguments: x; weight; [bias]; p `[row][D]`; fired `[row][K]`; gates
+    /// Writes the kernel; one item a row. Arguments: x; weight; \[bias\]; p `[row][D]`; fired `[row][K]`; gates
     /// `[row][K]`; domain `[row]`.
     #[must_use]
     pub fn kernel(&self) -> Kernel {

@@ -4,7 +4,7 @@
 pub const MAX_ROWS: usize = 4;
 /// Shape of the matrix of the matrix product, `[out, in]`.
 pub const MATRIX: [usize; 2] = [32, 64];
-/// Byte offsets in the arena of [`small`], multiples of 64.
+/// Byte offsets in the arena of [`crate::small`], multiples of 64.
 pub mod place {
     /// i8 `[MAX_ROWS][64]`: codes of the activations.
     pub const CODES: u32 = 0;
