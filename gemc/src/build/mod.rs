@@ -15,7 +15,7 @@ mod script;
 mod tests;
 mod weights;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gemc_format::Rounding;
 use proc_macro2::TokenStream;
@@ -214,12 +214,6 @@ impl Build {
             Ok(_) => Ok(name.clone()),
             Err(_) => Err(BuildError::Name(name.clone())),
         }
-    }
-
-    /// The folder of the checkpoint.
-    #[must_use]
-    pub fn checkpoint(&self) -> &Path {
-        &self.checkpoint
     }
 }
 

@@ -6,9 +6,9 @@ use gem_runtime::ModelInfo;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::programs::{self, Sources};
+use super::programs::{self, Place, Sources};
 use super::{BuildError, WeightsIn, inputs, rewrite};
-use crate::package::api::{Api, Embedded, Place};
+use crate::package::api::{self, Api, Embedded};
 
 /// What a module is printed from.
 pub(super) struct Made {
@@ -56,7 +56,7 @@ fn items(made: &Made) -> Result<TokenStream, BuildError> {
     let mut modules = TokenStream::new();
     let mut choices = TokenStream::new();
     for (i, sources) in made.programs.iter().enumerate() {
-        let cfg = condition(sources.architecture.as_deref());
+        let cfg = condition(&sources.place);
         let module = format_ident!(
             "{}_{i}",
             sources
@@ -85,7 +85,7 @@ fn items(made: &Made) -> Result<TokenStream, BuildError> {
         });
     }
     let api = Api {
-        place: Place::App,
+        place: api::Place::App,
         info: &made.info,
         programs: choices,
         embedded: embedded(made)?,
@@ -155,12 +155,15 @@ fn contract(runtime: &TokenStream) -> TokenStream {
 }
 
 /// The condition under which a program is compiled.
-fn condition(architecture: Option<&str>) -> TokenStream {
-    let Some(architecture) = architecture else {
-        let named = programs::named();
-        return quote!(#[cfg(not(any(#(target_arch = #named),*)))]);
-    };
-    quote!(#[cfg(target_arch = #architecture)])
+fn condition(place: &Place) -> Option<TokenStream> {
+    match place {
+        Place::All => None,
+        Place::Rest => {
+            let named = programs::named();
+            Some(quote!(#[cfg(not(any(#(target_arch = #named),*)))]))
+        }
+        Place::One(architecture) => Some(quote!(#[cfg(target_arch = #architecture)])),
+    }
 }
 
 /// Refuses, in words, architectures that there is no program for.

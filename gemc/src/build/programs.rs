@@ -19,17 +19,28 @@ const DEFAULT: &[(&str, &[&str])] = &[
     ("", &["portable"]),
 ];
 
-/// A target, and the architecture that its program is for; none for all that have no line in [`DEFAULT`].
+/// The architectures that compile a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Every one: somebody named a target that any machine runs.
+    All,
+    /// Those without a line in [`DEFAULT`].
+    Rest,
+    /// This one, as in `cfg(target_arch)`.
+    One(String),
+}
+
+/// A target, and the architectures that compile its program.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    pub(super) architecture: Option<String>,
+    pub(super) place: Place,
     pub(super) target: Target,
 }
 
 /// A program as text.
 #[derive(Debug)]
 pub(super) struct Sources {
-    pub(super) architecture: Option<String>,
+    pub(super) place: Place,
     pub(super) target: String,
     pub(super) level: Level,
     pub(super) kernels: String,
@@ -42,11 +53,6 @@ pub(super) fn wanted(
     has: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Wanted>, BuildError> {
     if names.is_empty() {
-        let known = |arch: &str| {
-            DEFAULT
-                .iter()
-                .any(|(known, _)| *known == arch && !arch.is_empty())
-        };
         let mut all = Vec::new();
         for (architecture, targets) in DEFAULT {
             if !has(architecture) {
@@ -54,7 +60,10 @@ pub(super) fn wanted(
             }
             for target in *targets {
                 all.push(Wanted {
-                    architecture: known(architecture).then(|| (*architecture).to_owned()),
+                    place: match *architecture {
+                        "" => Place::Rest,
+                        named => Place::One(named.to_owned()),
+                    },
                     target: Target::find(target)?,
                 });
             }
@@ -64,18 +73,15 @@ pub(super) fn wanted(
     let mut all: Vec<Wanted> = Vec::new();
     for name in names {
         let target = Target::find(name)?;
-        let architecture = architecture(&target);
+        let place = place(&target);
         if let Some(first) = all.first()
-            && first.architecture != architecture
+            && first.place != place
         {
             let names = [&first.target.name, &target.name].map(String::clone);
             let [first, other] = names;
             return Err(BuildError::Architectures(first, other));
         }
-        all.push(Wanted {
-            architecture,
-            target,
-        });
+        all.push(Wanted { place, target });
     }
     Ok(all)
 }
@@ -84,16 +90,23 @@ pub(super) fn wanted(
 pub(super) fn only(names: &[String], wanted: &[Wanted]) -> Option<String> {
     match names.is_empty() {
         true => None,
-        false => wanted.first().and_then(|one| one.architecture.clone()),
+        false => wanted.first().and_then(|one| match &one.place {
+            Place::One(architecture) => Some(architecture.clone()),
+            Place::All | Place::Rest => None,
+        }),
     }
 }
 
-/// The architecture by the name of `cfg(target_arch)`.
-fn architecture(target: &Target) -> Option<String> {
-    match target.triple.as_str() {
-        "host" if target.level == Level::Portable => None,
-        "host" => Some(std::env::consts::ARCH.to_owned()),
-        triple => triple.split('-').next().map(|arch| match arch {
+/// The architectures that run a target that somebody named.
+fn place(target: &Target) -> Place {
+    let triple = match target.triple.as_str() {
+        "host" if target.level == Level::Portable => return Place::All,
+        "host" => std::env::consts::ARCH,
+        triple => triple,
+    };
+    match triple.split('-').next() {
+        None => Place::All,
+        Some(arch) => Place::One(match arch {
             "i386" | "i586" | "i686" => "x86".to_owned(),
             arch if arch.starts_with("riscv64") => "riscv64".to_owned(),
             arch if arch.starts_with("armv7") => "arm".to_owned(),
@@ -131,11 +144,7 @@ pub(super) fn compile(
 ) -> Result<(Vec<Sources>, PreparedModel), BuildError> {
     let mut all: Vec<Sources> = Vec::new();
     let mut first: Option<(Target, CompiledModel)> = None;
-    for Wanted {
-        architecture,
-        target,
-    } in wanted
-    {
+    for Wanted { place, target } in wanted {
         let known = all.iter().find(|made| made.target == target.name);
         let (kernels, program) = match known {
             Some(made) => (made.kernels.clone(), made.program.clone()),
@@ -150,7 +159,7 @@ pub(super) fn compile(
             }
         };
         all.push(Sources {
-            architecture: architecture.clone(),
+            place: place.clone(),
             target: target.name.clone(),
             level: target.level,
             kernels,
