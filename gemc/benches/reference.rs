@@ -41,7 +41,7 @@ struct MadeUp(Graph<Typed>);
 impl TensorSource for MadeUp {
     fn read_rows(&self, id: TensorId, rows: Range<usize>, out: &mut [f32]) {
         let tensor = self.0.tensor(id);
-        let width: usize = tensor.shape[1..].iter().product();
+        let width: usize = tensor.shape()[1..].iter().product();
         let norm = f32::from(u8::from(tensor.path.ends_with("norm.weight")));
         let deviation = (3.0 / width as f32).sqrt()
             * if tensor.path.contains("router") {

@@ -2,7 +2,7 @@
 //! the tests call the same functions.
 
 use crate::import::config::{self, GemConfig};
-use crate::import::safetensors::{parse_header, parse_index};
+use crate::import::files::{parse_header, parse_index};
 use crate::import::{Findings, gem, highest_id, json, parse_record};
 use crate::typing;
 pub use gemc_kernels::ir::text::fuzz_kernel_text;

@@ -1,6 +1,7 @@
 //! `Checkpoint` -> what a person wants to know before compiling it: shapes, parameters, routing, and what became of
 //! every tensor and key.
 
+mod model;
 mod text;
 
 use std::collections::BTreeMap;
@@ -8,8 +9,8 @@ use std::collections::BTreeMap;
 use gem_runtime::text::{DEFAULT_TEMPLATE, GENERATION_CONFIG};
 use serde::Serialize;
 
-use crate::graph::{Activation, NormKind, Op, ScarMask, Score, Task};
-use crate::import::config::{GemConfig, GeneralPath, KeyUse, Modules, NormPosition, Positions};
+use crate::graph::Task;
+use crate::import::config::KeyUse;
 use crate::import::{
     Checkpoint, Findings, ImportError, Split, TensorUse, for_each_record, text_files,
 };
@@ -138,143 +139,47 @@ pub struct Inspection {
 /// # Errors
 /// When its texts cannot be read.
 pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
-    let (c, graph) = (checkpoint.config(), checkpoint.graph());
+    let graph = checkpoint.graph();
+    let facts = graph.facts();
     let mut by_kind = BTreeMap::new();
     let mut stored_types = BTreeMap::new();
     let mut stored_bytes = 0;
     for ((id, tensor), role) in graph.tensors().zip(graph.roles()) {
-        let values: u64 = tensor.shape.iter().map(|&d| d as u64).product();
+        let values: u64 = tensor.shape().iter().map(|&d| d as u64).product();
         *by_kind.entry(role.name()).or_insert(0) += values;
         let stored = checkpoint.weights().stored(id);
-        *stored_types.entry(format!("{stored:?}")).or_insert(0) += values;
-        stored_bytes += values * stored.size() as u64;
+        *stored_types.entry(stored.to_string()).or_insert(0) += values;
+        stored_bytes += stored.bytes(values as usize) as u64;
     }
     let (keys_used, keys_ignored) = keys(checkpoint);
     let chat_templates = templates(checkpoint);
     let usable = |t: &TemplateReport| t.name == DEFAULT_TEMPLATE && t.problem.is_none();
     let sampling = &checkpoint.generation_config().sampling;
     Ok(Inspection {
-        task: match c.task {
+        task: match facts.task {
             Task::CausalLm => "causal_lm",
             Task::SequenceClassification => "sequence_classification",
         },
-        sizes: sizes(c),
-        structure: structure(c),
-        domains: c.domains.clone(),
-        labels: c.labels.clone(),
+        sizes: model::sizes(graph),
+        structure: model::structure(graph),
+        domains: facts.domains.clone(),
+        labels: facts.labels.clone(),
         parameters: by_kind.values().sum(),
         parameters_by_kind: by_kind,
         stored_bytes,
         stored_types,
-        routing: routing(checkpoint),
+        routing: model::routing(graph),
         tensors_used: graph.tensors().count(),
         tensors_dropped: dropped(checkpoint),
         keys_used,
         keys_ignored,
-        tokenizer: checkpoint.tokenizer_path().is_some(),
+        tokenizer: checkpoint.has_tokenizer(),
         chat_template: chat_templates.iter().any(usable),
         chat_templates,
         sampling_problem: sampling.check().err().map(|e| e.to_string()),
         calibration: records(checkpoint, Split::Calibration)?,
         evaluation: records(checkpoint, Split::Evaluation)?,
     })
-}
-
-fn sizes(c: &GemConfig) -> Sizes {
-    Sizes {
-        hidden_size: c.hidden_size,
-        num_hidden_layers: c.num_hidden_layers,
-        num_attention_heads: c.num_attention_heads,
-        num_key_value_heads: c.num_key_value_heads,
-        head_dim: c.head_dim,
-        intermediate_size: c.intermediate_size,
-        vocab_size: c.vocab_size,
-        max_position_embeddings: c.max_position_embeddings,
-    }
-}
-
-fn structure(c: &GemConfig) -> String {
-    let place = match c.norm_position {
-        NormPosition::Pre => "before",
-        NormPosition::Post => "after",
-    };
-    let norm = match c.norm {
-        NormKind::Rms => "RMS norm",
-        NormKind::Layer => "layer norm",
-    };
-    let positions = match c.positions {
-        Positions::Rope(rope) => format!("rope of base {}", rope.theta),
-        Positions::Learned => "learned positions".to_owned(),
-        Positions::None => "no positions".to_owned(),
-    };
-    let mlp = if c.mlp_gated { "gated" } else { "plain" };
-    let act = match c.hidden_act {
-        Activation::Silu => "silu",
-        Activation::Gelu => "gelu",
-        Activation::GeluTanh => "gelu_pytorch_tanh",
-        Activation::Relu => "relu",
-    };
-    format!("{norm} {place} each block, {positions}, {mlp} MLP with {act}")
-}
-
-fn routing(checkpoint: &Checkpoint) -> Vec<RoutedReport> {
-    let (graph, c) = (checkpoint.graph(), checkpoint.config());
-    let mut places: Vec<RoutedReport> = Vec::new();
-    for (_, node) in graph.topo() {
-        match &node.op {
-            Op::Router {
-                score,
-                top_k,
-                threshold,
-                renormalize,
-                ..
-            } => places.push(RoutedReport {
-                site: node.site.to_string(),
-                score: match score {
-                    Score::Softmax => "softmax",
-                    Score::Sigmoid => "sigmoid",
-                },
-                top_k: *top_k,
-                threshold: *threshold,
-                renormalize: *renormalize,
-                modules: modules(c),
-                general_path: general_path(c),
-                scar: None,
-            }),
-            Op::ScarAttention { heads, mask, .. } => {
-                if let Some(place) = places.last_mut() {
-                    place.scar = Some(ScarReport {
-                        mask: match mask {
-                            ScarMask::ClusterOrFlag => "cluster_or_flag",
-                            ScarMask::ClusterOrDomain => "cluster_or_domain",
-                        },
-                        heads: *heads,
-                        clusters: c.router.clusters,
-                        residual: c.scar.as_ref().is_some_and(|s| s.residual),
-                    });
-                }
-            }
-            _ => {}
-        }
-    }
-    places
-}
-
-fn modules(c: &GemConfig) -> String {
-    match c.modules {
-        Modules::Off => "off".to_owned(),
-        Modules::Mlp { intermediate_size } => format!("mlp {intermediate_size}"),
-        Modules::Lora { rank } => format!("lora {rank}"),
-    }
-}
-
-fn general_path(c: &GemConfig) -> &'static str {
-    match c.general_path {
-        _ if c.final_routed() => "input",
-        GeneralPath::Always => "always",
-        GeneralPath::Fallback => "fallback",
-        GeneralPath::None => "none",
-    }
 }
 
 fn dropped(checkpoint: &Checkpoint) -> Vec<Unused> {
@@ -326,10 +231,15 @@ fn records(checkpoint: &Checkpoint, split: Split) -> Result<Counts, ImportError>
     let mut counts = Counts::new();
     for (domain, path) in text_files(&checkpoint.dir().join(split.folder()))? {
         let mut count = 0;
-        for_each_record(&path, &checkpoint.config().labels, &mut findings, |_| {
-            count += 1;
-            true
-        });
+        for_each_record(
+            &path,
+            &checkpoint.graph().facts().labels,
+            &mut findings,
+            |_| {
+                count += 1;
+                true
+            },
+        );
         counts.push((domain, count));
     }
     findings.into_result(counts)

@@ -55,7 +55,7 @@ impl LoadedCheckpoint {
         let weights = self.checkpoint.weights();
         let tensors = self.graph.tensors();
         let values: usize = tensors
-            .map(|(_, t)| t.shape.iter().product::<usize>())
+            .map(|(_, t)| t.shape().iter().product::<usize>())
             .sum();
         if 4 * values <= HELD_BYTES {
             Reference::new(&self.graph, weights)

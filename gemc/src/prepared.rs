@@ -119,7 +119,7 @@ impl PreparedModel {
     ) -> Result<Self, CompileError> {
         let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
         Ok(Self {
-            name: folder_name(loaded.checkpoint.dir()),
+            name: folder_name(loaded.checkpoint.name()),
             loaded,
             compiled,
             plan,

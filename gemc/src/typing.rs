@@ -2,7 +2,8 @@
 //! so that nothing later handles a wire without a type or a weight that does not fit.
 
 use crate::graph::{
-    Graph, Guard, LinearPart, Node, NodeId, NormKind, Op, Task, TensorId, Typed, Untyped, WireType,
+    Graph, Guard, LinearPart, Node, NodeId, NormKind, Op, QkNorm, QkNormOver, Rope, Task, TensorId,
+    Typed, Untyped, WireType,
 };
 
 /// A node that does not fit its inputs or weights. A checkpoint that import accepts never gives one.
@@ -80,12 +81,18 @@ impl Scope<'_> {
                 kv_heads,
                 head_dim,
                 causal,
+                scale,
+                window,
+                softcap,
                 rope,
                 qk_norm,
+                sinks,
             } => {
                 let heads = [*heads, *kv_heads, *head_dim].map(|n| n as usize);
                 self.causality(*causal)?;
-                self.attention(heads, rope.is_some(), *qk_norm)
+                self.scores(*scale, *window, *softcap)?;
+                self.optional(*sinks, &heads[..1])?;
+                self.attention(heads, rope.as_ref(), *qk_norm)
             }
             Op::Router {
                 weight,
@@ -145,10 +152,11 @@ impl Scope<'_> {
 
     fn shape(&self, id: TensorId, want: &[usize]) -> Check<()> {
         let tensor = self.graph.tensor(id);
-        need(tensor.shape == want, || {
+        need(tensor.shape() == want, || {
             format!(
                 "{} has shape {:?}, must be {want:?}",
-                tensor.path, tensor.shape
+                tensor.path,
+                tensor.shape()
             )
         })
     }
@@ -172,7 +180,7 @@ impl Scope<'_> {
         self.shape(token, &[facts.vocab_size, width])?;
         self.optional(position, &[facts.max_positions, width])?;
         if let Some(id) = token_type {
-            let shape = &self.graph.tensor(id).shape;
+            let shape = self.graph.tensor(id).shape();
             let fits = matches!(shape[..], [types, w] if types > 0 && w == width);
             need(fits, || {
                 format!("token types have shape {shape:?}, must be [n, {width}]")
@@ -202,7 +210,7 @@ impl Scope<'_> {
         need(!parts.is_empty(), || "has no parts".to_owned())?;
         let mut width = 0usize;
         for part in parts {
-            let shape = &self.graph.tensor(part.weight).shape;
+            let shape = self.graph.tensor(part.weight).shape();
             let [out, within] = shape[..] else {
                 return Err(format!("a weight has shape {shape:?}, must be [out, in]"));
             };
@@ -230,26 +238,44 @@ impl Scope<'_> {
         }
     }
 
+    /// Numbers that scores are changed by.
+    fn scores(&self, scale: f32, window: Option<u32>, softcap: Option<f32>) -> Check<()> {
+        need(scale.is_finite(), || format!("scores times {scale}"))?;
+        need(window != Some(0), || "a window of no positions".to_owned())?;
+        let right = |cap: f32| cap.is_finite() && cap > 0.0;
+        need(softcap.is_none_or(right), || {
+            format!("scores capped at {softcap:?}")
+        })
+    }
+
     fn attention(
         &self,
         [heads, kv_heads, dim]: [usize; 3],
-        rope: bool,
-        qk_norm: Option<(TensorId, TensorId, f32)>,
+        rope: Option<&Rope>,
+        qk_norm: Option<QkNorm>,
     ) -> Check<WireType> {
         self.inputs(1)?;
         need(kv_heads > 0 && heads > 0 && heads % kv_heads == 0, || {
             format!("{kv_heads} kv heads do not divide {heads} heads")
         })?;
-        need(dim > 0 && (!rope || dim % 2 == 0), || {
-            format!("rope on heads of odd width {dim}")
+        let rotated = rope.map_or(0, Rope::width);
+        need(dim > 0 && rotated <= dim, || {
+            format!("{rotated} columns are rotated of heads of {dim}")
         })?;
         let (found, want) = (self.rows(0)?, (heads + 2 * kv_heads) * dim);
         need(found == want, || {
             format!("q|k|v is {found} wide, must be {want}")
         })?;
-        if let Some((q, k, _)) = qk_norm {
-            self.shape(q, &[dim])?;
-            self.shape(k, &[dim])?;
+        if let Some(norm) = qk_norm {
+            let weights = [(norm.q, heads), (norm.k, kv_heads)];
+            for (weight, heads) in weights {
+                match norm.over {
+                    QkNormOver::AllHeads => self.shape(weight, &[heads, dim])?,
+                    QkNormOver::HeadBeforeRope | QkNormOver::HeadAfterRope => {
+                        self.shape(weight, &[dim])?;
+                    }
+                }
+            }
         }
         Ok(WireType::Rows { width: heads * dim })
     }
@@ -276,7 +302,7 @@ impl Scope<'_> {
     fn clusters(&self, centroids: TensorId) -> Check<WireType> {
         self.inputs(1)?;
         let width = self.rows(0)?;
-        match self.graph.tensor(centroids).shape[..] {
+        match self.graph.tensor(centroids).shape()[..] {
             [count, w] if count > 0 && w == width => Ok(WireType::Clusters { count }),
             _ => Err(format!("centroids must have shape [n, {width}]")),
         }

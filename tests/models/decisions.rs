@@ -139,7 +139,7 @@ impl Rule {
 
 /// The rows of a matrix, or the values of a vector.
 fn values(loaded: &LoadedCheckpoint, tensor: TensorId) -> Vec<f32> {
-    let shape = &loaded.graph.tensor(tensor).shape;
+    let shape = loaded.graph.tensor(tensor).shape();
     let mut out = vec![0.0; shape.iter().product()];
     let weights = loaded.checkpoint.weights();
     weights.read_rows(tensor, 0..shape[0], &mut out);

@@ -61,6 +61,17 @@ pub enum Activation {
     Relu,
 }
 
+/// What of queries and keys an RMS norm divides by its root mean square, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QkNormOver {
+    /// Each head by itself, before it is rotated.
+    HeadBeforeRope,
+    /// Each head by itself, once it is rotated.
+    HeadAfterRope,
+    /// All heads of a row together, before they are rotated.
+    AllHeads,
+}
+
 /// Turns router logits into p.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Score {

@@ -59,6 +59,10 @@ pub fn with_outlines(dot: DotStrategy, row_block: u32) -> Program {
                 head_dim,
                 stride: head_dim,
                 max_rows: 1,
+                scale: 1.0.into(),
+                window: None,
+                softcap: None,
+                sinks: false,
                 mask,
             };
             kernels.push(attention.kernel());

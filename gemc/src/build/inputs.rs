@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use gem_runtime::text::TextFolder;
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -27,11 +26,8 @@ pub(super) struct Input {
 /// Every file that is there.
 pub(super) fn of(loaded: &LoadedCheckpoint, formats: &Formats) -> Result<Vec<Input>, BuildError> {
     let dir = loaded.checkpoint.dir();
-    let tensors = loaded.checkpoint.weights().files().files();
-    let mut paths: Vec<PathBuf> = tensors.map(|(name, _)| dir.join(name)).collect();
-    let texts = TextFolder::names(dir).map_err(|wrong| in_folder(dir, wrong))?;
-    paths.push(dir.join("config.json"));
-    paths.extend(texts.into_iter().map(|name| dir.join(name)));
+    let names = loaded.checkpoint.input_files().into_iter();
+    let mut paths: Vec<PathBuf> = names.map(|name| dir.join(name)).collect();
     let licenses = license_files(dir).map_err(|wrong| in_folder(dir, wrong))?;
     paths.extend(licenses.into_iter().map(|name| dir.join(name)));
     let index = dir.join("model.safetensors.index.json");

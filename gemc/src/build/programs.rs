@@ -172,7 +172,7 @@ pub(super) fn compile(
         ));
     };
     let prepared = PreparedModel {
-        name: folder_name(loaded.checkpoint.dir()),
+        name: folder_name(loaded.checkpoint.name()),
         loaded,
         compiled,
         plan: plan.clone(),

@@ -37,7 +37,7 @@ pub fn dot(graph: &Graph<Typed>) -> String {
 fn label(graph: &Graph<Typed>, id: NodeId, node: &Node) -> String {
     let mut label = format!("{id} {}", node.op.name());
     if let Op::Linear { parts } = &node.op {
-        let shape = &graph.tensor(parts[0].weight).shape;
+        let shape = graph.tensor(parts[0].weight).shape();
         let _ = write!(label, " {} -> {}", shape[1], width(graph.wire(id)));
     }
     let _ = write!(label, "\\n{}", escaped(&node.origin));

@@ -9,16 +9,19 @@ mod role;
 mod rope;
 mod table;
 mod units;
+mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use dot::dot;
 pub use gemc_kernels::choices::{Activation, NormKind, Score};
-pub use op::{Guard, LinearPart, Op, Rope, RopeScaling, ScarMask};
+pub use op::{Guard, LinearPart, Op, QkNorm, QkNormOver, ScarMask, attention_scale};
 pub use role::Role;
+pub use rope::Rope;
 pub use table::{GroupMap, Id, Table, UnitMap};
 pub use units::{Group, GroupId, Unit, UnitId, Units};
+pub use view::View;
 
 gemc_kernels::id_type!(
     /// A node; also names the wire it produces.
@@ -71,12 +74,20 @@ pub struct Node {
 }
 
 /// A tensor the graph refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// Path in the checkpoint.
+    /// Its name: where it is all of a stored tensor, the path of that.
     pub path: String,
+    /// Where its values are.
+    pub view: View,
+}
+
+impl Tensor {
     /// Row-major shape.
-    pub shape: Vec<usize>,
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        self.view.shape()
+    }
 }
 
 /// What a model is for.
@@ -295,6 +306,12 @@ impl Builder {
         }
     }
 
+    /// Facts of the model.
+    #[must_use]
+    pub fn facts(&self) -> &ModelFacts {
+        &self.graph.facts
+    }
+
     /// Site of the nodes added from here on.
     pub fn at(&mut self, site: Site) {
         self.site = site;
@@ -311,18 +328,21 @@ impl Builder {
         self.graph.node(id).guard
     }
 
-    /// Registers a tensor once; the same path gives the same id.
+    /// Registers a stored tensor once; the same path gives the same id.
     pub fn tensor(&mut self, path: &str, shape: &[usize]) -> TensorId {
-        if let Some(&id) = self.tensor_ids.get(path) {
-            debug_assert_eq!(self.graph.tensors[id.index()].shape, shape);
+        self.view(View::whole(path, shape))
+    }
+
+    /// Registers a tensor by the name of its view once; the same name gives the same id.
+    pub fn view(&mut self, view: View) -> TensorId {
+        let path = view.name();
+        if let Some(&id) = self.tensor_ids.get(&path) {
+            debug_assert_eq!(self.graph.tensors[id.index()].view, view);
             return id;
         }
         let id = TensorId::from_index(self.graph.tensors.len());
-        self.tensor_ids.insert(path.to_owned(), id);
-        self.graph.tensors.push(Tensor {
-            path: path.to_owned(),
-            shape: shape.to_vec(),
-        });
+        self.tensor_ids.insert(path.clone(), id);
+        self.graph.tensors.push(Tensor { path, view });
         id
     }
 

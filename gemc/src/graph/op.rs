@@ -3,7 +3,7 @@
 
 use gemc_kernels::choices::{Activation, NormKind, Score};
 
-use super::{NodeId, TensorId};
+use super::{NodeId, Rope, TensorId};
 
 /// One row-block of a linear map: `y = W x + b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,36 +14,26 @@ pub struct LinearPart {
     pub bias: Option<TensorId>,
 }
 
-/// Frequency scaling of rotary embeddings.
+/// RMS norm of queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RopeScaling {
-    /// `inv_freq` as it is.
-    None,
-    /// Positions divided by the factor.
-    Linear {
-        /// Positions are divided by it.
-        factor: f64,
-    },
-    /// LLaMA 3's piecewise scaling of `inv_freq`.
-    Llama3 {
-        /// Divisor of low frequencies.
-        factor: f64,
-        /// Wavelengths above `original / low` are divided by `factor`.
-        low_freq_factor: f64,
-        /// Wavelengths below `original / high` are kept.
-        high_freq_factor: f64,
-        /// Context length of the original training.
-        original_max_position: u32,
-    },
+pub struct QkNorm {
+    /// Of queries: `[head_dim]`, or `[heads, head_dim]` over all heads.
+    pub q: TensorId,
+    /// Of keys: `[head_dim]`, or `[kv_heads, head_dim]` over all heads.
+    pub k: TensorId,
+    /// Added to the mean square.
+    pub eps: f32,
+    /// What is normed, and when.
+    pub over: QkNormOver,
 }
 
-/// Rotary position embedding, rotate-half as in LLaMA.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rope {
-    /// Base of the frequencies.
-    pub theta: f64,
-    /// How frequencies change for contexts longer than those trained on.
-    pub scaling: RopeScaling,
+/// What is divided by its root mean square.
+pub use gemc_kernels::choices::QkNormOver;
+
+/// What scores are multiplied by where a family does not say otherwise: `1 / sqrt(head_dim)`.
+#[must_use]
+pub fn attention_scale(head_dim: usize) -> f32 {
+    (1.0 / (head_dim as f64).sqrt()) as f32
 }
 
 /// Who sees whom in SCAR attention, besides the same cluster and oneself.
@@ -95,10 +85,18 @@ pub enum Op {
         head_dim: u32,
         /// Whether position i sees only j <= i.
         causal: bool,
+        /// What scores are multiplied by.
+        scale: f32,
+        /// Position i sees only j with |i - j| below it.
+        window: Option<u32>,
+        /// Scores s become `cap tanh(s / cap)`.
+        softcap: Option<f32>,
         /// Rotary embedding of q and k.
         rope: Option<Rope>,
-        /// RMS norm weights of q and k over `head_dim`, before rope, with the eps.
-        qk_norm: Option<(TensorId, TensorId, f32)>,
+        /// RMS norm of q and k.
+        qk_norm: Option<QkNorm>,
+        /// `[heads]`: a score of each head that takes part in the softmax and has no value.
+        sinks: Option<TensorId>,
     },
     /// Routing decision from input 0 `[T, d]`.
     Router {
@@ -198,14 +196,18 @@ impl Op {
                 .collect(),
             Self::Attention {
                 qk_norm,
+                sinks,
                 heads: _,
                 kv_heads: _,
                 head_dim: _,
                 causal: _,
+                scale: _,
+                window: _,
+                softcap: _,
                 rope: _,
             } => {
-                let norms = qk_norm.map(|(q, k, _)| [q, k]);
-                norms.into_iter().flatten().collect()
+                let norms = qk_norm.map(|norm| [norm.q, norm.k]);
+                norms.into_iter().flatten().chain(*sinks).collect()
             }
             Self::Router {
                 weight,

@@ -240,7 +240,7 @@ impl Finder {
 }
 
 fn shape<S>(graph: &Graph<S>, weights: &[TensorId]) -> Shape {
-    let dimension = |weight: &TensorId, axis: usize| graph.tensor(*weight).shape[axis];
+    let dimension = |weight: &TensorId, axis: usize| graph.tensor(*weight).shape()[axis];
     Shape {
         parts: weights.iter().map(|weight| dimension(weight, 0)).collect(),
         cols: weights.first().map_or(0, |weight| dimension(weight, 1)),

@@ -6,15 +6,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gem_runtime::text::{GenerationConfig, TemplateSource};
+use gem_runtime::text::{GenerationConfig, TOKENIZER, TemplateSource, TextFolder};
 use sha2::{Digest as _, Sha256};
 
-use super::config::{GemConfig, KeyAccount};
+use super::config::KeyAccount;
 use super::error::ImportError;
-use super::safetensors::{StoredType, TensorFiles, TensorPlace, to_f32};
+use super::files::{StoredType, TensorFiles, TensorPlace, to_f32};
 use super::texts::{self, Split, TextRecord};
 use super::tokenizer::Companions;
-use crate::graph::{Graph, TensorId, Untyped};
+use crate::graph::{Graph, TensorId, Untyped, View};
 use crate::tensors::TensorSource;
 
 /// What became of a tensor of the file.
@@ -37,12 +37,11 @@ pub struct Account {
 }
 
 /// One tensor the graph refers to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct PlacedTensor {
     found: TensorPlace,
     stored: StoredType,
-    rows: usize,
-    width: usize,
+    view: View,
 }
 
 /// The values of a graph's tensors, in mapped files. Cheap to clone.
@@ -58,12 +57,11 @@ impl Weights {
         let placed: Option<Vec<PlacedTensor>> = graph
             .tensors()
             .map(|(_, tensor)| {
-                let found = files.find(&tensor.path)?;
+                let found = files.find(tensor.view.stored())?;
                 Some(PlacedTensor {
                     found,
-                    stored: StoredType::of(files.entry(found).dtype)?,
-                    rows: tensor.shape.first().copied().unwrap_or(1),
-                    width: tensor.shape.iter().skip(1).product(),
+                    stored: files.entry(found).stored.clone().ok()?,
+                    view: tensor.view.clone(),
                 })
             })
             .collect();
@@ -79,12 +77,6 @@ impl Weights {
         self.placed[id.index()].stored
     }
 
-    /// Its stored bytes, little-endian, row-major.
-    #[must_use]
-    pub fn bytes(&self, id: TensorId) -> &[u8] {
-        self.files.bytes(self.placed[id.index()].found)
-    }
-
     /// The files behind them.
     #[must_use]
     pub fn files(&self) -> &TensorFiles {
@@ -94,19 +86,64 @@ impl Weights {
 
 impl TensorSource for Weights {
     fn read_rows(&self, id: TensorId, rows: Range<usize>, out: &mut [f32]) {
-        let p = self.placed[id.index()];
-        assert!(rows.end <= p.rows, "rows {rows:?} of {}", p.rows);
-        let row = p.width * p.stored.size();
-        let bytes = &self.bytes(id)[rows.start * row..rows.end * row];
-        to_f32(p.stored, bytes, out);
+        let placed = &self.placed[id.index()];
+        let (view, stored) = (&placed.view, placed.stored);
+        assert!(rows.end <= view.rows(), "rows {rows:?} of {}", view.rows());
+        assert_eq!(out.len(), rows.len() * view.columns(), "one value each");
+        read(view, stored, self.files.bytes(placed.found), rows, out);
+        view.adjust(out);
     }
 
     fn digest(&self, id: TensorId) -> [u8; 32] {
-        let p = self.placed[id.index()];
+        let placed = &self.placed[id.index()];
+        let (view, bytes) = (&placed.view, self.files.bytes(placed.found));
         let mut hash = Sha256::new();
-        hash.update(format!("{:?} {} {}\n", p.stored, p.rows, p.width));
-        hash.update(self.bytes(id));
+        let (rows, columns) = (view.rows(), view.columns());
+        hash.update(format!("{} {rows} {columns}\n", placed.stored));
+        if view.is_plain() {
+            hash.update(bytes);
+            return hash.finalize().into();
+        }
+        // What is seen counts, not where it stands.
+        let most = (DIGESTED / columns.max(1)).max(1);
+        let mut values = vec![0f32; columns * most.min(rows)];
+        for start in (0..rows).step_by(most) {
+            let rows = start..rows.min(start + most);
+            let values = &mut values[..rows.len() * columns];
+            self.read_rows(id, rows, values);
+            values
+                .iter()
+                .for_each(|value| hash.update(value.to_le_bytes()));
+        }
         hash.finalize().into()
+    }
+}
+
+/// Values of a view that are digested at a time.
+const DIGESTED: usize = 1 << 16;
+
+/// Rows of a view as they are stored.
+fn read(view: &View, stored: StoredType, bytes: &[u8], rows: Range<usize>, out: &mut [f32]) {
+    let columns = view.columns();
+    let part =
+        |first: usize, count: usize| &bytes[stored.bytes(first)..stored.bytes(first + count)];
+    if view.is_contiguous() {
+        let first = view.row_start(rows.start);
+        return to_f32(stored, part(first, rows.len() * columns), out);
+    }
+    if view.has_whole_rows() {
+        for (row, out) in rows.zip(out.chunks_exact_mut(columns)) {
+            to_f32(stored, part(view.row_start(row), columns), out);
+        }
+        return;
+    }
+    // Rows stand across the stored ones: those asked for are side by side.
+    for column in 0..columns {
+        let at = column * view.column_step();
+        for (i, row) in rows.clone().enumerate() {
+            let value = &mut out[i * columns + column..][..1];
+            to_f32(stored, part(view.row_start(row) + at, 1), value);
+        }
     }
 }
 
@@ -114,7 +151,7 @@ impl TensorSource for Weights {
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(super) dir: PathBuf,
-    pub(super) config: GemConfig,
+    pub(super) gguf: Option<PathBuf>,
     pub(super) config_bytes: Vec<u8>,
     pub(super) graph: Graph<Untyped>,
     pub(super) weights: Weights,
@@ -147,22 +184,43 @@ impl Checkpoint {
         (self.graph, self.weights)
     }
 
-    /// The validated config.
-    #[must_use]
-    pub fn config(&self) -> &GemConfig {
-        &self.config
-    }
-
     /// What became of every tensor and every key.
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// `tokenizer.json`, when the checkpoint has one.
+    /// Whether it has a `tokenizer.json`.
     #[must_use]
-    pub fn tokenizer_path(&self) -> Option<&Path> {
-        self.companions.tokenizer.as_deref()
+    pub fn has_tokenizer(&self) -> bool {
+        self.companions.has(TOKENIZER)
+    }
+
+    /// The files about text, as a folder would hold them.
+    #[must_use]
+    pub fn text_files(&self) -> &TextFolder {
+        &self.companions.files
+    }
+
+    /// Every file that the checkpoint was read from: its name in the folder.
+    #[must_use]
+    pub fn input_files(&self) -> Vec<String> {
+        let tensors = self.weights.files().files();
+        let mut names: Vec<String> = tensors.map(|(name, _)| name.to_owned()).collect();
+        names.extend(self.companions.in_folder.clone());
+        if self.gguf.is_none() {
+            names.push(super::CONFIG.to_owned());
+        }
+        names
+    }
+
+    /// What it is called: the folder, or the file without its extension.
+    #[must_use]
+    pub fn name(&self) -> &Path {
+        match &self.gguf {
+            Some(file) => Path::new(file.file_stem().unwrap_or(file.as_os_str())),
+            None => &self.dir,
+        }
     }
 
     /// `generation_config.json`, or defaults.
@@ -189,7 +247,7 @@ impl Checkpoint {
     /// # Errors
     /// With every line that is wrong.
     pub fn texts(&self, split: Split) -> Result<Vec<(String, Vec<TextRecord>)>, ImportError> {
-        texts::read(&self.dir.join(split.folder()), &self.config.labels)
+        texts::read(&self.dir.join(split.folder()), &self.graph.facts().labels)
     }
 
     /// SHA-256 of config and used tensors in hexadecimal; the same however the tensors are spread over shards.
@@ -203,12 +261,16 @@ impl Checkpoint {
             hash.update(bytes);
         };
         part(&self.config_bytes);
-        let mut tensors: Vec<_> = self.graph.tensors().collect();
-        tensors.sort_by(|a, b| a.1.path.cmp(&b.1.path));
-        for (id, tensor) in tensors {
-            part(tensor.path.as_bytes());
-            part(format!("{:?}{:?}", self.weights.stored(id), tensor.shape).as_bytes());
-            part(self.weights.bytes(id));
+        for (path, use_) in &self.account.tensors {
+            let files = self.weights.files();
+            let found = files.find(path).filter(|_| *use_ == TensorUse::Used);
+            let Some(found) = found else { continue };
+            let entry = files.entry(found);
+            part(path.as_bytes());
+            if let Ok(stored) = &entry.stored {
+                part(format!("{stored}{:?}", entry.shape).as_bytes());
+            }
+            part(files.bytes(found));
         }
         let mut hex = String::with_capacity(64);
         for byte in hash.finalize() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gem_runtime::regular;
 
 use super::error::{Finding, nearest, printable};
-use super::{CONFIG, safetensors};
+use super::{CONFIG, files};
 
 /// What a checkpoint is, for messages.
 const HOLDS: &str = "a folder with config.json, model.safetensors (or model.safetensors.index.json and its shards) and, \
@@ -45,9 +45,8 @@ fn printed(path: &Path) -> String {
 /// Where a path leads to a file.
 fn file(path: &Path) -> String {
     let parent = path.parent().filter(|p| p.join(CONFIG).is_file());
-    match (gguf(path), parent) {
-        (true, _) => "is not a folder but a GGUF file, which gemc does not read".to_owned(),
-        (_, Some(parent)) => {
+    match parent {
+        Some(parent) => {
             let parent = match parent.as_os_str().is_empty() {
                 true => ".".to_owned(),
                 false => printed(parent),
@@ -58,7 +57,21 @@ fn file(path: &Path) -> String {
     }
 }
 
-fn gguf(path: &Path) -> bool {
+/// The GGUF file that a path means: itself, or the only one in a folder without a `config.json`.
+pub(super) fn gguf(path: &Path) -> Option<PathBuf> {
+    if path.is_file() {
+        return is_gguf(path).then(|| path.to_owned());
+    }
+    if regular::is_there(&path.join(CONFIG)) {
+        return None;
+    }
+    let items = fs::read_dir(path).ok()?.flatten();
+    let mut files = items.map(|item| item.path()).filter(|file| has_extension(file, "gguf"));
+    let only = files.next()?;
+    files.next().is_none().then_some(only)
+}
+
+fn is_gguf(path: &Path) -> bool {
     use std::io::Read as _;
     let mut magic = [0; 4];
     let read = regular::open(path).and_then(|mut file| file.read_exact(&mut magic));
@@ -136,9 +149,10 @@ fn foreign(dir: &Path) -> Option<String> {
         format!("; {name} is {what}, which gemc does not read")
     };
     if let Some(name) = first("gguf") {
-        return Some(is(name, "a GGUF file"));
+        let name = printed(name);
+        return Some(format!("; {name} is one of several GGUF files: name one of them"));
     }
-    if safetensors::present(dir) {
+    if files::present(dir) {
         return None;
     }
     let pickled = first("bin")
@@ -164,16 +178,22 @@ mod tests {
         put("good/model.safetensors", "");
         put("hub/snapshots/abc/config.json", "{}");
         put("quantised/Model-Q4.gguf", "GGUF");
+        put("quantised/Model-Q8.gguf", "GGUF");
         put("old/pytorch_model.bin", "");
         put("empty/notes.txt", "");
         assert_eq!(check(&at("good")), Ok(()));
+        put("one/Model-Q4.gguf", "GGUF");
+        let one = at("one/Model-Q4.gguf");
+        assert_eq!(gguf(&at("one")), Some(one.clone()));
+        assert_eq!(gguf(&one), Some(one));
+        assert_eq!(gguf(&at("quantised")), None);
+        assert_eq!(gguf(&at("good")), None);
         for (path, words) in [
             ("goood", "does not exist: did you mean "),
             ("nothing/of/the/kind", "is not a folder: it does not exist"),
             ("good/config.json", "is not a folder but a file of one"),
             ("good/model.safetensors", "good is the checkpoint"),
-            ("quantised/Model-Q4.gguf", "is not a folder but a GGUF file"),
-            ("quantised", "Model-Q4.gguf is a GGUF file"),
+            ("quantised", "Model-Q4.gguf is one of several GGUF files"),
             ("old", "pytorch_model.bin is a file of PyTorch"),
             ("hub", "snapshots/abc does: is that meant?"),
             ("empty", "holds no config.json; allowed: a folder with"),

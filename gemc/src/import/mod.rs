@@ -7,28 +7,37 @@ mod checkpoint;
 pub mod config;
 mod error;
 mod families;
+mod family;
+pub mod files;
 mod folder;
 pub mod gem;
+mod gguf;
 pub(crate) mod json;
+mod keys;
 mod licenses;
-pub mod safetensors;
+mod rope;
+mod source;
 mod texts;
 mod tokenizer;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gem_runtime::regular;
-use gem_runtime::text::{GENERATION_CONFIG, GenerationConfig};
+use gem_runtime::text::{GENERATION_CONFIG, TOKENIZER};
 use serde_json::{Map, Value};
+use tokenizer::{Companions, Texts};
 
-use crate::graph::{Graph, Untyped};
-use config::{GemConfig, KeyAccount};
-use safetensors::{StoredType, TensorFiles, first_not_finite};
+use crate::graph::{Graph, Task, Untyped};
+use config::{KeyAccount, SpecialTokens};
+use files::{TensorFiles, first_not_finite, to_f32};
 
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
+pub use families::front_end;
 pub use licenses::{license_files, licenses};
+pub use rope::{RopeRule, RopeScaling, Yarn};
+pub use source::{Source, Wanted};
 pub use texts::{
     Split, TextRecord, files as text_files, for_each as for_each_record, parse_record,
 };
@@ -46,131 +55,157 @@ pub struct FrontEnd {
 }
 
 /// The families this compiler reads.
-pub const FRONT_ENDS: &[FrontEnd] = &[FrontEnd {
-    model_type: "gem",
-    build: gem::front,
-}];
-
-/// What a front end reads, and its notes on what becomes of each tensor.
-#[derive(Debug)]
-pub struct Source<'a> {
-    /// The object of `config.json`.
-    pub config: &'a Map<String, Value>,
-    /// The tensors of the file.
-    pub tensors: &'a TensorFiles,
-    uses: BTreeMap<String, TensorUse>,
-}
+pub const FRONT_ENDS: &[FrontEnd] = &[
+    FrontEnd {
+        model_type: "gem",
+        build: gem::front,
+    },
+    FrontEnd {
+        model_type: "llama",
+        build: family::llama,
+    },
+    FrontEnd {
+        model_type: "mistral",
+        build: family::mistral,
+    },
+    FrontEnd {
+        model_type: "qwen2",
+        build: family::qwen2,
+    },
+    FrontEnd {
+        model_type: "qwen3",
+        build: family::qwen3,
+    },
+];
 
 /// What a front end makes.
 #[derive(Debug)]
 pub struct ImportedModel {
-    /// The config, or its equivalent.
-    pub config: GemConfig,
     /// The model's graph, its shapes not checked yet.
     pub graph: Graph<Untyped>,
     /// What became of every config key.
     pub keys: KeyAccount,
+    /// Tokens that begin and end a text.
+    pub special: SpecialTokens,
 }
 
-impl Source<'_> {
-    /// Notes that a tensor of the file is left out.
-    pub fn drop(&mut self, path: &str, why: &str) {
-        self.uses
-            .insert(path.to_owned(), TensorUse::Dropped(why.to_owned()));
-    }
-
-    /// Notes a finding unless the tensor is there with this shape and a type that can be read.
-    pub fn expect(&mut self, path: &str, shape: &[usize], findings: &mut Findings) {
-        let Some(found) = self.tensors.find(path) else {
-            let what = format!("is missing; expected shape {shape:?}");
-            findings.push(Finding::tensor(path, what));
-            return;
-        };
-        self.uses.insert(path.to_owned(), TensorUse::Used);
-        let entry = self.tensors.entry(found);
-        if entry.shape != shape {
-            let what = format!("has shape {:?}", entry.shape);
-            findings.push(Finding::tensor(path, what).allowed(format!("{shape:?}")));
-        }
-        if StoredType::of(entry.dtype).is_none() {
-            let what = format!("has type {:?}", entry.dtype);
-            findings.push(Finding::tensor(path, what).allowed(StoredType::ALLOWED));
-        }
-    }
-
-    /// Whether both tensors are there and hold the same bytes.
-    #[must_use]
-    pub fn same(&self, a: &str, b: &str) -> bool {
-        match (self.tensors.find(a), self.tensors.find(b)) {
-            (Some(a), Some(b)) => {
-                let (x, y) = (self.tensors.entry(a), self.tensors.entry(b));
-                x.dtype == y.dtype
-                    && x.shape == y.shape
-                    && self.tensors.bytes(a) == self.tensors.bytes(b)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Imports a checkpoint folder. Reads every tensor once, to rule out NaN and infinity.
+/// Imports a checkpoint: a folder, or a GGUF file. Reads every tensor once, to rule out NaN and infinity.
 ///
 /// # Errors
 /// With everything that is wrong; a file that cannot be parsed at all stops at once.
-pub fn checkpoint(dir: &Path) -> Result<Checkpoint, ImportError> {
-    folder::check(dir)?;
-    let config_bytes = json::read_bounded(&dir.join(CONFIG), CONFIG, LONGEST_CONFIG)?;
-    let map = json::parse_object(&config_bytes).map_err(|e| Finding::file(CONFIG, e))?;
-    let front = families::front_end(&map)?;
-    let files = TensorFiles::open(dir)?;
-    let mut findings = Findings::default();
-    let mut source = Source {
-        config: &map,
-        tensors: &files,
-        uses: BTreeMap::new(),
-    };
-    let built = (front.build)(&mut source, &mut findings);
-    let uses = source.uses;
-    check_surplus(&files, &uses, &mut findings);
-    check_values(&files, &uses, &mut findings);
-    let vocab = built.as_ref().map(|b| b.config.vocab_size);
-    let mut companions = tokenizer::read(dir, vocab, &mut findings);
-    let Some(mut built) = built else {
-        return findings.into_result(()).and_then(|()| Err(unexplained()));
-    };
-    special_tokens(dir, &mut built, &mut companions.config.generation);
-    findings.into_result(())?;
-    let weights = Weights::of(&built.graph, files).ok_or_else(unexplained)?;
-    Ok(Checkpoint {
-        dir: dir.to_owned(),
-        config: built.config,
+pub fn checkpoint(path: &Path) -> Result<Checkpoint, ImportError> {
+    if let Some(file) = folder::gguf(path) {
+        return gguf_file(&file);
+    }
+    folder::check(path)?;
+    let config_bytes = json::read_bounded(&path.join(CONFIG), CONFIG, LONGEST_CONFIG)?;
+    let config = json::parse_object(&config_bytes).map_err(|e| Finding::file(CONFIG, e))?;
+    let source = Container {
+        dir: path.to_owned(),
+        gguf: None,
+        config,
         config_bytes,
-        graph: built.graph,
-        weights,
-        account: Account {
-            tensors: uses.into_iter().collect(),
-            keys: built.keys,
-        },
-        companions,
-    })
+        pairs: false,
+        keys: None,
+    };
+    // A family that is not read is told before anything large is opened.
+    front_end(&source.config)?;
+    let files = TensorFiles::open(path)?;
+    source.read(files, tokenizer::folder(path))
+}
+
+/// Imports a GGUF file; what belongs to its text stands in it, or in files beside it.
+fn gguf_file(file: &Path) -> Result<Checkpoint, ImportError> {
+    let model = gguf::open(file)?;
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new(".")).to_owned();
+    let text = serde_json::Value::Object(model.config.clone()).to_string();
+    let beside = regular::is_there(&dir.join(TOKENIZER));
+    let texts = match beside {
+        true => tokenizer::folder(&dir),
+        false => Ok(Texts {
+            files: model.texts,
+            in_folder: Vec::new(),
+        }),
+    };
+    let source = Container {
+        dir,
+        gguf: Some(file.to_owned()),
+        config: model.config,
+        config_bytes: text.into_bytes(),
+        pairs: model.pairs,
+        keys: Some(model.keys),
+    };
+    source.read(model.files, texts)
+}
+
+/// What a checkpoint is read from, beside its tensors and texts.
+struct Container {
+    /// The folder that it stands in.
+    dir: PathBuf,
+    /// The file, where it is one.
+    gguf: Option<PathBuf>,
+    config: Map<String, Value>,
+    config_bytes: Vec<u8>,
+    pairs: bool,
+    /// What became of every key, where `config` is not as it was read.
+    keys: Option<KeyAccount>,
+}
+
+impl Container {
+    fn read(
+        self,
+        files: TensorFiles,
+        texts: Result<Texts, Finding>,
+    ) -> Result<Checkpoint, ImportError> {
+        let front = front_end(&self.config)?;
+        let mut findings = Findings::default();
+        let source = Source::of_files(&self.config, &files);
+        let mut source = source.with_pairs(self.pairs);
+        let built = (front.build)(&mut source, &mut findings);
+        let (uses, _) = source.finish();
+        check_surplus(&files, &uses, &mut findings);
+        check_values(&files, &uses, &mut findings);
+        let vocab = built.as_ref().map(|b| b.graph.facts().vocab_size);
+        let mut companions = tokenizer::read(texts, vocab, &mut findings);
+        let Some(mut built) = built else {
+            return findings.into_result(()).and_then(|()| Err(unexplained()));
+        };
+        special_tokens(&mut built, &mut companions);
+        findings.into_result(())?;
+        let weights = Weights::of(&built.graph, files).ok_or_else(unexplained)?;
+        Ok(Checkpoint {
+            dir: self.dir,
+            gguf: self.gguf,
+            config_bytes: self.config_bytes,
+            graph: built.graph,
+            weights,
+            account: Account {
+                tensors: uses.into_iter().collect(),
+                keys: self.keys.unwrap_or(built.keys),
+            },
+            companions,
+        })
+    }
 }
 
 /// Takes the tokens that begin and end a text from `config.json` where there is no `generation_config.json`, as Hugging
 /// Face's library does; notes whether they have an effect. An id beyond the vocabulary is never generated.
-fn special_tokens(dir: &Path, built: &mut ImportedModel, generation: &mut GenerationConfig) {
-    let config = &built.config;
-    let why = if !config.causal() {
+fn special_tokens(built: &mut ImportedModel, companions: &mut Companions) {
+    let facts = built.graph.facts();
+    let why = if facts.task != Task::CausalLm {
         "a classifier generates no text"
-    } else if regular::is_there(&dir.join(GENERATION_CONFIG)) {
+    } else if companions.has(GENERATION_CONFIG) {
         "generation_config.json says it"
     } else {
         let known = |id: &u64| {
             u32::try_from(*id)
                 .ok()
-                .filter(|_| *id < config.vocab_size as u64)
+                .filter(|_| *id < facts.vocab_size as u64)
         };
-        generation.bos_token_id = config.special.bos.as_ref().and_then(known);
-        generation.eos_token_ids = config.special.eos.iter().filter_map(known).collect();
+        let generation = &mut companions.config.generation;
+        generation.bos_token_id = built.special.bos.as_ref().and_then(known);
+        generation.eos_token_ids = built.special.eos.iter().filter_map(known).collect();
         return;
     };
     for (key, becomes) in &mut built.keys {
@@ -207,16 +242,17 @@ fn check_values(files: &TensorFiles, uses: &BTreeMap<String, TensorUse>, finding
             continue;
         };
         let entry = files.entry(found);
-        let Some(stored) = StoredType::of(entry.dtype) else {
+        let Ok(stored) = entry.stored else {
             continue;
         };
         if let Some(flat) = first_not_finite(stored, files.bytes(found)) {
-            let size = stored.size();
-            let mut value = [0f32];
-            let bytes = &files.bytes(found)[flat * size..(flat + 1) * size];
-            safetensors::to_f32(stored, bytes, &mut value);
+            let (block, _) = stored.block();
+            let first = flat - flat % block;
+            let mut values = vec![0f32; block];
+            let bytes = stored.bytes(first)..stored.bytes(first + block);
+            to_f32(stored, &files.bytes(found)[bytes], &mut values);
             let at = index(&entry.shape, flat);
-            let what = format!("holds {} at {at:?}", value[0]);
+            let what = format!("holds {} at {at:?}", values[flat - first]);
             findings.push(Finding::tensor(name, what).allowed("finite values"));
         }
     }

@@ -4,7 +4,7 @@
 //! A compiler without text in it compares the ids of the tokenizer with the vocabulary, without keeping it in memory.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 #[cfg(feature = "jit")]
 use std::sync::Arc;
 
@@ -22,8 +22,10 @@ use super::json;
 /// The text side of a checkpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Companions {
-    /// `tokenizer.json`, when there is one.
-    pub tokenizer: Option<PathBuf>,
+    /// The files.
+    pub files: TextFolder,
+    /// Names of those that stand in the checkpoint's folder.
+    pub in_folder: Vec<String>,
     /// What the files beside it say.
     pub config: TextConfig,
     /// All of it, ready for use.
@@ -31,16 +33,46 @@ pub struct Companions {
     pub text: Option<Arc<gem_runtime::text::Text>>,
 }
 
+/// The files of a folder.
+///
+/// # Errors
+/// With one that cannot be read.
+pub fn folder(dir: &Path) -> Result<Texts, Finding> {
+    let files = TextFolder::read(dir).map_err(finding)?;
+    let in_folder = TextFolder::names(dir).map_err(finding)?;
+    Ok(Texts { files, in_folder })
+}
+
+/// Files about text, and which of them stand in the checkpoint's folder.
+#[derive(Debug, Default)]
+pub struct Texts {
+    pub files: TextFolder,
+    pub in_folder: Vec<String>,
+}
+
 /// Reads the files as far as they exist. Without a vocabulary size, which is then a finding of its own, ids are not
 /// compared.
-pub fn read(dir: &Path, vocab_size: Option<usize>, findings: &mut Findings) -> Companions {
-    let folder = match TextFolder::read(dir) {
-        Ok(folder) => folder,
-        Err(wrong) => {
-            findings.push(finding(wrong));
-            return Companions::default();
-        }
-    };
+pub fn read(
+    texts: Result<Texts, Finding>,
+    vocab_size: Option<usize>,
+    findings: &mut Findings,
+) -> Companions {
+    let texts = texts.unwrap_or_else(|finding| {
+        findings.push(finding);
+        Texts::default()
+    });
+    let mut companions = understood(&texts.files, vocab_size, findings);
+    companions.files = texts.files;
+    companions.in_folder = texts.in_folder;
+    companions
+}
+
+/// What the files say.
+fn understood(
+    folder: &TextFolder,
+    vocab_size: Option<usize>,
+    findings: &mut Findings,
+) -> Companions {
     let vocab = vocab_size.map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX));
     let tokenizer = folder.get(TOKENIZER);
     let files = TextFiles {
@@ -49,10 +81,7 @@ pub fn read(dir: &Path, vocab_size: Option<usize>, findings: &mut Findings) -> C
         generation_config: folder.get(GENERATION_CONFIG),
         chat_templates: &folder.chat_templates(),
     };
-    let mut companions = Companions {
-        tokenizer: tokenizer.map(|_| dir.join(TOKENIZER)),
-        ..Companions::default()
-    };
+    let mut companions = Companions::default();
     match TextConfig::new(&files, vocab) {
         Ok(config) => companions.config = config,
         Err(wrong) => wrong
@@ -68,7 +97,7 @@ pub fn read(dir: &Path, vocab_size: Option<usize>, findings: &mut Findings) -> C
     }
     #[cfg(feature = "jit")]
     if findings.is_empty() {
-        match gem_runtime::text::Text::of_folder(&folder, vocab) {
+        match gem_runtime::text::Text::of_folder(folder, vocab) {
             Ok(text) => companions.text = text.map(Arc::new),
             Err(error) => findings.push(Finding::file(TOKENIZER, without_name(&error))),
         }
@@ -115,6 +144,11 @@ fn check_ids(tokenizer: &[u8], vocab_size: usize) -> Result<(), Finding> {
 }
 
 impl Companions {
+    /// Whether there is a file of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.get(name).is_some()
+    }
+
     /// The chat templates, each with what keeps it from being used. A compiler without text in it does not look into them.
     pub fn chat_templates(&self) -> Vec<(&TemplateSource, Option<String>)> {
         let templates = self.config.templates.iter();

@@ -2,7 +2,7 @@
 
 use gemc_kernels::kernels::attention::Attention;
 use gemc_kernels::kernels::cache::Cache;
-use gemc_kernels::kernels::rope::{Heads, RopeTable};
+use gemc_kernels::kernels::rope::{HeadNorm, Heads, RopeTable};
 use gemc_kernels::kernels::vector;
 
 use super::arena::Buffer;
@@ -15,13 +15,22 @@ use crate::plan::KvFormat;
 use crate::plan::kv::Kept;
 
 impl Lowering<'_> {
-    pub(super) fn attention(&mut self, id: NodeId, op: &AttentionOp, projection: &Projection<'_>) {
+    pub(super) fn attention(
+        &mut self,
+        id: NodeId,
+        op: &AttentionOp<'_>,
+        projection: &Projection<'_>,
+    ) {
         let AttentionOp {
             heads,
             kv_heads,
             head_dim,
+            scale,
+            window,
+            softcap,
             rope,
             qk_norm,
+            sinks,
         } = *op;
         let first = self.place(projection.id, projection.parts).part_rows;
         let columns = match first.as_slice() {
@@ -39,17 +48,22 @@ impl Lowering<'_> {
             columns,
             stride: input.stride,
             max_rows: self.max_rows,
-            rope: rope.is_some(),
-            qk_norm: qk_norm.map(|(_, _, eps)| eps.into()),
+            rope: rope.map(|rope| rope.frequencies.len()),
+            qk_norm: qk_norm.map(|norm| HeadNorm {
+                eps: norm.eps.into(),
+                over: norm.over,
+            }),
         };
-        let cos_sin = rope.map(|rope| self.rope_table(rope, head_dim));
-        let norms = qk_norm.map(|(q, k, _)| [q, k].map(|t| floats::head_norm(self.graph, t)));
+        let cos_sin = rope.map(|rope| self.rope_table(rope));
+        let norms = qk_norm.map(|norm| floats::head_norms(self.graph, norm));
         let norms = self.vectors(norms.into_iter().flatten());
         let kept = self.kept(id);
         let kv = self.keys_and_values(kept.cache, site);
         let queries = self.heads(&spec, input, cos_sin, norms, &kv, origin);
         let mut args = vec![Arg::of(queries)];
         args.extend(kv);
+        let sinks = sinks.map(|sinks| floats::head_sinks(self.graph, sinks));
+        args.extend(self.vectors(sinks));
         let output = self.attend(
             Attention {
                 heads,
@@ -58,6 +72,10 @@ impl Lowering<'_> {
                 head_dim,
                 stride: (heads * head_dim).next_multiple_of(32),
                 max_rows: self.max_rows,
+                scale: scale.into(),
+                window,
+                softcap: softcap.map(Into::into),
+                sinks: op.sinks.is_some(),
                 mask: None,
             },
             args,
@@ -130,30 +148,28 @@ impl Lowering<'_> {
         output
     }
 
-    fn rope_table(&mut self, rope: Rope, head_dim: usize) -> [Buffer; 2] {
-        let half = head_dim / 2;
-        if let Some((_, _, buffers)) = self
-            .rope_tables
-            .iter()
-            .find(|(r, h, _)| *r == rope && *h == half)
-        {
+    fn rope_table(&mut self, rope: &Rope) -> [Buffer; 2] {
+        let mut tables = self.rope_tables.iter();
+        if let Some((_, buffers)) = tables.find(|(made, _)| made == rope) {
             return *buffers;
         }
+        let half = rope.frequencies.len();
         let padded = half.next_multiple_of(vector::LANES);
         let buffers = [(); 2].map(|()| self.words(self.max_rows * padded));
         let kernel = self.phases.kernel(RopeTable {
             half,
+            factor: rope.factor.into(),
             max_rows: self.max_rows,
         });
-        let mut args = self.vectors([floats::frequencies(rope, head_dim)]);
+        let mut args = self.vectors([floats::frequencies(rope)]);
         args.extend(buffers.map(Arg::of));
         self.phases.phase(
             kernel,
             args,
             ItemCount::PerRow(1),
-            format!("rotary table, theta {}", rope.theta),
+            format!("rotary table, {}", rope.words),
         );
-        self.rope_tables.push((rope, half, buffers));
+        self.rope_tables.push((rope.clone(), buffers));
         buffers
     }
 }

@@ -99,7 +99,7 @@ impl<'g> Checker<'g> {
             let kind = kind::of(node);
             match kind {
                 Kind::Router(ref router) => {
-                    let count = graph.tensor(router.weight).shape[0];
+                    let count = graph.tensor(router.weight).shape()[0];
                     checker.modules.insert(id, vec![Vec::new(); count]);
                     checker.routers.entry(node.site).or_insert(id);
                 }

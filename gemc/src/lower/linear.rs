@@ -103,7 +103,7 @@ impl Lowering<'_> {
     pub(super) fn product_doc(&self, node: &Node, parts: &[LinearPart], matrix: &Matrix) -> String {
         let rows: Vec<String> = parts
             .iter()
-            .map(|p| self.graph.tensor(p.weight).shape[0].to_string())
+            .map(|p| self.graph.tensor(p.weight).shape()[0].to_string())
             .collect();
         format!(
             "{} [{}, {}] {:?}",

@@ -124,7 +124,7 @@ struct Lowering<'a> {
     quantised: HashMap<NodeId, QuantisedRows>,
     routed: HashMap<NodeId, routing::RoutingBuffers>,
     clusters: HashMap<NodeId, Buffer>,
-    rope_tables: Vec<(Rope, usize, [Buffer; 2])>,
+    rope_tables: Vec<(Rope, [Buffer; 2])>,
     /// Sums that were fused into what they add.
     done: HashSet<NodeId>,
 }
@@ -279,7 +279,7 @@ impl<'a> Lowering<'a> {
         position: Option<TensorId>,
         token_type: Option<TensorId>,
     ) {
-        let vocab = self.graph.tensor(token).shape[0];
+        let vocab = self.graph.tensor(token).shape()[0];
         let matrix = self.place_tensors(id, vec![token]);
         let output = self.floats(self.max_rows, 32 * matrix.blocks());
         let spec = Embed {
@@ -287,7 +287,7 @@ impl<'a> Lowering<'a> {
             vocab,
             tiles: matrix.tiles(),
             cols: matrix.cols,
-            positions: position.map_or(0, |p| self.graph.tensor(p).shape[0]),
+            positions: position.map_or(0, |p| self.graph.tensor(p).shape()[0]),
             token_type: token_type.is_some(),
             max_rows: self.max_rows,
         };
@@ -314,7 +314,7 @@ impl<'a> Lowering<'a> {
         } = step.norm;
         let spec = Norm {
             kind,
-            cols: self.graph.tensor(weight).shape[0],
+            cols: self.graph.tensor(weight).shape()[0],
             eps: eps.into(),
             max_rows: self.max_rows,
             floats: step.floats,

@@ -100,7 +100,7 @@ impl Lowering<'_> {
     /// Columns of a stage's result, padded.
     fn stage_width(&self, product: &Product<'_>) -> usize {
         let tensors = product.parts.iter().map(|p| self.graph.tensor(p.weight));
-        let rows: usize = tensors.map(|t| padded_rows(t.shape[0])).sum();
+        let rows: usize = tensors.map(|t| padded_rows(t.shape()[0])).sum();
         match product.then {
             Then::Quantise { gated: true, .. } => rows / 2,
             Then::Quantise { gated: false, .. } | Then::Floats | Then::Residual(_) => rows,

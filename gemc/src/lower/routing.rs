@@ -11,7 +11,7 @@ use super::arena::Buffer;
 use super::phases::{Arg, ItemCount, TapSpec};
 use super::steps::{ClustersStep, CombineStep, Residual, RouterOp, RouterStep, ScarStep};
 use super::{Lowering, floats};
-use crate::graph::{NodeId, ScarMask};
+use crate::graph::{NodeId, ScarMask, attention_scale};
 
 /// Arena buffers of one routing decision.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ impl Lowering<'_> {
             renormalize,
         } = step.op;
         let input = self.values[&step.input];
-        let modules = self.graph.tensor(weight).shape[0];
+        let modules = self.graph.tensor(weight).shape()[0];
         let spec = Router {
             modules,
             top_k,
@@ -95,7 +95,7 @@ impl Lowering<'_> {
             centroids,
         } = *step;
         let x = self.values[&input];
-        let count = self.graph.tensor(centroids).shape[0];
+        let count = self.graph.tensor(centroids).shape()[0];
         let ids = self.words(self.max_rows);
         let kernel = self.phases.kernel(Clusters {
             count,
@@ -184,7 +184,7 @@ impl Lowering<'_> {
             columns: [0, width, 2 * width],
             stride: input.stride,
             max_rows: self.max_rows,
-            rope: false,
+            rope: None,
             qk_norm: None,
         };
         let kept = self.kept(id);
@@ -202,6 +202,10 @@ impl Lowering<'_> {
             head_dim,
             stride: width.next_multiple_of(32),
             max_rows: self.max_rows,
+            scale: attention_scale(head_dim).into(),
+            window: None,
+            softcap: None,
+            sinks: false,
             mask: Some(Mask {
                 clusters: cluster_ids.is_some(),
             }),

@@ -32,7 +32,7 @@ pub(super) enum Step<'g> {
         routing: NodeId,
         stages: Vec<Vec<Product<'g>>>,
     },
-    Attention(AttentionOp, Projection<'g>),
+    Attention(AttentionOp<'g>, Projection<'g>),
     ScarAttention(ScarStep),
     Router(RouterStep),
     /// The sum of two wires.

@@ -5,7 +5,7 @@
 use gemc_format::padded_rows;
 
 use super::layout::{Layout, VectorSource};
-use crate::graph::{Graph, LinearPart, Op, Rope, TensorId};
+use crate::graph::{Graph, LinearPart, Op, QkNorm, Rope, TensorId};
 
 /// Elements that kernels load at a time: vectors of heads and tables are padded to them.
 const LANES: usize = 16;
@@ -40,18 +40,23 @@ fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
         } => norm(graph, *weight, *bias),
         Op::Linear { parts } => biases(graph, parts).into_iter().collect(),
         Op::Attention {
-            head_dim,
             rope,
             qk_norm,
+            sinks,
             // No weights.
             heads: _,
             kv_heads: _,
+            head_dim: _,
             causal: _,
+            scale: _,
+            window: _,
+            softcap: _,
         } => {
-            let rope = rope.map(|rope| frequencies(rope, *head_dim as usize));
-            let norms = qk_norm.map(|(q, k, _)| [q, k].map(|tensor| head_norm(graph, tensor)));
+            let rope = rope.as_ref().map(frequencies);
+            let norms = qk_norm.map(|norm| head_norms(graph, norm));
             let norms = norms.into_iter().flatten();
-            rope.into_iter().chain(norms).collect()
+            let sinks = sinks.map(|sinks| head_sinks(graph, sinks));
+            rope.into_iter().chain(norms).chain(sinks).collect()
         }
         Op::Router {
             weight,
@@ -92,7 +97,7 @@ pub fn embedding<S>(
     position: Option<TensorId>,
     token_type: Option<TensorId>,
 ) -> Vec<VectorSource> {
-    let positions = position.map(|tensor| rows(graph, tensor, graph.tensor(tensor).shape[0]));
+    let positions = position.map(|tensor| rows(graph, tensor, graph.tensor(tensor).shape()[0]));
     let token_type = token_type.map(|tensor| rows(graph, tensor, 1));
     positions.into_iter().chain(token_type).collect()
 }
@@ -108,22 +113,37 @@ pub fn norm<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> Ve
         .collect()
 }
 
-/// Weight of a norm of heads.
+/// Weights of the norms of queries and of keys.
 #[must_use]
-pub fn head_norm<S>(graph: &Graph<S>, weight: TensorId) -> VectorSource {
-    vector(graph, weight, |len| len.next_multiple_of(LANES))
+pub fn head_norms<S>(graph: &Graph<S>, norm: QkNorm) -> [VectorSource; 2] {
+    let padded = |len: usize| len.next_multiple_of(LANES);
+    [norm.q, norm.k].map(|tensor| match *graph.tensor(tensor).shape() {
+        [rows, cols] => VectorSource::Rows {
+            tensor,
+            rows,
+            cols,
+            stride: padded(cols),
+        },
+        _ => vector(graph, tensor, padded),
+    })
 }
 
-/// Inverse frequencies of the rotary embedding of heads of a width.
+/// The sinks of heads.
 #[must_use]
-pub fn frequencies(rope: Rope, head_dim: usize) -> VectorSource {
-    VectorSource::InverseFrequencies(rope, head_dim / 2)
+pub fn head_sinks<S>(graph: &Graph<S>, sinks: TensorId) -> VectorSource {
+    vector(graph, sinks, |len| len)
+}
+
+/// Inverse frequencies of a rotary embedding.
+#[must_use]
+pub fn frequencies(rope: &Rope) -> VectorSource {
+    VectorSource::InverseFrequencies(rope.frequencies.clone())
 }
 
 /// Biases of a linear map's parts, when there are any.
 #[must_use]
 pub fn biases<S>(graph: &Graph<S>, parts: &[LinearPart]) -> Option<VectorSource> {
-    let of = |part: &LinearPart| (part.bias, graph.tensor(part.weight).shape[0]);
+    let of = |part: &LinearPart| (part.bias, graph.tensor(part.weight).shape()[0]);
     let any = parts.iter().any(|part| part.bias.is_some());
     any.then(|| VectorSource::Biases(parts.iter().map(of).collect()))
 }
@@ -131,7 +151,7 @@ pub fn biases<S>(graph: &Graph<S>, parts: &[LinearPart]) -> Option<VectorSource>
 /// Matrix and bias of a router.
 #[must_use]
 pub fn router<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> Vec<VectorSource> {
-    let matrix = rows(graph, weight, graph.tensor(weight).shape[0]);
+    let matrix = rows(graph, weight, graph.tensor(weight).shape()[0]);
     let bias = bias.map(|tensor| vector(graph, tensor, |len| len));
     std::iter::once(matrix).chain(bias).collect()
 }
@@ -139,7 +159,7 @@ pub fn router<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> 
 /// Centroids and their squared norms.
 #[must_use]
 pub fn clusters<S>(graph: &Graph<S>, centroids: TensorId) -> [VectorSource; 2] {
-    let [count, cols] = [0, 1].map(|axis| graph.tensor(centroids).shape[axis]);
+    let [count, cols] = [0, 1].map(|axis| graph.tensor(centroids).shape()[axis]);
     let norms = VectorSource::SquaredNorms {
         tensor: centroids,
         rows: count,
@@ -150,7 +170,7 @@ pub fn clusters<S>(graph: &Graph<S>, centroids: TensorId) -> [VectorSource; 2] {
 
 /// A 1-D tensor, zero-padded to the stride that its length gets.
 fn vector<S>(graph: &Graph<S>, tensor: TensorId, stride: fn(usize) -> usize) -> VectorSource {
-    let len = graph.tensor(tensor).shape[0];
+    let len = graph.tensor(tensor).shape()[0];
     VectorSource::Vector {
         tensor,
         len,
@@ -160,7 +180,7 @@ fn vector<S>(graph: &Graph<S>, tensor: TensorId, stride: fn(usize) -> usize) -> 
 
 /// The first rows of a 2-D tensor, each zero-padded as rows of activations are.
 fn rows<S>(graph: &Graph<S>, tensor: TensorId, rows: usize) -> VectorSource {
-    let cols = graph.tensor(tensor).shape[1];
+    let cols = graph.tensor(tensor).shape()[1];
     VectorSource::Rows {
         tensor,
         rows,

@@ -4,12 +4,13 @@
 //! then streams the records in this order. Offsets are relative to the file's body.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use gem_runtime::abi::ARG_UNIT;
 use gem_runtime::file::{file_bytes, record_align};
 use gemc_format::{Codec, mean_bits, padded_rows};
 
-use crate::graph::{Graph, Guard, NodeId, Op, Rope, TensorId, Typed, UnitId, Units};
+use crate::graph::{Graph, Guard, NodeId, Op, TensorId, Typed, UnitId, Units};
 
 /// A stack of linear maps, quantised in one format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +57,8 @@ pub enum VectorSource {
         /// Columns of the tensor.
         cols: usize,
     },
-    /// Inverse frequencies of rotary embeddings for `half` pairs, zero-padded to a multiple of 16.
-    InverseFrequencies(Rope, usize),
+    /// Inverse frequencies of a rotary embedding, zero-padded to a multiple of 16.
+    InverseFrequencies(Arc<[f64]>),
 }
 
 impl VectorSource {
@@ -258,14 +259,16 @@ pub fn vector_len(source: &VectorSource) -> usize {
         VectorSource::Rows { rows, stride, .. } => rows * stride,
         VectorSource::Biases(parts) => parts.iter().map(|(_, n)| padded_rows(*n)).sum(),
         VectorSource::SquaredNorms { rows, .. } => rows.next_multiple_of(16),
-        VectorSource::InverseFrequencies(_, half) => half.next_multiple_of(16),
+        VectorSource::InverseFrequencies(all) => all.len().next_multiple_of(16),
     }
 }
 
 /// Share of a routed block's modules that a token visits at most.
 pub(crate) fn routed_share<S>(graph: &Graph<S>, routing: NodeId) -> f64 {
     match graph.node(routing).op {
-        Op::Router { weight, top_k, .. } => f64::from(top_k) / graph.tensor(weight).shape[0] as f64,
+        Op::Router { weight, top_k, .. } => {
+            f64::from(top_k) / graph.tensor(weight).shape()[0] as f64
+        }
         _ => 1.0,
     }
 }

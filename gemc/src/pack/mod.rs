@@ -139,8 +139,6 @@ fn name<S>(source: &Source, graph: &Graph<S>) -> String {
                 .collect();
             paths.join("+")
         }
-        Source::Vector(VectorSource::InverseFrequencies(rope, half)) => {
-            format!("rope {rope:?} {half}")
-        }
+        Source::Vector(VectorSource::InverseFrequencies(all)) => format!("rope {all:?}"),
     }
 }

@@ -39,9 +39,9 @@ pub fn values(source: &VectorSource, weights: &dyn TensorSource, len: usize) -> 
                 *out = row.iter().map(|c| c * c).sum();
             }
         }
-        VectorSource::InverseFrequencies(rope, half) => {
-            for (out, f) in out.iter_mut().zip(rope.frequencies(2 * half)) {
-                *out = f as f32;
+        VectorSource::InverseFrequencies(all) => {
+            for (out, f) in out.iter_mut().zip(all.iter()) {
+                *out = *f as f32;
             }
         }
     }

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::path::Path;
 
-use gem_runtime::text::{TextFolder, Wrong};
-use gem_runtime::{ModelInfo, hex, regular};
+use gem_runtime::text::Wrong;
+use gem_runtime::{ModelInfo, hex};
 
 use super::{
     Destination, Form, LinkableObject, Manifest, Package, PackageError, Runtime, WEIGHTS, write,
@@ -25,7 +25,6 @@ use crate::pack::{self, Packer};
 use crate::prepared::PreparedModel;
 
 /// Bytes of a text file at most: import has refused longer ones.
-const LONGEST_TEXT: u64 = 1 << 30;
 
 /// An error about a file of a folder.
 pub(crate) fn in_folder(dir: &Path, wrong: Wrong) -> PackageError {
@@ -46,7 +45,7 @@ impl PreparedModel {
             info: self.info(),
             sources: gemc_kernels::rust::program(&self.compiled.program, self.target.level),
             inputs: self.inputs()?,
-            texts: self.texts()?,
+            texts: self.texts(),
             licenses: self.licenses()?,
             runtime,
             locked: None,
@@ -87,29 +86,16 @@ impl PreparedModel {
             form,
             object,
             inputs: self.inputs()?,
-            texts: self.texts()?,
+            texts: self.texts(),
             licenses: self.licenses()?,
             locked: None,
         })
     }
 
     /// The checkpoint's tokenizer and its settings: name, contents.
-    ///
-    /// # Errors
-    /// [`PackageError::Io`].
-    pub fn texts(&self) -> Result<Vec<(String, Vec<u8>)>, PackageError> {
-        let read = |file: String| {
-            let path = self.loaded.checkpoint.dir().join(&file);
-            let bytes = regular::read_text(&path, LONGEST_TEXT).map_err(PackageError::io(&path))?;
-            Ok((file, bytes))
-        };
-        self.present_texts()?.into_iter().map(read).collect()
-    }
-
-    /// Names of the files that are there, chat templates included.
-    fn present_texts(&self) -> Result<Vec<String>, PackageError> {
-        let dir = self.loaded.checkpoint.dir();
-        TextFolder::names(dir).map_err(|wrong| in_folder(dir, wrong))
+    #[must_use]
+    pub fn texts(&self) -> Vec<(String, Vec<u8>)> {
+        self.loaded.checkpoint.text_files().clone().into_files()
     }
 
     /// The checkpoint's licence texts: name of the file, what it says.
@@ -133,13 +119,8 @@ impl PreparedModel {
 
     /// SHA-256 of every file of the checkpoint that the result depends on.
     fn digests(&self) -> Result<Vec<(String, Key)>, PackageError> {
-        let checkpoint = &self.loaded.checkpoint;
-        let tensors = checkpoint.weights().files().files();
-        let texts = self.present_texts()?;
-        let mut names: Vec<&str> = tensors.map(|(name, _)| name).collect();
-        names.extend(texts.iter().map(String::as_str));
-        names.push("config.json");
-        names.into_iter().map(|name| self.digest(name)).collect()
+        let names = self.loaded.checkpoint.input_files();
+        names.iter().map(|name| self.digest(name)).collect()
     }
 
     /// A file's name with its SHA-256.

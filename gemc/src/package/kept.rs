@@ -75,7 +75,7 @@ fn make_weights(
     key: &str,
     progress: &dyn Progress,
 ) -> Result<(), PackageError> {
-    for (name, bytes) in model.texts()? {
+    for (name, bytes) in model.texts() {
         let written = fs::write(making.path().join(&name), bytes);
         written.map_err(|e| making.error(&name, e))?;
     }

@@ -29,8 +29,12 @@ impl Kept {
                 // Memory is of keys and values as they are kept.
                 heads: _,
                 causal: _,
+                scale: _,
+                window: _,
+                softcap: _,
                 rope: _,
                 qk_norm: _,
+                sinks: _,
             } => (*kv_heads as usize, *head_dim as usize, 0),
             Op::ScarAttention {
                 heads,

@@ -33,6 +33,46 @@ impl<'a> Heads<'a> {
     }
 }
 
+/// What is done to scores.
+#[derive(Clone, Copy)]
+pub(super) struct Scores<'a> {
+    /// They are multiplied by it.
+    pub scale: f32,
+    /// Row i sees only j with |i - j| below it.
+    pub window: Option<usize>,
+    /// Scores s become `cap tanh(s / cap)`.
+    pub softcap: Option<f32>,
+    /// A score of each head that takes part in the softmax and has no value.
+    pub sinks: Option<&'a [f32]>,
+}
+
+impl Scores<'_> {
+    /// Scores that are scaled and nothing else.
+    pub const fn scaled(scale: f32) -> Self {
+        Self {
+            scale,
+            window: None,
+            softcap: None,
+            sinks: None,
+        }
+    }
+
+    /// Of one head and row, scaled: to weights. `own` is the row's own place among them.
+    fn finish(&self, head: usize, own: usize, scores: &mut [f32]) {
+        if let Some(cap) = self.softcap {
+            for score in scores.iter_mut() {
+                *score = cap * libm::tanhf(*score / cap);
+            }
+        }
+        if let Some(window) = self.window {
+            let end = scores.len().min(own + window);
+            scores[..(own + 1).saturating_sub(window)].fill(f32::NEG_INFINITY);
+            scores[end..].fill(f32::NEG_INFINITY);
+        }
+        math::softmax_with(self.sinks.map(|sinks| sinks[head]), scores);
+    }
+}
+
 /// One attention over a batch.
 pub(super) struct Attention<'a> {
     pub batch: &'a Batch,
@@ -44,13 +84,14 @@ pub(super) struct Attention<'a> {
     pub width: usize,
     /// Whether row i sees only j <= i of its sequence.
     pub causal: bool,
+    pub scores: Scores<'a>,
     pub q: Heads<'a>,
     pub k: Heads<'a>,
     pub v: Heads<'a>,
 }
 
 impl Attention<'_> {
-    /// Writes `softmax(q k^T / sqrt(width)) v` to `out` `[rows, heads * width]`.
+    /// Writes `softmax(scale q k^T) v` to `out` `[rows, heads * width]`.
     ///
     /// `hide(i, first, scores)` sets the scores of rows `first..` that row i may not see to minus infinity, besides
     /// what `causal` hides; it must leave row i itself.
@@ -84,18 +125,17 @@ impl Attention<'_> {
     ) {
         let (m, n) = (queries.len(), keys.len());
         scores.resize(m * n, 0.0);
-        let factor = 1.0 / (self.width as f32).sqrt();
         for head in 0..self.heads {
             let kv_head = head * self.kv_heads / self.heads;
             let q = self.view(self.q, queries.clone(), head);
             let k = self.view(self.k, keys.clone(), kv_head).transposed();
             let target = ViewMut::new(scores, m, n, n);
-            multiply(target, Store::Set, factor, q, k, Threads::One);
+            multiply(target, Store::Set, self.scores.scale, q, k, Threads::One);
             for (row, scores) in queries.clone().zip(scores.chunks_exact_mut(n)) {
                 let visible = if self.causal { row + 1 - keys.start } else { n };
                 let (scores, hidden) = scores.split_at_mut(visible);
                 hide(row, keys.start, scores);
-                math::softmax(scores);
+                self.scores.finish(head, row - keys.start, scores);
                 hidden.fill(0.0);
             }
             let v = self.view(self.v, keys.clone(), kv_head);
@@ -172,6 +212,7 @@ mod tests {
                 kv_heads,
                 width,
                 causal,
+                scores: Scores::scaled(1.0 / (width as f32).sqrt()),
                 q: part(0),
                 k: part(heads * width),
                 v: part((heads + kv_heads) * width),

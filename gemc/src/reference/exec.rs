@@ -207,11 +207,15 @@ impl<'r, 'o> Exec<'r, 'o> {
                     kv_heads: _,
                     head_dim: _,
                     causal: _,
+                    scale: _,
+                    window: _,
+                    softcap: _,
                     rope: _,
                     qk_norm: _,
+                    sinks: _,
                 },
-                _,
-            ) => self.attention(id, node, weights),
+                NodeWeights::Attention { norms, sinks },
+            ) => self.attention(id, node, norms.as_ref(), sinks.as_deref()),
             (
                 Op::ScarAttention {
                     heads,
@@ -251,7 +255,20 @@ impl<'r, 'o> Exec<'r, 'o> {
                     token_type: _,
                 }
                 // As before.
-                | Op::Linear { parts: _ },
+                | Op::Linear { parts: _ }
+                | Op::Attention {
+                    // As before.
+                    heads: _,
+                    kv_heads: _,
+                    head_dim: _,
+                    causal: _,
+                    scale: _,
+                    window: _,
+                    softcap: _,
+                    rope: _,
+                    qk_norm: _,
+                    sinks: _,
+                },
                 _,
             ) => unreachable!("`weights::load` made the weights of {id} for its operation"),
         };

@@ -114,11 +114,17 @@ pub fn max_of(row: &[f32]) -> f32 {
 
 /// Softmax in place; entries of minus infinity become zero. At least one entry must be finite.
 pub fn softmax(row: &mut [f32]) {
-    let largest = max_of(row);
+    softmax_with(None, row);
+}
+
+/// Softmax in place beside one more entry that is not in the row.
+pub fn softmax_with(other: Option<f32>, row: &mut [f32]) {
+    let largest = other.into_iter().fold(max_of(row), f32::max);
     for x in row.iter_mut() {
         *x = exp(*x - largest);
     }
-    let scale = 1.0 / sum_of(row, |x| x);
+    let other = other.map_or(0.0, |x| exp(x - largest));
+    let scale = 1.0 / (sum_of(row, |x| x) + other);
     for x in row.iter_mut() {
         *x *= scale;
     }

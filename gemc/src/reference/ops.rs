@@ -8,7 +8,7 @@ use super::router::Dispatch;
 use super::unit::UnitWeights;
 use super::wire::Matrix;
 use super::{Batch, RoundRow};
-use crate::graph::{Activation, NormKind};
+use crate::graph::{Activation, NormKind, QkNormOver};
 
 /// Rows of one task: enough work to be worth handing to another thread.
 const TASK: usize = 32;
@@ -131,16 +131,26 @@ pub(super) fn sum(a: &Matrix, b: &Matrix, out: &mut Matrix) {
     });
 }
 
+/// RMS norms of queries and keys.
+#[derive(Clone, Copy)]
+pub(super) struct HeadNorms<'a> {
+    /// Of queries and of keys, of a head or of all.
+    pub weights: [&'a [f32]; 2],
+    /// Added to the mean square.
+    pub eps: f32,
+    /// What is normed, and when.
+    pub over: QkNormOver,
+}
+
 /// How q and k rows are changed before attention.
 pub(super) struct QkTransform<'a> {
-    /// Norm weights of q and of k over a head, with the eps.
-    pub norm: Option<(&'a [f32], &'a [f32], f32)>,
+    pub norm: Option<HeadNorms<'a>>,
     /// Rotation by position.
     pub rope: Option<&'a Table>,
     /// Position of every row.
     pub positions: &'a [usize],
-    /// Query heads; the others are keys.
-    pub heads: usize,
+    /// Query heads, key heads.
+    pub heads: [usize; 2],
     /// Width of a head.
     pub head_dim: usize,
 }
@@ -149,12 +159,20 @@ pub(super) struct QkTransform<'a> {
 pub(super) fn transform_qk(qkv: &Matrix, by: &QkTransform<'_>, out: &mut Matrix) {
     each_row(out, |row, out| {
         out.copy_from_slice(&qkv.row(row)[..out.len()]);
-        for (h, head) in out.chunks_exact_mut(by.head_dim).enumerate() {
-            if let Some((q, k, eps)) = by.norm {
-                rms_norm(head, if h < by.heads { q } else { k }, eps);
-            }
-            if let Some(table) = by.rope {
-                table.rotate(head, by.positions[row]);
+        let (q, k) = out.split_at_mut(by.heads[0] * by.head_dim);
+        for (role, heads) in [q, k].into_iter().enumerate() {
+            let norm = |over: QkNormOver, values: &mut [f32]| {
+                if let Some(norm) = by.norm.filter(|norm| norm.over == over) {
+                    rms_norm(values, norm.weights[role], norm.eps);
+                }
+            };
+            norm(QkNormOver::AllHeads, heads);
+            for head in heads.chunks_exact_mut(by.head_dim) {
+                norm(QkNormOver::HeadBeforeRope, head);
+                if let Some(table) = by.rope {
+                    table.rotate(head, by.positions[row]);
+                }
+                norm(QkNormOver::HeadAfterRope, head);
             }
         }
     });

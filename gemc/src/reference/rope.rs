@@ -4,33 +4,34 @@ use crate::graph::Rope;
 
 /// cos and sin of positions `0..positions`.
 pub(super) struct Table {
-    key: (Rope, usize),
+    rope: Rope,
     /// Per position: the cosines of all pairs, then the sines.
     values: Vec<f32>,
 }
 
 impl Table {
-    pub fn new(rope: &Rope, head_dim: usize, positions: usize) -> Self {
-        let frequencies = rope.frequencies(head_dim);
-        let mut values = Vec::with_capacity(positions * head_dim);
+    pub fn new(rope: &Rope, positions: usize) -> Self {
+        let factor = f64::from(rope.factor);
+        let mut values = Vec::with_capacity(positions * rope.width());
         for position in 0..positions {
-            let angles = frequencies.iter().map(|f| position as f64 * f);
-            values.extend(angles.clone().map(|a| a.cos() as f32));
-            values.extend(angles.map(|a| a.sin() as f32));
+            let angles = rope.frequencies.iter().map(|f| position as f64 * f);
+            values.extend(angles.clone().map(|a| (a.cos() * factor) as f32));
+            values.extend(angles.map(|a| (a.sin() * factor) as f32));
         }
         Self {
-            key: (*rope, head_dim),
+            rope: rope.clone(),
             values,
         }
     }
 
-    /// Whether it was made for this rope and width.
-    pub fn serves(&self, rope: &Rope, head_dim: usize) -> bool {
-        self.key == (*rope, head_dim)
+    /// Whether it was made for this rope.
+    pub fn serves(&self, rope: &Rope) -> bool {
+        self.rope == *rope
     }
 
-    /// Rotates one head in place: pair i is `(x[i], x[i + head_dim / 2])`.
+    /// Rotates the first columns of one head in place: pair i is `(x[i], x[i + half])`.
     pub fn rotate(&self, head: &mut [f32], position: usize) {
+        let head = &mut head[..self.rope.width()];
         let half = head.len() / 2;
         let row = &self.values[position * 2 * half..][..2 * half];
         let (cos, sin) = row.split_at(half);
@@ -46,15 +47,15 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::RopeScaling;
+    use crate::import::{RopeRule, RopeScaling};
 
     #[test]
     fn rotation_depends_on_the_distance_alone() {
-        let rope = Rope {
+        let rule = RopeRule {
             theta: 500_000.0,
             scaling: RopeScaling::Linear { factor: 2.0 },
         };
-        let table = Table::new(&rope, 8, 16);
+        let table = Table::new(&rule.rope(8), 16);
         let q: Vec<f32> = (0..8).map(|i| (i as f32 * 0.7).sin()).collect();
         let k: Vec<f32> = (0..8).map(|i| (i as f32 * 1.3).cos()).collect();
         let score = |i, j| {

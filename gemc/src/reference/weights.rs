@@ -38,9 +38,11 @@ pub(super) enum NodeWeights {
         /// `[out]`.
         bias: Option<Values>,
     },
-    QkNorm {
-        q: Values,
-        k: Values,
+    Attention {
+        /// Of queries and of keys.
+        norms: Option<[Values; 2]>,
+        /// `[heads]`.
+        sinks: Option<Values>,
     },
     Router {
         /// `[D, d]`.
@@ -183,15 +185,15 @@ impl<'a> Loader<'a> {
                 kv_heads: _,
                 head_dim: _,
                 causal: _,
+                scale: _,
+                window: _,
+                softcap: _,
                 rope: _,
                 qk_norm,
-            } => match qk_norm {
-                // The eps is no weight.
-                Some((q, k, _)) => NodeWeights::QkNorm {
-                    q: self.tensor(*q),
-                    k: self.tensor(*k),
-                },
-                None => NodeWeights::None,
+                sinks,
+            } => NodeWeights::Attention {
+                norms: qk_norm.map(|norm| [norm.q, norm.k].map(|id| self.tensor(id))),
+                sinks: sinks.map(|id| self.tensor(id)),
             },
             Op::Router {
                 weight,
@@ -206,7 +208,7 @@ impl<'a> Loader<'a> {
                 bias: bias.map(|t| self.tensor(t)),
             },
             Op::Clusters { centroids } => {
-                let width = self.graph.tensor(*centroids).shape[1];
+                let width = self.graph.tensor(*centroids).shape()[1];
                 let centroids = self.tensor(*centroids);
                 let norms = centroids
                     .chunks_exact(width)
@@ -244,7 +246,9 @@ impl<'a> Loader<'a> {
             for part in parts {
                 match part.bias {
                     Some(tensor) => self.append(tensor, &mut bias),
-                    None => bias.resize(bias.len() + self.graph.tensor(part.weight).shape[0], 0.0),
+                    None => {
+                        bias.resize(bias.len() + self.graph.tensor(part.weight).shape()[0], 0.0)
+                    }
                 }
             }
             bias.into()
@@ -256,7 +260,7 @@ impl<'a> Loader<'a> {
     fn unit(&mut self, tensors: &[TensorId]) -> UnitWeights {
         match (self.streamed, tensors) {
             (Some(source), _) => {
-                let shape = |id: TensorId| &self.graph.tensor(id).shape;
+                let shape = |id: TensorId| self.graph.tensor(id).shape();
                 let tensor = |id: &TensorId| (*id, shape(*id)[0]);
                 UnitWeights::Read(Arc::new(Stacked {
                     source: source.clone(),
@@ -278,7 +282,7 @@ impl<'a> Loader<'a> {
     }
 
     fn append(&self, id: TensorId, values: &mut Vec<f32>) {
-        let shape = &self.graph.tensor(id).shape;
+        let shape = self.graph.tensor(id).shape();
         let start = values.len();
         values.resize(start + shape.iter().product::<usize>(), 0.0);
         self.source.read_rows(id, 0..shape[0], &mut values[start..]);
@@ -288,13 +292,13 @@ impl<'a> Loader<'a> {
         if let Some(values) = self.whole.get(&id) {
             return values.clone();
         }
-        let values = self.rows(id, self.graph.tensor(id).shape[0]);
+        let values = self.rows(id, self.graph.tensor(id).shape()[0]);
         self.whole.insert(id, values.clone());
         values
     }
 
     fn rows(&self, id: TensorId, rows: usize) -> Values {
-        let width: usize = self.graph.tensor(id).shape[1..].iter().product();
+        let width: usize = self.graph.tensor(id).shape()[1..].iter().product();
         let mut values = vec![0.0; rows * width];
         self.source.read_rows(id, 0..rows, &mut values);
         values.into()

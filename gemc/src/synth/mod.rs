@@ -8,19 +8,18 @@ mod values;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use values::Draw;
 
-use crate::import::config::{self, GemConfig};
-use crate::import::{Finding, Findings, ImportError, gem};
+use crate::graph::{Graph, Untyped};
+use crate::import::{self, Finding, Findings, ImportError, Source, Wanted};
 use crate::output::{OutputError, OutputFolder};
 use crate::progress::Progress;
 
 /// Where a shard ends; a single tensor may be larger.
 const SHARD_BYTES: u64 = 4 << 30;
-const MOST_TENSORS: usize = 1 << 20;
 const BYTES_PER_VALUE: u64 = 2;
 
 /// Why no checkpoint was written.
@@ -70,19 +69,21 @@ pub fn synth(
         crate::import::json::read_bounded(config, &name, 4 << 20).map_err(ImportError::from)?;
     let text = crate::import::json::parse_object(&bytes);
     let map = text.map_err(|e| ImportError::from(Finding::file(&name, e)))?;
-    let config = validated(&map)?;
-    let shards = shards(plan(&config)?, SHARD_BYTES);
+    let (graph, tensors) = plan(&map)?;
+    let vocab_size = graph.facts().vocab_size;
+    let draw = Draw::of(&graph, seed);
+    let shards = shards(tensors, SHARD_BYTES);
     let folder = OutputFolder::create(out)?;
     let parameters = shards.iter().flatten().map(|t| t.values).sum();
     progress.start("writing tensors", parameters);
-    let files = write_shards(&folder, &config, &shards, seed, progress)?;
+    let files = write_shards(&folder, &draw, &shards, progress)?;
     write(&folder, "config.json", |w| w.write_all(&bytes))?;
-    let tokenizer = config.vocab_size >= tokenizer::BYTES;
+    let tokenizer = vocab_size >= tokenizer::BYTES;
     if tokenizer {
         write(&folder, "tokenizer.json", |w| {
-            tokenizer::write(w, config.vocab_size)
+            tokenizer::write(w, vocab_size)
         })?;
-        let settings = tokenizer::settings(config.vocab_size);
+        let settings = tokenizer::settings(vocab_size);
         write(&folder, "tokenizer_config.json", |w| pretty(w, &settings))?;
     }
     folder.commit()?;
@@ -94,33 +95,24 @@ pub fn synth(
     })
 }
 
-fn validated(map: &Map<String, Value>) -> Result<GemConfig, ImportError> {
+/// The graph of a config, and the tensors that it asks for.
+fn plan(map: &Map<String, Value>) -> Result<(Graph<Untyped>, Vec<PlannedTensor>), ImportError> {
+    let front = import::front_end(map)?;
     let mut findings = Findings::default();
-    let (config, _) = config::read(map, &mut findings);
-    let config = findings.into_result(config)?;
-    config.ok_or_else(|| Finding::file("config.json", "does not describe a model").into())
-}
-
-fn plan(config: &GemConfig) -> Result<Vec<PlannedTensor>, ImportError> {
-    let mut list = Vec::new();
-    let flow = gem::for_each(config, &mut |path, shape| {
-        list.push(PlannedTensor {
-            path: path.to_owned(),
-            shape: shape.to_vec(),
+    let mut source = Source::of_config(map);
+    let built = (front.build)(&mut source, &mut findings);
+    let (_, wanted) = source.finish();
+    let Some(model) = findings.into_result(built)? else {
+        return Err(Finding::file("config.json", "does not describe a model").into());
+    };
+    let tensors = wanted
+        .into_iter()
+        .map(|Wanted { path, shape }| PlannedTensor {
             values: shape.iter().map(|&d| d as u64).product(),
+            path,
+            shape,
         });
-        match list.len() {
-            MOST_TENSORS => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    });
-    match flow {
-        ControlFlow::Continue(()) => Ok(list),
-        ControlFlow::Break(()) => {
-            let finding = Finding::file("config.json", "asks for too many tensors");
-            Err(finding.allowed(format!("fewer than {MOST_TENSORS}")).into())
-        }
-    }
+    Ok((model.graph, tensors.collect()))
 }
 
 /// Closes a shard when the next tensor would not fit.
@@ -143,9 +135,8 @@ fn shards(tensors: Vec<PlannedTensor>, most: u64) -> Vec<Vec<PlannedTensor>> {
 
 fn write_shards(
     folder: &OutputFolder,
-    config: &GemConfig,
+    draw: &Draw,
     shards: &[Vec<PlannedTensor>],
-    seed: u64,
     progress: &dyn Progress,
 ) -> Result<Vec<String>, OutputError> {
     let count = shards.len();
@@ -156,9 +147,7 @@ fn write_shards(
             .collect(),
     };
     for (name, shard) in names.iter().zip(shards) {
-        write(folder, name, |w| {
-            write_shard(w, config, shard, seed, progress)
-        })?;
+        write(folder, name, |w| write_shard(w, draw, shard, progress))?;
     }
     if count > 1 {
         let mut map = Map::new();
@@ -181,9 +170,8 @@ fn write_shards(
 /// The header, padded to 8 bytes as the format wants it, then the values.
 fn write_shard(
     w: &mut dyn Write,
-    config: &GemConfig,
+    draw: &Draw,
     shard: &[PlannedTensor],
-    seed: u64,
     progress: &dyn Progress,
 ) -> std::io::Result<()> {
     let mut header = Map::new();
@@ -201,7 +189,7 @@ fn write_shard(
     w.write_all(&(padded as u64).to_le_bytes())?;
     w.write_all(header.as_bytes())?;
     for t in shard {
-        values::write(w, config, &t.path, &t.shape, seed, progress)?;
+        draw.write(w, &t.path, &t.shape, progress)?;
     }
     Ok(())
 }

@@ -29,11 +29,13 @@ fn the_same_seed_gives_the_same_bytes() {
 fn shards_hold_the_same_model() {
     let root = tempfile::tempdir().expect("a temporary folder");
     written(root.path(), "whole", 1);
-    let config = validated(base().as_object().expect("an object")).expect("good");
+    let config = base();
+    let map = config.as_object().expect("an object");
     let folder = OutputFolder::create(&root.path().join("sharded")).expect("new");
-    let plan = shards(plan(&config).expect("few tensors"), 8_000);
+    let (graph, tensors) = plan(map).expect("few tensors");
+    let plan = shards(tensors, 8_000);
     assert!(plan.len() > 2);
-    let files = write_shards(&folder, &config, &plan, 1, &Silent).expect("written");
+    let files = write_shards(&folder, &Draw::of(&graph, 1), &plan, &Silent).expect("written");
     assert_eq!(files.len(), plan.len());
     std::fs::write(folder.path().join("config.json"), base().to_string()).expect("written");
     folder.commit().expect("renamed");

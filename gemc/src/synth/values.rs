@@ -1,9 +1,10 @@
 //! Path and shape of a tensor -> random bf16 values, streamed. The values of a tensor depend on seed, path and position
 //! alone, not on the tensors before it.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
-use crate::import::config::GemConfig;
+use crate::graph::{Graph, Op, Site, TensorId, Untyped};
 use crate::progress::Progress;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): one multiplication chain per value, and any seed is a good one.
@@ -35,52 +36,91 @@ impl SplitMix {
     }
 }
 
-/// Mean and deviation by what the tensor is; residual outputs are scaled down by depth, as in GPT-2.
-fn distribution(config: &GemConfig, path: &str, shape: &[usize]) -> (f32, f32) {
-    let fan_in = shape.last().copied().unwrap_or(1).max(1) as f32;
-    if path.ends_with("norm.weight") {
-        (1.0, 0.0)
-    } else if path.ends_with(".bias") || path.contains("embed") {
-        (0.0, 0.02)
-    } else if path.ends_with("router.centroids") {
-        (0.0, 1.0)
-    } else if path.ends_with("o_proj.weight") || path.ends_with("down_proj.weight") {
-        let depth = (2 * config.num_hidden_layers) as f32;
-        (0.0, 1.0 / (fan_in * depth).sqrt())
-    } else {
-        (0.0, 1.0 / fan_in.sqrt())
+/// How the tensors of a model are drawn.
+pub struct Draw {
+    seed: u64,
+    /// Products whose results are added to what a layer was given: of all layers.
+    residuals: f32,
+    /// What is added to values of a stored tensor that is a norm's weight, by its path.
+    norms: HashMap<String, f32>,
+}
+
+impl Draw {
+    /// For a graph's tensors.
+    pub fn of(graph: &Graph<Untyped>, seed: u64) -> Self {
+        let layers = graph
+            .starts()
+            .filter(|(site, _)| matches!(site, Site::Layer(_)));
+        let mut norms = HashMap::new();
+        for (_, node) in graph.topo() {
+            for id in norm_weights(&node.op) {
+                let view = &graph.tensor(id).view;
+                let mut zero = [0.0];
+                view.adjust(&mut zero);
+                norms.insert(view.stored().to_owned(), zero[0]);
+            }
+        }
+        Self {
+            seed,
+            residuals: (2 * layers.count()) as f32,
+            norms,
+        }
+    }
+
+    /// Mean and deviation by what the tensor is; residual outputs are scaled down by depth, as in GPT-2.
+    fn distribution(&self, path: &str, shape: &[usize]) -> (f32, f32) {
+        let fan_in = shape.last().copied().unwrap_or(1).max(1) as f32;
+        if let Some(added) = self.norms.get(path) {
+            (1.0 - added, 0.0)
+        } else if path.ends_with(".bias") || path.contains("embed") {
+            (0.0, 0.02)
+        } else if path.ends_with("router.centroids") {
+            (0.0, 1.0)
+        } else if path.ends_with("o_proj.weight") || path.ends_with("down_proj.weight") {
+            (0.0, 1.0 / (fan_in * self.residuals).sqrt())
+        } else {
+            (0.0, 1.0 / fan_in.sqrt())
+        }
+    }
+
+    /// Writes one tensor.
+    ///
+    /// # Errors
+    /// When the writer fails.
+    pub fn write(
+        &self,
+        w: &mut dyn Write,
+        path: &str,
+        shape: &[usize],
+        progress: &dyn Progress,
+    ) -> io::Result<()> {
+        const CHUNK: usize = 1 << 16;
+        let (mean, deviation) = self.distribution(path, shape);
+        let mut random = SplitMix::of(self.seed, path);
+        let mut left: u64 = shape.iter().map(|&d| d as u64).product();
+        let mut chunk = vec![0u8; 2 * CHUNK];
+        while left > 0 {
+            let now = left.min(CHUNK as u64);
+            let bytes = &mut chunk[..2 * now as usize];
+            for slot in bytes.as_chunks_mut::<2>().0 {
+                let value = half::bf16::from_f32(mean + deviation * random.normal());
+                *slot = value.to_le_bytes();
+            }
+            w.write_all(bytes)?;
+            progress.advance(now);
+            left -= now;
+        }
+        Ok(())
     }
 }
 
-/// Writes one tensor.
-///
-/// # Errors
-/// When the writer fails.
-pub fn write(
-    w: &mut dyn Write,
-    config: &GemConfig,
-    path: &str,
-    shape: &[usize],
-    seed: u64,
-    progress: &dyn Progress,
-) -> io::Result<()> {
-    const CHUNK: usize = 1 << 16;
-    let (mean, deviation) = distribution(config, path, shape);
-    let mut random = SplitMix::of(seed, path);
-    let mut left: u64 = shape.iter().map(|&d| d as u64).product();
-    let mut chunk = vec![0u8; 2 * CHUNK];
-    while left > 0 {
-        let now = left.min(CHUNK as u64);
-        let bytes = &mut chunk[..2 * now as usize];
-        for slot in bytes.as_chunks_mut::<2>().0 {
-            let value = half::bf16::from_f32(mean + deviation * random.normal());
-            *slot = value.to_le_bytes();
-        }
-        w.write_all(bytes)?;
-        progress.advance(now);
-        left -= now;
+/// Weights of norms, of rows or of heads.
+fn norm_weights(op: &Op) -> Vec<TensorId> {
+    match op {
+        Op::Norm { weight, .. } => vec![*weight],
+        Op::Attention { .. } => op.tensors(),
+        _ => Vec::new(),
     }
-    Ok(())
 }
 
 #[cfg(test)]

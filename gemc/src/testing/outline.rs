@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 use crate::graph::{
-    Graph, Guard, Node, NodeId, Op, RopeScaling, Task, TensorId, Typed, Unit, WireType,
+    Graph, Guard, Node, NodeId, Op, QkNormOver, Task, TensorId, Typed, Unit, WireType,
+    attention_scale,
 };
 use crate::import::shown;
 use crate::pipeline::LoadedCheckpoint;
@@ -27,7 +28,7 @@ pub fn text(loaded: &LoadedCheckpoint, plan: &BitPlan, target: &Target) -> Strin
     out.push_str("\nother tensors, as f32\n");
     for (id, tensor) in graph.tensors() {
         if !is_quantised(graph, id) {
-            let shape = shape(&tensor.shape);
+            let shape = shape(tensor.shape());
             let _ = writeln!(out, "  {}  {shape}", shown(&tensor.path));
         }
     }
@@ -101,7 +102,7 @@ fn details(graph: &Graph<Typed>, op: &Op) -> String {
             bias: _,
         } => format!(" {kind:?}, eps {eps:?}"),
         Op::Linear { parts } => {
-            let shape = &graph.tensor(parts[0].weight).shape;
+            let shape = graph.tensor(parts[0].weight).shape();
             let bias = if parts.iter().any(|part| part.bias.is_some()) {
                 ", bias"
             } else {
@@ -114,27 +115,41 @@ fn details(graph: &Graph<Typed>, op: &Op) -> String {
             kv_heads,
             head_dim,
             causal,
+            scale,
+            window,
+            softcap,
             rope,
             qk_norm,
+            sinks,
         } => {
-            let rope = rope.map_or_else(String::new, |rope| {
-                let scaling = match rope.scaling {
-                    RopeScaling::None => String::new(),
-                    RopeScaling::Linear { factor } => format!(" over {factor}"),
-                    RopeScaling::Llama3 {
-                        factor,
-                        low_freq_factor,
-                        high_freq_factor,
-                        original_max_position,
-                    } => format!(" over {factor} of {original_max_position}, {low_freq_factor} to {high_freq_factor}"),
+            let mut more = String::new();
+            let mut say = |words: String| more.push_str(&words);
+            if *scale != attention_scale(*head_dim as usize) {
+                say(format!(", scores times {scale:?}"));
+            }
+            window.map(|window| say(format!(", a window of {window}")));
+            softcap.map(|cap| say(format!(", scores capped at {cap:?}")));
+            if let Some(rope) = rope {
+                say(format!(
+                    ", rope of {} on {} columns",
+                    rope.words,
+                    rope.width()
+                ));
+                if rope.factor != 1.0 {
+                    say(format!(", times {:?}", rope.factor));
+                }
+            }
+            if let Some(norm) = qk_norm {
+                let over = match norm.over {
+                    QkNormOver::HeadBeforeRope => "",
+                    QkNormOver::HeadAfterRope => " once rotated",
+                    QkNormOver::AllHeads => " over all heads",
                 };
-                format!(", rope {}{scaling}", rope.theta)
-            });
-            let norm = qk_norm.map_or_else(String::new, |(_, _, eps)| {
-                format!(", norms of q and k, eps {eps:?}")
-            });
+                say(format!(", norms of q and k{over}, eps {:?}", norm.eps));
+            }
+            sinks.map(|_| say(", sinks".to_owned()));
             format!(
-                " of {heads} heads, {kv_heads} for keys, {head_dim} wide, {}{rope}{norm}",
+                " of {heads} heads, {kv_heads} for keys, {head_dim} wide, {}{more}",
                 seen(*causal)
             )
         }

@@ -8,6 +8,7 @@ mod output;
 
 use super::cache::{Cache, CacheRegions};
 use super::rows::RowTable;
+use super::spec::Exact;
 use super::vector::{LANES, for_chunks};
 use crate::choices::KvFormat;
 use crate::functions::Math;
@@ -36,6 +37,14 @@ pub struct Attention {
     pub stride: usize,
     /// Rows of the buffers.
     pub max_rows: usize,
+    /// What scores are multiplied by.
+    pub scale: Exact,
+    /// Positions at a distance below it are seen.
+    pub window: Option<usize>,
+    /// Scores s become `cap tanh(s / cap)`.
+    pub softcap: Option<Exact>,
+    /// Whether each head has a score without a value.
+    pub sinks: bool,
     /// SCAR: whether positions carry a tag (flag or domain) and perhaps a cluster, and must share one to be seen.
     pub mask: Option<Mask>,
 }
@@ -53,6 +62,8 @@ struct Regions<'k> {
     v: CacheRegions<'k>,
     /// What positions must share to be seen: tags, clusters.
     marks: Vec<Region<'k>>,
+    /// Scores without values, one a head.
+    sinks: Option<Region<'k>>,
     y: Region<'k>,
     rows: RowTable<'k>,
     scores: Region<'k>,
@@ -98,17 +109,22 @@ impl Attention {
             Some(Mask { clusters: false }) => "_tags",
             Some(Mask { clusters: true }) => "_tags_clusters",
         };
+        let window = self.window.map(|n| format!("_window{n}"));
+        let softcap = self.softcap.map(|cap| format!("_cap{}", cap.in_words()));
+        let sinks = if self.sinks { "_sinks" } else { "" };
         format!(
-            "attention{mask}_{}_{}x{}{}",
+            "attention{mask}_{}_{}x{}{}{}{}{sinks}",
             self.heads,
             self.kv_heads,
             self.head_dim,
-            self.kv.suffix()
+            self.kv.suffix(),
+            window.unwrap_or_default(),
+            softcap.unwrap_or_default(),
         )
     }
 
     /// Writes the kernel; an item is a head of a row. Arguments: queries; keys, \[scales\]; values, \[scales\];
-    /// \[tags; \[clusters\]\]; output.
+    /// \[tags; \[clusters\]\]; \[sinks\]; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!(
@@ -142,16 +158,35 @@ impl Attention {
             query: k.item() * self.padded(),
         };
         let zeros = k.splat(0.0);
+        let (max, sum) = match item.r.sinks {
+            // The sink's exponential beside itself.
+            Some(sinks) => (k.var("max", sinks.get(head)), k.var("sum", 1.0)),
+            None => (k.var("max", LOWEST), k.var("sum", 0.0)),
+        };
         let running = Running {
-            max: k.var("max", LOWEST),
-            sum: k.var("sum", 0.0),
+            max,
+            sum,
             values: k.array("out", &self.parts(), zeros),
         };
-        let chunks = (visible + (CHUNK - 1)) / CHUNK;
-        k.for_n(chunks, |chunk| {
+        let (from, to) = match self.window {
+            None => (None, visible),
+            Some(window) => {
+                let from = (position - (window as i32 - 1)).max(0).named("from");
+                let to = visible.min(position + window);
+                (Some(from), to.named("to"))
+            }
+        };
+        let chunks = (to + (CHUNK - 1)) / CHUNK;
+        let first = from.map_or_else(|| k.lit(0), |from| from / CHUNK);
+        k.for_(first, chunks, |chunk| {
             let base = chunk * CHUNK;
-            let count = (visible - base).max(0).min(CHUNK);
-            item.chunk(base, count, &running);
+            let Some(from) = from else {
+                let count = (to - base).max(0).min(CHUNK);
+                return item.chunk(base, count, &running);
+            };
+            let (start, end) = (base.max(from), to.min(base + CHUNK));
+            let count = (end - start).max(0).min(CHUNK);
+            item.chunk(start, count, &running);
         });
         item.store(&running);
     }
@@ -180,6 +215,9 @@ impl Attention {
             k: cache.declare(k, "keys", false),
             v: cache.declare(k, "values", false),
             marks: marks.iter().map(mark).collect(),
+            sinks: self
+                .sinks
+                .then(|| k.weights("sinks", Elem::F32, self.heads)),
             y: k.output("y", Elem::F32, rows * self.stride),
             rows: RowTable::declare(k, rows),
             scores: k.local("scores", Elem::F32, CHUNK),
@@ -242,10 +280,24 @@ impl<'k> Item<'k> {
         });
     }
 
+    /// Scores of so many chunks, capped.
+    fn cap(&self, chunks: Val<'k>, cap: f32) {
+        let scores = self.r.scores;
+        let sigmoid = Math::Sigmoid.reference();
+        for_chunks(self.k, chunks, |at| {
+            // tanh x = 2 sigmoid(2x) - 1.
+            let sigmoid = sigmoid.call(&[scores.lanes(at) * (2.0 / cap)]);
+            scores.store(at, (sigmoid * 2.0 - 1.0) * cap);
+        });
+    }
+
     /// Scores to exponentials, zero behind the last; gives the largest score, and the sum by 16 partials and halves.
     fn exponentials(&self, count: Val<'k>) -> (Val<'k>, Val<'k>) {
         let (k, scores) = (self.k, self.r.scores);
         let chunks = (count + (LANES - 1)) / LANES;
+        if let Some(cap) = self.spec.softcap {
+            self.cap(chunks, cap.get());
+        }
         k.for_(count, chunks * LANES, |j| scores.store(j, LOWEST));
         let max = k.var("chunk_max", k.splat(LOWEST));
         for_chunks(k, chunks, |at| {

@@ -5,7 +5,7 @@ use super::cache::{Cache, CacheRegions};
 use super::rows::RowTable;
 use super::spec::Exact;
 use super::vector::{LANES, for_chunks, inner_product};
-use crate::choices::KvFormat;
+use crate::choices::{KvFormat, QkNormOver};
 use crate::functions::Math;
 use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Elem, Kernel, Ty};
@@ -13,8 +13,10 @@ use crate::ir::{Elem, Kernel, Ty};
 /// What the kernel of cosines and sines depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RopeTable {
-    /// Frequencies: half the width of a head.
+    /// Frequencies: half as many as columns of a head are rotated.
     pub half: usize,
+    /// Cosines and sines are multiplied by it.
+    pub factor: Exact,
     /// Rows of the buffers.
     pub max_rows: usize,
 }
@@ -23,7 +25,11 @@ impl RopeTable {
     /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("rope_table_{}", self.half)
+        let factor = match self.factor.get() {
+            1.0 => String::new(),
+            _ => format!("_times{}", self.factor.in_words()),
+        };
+        format!("rope_table_{}{factor}", self.half)
     }
 
     /// Cosines and sines of each row's position: f32 `[max_rows][padded half]` each; one item a row. Arguments: inverse
@@ -48,10 +54,19 @@ impl RopeTable {
             for_chunks(k, padded / LANES, |column| {
                 let angle = position * frequencies.lanes(column);
                 let index = start + column;
-                cosines.store(index, cos.call(&[angle]));
-                sines.store(index, sin.call(&[angle]));
+                cosines.store(index, self.scaled(cos.call(&[angle])));
+                sines.store(index, self.scaled(sin.call(&[angle])));
             });
         })
+    }
+}
+
+impl RopeTable {
+    fn scaled<'k>(&self, value: Val<'k>) -> Val<'k> {
+        match self.factor.get() {
+            1.0 => value,
+            factor => value * factor,
+        }
     }
 }
 
@@ -72,10 +87,19 @@ pub struct Heads {
     pub stride: usize,
     /// Rows of the buffers.
     pub max_rows: usize,
-    /// Whether q and k are rotated.
-    pub rope: bool,
-    /// RMS norm of q and k: eps.
-    pub qk_norm: Option<Exact>,
+    /// Pairs of columns of q and k that are rotated.
+    pub rope: Option<usize>,
+    /// RMS norm of q and k.
+    pub qk_norm: Option<HeadNorm>,
+}
+
+/// RMS norm of queries and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HeadNorm {
+    /// Added to the mean square.
+    pub eps: Exact,
+    /// What is normed, and when.
+    pub over: QkNormOver,
 }
 
 struct Regions<'k> {
@@ -125,11 +149,20 @@ impl Heads {
     /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
-        let rope = if self.rope { "_rope" } else { "" };
-        let norm = self
-            .qk_norm
-            .map(|eps| format!("_norm{}", eps.in_words()))
-            .unwrap_or_default();
+        let rope = match self.rope {
+            None => String::new(),
+            Some(half) if 2 * half == self.head_dim => "_rope".to_owned(),
+            Some(half) => format!("_rope{half}"),
+        };
+        let norm = self.qk_norm.map(|norm| {
+            let over = match norm.over {
+                QkNormOver::HeadBeforeRope => "",
+                QkNormOver::HeadAfterRope => "_last",
+                QkNormOver::AllHeads => "_all",
+            };
+            format!("_norm{}{over}", norm.eps.in_words())
+        });
+        let norm = norm.unwrap_or_default();
         format!(
             "heads_{}_{}x{}_of_{}{rope}{norm}{}",
             self.heads,
@@ -185,16 +218,20 @@ impl Heads {
 
     fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
         let (rows, padded) = (self.max_rows, self.padded());
-        let half = (self.head_dim / 2).next_multiple_of(LANES);
         let cache = self.cache();
+        let angles = self.rope.map(|half| rows * half.next_multiple_of(LANES));
+        let all = |heads: usize| match self.qk_norm.map(|norm| norm.over) {
+            Some(QkNormOver::AllHeads) => heads * padded,
+            _ => padded,
+        };
+        let norms = [("q_norm", self.heads), ("k_norm", self.kv_heads)];
         Regions {
             x: k.input("qkv", Elem::F32, rows * self.stride),
-            angles: self
-                .rope
-                .then(|| ["cosines", "sines"].map(|name| k.input(name, Elem::F32, rows * half))),
+            angles: angles
+                .map(|len| ["cosines", "sines"].map(|name| k.input(name, Elem::F32, len))),
             norms: self
                 .qk_norm
-                .map(|_| ["q_norm", "k_norm"].map(|name| k.weights(name, Elem::F32, padded))),
+                .map(|_| norms.map(|(name, heads)| k.weights(name, Elem::F32, all(heads)))),
             q: k.output("q", Elem::F32, rows * self.heads * padded),
             k: cache.declare(k, "k", true),
             v: cache.declare(k, "v", true),
@@ -220,43 +257,81 @@ impl Heads {
         if matches!(role, Role::Value) {
             return;
         }
-        if let (Some(norms), Some(eps)) = (r.norms, self.qk_norm) {
-            self.norm(k, r.head, norms[role as usize], eps);
+        let norm = |when: QkNormOver| {
+            let (Some(norms), Some(norm)) = (r.norms, self.qk_norm) else {
+                return;
+            };
+            let weight = norms[role as usize];
+            if norm.over == when {
+                let (squares, values, weight) = match when {
+                    QkNormOver::AllHeads => {
+                        let columns = self.head_dim * self.heads_of(role);
+                        let weight = weight.row(h, self.padded());
+                        (sum_of_squares(k, part, columns), columns, weight)
+                    }
+                    QkNormOver::HeadBeforeRope | QkNormOver::HeadAfterRope => {
+                        let squares = inner_product(k, r.head, r.head, self.padded());
+                        (squares, self.head_dim, weight)
+                    }
+                };
+                let mean = squares * (1.0 / values as f32);
+                self.scale(k, r.head, mean + norm.eps.get(), weight);
+            }
+        };
+        norm(QkNormOver::AllHeads);
+        norm(QkNormOver::HeadBeforeRope);
+        if let Some((angles, half)) = r.angles.zip(self.rope) {
+            rotate(k, r.head, half, row, angles);
         }
-        if let Some(angles) = r.angles {
-            self.rotate(k, r.head, row, angles);
+        norm(QkNormOver::HeadAfterRope);
+    }
+
+    fn heads_of(&self, role: Role) -> usize {
+        match role {
+            Role::Query => self.heads,
+            Role::Key | Role::Value => self.kv_heads,
         }
     }
 
-    /// RMS norm of the local head; its padding is zero.
-    fn norm<'k>(&self, k: &'k KernelBuilder, head: Region<'k>, weight: Region<'k>, eps: Exact) {
-        let squares = inner_product(k, head, head, self.padded());
-        let mean = squares * (1.0 / self.head_dim as f32);
-        let scale = (1.0 / (mean + eps.get()).sqrt()).splat();
+    /// Divides the local head by the root of a mean square, and multiplies with the weight; its padding is zero.
+    fn scale<'k>(&self, k: &'k KernelBuilder, head: Region<'k>, mean: Val<'k>, weight: Region<'k>) {
+        let scale = (1.0 / mean.sqrt()).splat();
         for_chunks(k, self.padded() / LANES, |at| {
             head.store(at, head.lanes(at) * scale * weight.lanes(at));
         });
     }
+}
 
-    /// Rotate-half: `(a, b) -> (a cos - b sin, b cos + a sin)` of elements i and i + half.
-    fn rotate<'k>(
-        &self,
-        k: &'k KernelBuilder,
-        head: Region<'k>,
-        row: Val<'k>,
-        angles: [Region<'k>; 2],
-    ) {
-        let half = self.head_dim / 2;
-        let angles = angles.map(|of| of.row(row, half.next_multiple_of(LANES)));
-        each(k, half, |i, ty| {
-            let [cos, sin] = angles.map(|of| of.load(ty, i));
-            let [lower, upper] = [i, i + half];
-            let [a, b] = [lower, upper].map(|at| head.load(ty, at));
-            let rotated = [a * cos - b * sin, b * cos + a * sin];
-            head.store(lower, rotated[0]);
-            head.store(upper, rotated[1]);
-        });
+/// Of `len` elements of a row: whole vectors where they fit, single elements where not.
+fn sum_of_squares<'k>(k: &'k KernelBuilder, row: Region<'k>, len: usize) -> Val<'k> {
+    if len.is_multiple_of(LANES) {
+        return inner_product(k, row, row, len);
     }
+    let sum = k.var("squares", 0.0);
+    k.for_n(len, |at| {
+        let value = row.get(at);
+        sum.update(|sum| sum + value * value);
+    });
+    sum.get()
+}
+
+/// Rotate-half: `(a, b) -> (a cos - b sin, b cos + a sin)` of elements i and i + half.
+fn rotate<'k>(
+    k: &'k KernelBuilder,
+    head: Region<'k>,
+    half: usize,
+    row: Val<'k>,
+    angles: [Region<'k>; 2],
+) {
+    let angles = angles.map(|of| of.row(row, half.next_multiple_of(LANES)));
+    each(k, half, |i, ty| {
+        let [cos, sin] = angles.map(|of| of.load(ty, i));
+        let [lower, upper] = [i, i + half];
+        let [a, b] = [lower, upper].map(|at| head.load(ty, at));
+        let rotated = [a * cos - b * sin, b * cos + a * sin];
+        head.store(lower, rotated[0]);
+        head.store(upper, rotated[1]);
+    });
 }
 
 /// Calls `body(index, type)` over `len` elements: whole vectors where they fit, single elements where not.

@@ -2,14 +2,14 @@
 //!
 //! Every size is capped, so that products of two of them fit `u64` and nothing is ever allocated by an unchecked number.
 
-mod keys;
 mod read;
 mod rope;
 mod routing;
 
-use crate::graph::{Activation, NormKind, Rope, ScarMask, Score, Task};
+use super::rope::RopeRule;
+use crate::graph::{Activation, NormKind, ScarMask, Score, Task};
 
-pub use keys::{KeyAccount, KeyUse};
+pub use super::keys::{KeyAccount, KeyUse};
 pub use read::{no_effect, read};
 
 /// Where norms sit.
@@ -22,10 +22,10 @@ pub enum NormPosition {
 }
 
 /// How positions enter.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Positions {
     /// Rotary, in attention.
-    Rope(Rope),
+    Rope(RopeRule),
     /// A learned row per position, added to the embedding.
     Learned,
     /// No positions enter.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::error::{Findings, counted};
 use super::super::json::{kind, listed};
-use super::keys::{KeyAccount, Keys, is_name};
+use super::super::keys::{KeyAccount, Keys, is_name};
 use super::{
     GemConfig, GeneralPath, Modules, NormPosition, Positions, SpecialTokens, rope, routing,
 };
@@ -250,7 +250,7 @@ fn positions<'a>(
             Some(Positions::Rope(rope?))
         }
         other => {
-            let scaled = rope?.scaling != crate::graph::RopeScaling::None;
+            let scaled = rope?.scaling != super::super::rope::RopeScaling::None;
             if scaled {
                 let what = "is set, but `position_embedding` is not \"rope\"";
                 keys.refuse("rope_scaling", what, "null");

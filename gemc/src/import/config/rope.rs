@@ -1,10 +1,10 @@
-//! Rotary embedding keys in both spellings of Hugging Face -> one [`Rope`]. When both are written they must agree.
+//! Rotary embedding keys in both spellings of Hugging Face -> one [`RopeRule`]. When both are written they must agree.
 
 use serde_json::{Map, Value};
 
 use super::super::json::kind;
-use super::keys::Keys;
-use crate::graph::{Rope, RopeScaling};
+use super::super::keys::Keys;
+use super::super::rope::{RopeRule, RopeScaling};
 
 const DEFAULT_THETA: f64 = 10_000.0;
 
@@ -15,13 +15,13 @@ fn positive(v: f64) -> bool {
 const POSITIVE: &str = "a number above 0, at most 1e12";
 
 /// `rope_theta` + `rope_scaling`, or `rope_parameters`, or both when they say the same.
-pub fn read<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<Rope> {
+pub fn read<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<RopeRule> {
     let old_theta = keys.number("rope_theta", positive, POSITIVE, Some(DEFAULT_THETA));
     let mut old = keys.nested("rope_scaling", empty);
     let old_scaling = scaling(&mut old);
     keys.absorb(old);
     if keys.get("rope_parameters").is_none() {
-        return Some(Rope {
+        return Some(RopeRule {
             theta: old_theta?,
             scaling: old_scaling?,
         });
@@ -41,7 +41,7 @@ pub fn read<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<Ro
     if keys.written("rope_scaling") && scaling != old_scaling {
         disagree(keys, "rope_scaling");
     }
-    Some(Rope { theta, scaling })
+    Some(RopeRule { theta, scaling })
 }
 
 fn disagree(keys: &mut Keys<'_>, old: &'static str) {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::json::listed;
-use super::keys::Keys;
+use super::super::keys::Keys;
 use super::{GeneralPath, Modules, RouterConfig, RouterPlace, ScarConfig};
 use crate::graph::{ScarMask, Score};
 

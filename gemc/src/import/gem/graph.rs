@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use super::super::config::{GemConfig, GeneralPath, Modules, NormPosition, Positions};
 use super::tensors;
 use crate::graph::{
-    Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Site, Task, TensorId,
-    Untyped,
+    Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, QkNorm, QkNormOver, Site,
+    Task, TensorId, Untyped, attention_scale,
 };
 
 /// Builds the graph of a config. It holds as many nodes and tensors as the config asks for: check the file first.
@@ -162,11 +162,20 @@ impl Front<'_> {
             kv_heads: self.c.num_key_value_heads as u32,
             head_dim: self.c.head_dim as u32,
             causal: self.c.causal(),
-            rope: match self.c.positions {
-                Positions::Rope(rope) => Some(rope),
+            scale: attention_scale(self.c.head_dim),
+            window: None,
+            softcap: None,
+            rope: match &self.c.positions {
+                Positions::Rope(rule) => Some(rule.rope(self.c.head_dim)),
                 Positions::Learned | Positions::None => None,
             },
-            qk_norm: q_norm.zip(k_norm).map(|(q, k)| (q, k, self.c.norm_eps)),
+            qk_norm: q_norm.zip(k_norm).map(|(q, k)| QkNorm {
+                q,
+                k,
+                eps: self.c.norm_eps,
+                over: QkNormOver::HeadBeforeRope,
+            }),
+            sinks: None,
         };
         let mixed = self.b.add(op, &[qkv], p.clone());
         self.single(format!("{p}.o_proj"), mixed)

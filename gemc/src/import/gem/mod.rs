@@ -19,14 +19,17 @@ pub fn front(source: &mut Source<'_>, findings: &mut Findings) -> Option<Importe
     let config = config?;
     let _ = for_each(&config, &mut |path, shape| {
         source.expect(path, shape, findings);
-        ControlFlow::Continue(())
+        match source.is_too_large() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     });
     drop_known(&config, source, findings);
     // Only now is the number of nodes bounded by what the file holds.
     findings.is_empty().then(|| ImportedModel {
         graph: graph(&config),
-        config,
         keys,
+        special: config.special,
     })
 }
 
@@ -34,7 +37,7 @@ pub fn front(source: &mut Source<'_>, findings: &mut Findings) -> Option<Importe
 fn drop_known(config: &config::GemConfig, source: &mut Source<'_>, findings: &mut Findings) {
     const HEAD: &str = "lm_head.weight";
     const EMBEDDING: &str = "model.embed_tokens.weight";
-    if config.tie_word_embeddings && source.tensors.find(HEAD).is_some() {
+    if config.tie_word_embeddings && source.has(HEAD) {
         if !source.same(HEAD, EMBEDDING) {
             let what = format!("differs from {EMBEDDING}, but `tie_word_embeddings` is true");
             let allowed = "the same values, or no such tensor";
@@ -45,8 +48,7 @@ fn drop_known(config: &config::GemConfig, source: &mut Source<'_>, findings: &mu
             "a copy of the embedding, which is the head (tie_word_embeddings)",
         );
     }
-    let tensors = source.tensors;
-    for name in tensors
+    for name in source
         .names()
         .filter(|n| n.ends_with("rotary_emb.inv_freq"))
     {

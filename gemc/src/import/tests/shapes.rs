@@ -82,7 +82,7 @@ fn check_graph(value: &Value) {
     let graph = typing::infer(gem::graph(&config)).unwrap_or_else(|e| panic!("{e}\n{value}"));
     let mut from_graph: Vec<(String, Vec<usize>)> = graph
         .tensors()
-        .map(|(_, t)| (t.path.clone(), t.shape.clone()))
+        .map(|(_, t)| (t.path.clone(), t.shape().to_vec()))
         .collect();
     let mut from_table = Vec::new();
     let _ = gem::for_each(&config, &mut |path, shape| {

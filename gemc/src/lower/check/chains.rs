@@ -100,7 +100,7 @@ impl<'g> Checker<'g> {
             Then::Floats | Then::Residual(_) => (None, false, true),
         };
         Shape {
-            parts: tensors.map(|t| t.shape.as_slice()).collect(),
+            parts: tensors.map(|t| t.shape()).collect(),
             act,
             gated,
             last,

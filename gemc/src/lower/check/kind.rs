@@ -1,6 +1,8 @@
 //! Operations of the graph, taken apart: the one place of the lowering that sees them.
 
-use crate::graph::{Activation, LinearPart, Node, NormKind, Op, Rope, ScarMask, Score, TensorId};
+use crate::graph::{
+    Activation, LinearPart, Node, NormKind, Op, QkNorm, Rope, ScarMask, Score, TensorId,
+};
 
 /// An operation with what the lowering needs of it.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +15,7 @@ pub enum Kind<'g> {
     },
     Norm(NormOp),
     Product(&'g [LinearPart]),
-    Attention(AttentionOp),
+    Attention(AttentionOp<'g>),
     Router(RouterOp),
     Clusters {
         centroids: TensorId,
@@ -49,17 +51,25 @@ pub struct NormOp {
 
 /// Attention over q, k and v.
 #[derive(Clone, Copy, Debug)]
-pub struct AttentionOp {
+pub struct AttentionOp<'g> {
     /// Number of query heads.
     pub heads: usize,
     /// Key and value heads.
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// Positions at a distance below it are seen.
+    pub window: Option<usize>,
+    /// Largest magnitude of scores.
+    pub softcap: Option<f32>,
     /// Rotary embedding.
-    pub rope: Option<Rope>,
-    /// Norms of q and k, with the eps.
-    pub qk_norm: Option<(TensorId, TensorId, f32)>,
+    pub rope: Option<&'g Rope>,
+    /// Norms of q and k.
+    pub qk_norm: Option<QkNorm>,
+    /// Scores without values, one a head.
+    pub sinks: Option<TensorId>,
 }
 
 /// The constants of a router.
@@ -131,14 +141,22 @@ pub fn of(node: &Node) -> Kind<'_> {
             head_dim,
             // Typing has held it against the task, from which a step's rows know what they see.
             causal: _,
+            scale,
+            window,
+            softcap,
             rope,
             qk_norm,
+            sinks,
         } => Kind::Attention(AttentionOp {
             heads: *heads as usize,
             kv_heads: *kv_heads as usize,
             head_dim: *head_dim as usize,
-            rope: *rope,
+            scale: *scale,
+            window: window.map(|n| n as usize),
+            softcap: *softcap,
+            rope: rope.as_ref(),
             qk_norm: *qk_norm,
+            sinks: *sinks,
         }),
         Op::Router {
             weight,

@@ -176,6 +176,6 @@ impl<'g> Checker<'g> {
     }
 
     fn part_rows(&self, part: &LinearPart) -> usize {
-        self.graph.tensor(part.weight).shape[0]
+        self.graph.tensor(part.weight).shape()[0]
     }
 }

@@ -1,21 +1,32 @@
 //! The two attention nodes: qkv rows in, mixed rows out.
 
 use super::Exec;
-use crate::graph::{Node, NodeId, Op, ScarMask};
-use crate::reference::attention::{Attention, Heads};
-use crate::reference::weights::NodeWeights;
+use crate::graph::{Node, NodeId, Op, ScarMask, attention_scale};
+use crate::reference::attention::{Attention, Heads, Scores};
+use crate::reference::weights::Values;
 use crate::reference::wire::{Matrix, Wire};
 use crate::reference::{ops, rope};
 
 impl Exec<'_, '_> {
-    pub fn attention(&mut self, id: NodeId, node: &Node, weights: &NodeWeights) -> Matrix {
+    pub fn attention(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        norms: Option<&[Values; 2]>,
+        sinks: Option<&[f32]>,
+    ) -> Matrix {
         let Op::Attention {
             heads,
             kv_heads,
             head_dim,
             causal,
+            scale,
+            window,
+            softcap,
             rope,
             qk_norm,
+            // Loaded with the node.
+            sinks: _,
         } = &node.op
         else {
             unreachable!("called for attention nodes alone")
@@ -23,23 +34,21 @@ impl Exec<'_, '_> {
         let (heads, kv_heads, width) = (*heads as usize, *kv_heads as usize, *head_dim as usize);
         let qkv = self.floats(node.inputs[0]);
         if let Some(rope) = rope
-            && !self
-                .rope
-                .as_ref()
-                .is_some_and(|table| table.serves(rope, width))
+            && !self.rope.as_ref().is_some_and(|table| table.serves(rope))
         {
-            self.rope = Some(rope::Table::new(rope, width, self.batch.longest()));
+            self.rope = Some(rope::Table::new(rope, self.batch.longest()));
         }
-        let norm = match (weights, qk_norm) {
-            (NodeWeights::QkNorm { q, k }, Some((_, _, eps))) => Some((&**q, &**k, *eps)),
-            _ => None,
-        };
+        let norm = norms.zip(*qk_norm).map(|(weights, norm)| ops::HeadNorms {
+            weights: weights.each_ref().map(|values| &**values),
+            eps: norm.eps,
+            over: norm.over,
+        });
         let mut qk = self.model.pool.take(qkv.rows(), (heads + kv_heads) * width);
         let transform = ops::QkTransform {
             norm,
             rope: rope.as_ref().and(self.rope.as_ref()),
             positions: &self.positions,
-            heads,
+            heads: [heads, kv_heads],
             head_dim: width,
         };
         ops::transform_qk(&qkv, &transform, &mut qk);
@@ -50,6 +59,12 @@ impl Exec<'_, '_> {
             kv_heads,
             width,
             causal: *causal,
+            scores: Scores {
+                scale: *scale,
+                window: window.map(|n| n as usize),
+                softcap: *softcap,
+                sinks,
+            },
             q: Heads::of(&qk, 0),
             k: Heads::of(&qk, heads * width),
             v: Heads::of(&qkv, (heads + kv_heads) * width),
@@ -104,6 +119,7 @@ impl Exec<'_, '_> {
             kv_heads: heads,
             width: d / heads,
             causal,
+            scores: Scores::scaled(attention_scale(d / heads)),
             q: Heads::of(&qkv, 0),
             k: Heads::of(&qkv, d),
             v: Heads::of(&qkv, 2 * d),

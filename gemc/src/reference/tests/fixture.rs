@@ -67,13 +67,13 @@ pub fn model(config: &Value) -> (Graph<Typed>, MadeUp) {
     let read = read.unwrap_or_else(|| panic!("{findings:?}"));
     let graph = crate::typing::infer(gem::graph(&read)).unwrap();
     let tensors = graph.tensors().map(|(_, tensor)| {
-        let width: usize = tensor.shape[1..].iter().product();
+        let width: usize = tensor.shape()[1..].iter().product();
         let centre = f32::from(u8::from(tensor.path.ends_with("norm.weight")));
         let uniform = (3.0 / width as f32).sqrt();
         let deviation = match &tensor.path {
             path if path.ends_with("router.weight") => 2.0 * uniform,
             path if path.ends_with("centroids") || path.contains("embed_tokens") => 1.0,
-            _ if tensor.shape.len() == 1 => 0.1,
+            _ if tensor.shape().len() == 1 => 0.1,
             _ => uniform,
         };
         (centre, deviation, width)

@@ -81,8 +81,7 @@ impl<'k> Item<'k> {
     pub(super) fn scores(&self, count: Val<'k>, positions: Positions<'k>) {
         let (k, r, parts) = (self.k, &self.r, self.spec.parts());
         let mut outside = self.inputs(count, positions);
-        let scale = (1.0 / (self.spec.head_dim as f64).sqrt()) as f32;
-        let scale = k.lit(scale.to_bits() as i32);
+        let scale = k.lit(self.spec.scale.get().to_bits() as i32);
         outside.extend([("query_at", self.query), ("scale_bits", scale)]);
         k.outline(&self.outline_name("score_keys"), &outside, |values| {
             let inputs = Inputs::inside(values, positions);

@@ -6,8 +6,8 @@ use super::any::{Any, MAX_ROWS};
 use super::{STEP_ROWS, matmul};
 use crate::choices::DotStrategy;
 use crate::choices::KvFormat;
-use crate::choices::{Activation, NormKind, Score};
-use crate::kernels::attention::{Attention, Mask};
+use crate::choices::{Activation, NormKind, QkNormOver, Score};
+use crate::kernels::attention::{Attention, CHUNK, Mask};
 use crate::kernels::clusters::Clusters;
 use crate::kernels::combine::{Base, Combine};
 use crate::kernels::dispatch::{CallModules, CountItems, Dispatch, Tags};
@@ -15,7 +15,7 @@ use crate::kernels::embed::Embed;
 use crate::kernels::matmul::{Epilogue, Matmul, Rows};
 use crate::kernels::norm::Norm;
 use crate::kernels::quantise::{QuantiseRows, SelectRows};
-use crate::kernels::rope::{Heads, RopeTable};
+use crate::kernels::rope::{HeadNorm, Heads, RopeTable};
 use crate::kernels::route::Router;
 use crate::kernels::spec::Spec;
 
@@ -142,11 +142,24 @@ fn quantisations(list: &mut List) {
 fn rope_tables(list: &mut List) {
     for half in [1, 8, 15, 16, 17, 64] {
         let max_rows = MAX_ROWS;
-        list.add(RopeTable { half, max_rows }, ROWS);
+        for factor in [1.0, 1.25] {
+            let table = RopeTable {
+                half,
+                factor: factor.into(),
+                max_rows,
+            };
+            list.add(table, ROWS);
+        }
     }
 }
 
 fn heads(list: &mut List) {
+    let norms = [
+        None,
+        Some(QkNormOver::HeadBeforeRope),
+        Some(QkNormOver::HeadAfterRope),
+        Some(QkNormOver::AllHeads),
+    ];
     for (i, (heads, kv_heads, head_dim)) in HEADS.into_iter().enumerate() {
         for (j, kv) in KV.into_iter().enumerate() {
             let width = (heads + 2 * kv_heads) * head_dim;
@@ -158,8 +171,12 @@ fn heads(list: &mut List) {
                 columns: [0, heads * head_dim, (heads + kv_heads) * head_dim],
                 stride: width.next_multiple_of(32),
                 max_rows: MAX_ROWS,
-                rope: (i + j) % 2 == 0,
-                qk_norm: ((i + j) % 3 != 0).then(|| 1e-6.into()),
+                rope: [Some(head_dim / 2), None, Some(head_dim / 4)][(i + 2 * j) % 3]
+                    .filter(|half| *half > 0),
+                qk_norm: norms[(i + j) % norms.len()].map(|over| HeadNorm {
+                    eps: 1e-6.into(),
+                    over,
+                }),
             };
             list.add(spec, ROWS * spec.items_per_row());
         }
@@ -171,17 +188,28 @@ fn attentions(list: &mut List) {
     for (i, (heads, kv_heads, head_dim)) in HEADS.into_iter().enumerate() {
         for (j, kv) in KV.into_iter().enumerate() {
             let mask = masks[(i + j) % masks.len()];
-            let spec = Attention {
+            let spec = |window, softcap: Option<f32>, sinks, mask: Option<bool>| Attention {
                 heads,
                 kv_heads,
                 kv,
                 head_dim,
                 stride: (heads * head_dim).next_multiple_of(32),
                 max_rows: MAX_ROWS,
+                scale: (1.0 / (head_dim as f32).sqrt()).into(),
+                window,
+                softcap: softcap.map(Into::into),
+                sinks,
                 mask: mask.map(|clusters| Mask { clusters }),
             };
-            // Some positions share tags, some clusters.
-            list.add_with(spec, ROWS * heads as u32, |_, _, index| index as i32 % 3);
+            let windows = [Some(1), Some(2), Some(CHUNK), Some(CHUNK + 1), None];
+            let window = windows[(i + 2 * j) % windows.len()];
+            for spec in [
+                spec(None, None, false, mask),
+                spec(window, (j % 2 == 0).then_some(5.0), (i + j) % 2 == 0, None),
+            ] {
+                // Some positions share tags, some clusters.
+                list.add_with(spec, ROWS * heads as u32, |_, _, index| index as i32 % 3);
+            }
         }
     }
 }

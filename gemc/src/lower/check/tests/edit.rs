@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::graph::{
     Activation, Builder, Graph, Guard, LinearPart, ModelFacts, Node, NodeId, Op, Tensor, TensorId,
-    Untyped,
+    Untyped, View,
 };
 use crate::import::{Findings, config, gem};
 
@@ -84,7 +84,7 @@ impl Edited {
     pub fn build(&self) -> Graph<Untyped> {
         let mut builder = Builder::new(self.facts.clone());
         for tensor in &self.tensors {
-            builder.tensor(&tensor.path, &tensor.shape);
+            builder.view(tensor.view.clone());
         }
         for node in &self.nodes {
             builder.at(node.site);
@@ -110,7 +110,7 @@ impl Edited {
     pub fn tensor(&mut self, path: &str, shape: &[usize]) -> TensorId {
         self.tensors.push(Tensor {
             path: path.to_owned(),
-            shape: shape.to_vec(),
+            view: View::whole(path, shape),
         });
         TensorId::from_index(self.tensors.len() - 1)
     }

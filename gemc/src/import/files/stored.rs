@@ -3,6 +3,8 @@
 use half::slice::{HalfBitsSliceExt as _, HalfFloatSliceExt as _};
 use safetensors::tensor::Dtype;
 
+use super::blocks::BlockType;
+
 /// The element types a model tensor may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum StoredType {
@@ -12,6 +14,17 @@ pub enum StoredType {
     F16,
     /// The upper half of an F32.
     BF16,
+    /// Blocks of quantised values.
+    Block(BlockType),
+}
+
+impl std::fmt::Display for StoredType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Block(block) => write!(f, "{block:?}"),
+            plain => write!(f, "{plain:?}"),
+        }
+    }
 }
 
 impl StoredType {
@@ -29,13 +42,21 @@ impl StoredType {
         }
     }
 
-    /// Bytes per element.
+    /// Values that are stored together, and their bytes.
     #[must_use]
-    pub const fn size(self) -> usize {
+    pub const fn block(self) -> (usize, usize) {
         match self {
-            Self::F32 => 4,
-            Self::F16 | Self::BF16 => 2,
+            Self::F32 => (1, 4),
+            Self::F16 | Self::BF16 => (1, 2),
+            Self::Block(block) => block.size(),
         }
+    }
+
+    /// Bytes of so many values, whole blocks of them.
+    #[must_use]
+    pub const fn bytes(self, values: usize) -> usize {
+        let (block, bytes) = self.block();
+        values / block * bytes
     }
 }
 
@@ -46,7 +67,7 @@ impl StoredType {
 pub fn to_f32(stored: StoredType, bytes: &[u8], out: &mut [f32]) {
     assert_eq!(
         bytes.len(),
-        out.len() * stored.size(),
+        stored.bytes(out.len()),
         "one element per value"
     );
     match stored {
@@ -63,6 +84,7 @@ pub fn to_f32(stored: StoredType, bytes: &[u8], out: &mut [f32]) {
             }
         }
         StoredType::F16 => f16_to_f32(bytes, out),
+        StoredType::Block(block) => block.to_f32(bytes, out),
     }
 }
 
@@ -90,6 +112,16 @@ pub fn first_not_finite(stored: StoredType, bytes: &[u8]) -> Option<usize> {
         }),
         StoredType::F16 => first(bytes, |w: [u8; 2]| u16::from_le_bytes(w) & 0x7c00 == 0x7c00),
         StoredType::BF16 => first(bytes, |w: [u8; 2]| u16::from_le_bytes(w) & 0x7f80 == 0x7f80),
+        StoredType::Block(block) => {
+            let (values, size) = block.size();
+            let mut out = vec![0f32; values];
+            let mut blocks = bytes.chunks_exact(size).enumerate();
+            blocks.find_map(|(i, bytes)| {
+                block.to_f32(bytes, &mut out);
+                let wrong = out.iter().position(|value| !value.is_finite());
+                wrong.map(|at| i * values + at)
+            })
+        }
     }
 }
 

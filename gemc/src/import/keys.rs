@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::super::error::{Finding, Findings, Place, nearest, shown};
-use super::super::json::kind;
+use super::error::{Finding, Findings, Place, nearest, shown};
+use super::json::kind;
 
 /// What became of a config key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +17,17 @@ pub enum KeyUse {
     Used,
     /// It was read and has no effect, for this reason.
     Ignored(String),
+}
+
+/// What is said of a key that nobody asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Unread {
+    /// It is refused as one that is not known.
+    Unknown,
+    /// It has no effect, for this reason.
+    Ignored(&'static str),
+    /// It is refused for this reason.
+    Refused(&'static str),
 }
 
 /// Every key of the file, nested ones as `router.top_k`, in the order they were read.
@@ -91,18 +102,32 @@ impl<'a> Keys<'a> {
     }
 
     /// Refuses what nobody asked for, except keys that have no effect, for the reason that `no_effect` gives.
-    pub fn finish(
+    pub fn finish(self, no_effect: fn(&str) -> Option<&'static str>) -> (KeyAccount, Vec<Finding>) {
+        self.finish_with(&|key, _| no_effect(key).map_or(Unread::Unknown, Unread::Ignored))
+    }
+
+    /// Decides on every key that nobody asked for.
+    pub fn finish_with(
         mut self,
-        no_effect: fn(&str) -> Option<&'static str>,
+        unread: &dyn Fn(&str, &Value) -> Unread,
     ) -> (KeyAccount, Vec<Finding>) {
-        for key in self.map.keys() {
+        for (key, value) in self.map {
             if self.unknown_allowed || self.known.contains(&key.as_str()) {
                 continue;
             }
-            if let Some(why) = no_effect(key) {
-                let why = KeyUse::Ignored(why.to_owned());
-                self.account.push((self.path(key), why));
-                continue;
+            match unread(key, value) {
+                Unread::Unknown => {}
+                Unread::Ignored(why) => {
+                    let why = KeyUse::Ignored(why.to_owned());
+                    self.account.push((self.path(key), why));
+                    continue;
+                }
+                Unread::Refused(why) => {
+                    let finding =
+                        Finding::at(self.place(key), format!("found {}: {why}", kind(value)));
+                    self.findings.push(finding.allowed("null, or no such key"));
+                    continue;
+                }
             }
             let hint = match nearest(key, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -196,6 +221,38 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// Whether null is written, which some families tell from nothing; the key then counts as read.
+    pub fn is_null(&mut self, key: &'static str) -> bool {
+        self.get(key).is_none() && self.written(key)
+    }
+
+    /// A count where null says that there is none; `default` where nothing is written.
+    pub fn count_or_none(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<usize>,
+        default: Option<usize>,
+    ) -> Option<Option<usize>> {
+        if self.is_null(key) {
+            return Some(None);
+        }
+        match self.get(key) {
+            None => Some(default),
+            Some(_) => self.count(key, range, None).map(Some),
+        }
+    }
+
+    /// Refuses a value that this compiler does not build; nothing written is right.
+    pub fn only(&mut self, key: &'static str, allowed: &[Value], why: &str) {
+        let Some(value) = self.get(key) else { return };
+        if allowed.contains(value) {
+            return self.ignore(key, "as this compiler has it");
+        }
+        let names: Vec<String> = allowed.iter().map(Value::to_string).collect();
+        let what = format!("found {}: {why}", kind(value));
+        self.refuse(key, what, names.join(", "));
+    }
+
     /// A number for which `holds`; `allowed` says what that is.
     pub fn number(
         &mut self,
@@ -219,6 +276,25 @@ impl<'a> Keys<'a> {
                 found
             }
         }
+    }
+
+    /// A list of so many numbers for which `holds`.
+    pub fn numbers(
+        &mut self,
+        key: &'static str,
+        holds: fn(f64) -> bool,
+        allowed: &str,
+        count: usize,
+    ) -> Option<Vec<f64>> {
+        let value = self.get(key);
+        let items = value.and_then(Value::as_array).filter(|items| items.len() == count);
+        let number = |item: &Value| item.as_f64().filter(|v| v.is_finite() && holds(*v));
+        let numbers = items.and_then(|items| items.iter().map(number).collect());
+        if numbers.is_none() {
+            let found = value.map_or("is missing".to_owned(), |v| format!("found {}", kind(v)));
+            self.refuse(key, found, format!("a list of {count}, each {allowed}"));
+        }
+        numbers
     }
 
     /// True or false.
@@ -265,8 +341,16 @@ impl<'a> Keys<'a> {
 
     /// One id or a list of them, as they stand; none when absent. Negative ones mean that there is none.
     pub fn ids(&mut self, key: &'static str) -> Option<Vec<u64>> {
-        let Some(value) = self.get(key) else {
+        self.ids_or(key, &[])
+    }
+
+    /// The same, where nothing written means `default` and null means none.
+    pub fn ids_or(&mut self, key: &'static str, default: &[u64]) -> Option<Vec<u64>> {
+        if self.is_null(key) {
             return Some(Vec::new());
+        }
+        let Some(value) = self.get(key) else {
+            return Some(default.to_vec());
         };
         let list = value
             .as_array()

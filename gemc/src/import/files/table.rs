@@ -10,7 +10,8 @@ use memmap2::Mmap;
 
 use super::super::error::{Finding, Findings, ImportError, shown};
 use super::super::json;
-use super::header::{self, Entry};
+use super::gguf::{self, Gguf};
+use super::safetensors::{self, Entry};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -100,6 +101,23 @@ impl TensorFiles {
             }
         }
         findings.into_result(Self { shards, by_name })
+    }
+
+    /// Maps a GGUF file and reads its header.
+    ///
+    /// # Errors
+    /// With what is wrong with the file.
+    pub fn map_gguf(path: &Path) -> Result<(Gguf, Mmap), String> {
+        let map = map(path).map_err(|e| regular::why(&e))?;
+        Ok((gguf::parse(&map)?, map))
+    }
+
+    /// Tensors of one mapped file, in the order of their bytes.
+    ///
+    /// # Errors
+    /// When two have one name.
+    pub fn of_gguf(name: String, map: Mmap, entries: Vec<Entry>) -> Result<Self, ImportError> {
+        Self::of(vec![Shard { name, map, entries }])
     }
 
     /// Every tensor where the index says, and none besides.
@@ -195,21 +213,25 @@ fn is_plain(file: &str) -> bool {
 }
 
 fn open_shard(dir: &Path, name: &str) -> Result<Shard, Finding> {
-    let io = |e: std::io::Error| Finding::file(name, regular::why(&e));
-    let file = regular::open(&dir.join(name)).map_err(io)?;
-    if file.metadata().map_err(io)?.len() == 0 {
-        return Err(Finding::file(name, "is truncated: 0 bytes"));
-    }
-    // SAFETY: the mapping is private and read-only. Were the file changed meanwhile by another process, values would
-    // change or the process be stopped, but no Rust value depends on their validity: any bytes are valid `u8`, and
-    // offsets come from the header copied into `entries` before.
-    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    let entries = header::parse(&map).map_err(|e| Finding::file(name, e))?;
+    let map = map(&dir.join(name)).map_err(|e| Finding::file(name, regular::why(&e)))?;
+    let entries = safetensors::parse(&map).map_err(|e| Finding::file(name, e))?;
     Ok(Shard {
         name: name.to_owned(),
         map,
         entries,
     })
+}
+
+/// Maps a file that is not empty.
+fn map(path: &Path) -> std::io::Result<Mmap> {
+    let file = regular::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Err(std::io::Error::other("is truncated: 0 bytes"));
+    }
+    // SAFETY: the mapping is private and read-only. Were the file changed meanwhile by another process, values would
+    // change or the process be stopped, but no Rust value depends on their validity: any bytes are valid `u8`, and
+    // offsets come from the header copied into `entries` before.
+    unsafe { Mmap::map(&file) }
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::super::error::{printable, shown};
 use super::super::json;
+use super::stored::StoredType;
 
 /// Length of the little-endian header length.
 const PREFIX: usize = 8;
@@ -24,8 +25,8 @@ const MOST_DIMENSIONS: usize = 8;
 pub struct Entry {
     /// Path of the tensor in the checkpoint, such as `model.embed_tokens.weight`.
     pub name: String,
-    /// How elements are stored.
-    pub dtype: Dtype,
+    /// How elements are stored, or the name of a type that is not read.
+    pub stored: Result<StoredType, String>,
     /// Row-major shape.
     pub shape: Vec<usize>,
     /// Where its bytes lie, from the start of the file.
@@ -47,7 +48,7 @@ pub fn parse(file: &[u8]) -> Result<Vec<Entry>, String> {
         .iter()
         .map(|(name, t)| Entry {
             name: name.clone(),
-            dtype: t.dtype,
+            stored: StoredType::of(t.dtype).ok_or_else(|| format!("{:?}", t.dtype)),
             shape: t.shape.clone(),
             bytes: start + t.data_offsets.0..start + t.data_offsets.1,
         })

@@ -1,0 +1,214 @@
+//! Families of public checkpoints against Hugging Face transformers: the logits of small models whose every tensor and key moves
+//! them (`make.py`), by the reference, interpreted, and as machine code, however the text is cut.
+
+mod draw;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gem_runtime::protocol::{LogitsRequest, Peer as _, Server};
+use gemc::emit::cranelift::Effort;
+use gemc::metrics::kl_divergence;
+use gemc::plan::BitPlan;
+use gemc::prepared::PreparedModel;
+use gemc::progress::Silent;
+use gemc::reference::{Activations, Batch, RunOptions};
+use gemc::target::Target;
+use gemc::verify::candidate::{Candidate as _, Executor};
+use gemc::{backend, fake, pipeline};
+use gemc_format::{Codec, Rounding};
+use libtest_mimic::{Arguments, Failed, Trial};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+/// Largest difference of the reference's logits, in units of the largest logit or 1.
+const LARGEST: f32 = 2e-4;
+
+/// Mean KL in nats of 8.25 bits.
+const OF_8_BITS: f64 = 0.003;
+
+/// What another order of sums may add to that.
+const OF_ORDER: f64 = 2e-4;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/goldens");
+    let mut files: Vec<PathBuf> = fs::read_dir(goldens)
+        .expect("goldens")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    let trials = files.into_iter().map(|path| {
+        let name = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        Trial::test(name.clone(), move || agrees(&name, &path))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+/// What transformers gave for a model.
+struct Golden {
+    ids: Vec<u32>,
+    /// Of every position.
+    logits: Vec<Vec<f32>>,
+    config: String,
+    tensors: draw::Listed,
+    seed: u64,
+    norm_offset: f64,
+    tied: bool,
+}
+
+impl Golden {
+    fn read(path: &Path) -> Result<Self, Failed> {
+        let bytes = fs::read(path)?;
+        let (_, header) = SafeTensors::read_metadata(&bytes)?;
+        let metadata: HashMap<String, String> = header.metadata().clone().unwrap_or_default();
+        let of = |key: &str| metadata.get(key).ok_or(format!("no {key}"));
+        let file = SafeTensors::deserialize(&bytes)?;
+        let words = |name: &str| -> Result<Vec<[u8; 4]>, Failed> {
+            let (words, _) = file.tensor(name)?.data().as_chunks::<4>();
+            Ok(words.to_vec())
+        };
+        let ids: Vec<u32> = words("ids")?.into_iter().map(u32::from_le_bytes).collect();
+        let logits: Vec<f32> = words("logits")?
+            .into_iter()
+            .map(f32::from_le_bytes)
+            .collect();
+        let width = logits.len() / ids.len();
+        Ok(Self {
+            logits: logits.chunks(width).map(<[f32]>::to_vec).collect(),
+            ids,
+            config: of("config")?.clone(),
+            tensors: serde_json::from_str(of("tensors")?)?,
+            seed: of("seed")?.parse()?,
+            norm_offset: of("norm_offset")?.parse()?,
+            tied: of("tied")? == "1",
+        })
+    }
+
+    /// Writes the checkpoint that transformers ran.
+    fn checkpoint(&self, dir: &Path) -> Result<(), Failed> {
+        let _ = fs::remove_dir_all(dir);
+        fs::create_dir_all(dir)?;
+        fs::write(dir.join("config.json"), &self.config)?;
+        let drawn = self.tensors.iter().map(|(path, shape)| {
+            let values = draw::tensor(self.seed, path, shape, self.norm_offset, self.tied);
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (path, shape.clone(), bytes)
+        });
+        let drawn: Vec<_> = drawn.collect();
+        let views = drawn.iter().map(|(path, shape, bytes)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (path, view))
+        });
+        let views = views.collect::<Result<Vec<_>, _>>()?;
+        fs::write(
+            dir.join("model.safetensors"),
+            safetensors::serialize(views, None)?,
+        )?;
+        Ok(())
+    }
+}
+
+fn agrees(name: &str, path: &Path) -> Result<(), Failed> {
+    let golden = Golden::read(path)?;
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("parity")
+        .join(name);
+    golden.checkpoint(&dir)?;
+    let loaded = pipeline::load(&dir)?;
+    let reference = loaded.reference();
+    let mut exact = Executor {
+        reference: &reference,
+        activations: Activations::F32,
+    };
+    close(&golden.logits, &exact.run(&golden.ids, None)?.logits)?;
+    // The first position alone, as a text of one token.
+    close(
+        &golden.logits[..1],
+        &exact.run(&golden.ids[..1], None)?.logits,
+    )?;
+    let routing = reference
+        .run(&Batch::one(&golden.ids), &RunOptions::default())?
+        .routing;
+
+    let plan = BitPlan::uniform(&loaded.graph, Codec::B8);
+    let host = Target::host();
+    let model = PreparedModel::new(loaded, plan, host, Rounding::Plain, None)?;
+    let mut faked = model.loaded.reference();
+    fake::quantise(&mut faked, &model.plan, Rounding::Plain)?;
+    let mut executor = Executor {
+        reference: &faked,
+        activations: Activations::Rounded,
+    };
+    let forced = Some(&routing);
+    let expected = executor.run(&golden.ids, forced)?.logits;
+    let interpreted = backend::interpreted(&model)?;
+    let kernels = logits(&interpreted, &golden.ids, &[])?;
+    small("of 8.25 bits", OF_8_BITS, &golden.logits, &kernels)?;
+    small("of the order of sums", OF_ORDER, &expected, &kernels)?;
+    let compiled = backend::jitted(&model, Effort::default(), &Silent)?;
+    for (pieces, cut) in [
+        ("whole", &[][..]),
+        ("token by token", &[1]),
+        ("in two pieces", &[5]),
+        ("in pieces of seven", &[7, 7]),
+    ] {
+        for (what, engine) in [("interpreted", &interpreted), ("machine code", &compiled)] {
+            let found = logits(engine, &golden.ids, cut)?;
+            let bits = |rows: &[Vec<f32>]| -> Vec<u32> {
+                rows.iter().flatten().map(|x| x.to_bits()).collect()
+            };
+            if bits(&found) != bits(&kernels) {
+                return Err(format!("{what}, {pieces}: other bits than interpreted whole").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Logits of every position; `cut` says how many tokens each call takes.
+fn logits(engine: &gem_runtime::Engine, ids: &[u32], cut: &[u32]) -> Result<Vec<Vec<f32>>, Failed> {
+    let request = LogitsRequest {
+        ids: ids.to_vec(),
+        chunks: cut.to_vec(),
+        ..LogitsRequest::default()
+    };
+    let mut rows = Vec::new();
+    Server::new(engine, 0).logits(&request, &mut |_, row| rows.push(row.to_vec()))?;
+    Ok(rows)
+}
+
+fn close(expected: &[Vec<f32>], found: &[Vec<f32>]) -> Result<(), Failed> {
+    let pairs = || expected.iter().flatten().zip(found.iter().flatten());
+    let largest = pairs().fold(1.0f32, |most, (e, _)| most.max(e.abs()));
+    let worst = pairs().fold(0.0f32, |most, (e, f)| {
+        let apart = (e - f).abs();
+        if apart.is_nan() {
+            f32::INFINITY
+        } else {
+            most.max(apart)
+        }
+    });
+    if expected.len() != found.len() || worst > LARGEST * largest {
+        let what = format!("the reference is {worst:e} from transformers, logits up to {largest}");
+        return Err(what.into());
+    }
+    Ok(())
+}
+
+fn small(what: &str, most: f64, expected: &[Vec<f32>], found: &[Vec<f32>]) -> Result<(), Failed> {
+    let sum: f64 = expected
+        .iter()
+        .zip(found)
+        .map(|(p, q)| kl_divergence(p, q))
+        .sum();
+    let kl = sum / expected.len() as f64;
+    if kl.is_nan() || kl > most {
+        return Err(format!("mean KL {what} {kl:e}; at most {most:e}").into());
+    }
+    Ok(())
+}
