@@ -209,7 +209,7 @@ typedef struct gem_abi_half {
     uint32_t reserved; /* 0 */
 } gem_abi_half;
 
-enum gem_task { GEM_CAUSAL_LM = 0, GEM_SEQUENCE_CLASSIFICATION = 1 };
+enum gem_task { GEM_CAUSAL_LM = 0, GEM_SEQUENCE_CLASSIFICATION = 1, GEM_EMBEDDING = 2 };
 
 typedef struct gem_abi_program {
     uint32_t abi;           /* GEM_ABI of the compiler that made it */
@@ -236,7 +236,7 @@ typedef struct gem_abi_program {
     uint32_t hidden_size;
     uint32_t max_positions; /* of the model */
     uint32_t max_context;   /* of a sequence; an encoder takes a text in one step, so it may be less */
-    uint32_t n_logits;      /* vocab_size or n_labels */
+    uint32_t n_logits;      /* vocab_size or n_labels, or the width of a text's vector */
     uint32_t reserved;      /* 0 */
     const char *const *labels;
     const char *const *domains;

@@ -1,4 +1,4 @@
-//! A text -> the labels of a classifier with their scores, best first.
+//! A text -> the labels of a classifier with their scores, best first; or the vector of an encoder.
 
 use crate::error::Result;
 use crate::sample::softmax;
@@ -37,5 +37,16 @@ impl Session {
             .collect();
         labels.sort_by(|a, b| b.score.total_cmp(&a.score));
         Ok(labels)
+    }
+
+    /// The vector of a text. A text that is too long is cut on the right; the special tokens around it stay.
+    ///
+    /// # Errors
+    /// As [`Session::classify`].
+    pub fn embed(&mut self, text: &str) -> Result<Vec<f32>> {
+        let engine = self.engine().clone();
+        let limit = self.longest_text() as usize;
+        let ids = engine.text()?.tokenizer().encode_cut(text, limit)?;
+        Ok(self.embed_ids(&ids)?.to_vec())
     }
 }

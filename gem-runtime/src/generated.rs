@@ -125,6 +125,7 @@ mod tests {
             max_positions: 1,
             domains: vec![].into(),
             labels: vec![].into(),
+            embedding: 0,
             bits_per_weight: 0.0,
             weight_bytes: 0,
             plan_hash: [0; 32],

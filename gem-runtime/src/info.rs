@@ -18,6 +18,8 @@ pub enum Task {
     CausalLm,
     /// Logits of the labels of a whole text.
     SequenceClassification,
+    /// A vector for a whole text.
+    Embedding,
 }
 
 impl Task {
@@ -27,6 +29,7 @@ impl Task {
         match self {
             Self::CausalLm => "next-token prediction",
             Self::SequenceClassification => "classification",
+            Self::Embedding => "embedding",
         }
     }
 }
@@ -50,8 +53,10 @@ pub struct ModelInfo {
     pub max_positions: u32,
     /// Names of the domains, one per module; empty for a dense model.
     pub domains: Names,
-    /// Names of the labels, by index; empty for a decoder.
+    /// Names of the labels, by index; empty for what is no classifier.
     pub labels: Names,
+    /// Width of a text's vector; 0 for what gives none.
+    pub embedding: u32,
     /// Bits per quantised weight: codes and block scales.
     pub bits_per_weight: f64,
     /// Bytes of weights that kernels read, without padding.
@@ -67,12 +72,13 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// Logits per output: of all tokens, or of all labels.
+    /// Numbers per output: logits of all tokens or of all labels, or a text's vector.
     #[must_use]
     pub fn output_width(&self) -> u64 {
         match self.task {
             Task::CausalLm => u64::from(self.vocab_size),
             Task::SequenceClassification => self.labels.len() as u64,
+            Task::Embedding => u64::from(self.embedding),
         }
     }
 
@@ -82,7 +88,7 @@ impl ModelInfo {
         let most = match self.task {
             Task::CausalLm => self.max_positions,
             // A text is one step, so that more room would never be used.
-            Task::SequenceClassification => self.max_positions.min(max_rows),
+            Task::SequenceClassification | Task::Embedding => self.max_positions.min(max_rows),
         };
         most.min(MAX_CONTEXT)
     }

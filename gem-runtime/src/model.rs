@@ -51,6 +51,15 @@ pub trait Model {
     fn classify(&self, text: &str) -> Result<alloc::vec::Vec<crate::Label>> {
         self.session(SessionOptions::default())?.classify(text)
     }
+
+    /// The vector of a text, by a session of its own. Who has many texts keeps a session and calls [`Session::embed`].
+    ///
+    /// # Errors
+    /// As of [`Model::session`] and [`Session::embed`].
+    #[cfg(feature = "tokenizer")]
+    fn embed(&self, text: &str) -> Result<alloc::vec::Vec<f32>> {
+        self.session(SessionOptions::default())?.embed(text)
+    }
 }
 
 /// A program with its weights. Clones share both, and cost nothing.
@@ -327,7 +336,7 @@ fn check_shape(info: &ModelInfo, shape: &ProgramShape) -> Result<()> {
         "logits outside the arena",
     )?;
     require(
-        (info.task == Task::CausalLm) == info.labels.is_empty(),
+        (info.task == Task::SequenceClassification) != info.labels.is_empty(),
         "labels do not go with the task",
     )
 }

@@ -291,6 +291,24 @@ impl Session {
 
     fn classify_rows(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
         self.require(Task::SequenceClassification, "classify a text")?;
+        self.text_rows(ids, hook)
+    }
+
+    /// The vector of a whole text, `[embedding]`. What the session held before does not matter.
+    ///
+    /// # Errors
+    /// As [`Session::classify_ids`].
+    pub fn embed_ids(&mut self, ids: &[u32]) -> Result<&[f32]> {
+        self.require(Task::Embedding, "embed a text")?;
+        self.text_rows(ids, None)
+    }
+
+    /// What a model of whole texts gives for one.
+    pub(crate) fn text_rows(
+        &mut self,
+        ids: &[u32],
+        hook: Option<&mut dyn RoutingHook>,
+    ) -> Result<&[f32]> {
         self.check(ids, 0, self.longest_text())?;
         if self.is_cancelled() {
             return Err(Error::Cancelled { taken: 0 });
@@ -322,7 +340,7 @@ impl Session {
         Ok(logits)
     }
 
-    /// The most tokens [`Session::classify_ids`] takes.
+    /// The most tokens [`Session::classify_ids`] and [`Session::embed_ids`] take.
     #[must_use]
     pub fn longest_text(&self) -> u32 {
         self.context.min(self.engine.program().shape().max_rows)

@@ -28,6 +28,7 @@ pub fn model_info(
         task: match facts.task {
             Task::CausalLm => gem_runtime::Task::CausalLm,
             Task::SequenceClassification => gem_runtime::Task::SequenceClassification,
+            Task::Embedding => gem_runtime::Task::Embedding,
         },
         target: Cow::Owned(target.name.clone()),
         level: target.level,
@@ -36,6 +37,7 @@ pub fn model_info(
         max_positions: facts.max_positions as u32,
         domains: names(&facts.domains),
         labels: names(&facts.labels),
+        embedding: facts.embedding as u32,
         bits_per_weight: layout.bits_per_weight(),
         weight_bytes: layout.weight_bytes(),
         plan_hash: plan.hash(),

@@ -72,7 +72,9 @@ pub fn documents(
     };
     let tokenizer = text.tokenizer();
     let ids = |record: &TextRecord| match facts.task {
-        Task::SequenceClassification => tokenizer.encode_cut(&record.text, facts.max_positions),
+        Task::SequenceClassification | Task::Embedding => {
+            tokenizer.encode_cut(&record.text, facts.max_positions)
+        }
         Task::CausalLm => tokenizer.encode_plain(&record.text),
     };
     let mut documents = Vec::new();
@@ -152,7 +154,7 @@ impl<'a> Domain<'a> {
 pub fn window(loaded: &LoadedCheckpoint) -> usize {
     let facts = loaded.graph.facts();
     match facts.task {
-        Task::SequenceClassification => facts.max_positions,
+        Task::SequenceClassification | Task::Embedding => facts.max_positions,
         Task::CausalLm => WINDOW.min(facts.max_positions),
     }
 }

@@ -2,7 +2,8 @@
 //! so that nothing later handles a wire without a type or a weight that does not fit.
 
 use crate::graph::{
-    Graph, Guard, LinearPart, Node, NodeId, NormKind, Op, QkNorm, QkNormOver, Rope, Task, TensorId,
+    Graph, Guard, LinearPart, Node, NodeId, NormKind, Op, Pooling, QkNorm, QkNormOver, Rope, Task,
+    TensorId,
     Typed, Untyped, WireType,
 };
 
@@ -67,7 +68,11 @@ impl Scope<'_> {
                 token,
                 position,
                 token_type,
-            } => self.embed(*token, *position, *token_type),
+                scale,
+            } => {
+                need(scale.is_finite(), || format!("rows times {scale}"))?;
+                self.embed(*token, *position, *token_type)
+            }
             Op::Norm {
                 kind,
                 weight,
@@ -121,7 +126,12 @@ impl Scope<'_> {
             } => self.activate(*gated),
             Op::Add => self.add(),
             Op::Combine { base } => self.combine(*base),
-            Op::SelectOutputs { first } => self.select(*first),
+            Op::SelectOutputs { pooling } => self.select(*pooling),
+            Op::Normalize => self.outputs(),
+            Op::Softcap { cap } => {
+                need(cap.is_finite() && *cap > 0.0, || format!("capped at {cap}"))?;
+                self.outputs()
+            }
             Op::Output => self.output(),
         }
     }
@@ -191,22 +201,27 @@ impl Scope<'_> {
 
     fn norm(&self, kind: NormKind, weight: TensorId, bias: Option<TensorId>) -> Check<WireType> {
         self.inputs(1)?;
-        let width = self.rows(0)?;
-        need(bias.is_some() == (kind == NormKind::Layer), || {
+        let (wire, width) = self.floats(0)?;
+        need(bias.is_none() || kind == NormKind::Layer, || {
             "a bias belongs to a layer norm and to no other".to_owned()
         })?;
         self.shape(weight, &[width])?;
         self.optional(bias, &[width])?;
-        Ok(WireType::Rows { width })
+        Ok(wire(width))
+    }
+
+    /// Rows or outputs: what makes a wire of them, and their width.
+    fn floats(&self, slot: usize) -> Check<(fn(usize) -> WireType, usize)> {
+        match self.input(slot)? {
+            WireType::Rows { width } => Ok((|width| WireType::Rows { width }, width)),
+            WireType::Outputs { width } => Ok((|width| WireType::Outputs { width }, width)),
+            other => Err(format!("input {slot} is {other:?}, must be rows or outputs")),
+        }
     }
 
     fn linear(&self, parts: &[LinearPart]) -> Check<WireType> {
         self.inputs(1)?;
-        let input = self.input(0)?;
-        let (WireType::Rows { width: columns } | WireType::Outputs { width: columns }) = input
-        else {
-            return Err(format!("input 0 is {input:?}, must be rows or outputs"));
-        };
+        let (wire, columns) = self.floats(0)?;
         need(!parts.is_empty(), || "has no parts".to_owned())?;
         let mut width = 0usize;
         for part in parts {
@@ -221,16 +236,16 @@ impl Scope<'_> {
             self.optional(part.bias, &[out])?;
             width += out;
         }
-        Ok(match input {
-            WireType::Outputs { .. } => WireType::Outputs { width },
-            _ => WireType::Rows { width },
-        })
+        Ok(wire(width))
     }
 
     /// Who sees whom is the task's: rows of a step know it from there.
     fn causality(&self, causal: bool) -> Check<()> {
         match (self.graph.facts().task, causal) {
-            (Task::CausalLm, true) | (Task::SequenceClassification, false) => Ok(()),
+            (Task::CausalLm, true)
+            | (Task::SequenceClassification, false)
+            // The kernel of such attention sees to it.
+            | (Task::Embedding, true | false) => Ok(()),
             (Task::CausalLm, false) => Err("sees later positions, in a decoder".to_owned()),
             (Task::SequenceClassification, true) => {
                 Err("sees no later positions, in a classifier".to_owned())
@@ -336,13 +351,11 @@ impl Scope<'_> {
 
     fn activate(&self, gated: bool) -> Check<WireType> {
         self.inputs(1)?;
-        let wide = self.rows(0)?;
+        let (wire, wide) = self.floats(0)?;
         need(!gated || wide % 2 == 0, || {
             format!("gate and up of odd width {wide}")
         })?;
-        Ok(WireType::Rows {
-            width: if gated { wide / 2 } else { wide },
-        })
+        Ok(wire(if gated { wide / 2 } else { wide }))
     }
 
     fn add(&self) -> Check<WireType> {
@@ -389,14 +402,23 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn select(&self, first: bool) -> Check<WireType> {
+    fn select(&self, pooling: Option<Pooling>) -> Check<WireType> {
         self.inputs(1)?;
-        let classifies = self.graph.facts().task == Task::SequenceClassification;
-        need(first == classifies, || {
-            "selects the rows of another task".to_owned()
-        })?;
+        let fits = match (self.graph.facts().task, pooling) {
+            (Task::CausalLm, None) | (Task::SequenceClassification | Task::Embedding, Some(_)) => true,
+            (Task::CausalLm, Some(_)) | (Task::SequenceClassification | Task::Embedding, None) => false,
+        };
+        need(fits, || "selects the rows of another task".to_owned())?;
         let width = self.rows(0)?;
         Ok(WireType::Outputs { width })
+    }
+
+    fn outputs(&self) -> Check<WireType> {
+        self.inputs(1)?;
+        match self.input(0)? {
+            WireType::Outputs { width } => Ok(WireType::Outputs { width }),
+            other => Err(format!("input 0 is {other:?}, must be outputs")),
+        }
     }
 
     fn output(&self) -> Check<WireType> {
@@ -405,6 +427,7 @@ impl Scope<'_> {
         let want = match facts.task {
             Task::CausalLm => facts.vocab_size,
             Task::SequenceClassification => facts.labels.len(),
+            Task::Embedding => facts.embedding,
         };
         match self.input(0)? {
             WireType::Outputs { width } if width == want => Ok(WireType::Outputs { width }),

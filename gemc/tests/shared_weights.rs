@@ -49,6 +49,7 @@ fn logits(engine: &Engine) -> Vec<u32> {
     let logits = match engine.info().task {
         Task::CausalLm => session.forward(&ids),
         Task::SequenceClassification => session.classify_ids(&ids),
+        Task::Embedding => session.embed_ids(&ids),
     };
     let logits = logits.expect("it fits");
     logits.iter().map(|x| x.to_bits()).collect()

@@ -31,7 +31,7 @@ def uniform(seed: int, path: str, count: int) -> np.ndarray:
 def kind(path: str, shape: tuple, norm_offset: float, tied: bool) -> tuple[float, float]:
     """Mean and half width of a tensor's values. An embedding that is the head, too, is drawn as a matrix: else its logits
     would be many times as large as those of other models."""
-    if "norm" in path and path.endswith("weight") and len(shape) == 1:
+    if "norm" in path.lower() and path.endswith("weight") and len(shape) == 1:
         return 1.0 - norm_offset, 0.5
     if len(shape) == 1:
         return 0.0, 0.3 * 3**0.5

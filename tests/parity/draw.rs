@@ -23,7 +23,7 @@ fn uniform(seed: u64, path: &str, count: usize) -> impl Iterator<Item = f64> {
 /// Mean and half width of a tensor's values.
 fn kind(path: &str, shape: &[usize], norm_offset: f64, tied: bool) -> (f64, f64) {
     let root = 3f64.sqrt();
-    if path.contains("norm") && path.ends_with("weight") && shape.len() == 1 {
+    if path.to_lowercase().contains("norm") && path.ends_with("weight") && shape.len() == 1 {
         (1.0 - norm_offset, 0.5)
     } else if shape.len() == 1 {
         (0.0, 0.3 * root)

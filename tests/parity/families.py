@@ -90,6 +90,152 @@ FAMILIES = {
     ],
 }
 
+LONG = {
+    "rope_parameters": {
+        "rope_theta": 100.0,
+        "rope_type": "longrope",
+        "partial_rotary_factor": 0.75,
+        "short_factor": [1.0, 1.2, 1.5, 2.0, 3.0, 4.0],
+        "long_factor": [2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
+    },
+    "original_max_position_embeddings": 64,
+    "max_position_embeddings": 256,
+}
+GRANITE = {
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.6,
+    "attention_multiplier": 0.15,
+    "logits_scaling": 2.0,
+}
+GEMMA = {
+    "head_dim": 16,
+    "query_pre_attn_scalar": 9,
+    "sliding_window": 7,
+}
+BY_TYPE = {
+    "rope_parameters": {
+        "full_attention": {"rope_theta": 500.0, "rope_type": "linear", "factor": 2.0},
+        "sliding_attention": {"rope_theta": 50.0, "rope_type": "default"},
+    }
+}
+FAMILIES |= {
+    "granite": [
+        BASE | THETA | GRANITE,
+        BASE | LLAMA3 | GRANITE | {"tie_word_embeddings": True, "attention_bias": True},
+        BASE | LINEAR | GRANITE | {"embedding_multiplier": 12.0, "num_key_value_heads": 1, "mlp_bias": True},
+        BASE | THETA | GRANITE | {"hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3},
+        BASE | YARN | GRANITE | {"head_dim": 24, "hidden_act": "gelu"},
+        BASE | THETA | GRANITE | {"num_hidden_layers": 3, "residual_multiplier": 0.22, "tie_word_embeddings": True},
+    ],
+    "smollm3": [
+        BASE | LLAMA3 | {"num_hidden_layers": 3, "no_rope_layer_interval": 2, "mlp_bias": True},
+        BASE | THETA | {"no_rope_layers": [0, 1], "attention_bias": True, "tie_word_embeddings": False},
+        BASE | THETA | {"num_hidden_layers": 4, "tie_word_embeddings": True},
+        BASE | THETA | {"no_rope_layers": [1, 0], "use_sliding_window": True, "sliding_window": 6},
+        BASE
+        | YARN
+        | {
+            "no_rope_layers": [1, 1],
+            "use_sliding_window": True,
+            "sliding_window": 9,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+        BASE | LINEAR | {"no_rope_layers": [0, 1], "num_key_value_heads": 1, "hidden_act": "gelu"},
+    ],
+    "ernie4_5": [
+        BASE | THETA | {"head_dim": 16},
+        BASE | THETA | {"head_dim": 32, "use_bias": True, "tie_word_embeddings": False},
+        BASE | LINEAR | {"head_dim": None, "num_key_value_heads": 1},
+        BASE | LLAMA3 | {"head_dim": 16, "use_bias": True, "hidden_act": "gelu"},
+        BASE | YARN | {"head_dim": 24},
+        BASE | THETA | {"head_dim": 8, "hidden_size": 48, "num_attention_heads": 6, "num_key_value_heads": 3},
+    ],
+    "gemma2": [
+        BASE | THETA | GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 4.0},
+        BASE | THETA | GEMMA | {"attn_logit_softcapping": None, "final_logit_softcapping": 3.0},
+        BASE | LINEAR | GEMMA | {"attn_logit_softcapping": 3.0, "final_logit_softcapping": None},
+        BASE
+        | THETA
+        | GEMMA
+        | {
+            "attn_logit_softcapping": 5.0,
+            "final_logit_softcapping": 2.0,
+            "layer_types": ["full_attention", "sliding_attention"],
+        },
+        BASE | THETA | GEMMA | {"hidden_activation": "gelu", "num_hidden_layers": 3, "attention_bias": True},
+        BASE | LLAMA3 | GEMMA | {"head_dim": 32, "num_key_value_heads": 1, "sliding_window": 20},
+    ],
+    "gemma3_text": [
+        BASE | GEMMA | BY_TYPE | {"layer_types": ["sliding_attention", "full_attention"]},
+        BASE | GEMMA | BY_TYPE | {"num_hidden_layers": 6, "intermediate_size": 32},
+        BASE | GEMMA | BY_TYPE | {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 3},
+        BASE
+        | GEMMA
+        | BY_TYPE
+        | {
+            "layer_types": ["full_attention", "sliding_attention"],
+            "final_logit_softcapping": 3.0,
+        },
+        BASE
+        | GEMMA
+        | BY_TYPE
+        | {"layer_types": ["sliding_attention", "full_attention"], "hidden_activation": "gelu", "attention_bias": True},
+        BASE
+        | GEMMA
+        | BY_TYPE
+        | {"layer_types": ["full_attention", "full_attention"], "head_dim": 32, "num_key_value_heads": 1},
+    ],
+    "phi3": [
+        BASE | LONG,
+        BASE | THETA | {"sliding_window": 9},
+        BASE | LONG | {"tie_word_embeddings": True, "num_key_value_heads": 1, "hidden_act": "gelu"},
+        BASE | {"rope_parameters": {"rope_theta": 500.0, "rope_type": "default", "partial_rotary_factor": 0.5}},
+        BASE | LONG | {"sliding_window": 5, "num_key_value_heads": 4},
+        BASE | THETA | {"hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3},
+    ],
+}
+
+ENCODER = {
+    "vocab_size": 64,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "layer_norm_eps": 0.1,
+}
+# What follows the encoder: a classifier, or pooling (mean, cls, max, lasttoken) and perhaps normalisation.
+CLASSIFY = {"head": "classify", "id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
+
+BERTS = [
+    ENCODER | {"head": "mean normalize"},
+    ENCODER | CLASSIFY,
+    ENCODER | {"head": "cls", "hidden_act": "gelu_new"},
+    ENCODER | {"head": "max", "hidden_size": 48, "num_attention_heads": 3},
+    ENCODER | {"head": "lasttoken normalize", "num_hidden_layers": 1, "intermediate_size": 40},
+    ENCODER | CLASSIFY | {"hidden_act": "relu", "num_attention_heads": 2},
+]
+DISTIL = {
+    "hidden_size": "dim",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "hidden_dim",
+    "hidden_act": "activation",
+}
+FAMILIES |= {
+    "bert": [values | {"type_vocab_size": 2} for values in BERTS],
+    "roberta": [values | {"pad_token_id": 1, "max_position_embeddings": 60} for values in BERTS],
+    "xlm-roberta": [values | {"pad_token_id": [1, 5][i % 2]} for i, values in enumerate(BERTS)],
+    "distilbert": [
+        {DISTIL.get(key, key): value for key, value in values.items() if key != "layer_norm_eps"} for values in BERTS
+    ],
+}
+
+for family in ("smollm3", "gemma2", "gemma3_text", "phi3", "ernie4_5"):
+    # Their classes name ids of larger vocabularies.
+    special = {"pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
+    FAMILIES[family] = [values | special for values in FAMILIES[family]]
+
 ROPE_KEYS = {
     "rope_parameters.rope_theta": 50.0,
     "rope_parameters.factor": 2.0,
@@ -103,8 +249,69 @@ ROPE_KEYS = {
 }
 COMMON_KEYS = {"rms_norm_eps": 0.3, "hidden_act": "relu", "tie_word_embeddings": False} | ROPE_KEYS
 
+ENCODER_KEYS = {"layer_norm_eps": 0.5, "hidden_act": "silu"}
+
 KEYS = {
+    "bert": ENCODER_KEYS,
+    "roberta": ENCODER_KEYS | {"pad_token_id": 3},
+    "xlm-roberta": ENCODER_KEYS | {"pad_token_id": 3},
+    "distilbert": {"activation": "silu"},
     "llama": COMMON_KEYS | {"attention_bias": False, "mlp_bias": False},
+    "granite": COMMON_KEYS
+    | {
+        "attention_bias": False,
+        "mlp_bias": False,
+        "embedding_multiplier": 1.0,
+        "residual_multiplier": 1.0,
+        "attention_multiplier": 1.0,
+        "logits_scaling": 1.0,
+    },
+    "smollm3": COMMON_KEYS
+    | {
+        "attention_bias": False,
+        "mlp_bias": False,
+        "no_rope_layers": None,
+        "no_rope_layer_interval": 3,
+        "use_sliding_window": False,
+        "sliding_window": 2,
+        "layer_types": None,
+    },
+    "ernie4_5": COMMON_KEYS | {"use_bias": False},
+    "gemma2": {
+        "rms_norm_eps": 0.3,
+        "hidden_activation": "relu",
+        "attention_bias": False,
+        "query_pre_attn_scalar": 64,
+        "sliding_window": 2,
+        "layer_types": None,
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+        "rope_parameters.rope_theta": 50.0,
+    },
+    "gemma3_text": {
+        "rms_norm_eps": 0.3,
+        "hidden_activation": "relu",
+        "attention_bias": False,
+        "query_pre_attn_scalar": 64,
+        "sliding_window": 2,
+        "layer_types": None,
+        "final_logit_softcapping": None,
+        "rope_parameters.full_attention.rope_theta": 50.0,
+        "rope_parameters.full_attention.factor": 4.0,
+        "rope_parameters.sliding_attention.rope_theta": 500.0,
+    },
+    "phi3": {
+        "rms_norm_eps": 0.3,
+        "hidden_act": "relu",
+        "sliding_window": 2,
+        "tie_word_embeddings": False,
+        "rope_parameters.rope_theta": 50.0,
+        "rope_parameters.partial_rotary_factor": 1.0,
+        "rope_parameters.short_factor": [1.0] * 6,
+        "rope_parameters.rope_type": "default",
+        "original_max_position_embeddings": 100,
+        "max_position_embeddings": 1024,
+    },
     "mistral": COMMON_KEYS | {"sliding_window": 2},
     "qwen2": COMMON_KEYS | {"sliding_window": 2, "use_sliding_window": False, "max_window_layers": 0, "layer_types": None},
     "qwen3": COMMON_KEYS
@@ -115,4 +322,11 @@ KEYS = {
         "max_window_layers": 0,
         "layer_types": None,
     },
+}
+
+# What moves nothing, and why: by the end of its name.
+EXEMPT = {
+    "attention.self.key.bias": "adds the same to every score of a query, which the softmax takes away",
+    "attention.k_lin.bias": "adds the same to every score of a query, which the softmax takes away",
+    "pooler.dense.bias": "is for classifiers alone",
 }

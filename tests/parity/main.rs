@@ -7,13 +7,15 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gem_runtime::Engine;
 use gem_runtime::protocol::{LogitsRequest, Peer as _, Server};
 use gemc::emit::cranelift::Effort;
-use gemc::metrics::kl_divergence;
+use gemc::graph::Task;
+use gemc::metrics;
 use gemc::plan::BitPlan;
 use gemc::prepared::PreparedModel;
 use gemc::progress::Silent;
-use gemc::reference::{Activations, Batch, RunOptions};
+use gemc::reference::Activations;
 use gemc::target::Target;
 use gemc::verify::candidate::{Candidate as _, Executor};
 use gemc::{backend, fake, pipeline};
@@ -52,10 +54,13 @@ fn main() {
 
 /// What transformers gave for a model.
 struct Golden {
-    ids: Vec<u32>,
-    /// Of every position.
+    /// Of each text.
+    ids: Vec<Vec<u32>>,
+    /// Of every position of the only text of a decoder, else of each text.
     logits: Vec<Vec<f32>>,
     config: String,
+    /// Files beside it.
+    files: HashMap<String, String>,
     tensors: draw::Listed,
     seed: u64,
     norm_offset: f64,
@@ -73,16 +78,22 @@ impl Golden {
             let (words, _) = file.tensor(name)?.data().as_chunks::<4>();
             Ok(words.to_vec())
         };
-        let ids: Vec<u32> = words("ids")?.into_iter().map(u32::from_le_bytes).collect();
-        let logits: Vec<f32> = words("logits")?
-            .into_iter()
-            .map(f32::from_le_bytes)
-            .collect();
-        let width = logits.len() / ids.len();
+        let all: Vec<u32> = words("ids")?.into_iter().map(u32::from_le_bytes).collect();
+        let lengths: Vec<usize> = serde_json::from_str(of("lengths")?)?;
+        let mut rest = all.as_slice();
+        let mut ids = Vec::new();
+        for length in lengths {
+            let (text, others) = rest.split_at(length);
+            ids.push(text.to_vec());
+            rest = others;
+        }
+        let logits: Vec<f32> = words("logits")?.into_iter().map(f32::from_le_bytes).collect();
+        let width = *file.tensor("logits")?.shape().last().ok_or("no shape")?;
         Ok(Self {
             logits: logits.chunks(width).map(<[f32]>::to_vec).collect(),
             ids,
             config: of("config")?.clone(),
+            files: serde_json::from_str(of("files")?)?,
             tensors: serde_json::from_str(of("tensors")?)?,
             seed: of("seed")?.parse()?,
             norm_offset: of("norm_offset")?.parse()?,
@@ -95,6 +106,11 @@ impl Golden {
         let _ = fs::remove_dir_all(dir);
         fs::create_dir_all(dir)?;
         fs::write(dir.join("config.json"), &self.config)?;
+        for (name, text) in &self.files {
+            let path = dir.join(name);
+            fs::create_dir_all(path.parent().ok_or("no folder")?)?;
+            fs::write(path, text)?;
+        }
         let drawn = self.tensors.iter().map(|(path, shape)| {
             let values = draw::tensor(self.seed, path, shape, self.norm_offset, self.tied);
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -115,63 +131,108 @@ impl Golden {
 
 fn agrees(name: &str, path: &Path) -> Result<(), Failed> {
     let golden = Golden::read(path)?;
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("parity")
-        .join(name);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity").join(name);
     golden.checkpoint(&dir)?;
     let loaded = pipeline::load(&dir)?;
-    let reference = loaded.reference();
-    let mut exact = Executor {
-        reference: &reference,
-        activations: Activations::F32,
-    };
-    close(&golden.logits, &exact.run(&golden.ids, None)?.logits)?;
-    // The first position alone, as a text of one token.
-    close(
-        &golden.logits[..1],
-        &exact.run(&golden.ids[..1], None)?.logits,
-    )?;
-    let routing = reference
-        .run(&Batch::one(&golden.ids), &RunOptions::default())?
-        .routing;
-
     let plan = BitPlan::uniform(&loaded.graph, Codec::B8);
-    let host = Target::host();
-    let model = PreparedModel::new(loaded, plan, host, Rounding::Plain, None)?;
-    let mut faked = model.loaded.reference();
-    fake::quantise(&mut faked, &model.plan, Rounding::Plain)?;
-    let mut executor = Executor {
-        reference: &faked,
-        activations: Activations::Rounded,
-    };
-    let forced = Some(&routing);
-    let expected = executor.run(&golden.ids, forced)?.logits;
-    let interpreted = backend::interpreted(&model)?;
-    let kernels = logits(&interpreted, &golden.ids, &[])?;
-    small("of 8.25 bits", OF_8_BITS, &golden.logits, &kernels)?;
-    small("of the order of sums", OF_ORDER, &expected, &kernels)?;
-    let compiled = backend::jitted(&model, Effort::default(), &Silent)?;
-    for (pieces, cut) in [
-        ("whole", &[][..]),
-        ("token by token", &[1]),
-        ("in two pieces", &[5]),
-        ("in pieces of seven", &[7, 7]),
-    ] {
-        for (what, engine) in [("interpreted", &interpreted), ("machine code", &compiled)] {
-            let found = logits(engine, &golden.ids, cut)?;
-            let bits = |rows: &[Vec<f32>]| -> Vec<u32> {
-                rows.iter().flatten().map(|x| x.to_bits()).collect()
-            };
-            if bits(&found) != bits(&kernels) {
-                return Err(format!("{what}, {pieces}: other bits than interpreted whole").into());
-            }
-        }
+    let model = PreparedModel::new(loaded, plan, Target::host(), Rounding::Plain, None)?;
+    match model.loaded.graph.facts().task {
+        Task::CausalLm => decoder(&golden, &model),
+        Task::SequenceClassification | Task::Embedding => texts(&golden, &model),
+    }
+}
+
+/// Every text of a model that gives one row for a text.
+fn texts(golden: &Golden, model: &PreparedModel) -> Result<(), Failed> {
+    for (ids, expected) in golden.ids.iter().zip(&golden.logits) {
+        let found = Ways::new(model, ids)?;
+        found.hold(std::slice::from_ref(expected))?;
+        found.same_bits(&[("whole", &[])])?;
     }
     Ok(())
 }
 
+/// The logits of every position, and of a text of one token, however it is cut.
+fn decoder(golden: &Golden, model: &PreparedModel) -> Result<(), Failed> {
+    let ids = &golden.ids[0];
+    let reference = model.loaded.reference();
+    let mut exact = Executor {
+        reference: &reference,
+        activations: Activations::F32,
+    };
+    close(&golden.logits[..1], &exact.run(&ids[..1], None)?.logits)?;
+    let found = Ways::new(model, ids)?;
+    found.hold(&golden.logits)?;
+    found.same_bits(&[
+        ("whole", &[]),
+        ("token by token", &[1]),
+        ("in two pieces", &[5]),
+        ("in pieces of seven", &[7, 7]),
+    ])
+}
+
+/// What the executions of a model give for a text.
+struct Ways {
+    ids: Vec<u32>,
+    task: Task,
+    /// In f32.
+    exact: Vec<Vec<f32>>,
+    /// With the weights that codes stand for.
+    executor: Vec<Vec<f32>>,
+    kernels: Vec<Vec<f32>>,
+    engines: [(&'static str, Engine); 2],
+}
+
+impl Ways {
+    fn new(model: &PreparedModel, ids: &[u32]) -> Result<Self, Failed> {
+        let reference = model.loaded.reference();
+        let mut exact = Executor {
+            reference: &reference,
+            activations: Activations::F32,
+        };
+        let mut faked = model.loaded.reference();
+        fake::quantise(&mut faked, &model.plan, Rounding::Plain)?;
+        let mut executor = Executor {
+            reference: &faked,
+            activations: Activations::Rounded,
+        };
+        let interpreted = backend::interpreted(model)?;
+        let compiled = backend::jitted(model, Effort::default(), &Silent)?;
+        Ok(Self {
+            ids: ids.to_vec(),
+            task: model.loaded.graph.facts().task,
+            exact: exact.run(ids, None)?.logits,
+            executor: executor.run(ids, None)?.logits,
+            kernels: logits(&interpreted, ids, &[])?,
+            engines: [("interpreted", interpreted), ("machine code", compiled)],
+        })
+    }
+
+    /// Holds all of them against transformers.
+    fn hold(&self, expected: &[Vec<f32>]) -> Result<(), Failed> {
+        close(expected, &self.exact)?;
+        small(self.task, "of 8.25 bits", OF_8_BITS, expected, &self.kernels)?;
+        small(self.task, "of the order of sums", OF_ORDER, &self.executor, &self.kernels)
+    }
+
+    /// Whether every execution gives the same bits, however the text is cut.
+    fn same_bits(&self, cuts: &[(&str, &[u32])]) -> Result<(), Failed> {
+        let bits = |rows: &[Vec<f32>]| -> Vec<u32> {
+            rows.iter().flatten().map(|x| x.to_bits()).collect()
+        };
+        for (pieces, cut) in cuts {
+            for (what, engine) in &self.engines {
+                if bits(&logits(engine, &self.ids, cut)?) != bits(&self.kernels) {
+                    return Err(format!("{what}, {pieces}: other bits than interpreted whole").into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Logits of every position; `cut` says how many tokens each call takes.
-fn logits(engine: &gem_runtime::Engine, ids: &[u32], cut: &[u32]) -> Result<Vec<Vec<f32>>, Failed> {
+fn logits(engine: &Engine, ids: &[u32], cut: &[u32]) -> Result<Vec<Vec<f32>>, Failed> {
     let request = LogitsRequest {
         ids: ids.to_vec(),
         chunks: cut.to_vec(),
@@ -200,15 +261,18 @@ fn close(expected: &[Vec<f32>], found: &[Vec<f32>]) -> Result<(), Failed> {
     Ok(())
 }
 
-fn small(what: &str, most: f64, expected: &[Vec<f32>], found: &[Vec<f32>]) -> Result<(), Failed> {
-    let sum: f64 = expected
-        .iter()
-        .zip(found)
-        .map(|(p, q)| kl_divergence(p, q))
-        .sum();
-    let kl = sum / expected.len() as f64;
-    if kl.is_nan() || kl > most {
-        return Err(format!("mean KL {what} {kl:e}; at most {most:e}").into());
+fn small(
+    task: Task,
+    what: &str,
+    most: f64,
+    expected: &[Vec<f32>],
+    found: &[Vec<f32>],
+) -> Result<(), Failed> {
+    let divergence = metrics::divergence(task);
+    let pairs = expected.iter().zip(found);
+    let mean = pairs.map(|(p, q)| divergence(p, q)).sum::<f64>() / expected.len() as f64;
+    if mean.is_nan() || mean > most {
+        return Err(format!("mean divergence {what} {mean:e}; at most {most:e}").into());
     }
     Ok(())
 }

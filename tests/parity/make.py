@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.numpy import save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from draw import tensor, uniform
-from families import FAMILIES, KEYS
+from families import EXEMPT, FAMILIES, KEYS
 
 LENGTH = 48
 LEAST = 0.02
@@ -27,21 +28,33 @@ HERE = Path(__file__).parent
 
 
 def configured(family, values):
-    config = AutoConfig.for_model(family, **copy.deepcopy(values))
+    values = {key: value for key, value in copy.deepcopy(values).items() if key != "head"}
+    config = AutoConfig.for_model(family, **values)
     config._attn_implementation = "eager"
     config._experts_implementation = "eager"
     return config
 
 
-def model_of(config):
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
-    return model.eval()
+def model_of(config, head):
+    of = {None: AutoModelForCausalLM, "classify": AutoModelForSequenceClassification}.get(head, AutoModel)
+    return of.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def lengths(head):
+    """Tokens of the texts: decoders give a row for every token, others one for a text."""
+    return [LENGTH] if head is None else [LENGTH, 1, 7]
+
+
+def is_tied(model):
+    """Whether the embedding is the head, too."""
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
 
 
 def weights(model, seed, norm_offset):
     drawn = {}
     for name, parameter in model.named_parameters():
-        tied = bool(model.config.tie_word_embeddings)
+        tied = is_tied(model)
         drawn[name] = tensor(seed, name, tuple(parameter.shape), norm_offset, tied)
     return drawn
 
@@ -52,9 +65,46 @@ def load(model, drawn):
             parameter.copy_(torch.from_numpy(drawn[name]))
 
 
-def logits(model, ids):
-    with torch.no_grad():
-        return model(torch.from_numpy(ids[None].astype(np.int64)), use_cache=False).logits[0].float().numpy()
+def outputs(model, head, ids):
+    """What a model gives for the texts, a row each; of a decoder, a row for each token."""
+    rows, start = [], 0
+    for length in lengths(head):
+        text = torch.from_numpy(ids[start : start + length][None].astype(np.int64))
+        start += length
+        with torch.no_grad():
+            if head is None:
+                rows.append(model(text, use_cache=False).logits[0])
+            elif head == "classify":
+                rows.append(model(text).logits)
+            else:
+                rows.append(pooled(head, model(text).last_hidden_state[0])[None])
+    return torch.cat(rows).float().numpy()
+
+
+def pooled(head, states):
+    pooling, *normalize = head.split()
+    vector = {
+        "mean": lambda: states.mean(0),
+        "max": lambda: states.max(0).values,
+        "cls": lambda: states[0],
+        "lasttoken": lambda: states[-1],
+    }[pooling]()
+    return torch.nn.functional.normalize(vector, dim=0) if normalize else vector
+
+
+def files(head):
+    """The files of sentence-transformers that say what follows an encoder."""
+    if head in (None, "classify"):
+        return {}
+    pooling, *normalize = head.split()
+    steps = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+    modules = [
+        {"idx": i, "name": str(i), "path": f"{i}_{step}" if i else "", "type": f"sentence_transformers.models.{step}"}
+        for i, step in enumerate(steps)
+    ]
+    older = {f"pooling_mode_{pooling}" + {"cls": "_token", "lasttoken": ""}.get(pooling, "_tokens"): True}
+    settings = older if normalize else {"pooling_mode": pooling}
+    return {"modules.json": json.dumps(modules), "1_Pooling/config.json": json.dumps(settings)}
 
 
 def other(values, key, value):
@@ -82,23 +132,25 @@ def moved(a, b):
 def movements(family, values, seed, drawn, ids, base, norm_offset):
     """How far logits move when a 1-D tensor or a key is ignored."""
     found = {}
-    model = model_of(configured(family, values))
+    head = values.get("head")
+    model = model_of(configured(family, values), head)
     for name, value in drawn.items():
         if value.ndim != 1:
             continue
-        neutral = np.full_like(value, 1.0 - norm_offset if "norm" in name and name.endswith("weight") else 0.0)
+        norm = "norm" in name.lower() and name.endswith("weight")
+        neutral = np.full_like(value, 1.0 - norm_offset if norm else 0.0)
         load(model, drawn | {name: neutral})
         feature = ".".join(part for part in name.split(".") if not part.isdigit())
-        found[feature] = max(found.get(feature, 0.0), moved(base, logits(model, ids)))
+        found[feature] = max(found.get(feature, 0.0), moved(base, outputs(model, head, ids)))
     for key, value in KEYS[family].items():
         changed = other(values, key, value)
         if changed is None:
             continue
         try:
-            model = model_of(configured(family, changed))
+            model = model_of(configured(family, changed), head)
             load(model, weights(model, seed, norm_offset))
-            found[key] = moved(base, logits(model, ids))
-        except (ValueError, KeyError):
+            found[key] = moved(base, outputs(model, head, ids))
+        except (ValueError, KeyError, StrictDataclassError):
             # transformers refuses this configuration.
             continue
     return found
@@ -107,20 +159,25 @@ def movements(family, values, seed, drawn, ids, base, norm_offset):
 def golden(family, index, values):
     seed = 1000 + index
     norm_offset = 1.0 if family.startswith("gemma") else 0.0
-    model = model_of(configured(family, values))
+    head = values.get("head")
+    model = model_of(configured(family, values), head)
     drawn = weights(model, seed, norm_offset)
     load(model, drawn)
-    ids = ((uniform(seed, "ids", LENGTH) + 1) / 2 * values["vocab_size"]).astype(np.int32)
-    base = logits(model, ids)
+    ids = ((uniform(seed, "ids", sum(lengths(head))) + 1) / 2 * values["vocab_size"]).astype(np.int32)
+    # Texts have no padding; roberta counts positions without it.
+    ids[ids == values.get("pad_token_id", -1)] += 1
+    base = outputs(model, head, ids)
     # What is stored, as `save_pretrained` would name it.
     tensors = [[name, list(value.shape)] for name, value in drawn.items()]
     saved = json.loads(configured(family, values).to_json_string())
     saved["architectures"] = [type(model).__name__]
     metadata = {
         "config": json.dumps(saved),
+        "lengths": json.dumps(lengths(head)),
+        "files": json.dumps(files(head)),
         "seed": str(seed),
         "norm_offset": str(norm_offset),
-        "tied": str(int(model.config.tie_word_embeddings)),
+        "tied": str(int(is_tied(model))),
         "tensors": json.dumps(tensors),
         "transformers": transformers.__version__,
     }
@@ -141,7 +198,8 @@ def main(families):
             for feature, by in golden(family, index, values).items():
                 most[feature] = max(most.get(feature, 0.0), by)
         moves[family] = {feature: round(by, 4) for feature, by in sorted(most.items())}
-        idle += [f"{family}: {feature} moves logits by {by:.2g}" for feature, by in most.items() if by < LEAST]
+        still = {feature: by for feature, by in most.items() if by < LEAST and not feature.endswith(tuple(EXEMPT))}
+        idle += [f"{family}: {feature} moves logits by {by:.2g}" for feature, by in still.items()]
         idle += [f"{family}: no configuration has {key}" for key in KEYS[family] if key not in most]
     table.write_text(json.dumps(moves, indent=1, sort_keys=True) + "\n")
     if idle:

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::slice;
 
-use super::{ABI, CAUSAL_LM, NONE, ProgramTable, SEQUENCE_CLASSIFICATION};
+use super::{ABI, CAUSAL_LM, EMBEDDING, NONE, ProgramTable, SEQUENCE_CLASSIFICATION};
 use crate::abi::{self, Ctx, HalfTap, Items, Part, Phase, ProgramShape, RoutingTap, Table};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Name, Names, Task};
@@ -181,6 +181,7 @@ unsafe fn info(program: &'static ProgramTable) -> Result<ModelInfo> {
         let task = match program.task {
             CAUSAL_LM => Task::CausalLm,
             SEQUENCE_CLASSIFICATION => Task::SequenceClassification,
+            EMBEDDING => Task::Embedding,
             _ => return Err(Error::Program("an unknown task")),
         };
         let level = Level::from_name(text(program.level)?);
@@ -194,6 +195,10 @@ unsafe fn info(program: &'static ProgramTable) -> Result<ModelInfo> {
             max_positions: program.max_positions,
             domains: names(program.domains, program.n_domains)?,
             labels: names(program.labels, program.n_labels)?,
+            embedding: match task {
+                Task::Embedding => program.n_logits,
+                Task::CausalLm | Task::SequenceClassification => 0,
+            },
             bits_per_weight: program.bits_per_weight,
             weight_bytes: program.weight_bytes,
             plan_hash: program.plan_hash,

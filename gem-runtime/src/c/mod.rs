@@ -26,6 +26,9 @@ pub const CAUSAL_LM: u32 = 0;
 /// [`ProgramTable::task`] of a model that gives logits of the labels of a whole text.
 pub const SEQUENCE_CLASSIFICATION: u32 = 1;
 
+/// Value of `ProgramTable::task`: a vector for a whole text.
+pub const EMBEDDING: u32 = 2;
+
 /// A compiled model: its phase table, and facts about it. Strings end with a zero byte; arrays may be null when empty.
 #[repr(C)]
 #[derive(Debug)]

@@ -29,6 +29,7 @@ pub fn check(
     sampling(options, text)?;
     let (asked, task) = match &options.mode {
         Mode::Text(_) => ("classify a text", Task::SequenceClassification),
+        Mode::Embed(_) => ("embed a text", Task::Embedding),
         _ => ("continue a text", Task::CausalLm),
     };
     session::check_task(info, task, asked)?;
@@ -38,7 +39,7 @@ pub fn check(
         Mode::Chat => text
             .chat_template(options.chat_template.as_deref())?
             .check(),
-        Mode::Text(_) | Mode::Check | Mode::Serve => Ok(()),
+        Mode::Text(_) | Mode::Embed(_) | Mode::Check | Mode::Serve => Ok(()),
     }
 }
 

@@ -21,6 +21,7 @@ Runs the model that this program was built for.
 Usage: NAME --prompt TEXT [options]    continues TEXT
        NAME --chat [options]           answers what is typed, line by line
        NAME --text TEXT [options]      classifies TEXT
+       NAME --embed TEXT [options]     prints the vector of TEXT
        NAME --check [--json]           reads all weights and the tokenizer, and says whether they are whole
 
 Options:
@@ -52,6 +53,8 @@ pub enum Mode {
     Prompt(String),
     /// Classify a text.
     Text(String),
+    /// Print a text's vector.
+    Embed(String),
     /// Answer line by line.
     Chat,
     /// Compare the weights with their digests.
@@ -204,6 +207,7 @@ impl Draft {
         match name {
             "--prompt" => self.modes.push(Mode::Prompt(parser.value()?.string()?)),
             "--text" => self.modes.push(Mode::Text(parser.value()?.string()?)),
+            "--embed" => self.modes.push(Mode::Embed(parser.value()?.string()?)),
             "--chat" => self.modes.push(Mode::Chat),
             "--check" => self.modes.push(Mode::Check),
             "--serve" => self.modes.push(Mode::Serve),
@@ -232,7 +236,7 @@ impl Draft {
         let mode = match (self.modes.pop(), self.modes.is_empty()) {
             (Some(mode), true) => mode,
             _ => {
-                let message = "exactly one of --prompt, --text, --chat and --check must be given";
+                let message = "exactly one of --prompt, --text, --embed, --chat and --check must be given";
                 return Err(Usage::new(message));
             }
         };

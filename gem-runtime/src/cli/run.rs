@@ -112,6 +112,15 @@ fn respond(
             let labels = session.classify(text)?;
             write_labels(&labels, options.json, &mut to)
         }
+        Mode::Embed(text) => {
+            let vector = session.embed(text)?;
+            let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
+            let text = match options.json {
+                true => format!("{{\"embedding\":[{}]}}", numbers.join(",")),
+                false => numbers.join(" "),
+            };
+            line(&mut to, &text)
+        }
         Mode::Chat => {
             let template = options.chat_template.clone();
             chat(session, template, &sampling, input, &mut to, speed)

@@ -232,6 +232,7 @@ pub(super) fn info(info: &ModelInfo) -> Vec<u8> {
     put.u8(match info.task {
         Task::CausalLm => 0,
         Task::SequenceClassification => 1,
+        Task::Embedding => 2,
     });
     put.text(&info.target);
     put.text(info.level.name());
@@ -244,6 +245,7 @@ pub(super) fn info(info: &ModelInfo) -> Vec<u8> {
             put.text(name);
         }
     }
+    put.u32(info.embedding);
     put.f64(info.bits_per_weight);
     put.u64(info.weight_bytes);
     put.0.extend_from_slice(&info.plan_hash);
@@ -262,6 +264,7 @@ fn take_info(take: &mut Take<'_>) -> Result<ModelInfo> {
         task: match take.u8()? {
             0 => Task::CausalLm,
             1 => Task::SequenceClassification,
+            2 => Task::Embedding,
             _ => return Err(broken("a task is unknown")),
         },
         target: Cow::Owned(take.text()?),
@@ -271,6 +274,7 @@ fn take_info(take: &mut Take<'_>) -> Result<ModelInfo> {
         max_positions: take.u32()?,
         domains: Cow::Owned(names(take)?),
         labels: Cow::Owned(names(take)?),
+        embedding: take.u32()?,
         bits_per_weight: take.f64()?,
         weight_bytes: take.u64()?,
         plan_hash: take.array()?,

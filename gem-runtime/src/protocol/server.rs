@@ -81,8 +81,8 @@ impl Server {
                 request.runs
             ));
         }
-        if decode > 0 && self.engine.info().task == Task::SequenceClassification {
-            return wrong("decode must be 0 for a classifier".to_owned());
+        if decode > 0 && self.engine.info().task != Task::CausalLm {
+            return wrong("decode must be 0 for a model of whole texts".to_owned());
         }
         let needed = u64::from(prefill) + u64::from(decode);
         let limit = self.engine.info().max_positions;
@@ -115,7 +115,9 @@ impl Peer for Server {
             let before = session.saturated().to_vec();
             match task {
                 Task::CausalLm => sequence(session, request, hook, each)?,
-                Task::SequenceClassification => whole_text(session, request, hook, each)?,
+                Task::SequenceClassification | Task::Embedding => {
+                    whole_text(session, request, hook, each)?;
+                }
             }
             Ok(since(&before, session.saturated()))
         })?;
@@ -208,17 +210,15 @@ fn since(before: &[SaturatedValues], now: &[SaturatedValues]) -> Vec<(String, u6
     new.filter(|(_, values)| *values > 0).collect()
 }
 
-/// Runs a classifier's text.
+/// Runs a text in one step.
 fn whole_text(
     session: &mut Session,
     request: &LogitsRequest,
     hook: Option<&mut Recorder<'_>>,
     each: &mut dyn FnMut(u32, &[f32]),
 ) -> Result<()> {
-    let logits = match hook {
-        Some(hook) => session.classify_ids_routed(&request.ids, hook)?,
-        None => session.classify_ids(&request.ids)?,
-    };
+    let hook = hook.map(|hook| hook as &mut dyn RoutingHook);
+    let logits = session.text_rows(&request.ids, hook)?;
     each(0, logits);
     Ok(())
 }
@@ -228,8 +228,12 @@ fn measured(session: &mut Session, prompt: &[u32], rest: &[u32]) -> Result<(u64,
     session.reset();
     let start = Instant::now();
     match session.engine().info().task {
-        Task::CausalLm => session.forward(prompt)?,
-        Task::SequenceClassification => session.classify_ids(prompt)?,
+        Task::CausalLm => {
+            session.forward(prompt)?;
+        }
+        Task::SequenceClassification | Task::Embedding => {
+            session.text_rows(prompt, None)?;
+        }
     };
     let prefill = nanoseconds(start);
     let start = Instant::now();

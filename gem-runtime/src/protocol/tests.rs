@@ -49,6 +49,7 @@ fn info() -> ModelInfo {
         max_positions: 128,
         domains: vec!["law".into(), "finance".into()].into(),
         labels: vec!["x".into()].into(),
+        embedding: 7,
         bits_per_weight: 4.25,
         weight_bytes: 1 << 40,
         plan_hash: core::array::from_fn(|i| i as u8),

@@ -124,7 +124,7 @@ fn joined(task: Task, next: Vec<u32>, weights: Weights) -> Result<Engine> {
 
 fn parts(task: Task, next: Vec<u32>) -> (ModelInfo, Script) {
     let labels: &[Cow<'static, str>] = match task {
-        Task::CausalLm => &[],
+        Task::CausalLm | Task::Embedding => &[],
         Task::SequenceClassification => &[
             Cow::Borrowed("long"),
             Cow::Borrowed("short"),
@@ -132,6 +132,7 @@ fn parts(task: Task, next: Vec<u32>) -> (ModelInfo, Script) {
         ],
     };
     let info = ModelInfo {
+        embedding: 0,
         vocab_size: VOCAB,
         max_positions: MAX_POSITIONS,
         domains: Cow::Borrowed(&[]),

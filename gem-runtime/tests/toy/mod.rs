@@ -187,11 +187,12 @@ pub fn info(task: Task) -> ModelInfo {
         max_positions: 20,
         domains: Cow::Borrowed(&[Cow::Borrowed("a"), Cow::Borrowed("b"), Cow::Borrowed("c")]),
         labels: match task {
-            Task::CausalLm => Cow::Borrowed(&[]),
+            Task::CausalLm | Task::Embedding => Cow::Borrowed(&[]),
             Task::SequenceClassification => {
                 Cow::Borrowed(&[Cow::Borrowed("x"), Cow::Borrowed("y")])
             }
         },
+        embedding: 0,
         bits_per_weight: 32.0,
         weight_bytes: 44,
         plan_hash: [3; 32],

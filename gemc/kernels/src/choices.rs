@@ -59,6 +59,21 @@ pub enum Activation {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+/// How the rows of a text become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pooling {
+    /// The first row.
+    First,
+    /// The last row.
+    Last,
+    /// Their mean.
+    Mean,
+    /// The largest value of each column.
+    Max,
 }
 
 /// What of queries and keys an RMS norm divides by its root mean square, and when.

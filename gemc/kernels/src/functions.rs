@@ -27,11 +27,13 @@ pub enum Math {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// The hyperbolic tangent.
+    Tanh,
 }
 
 impl Math {
     /// Every function; each calls only those before it.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Exp,
         Self::Sin,
         Self::Cos,
@@ -40,6 +42,7 @@ impl Math {
         Self::Gelu,
         Self::GeluTanh,
         Self::Relu,
+        Self::Tanh,
     ];
 
     /// The function of an activation.
@@ -50,6 +53,7 @@ impl Math {
             Activation::Gelu => Self::Gelu,
             Activation::GeluTanh => Self::GeluTanh,
             Activation::Relu => Self::Relu,
+            Activation::Tanh => Self::Tanh,
         }
     }
 
@@ -65,6 +69,7 @@ impl Math {
             Self::Gelu => gelu(Self::Exp.reference()),
             Self::GeluTanh => gelu_tanh(Self::Exp.reference()),
             Self::Relu => relu(),
+            Self::Tanh => tanh(Self::Exp.reference()),
         }
     }
 
@@ -206,6 +211,15 @@ fn silu(sigmoid: FunctionRef) -> Function {
 
 fn relu() -> Function {
     FunctionBuilder::build("relu", "max(x, 0)", |f| f.param("x", Ty::F32x16).max(0.0))
+}
+
+/// `2 sigmoid(2 x) - 1`.
+fn tanh(exp: FunctionRef) -> Function {
+    let doc = "tanh x as 2 sigmoid(2x) - 1, absolute error below 3e-7";
+    FunctionBuilder::build("tanh", doc, |f| {
+        let x = f.param("x", Ty::F32x16);
+        sigmoid_of(x * 2.0, &exp) * 2.0 - 1.0
+    })
 }
 
 /// `0.5 x (1 + tanh u) = x sigmoid(2 u)` with `u = sqrt(2/pi) (x + 0.044715 x^3)`.

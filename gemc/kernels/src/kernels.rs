@@ -13,6 +13,7 @@ pub mod embed;
 pub mod matmul;
 pub mod norm;
 pub mod planes;
+pub mod pool;
 pub mod quantise;
 pub mod rope;
 pub mod route;
@@ -60,6 +61,7 @@ pub fn with_outlines(dot: DotStrategy, row_block: u32) -> Program {
                 stride: head_dim,
                 max_rows: 1,
                 scale: 1.0.into(),
+                causal: false,
                 window: None,
                 softcap: None,
                 sinks: false,

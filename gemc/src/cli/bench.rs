@@ -189,7 +189,7 @@ fn lengths(
 ) -> Result<(u32, u32), String> {
     let limit = format!("the model has {}", counted(positions as usize, "position"));
     let decode = match task {
-        Task::SequenceClassification => Some(0),
+        Task::SequenceClassification | Task::Embedding => Some(0),
         Task::CausalLm => decode,
     };
     let asked = u64::from(prefill.unwrap_or(1)) + u64::from(decode.unwrap_or(0));
@@ -250,7 +250,7 @@ impl Run for Bench {
 impl Bench {
     fn lengths(&self, model: &Model, ui: &Ui) -> Result<(u32, u32), Failure> {
         let facts = model.loaded.graph.facts();
-        if facts.task == Task::SequenceClassification && self.decode.is_some_and(|n| n > 0) {
+        if facts.task != Task::CausalLm && self.decode.is_some_and(|n| n > 0) {
             ui.note("-n has no effect: a classifier generates no tokens");
         }
         let positions = u32::try_from(facts.max_positions).unwrap_or(u32::MAX);

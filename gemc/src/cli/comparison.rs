@@ -11,6 +11,7 @@ use crate::verify::report::{CLEAR_GAP, Figures, Report};
 
 const SAME_TOKEN: &str = "same top-1";
 const SAME_LABEL: &str = "same label";
+const WORST: &str = "worst 1 %";
 
 /// A report for people; as JSON it is the report itself.
 #[derive(Debug, Serialize)]
@@ -47,11 +48,16 @@ impl Comparison {
         let (outputs, same) = match self.task {
             Task::CausalLm => ("tokens", SAME_TOKEN),
             Task::SequenceClassification => ("texts", SAME_LABEL),
+            Task::Embedding => ("texts", WORST),
         };
         write!(
             f,
             "{:width$}  {outputs:>7}  {:<19}  {same}",
-            "", "KL in nats"
+            "",
+            match self.task {
+                Task::CausalLm | Task::SequenceClassification => "KL in nats",
+                Task::Embedding => "cosine error",
+            }
         )?;
         writeln!(f, "{}", if self.routed() { "  other route" } else { "" })?;
         for (name, figures) in rows {
@@ -59,7 +65,10 @@ impl Comparison {
                 (Some(kl), Some(error)) => format!("{kl:.6} ± {error:.6}"),
                 (kl, _) => number(kl, 6),
             };
-            let top1 = share(figures.top1_agreement);
+            let top1 = match self.task {
+                Task::CausalLm | Task::SequenceClassification => share(figures.top1_agreement),
+                Task::Embedding => number(figures.kl_p99, 6),
+            };
             write!(
                 f,
                 "{name:width$}  {:>7}  {kl:<19}  {top1:>10}",
@@ -79,6 +88,7 @@ impl Comparison {
         let (what, found, reference) = match self.task {
             Task::CausalLm => ("perplexity", all.ppl, all.ppl_reference),
             Task::SequenceClassification => ("macro-F1", all.f1, all.f1_reference),
+            Task::Embedding => return Ok(()),
         };
         match (found, reference) {
             (Some(found), Some(reference)) => {
@@ -113,6 +123,12 @@ impl Comparison {
         let (of, same, choice) = match self.task {
             Task::CausalLm => ("tokens", SAME_TOKEN, "next token"),
             Task::SequenceClassification => ("texts", SAME_LABEL, "label"),
+            Task::Embedding => {
+                return write!(
+                    f,
+                    "cosine error: 1 less the cosine of a text's vector and the reference's; {WORST}: below it lie 99 % of texts"
+                );
+            }
         };
         writeln!(
             f,
@@ -125,7 +141,7 @@ impl Comparison {
         if self.routed() {
             let for_whom = match self.task {
                 Task::CausalLm => "for which",
-                Task::SequenceClassification => "in which for some token",
+                Task::SequenceClassification | Task::Embedding => "in which for some token",
             };
             write!(
                 f,

@@ -32,6 +32,9 @@ struct ProgramFlags {
     /// Classify this text
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, group = "what")]
     text: Option<OsString>,
+    /// Print the vector of this text
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, group = "what")]
+    embed: Option<OsString>,
     /// Talk, line by line, with the model's template
     #[arg(long, group = "what")]
     chat: bool,
@@ -82,6 +85,7 @@ impl ProgramFlags {
         let valued = [
             ("--prompt", self.prompt),
             ("--text", self.text),
+            ("--embed", self.embed),
             ("-n", self.n),
             ("--temp", self.temp),
             ("--top-k", self.top_k),

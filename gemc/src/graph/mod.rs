@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use dot::dot;
-pub use gemc_kernels::choices::{Activation, NormKind, Score};
+pub use gemc_kernels::choices::{Activation, NormKind, Pooling, Score};
 pub use op::{Guard, LinearPart, Op, QkNorm, QkNormOver, ScarMask, attention_scale};
 pub use role::Role;
 pub use rope::Rope;
@@ -97,6 +97,8 @@ pub enum Task {
     CausalLm,
     /// Label logits of a whole text.
     SequenceClassification,
+    /// A vector for a whole text.
+    Embedding,
 }
 
 /// Model-wide facts that no node carries.
@@ -112,8 +114,10 @@ pub struct ModelFacts {
     pub max_positions: usize,
     /// Names of the domains = modules; empty for a dense model.
     pub domains: Vec<String>,
-    /// Label names by index; empty for a decoder.
+    /// Label names by index; empty for what is no classifier.
     pub labels: Vec<String>,
+    /// Width of a text's vector; 0 for what gives none.
+    pub embedding: usize,
 }
 
 /// Type state: wires have no types yet.

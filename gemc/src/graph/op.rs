@@ -1,7 +1,7 @@
 //! The closed set of graph operations. Front ends produce them, `typing` gives their wires types, the reference
 //! executor runs them and `lower` turns them into kernels; a family that needs something new extends this set.
 
-use gemc_kernels::choices::{Activation, NormKind, Score};
+use gemc_kernels::choices::{Activation, NormKind, Pooling, Score};
 
 use super::{NodeId, Rope, TensorId};
 
@@ -58,6 +58,8 @@ pub enum Op {
         position: Option<TensorId>,
         /// `[types, d]`; only row 0 is used.
         token_type: Option<TensorId>,
+        /// What the token row is multiplied by.
+        scale: f32,
     },
     /// Norm of input 0 over its last dimension, in f32.
     Norm {
@@ -141,10 +143,17 @@ pub enum Op {
         /// Whether input 1 is a base (general path, or x' for the final placement).
         base: bool,
     },
-    /// Rows whose logits are wanted: position 0 for classification, the asked rows for a decoder. Input `[T, d]`.
+    /// Rows whose outputs are wanted: those asked for of a decoder, one of a text of any other model. Input `[T, d]`.
     SelectOutputs {
-        /// True for classification: row 0 of the sequence.
-        first: bool,
+        /// How a text's rows become one; `None` for a decoder.
+        pooling: Option<Pooling>,
+    },
+    /// `x / max(|x|, 1e-12)` of every output.
+    Normalize,
+    /// Outputs x become `cap tanh(x / cap)`.
+    Softcap {
+        /// Above 0.
+        cap: f32,
     },
     /// Marks the result: logits `[outputs, vocab or labels]`.
     Output,
@@ -167,6 +176,8 @@ impl Op {
             Self::Add => "add",
             Self::Combine { .. } => "combine",
             Self::SelectOutputs { .. } => "select outputs",
+            Self::Normalize => "normalize",
+            Self::Softcap { .. } => "softcap",
             Self::Output => "output",
         }
     }
@@ -179,6 +190,7 @@ impl Op {
                 token,
                 position,
                 token_type,
+                scale: _,
             } => [Some(*token), *position, *token_type]
                 .into_iter()
                 .flatten()
@@ -224,6 +236,8 @@ impl Op {
             | Self::Add
             | Self::Combine { .. }
             | Self::SelectOutputs { .. }
+            | Self::Normalize
+            | Self::Softcap { .. }
             | Self::Output => Vec::new(),
         }
     }

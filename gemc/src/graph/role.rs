@@ -57,6 +57,8 @@ impl<S> Graph<S> {
             | Op::Add
             | Op::Combine { .. }
             | Op::SelectOutputs { .. }
+            | Op::Normalize
+            | Op::Softcap { .. }
             | Op::Output => return None,
         };
         Some(match node.guard {

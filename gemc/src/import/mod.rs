@@ -61,6 +61,46 @@ pub const FRONT_ENDS: &[FrontEnd] = &[
         build: gem::front,
     },
     FrontEnd {
+        model_type: "bert",
+        build: family::bert,
+    },
+    FrontEnd {
+        model_type: "roberta",
+        build: family::roberta,
+    },
+    FrontEnd {
+        model_type: "xlm-roberta",
+        build: family::xlm_roberta,
+    },
+    FrontEnd {
+        model_type: "distilbert",
+        build: family::distilbert,
+    },
+    FrontEnd {
+        model_type: "ernie4_5",
+        build: family::ernie4_5,
+    },
+    FrontEnd {
+        model_type: "gemma2",
+        build: family::gemma2,
+    },
+    FrontEnd {
+        model_type: "gemma3_text",
+        build: family::gemma3_text,
+    },
+    FrontEnd {
+        model_type: "phi3",
+        build: family::phi3,
+    },
+    FrontEnd {
+        model_type: "granite",
+        build: family::granite,
+    },
+    FrontEnd {
+        model_type: "smollm3",
+        build: family::smollm3,
+    },
+    FrontEnd {
         model_type: "llama",
         build: family::llama,
     },
@@ -161,7 +201,7 @@ impl Container {
         let front = front_end(&self.config)?;
         let mut findings = Findings::default();
         let source = Source::of_files(&self.config, &files);
-        let mut source = source.with_pairs(self.pairs);
+        let mut source = source.with_pairs(self.pairs).with_folder(&self.dir);
         let built = (front.build)(&mut source, &mut findings);
         let (uses, _) = source.finish();
         check_surplus(&files, &uses, &mut findings);

@@ -44,6 +44,8 @@ pub enum RopeScaling {
         divisors: Vec<f64>,
         /// Cosines and sines are multiplied by it.
         attention_factor: f64,
+        /// Positions that they are for.
+        positions: usize,
     },
     /// Exponents over the whole head, whatever is rotated of it: the other pairs have frequency 0.
     Proportional {

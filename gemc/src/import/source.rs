@@ -1,11 +1,14 @@
 //! What a front end reads: a config, and the tensors of the files; with notes on what becomes of each.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use gem_runtime::regular;
 use serde_json::{Map, Value};
 
 use super::checkpoint::TensorUse;
 use super::error::{Finding, Findings};
+use super::json;
 use super::files::{StoredType, TensorFiles};
 use crate::graph::View;
 
@@ -27,6 +30,7 @@ pub struct Source<'a> {
     /// The object of `config.json`.
     pub config: &'a Map<String, Value>,
     files: Option<&'a TensorFiles>,
+    dir: Option<&'a Path>,
     pairs: bool,
     uses: BTreeMap<String, TensorUse>,
     wanted: Vec<Wanted>,
@@ -48,10 +52,35 @@ impl<'a> Source<'a> {
         Self {
             config,
             files: None,
+            dir: None,
             pairs: false,
             uses: BTreeMap::new(),
             wanted: Vec::new(),
         }
+    }
+
+    /// Says where files beside the tensors are.
+    #[must_use]
+    pub fn with_folder(mut self, dir: &'a Path) -> Self {
+        self.dir = Some(dir);
+        self
+    }
+
+    /// Whether a file stands beside the tensors.
+    #[must_use]
+    pub fn has_file(&self, name: &str) -> bool {
+        self.dir.is_some_and(|dir| regular::is_there(&dir.join(name)))
+    }
+
+    /// A small file beside the tensors, if it is there; notes a finding where it cannot be read.
+    pub fn file(&self, name: &str, findings: &mut Findings) -> Option<Vec<u8>> {
+        const LONGEST: u64 = 4 << 20;
+        let path = self.dir?.join(name);
+        if !regular::is_there(&path) {
+            return None;
+        }
+        let read = json::read_bounded(&path, name, LONGEST);
+        read.map_err(|finding| findings.push(finding)).ok()
     }
 
     /// Says that rows of queries and keys stand in rotary pairs.
@@ -77,6 +106,14 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn has(&self, path: &str) -> bool {
         self.files.is_some_and(|files| files.find(path).is_some())
+    }
+
+    /// How a tensor is stored; `None` where it is not, or in a way that is not read.
+    #[must_use]
+    pub fn stored_type(&self, path: &str) -> Option<StoredType> {
+        let files = self.files?;
+        let found = files.find(path)?;
+        files.entry(found).stored.clone().ok()
     }
 
     /// Names in the files, sorted.

@@ -125,6 +125,7 @@ fn mlp(graph: &Graph<Untyped>) -> Option<String> {
                 Activation::Gelu => "gelu",
                 Activation::GeluTanh => "gelu_pytorch_tanh",
                 Activation::Relu => "relu",
+                Activation::Tanh => "tanh",
             };
             Some(format!("{mlp} MLP with {act}"))
         }

@@ -9,7 +9,7 @@ use super::arena::Buffer;
 use super::phases::{Arg, ItemCount};
 use super::steps::{AttentionOp, Projection};
 use super::{Lowering, RowBuffer};
-use crate::graph::{NodeId, Rope, Site};
+use crate::graph::{NodeId, Rope, Site, Task};
 use crate::pack::floats;
 use crate::plan::KvFormat;
 use crate::plan::kv::Kept;
@@ -26,6 +26,7 @@ impl Lowering<'_> {
             kv_heads,
             head_dim,
             scale,
+            causal,
             window,
             softcap,
             rope,
@@ -73,6 +74,7 @@ impl Lowering<'_> {
                 stride: (heads * head_dim).next_multiple_of(32),
                 max_rows: self.max_rows,
                 scale: scale.into(),
+                causal: causal && self.graph.facts().task != Task::CausalLm,
                 window,
                 softcap: softcap.map(Into::into),
                 sinks: op.sinks.is_some(),

@@ -17,9 +17,9 @@ use gemc_kernels::kernels::combine::Base;
 use kind::Kind;
 
 use super::steps::{
-    ClustersStep, CombineStep, LowerableGraph, NormStep, On, RouterStep, ScarStep, Step,
+    ClustersStep, CombineStep, LowerableGraph, NormStep, On, RouterStep, ScarStep, SelectStep, Step,
 };
-use crate::graph::{Graph, Guard, NodeId, Site, Typed};
+use crate::graph::{Graph, Guard, NodeId, Pooling, Site, Typed};
 
 /// Something in a graph that cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +110,7 @@ impl<'g> Checker<'g> {
                     checker.embed.get_or_insert(id);
                     checker.names.entry(&node.origin).or_insert(id);
                 }
-                Kind::Select => {
+                Kind::Select { .. } => {
                     checker.select.get_or_insert(id);
                 }
                 Kind::Product(_) => {
@@ -181,6 +181,7 @@ impl<'g> Checker<'g> {
                 token,
                 position,
                 token_type,
+                scale,
             } => {
                 let once = self.embed == Some(id);
                 self.need(once, id, "a second embedding", "one embedding")?;
@@ -188,6 +189,7 @@ impl<'g> Checker<'g> {
                     token,
                     position,
                     token_type,
+                    scale,
                 })
             }
             Kind::Norm(norm) => {
@@ -195,6 +197,7 @@ impl<'g> Checker<'g> {
                 let quantised = self.readers(id).iter().filter(products).count();
                 Some(Step::Norm(NormStep {
                     input: input(0),
+                    outputs: self.rows_of(id)? == On::Outputs,
                     norm,
                     floats: quantised < self.readers(id).len(),
                     quantised: quantised > 0,
@@ -240,15 +243,24 @@ impl<'g> Checker<'g> {
             }
             Kind::Add => Some(Step::Add([input(0), input(1)])),
             Kind::Combine { base } => Some(Step::Combine(self.combine(id, base)?)),
-            Kind::Select => {
+            Kind::Select { pooling } => {
                 let once = self.select == Some(id);
                 self.need(once, id, "rows are selected again", "one head")?;
+                let product = |reader: &NodeId| matches!(self.kind(*reader), Kind::Product(_));
+                // The runtime names a classifier's first row: linear maps read it where it is.
+                let named = pooling == Some(Pooling::First) && self.readers(id).iter().all(product);
+                let pooling = pooling.filter(|_| !named);
                 for &reader in self.readers(id) {
-                    let product = matches!(self.kind(reader), Kind::Product(_));
-                    self.need(product, reader, "reads selected rows", "a linear map")?;
+                    let reads = product(&reader) || pooling.is_some();
+                    self.need(reads, reader, "reads selected rows", "a linear map")?;
                 }
-                Some(Step::Select(input(0)))
+                Some(Step::Select(SelectStep {
+                    input: input(0),
+                    pooling,
+                }))
             }
+            Kind::Normalize => Some(Step::Normalize(input(0))),
+            Kind::Softcap { cap } => Some(Step::Softcap(input(0), cap)),
             Kind::Output => None,
         })
     }
@@ -272,9 +284,19 @@ impl<'g> Checker<'g> {
         let Some(select) = self.select else {
             return Ok(());
         };
-        let head = matches!(kind, Kind::Product(_) | Kind::Select | Kind::Output);
+        let head = matches!(
+            kind,
+            Kind::Product(_)
+                | Kind::Activate { .. }
+                | Kind::Norm(_)
+                | Kind::Normalize
+                | Kind::Softcap { .. }
+                | Kind::Select { .. }
+                | Kind::Output
+        );
         let what = format!("{} behind the selected rows", kind.name());
-        self.need(id < select || head, id, what, "linear maps of those rows")?;
+        let allowed = "linear maps, activations and norms of those rows";
+        self.need(id < select || head, id, what, allowed)?;
         if id > select && matches!(kind, Kind::Product(_)) {
             let outputs = self.rows_of(id)? == On::Outputs;
             let what = "a linear map of all rows behind the selected rows";
@@ -286,16 +308,23 @@ impl<'g> Checker<'g> {
         Ok(())
     }
 
-    /// The product whose rows are the result.
+    /// The node whose rows are the result.
     fn result(&self) -> Check<NodeId> {
         let output = self.graph.output();
-        let allowed = "a linear map of the selected rows";
+        let allowed = "a linear map, a norm or a normalisation of the selected rows, or those";
         let Some(&result) = self.graph.node(output).inputs.first() else {
             return Err(self.finding(output, "no result", allowed));
         };
-        let product = matches!(self.kind(result), Kind::Product(_));
+        let fits = matches!(
+            self.kind(result),
+            Kind::Product(_)
+                | Kind::Norm(_)
+                | Kind::Normalize
+                | Kind::Softcap { .. }
+                | Kind::Select { pooling: Some(_) }
+        );
         let what = format!("the result is that of {}", self.kind(result).name());
-        self.need(product, output, what, allowed)?;
+        self.need(fits, output, what, allowed)?;
         Ok(result)
     }
 

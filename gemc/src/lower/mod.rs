@@ -20,14 +20,17 @@ use gemc_format::{ActivationFormat, BLOCK};
 use gemc_kernels::ir::Program;
 use gemc_kernels::kernels::embed::Embed;
 use gemc_kernels::kernels::norm::Norm;
+use gemc_kernels::kernels::pool::{Normalize, Pool, Softcap};
 use gemc_kernels::kernels::quantise::{self, QuantiseRows, SelectRows};
 
 use arena::Buffer;
 use phases::{Arg, ItemCount, Phases};
 pub use sizes::Large;
-use steps::{LowerableGraph, NormOp, NormStep, Step};
+use steps::{LowerableGraph, NormOp, NormStep, SelectStep, Step};
 
-use crate::graph::{Graph, LinearPart, ModelFacts, NodeId, Rope, Task, TensorId, Typed};
+use crate::graph::{
+    Graph, LinearPart, ModelFacts, NodeId, Pooling, Rope, Task, TensorId, Typed, WireType,
+};
 use crate::pack::floats;
 use crate::pack::layout::{Layout, Matrix, MatrixSource, VectorSource};
 use crate::plan::{BitPlan, KvFormat};
@@ -61,7 +64,7 @@ pub fn fits(checked: &LowerableGraph<'_>) -> Result<(), Large> {
 fn most(facts: &ModelFacts) -> (usize, usize) {
     match facts.task {
         Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
-        Task::SequenceClassification => (facts.max_positions, 1),
+        Task::SequenceClassification | Task::Embedding => (facts.max_positions, 1),
     }
 }
 
@@ -155,7 +158,8 @@ impl<'a> Lowering<'a> {
                 token,
                 position,
                 token_type,
-            } => self.embed(id, *token, *position, *token_type),
+                scale,
+            } => self.embed(id, (*token, *scale), *position, *token_type),
             Step::Norm(norm) => self.norm(id, norm),
             Step::Product(product, on) => self.product(product, *on),
             Step::Modules { routing, stages } => self.modules(*routing, stages),
@@ -164,7 +168,9 @@ impl<'a> Lowering<'a> {
             Step::Router(router) => self.router(id, router),
             Step::Add(inputs) => self.add(id, *inputs),
             Step::Combine(combine) => self.combine(id, combine),
-            Step::Select(input) => self.select(id, *input),
+            Step::Select(select) => self.select(id, *select),
+            Step::Normalize(input) => self.normalize(id, *input),
+            Step::Softcap(input, cap) => self.softcap(id, *input, *cap),
         }
     }
 
@@ -239,18 +245,28 @@ impl<'a> Lowering<'a> {
         }
         let input = self.values[&id];
         let format = self.activations(id);
-        let output = self.quantised_rows(self.max_rows, input.stride, format);
+        let outputs = matches!(self.graph.wire(id), WireType::Outputs { width: _ });
+        let (max_rows, items) = self.rows_of(outputs);
+        let output = self.quantised_rows(max_rows, input.stride, format);
         let kernel = self.phases.kernel(QuantiseRows {
-            max_rows: self.max_rows,
+            max_rows,
             stride: input.stride,
             format,
         });
         let mut args = vec![Arg::of(input.buffer)];
         args.extend(output.args());
         let doc = format!("int8 of {}", self.graph.node(id).origin);
-        self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
+        self.phases.phase(kernel, args, items, doc);
         self.quantised.insert(id, output);
         output
+    }
+
+    /// Most rows of a wire, of outputs or of the step, and an item for each.
+    fn rows_of(&self, outputs: bool) -> (usize, ItemCount) {
+        match outputs {
+            true => (self.max_outputs, ItemCount::PerOutput(1)),
+            false => (self.max_rows, ItemCount::PerRow(1)),
+        }
     }
 
     /// A linear map's matrix in the file.
@@ -275,7 +291,7 @@ impl<'a> Lowering<'a> {
     fn embed(
         &mut self,
         id: NodeId,
-        token: TensorId,
+        (token, scale): (TensorId, f32),
         position: Option<TensorId>,
         token_type: Option<TensorId>,
     ) {
@@ -289,6 +305,7 @@ impl<'a> Lowering<'a> {
             cols: matrix.cols,
             positions: position.map_or(0, |p| self.graph.tensor(p).shape()[0]),
             token_type: token_type.is_some(),
+            scale: scale.into(),
             max_rows: self.max_rows,
         };
         let kernel = self.phases.kernel(spec);
@@ -312,11 +329,12 @@ impl<'a> Lowering<'a> {
             bias,
             eps,
         } = step.norm;
+        let (max_rows, items) = self.rows_of(step.outputs);
         let spec = Norm {
             kind,
             cols: self.graph.tensor(weight).shape()[0],
             eps: eps.into(),
-            max_rows: self.max_rows,
+            max_rows,
             floats: step.floats,
             quantised: step.quantised.then(|| self.activations(id)),
             bias: bias.is_some(),
@@ -325,17 +343,17 @@ impl<'a> Lowering<'a> {
         let mut args = self.vectors(floats::norm(self.graph, weight, bias));
         args.push(Arg::of(input.buffer));
         if spec.floats {
-            let output = self.floats(self.max_rows, spec.stride());
+            let output = self.floats(max_rows, spec.stride());
             args.push(Arg::of(output.buffer));
             self.values.insert(id, output);
         }
         if let Some(format) = spec.quantised {
-            let output = self.quantised_rows(self.max_rows, spec.stride(), format);
+            let output = self.quantised_rows(max_rows, spec.stride(), format);
             args.extend(output.args());
             self.quantised.insert(id, output);
         }
         let doc = format!("{} [rows, {}]", self.origin(id), spec.cols);
-        self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
+        self.phases.phase(kernel, args, items, doc);
     }
 
     /// A sum that nothing fused: both inputs as rows.
@@ -357,10 +375,57 @@ impl<'a> Lowering<'a> {
         self.values.insert(id, output);
     }
 
-    /// Rows whose logits are wanted, quantised for the head; the head's phases begin here.
-    fn select(&mut self, id: NodeId, input: NodeId) {
+    /// One row of a text's rows; the head's phases have begun.
+    fn pool(&mut self, id: NodeId, input: RowBuffer, pooling: Pooling) {
+        let output = self.floats(self.max_outputs, input.stride);
+        let spec = Pool {
+            pooling,
+            stride: input.stride,
+            max_rows: self.max_rows,
+        };
+        let kernel = self.phases.kernel(spec);
+        let args = [input, output].map(|rows| Arg::of(rows.buffer)).to_vec();
+        let doc = format!("{pooling:?} of the text's rows").to_lowercase();
+        let items = ItemCount::PerOutput(spec.items());
+        self.phases.phase(kernel, args, items, doc);
+        self.values.insert(id, output);
+    }
+
+    fn normalize(&mut self, id: NodeId, input: NodeId) {
         let input = self.values[&input];
+        let output = self.floats(self.max_outputs, input.stride);
+        let kernel = self.phases.kernel(Normalize {
+            stride: input.stride,
+            max_outputs: self.max_outputs,
+        });
+        let args = [input, output].map(|rows| Arg::of(rows.buffer)).to_vec();
+        self.phases
+            .phase(kernel, args, ItemCount::PerOutput(1), self.origin(id));
+        self.values.insert(id, output);
+    }
+
+    fn softcap(&mut self, id: NodeId, input: NodeId, cap: f32) {
+        let input = self.values[&input];
+        let output = self.floats(self.max_outputs, input.stride);
+        let spec = Softcap {
+            stride: input.stride,
+            max_outputs: self.max_outputs,
+            cap: cap.into(),
+        };
+        let kernel = self.phases.kernel(spec);
+        let args = [input, output].map(|rows| Arg::of(rows.buffer)).to_vec();
+        let items = ItemCount::PerOutput(spec.items_per_output());
+        self.phases.phase(kernel, args, items, self.origin(id));
+        self.values.insert(id, output);
+    }
+
+    /// Rows whose logits are wanted, quantised for the head; the head's phases begin here.
+    fn select(&mut self, id: NodeId, step: SelectStep) {
+        let input = self.values[&step.input];
         self.phases.begin_head();
+        if let Some(pooling) = step.pooling {
+            return self.pool(id, input, pooling);
+        }
         let format = self.activations(id);
         let output = self.quantised_rows(self.max_outputs, input.stride, format);
         let kernel = self.phases.kernel(SelectRows {

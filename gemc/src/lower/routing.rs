@@ -203,6 +203,7 @@ impl Lowering<'_> {
             stride: width.next_multiple_of(32),
             max_rows: self.max_rows,
             scale: attention_scale(head_dim).into(),
+            causal: false,
             window: None,
             softcap: None,
             sinks: false,

@@ -3,7 +3,9 @@
 pub(super) use super::check::kind::{AttentionOp, NormOp, RouterOp};
 use gemc_kernels::kernels::combine::Base;
 
-use crate::graph::{Activation, Graph, LinearPart, Node, NodeId, ScarMask, TensorId, Typed};
+use crate::graph::{
+    Activation, Graph, LinearPart, Node, NodeId, Pooling, ScarMask, TensorId, Typed,
+};
 
 /// A graph that can be lowered; made by [`super::check::check`] alone.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(super) enum Step<'g> {
         token: TensorId,
         position: Option<TensorId>,
         token_type: Option<TensorId>,
+        scale: f32,
     },
     Norm(NormStep),
     /// A product that is in no module.
@@ -38,14 +41,28 @@ pub(super) enum Step<'g> {
     /// The sum of two wires.
     Add([NodeId; 2]),
     Combine(CombineStep),
-    /// Rows of this wire whose logits are wanted; all steps behind it are the head's.
-    Select(NodeId),
+    /// Rows of this wire whose outputs are wanted; all steps behind it are the head's.
+    Select(SelectStep),
+    /// A wire of outputs at length one.
+    Normalize(NodeId),
+    /// A wire of outputs within a cap.
+    Softcap(NodeId, f32),
+}
+
+/// The rows that outputs are made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SelectStep {
+    pub input: NodeId,
+    /// How a text's rows become one, where it is not the runtime that names them.
+    pub pooling: Option<Pooling>,
 }
 
 /// A norm of a wire.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NormStep {
     pub input: NodeId,
+    /// Whether it is of outputs.
+    pub outputs: bool,
     pub norm: NormOp,
     /// Whether anything but linear maps reads it.
     pub floats: bool,

@@ -2,11 +2,24 @@
 
 mod classes;
 mod tokens;
+mod vectors;
+
+use crate::graph::Task;
 
 pub use classes::macro_f1;
+pub use vectors::cosine_error;
 pub use tokens::{
     argmax, at_least_zero, kl_divergence, log_softmax, negative_log_likelihood, top2_gap,
 };
+
+/// How far an output is from the reference's, 0 where they agree: KL of logits in nats, cosine error of vectors.
+#[must_use]
+pub fn divergence(task: Task) -> fn(&[f32], &[f32]) -> f64 {
+    match task {
+        Task::CausalLm | Task::SequenceClassification => kl_divergence,
+        Task::Embedding => cosine_error,
+    }
+}
 
 /// A sample of some figure: collects values, gives statistics.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -30,6 +30,8 @@ fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
             token: _,
             position,
             token_type,
+            // No weight.
+            scale: _,
         } => embedding(graph, *position, *token_type),
         Op::Norm {
             weight,
@@ -85,7 +87,11 @@ fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
         // As said.
         | Op::Combine { base: _ }
         // As said.
-        | Op::SelectOutputs { first: _ }
+        | Op::SelectOutputs { pooling: _ }
+        // As said.
+        | Op::Normalize
+        // As said.
+        | Op::Softcap { cap: _ }
         | Op::Output => Vec::new(),
     }
 }

@@ -197,6 +197,7 @@ fn info(info: &ModelInfo) -> TokenStream {
         max_positions,
         domains,
         labels,
+        embedding,
         bits_per_weight,
         weight_bytes,
         plan_hash,
@@ -207,11 +208,13 @@ fn info(info: &ModelInfo) -> TokenStream {
     let task = match task {
         Task::CausalLm => quote!(Task::CausalLm),
         Task::SequenceClassification => quote!(Task::SequenceClassification),
+        Task::Embedding => quote!(Task::Embedding),
     };
     let level = format_ident!("{level:?}");
     let [vocab_size, hidden_size, max_positions] =
         [vocab_size, hidden_size, max_positions].map(|n| Literal::u32_unsuffixed(*n));
     let weight_bytes = Literal::u64_unsuffixed(*weight_bytes);
+    let embedding = Literal::u32_unsuffixed(*embedding);
     // A mean of bits over no weights is not a number, which no literal can be.
     let bits = if bits_per_weight.is_finite() {
         *bits_per_weight
@@ -236,6 +239,7 @@ fn info(info: &ModelInfo) -> TokenStream {
             max_positions: #max_positions,
             domains: #domains,
             labels: #labels,
+            embedding: #embedding,
             bits_per_weight: #bits_per_weight,
             weight_bytes: #weight_bytes,
             plan_hash: gem_runtime::from_hex(#plan_hash),

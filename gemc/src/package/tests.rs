@@ -23,6 +23,7 @@ fn toy() -> Package {
             max_positions: 20,
             domains: vec![Name::from("law"), Name::from("stem")].into(),
             labels: vec![].into(),
+            embedding: 0,
             bits_per_weight: 4.25,
             weight_bytes: 44,
             plan_hash: [0x3f; 32],

@@ -57,6 +57,8 @@ impl Kept {
             | Op::Add
             | Op::Combine { .. }
             | Op::SelectOutputs { .. }
+            | Op::Normalize
+            | Op::Softcap { .. }
             | Op::Output => return None,
         };
         let padded = width.next_multiple_of(LANES);

@@ -165,6 +165,7 @@ impl<'r, 'o> Exec<'r, 'o> {
                     token: _,
                     position: _,
                     token_type: _,
+                    scale,
                 },
                 NodeWeights::Embed {
                     token,
@@ -180,6 +181,7 @@ impl<'r, 'o> Exec<'r, 'o> {
                     token,
                     position,
                     token_type,
+                    *scale,
                     &mut out,
                 );
                 out
@@ -234,11 +236,22 @@ impl<'r, 'o> Exec<'r, 'o> {
                 out
             }
             (Op::Combine { base }, _) => self.combine(id, node, *base),
-            (Op::SelectOutputs { first }, _) => {
-                self.output_rows = self.options.outputs.resolve(self.batch, *first)?;
+            (Op::SelectOutputs { pooling }, _) => {
+                let one = pooling.is_some();
+                self.output_rows = self.options.outputs.resolve(self.batch, one)?;
                 let mut out = self.take(id, self.output_rows.len());
-                ops::gather(&self.floats(node.inputs[0]), &self.output_rows, &mut out);
+                let x = self.floats(node.inputs[0]);
+                match pooling {
+                    Some(pooling) if !self.output_rows.is_empty() => {
+                        ops::pool(*pooling, &x, self.batch, &mut out);
+                    }
+                    _ => ops::gather(&x, &self.output_rows, &mut out),
+                }
                 out
+            }
+            (Op::Normalize, _) => self.row_wise(id, node, ops::normalize),
+            (Op::Softcap { cap }, _) => {
+                self.row_wise(id, node, |x, out| ops::softcap(*cap, x, out))
             }
             (
                 Op::Norm {
@@ -253,6 +266,7 @@ impl<'r, 'o> Exec<'r, 'o> {
                     token: _,
                     position: _,
                     token_type: _,
+                    scale: _,
                 }
                 // As before.
                 | Op::Linear { parts: _ }

@@ -52,6 +52,7 @@ pub fn gated(act: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
         Activation::Gelu => zip3(gate, up, out, |g, u| gelu(g) * u),
         Activation::GeluTanh => zip3(gate, up, out, |g, u| gelu_tanh(g) * u),
         Activation::Relu => zip3(gate, up, out, |g, u| g.max(0.0) * u),
+        Activation::Tanh => zip3(gate, up, out, |g, u| libm::tanhf(g) * u),
     }
 }
 
@@ -62,6 +63,7 @@ pub fn activate(act: Activation, x: &[f32], out: &mut [f32]) {
         Activation::Gelu => zip3(x, x, out, |x, _| gelu(x)),
         Activation::GeluTanh => zip3(x, x, out, |x, _| gelu_tanh(x)),
         Activation::Relu => zip3(x, x, out, |x, _| x.max(0.0)),
+        Activation::Tanh => zip3(x, x, out, |x, _| libm::tanhf(x)),
     }
 }
 
@@ -156,6 +158,7 @@ mod tests {
             Activation::Gelu,
             Activation::GeluTanh,
             Activation::Relu,
+            Activation::Tanh,
         ] {
             let mut out = vec![0.0; x.len()];
             activate(act, &x, &mut out);
@@ -170,6 +173,7 @@ mod tests {
                         0.5 * x * (1.0 + inner.tanh())
                     }
                     Activation::Relu => x.max(0.0),
+                    Activation::Tanh => x.tanh(),
                 };
                 assert!((f64::from(*y) - want).abs() < 1e-6, "{act:?}({x})");
             }

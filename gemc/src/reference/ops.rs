@@ -8,7 +8,7 @@ use super::router::Dispatch;
 use super::unit::UnitWeights;
 use super::wire::Matrix;
 use super::{Batch, RoundRow};
-use crate::graph::{Activation, NormKind, QkNormOver};
+use crate::graph::{Activation, NormKind, Pooling, QkNormOver};
 
 /// Rows of one task: enough work to be worth handing to another thread.
 const TASK: usize = 32;
@@ -31,6 +31,54 @@ pub(super) fn gather(input: &Matrix, from: &[usize], out: &mut Matrix) {
     each_row(out, |row, out| out.copy_from_slice(input.row(from[row])));
 }
 
+/// One row for each text of a batch.
+pub(super) fn pool(pooling: Pooling, x: &Matrix, batch: &Batch, out: &mut Matrix) {
+    let texts: Vec<_> = batch.sequences().collect();
+    each_row(out, |text, out| {
+        let rows = texts[text].clone();
+        let last = rows.end - 1;
+        match pooling {
+            Pooling::First => out.copy_from_slice(x.row(rows.start)),
+            Pooling::Last => out.copy_from_slice(x.row(last)),
+            Pooling::Mean | Pooling::Max => {
+                out.copy_from_slice(x.row(rows.start));
+                for row in rows.start + 1..rows.end {
+                    for (y, x) in out.iter_mut().zip(x.row(row)) {
+                        *y = match pooling {
+                            Pooling::Max => y.max(*x),
+                            _ => *y + x,
+                        };
+                    }
+                }
+                if pooling == Pooling::Mean {
+                    let count = rows.len() as f32;
+                    out.iter_mut().for_each(|y| *y /= count);
+                }
+            }
+        }
+    });
+}
+
+/// Every value within a cap.
+pub(super) fn softcap(cap: f32, x: &Matrix, out: &mut Matrix) {
+    each_row(out, |row, out| {
+        for (y, x) in out.iter_mut().zip(x.row(row)) {
+            *y = cap * libm::tanhf(x / cap);
+        }
+    });
+}
+
+/// Every row at length one.
+pub(super) fn normalize(x: &Matrix, out: &mut Matrix) {
+    each_row(out, |row, out| {
+        let x = x.row(row);
+        let length = math::sum_of(x, |x| x * x).sqrt().max(1e-12);
+        for (y, x) in out.iter_mut().zip(x) {
+            *y = x / length;
+        }
+    });
+}
+
 /// Token row, plus position row, plus row 0 of the token types.
 pub(super) fn embed(
     batch: &Batch,
@@ -38,6 +86,7 @@ pub(super) fn embed(
     token: &UnitWeights,
     position: Option<&[f32]>,
     token_type: Option<&[f32]>,
+    scale: f32,
     out: &mut Matrix,
 ) {
     let width = out.width();
@@ -46,6 +95,9 @@ pub(super) fn embed(
         match token {
             UnitWeights::Held(values) => out.copy_from_slice(&values[id * width..][..width]),
             UnitWeights::Read(source) => source.read_rows(id..id + 1, out),
+        }
+        if scale != 1.0 {
+            out.iter_mut().for_each(|x| *x *= scale);
         }
         if let Some(table) = position {
             add(out, &table[positions[row] * width..][..width]);

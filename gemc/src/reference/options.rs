@@ -32,10 +32,10 @@ pub enum OutputRows<'a> {
 
 impl OutputRows<'_> {
     /// Row numbers in output order.
-    pub(super) fn resolve(self, batch: &Batch, first: bool) -> Result<Vec<usize>, ReferenceError> {
+    pub(super) fn resolve(self, batch: &Batch, one: bool) -> Result<Vec<usize>, ReferenceError> {
         match self {
             Self::None => Ok(Vec::new()),
-            _ if first => Ok(batch.sequences().map(|rows| rows.start).collect()),
+            _ if one => Ok(batch.sequences().map(|rows| rows.start).collect()),
             Self::All => Ok((0..batch.rows()).collect()),
             Self::Last(n) => Ok(batch
                 .sequences()

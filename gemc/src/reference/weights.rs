@@ -162,6 +162,8 @@ impl<'a> Loader<'a> {
                 token,
                 position,
                 token_type,
+                // No weight.
+                scale: _,
             } => NodeWeights::Embed {
                 token: self.unit(&[*token]),
                 position: position.map(|t| self.tensor(t)),
@@ -232,7 +234,9 @@ impl<'a> Loader<'a> {
             // No weight.
             | Op::Combine { base: _ }
             // No weight.
-            | Op::SelectOutputs { first: _ }
+            | Op::SelectOutputs { pooling: _ }
+            | Op::Normalize
+            | Op::Softcap { cap: _ }
             | Op::Output => NodeWeights::None,
         }
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Graph, NodeId, Op, Site, Typed};
-use crate::metrics::kl_divergence;
+use crate::graph::{Graph, NodeId, Op, Site, Task, Typed};
+use crate::metrics;
 use crate::progress::Progress;
 use crate::reference::{
     Batch, Matrix, Reference, ReferenceError, RoutingSource, Run, RunOptions, Wires,
@@ -244,17 +244,19 @@ impl<'s> Trial<'s> {
         };
         let wires: &Wires = &self.run.captured;
         let found = reference.run_from(&self.batch, start, wires, &options)?;
-        Ok(divergences(&self.run.logits, &found.logits))
+        let task = reference.graph().facts().task;
+        Ok(divergences(task, &self.run.logits, &found.logits))
     }
 }
 
-/// KL of every row. Rows that did not change cost nothing, and most rows of a rare module's batch do not.
-fn divergences(expected: &Matrix, found: &Matrix) -> Vec<f64> {
+/// How far every row is from the reference's. Rows that did not change cost nothing, and most rows of a rare module's batch do not.
+fn divergences(task: Task, expected: &Matrix, found: &Matrix) -> Vec<f64> {
+    let divergence = metrics::divergence(task);
     let rows = 0..expected.rows();
     rows.into_par_iter()
         .map(|row| match (expected.row(row), found.row(row)) {
             (a, b) if a == b => 0.0,
-            (a, b) => kl_divergence(a, b),
+            (a, b) => divergence(a, b),
         })
         .collect()
 }

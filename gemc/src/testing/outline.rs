@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::graph::{
-    Graph, Guard, Node, NodeId, Op, QkNormOver, Task, TensorId, Typed, Unit, WireType,
+    Graph, Guard, Node, NodeId, Op, Pooling, QkNormOver, Task, TensorId, Typed, Unit, WireType,
     attention_scale,
 };
 use crate::import::shown;
@@ -40,6 +40,7 @@ fn facts(loaded: &LoadedCheckpoint, plan: &BitPlan, target: &Target) -> String {
     let task = match facts.task {
         Task::CausalLm => "causal language model",
         Task::SequenceClassification => "classifier of texts",
+        Task::Embedding => "encoder of texts",
     };
     let units = graph.units().iter();
     let bytes: u64 = units
@@ -94,7 +95,14 @@ fn phase(graph: &Graph<Typed>, id: NodeId, node: &Node) -> String {
 /// What an operation does beside its name: everything that changes its results.
 fn details(graph: &Graph<Typed>, op: &Op) -> String {
     match op {
-        Op::Tokens | Op::Embed { .. } | Op::Clusters { .. } | Op::Add | Op::Output => String::new(),
+        Op::Embed { scale, .. } if *scale != 1.0 => format!(" times {scale:?}"),
+        Op::Softcap { cap } => format!(" at {cap:?}"),
+        Op::Tokens
+        | Op::Embed { .. }
+        | Op::Clusters { .. }
+        | Op::Add
+        | Op::Normalize
+        | Op::Output => String::new(),
         Op::Norm {
             kind,
             eps,
@@ -173,12 +181,11 @@ fn details(graph: &Graph<Typed>, op: &Op) -> String {
         }
         Op::Activate { act, gated } => format!(" {act:?}{}", if *gated { ", gated" } else { "" }),
         Op::Combine { base } => (if *base { " on a base" } else { "" }).to_owned(),
-        Op::SelectOutputs { first } => (if *first {
-            ": the first"
-        } else {
-            ": those asked for"
-        })
-        .to_owned(),
+        Op::SelectOutputs { pooling } => match pooling {
+            Some(Pooling::First) => ": the first".to_owned(),
+            Some(pooling) => format!(": {pooling:?} of the text").to_lowercase(),
+            None => ": those asked for".to_owned(),
+        },
     }
 }
 

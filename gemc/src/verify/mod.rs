@@ -45,10 +45,11 @@ pub fn compare(
         }
         let same = routing.push(&truth.routing, &found.routing, sequence.ids.len());
         for (i, (reference, candidate)) in truth.logits.iter().zip(&found.logits).enumerate() {
-            let (truth, same_route) = if classifies {
-                (sequence.label, same.iter().all(|s| *s))
-            } else {
-                (sequence.ids.get(i + 1).map(|&id| id as usize), same[i])
+            let (truth, same_route) = match facts.task {
+                Task::SequenceClassification | Task::Embedding => {
+                    (sequence.label, same.iter().all(|s| *s))
+                }
+                Task::CausalLm => (sequence.ids.get(i + 1).map(|&id| id as usize), same[i]),
             };
             let pair = Pair {
                 reference,
@@ -56,11 +57,11 @@ pub fn compare(
                 truth,
                 same_route,
             };
-            all.push(pair, classifies);
+            all.push(pair, facts.task);
             domains
                 .entry(&sequence.domain)
                 .or_default()
-                .push(pair, classifies);
+                .push(pair, facts.task);
         }
         progress.advance(sequence.ids.len() as u64);
     }

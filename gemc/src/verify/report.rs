@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::graph::Site;
+use crate::graph::{Site, Task};
 use crate::metrics::{
-    Sample, argmax, kl_divergence, macro_f1, negative_log_likelihood, perplexity, top2_gap,
+    Sample, argmax, divergence, macro_f1, negative_log_likelihood, perplexity, top2_gap,
 };
 use crate::reference::RoutingRecords;
 
@@ -99,8 +99,8 @@ pub struct Collector {
 
 impl Collector {
     /// Adds one output.
-    pub fn push(&mut self, pair: Pair<'_>, classifies: bool) {
-        let kl = kl_divergence(pair.reference, pair.candidate);
+    pub fn push(&mut self, pair: Pair<'_>, task: Task) {
+        let kl = divergence(task)(pair.reference, pair.candidate);
         self.kl.push(kl);
         if pair.same_route {
             self.kl_same.push(kl);
@@ -112,13 +112,17 @@ impl Collector {
             best[0] != best[1] && top2_gap(pair.reference) > CLEAR_GAP,
         ));
         let Some(truth) = pair.truth else { return };
-        if classifies {
-            self.truth.push(truth);
-            self.predicted[0].push(best[0]);
-            self.predicted[1].push(best[1]);
-        } else {
-            self.nll[0].push(negative_log_likelihood(pair.reference, truth));
-            self.nll[1].push(negative_log_likelihood(pair.candidate, truth));
+        match task {
+            Task::SequenceClassification => {
+                self.truth.push(truth);
+                self.predicted[0].push(best[0]);
+                self.predicted[1].push(best[1]);
+            }
+            Task::CausalLm => {
+                self.nll[0].push(negative_log_likelihood(pair.reference, truth));
+                self.nll[1].push(negative_log_likelihood(pair.candidate, truth));
+            }
+            Task::Embedding => {}
         }
     }
 
@@ -213,14 +217,14 @@ mod tests {
         // 200 outputs, the further apart the later.
         for i in 0..200_u8 {
             let (reference, candidate) = ([0.0, 0.0], [0.0, f32::from(i) / 50.0]);
-            plain.push(kl_divergence(&reference, &candidate));
+            plain.push(divergence(Task::CausalLm)(&reference, &candidate));
             let pair = Pair {
                 reference: &reference,
                 candidate: &candidate,
                 truth: None,
                 same_route: true,
             };
-            collector.push(pair, false);
+            collector.push(pair, Task::CausalLm);
         }
         plain.sort_by(f64::total_cmp);
         let figures = collector.figures(None);

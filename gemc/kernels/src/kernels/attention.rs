@@ -39,6 +39,8 @@ pub struct Attention {
     pub max_rows: usize,
     /// What scores are multiplied by.
     pub scale: Exact,
+    /// Whether rows see no later position, even where the step lets them.
+    pub causal: bool,
     /// Positions at a distance below it are seen.
     pub window: Option<usize>,
     /// Scores s become `cap tanh(s / cap)`.
@@ -112,8 +114,9 @@ impl Attention {
         let window = self.window.map(|n| format!("_window{n}"));
         let softcap = self.softcap.map(|cap| format!("_cap{}", cap.in_words()));
         let sinks = if self.sinks { "_sinks" } else { "" };
+        let causal = if self.causal { "_causal" } else { "" };
         format!(
-            "attention{mask}_{}_{}x{}{}{}{}{sinks}",
+            "attention{mask}_{}_{}x{}{}{causal}{}{}{sinks}",
             self.heads,
             self.kv_heads,
             self.head_dim,
@@ -144,6 +147,10 @@ impl Attention {
         let slot = r.rows.slot(row);
         let position = r.rows.position(row).bounded(context);
         let visible = r.rows.visible(row).bounded(context + 1);
+        let visible = match self.causal {
+            true => visible.min(position + 1),
+            false => visible,
+        };
         let visible = visible.named("visible");
         let item = Item {
             k,
@@ -283,11 +290,10 @@ impl<'k> Item<'k> {
     /// Scores of so many chunks, capped.
     fn cap(&self, chunks: Val<'k>, cap: f32) {
         let scores = self.r.scores;
-        let sigmoid = Math::Sigmoid.reference();
+        let tanh = Math::Tanh.reference();
         for_chunks(self.k, chunks, |at| {
-            // tanh x = 2 sigmoid(2x) - 1.
-            let sigmoid = sigmoid.call(&[scores.lanes(at) * (2.0 / cap)]);
-            scores.store(at, (sigmoid * 2.0 - 1.0) * cap);
+            let share = tanh.call(&[scores.lanes(at) * (1.0 / cap)]);
+            scores.store(at, share * cap);
         });
     }
 

@@ -6,6 +6,7 @@ use super::codes::{self, Form, halves, table16, value, whole};
 use super::dot::TILE;
 use super::planes::PlaneRegions;
 use super::rows::RowTable;
+use super::spec::Exact;
 use super::vector::LANES;
 use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Elem, Kernel, Ty};
@@ -25,6 +26,8 @@ pub struct Embed {
     pub positions: usize,
     /// Whether the row of token type 0 is added.
     pub token_type: bool,
+    /// What the token row is multiplied by.
+    pub scale: Exact,
     /// Rows of the output buffer.
     pub max_rows: usize,
 }
@@ -45,8 +48,12 @@ impl Embed {
     pub fn name(&self) -> String {
         let positions = if self.positions > 0 { "_positions" } else { "" };
         let token_type = if self.token_type { "_type" } else { "" };
+        let scale = match self.scale.get() {
+            1.0 => String::new(),
+            _ => format!("_times{}", self.scale.in_words()),
+        };
         format!(
-            "embed_{:?}_{}x{}{positions}{token_type}",
+            "embed_{:?}_{}x{}{positions}{token_type}{scale}",
             self.codec, self.vocab, self.cols
         )
         .to_lowercase()
@@ -92,6 +99,10 @@ impl Embed {
             let halves = self.block(k, r, token, block);
             for (half, value) in halves.into_iter().enumerate() {
                 let value = row_scale.map_or(value, |row_scale| value * row_scale);
+                let value = match self.scale.get() {
+                    1.0 => value,
+                    scale => value * scale,
+                };
                 let column = block * BLOCK + half * LANES;
                 let added = [position, r.token_type].into_iter().flatten();
                 let sum = added.fold(value, |sum, of| sum + of.lanes(column));

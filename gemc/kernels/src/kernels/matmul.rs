@@ -168,6 +168,7 @@ const fn act_prefix(act: Activation) -> &'static str {
         Activation::Gelu => "gelu_",
         Activation::GeluTanh => "gelu_tanh_",
         Activation::Relu => "relu_",
+        Activation::Tanh => "tanh_",
     }
 }
 

@@ -264,6 +264,7 @@ pub fn embedding(codec: Codec, cols: usize) -> Launch {
         cols,
         positions: 0,
         token_type: false,
+        scale: 1.0.into(),
         max_rows: 8,
     };
     let mut args = planes(&size);

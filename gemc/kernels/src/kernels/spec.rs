@@ -11,6 +11,7 @@ use super::dispatch::{CallModules, CountItems, Dispatch, Tags};
 use super::embed::Embed;
 use super::matmul::Matmul;
 use super::norm::Norm;
+use super::pool::{Normalize, Pool, Softcap};
 use super::quantise::{QuantiseRows, SelectRows};
 use super::rope::{Heads, RopeTable};
 use super::route::Router;
@@ -123,4 +124,10 @@ specs! {
     Tags;
     /// Sums of modules, general path and residual.
     Combine;
+    /// The rows of a text to one.
+    Pool;
+    /// Outputs at length one.
+    Normalize;
+    /// Outputs within a cap.
+    Softcap;
 }

@@ -10,7 +10,7 @@ use super::rope::RopeRule;
 use crate::graph::{Activation, NormKind, ScarMask, Score, Task};
 
 pub use super::keys::{KeyAccount, KeyUse};
-pub use read::{no_effect, read};
+pub use read::{labels, no_effect, read};
 
 /// Where norms sit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -108,7 +108,7 @@ fn values<'a>(keys: &mut Keys<'a>, empty: &'a Map<String, Value>) -> Option<GemC
     let qk_norm = keys.flag("qk_norm", Some(false));
     let tie = keys.flag("tie_word_embeddings", Some(false));
     let routing = routing::read(keys, empty, num_hidden_layers, hidden_size);
-    let labels = labels(keys, task);
+    let labels = labels(keys, task, None);
     let special = special(keys);
     if task == Some(Task::SequenceClassification) {
         keys.ignore("tie_word_embeddings", "a classifier has no word head");
@@ -282,8 +282,13 @@ fn odd_heads(keys: &mut Keys<'_>, sizes: &Sizes) {
 }
 
 /// Label names by index, from `id2label` or made up from `num_labels`.
-fn labels(keys: &mut Keys<'_>, task: Option<Task>) -> Option<Vec<String>> {
-    if task == Some(Task::CausalLm) {
+/// Without either there are `default`, or it is missing.
+pub fn labels(
+    keys: &mut Keys<'_>,
+    task: Option<Task>,
+    default: Option<usize>,
+) -> Option<Vec<String>> {
+    if matches!(task, Some(Task::CausalLm | Task::Embedding)) {
         keys.ignore("num_labels", "only a classifier has labels");
         keys.ignore("id2label", "only a classifier has labels");
         return Some(Vec::new());
@@ -300,7 +305,7 @@ fn labels(keys: &mut Keys<'_>, task: Option<Task>) -> Option<Vec<String>> {
     };
     let Some(names) = names else {
         // Whether labels are needed at all is not known without a task.
-        let default = task.is_none().then_some(1);
+        let default = default.or(task.is_none().then_some(1));
         let count = keys.count("num_labels", 1..=MOST_LABELS, default)?;
         return Some((0..count).map(|i| format!("LABEL_{i}")).collect());
     };

@@ -1,9 +1,13 @@
 //! The parts of layers: norms, attention, MLPs, heads; from views of stored tensors to nodes of a graph.
 
+use std::ops::Range;
+
 use super::super::error::Findings;
 use super::super::source::Source;
+
+
 use crate::graph::{
-    Activation, Builder, Graph, LinearPart, ModelFacts, NodeId, NormKind, Op, QkNorm, QkNormOver,
+    Activation, Builder, Graph, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm, QkNormOver,
     Rope, Site, Task, Untyped, View, attention_scale,
 };
 
@@ -21,8 +25,45 @@ pub struct Map {
     pub bias: Option<View>,
 }
 
+impl Attention {
+    /// Of so many heads, each with its own keys and values, and nothing else.
+    pub fn plain(heads: usize, head_dim: usize) -> Self {
+        Self {
+            heads,
+            kv_heads: heads,
+            head_dim,
+            scale: None,
+            window: None,
+            softcap: None,
+            rope: None,
+            norm: None,
+            sinks: None,
+        }
+    }
+}
+
 impl Map {
-    fn pairs_apart(self, head: usize, rotated: usize) -> Self {
+    /// The map of a part of its rows.
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        Self {
+            weight: self.weight.clone().range(rows.clone()),
+            bias: self.bias.clone().map(|bias| bias.range(rows)),
+        }
+    }
+
+    /// All that it gives times a factor.
+    pub fn times(self, factor: f32) -> Self {
+        if factor == 1.0 {
+            return self;
+        }
+        Self {
+            weight: self.weight.times(factor),
+            bias: self.bias.map(|bias| bias.times(factor)),
+        }
+    }
+
+    /// With rotary pairs of heads, which stand side by side, as halves of a head.
+    pub fn pairs_apart(self, head: usize, rotated: usize) -> Self {
         Self {
             weight: self.weight.pairs_apart(head, rotated),
             bias: self.bias.map(|bias| bias.pairs_apart(head, rotated)),
@@ -113,14 +154,81 @@ impl<'s, 'a> Blocks<'s, 'a> {
     }
 
     /// Token ids to rows.
-    pub fn embed(&mut self, origin: &str, token: View) -> NodeId {
+    pub fn embed(&mut self, origin: &str, token: View, scale: f32) -> NodeId {
+        self.embed_with(origin, token, None, None, scale)
+    }
+
+    /// Token ids to rows, plus rows of positions, plus row 0 of the types of tokens.
+    pub fn embed_with(
+        &mut self,
+        origin: &str,
+        token: View,
+        position: Option<View>,
+        token_type: Option<View>,
+        scale: f32,
+    ) -> NodeId {
         let tokens = self.b.add(Op::Tokens, &[], "tokens");
         let op = Op::Embed {
             token: self.b.view(token),
-            position: None,
-            token_type: None,
+            position: position.map(|view| self.b.view(view)),
+            token_type: token_type.map(|view| self.b.view(view)),
+            scale,
         };
         self.b.add(op, &[tokens], origin)
+    }
+
+    /// As many rows of a table of positions as the model has positions.
+    pub fn cut(&self, table: View) -> View {
+        let positions = self.b.facts().max_positions;
+        match table.rows() {
+            rows if rows == positions => table,
+            _ => table.range(0..positions),
+        }
+    }
+
+    /// Layer norm, with weight and perhaps bias at `path`, in the names of either age.
+    pub fn layer_norm(&mut self, path: &str, d: usize, eps: f32, bias: bool, x: NodeId) -> NodeId {
+        let older = self.source.has(&format!("{path}.gamma"));
+        let [weight, shift] = if older { ["gamma", "beta"] } else { ["weight", "bias"] };
+        let weight = self.stored(&format!("{path}.{weight}"), &[d]);
+        let shift = bias.then(|| self.stored(&format!("{path}.{shift}"), &[d]));
+        let op = Op::Norm {
+            kind: NormKind::Layer,
+            weight: self.b.view(weight),
+            bias: shift.map(|view| self.b.view(view)),
+            eps,
+        };
+        self.b.add(op, &[x], path)
+    }
+
+    /// `down(act(up x))`; nodes below `origin`.
+    pub fn mlp(&mut self, origin: &str, act: Activation, [up, down]: [Map; 2], x: NodeId) -> NodeId {
+        let wide = self.linear(&format!("{origin}.up_proj"), [up], x);
+        let wide = self.activate(&format!("{origin}.act"), act, wide);
+        self.linear(&format!("{origin}.down_proj"), [down], wide)
+    }
+
+    /// An activation of every value.
+    pub fn activate(&mut self, origin: &str, act: Activation, x: NodeId) -> NodeId {
+        let op = Op::Activate { act, gated: false };
+        self.b.add(op, &[x], origin)
+    }
+
+    /// One row of a text's rows; what follows is the head.
+    pub fn pool(&mut self, pooling: Pooling, x: NodeId) -> NodeId {
+        self.b.at(Site::Head);
+        let pooling = Some(pooling);
+        self.b.add(Op::SelectOutputs { pooling }, &[x], "outputs")
+    }
+
+    /// Outputs at length one.
+    pub fn normalize(&mut self, x: NodeId) -> NodeId {
+        self.b.add(Op::Normalize, &[x], "normalize")
+    }
+
+    /// The graph whose result this is.
+    pub fn close(self, x: NodeId) -> Graph<Untyped> {
+        self.b.finish(x)
     }
 
     pub fn add(&mut self, origin: &str, a: NodeId, b: NodeId) -> NodeId {
@@ -180,12 +288,16 @@ impl<'s, 'a> Blocks<'s, 'a> {
         self.linear(&format!("{origin}.down_proj"), [down], wide)
     }
 
-    /// The rows whose logits are wanted, and the head.
-    pub fn finish(mut self, weight: View, x: NodeId) -> Graph<Untyped> {
+    /// The rows whose logits are wanted, and the head, whose logits may be capped.
+    pub fn finish(mut self, weight: View, softcap: Option<f32>, x: NodeId) -> Graph<Untyped> {
         self.b.at(Site::Head);
-        let op = Op::SelectOutputs { first: false };
+        let op = Op::SelectOutputs { pooling: None };
         let rows = self.b.add(op, &[x], "outputs");
         let logits = self.linear("lm_head", [Map { weight, bias: None }], rows);
+        let logits = match softcap {
+            None => logits,
+            Some(cap) => self.b.add(Op::Softcap { cap }, &[logits], "softcap"),
+        };
         self.b.finish(logits)
     }
 }

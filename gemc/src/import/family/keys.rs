@@ -22,6 +22,8 @@ pub struct Defaults {
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
     pub rms_norm_eps: f64,
+    /// Key and value of the activation.
+    pub act: (&'static str, Activation),
     pub rope_theta: f64,
     pub tie_word_embeddings: bool,
     pub bos_token_id: Option<u64>,
@@ -140,16 +142,18 @@ pub fn fixed(keys: &mut Keys<'_>, model_type: &str) {
     keys.ignore("chunk_size_feed_forward", "results do not depend on it");
 }
 
+/// Activations by the names of transformers.
+pub const ACTS: &[(&str, Activation)] = &[
+    ("silu", Activation::Silu),
+    ("swish", Activation::Silu),
+    ("gelu", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("relu", Activation::Relu),
+];
+
 /// Reads what all decoders have.
 pub fn common(keys: &mut Keys<'_>, defaults: &Defaults) -> Option<Common> {
-    const ACTS: [(&str, Activation); 6] = [
-        ("silu", Activation::Silu),
-        ("swish", Activation::Silu),
-        ("gelu", Activation::Gelu),
-        ("gelu_new", Activation::GeluTanh),
-        ("gelu_pytorch_tanh", Activation::GeluTanh),
-        ("relu", Activation::Relu),
-    ];
     causal(keys);
     let mut count = |key, range, default| keys.count(key, range, Some(default));
     let hidden = count("hidden_size", 1..=1 << 16, defaults.hidden_size);
@@ -168,11 +172,8 @@ pub fn common(keys: &mut Keys<'_>, defaults: &Defaults) -> Option<Common> {
         1..=4096,
         defaults.num_key_value_heads,
     );
-    if defaults.head_dim.is_some() && keys.is_null("head_dim") {
-        keys.refuse("head_dim", "is null", "a number, or no such key");
-    }
     let head_dim = keys.count_or_none("head_dim", 1..=4096, defaults.head_dim);
-    let act = keys.choice("hidden_act", &ACTS, Some(Activation::Silu));
+    let act = keys.choice(defaults.act.0, ACTS, Some(defaults.act.1));
     let number = |e: f64| (0.0..=1.0).contains(&e);
     let eps = Some(defaults.rms_norm_eps);
     let eps = keys.number("rms_norm_eps", number, "a number in 0..=1", eps);

@@ -1,138 +1,88 @@
-//! `llama`, `mistral`, `qwen2`, `qwen3`: RMS norms before each block, rotary positions, gated MLPs.
+//! `llama`, `mistral`, `qwen2`, `qwen3`, `granite`, `smollm3`, `ernie4_5`: RMS norms before each block, rotary positions, gated MLPs.
 
+use super::super::ImportedModel;
 use super::super::error::Findings;
 use super::super::keys::Keys;
 use super::super::source::Source;
-use super::super::{ImportedModel, json};
-use super::blocks::{Attention, AttentionNorm, Blocks};
-use super::keys::{Common, Defaults};
-use super::rope::{ReadRope, RopeDefaults};
-use super::{decoder, keys, rope};
+use super::blocks::{AttentionNorm, Blocks};
+use super::decoder::{self, Frame};
+use super::defaults::{ERNIE4_5, GRANITE, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3};
+use super::keys::{self, Common, Defaults};
+use super::windows::{self, Windows};
+use super::rope;
 use crate::graph::{NodeId, QkNormOver, Rope};
 
 /// What the families differ in.
-struct Family {
-    model_type: &'static str,
-    defaults: Defaults,
-    /// Biases of q, k, v and of o; of MLPs.
-    biases: Biases,
+pub struct Family {
+    pub model_type: &'static str,
+    pub defaults: Defaults,
+    pub biases: Biases,
     /// RMS norms of the heads of q and k.
-    qk_norm: bool,
-    windows: Windows,
+    pub qk_norm: bool,
+    pub windows: Windows,
+    /// `embedding_multiplier`, `residual_multiplier`, `attention_multiplier`, `logits_scaling`.
+    pub multipliers: bool,
+    /// `no_rope_layers` or `no_rope_layer_interval`: layers without rotation.
+    pub unrotated: bool,
+    /// Whether rotary pairs stand side by side.
+    pub pairs: bool,
 }
 
+/// Which maps have biases.
 #[derive(Clone, Copy, PartialEq)]
-enum Biases {
+pub enum Biases {
     /// `attention_bias` and `mlp_bias` say it.
     Keys,
     /// `attention_bias` says it of attention alone.
     AttentionKey,
+    /// `use_bias` says it of all.
+    OneKey,
     /// There are none.
     None,
     /// q, k and v have them.
     Qkv,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Windows {
-    None,
-    /// `sliding_window` of all layers; this many positions where nothing is written.
-    All(usize),
-    /// `use_sliding_window`, and `layer_types` or `max_window_layers` say which layers have one.
-    Some,
-}
-
-const LLAMA: Family = Family {
-    model_type: "llama",
-    defaults: Defaults {
-        vocab_size: 32000,
-        hidden_size: 4096,
-        intermediate_size: 11008,
-        num_hidden_layers: 32,
-        num_attention_heads: 32,
-        num_key_value_heads: None,
-        head_dim: None,
-        max_position_embeddings: 2048,
-        rms_norm_eps: 1e-6,
-        rope_theta: 10_000.0,
-        tie_word_embeddings: false,
-        bos_token_id: Some(1),
-        eos_token_id: Some(2),
-    },
-    biases: Biases::Keys,
-    qk_norm: false,
-    windows: Windows::None,
-};
-
-const MISTRAL: Family = Family {
-    model_type: "mistral",
-    defaults: Defaults {
-        intermediate_size: 14336,
-        num_key_value_heads: Some(8),
-        max_position_embeddings: 4096 * 32,
-        ..LLAMA.defaults
-    },
-    biases: Biases::None,
-    windows: Windows::All(4096),
-    ..LLAMA
-};
-
-const QWEN2: Family = Family {
-    model_type: "qwen2",
-    defaults: Defaults {
-        vocab_size: 151_936,
-        intermediate_size: 22016,
-        num_key_value_heads: Some(32),
-        max_position_embeddings: 32768,
-        bos_token_id: None,
-        eos_token_id: None,
-        ..LLAMA.defaults
-    },
-    biases: Biases::Qkv,
-    windows: Windows::Some,
-    ..LLAMA
-};
-
-const QWEN3: Family = Family {
-    model_type: "qwen3",
-    defaults: Defaults {
-        head_dim: Some(128),
-        ..QWEN2.defaults
-    },
-    biases: Biases::AttentionKey,
-    qk_norm: true,
-    ..QWEN2
-};
-
 /// A validated config.
-struct Config {
-    common: Common,
-    rope: Rope,
+pub struct Config {
+    pub common: Common,
+    /// Of each layer.
+    rope: Vec<Option<Rope>>,
     /// Of each layer.
     windows: Vec<Option<usize>>,
     qkv_bias: bool,
     o_bias: bool,
-    mlp_bias: bool,
+    pub mlp_bias: bool,
+    multipliers: Multipliers,
 }
 
-/// Reads a `llama`.
-pub fn llama(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
-    front(&LLAMA, source, findings)
+/// Factors of Granite.
+#[derive(Clone, Copy)]
+struct Multipliers {
+    embedding: f32,
+    residual: f32,
+    /// `None`: one over the root of the head's width.
+    attention: Option<f32>,
+    logits: f32,
 }
 
-/// Reads a `mistral`.
-pub fn mistral(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
-    front(&MISTRAL, source, findings)
+macro_rules! fronts {
+    ($($front:ident $family:ident $doc:literal;)*) => {
+        $(#[doc = $doc]
+        pub fn $front(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
+            front(&$family, source, findings)
+        })*
+    };
 }
 
-/// Reads a `qwen2`.
-pub fn qwen2(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
-    front(&QWEN2, source, findings)
-}
-
-/// Reads a `qwen3`.
-pub fn qwen3(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
-    front(&QWEN3, source, findings)
+fronts! {
+    llama LLAMA "Reads a `llama`.";
+    mistral MISTRAL "Reads a `mistral`.";
+    qwen2 QWEN2 "Reads a `qwen2`.";
+    qwen3 QWEN3 "Reads a `qwen3`.";
+    granite GRANITE "Reads a `granite`.";
+    smollm3 SMOLLM3 "Reads a `smollm3`.";
+    ernie4_5 ERNIE4_5 "Reads an `ernie4_5`.";
 }
 
 fn front(
@@ -142,8 +92,22 @@ fn front(
 ) -> Option<ImportedModel> {
     let (config, account) = keys::read(source.config, findings, |keys| read(family, keys));
     let config = config?;
-    let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| layer(family, &config, b, l, p, x);
-    let graph = decoder::build(&config.common, source, findings, layer)?;
+    let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| {
+        let c = &config.common;
+        let attend = |b: &mut Blocks<'_, '_>, p: &str, x| attention(family, &config, b, (l, p), x);
+        decoder::pre_norm(b, c, p, x, attend, |b, p, x| {
+            let p = format!("{p}.mlp");
+            let [gate, up, down] = decoder::mlp_maps(b, c, &p, c.intermediate, config.mlp_bias);
+            let down = down.times(config.multipliers.residual);
+            b.gated_mlp(&p, c.act, [gate, up, down], x)
+        })
+    };
+    let frame = Frame {
+        embedding: config.multipliers.embedding,
+        logits: 1.0 / config.multipliers.logits,
+        ..Frame::PLAIN
+    };
+    let graph = decoder::build(&config.common, frame, Vec::new(), source, findings, layer)?;
     Some(ImportedModel {
         graph,
         keys: account,
@@ -151,11 +115,16 @@ fn front(
     })
 }
 
-fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
+/// Reads the config of a family; other families share it.
+pub fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     keys::fixed(keys, family.model_type);
     let common = keys::common(keys, &family.defaults);
     let layers = common.as_ref().map_or(0, |c| c.layers);
-    let windows = windows(family, keys, layers);
+    let windows = windows::read(family.windows, keys, layers);
+    let rotated = match family.unrotated {
+        true => windows::rotated(keys, layers),
+        false => Some(vec![true; layers]),
+    };
     let mut flag = |key, there| match there {
         true => keys.flag(key, Some(false)),
         false => Some(false),
@@ -163,140 +132,70 @@ fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     let by_key = matches!(family.biases, Biases::Keys | Biases::AttentionKey);
     let attention_bias = flag("attention_bias", by_key);
     let mlp_bias = flag("mlp_bias", family.biases == Biases::Keys);
+    let every_bias = flag("use_bias", family.biases == Biases::OneKey);
+    let multipliers = multipliers(family, keys);
     let common = common?;
-    let rope = rope::read(
-        keys,
-        RopeDefaults {
-            theta: family.defaults.rope_theta,
-            head_dim: common.head_dim,
-            positions: common.positions,
-            partial: false,
-        },
-    );
-    let ReadRope { rule, width } = rope?;
-    let attention_bias = attention_bias?;
+    let rope = rope::read(keys, rope::RopeDefaults::of(&common, family.defaults.rope_theta));
+    let rope = rope?.rope();
+    let (every_bias, rotated) = (every_bias?, rotated?);
+    let attention_bias = attention_bias? || every_bias;
+    let windows = windows?;
+    // Sliding layers of SmolLM3 are those without rotation.
     Some(Config {
-        rope: rule.rope(width),
-        windows: windows?,
+        rope: rotated.iter().map(|rotates| rotates.then(|| rope.clone())).collect(),
+        windows,
         qkv_bias: attention_bias || family.biases == Biases::Qkv,
         o_bias: attention_bias,
-        mlp_bias: mlp_bias?,
+        mlp_bias: mlp_bias? || every_bias,
+        multipliers: multipliers?,
         common,
     })
 }
 
-/// The window of each layer.
-fn windows(family: &Family, keys: &mut Keys<'_>, layers: usize) -> Option<Vec<Option<usize>>> {
-    const WINDOW: std::ops::RangeInclusive<usize> = 1..=(1 << 24);
-    match family.windows {
-        Windows::None => Some(vec![None; layers]),
-        Windows::All(default) => {
-            let window = keys.count_or_none("sliding_window", WINDOW, Some(default))?;
-            Some(vec![window; layers])
-        }
-        Windows::Some => {
-            let used = keys.flag("use_sliding_window", Some(false))?;
-            let window = keys.count_or_none("sliding_window", WINDOW, Some(4096))?;
-            let window = window.filter(|_| used);
-            let most = keys.count("max_window_layers", 0..=1 << 16, Some(28))?;
-            let by_number = |l: usize| window.filter(|_| l >= most);
-            let types = layer_types(keys, layers)?;
-            Some(match types {
-                None => (0..layers).map(by_number).collect(),
-                Some(types) => {
-                    keys.ignore("max_window_layers", "`layer_types` says it");
-                    if window.is_none() && types.contains(&true) {
-                        let what = "has \"sliding_attention\", but no window is used";
-                        let allowed =
-                            "\"full_attention\", or `use_sliding_window` and `sliding_window`";
-                        keys.refuse("layer_types", what, allowed);
-                        return None;
-                    }
-                    types
-                        .into_iter()
-                        .map(|slides| window.filter(|_| slides))
-                        .collect()
-                }
-            })
-        }
-    }
+fn multipliers(family: &Family, keys: &mut Keys<'_>) -> Option<Multipliers> {
+    let mut number = |key| match family.multipliers {
+        true => keys.number(key, |v| v > 0.0 && v <= 1e6, "a number above 0, at most 1e6", Some(1.0)),
+        false => Some(1.0),
+    };
+    let [embedding, residual, attention, logits] = [
+        "embedding_multiplier",
+        "residual_multiplier",
+        "attention_multiplier",
+        "logits_scaling",
+    ]
+    .map(&mut number);
+    Some(Multipliers {
+        embedding: embedding? as f32,
+        residual: residual? as f32,
+        attention: Some(attention? as f32).filter(|_| family.multipliers),
+        logits: logits? as f32,
+    })
 }
 
-/// Which layers slide, where `layer_types` says it.
-fn layer_types(keys: &mut Keys<'_>, layers: usize) -> Option<Option<Vec<bool>>> {
-    let Some(value) = keys.get("layer_types") else {
-        return Some(None);
-    };
-    let slides = |item: &serde_json::Value| match item.as_str() {
-        Some("full_attention" | "attention") => Some(false),
-        Some("sliding_attention") => Some(true),
-        _ => None,
-    };
-    let items = value.as_array().filter(|items| items.len() == layers);
-    let types: Option<Vec<bool>> = items.and_then(|items| items.iter().map(slides).collect());
-    if types.is_none() {
-        let allowed =
-            format!("\"full_attention\" or \"sliding_attention\" for each of {layers} layers");
-        keys.refuse(
-            "layer_types",
-            format!("found {}", json::listed(value)),
-            allowed,
-        );
-    }
-    types.map(Some)
-}
-
-fn layer(
+/// Attention of a layer below `p`.
+pub fn attention(
     family: &Family,
     config: &Config,
     b: &mut Blocks<'_, '_>,
-    l: usize,
-    p: &str,
+    (l, p): (usize, &str),
     x: NodeId,
 ) -> NodeId {
     let c = &config.common;
-    let d = c.hidden;
-    let weight = b.stored(&format!("{p}.input_layernorm.weight"), &[d]);
-    let normed = b.rms_norm(&format!("{p}.input_layernorm"), weight, c.eps, x);
-    let attention = format!("{p}.self_attn");
-    let rows = [c.heads, c.kv_heads, c.kv_heads].map(|heads| heads * c.head_dim);
-    let names = ["q_proj", "k_proj", "v_proj"];
-    let qkv = [0, 1, 2].map(|i| {
-        b.map(
-            &format!("{attention}.{}", names[i]),
-            [rows[i], d],
-            config.qkv_bias,
-        )
-    });
-    let out = b.map(&format!("{attention}.o_proj"), [d, rows[0]], config.o_bias);
-    let norm = family.qk_norm.then(|| AttentionNorm {
-        q: b.stored(&format!("{attention}.q_norm.weight"), &[c.head_dim]),
-        k: b.stored(&format!("{attention}.k_norm.weight"), &[c.head_dim]),
+    let (mut qkv, out) = decoder::attention_maps(b, c, p, [config.qkv_bias, config.o_bias]);
+    let mut spec = decoder::heads(c);
+    spec.scale = config.multipliers.attention;
+    spec.window = config.windows[l];
+    spec.rope = config.rope[l].clone();
+    spec.norm = family.qk_norm.then(|| AttentionNorm {
+        q: b.stored(&format!("{p}.q_norm.weight"), &[c.head_dim]),
+        k: b.stored(&format!("{p}.k_norm.weight"), &[c.head_dim]),
         eps: c.eps,
         over: QkNormOver::HeadBeforeRope,
     });
-    let spec = Attention {
-        heads: c.heads,
-        kv_heads: c.kv_heads,
-        head_dim: c.head_dim,
-        scale: None,
-        window: config.windows[l],
-        softcap: None,
-        rope: Some(config.rope.clone()),
-        norm,
-        sinks: None,
-    };
-    let mixed = b.attention(&attention, spec, qkv, out, normed);
-    let x = b.add(&format!("{p}.attention_residual"), x, mixed);
-    let weight = b.stored(&format!("{p}.post_attention_layernorm.weight"), &[d]);
-    let normed = b.rms_norm(&format!("{p}.post_attention_layernorm"), weight, c.eps, x);
-    let f = c.intermediate;
-    let maps = [
-        ("gate_proj", [f, d]),
-        ("up_proj", [f, d]),
-        ("down_proj", [d, f]),
-    ];
-    let maps = maps.map(|(name, shape)| b.map(&format!("{p}.mlp.{name}"), shape, config.mlp_bias));
-    let y = b.gated_mlp(&format!("{p}.mlp"), c.act, maps, normed);
-    b.add(&format!("{p}.residual"), x, y)
+    if let Some(rope) = spec.rope.as_ref().filter(|_| family.pairs) {
+        let width = rope.width();
+        let [q, k, v] = qkv;
+        qkv = [q.pairs_apart(c.head_dim, width), k.pairs_apart(c.head_dim, width), v];
+    }
+    b.attention(p, spec, qkv, out.times(config.multipliers.residual), x)
 }

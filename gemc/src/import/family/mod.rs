@@ -3,10 +3,20 @@
 //! A family is a table of what it differs in, and the keys that only it has; [`keys`] reads what all share, [`blocks`]
 //! builds the parts that layers are made of.
 
+mod bert;
 mod blocks;
 mod decoder;
+mod defaults;
+mod encoder;
+mod gemma;
 mod keys;
 mod llama;
+mod phi3;
 mod rope;
+mod sentence;
+mod windows;
 
-pub use llama::{llama, mistral, qwen2, qwen3};
+pub use bert::{bert, distilbert, roberta, xlm_roberta};
+pub use gemma::{gemma2, gemma3_text};
+pub use phi3::phi3;
+pub use llama::{ernie4_5, granite, llama, mistral, qwen2, qwen3, smollm3};

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use super::super::keys::Keys;
 use super::super::rope::{RopeRule, RopeScaling, Yarn};
+use super::keys::Common;
+use crate::graph::Rope;
 
 /// What a family's rotary embedding starts from.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,21 @@ pub struct RopeDefaults {
     pub positions: usize,
     /// Whether `partial_rotary_factor` counts without scaling, too.
     pub partial: bool,
+    /// Whether there may be a divisor for each pair (`longrope`).
+    pub long: bool,
+}
+
+impl RopeDefaults {
+    /// Of a decoder.
+    pub fn of(common: &Common, theta: f64) -> Self {
+        Self {
+            theta,
+            head_dim: common.head_dim,
+            positions: common.positions,
+            partial: false,
+            long: false,
+        }
+    }
 }
 
 /// A rule and how many columns of a head it rotates.
@@ -34,6 +51,13 @@ pub struct ReadRope {
 
 /// What a dictionary that is not there reads as.
 static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+impl ReadRope {
+    /// The table.
+    pub fn rope(&self) -> Rope {
+        self.rule.rope(self.width)
+    }
+}
 
 const POSITIVE: &str = "a number above 0, at most 1e12";
 
@@ -68,6 +92,57 @@ const KINDS: [(&str, Kind); 9] = [
 
 /// Reads the keys of one rotary embedding for all layers.
 pub fn read(keys: &mut Keys<'_>, defaults: RopeDefaults) -> Option<ReadRope> {
+    let (outer, used) = outer(keys, defaults)?;
+    let mut inner = keys.nested(used, &EMPTY);
+    let rope = parameters(&mut inner, outer, defaults);
+    keys.absorb(inner);
+    rope
+}
+
+/// Reads those of layers that see all positions, and of layers that slide, whose base is under the key `local` in older configs.
+///
+/// The older dictionary `rope_scaling` is that of the first alone, as in Gemma 3.
+pub fn read_by_type(
+    keys: &mut Keys<'_>,
+    defaults: [RopeDefaults; 2],
+    local: &'static str,
+) -> Option<[ReadRope; 2]> {
+    let theta = keys.number(local, positive, POSITIVE, Some(defaults[1].theta))?;
+    let nested = |value: &Value| value.get("full_attention").is_some() || value.get("sliding_attention").is_some();
+    if !keys.get("rope_parameters").is_some_and(nested) {
+        let local = RopeRule {
+            theta,
+            scaling: RopeScaling::None,
+        };
+        let width = defaults[1].head_dim;
+        return Some([read(keys, defaults[0])?, ReadRope { rule: local, width }]);
+    }
+    if keys.get("rope_scaling").is_some() {
+        let allowed = "one of the two";
+        keys.refuse("rope_scaling", "stands beside `rope_parameters` of each layer type", allowed);
+        return None;
+    }
+    let global = keys.number("rope_theta", positive, POSITIVE, Some(defaults[0].theta))?;
+    let mut all = keys.nested("rope_parameters", &EMPTY);
+    let mut of = |key, theta, defaults| {
+        let mut inner = all.nested(key, &EMPTY);
+        let outer = Outer {
+            theta,
+            partial: 1.0,
+            original: None,
+        };
+        let rope = parameters(&mut inner, outer, defaults);
+        all.absorb(inner);
+        rope
+    };
+    let full = of("full_attention", global, defaults[0]);
+    let sliding = of("sliding_attention", theta, defaults[1]);
+    keys.absorb(all);
+    Some([full?, sliding?])
+}
+
+/// What stands outside of the dictionary of rotary keys, and the name of that.
+fn outer(keys: &mut Keys<'_>, defaults: RopeDefaults) -> Option<(Outer, &'static str)> {
     let theta = keys.number("rope_theta", positive, POSITIVE, Some(defaults.theta));
     let partial = keys.number("partial_rotary_factor", part, PART, Some(1.0));
     let original = keys.count("original_max_position_embeddings", 1..=1 << 24, Some(1));
@@ -86,10 +161,7 @@ pub fn read(keys: &mut Keys<'_>, defaults: RopeDefaults) -> Option<ReadRope> {
     if keys.written(other) {
         keys.ignore(other, "the other dictionary of rotary keys replaces it");
     }
-    let mut inner = keys.nested(used, &EMPTY);
-    let rope = parameters(&mut inner, outer, defaults);
-    keys.absorb(inner);
-    rope
+    Some((outer, used))
 }
 
 /// What stands outside of the dictionary.
@@ -134,11 +206,13 @@ fn parameters(keys: &mut Keys<'_>, outer: Outer, defaults: RopeDefaults) -> Opti
             head_dim: defaults.head_dim,
         },
         Kind::Llama3 => llama3(keys, outer, defaults)?,
-        Kind::Yarn => RopeScaling::Yarn(yarn(keys, outer, defaults)?),
         Kind::Divisors => RopeScaling::Long {
             divisors: keys.numbers("divisors", positive, POSITIVE, defaults.head_dim / 2)?,
             attention_factor: 1.0,
+            positions: defaults.positions,
         },
+        Kind::Yarn | Kind::Long if defaults.long => long(keys, outer, defaults, partial)?,
+        Kind::Yarn => RopeScaling::Yarn(yarn(keys, outer, defaults)?),
         Kind::Long => {
             let found = "found \"longrope\"";
             keys.refuse(
@@ -149,10 +223,10 @@ fn parameters(keys: &mut Keys<'_>, outer: Outer, defaults: RopeDefaults) -> Opti
             return None;
         }
     };
-    keys.ignore(
-        "original_max_position_embeddings",
-        "`rope_type` does not ask for it",
-    );
+    if !matches!(kind, Kind::Llama3 | Kind::Yarn | Kind::Long) {
+        let why = "`rope_type` does not ask for it";
+        keys.ignore("original_max_position_embeddings", why);
+    }
     let rotated = (defaults.head_dim as f64 * partial) as usize;
     let width = match kind {
         Kind::Proportional => 2 * (partial * defaults.head_dim as f64 / 2.0) as usize,
@@ -195,6 +269,32 @@ fn llama3(keys: &mut Keys<'_>, outer: Outer, defaults: RopeDefaults) -> Option<R
         low_freq_factor: low,
         high_freq_factor: high,
         original_max_position: u32::try_from(original?).ok()?,
+    })
+}
+
+/// Contexts end with the positions of the original training: beyond them the longer divisors would serve all positions.
+fn long(
+    keys: &mut Keys<'_>,
+    outer: Outer,
+    defaults: RopeDefaults,
+    partial: f64,
+) -> Option<RopeScaling> {
+    let original = original(keys, outer, defaults)?;
+    let pairs = (defaults.head_dim as f64 * partial) as usize / 2;
+    let short = keys.numbers("short_factor", positive, POSITIVE, pairs);
+    let long = keys.numbers("long_factor", positive, POSITIVE, pairs);
+    keys.ignore("long_factor", "contexts end where it begins to count");
+    let ratio = defaults.positions as f64 / original as f64;
+    let factor = keys.number("factor", positive, POSITIVE, Some(ratio))?;
+    let computed = match factor {
+        factor if factor <= 1.0 => 1.0,
+        factor => (1.0 + factor.ln() / (original as f64).ln()).sqrt(),
+    };
+    long?;
+    Some(RopeScaling::Long {
+        divisors: short?,
+        attention_factor: keys.number("attention_factor", positive, POSITIVE, Some(computed))?,
+        positions: original,
     })
 }
 

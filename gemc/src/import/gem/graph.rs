@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use super::super::config::{GemConfig, GeneralPath, Modules, NormPosition, Positions};
 use super::tensors;
 use crate::graph::{
-    Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, QkNorm, QkNormOver, Site,
+    Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm, QkNormOver, Site,
     Task, TensorId, Untyped, attention_scale,
 };
 
@@ -27,6 +27,7 @@ pub fn build(c: &GemConfig) -> Graph<Untyped> {
         max_positions: c.max_position_embeddings,
         domains: c.domains.clone(),
         labels: c.labels.clone(),
+        embedding: 0,
     };
     let front = Front {
         c,
@@ -123,6 +124,7 @@ impl Front<'_> {
             token: self.tensor("model.embed_tokens.weight"),
             position: self.optional("model.position_embeddings.weight"),
             token_type: self.optional("model.token_type_embeddings.weight"),
+            scale: 1.0,
         };
         let h = self.b.add(op, &[tokens], "model.embed_tokens");
         if self.pre() {
@@ -310,7 +312,8 @@ impl Front<'_> {
 
     fn head(&mut self, h: NodeId) -> NodeId {
         let first = self.c.task == Task::SequenceClassification;
-        let op = Op::SelectOutputs { first };
+        let pooling = first.then_some(Pooling::First);
+        let op = Op::SelectOutputs { pooling };
         let rows = self.b.add(op, &[h], "outputs");
         if first {
             return self.single("classifier".to_owned(), rows);

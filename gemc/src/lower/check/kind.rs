@@ -1,7 +1,7 @@
 //! Operations of the graph, taken apart: the one place of the lowering that sees them.
 
 use crate::graph::{
-    Activation, LinearPart, Node, NormKind, Op, QkNorm, Rope, ScarMask, Score, TensorId,
+    Activation, LinearPart, Node, NormKind, Op, Pooling, QkNorm, Rope, ScarMask, Score, TensorId,
 };
 
 /// An operation with what the lowering needs of it.
@@ -12,6 +12,7 @@ pub enum Kind<'g> {
         token: TensorId,
         position: Option<TensorId>,
         token_type: Option<TensorId>,
+        scale: f32,
     },
     Norm(NormOp),
     Product(&'g [LinearPart]),
@@ -32,7 +33,13 @@ pub enum Kind<'g> {
     Combine {
         base: bool,
     },
-    Select,
+    Select {
+        pooling: Option<Pooling>,
+    },
+    Normalize,
+    Softcap {
+        cap: f32,
+    },
     Output,
 }
 
@@ -64,6 +71,8 @@ pub struct AttentionOp<'g> {
     pub window: Option<usize>,
     /// Largest magnitude of scores.
     pub softcap: Option<f32>,
+    /// Whether rows see no later position; the steps of a decoder see to it.
+    pub causal: bool,
     /// Rotary embedding.
     pub rope: Option<&'g Rope>,
     /// Norms of q and k.
@@ -104,7 +113,9 @@ impl Kind<'_> {
             Kind::Activate { .. } => "an activation",
             Kind::Add => "a sum",
             Kind::Combine { .. } => "a sum of modules",
-            Kind::Select => "a selection of rows",
+            Kind::Select { .. } => "a selection of rows",
+            Kind::Normalize => "a normalisation",
+            Kind::Softcap { .. } => "a cap of logits",
             Kind::Output => "the output",
         }
     }
@@ -118,10 +129,12 @@ pub fn of(node: &Node) -> Kind<'_> {
             token,
             position,
             token_type,
+            scale,
         } => Kind::Embed {
             token: *token,
             position: *position,
             token_type: *token_type,
+            scale: *scale,
         },
         Op::Norm {
             kind,
@@ -139,8 +152,7 @@ pub fn of(node: &Node) -> Kind<'_> {
             heads,
             kv_heads,
             head_dim,
-            // Typing has held it against the task, from which a step's rows know what they see.
-            causal: _,
+            causal,
             scale,
             window,
             softcap,
@@ -152,6 +164,7 @@ pub fn of(node: &Node) -> Kind<'_> {
             kv_heads: *kv_heads as usize,
             head_dim: *head_dim as usize,
             scale: *scale,
+            causal: *causal,
             window: window.map(|n| n as usize),
             softcap: *softcap,
             rope: rope.as_ref(),
@@ -191,8 +204,9 @@ pub fn of(node: &Node) -> Kind<'_> {
         },
         Op::Add => Kind::Add,
         Op::Combine { base } => Kind::Combine { base: *base },
-        // Typing has held it against the task, from which the runtime knows what it wants.
-        Op::SelectOutputs { first: _ } => Kind::Select,
+        Op::SelectOutputs { pooling } => Kind::Select { pooling: *pooling },
+        Op::Normalize => Kind::Normalize,
+        Op::Softcap { cap } => Kind::Softcap { cap: *cap },
         Op::Output => Kind::Output,
     }
 }

@@ -60,7 +60,9 @@ impl<'g> Checker<'g> {
             | Kind::Clusters { .. }
             | Kind::Scar { .. }
             | Kind::Combine { .. }
-            | Kind::Select
+            | Kind::Select { .. }
+            | Kind::Normalize
+            | Kind::Softcap { .. }
             | Kind::Output
             | Kind::Tokens
             | Kind::Embed { .. } => Then::Floats,

@@ -6,7 +6,7 @@ use super::any::{Any, MAX_ROWS};
 use super::{STEP_ROWS, matmul};
 use crate::choices::DotStrategy;
 use crate::choices::KvFormat;
-use crate::choices::{Activation, NormKind, QkNormOver, Score};
+use crate::choices::{Activation, NormKind, Pooling, QkNormOver, Score};
 use crate::kernels::attention::{Attention, CHUNK, Mask};
 use crate::kernels::clusters::Clusters;
 use crate::kernels::combine::{Base, Combine};
@@ -14,6 +14,7 @@ use crate::kernels::dispatch::{CallModules, CountItems, Dispatch, Tags};
 use crate::kernels::embed::Embed;
 use crate::kernels::matmul::{Epilogue, Matmul, Rows};
 use crate::kernels::norm::Norm;
+use crate::kernels::pool::{Normalize, Pool, Softcap};
 use crate::kernels::quantise::{QuantiseRows, SelectRows};
 use crate::kernels::rope::{HeadNorm, Heads, RopeTable};
 use crate::kernels::route::Router;
@@ -68,6 +69,7 @@ pub(super) fn all(dot: DotStrategy, row_block: u32) -> Vec<Any> {
     rope_tables(&mut list);
     heads(&mut list);
     attentions(&mut list);
+    pools(&mut list);
     routers(&mut list);
     dispatches(&mut list);
     combines(&mut list);
@@ -89,6 +91,7 @@ fn embeddings(list: &mut List) {
             cols,
             positions,
             token_type,
+            scale: if cols == 33 { 1.5 } else { 1.0 }.into(),
             max_rows: MAX_ROWS,
         };
         list.add(spec, ROWS);
@@ -188,7 +191,7 @@ fn attentions(list: &mut List) {
     for (i, (heads, kv_heads, head_dim)) in HEADS.into_iter().enumerate() {
         for (j, kv) in KV.into_iter().enumerate() {
             let mask = masks[(i + j) % masks.len()];
-            let spec = |window, softcap: Option<f32>, sinks, mask: Option<bool>| Attention {
+            let spec = |window: Option<usize>, softcap: Option<f32>, sinks, mask: Option<bool>| Attention {
                 heads,
                 kv_heads,
                 kv,
@@ -196,6 +199,7 @@ fn attentions(list: &mut List) {
                 stride: (heads * head_dim).next_multiple_of(32),
                 max_rows: MAX_ROWS,
                 scale: (1.0 / (head_dim as f32).sqrt()).into(),
+                causal: window.is_some() && i % 2 == 0,
                 window,
                 softcap: softcap.map(Into::into),
                 sinks,
@@ -211,6 +215,28 @@ fn attentions(list: &mut List) {
                 list.add_with(spec, ROWS * heads as u32, |_, _, index| index as i32 % 3);
             }
         }
+    }
+}
+
+fn pools(list: &mut List) {
+    for (i, stride) in [32, 64, 288].into_iter().enumerate() {
+        for pooling in [Pooling::First, Pooling::Last, Pooling::Mean, Pooling::Max] {
+            let pool = Pool {
+                pooling,
+                stride,
+                max_rows: MAX_ROWS,
+            };
+            list.add(pool, pool.items());
+        }
+        let max_outputs = i + 1;
+        list.add(Normalize { stride, max_outputs }, max_outputs as u32);
+        // The last item has fewer columns.
+        let softcap = Softcap {
+            stride: stride + 1024 * i,
+            max_outputs,
+            cap: 3.0.into(),
+        };
+        list.add(softcap, max_outputs as u32 * softcap.items_per_output());
     }
 }
 
@@ -344,6 +370,7 @@ fn products(list: &mut List, dot: DotStrategy, row_block: u32) {
         quantise(Some(Activation::GeluTanh), false, wide),
         quantise(Some(Activation::Gelu), true, wide),
         quantise(Some(Activation::Relu), false, int16),
+        quantise(Some(Activation::Tanh), false, wide),
         quantise(None, false, int8),
     ];
     let entries = MAX_ROWS;

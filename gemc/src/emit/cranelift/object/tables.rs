@@ -217,6 +217,7 @@ impl Builder {
         image.word(match info.task {
             Task::CausalLm => c::CAUSAL_LM,
             Task::SequenceClassification => c::SEQUENCE_CLASSIFICATION,
+            Task::Embedding => c::EMBEDDING,
         });
         image.word(info.vocab_size);
         image.word(info.hidden_size);
