@@ -3,8 +3,7 @@
 
 use crate::graph::{
     Graph, Guard, LinearPart, Node, NodeId, NormKind, Op, Pooling, QkNorm, QkNormOver, Rope, Task,
-    TensorId,
-    Typed, Untyped, WireType,
+    TensorId, Typed, Untyped, WireType,
 };
 
 /// A node that does not fit its inputs or weights. A checkpoint that import accepts never gives one.
@@ -215,7 +214,9 @@ impl Scope<'_> {
         match self.input(slot)? {
             WireType::Rows { width } => Ok((|width| WireType::Rows { width }, width)),
             WireType::Outputs { width } => Ok((|width| WireType::Outputs { width }, width)),
-            other => Err(format!("input {slot} is {other:?}, must be rows or outputs")),
+            other => Err(format!(
+                "input {slot} is {other:?}, must be rows or outputs"
+            )),
         }
     }
 
@@ -404,10 +405,13 @@ impl Scope<'_> {
 
     fn select(&self, pooling: Option<Pooling>) -> Check<WireType> {
         self.inputs(1)?;
-        let fits = match (self.graph.facts().task, pooling) {
-            (Task::CausalLm, None) | (Task::SequenceClassification | Task::Embedding, Some(_)) => true,
-            (Task::CausalLm, Some(_)) | (Task::SequenceClassification | Task::Embedding, None) => false,
-        };
+        let fits =
+            match (self.graph.facts().task, pooling) {
+                (Task::CausalLm, None)
+                | (Task::SequenceClassification | Task::Embedding, Some(_)) => true,
+                (Task::CausalLm, Some(_))
+                | (Task::SequenceClassification | Task::Embedding, None) => false,
+            };
         need(fits, || "selects the rows of another task".to_owned())?;
         let width = self.rows(0)?;
         Ok(WireType::Outputs { width })

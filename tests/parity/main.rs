@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use gem_runtime::Engine;
 use gem_runtime::protocol::{LogitsRequest, Peer as _, Server};
 use gemc::emit::cranelift::Effort;
-use gemc::graph::Task;
+use gemc::graph::{Graph, Site, Task, Typed};
 use gemc::metrics;
 use gemc::plan::BitPlan;
 use gemc::prepared::PreparedModel;
@@ -27,7 +27,7 @@ use safetensors::{Dtype, SafeTensors};
 /// Largest difference of the reference's logits, in units of the largest logit or 1.
 const LARGEST: f32 = 2e-4;
 
-/// Mean KL in nats of 8.25 bits.
+/// Mean KL in nats of 8.25 bits, of a model of two layers; each adds its rounding, so of more layers it is more in proportion.
 const OF_8_BITS: f64 = 0.003;
 
 /// What another order of sums may add to that.
@@ -87,7 +87,10 @@ impl Golden {
             ids.push(text.to_vec());
             rest = others;
         }
-        let logits: Vec<f32> = words("logits")?.into_iter().map(f32::from_le_bytes).collect();
+        let logits: Vec<f32> = words("logits")?
+            .into_iter()
+            .map(f32::from_le_bytes)
+            .collect();
         let width = *file.tensor("logits")?.shape().last().ok_or("no shape")?;
         Ok(Self {
             logits: logits.chunks(width).map(<[f32]>::to_vec).collect(),
@@ -131,7 +134,9 @@ impl Golden {
 
 fn agrees(name: &str, path: &Path) -> Result<(), Failed> {
     let golden = Golden::read(path)?;
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity").join(name);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("parity")
+        .join(name);
     golden.checkpoint(&dir)?;
     let loaded = pipeline::load(&dir)?;
     let plan = BitPlan::uniform(&loaded.graph, Codec::B8);
@@ -171,10 +176,18 @@ fn decoder(golden: &Golden, model: &PreparedModel) -> Result<(), Failed> {
     ])
 }
 
+fn layers(graph: &Graph<Typed>) -> usize {
+    let starts = graph.starts();
+    starts
+        .filter(|(site, _)| matches!(site, Site::Layer(_)))
+        .count()
+}
+
 /// What the executions of a model give for a text.
 struct Ways {
     ids: Vec<u32>,
     task: Task,
+    layers: usize,
     /// In f32.
     exact: Vec<Vec<f32>>,
     /// With the weights that codes stand for.
@@ -201,6 +214,7 @@ impl Ways {
         Ok(Self {
             ids: ids.to_vec(),
             task: model.loaded.graph.facts().task,
+            layers: layers(&model.loaded.graph),
             exact: exact.run(ids, None)?.logits,
             executor: executor.run(ids, None)?.logits,
             kernels: logits(&interpreted, ids, &[])?,
@@ -211,8 +225,15 @@ impl Ways {
     /// Holds all of them against transformers.
     fn hold(&self, expected: &[Vec<f32>]) -> Result<(), Failed> {
         close(expected, &self.exact)?;
-        small(self.task, "of 8.25 bits", OF_8_BITS, expected, &self.kernels)?;
-        small(self.task, "of the order of sums", OF_ORDER, &self.executor, &self.kernels)
+        let most = OF_8_BITS * (self.layers as f64 / 2.0).max(1.0);
+        small(self.task, "of 8.25 bits", most, expected, &self.kernels)?;
+        small(
+            self.task,
+            "of the order of sums",
+            OF_ORDER,
+            &self.executor,
+            &self.kernels,
+        )
     }
 
     /// Whether every execution gives the same bits, however the text is cut.
@@ -223,7 +244,9 @@ impl Ways {
         for (pieces, cut) in cuts {
             for (what, engine) in &self.engines {
                 if bits(&logits(engine, &self.ids, cut)?) != bits(&self.kernels) {
-                    return Err(format!("{what}, {pieces}: other bits than interpreted whole").into());
+                    return Err(
+                        format!("{what}, {pieces}: other bits than interpreted whole").into(),
+                    );
                 }
             }
         }

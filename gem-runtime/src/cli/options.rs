@@ -236,7 +236,8 @@ impl Draft {
         let mode = match (self.modes.pop(), self.modes.is_empty()) {
             (Some(mode), true) => mode,
             _ => {
-                let message = "exactly one of --prompt, --text, --embed, --chat and --check must be given";
+                let message =
+                    "exactly one of --prompt, --text, --embed, --chat and --check must be given";
                 return Err(Usage::new(message));
             }
         };

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::checkpoint::TensorUse;
 use super::error::{Finding, Findings};
-use super::json;
 use super::files::{StoredType, TensorFiles};
+use super::json;
 use crate::graph::View;
 
 /// Tensors of the largest model that is built.
@@ -69,7 +69,8 @@ impl<'a> Source<'a> {
     /// Whether a file stands beside the tensors.
     #[must_use]
     pub fn has_file(&self, name: &str) -> bool {
-        self.dir.is_some_and(|dir| regular::is_there(&dir.join(name)))
+        self.dir
+            .is_some_and(|dir| regular::is_there(&dir.join(name)))
     }
 
     /// A small file beside the tensors, if it is there; notes a finding where it cannot be read.

@@ -7,10 +7,10 @@ mod vectors;
 use crate::graph::Task;
 
 pub use classes::macro_f1;
-pub use vectors::cosine_error;
 pub use tokens::{
     argmax, at_least_zero, kl_divergence, log_softmax, negative_log_likelihood, top2_gap,
 };
+pub use vectors::cosine_error;
 
 /// How far an output is from the reference's, 0 where they agree: KL of logits in nats, cosine error of vectors.
 #[must_use]

@@ -43,7 +43,10 @@ impl Pool {
             let y = k.output("y", Elem::F32, self.stride);
             let rows = RowTable::declare(k, self.max_rows);
             let at = (k.item() * LANES).named("at");
-            let count = rows.visible(k.lit(0)).bounded(self.max_rows + 1).named("count");
+            let count = rows
+                .visible(k.lit(0))
+                .bounded(self.max_rows + 1)
+                .named("count");
             let of = |row| x.row(row, self.stride).lanes(at);
             let value = match self.pooling {
                 Pooling::First => of(k.lit(0)),
@@ -144,7 +147,9 @@ impl Normalize {
             let y = k.output("y", Elem::F32, matrix).row(k.item(), self.stride);
             let length = inner_product(k, x, x, self.stride).sqrt();
             let scale = (1.0 / length.max(1e-12)).splat();
-            for_chunks(k, self.stride / LANES, |at| y.store(at, x.lanes(at) * scale));
+            for_chunks(k, self.stride / LANES, |at| {
+                y.store(at, x.lanes(at) * scale)
+            });
         })
     }
 }

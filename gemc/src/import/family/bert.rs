@@ -175,7 +175,11 @@ fn front(
         Task::Embedding => Some(sentence::read(source, findings)?),
         Task::CausalLm | Task::SequenceClassification => None,
     };
-    let prefix = encoder::prefix(source, &[family.prefix, ""], "embeddings.word_embeddings.weight");
+    let prefix = encoder::prefix(
+        source,
+        &[family.prefix, ""],
+        "embeddings.word_embeddings.weight",
+    );
     encoder::drop_unused(source, &prefix, &family.unused(&prefix, config.task));
     let facts = encoder::Facts {
         task: config.task,
@@ -218,9 +222,16 @@ impl Family {
 fn read(family: &Family, keys: &mut Keys<'_>, there: bool) -> Option<Config> {
     const WHY: &str = "positions of this kind are not built";
     keys::fixed(keys, family.model_type);
-    keys.only("is_decoder", &[json!(false)], "decoders of this family are not built");
+    keys.only(
+        "is_decoder",
+        &[json!(false)],
+        "decoders of this family are not built",
+    );
     keys.only("position_embedding_type", &[json!("absolute")], WHY);
-    keys.ignore("sinusoidal_pos_embds", "positions are a table, whoever filled it");
+    keys.ignore(
+        "sinusoidal_pos_embds",
+        "positions are a table, whoever filled it",
+    );
     for key in ["tie_word_embeddings", "tie_weights_"] {
         keys.ignore(key, "there is no word head");
     }
@@ -237,12 +248,19 @@ fn read(family: &Family, keys: &mut Keys<'_>, there: bool) -> Option<Config> {
         false => Some(0),
     };
     let first = match family.padded {
-        true => keys.count("pad_token_id", 0..=1 << 22, Some(1)).map(|pad| pad + 1),
+        true => keys
+            .count("pad_token_id", 0..=1 << 22, Some(1))
+            .map(|pad| pad + 1),
         false => Some(0),
     };
     let act = keys.choice(names.act, keys::ACTS, Some(Activation::Gelu));
     let eps = match family.types {
-        true => keys.number("layer_norm_eps", |e| (0.0..=1.0).contains(&e), "a number in 0..=1", Some(1e-12)),
+        true => keys.number(
+            "layer_norm_eps",
+            |e| (0.0..=1.0).contains(&e),
+            "a number in 0..=1",
+            Some(1e-12),
+        ),
         false => Some(1e-12),
     };
     let task = encoder::task(keys, there);
@@ -256,7 +274,11 @@ fn read(family: &Family, keys: &mut Keys<'_>, there: bool) -> Option<Config> {
     let (positions, first) = (positions?, first?);
     if positions <= first {
         let allowed = format!("more than {first}: positions begin behind `pad_token_id`");
-        keys.refuse("max_position_embeddings", format!("found {positions}"), allowed);
+        keys.refuse(
+            "max_position_embeddings",
+            format!("found {positions}"),
+            allowed,
+        );
         return None;
     }
     Some(Config {
@@ -287,7 +309,9 @@ fn build(family: &Family, c: &Config, prefix: &str, b: &mut Blocks<'_, '_>) -> O
         first => position.range(first..c.positions),
     };
     let position = b.cut(position);
-    let types = family.types.then(|| b.stored(&path("token_type_embeddings"), &[c.types, d]));
+    let types = family
+        .types
+        .then(|| b.stored(&path("token_type_embeddings"), &[c.types, d]));
     let x = b.embed_with("embeddings", token, Some(position), types, 1.0);
     let mut x = b.layer_norm(&format!("{embeddings}.LayerNorm"), d, c.eps, true, x);
     for l in 0..c.layers {

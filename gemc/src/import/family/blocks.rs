@@ -5,10 +5,9 @@ use std::ops::Range;
 use super::super::error::Findings;
 use super::super::source::Source;
 
-
 use crate::graph::{
-    Activation, Builder, Graph, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm, QkNormOver,
-    Rope, Site, Task, Untyped, View, attention_scale,
+    Activation, Builder, Graph, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm,
+    QkNormOver, Rope, Site, Task, Untyped, View, attention_scale,
 };
 
 /// A graph in the making, and the checkpoint that it reads.
@@ -189,7 +188,11 @@ impl<'s, 'a> Blocks<'s, 'a> {
     /// Layer norm, with weight and perhaps bias at `path`, in the names of either age.
     pub fn layer_norm(&mut self, path: &str, d: usize, eps: f32, bias: bool, x: NodeId) -> NodeId {
         let older = self.source.has(&format!("{path}.gamma"));
-        let [weight, shift] = if older { ["gamma", "beta"] } else { ["weight", "bias"] };
+        let [weight, shift] = if older {
+            ["gamma", "beta"]
+        } else {
+            ["weight", "bias"]
+        };
         let weight = self.stored(&format!("{path}.{weight}"), &[d]);
         let shift = bias.then(|| self.stored(&format!("{path}.{shift}"), &[d]));
         let op = Op::Norm {
@@ -202,7 +205,13 @@ impl<'s, 'a> Blocks<'s, 'a> {
     }
 
     /// `down(act(up x))`; nodes below `origin`.
-    pub fn mlp(&mut self, origin: &str, act: Activation, [up, down]: [Map; 2], x: NodeId) -> NodeId {
+    pub fn mlp(
+        &mut self,
+        origin: &str,
+        act: Activation,
+        [up, down]: [Map; 2],
+        x: NodeId,
+    ) -> NodeId {
         let wide = self.linear(&format!("{origin}.up_proj"), [up], x);
         let wide = self.activate(&format!("{origin}.act"), act, wide);
         self.linear(&format!("{origin}.down_proj"), [down], wide)

@@ -124,13 +124,20 @@ pub fn attention_maps(
         let path = format!("{p}.{}", names[i]);
         b.map(&path, [rows[i], c.hidden], qkv_bias)
     });
-    (qkv, b.map(&format!("{p}.o_proj"), [c.hidden, rows[0]], o_bias))
+    (
+        qkv,
+        b.map(&format!("{p}.o_proj"), [c.hidden, rows[0]], o_bias),
+    )
 }
 
 /// The maps of a gated MLP of width `f` below `p`: gate, up, down.
 pub fn mlp_maps(b: &mut Blocks<'_, '_>, c: &Common, p: &str, f: usize, bias: bool) -> [Map; 3] {
     let d = c.hidden;
-    let maps = [("gate_proj", [f, d]), ("up_proj", [f, d]), ("down_proj", [d, f])];
+    let maps = [
+        ("gate_proj", [f, d]),
+        ("up_proj", [f, d]),
+        ("down_proj", [d, f]),
+    ];
     maps.map(|(name, shape)| b.map(&format!("{p}.{name}"), shape, bias))
 }
 
@@ -152,10 +159,17 @@ fn head(common: &Common, source: &mut Source<'_>, findings: &mut Findings) -> He
             weight: source.expect(HEAD, &shape, findings),
         };
     }
-    let one = if has == [false, true] { HEAD } else { EMBEDDING };
+    let one = if has == [false, true] {
+        HEAD
+    } else {
+        EMBEDDING
+    };
     let view = source.expect(one, &shape, findings);
     if has == [true, true] {
-        source.drop(HEAD, "a copy of the embedding, which is the head (tie_word_embeddings)");
+        source.drop(
+            HEAD,
+            "a copy of the embedding, which is the head (tie_word_embeddings)",
+        );
     }
     Head {
         embedding: view.clone(),
@@ -179,6 +193,10 @@ fn beyond(name: &str, layers: usize) -> bool {
     if name.starts_with("mtp.") {
         return true;
     }
-    let number = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next());
-    number.and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n >= layers)
+    let number = name
+        .strip_prefix("model.layers.")
+        .and_then(|rest| rest.split('.').next());
+    number
+        .and_then(|n| n.parse::<usize>().ok())
+        .is_some_and(|n| n >= layers)
 }

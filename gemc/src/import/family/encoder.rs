@@ -24,7 +24,9 @@ impl Facts {
             task: self.task,
             hidden_size: self.hidden,
             vocab_size: self.vocab,
-            max_positions: self.longest.map_or(self.positions, |n| n.min(self.positions)),
+            max_positions: self
+                .longest
+                .map_or(self.positions, |n| n.min(self.positions)),
             domains: Vec::new(),
             labels: self.labels,
             embedding: match self.task {

@@ -112,7 +112,11 @@ fn front(
 fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     keys::fixed(keys, family.model_type);
     let bidirectional = "decoders that see later positions are not built";
-    keys.only("use_bidirectional_attention", &[json!(false)], bidirectional);
+    keys.only(
+        "use_bidirectional_attention",
+        &[json!(false)],
+        bidirectional,
+    );
     let common = keys::common(keys, &family.defaults);
     let layers = common.as_ref().map_or(0, |c| c.layers);
     let window = keys.count_or_none("sliding_window", 1..=1 << 24, Some(4096));
@@ -121,13 +125,23 @@ fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
         false => Some(2),
     };
     let types = windows::layer_types(keys, layers);
-    let scalar = keys.number("query_pre_attn_scalar", |v| v > 0.0 && v <= 1e6, "a number above 0", Some(256.0));
+    let scalar = keys.number(
+        "query_pre_attn_scalar",
+        |v| v > 0.0 && v <= 1e6,
+        "a number above 0",
+        Some(256.0),
+    );
     let mut cap = |key, default| {
         if keys.is_null(key) {
             return Some(None);
         }
         let written = keys.written(key) || default != 0.0;
-        let value = keys.number(key, |v| (0.0..=1e6).contains(&v), "a number above 0", Some(default))?;
+        let value = keys.number(
+            key,
+            |v| (0.0..=1e6).contains(&v),
+            "a number above 0",
+            Some(default),
+        )?;
         Some(Some(value as f32).filter(|v| written && *v > 0.0))
     };
     let logits = cap("final_logit_softcapping", family.caps[1].unwrap_or(0.0));
@@ -145,12 +159,19 @@ fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     let (every, window) = (every?, window?);
     let slides = types?.unwrap_or_else(|| (0..layers).map(|l| (l + 1) % every != 0).collect());
     if window.is_none() && slides.contains(&true) {
-        keys.refuse("sliding_window", "is null, but layers slide", "a number of positions");
+        keys.refuse(
+            "sliding_window",
+            "is null, but layers slide",
+            "a number of positions",
+        );
         return None;
     }
     Some(Config {
         ropes: ropes?,
-        windows: slides.iter().map(|slides| window.filter(|_| *slides)).collect(),
+        windows: slides
+            .iter()
+            .map(|slides| window.filter(|_| *slides))
+            .collect(),
         slides,
         scale: (1.0 / scalar?.sqrt()) as f32,
         caps: [scores?, logits?],
@@ -187,7 +208,10 @@ fn layer(
     spec.window = config.windows[l];
     spec.softcap = config.caps[0];
     spec.rope = Some(config.ropes[usize::from(config.slides[l])].clone());
-    let mut head_norm = |name: &str| b.stored(&format!("{attention}.{name}.weight"), &[c.head_dim]).plus(1.0);
+    let mut head_norm = |name: &str| {
+        b.stored(&format!("{attention}.{name}.weight"), &[c.head_dim])
+            .plus(1.0)
+    };
     spec.norm = family.third.then(|| AttentionNorm {
         q: head_norm("q_norm"),
         k: head_norm("k_norm"),

@@ -8,8 +8,8 @@ use super::blocks::{AttentionNorm, Blocks};
 use super::decoder::{self, Frame};
 use super::defaults::{ERNIE4_5, GRANITE, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3};
 use super::keys::{self, Common, Defaults};
-use super::windows::{self, Windows};
 use super::rope;
+use super::windows::{self, Windows};
 use crate::graph::{NodeId, QkNormOver, Rope};
 
 /// What the families differ in.
@@ -135,14 +135,20 @@ pub fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     let every_bias = flag("use_bias", family.biases == Biases::OneKey);
     let multipliers = multipliers(family, keys);
     let common = common?;
-    let rope = rope::read(keys, rope::RopeDefaults::of(&common, family.defaults.rope_theta));
+    let rope = rope::read(
+        keys,
+        rope::RopeDefaults::of(&common, family.defaults.rope_theta),
+    );
     let rope = rope?.rope();
     let (every_bias, rotated) = (every_bias?, rotated?);
     let attention_bias = attention_bias? || every_bias;
     let windows = windows?;
     // Sliding layers of SmolLM3 are those without rotation.
     Some(Config {
-        rope: rotated.iter().map(|rotates| rotates.then(|| rope.clone())).collect(),
+        rope: rotated
+            .iter()
+            .map(|rotates| rotates.then(|| rope.clone()))
+            .collect(),
         windows,
         qkv_bias: attention_bias || family.biases == Biases::Qkv,
         o_bias: attention_bias,
@@ -154,7 +160,12 @@ pub fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
 
 fn multipliers(family: &Family, keys: &mut Keys<'_>) -> Option<Multipliers> {
     let mut number = |key| match family.multipliers {
-        true => keys.number(key, |v| v > 0.0 && v <= 1e6, "a number above 0, at most 1e6", Some(1.0)),
+        true => keys.number(
+            key,
+            |v| v > 0.0 && v <= 1e6,
+            "a number above 0, at most 1e6",
+            Some(1.0),
+        ),
         false => Some(1.0),
     };
     let [embedding, residual, attention, logits] = [
@@ -195,7 +206,11 @@ pub fn attention(
     if let Some(rope) = spec.rope.as_ref().filter(|_| family.pairs) {
         let width = rope.width();
         let [q, k, v] = qkv;
-        qkv = [q.pairs_apart(c.head_dim, width), k.pairs_apart(c.head_dim, width), v];
+        qkv = [
+            q.pairs_apart(c.head_dim, width),
+            k.pairs_apart(c.head_dim, width),
+            v,
+        ];
     }
     b.attention(p, spec, qkv, out.times(config.multipliers.residual), x)
 }

@@ -18,5 +18,5 @@ mod windows;
 
 pub use bert::{bert, distilbert, roberta, xlm_roberta};
 pub use gemma::{gemma2, gemma3_text};
-pub use phi3::phi3;
 pub use llama::{ernie4_5, granite, llama, mistral, qwen2, qwen3, smollm3};
+pub use phi3::phi3;

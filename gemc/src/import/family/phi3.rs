@@ -44,8 +44,14 @@ pub fn phi3(source: &mut Source<'_>, findings: &mut Findings) -> Option<Imported
             b.gated_mlp(&p, c.act, [both.rows(0..f), both.rows(f..2 * f), down], x)
         })
     };
-    let graph =
-        decoder::build(&config.common, Frame::PLAIN, Vec::new(), source, findings, layer)?;
+    let graph = decoder::build(
+        &config.common,
+        Frame::PLAIN,
+        Vec::new(),
+        source,
+        findings,
+        layer,
+    )?;
     Some(ImportedModel {
         graph,
         keys: account,
@@ -84,12 +90,7 @@ fn read(keys: &mut Keys<'_>) -> Option<Config> {
     })
 }
 
-fn attention(
-    config: &Config,
-    b: &mut Blocks<'_, '_>,
-    (l, p): (usize, &str),
-    x: NodeId,
-) -> NodeId {
+fn attention(config: &Config, b: &mut Blocks<'_, '_>, (l, p): (usize, &str), x: NodeId) -> NodeId {
     let c = &config.common;
     let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
     let all = b.map(&format!("{p}.qkv_proj"), [q + 2 * kv, c.hidden], false);

@@ -108,7 +108,9 @@ pub fn read_by_type(
     local: &'static str,
 ) -> Option<[ReadRope; 2]> {
     let theta = keys.number(local, positive, POSITIVE, Some(defaults[1].theta))?;
-    let nested = |value: &Value| value.get("full_attention").is_some() || value.get("sliding_attention").is_some();
+    let nested = |value: &Value| {
+        value.get("full_attention").is_some() || value.get("sliding_attention").is_some()
+    };
     if !keys.get("rope_parameters").is_some_and(nested) {
         let local = RopeRule {
             theta,
@@ -119,7 +121,11 @@ pub fn read_by_type(
     }
     if keys.get("rope_scaling").is_some() {
         let allowed = "one of the two";
-        keys.refuse("rope_scaling", "stands beside `rope_parameters` of each layer type", allowed);
+        keys.refuse(
+            "rope_scaling",
+            "stands beside `rope_parameters` of each layer type",
+            allowed,
+        );
         return None;
     }
     let global = keys.number("rope_theta", positive, POSITIVE, Some(defaults[0].theta))?;

@@ -55,7 +55,10 @@ fn modules(
             "Pooling" if pooling.is_none() => {
                 let file = format!("{}/config.json", text("path"));
                 let Some(bytes) = source.file(&file, findings) else {
-                    let what = format!("names the module {}, which has no config.json", shown(text("path")));
+                    let what = format!(
+                        "names the module {}, which has no config.json",
+                        shown(text("path"))
+                    );
                     return Err(wrong(what));
                 };
                 let settings = json::parse_object(&bytes).map_err(|e| Finding::file(&file, e))?;
@@ -107,19 +110,33 @@ fn mode(settings: &Map<String, Value>) -> Result<Pooling, String> {
     ];
     let names: Vec<String> = match settings.get("pooling_mode") {
         Some(Value::String(name)) => vec![name.clone()],
-        Some(Value::Array(items)) => items.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| item.as_str().unwrap_or_default().to_owned())
+            .collect(),
         _ => {
-            let set = settings.iter().filter(|(_, value)| **value == Value::Bool(true));
+            let set = settings
+                .iter()
+                .filter(|(_, value)| **value == Value::Bool(true));
             let flag = |key: &String| {
                 let name = key.strip_prefix("pooling_mode_")?;
-                Some(name.trim_end_matches("_tokens").trim_end_matches("_token").to_owned())
+                Some(
+                    name.trim_end_matches("_tokens")
+                        .trim_end_matches("_token")
+                        .to_owned(),
+                )
             };
             set.filter_map(|(key, _)| flag(key)).collect()
         }
     };
     let found: Vec<Option<Pooling>> = names
         .iter()
-        .map(|name| MODES.iter().find(|(known, _)| known == name).map(|(_, mode)| *mode))
+        .map(|name| {
+            MODES
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, mode)| *mode)
+        })
         .collect();
     match found.as_slice() {
         [Some(mode)] => Ok(*mode),
@@ -141,7 +158,10 @@ mod tests {
         let older = json!({"word_embedding_dimension": 384, "pooling_mode_cls_token": false,
             "pooling_mode_mean_tokens": true, "include_prompt": true});
         assert_eq!(read(older), Ok(Pooling::Mean));
-        assert_eq!(read(json!({"pooling_mode_lasttoken": true})), Ok(Pooling::Last));
+        assert_eq!(
+            read(json!({"pooling_mode_lasttoken": true})),
+            Ok(Pooling::Last)
+        );
         assert_eq!(read(json!({"pooling_mode": "cls"})), Ok(Pooling::First));
         assert_eq!(read(json!({"pooling_mode": ["max"]})), Ok(Pooling::Max));
         for wrong in [

@@ -38,7 +38,10 @@ pub fn read(windows: Windows, keys: &mut Keys<'_>, layers: usize) -> Option<Vec<
                     let most = keys.count("max_window_layers", 0..=1 << 16, Some(28))?;
                     (0..layers).map(|l| l >= most).collect()
                 }
-                _ => rotated(keys, layers)?.into_iter().map(|rotates| !rotates).collect(),
+                _ => rotated(keys, layers)?
+                    .into_iter()
+                    .map(|rotates| !rotates)
+                    .collect(),
             };
             by_type(keys, window, slides)
         }
@@ -51,7 +54,12 @@ fn by_type(
     window: Option<usize>,
     slides: Vec<bool>,
 ) -> Option<Vec<Option<usize>>> {
-    let of = |slides: Vec<bool>| slides.into_iter().map(|slides| window.filter(|_| slides)).collect();
+    let of = |slides: Vec<bool>| {
+        slides
+            .into_iter()
+            .map(|slides| window.filter(|_| slides))
+            .collect()
+    };
     let Some(types) = layer_types(keys, slides.len())? else {
         return Some(of(slides));
     };
@@ -78,8 +86,13 @@ pub fn layer_types(keys: &mut Keys<'_>, layers: usize) -> Option<Option<Vec<bool
     let items = value.as_array().filter(|items| items.len() == layers);
     let types: Option<Vec<bool>> = items.and_then(|items| items.iter().map(slides).collect());
     if types.is_none() {
-        let allowed = format!("\"full_attention\" or \"sliding_attention\" for each of {layers} layers");
-        keys.refuse("layer_types", format!("found {}", json::listed(value)), allowed);
+        let allowed =
+            format!("\"full_attention\" or \"sliding_attention\" for each of {layers} layers");
+        keys.refuse(
+            "layer_types",
+            format!("found {}", json::listed(value)),
+            allowed,
+        );
     }
     types.map(Some)
 }
@@ -100,7 +113,11 @@ pub fn rotated(keys: &mut Keys<'_>, layers: usize) -> Option<Vec<bool>> {
     let found: Option<Vec<bool>> = items.and_then(|items| items.iter().map(rotates).collect());
     if found.is_none() {
         let allowed = format!("0 or 1 for each of {layers} layers; 1 rotates");
-        keys.refuse("no_rope_layers", format!("found {}", json::listed(value)), allowed);
+        keys.refuse(
+            "no_rope_layers",
+            format!("found {}", json::listed(value)),
+            allowed,
+        );
     }
     found
 }

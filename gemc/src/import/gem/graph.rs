@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use super::super::config::{GemConfig, GeneralPath, Modules, NormPosition, Positions};
 use super::tensors;
 use crate::graph::{
-    Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm, QkNormOver, Site,
-    Task, TensorId, Untyped, attention_scale,
+    Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm,
+    QkNormOver, Site, Task, TensorId, Untyped, attention_scale,
 };
 
 /// Builds the graph of a config. It holds as many nodes and tensors as the config asks for: check the file first.

@@ -191,19 +191,21 @@ fn attentions(list: &mut List) {
     for (i, (heads, kv_heads, head_dim)) in HEADS.into_iter().enumerate() {
         for (j, kv) in KV.into_iter().enumerate() {
             let mask = masks[(i + j) % masks.len()];
-            let spec = |window: Option<usize>, softcap: Option<f32>, sinks, mask: Option<bool>| Attention {
-                heads,
-                kv_heads,
-                kv,
-                head_dim,
-                stride: (heads * head_dim).next_multiple_of(32),
-                max_rows: MAX_ROWS,
-                scale: (1.0 / (head_dim as f32).sqrt()).into(),
-                causal: window.is_some() && i % 2 == 0,
-                window,
-                softcap: softcap.map(Into::into),
-                sinks,
-                mask: mask.map(|clusters| Mask { clusters }),
+            let spec = |window: Option<usize>, softcap: Option<f32>, sinks, mask: Option<bool>| {
+                Attention {
+                    heads,
+                    kv_heads,
+                    kv,
+                    head_dim,
+                    stride: (heads * head_dim).next_multiple_of(32),
+                    max_rows: MAX_ROWS,
+                    scale: (1.0 / (head_dim as f32).sqrt()).into(),
+                    causal: window.is_some() && i % 2 == 0,
+                    window,
+                    softcap: softcap.map(Into::into),
+                    sinks,
+                    mask: mask.map(|clusters| Mask { clusters }),
+                }
             };
             let windows = [Some(1), Some(2), Some(CHUNK), Some(CHUNK + 1), None];
             let window = windows[(i + 2 * j) % windows.len()];
@@ -229,7 +231,13 @@ fn pools(list: &mut List) {
             list.add(pool, pool.items());
         }
         let max_outputs = i + 1;
-        list.add(Normalize { stride, max_outputs }, max_outputs as u32);
+        list.add(
+            Normalize {
+                stride,
+                max_outputs,
+            },
+            max_outputs as u32,
+        );
         // The last item has fewer columns.
         let softcap = Softcap {
             stride: stride + 1024 * i,
