@@ -40,7 +40,7 @@ fn golden(file: &SafeTensors<'_>, i: usize, graph: &Graph<Typed>) -> Result<Gold
             score,
             top_k,
             threshold,
-            renormalize,
+            gates,
             ..
         } = &node.op
         {
@@ -48,7 +48,7 @@ fn golden(file: &SafeTensors<'_>, i: usize, graph: &Graph<Typed>) -> Result<Gold
                 score: *score,
                 top_k: *top_k as usize,
                 threshold: *threshold,
-                renormalize: *renormalize,
+                gates: *gates,
             };
             let modules = graph.facts().domains.len();
             routing.insert(
@@ -79,6 +79,7 @@ fn site(
     let fired = bytes(file, &format!("{prefix}.fired"), &[Dtype::U8, Dtype::BOOL])?;
     Ok(SiteRouting {
         decisions: Arc::new(Decisions {
+            select_bias: Vec::new(),
             modules,
             rule,
             p: floats(file, &format!("{prefix}.p"))?.1,

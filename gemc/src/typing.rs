@@ -105,9 +105,18 @@ impl Scope<'_> {
                 score: _,
                 top_k,
                 threshold,
-                // As is this.
-                renormalize: _,
-            } => self.router(*weight, *bias, *top_k as usize, *threshold),
+                select_bias,
+                gates,
+                base_gate,
+            } => {
+                let numbers = [gates.added, gates.least, gates.scale];
+                need(numbers.iter().all(|n| n.is_finite()), || {
+                    format!("{gates:?}")
+                })?;
+                self.optional(*base_gate, &[1, self.rows(0)?])?;
+                self.optional(*select_bias, &[self.graph.facts().domains.len()])?;
+                self.router(*weight, *bias, *top_k as usize, *threshold)
+            }
             Op::Clusters { centroids } => self.clusters(*centroids),
             Op::ScarAttention {
                 heads,
@@ -392,6 +401,10 @@ impl Scope<'_> {
             let guard = self.graph.node(self.node.inputs[1]).guard;
             let fits = matches!(guard, Guard::Always) || guard == (Guard::Fallback { routing });
             need(fits, || format!("its base is guarded by {guard:?}"))?;
+            let gated = self.graph.node(routing).op.gates_base();
+            need(!gated || guard == Guard::Always, || {
+                "its base has a gate, but is no sum's on every row".to_owned()
+            })?;
         }
         for (m, input) in self.node.inputs[first..].iter().enumerate() {
             let module = m as u32;

@@ -148,7 +148,15 @@ FAMILIES |= {
         BASE | LINEAR | {"head_dim": None, "num_key_value_heads": 1},
         BASE | LLAMA3 | {"head_dim": 16, "use_bias": True, "hidden_act": "gelu"},
         BASE | YARN | {"head_dim": 24},
-        BASE | THETA | {"head_dim": 8, "hidden_size": 48, "num_attention_heads": 6, "num_key_value_heads": 3},
+        BASE
+        | THETA
+        | {
+            "head_dim": 8,
+            "hidden_size": 48,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 3,
+            "tie_word_embeddings": True,
+        },
     ],
     "gemma2": [
         BASE | THETA | GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 4.0},
@@ -194,6 +202,84 @@ FAMILIES |= {
         BASE | THETA | {"hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3},
     ],
 }
+
+MOE = {"num_experts_per_tok": 2, "pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
+MIXTRAL = MOE | {"num_local_experts": 4, "intermediate_size": 48}
+QWEN_MOE = MOE | {"num_experts": 5, "moe_intermediate_size": 40}
+SHARED = {"shared_expert_intermediate_size": 56}
+FAMILIES |= {
+    "mixtral": [
+        BASE | THETA | MIXTRAL,
+        BASE | THETA | MIXTRAL | {"sliding_window": 8, "num_local_experts": 3, "num_experts_per_tok": 1},
+        BASE | LLAMA3 | MIXTRAL | {"tie_word_embeddings": True, "num_experts_per_tok": 3},
+        BASE | LINEAR | MIXTRAL | {"hidden_act": "gelu", "num_key_value_heads": 1},
+        BASE | YARN | MIXTRAL | {"head_dim": 24, "num_local_experts": 6},
+        BASE | THETA | MIXTRAL | {"hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3},
+    ],
+    "qwen2_moe": [
+        BASE | THETA | QWEN_MOE | SHARED,
+        BASE | THETA | QWEN_MOE | SHARED | {"norm_topk_prob": True, "decoder_sparse_step": 2},
+        BASE | LLAMA3 | QWEN_MOE | SHARED | {"mlp_only_layers": [0], "qkv_bias": False},
+        BASE
+        | LINEAR
+        | QWEN_MOE
+        | SHARED
+        | {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2, "num_experts_per_tok": 1},
+        BASE | YARN | QWEN_MOE | SHARED | {"tie_word_embeddings": True, "num_experts_per_tok": 4, "qkv_bias": True},
+        BASE
+        | THETA
+        | QWEN_MOE
+        | SHARED
+        | {
+            "use_sliding_window": True,
+            "sliding_window": 6,
+            "layer_types": ["full_attention", "sliding_attention"],
+            "hidden_act": "gelu",
+        },
+    ],
+    "qwen3_moe": [
+        BASE | THETA | QWEN_MOE,
+        BASE | THETA | QWEN_MOE | {"norm_topk_prob": True, "decoder_sparse_step": 2, "head_dim": 32},
+        BASE | LLAMA3 | QWEN_MOE | {"mlp_only_layers": [1], "attention_bias": True},
+        BASE | LINEAR | QWEN_MOE | {"use_sliding_window": True, "sliding_window": 8, "num_experts_per_tok": 1},
+        BASE | YARN | QWEN_MOE | {"tie_word_embeddings": True, "num_experts_per_tok": 3, "norm_topk_prob": True},
+        BASE | THETA | QWEN_MOE | {"hidden_act": "gelu", "num_key_value_heads": 1, "num_experts": 7},
+    ],
+    "olmoe": [
+        BASE | THETA | QWEN_MOE | {"moe_intermediate_size": 0, "intermediate_size": 40},
+        BASE | THETA | QWEN_MOE | {"moe_intermediate_size": 0, "intermediate_size": 40, "norm_topk_prob": True, "attention_bias": True},
+        BASE | LLAMA3 | QWEN_MOE | {"moe_intermediate_size": 0, "intermediate_size": 24, "num_key_value_heads": 4},
+        BASE | LINEAR | QWEN_MOE | {"moe_intermediate_size": 0, "intermediate_size": 32, "hidden_act": "gelu", "num_key_value_heads": 1},
+        BASE | YARN | QWEN_MOE | {"moe_intermediate_size": 0, "intermediate_size": 40, "tie_word_embeddings": True, "num_experts_per_tok": 4},
+        BASE | THETA | QWEN_MOE | {"moe_intermediate_size": 0, "intermediate_size": 40, "hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3},
+    ],
+    "granitemoe": [
+        BASE | THETA | GRANITE | MIXTRAL,
+        BASE | LLAMA3 | GRANITE | MIXTRAL | {"tie_word_embeddings": True, "attention_bias": True},
+        BASE | LINEAR | GRANITE | MIXTRAL | {"num_experts_per_tok": 1, "num_key_value_heads": 1},
+        BASE | YARN | GRANITE | MIXTRAL | {"num_local_experts": 7, "num_experts_per_tok": 3},
+        BASE | THETA | GRANITE | MIXTRAL | {"hidden_act": "gelu", "residual_multiplier": 0.3},
+        BASE | THETA | GRANITE | MIXTRAL | {"hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3},
+    ],
+    "granitemoeshared": [
+        BASE | THETA | GRANITE | MIXTRAL | {"shared_intermediate_size": 40},
+        BASE | LLAMA3 | GRANITE | MIXTRAL | {"shared_intermediate_size": 0},
+        BASE | LINEAR | GRANITE | MIXTRAL | {"shared_intermediate_size": 64, "num_experts_per_tok": 1},
+        BASE | YARN | GRANITE | MIXTRAL | {"shared_intermediate_size": 24, "tie_word_embeddings": True},
+        BASE | THETA | GRANITE | MIXTRAL | {"shared_intermediate_size": 40, "hidden_act": "gelu"},
+        BASE | THETA | GRANITE | MIXTRAL | {"shared_intermediate_size": 40, "attention_bias": True},
+    ],
+}
+ATTENTION = {"layer_types": ["full_attention", "full_attention"], "shared_intermediate_size": 40}
+DENSE = ATTENTION | {"num_local_experts": 0, "num_experts_per_tok": 0}
+FAMILIES["granitemoehybrid"] = [
+    BASE | THETA | GRANITE | MIXTRAL | ATTENTION | {"position_embedding_type": "rope", "attention_bias": True},
+    BASE | THETA | GRANITE | MIXTRAL | ATTENTION,
+    BASE | LLAMA3 | GRANITE | MOE | DENSE | {"position_embedding_type": "rope", "tie_word_embeddings": True},
+    BASE | THETA | GRANITE | MOE | DENSE | {"attention_bias": True},
+    BASE | LINEAR | GRANITE | MIXTRAL | ATTENTION | {"position_embedding_type": "rope", "hidden_act": "gelu"},
+    BASE | YARN | GRANITE | MIXTRAL | ATTENTION | {"position_embedding_type": "rope", "num_experts_per_tok": 1},
+]
 
 ENCODER = {
     "vocab_size": 64,
@@ -311,6 +397,54 @@ KEYS = {
         "rope_parameters.rope_type": "default",
         "original_max_position_embeddings": 100,
         "max_position_embeddings": 1024,
+    },
+    "mixtral": COMMON_KEYS | {"sliding_window": 2, "num_experts_per_tok": 4},
+    "qwen2_moe": COMMON_KEYS
+    | {
+        "num_experts_per_tok": 2,
+        "norm_topk_prob": False,
+        "qkv_bias": False,
+        "use_sliding_window": False,
+        "sliding_window": 2,
+        "max_window_layers": 0,
+        "layer_types": None,
+    },
+    "qwen3_moe": COMMON_KEYS
+    | {
+        "num_experts_per_tok": 2,
+        "norm_topk_prob": False,
+        "attention_bias": False,
+        "use_sliding_window": False,
+        "sliding_window": 2,
+    },
+    "olmoe": COMMON_KEYS | {"num_experts_per_tok": 3, "norm_topk_prob": False, "attention_bias": False},
+    "granitemoe": COMMON_KEYS
+    | {
+        "attention_bias": False,
+        "num_experts_per_tok": 4,
+        "embedding_multiplier": 1.0,
+        "residual_multiplier": 1.0,
+        "attention_multiplier": 1.0,
+        "logits_scaling": 1.0,
+    },
+    "granitemoeshared": COMMON_KEYS
+    | {
+        "attention_bias": False,
+        "num_experts_per_tok": 4,
+        "embedding_multiplier": 1.0,
+        "residual_multiplier": 1.0,
+        "attention_multiplier": 1.0,
+        "logits_scaling": 1.0,
+    },
+    "granitemoehybrid": COMMON_KEYS
+    | {
+        "attention_bias": False,
+        "num_experts_per_tok": 4,
+        "embedding_multiplier": 1.0,
+        "residual_multiplier": 1.0,
+        "attention_multiplier": 1.0,
+        "logits_scaling": 1.0,
+        "position_embedding_type": None,
     },
     "mistral": COMMON_KEYS | {"sliding_window": 2},
     "qwen2": COMMON_KEYS | {"sliding_window": 2, "use_sliding_window": False, "max_window_layers": 0, "layer_types": None},

@@ -8,16 +8,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gem_runtime::Engine;
-use gem_runtime::protocol::{LogitsRequest, Peer as _, Server};
+use gem_runtime::protocol::{LogitsRequest, Peer as _, Server, Setup};
 use gemc::emit::cranelift::Effort;
 use gemc::graph::{Graph, Site, Task, Typed};
 use gemc::metrics;
+use gemc::pipeline::LoadedCheckpoint;
 use gemc::plan::BitPlan;
 use gemc::prepared::PreparedModel;
 use gemc::progress::Silent;
 use gemc::reference::Activations;
 use gemc::target::Target;
-use gemc::verify::candidate::{Candidate as _, Executor};
+use gemc::verify::candidate::{Candidate as _, Executor, ProgramCandidate};
 use gemc::{backend, fake, pipeline};
 use gemc_format::{Codec, Rounding};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -52,6 +53,9 @@ fn main() {
     libtest_mimic::run(&arguments, trials.collect()).exit();
 }
 
+/// Path, shape and values of a tensor.
+type Drawn = (String, Vec<usize>, Vec<f32>);
+
 /// What transformers gave for a model.
 struct Golden {
     /// Of each text.
@@ -62,6 +66,8 @@ struct Golden {
     /// Files beside it.
     files: HashMap<String, String>,
     tensors: draw::Listed,
+    /// As `save_pretrained` writes them: path, shape, the tensor that it is a part of, and where in that.
+    saved: Vec<(String, Vec<usize>, String, usize)>,
     seed: u64,
     norm_offset: f64,
     tied: bool,
@@ -98,14 +104,44 @@ impl Golden {
             config: of("config")?.clone(),
             files: serde_json::from_str(of("files")?)?,
             tensors: serde_json::from_str(of("tensors")?)?,
+            saved: serde_json::from_str(of("saved")?)?,
             seed: of("seed")?.parse()?,
             norm_offset: of("norm_offset")?.parse()?,
             tied: of("tied")? == "1",
         })
     }
 
+    /// All tensors, as transformers has them in memory.
+    fn in_memory(&self) -> Vec<Drawn> {
+        let tensors = self.tensors.iter();
+        tensors
+            .map(|(path, shape)| {
+                let values = draw::tensor(self.seed, path, shape, self.norm_offset, self.tied);
+                (path.clone(), shape.clone(), values)
+            })
+            .collect()
+    }
+
+    /// The same, as it saves them.
+    fn as_saved(&self) -> Result<Vec<Drawn>, Failed> {
+        let whole: HashMap<String, Vec<f32>> = self
+            .in_memory()
+            .into_iter()
+            .map(|(path, _, values)| (path, values))
+            .collect();
+        let part = |(path, shape, source, start): &(String, Vec<usize>, String, usize)| {
+            let count: usize = shape.iter().product();
+            let values = whole
+                .get(source)
+                .and_then(|all| all.get(*start..start + count));
+            let values = values.ok_or(format!("no values of {path}"))?;
+            Ok((path.clone(), shape.clone(), values.to_vec()))
+        };
+        self.saved.iter().map(part).collect()
+    }
+
     /// Writes the checkpoint that transformers ran.
-    fn checkpoint(&self, dir: &Path) -> Result<(), Failed> {
+    fn checkpoint(&self, dir: &Path, layout: Vec<Drawn>) -> Result<(), Failed> {
         let _ = fs::remove_dir_all(dir);
         fs::create_dir_all(dir)?;
         fs::write(dir.join("config.json"), &self.config)?;
@@ -114,10 +150,9 @@ impl Golden {
             fs::create_dir_all(path.parent().ok_or("no folder")?)?;
             fs::write(path, text)?;
         }
-        let drawn = self.tensors.iter().map(|(path, shape)| {
-            let values = draw::tensor(self.seed, path, shape, self.norm_offset, self.tied);
+        let drawn = layout.into_iter().map(|(path, shape, values)| {
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            (path, shape.clone(), bytes)
+            (path, shape, bytes)
         });
         let drawn: Vec<_> = drawn.collect();
         let views = drawn.iter().map(|(path, shape, bytes)| {
@@ -137,7 +172,9 @@ fn agrees(name: &str, path: &Path) -> Result<(), Failed> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("parity")
         .join(name);
-    golden.checkpoint(&dir)?;
+    golden.checkpoint(&dir, golden.as_saved()?)?;
+    same(&golden, &pipeline::load(&dir)?)?;
+    golden.checkpoint(&dir, golden.in_memory())?;
     let loaded = pipeline::load(&dir)?;
     let plan = BitPlan::uniform(&loaded.graph, Codec::B8);
     let model = PreparedModel::new(loaded, plan, Target::host(), Rounding::Plain, None)?;
@@ -145,6 +182,24 @@ fn agrees(name: &str, path: &Path) -> Result<(), Failed> {
         Task::CausalLm => decoder(&golden, &model),
         Task::SequenceClassification | Task::Embedding => texts(&golden, &model),
     }
+}
+
+/// The reference of a checkpoint as it is saved.
+fn same(golden: &Golden, loaded: &LoadedCheckpoint) -> Result<(), Failed> {
+    let reference = loaded.reference();
+    let mut exact = Executor {
+        reference: &reference,
+        activations: Activations::F32,
+    };
+    let mut rest = golden.logits.as_slice();
+    for ids in &golden.ids {
+        let found = exact.run(ids, None)?.logits;
+        let (expected, others) = rest.split_at(found.len());
+        close(expected, &found)
+            .map_err(|e| Failed::from(format!("as saved: {}", e.message().unwrap_or_default())))?;
+        rest = others;
+    }
+    Ok(())
 }
 
 /// Every text of a model that gives one row for a text.
@@ -192,6 +247,8 @@ struct Ways {
     exact: Vec<Vec<f32>>,
     /// With the weights that codes stand for.
     executor: Vec<Vec<f32>>,
+    /// Kernels, following the reference's routing as the executor does.
+    forced: Vec<Vec<f32>>,
     kernels: Vec<Vec<f32>>,
     engines: [(&'static str, Engine); 2],
 }
@@ -210,13 +267,22 @@ impl Ways {
             activations: Activations::Rounded,
         };
         let interpreted = backend::interpreted(model)?;
+        let exact = exact.run(ids, None)?;
+        let routing = exact.routing;
+        let mut server = Server::new(&interpreted, 0);
+        let mut forced = ProgramCandidate {
+            peer: &mut server,
+            graph: &model.loaded.graph,
+            setup: Setup::default(),
+        };
         let compiled = backend::jitted(model, Effort::default(), &Silent)?;
         Ok(Self {
             ids: ids.to_vec(),
             task: model.loaded.graph.facts().task,
             layers: layers(&model.loaded.graph),
-            exact: exact.run(ids, None)?.logits,
-            executor: executor.run(ids, None)?.logits,
+            exact: exact.logits,
+            executor: executor.run(ids, Some(&routing))?.logits,
+            forced: forced.run(ids, Some(&routing))?.logits,
             kernels: logits(&interpreted, ids, &[])?,
             engines: [("interpreted", interpreted), ("machine code", compiled)],
         })
@@ -226,13 +292,13 @@ impl Ways {
     fn hold(&self, expected: &[Vec<f32>]) -> Result<(), Failed> {
         close(expected, &self.exact)?;
         let most = OF_8_BITS * (self.layers as f64 / 2.0).max(1.0);
-        small(self.task, "of 8.25 bits", most, expected, &self.kernels)?;
+        small(self.task, "of 8.25 bits", most, expected, &self.forced)?;
         small(
             self.task,
             "of the order of sums",
             OF_ORDER,
             &self.executor,
-            &self.kernels,
+            &self.forced,
         )
     }
 

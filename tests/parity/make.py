@@ -10,12 +10,14 @@ key of `KEYS` to another value, and the logits must move by 0.02 in some configu
 import copy
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -129,6 +131,28 @@ def moved(a, b):
     return float(np.abs(a - b).max()) if np.isfinite(b).all() else float("inf")
 
 
+def saved_layout(model, drawn):
+    """The tensors that `save_pretrained` writes: path, shape, the drawn tensor that it is a part of, and where in that."""
+    layout = []
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        with safe_open(f"{folder}/model.safetensors", "np") as file:
+            for path in file.keys():
+                value = file.get_tensor(path)
+                layout.append([path, list(value.shape), *found_in(drawn, value)])
+    return layout
+
+
+def found_in(drawn, value):
+    flat = value.ravel()
+    for source, whole in drawn.items():
+        whole = whole.ravel()
+        for start in range(0, whole.size - flat.size + 1, flat.size):
+            if np.array_equal(whole[start : start + flat.size], flat):
+                return source, start
+    raise ValueError("a saved tensor is no part of a drawn one")
+
+
 def movements(family, values, seed, drawn, ids, base, norm_offset):
     """How far logits move when a 1-D tensor or a key is ignored."""
     found = {}
@@ -150,7 +174,7 @@ def movements(family, values, seed, drawn, ids, base, norm_offset):
             model = model_of(configured(family, changed), head)
             load(model, weights(model, seed, norm_offset))
             found[key] = moved(base, outputs(model, head, ids))
-        except (ValueError, KeyError, StrictDataclassError):
+        except (ValueError, KeyError, RuntimeError, StrictDataclassError):
             # transformers refuses this configuration.
             continue
     return found
@@ -169,10 +193,12 @@ def golden(family, index, values):
     base = outputs(model, head, ids)
     # What is stored, as `save_pretrained` would name it.
     tensors = [[name, list(value.shape)] for name, value in drawn.items()]
-    saved = json.loads(configured(family, values).to_json_string())
-    saved["architectures"] = [type(model).__name__]
+    saved = saved_layout(model, drawn)
+    config = json.loads(configured(family, values).to_json_string())
+    config["architectures"] = [type(model).__name__]
     metadata = {
-        "config": json.dumps(saved),
+        "config": json.dumps(config),
+        "saved": json.dumps(saved),
         "lengths": json.dumps(lengths(head)),
         "files": json.dumps(files(head)),
         "seed": str(seed),

@@ -192,13 +192,7 @@ fn gates(graph: &Graph<Typed>, node: NodeId, routing: &RoutingRecords) -> Option
 /// What a fired module's output is multiplied with.
 fn gate(decisions: &Decisions, row: usize, module: usize) -> f32 {
     let p = decisions.p_row(row);
-    if !decisions.rule.renormalize {
-        return p[module];
-    }
     let fired = decisions.fired_row(row).iter().zip(p);
-    p[module]
-        / fired
-            .filter(|(fired, _)| **fired)
-            .map(|(_, p)| p)
-            .sum::<f32>()
+    let sum = fired.filter(|(fired, _)| **fired).map(|(_, p)| p).sum();
+    decisions.rule.gates.gate(p[module], sum)
 }

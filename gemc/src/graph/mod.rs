@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use dot::dot;
 pub use gemc_kernels::choices::{Activation, NormKind, Pooling, Score};
-pub use op::{Guard, LinearPart, Op, QkNorm, QkNormOver, ScarMask, attention_scale};
+pub use op::{Gates, Guard, LinearPart, Op, QkNorm, QkNormOver, ScarMask, attention_scale};
 pub use role::Role;
 pub use rope::Rope;
 pub use table::{GroupMap, Id, Table, UnitMap};

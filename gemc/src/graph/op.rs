@@ -14,6 +14,43 @@ pub struct LinearPart {
     pub bias: Option<TensorId>,
 }
 
+/// What fired modules' outputs are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gates {
+    /// Whether p is divided by its sum over the fired.
+    pub renormalize: bool,
+    /// Added to that sum.
+    pub added: f32,
+    /// The least that it is divided by.
+    pub least: f32,
+    /// Multiplied with every gate.
+    pub scale: f32,
+}
+
+impl Gates {
+    /// p, or p divided by its sum.
+    #[must_use]
+    pub const fn plain(renormalize: bool) -> Self {
+        Self {
+            renormalize,
+            added: 0.0,
+            least: 0.0,
+            scale: 1.0,
+        }
+    }
+
+    /// The gate of a module of probability `p` where those that fired sum up to `sum`.
+    #[must_use]
+    pub fn gate(self, p: f32, sum: f32) -> f32 {
+        let gate = if self.renormalize && sum > 0.0 {
+            p / (sum + self.added).max(self.least)
+        } else {
+            p
+        };
+        gate * self.scale
+    }
+}
+
 /// RMS norm of queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QkNorm {
@@ -112,8 +149,12 @@ pub enum Op {
         top_k: u32,
         /// A module fires when p is strictly above.
         threshold: f32,
-        /// Gates divided by their sum over the fired.
-        renormalize: bool,
+        /// `[D]`, added to p for the choice of modules alone.
+        select_bias: Option<TensorId>,
+        /// How gates follow from p.
+        gates: Gates,
+        /// `[1, d]`: the base of the site's sum is multiplied by the sigmoid of its product with the row.
+        base_gate: Option<TensorId>,
     },
     /// Nearest centroid of input 0: `[T]` cluster ids.
     Clusters {
@@ -227,8 +268,13 @@ impl Op {
                 score: _,
                 top_k: _,
                 threshold: _,
-                renormalize: _,
-            } => [Some(*weight), *bias].into_iter().flatten().collect(),
+                select_bias,
+                gates: _,
+                base_gate,
+            } => [Some(*weight), *bias, *select_bias, *base_gate]
+                .into_iter()
+                .flatten()
+                .collect(),
             Self::Clusters { centroids } => vec![*centroids],
             Self::Tokens
             | Self::ScarAttention { .. }
@@ -240,6 +286,18 @@ impl Op {
             | Self::Softcap { .. }
             | Self::Output => Vec::new(),
         }
+    }
+
+    /// Whether it is a router that gives the base of its site's sum a gate.
+    #[must_use]
+    pub const fn gates_base(&self) -> bool {
+        matches!(
+            self,
+            Self::Router {
+                base_gate: Some(_),
+                ..
+            }
+        )
     }
 
     /// Whether inputs may be there on other rows than the result is.

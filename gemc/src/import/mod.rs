@@ -93,6 +93,34 @@ pub const FRONT_ENDS: &[FrontEnd] = &[
         build: family::phi3,
     },
     FrontEnd {
+        model_type: "mixtral",
+        build: family::mixtral,
+    },
+    FrontEnd {
+        model_type: "qwen2_moe",
+        build: family::qwen2_moe,
+    },
+    FrontEnd {
+        model_type: "qwen3_moe",
+        build: family::qwen3_moe,
+    },
+    FrontEnd {
+        model_type: "olmoe",
+        build: family::olmoe,
+    },
+    FrontEnd {
+        model_type: "granitemoe",
+        build: family::granitemoe,
+    },
+    FrontEnd {
+        model_type: "granitemoeshared",
+        build: family::granitemoeshared,
+    },
+    FrontEnd {
+        model_type: "granitemoehybrid",
+        build: family::granitemoehybrid,
+    },
+    FrontEnd {
         model_type: "granite",
         build: family::granite,
     },

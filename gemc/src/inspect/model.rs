@@ -142,7 +142,7 @@ pub fn routing(graph: &Graph<Untyped>) -> Vec<RoutedReport> {
                 score,
                 top_k,
                 threshold,
-                renormalize,
+                gates,
                 ..
             } => places.push(RoutedReport {
                 site: node.site.to_string(),
@@ -152,7 +152,7 @@ pub fn routing(graph: &Graph<Untyped>) -> Vec<RoutedReport> {
                 },
                 top_k: *top_k,
                 threshold: *threshold,
-                renormalize: *renormalize,
+                renormalize: gates.renormalize,
                 modules: modules(graph, id),
                 general_path: general_path(graph, id),
                 scar: None,

@@ -364,6 +364,7 @@ impl<'a> Lowering<'a> {
             top_k: 1,
             modules: false,
             base: gemc_kernels::kernels::combine::Base::Always,
+            base_gate: false,
             residual: true,
             max_rows: self.max_rows,
         };

@@ -5,7 +5,7 @@ use gemc_kernels::kernels::clusters::Clusters;
 use gemc_kernels::kernels::combine::{Base, Combine};
 use gemc_kernels::kernels::dispatch::{CountItems, Dispatch, Tags};
 use gemc_kernels::kernels::rope::Heads;
-use gemc_kernels::kernels::route::Router;
+use gemc_kernels::kernels::route::{Router, Sum};
 
 use super::arena::Buffer;
 use super::phases::{Arg, ItemCount, TapSpec};
@@ -36,6 +36,8 @@ pub struct RoutingBuffers {
     pub idle: Buffer,
     /// i32.
     pub idle_count: Buffer,
+    /// f32 `[rows]`: what the base of the sum is multiplied with.
+    pub base_gate: Option<Buffer>,
 }
 
 impl Lowering<'_> {
@@ -48,7 +50,9 @@ impl Lowering<'_> {
             score,
             top_k,
             threshold,
-            renormalize,
+            select_bias,
+            gates: rule,
+            base_gate,
         } = step.op;
         let input = self.values[&step.input];
         let modules = self.graph.tensor(weight).shape()[0];
@@ -59,8 +63,14 @@ impl Lowering<'_> {
             max_rows: self.max_rows,
             score,
             threshold: threshold.into(),
-            renormalize,
+            renormalize: rule.renormalize.then(|| Sum {
+                added: rule.added.into(),
+                least: rule.least.into(),
+            }),
+            scale: rule.scale.into(),
             bias: bias.is_some(),
+            select_bias: select_bias.is_some(),
+            base_gate: base_gate.is_some(),
         };
         let p = self.words(self.max_rows * modules);
         let fired = self.words(self.max_rows * top_k);
@@ -68,8 +78,11 @@ impl Lowering<'_> {
         let domain = self.words(self.max_rows);
         let kernel = self.phases.kernel(spec);
         let mut args = vec![Arg::of(input.buffer)];
-        args.extend(self.vectors(floats::router(self.graph, weight, bias)));
+        let biases = [bias, select_bias];
+        args.extend(self.vectors(floats::router(self.graph, weight, biases, base_gate)));
         args.extend([p, fired, gates, domain].map(Arg::of));
+        let base_gate = base_gate.map(|_| self.words(self.max_rows));
+        args.extend(base_gate.map(Arg::of));
         let doc = format!("{}: p over {modules} modules", self.origin(id));
         self.phases.phase(kernel, args, ItemCount::PerRow(1), doc);
 
@@ -85,6 +98,10 @@ impl Lowering<'_> {
             cluster,
         });
         let routed = self.dispatch(id, modules, top_k, fired, gates, domain);
+        let routed = RoutingBuffers {
+            base_gate,
+            ..routed
+        };
         self.routed.insert(id, routed);
     }
 
@@ -126,6 +143,7 @@ impl Lowering<'_> {
             max_rows: self.max_rows,
         };
         let routed = RoutingBuffers {
+            base_gate: None,
             modules,
             top_k,
             fired,
@@ -253,11 +271,13 @@ impl Lowering<'_> {
             top_k: routed.top_k,
             modules: step.outputs.is_some(),
             base,
+            base_gate: routed.base_gate.is_some() && base != Base::None,
             residual: residual.is_some(),
             max_rows: self.max_rows,
         };
         let mut args = Vec::new();
         args.extend(step.base.map(|(n, _)| Arg::of(self.values[&n].buffer)));
+        args.extend(routed.base_gate.filter(|_| spec.base_gate).map(Arg::of));
         // Fallback looks at what fired even where no module contributes.
         if spec.modules || base == Base::Fallback {
             args.push(Arg::of(routed.fired));

@@ -67,8 +67,10 @@ fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
             score: _,
             top_k: _,
             threshold: _,
-            renormalize: _,
-        } => router(graph, *weight, *bias),
+            gates: _,
+            select_bias,
+            base_gate,
+        } => router(graph, *weight, [*bias, *select_bias], *base_gate),
         Op::Clusters { centroids } => clusters(graph, *centroids).into(),
         // No weights at all.
         Op::Tokens
@@ -154,12 +156,22 @@ pub fn biases<S>(graph: &Graph<S>, parts: &[LinearPart]) -> Option<VectorSource>
     any.then(|| VectorSource::Biases(parts.iter().map(of).collect()))
 }
 
-/// Matrix and bias of a router.
+/// Matrix and biases of a router, and the row that gates the base.
 #[must_use]
-pub fn router<S>(graph: &Graph<S>, weight: TensorId, bias: Option<TensorId>) -> Vec<VectorSource> {
+pub fn router<S>(
+    graph: &Graph<S>,
+    weight: TensorId,
+    biases: [Option<TensorId>; 2],
+    base_gate: Option<TensorId>,
+) -> Vec<VectorSource> {
     let matrix = rows(graph, weight, graph.tensor(weight).shape()[0]);
-    let bias = bias.map(|tensor| vector(graph, tensor, |len| len));
-    std::iter::once(matrix).chain(bias).collect()
+    let biases = biases.into_iter().flatten();
+    let biases = biases.map(|tensor| vector(graph, tensor, |len| len));
+    let base_gate = base_gate.map(|tensor| rows(graph, tensor, 1));
+    std::iter::once(matrix)
+        .chain(biases)
+        .chain(base_gate)
+        .collect()
 }
 
 /// Centroids and their squared norms.

@@ -245,7 +245,12 @@ pub(super) fn combine(base: &Base<'_>, dispatch: &Dispatch, modules: &[&Matrix],
     let width = out.width();
     let all = out.values_mut();
     match base {
-        Base::All(base) => all.copy_from_slice(base.values()),
+        Base::All(base) => {
+            all.copy_from_slice(base.values());
+            for (row, gate) in all.chunks_exact_mut(width).zip(&dispatch.base) {
+                row.iter_mut().for_each(|y| *y *= gate);
+            }
+        }
         Base::Zero => all.fill(0.0),
         Base::Unrouted(base) => {
             all.fill(0.0);
@@ -301,6 +306,7 @@ mod tests {
             rows: vec![vec![1], vec![1, 2]],
             gates: vec![vec![0.5], vec![0.25, 2.0]],
             unrouted: vec![0],
+            base: Vec::new(),
         };
         let first = Matrix::new(vec![8.0], 1);
         let second = Matrix::new(vec![4.0, 3.0], 1);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::graph::{Score, Site};
+use crate::graph::{Gates, Score, Site};
 
 /// A decision whose margin is below this may differ between correct executions (docs/checkpoint.md, near-ties).
 pub const NEAR_TIE: f32 = 1e-4;
@@ -19,8 +19,8 @@ pub struct RouterRule {
     pub top_k: usize,
     /// A module fires when p is strictly above.
     pub threshold: f32,
-    /// Gates divided by their sum over the fired.
-    pub renormalize: bool,
+    /// How gates follow from p.
+    pub gates: Gates,
 }
 
 /// What one router decided.
@@ -32,6 +32,8 @@ pub struct Decisions {
     pub rule: RouterRule,
     /// Probabilities, `[rows, D]`.
     pub p: Vec<f32>,
+    /// Added to p for the choice of modules, `[D]`; empty where nothing is.
+    pub select_bias: Vec<f32>,
     /// Whether a module fired for a row, `[rows, D]`.
     pub fired: Vec<bool>,
     /// argmax p where something fired, else D.
@@ -68,6 +70,9 @@ impl Decisions {
     #[must_use]
     pub fn margin(&self, row: usize) -> f32 {
         let mut sorted = self.p_row(row).to_vec();
+        if !self.select_bias.is_empty() {
+            return self.margin_of_choice(&sorted);
+        }
         sorted.sort_unstable_by(|a, b| b.total_cmp(a));
         let threshold = self.rule.threshold;
         let order = |i: usize| match sorted.get(i) {
@@ -80,6 +85,17 @@ impl Decisions {
             .map(|p| (p - threshold).abs())
             .chain([order(k), order(1)])
             .fold(f32::INFINITY, f32::min)
+    }
+
+    /// The gap between the last that is chosen and the next, with what is added for the choice.
+    fn margin_of_choice(&self, p: &[f32]) -> f32 {
+        let biased = p.iter().zip(&self.select_bias).map(|(p, bias)| p + bias);
+        let mut sorted: Vec<f32> = biased.collect();
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        let k = self.rule.top_k.clamp(1, sorted.len());
+        sorted
+            .get(k)
+            .map_or(f32::INFINITY, |next| sorted[k - 1] - next)
     }
 
     /// Whether rounding alone may change the decision of a row.
@@ -175,9 +191,10 @@ mod tests {
             score: Score::Softmax,
             top_k,
             threshold,
-            renormalize: false,
+            gates: Gates::plain(false),
         };
         Decisions {
+            select_bias: Vec::new(),
             modules: p.len(),
             rule,
             p: p.to_vec(),

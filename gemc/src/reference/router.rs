@@ -13,16 +13,20 @@ pub struct Dispatch {
     pub gates: Vec<Vec<f32>>,
     /// Rows on which nothing fired.
     pub unrouted: Vec<usize>,
+    /// What the base of each row is multiplied with; empty where it counts in full.
+    pub base: Vec<f32>,
 }
 
 impl Dispatch {
-    /// Gates are p, divided by its sum over the fired when asked to.
+    /// Gates follow from p and what fired.
     #[must_use]
-    pub fn new(decisions: &Decisions, renormalize: bool) -> Self {
+    pub fn new(decisions: &Decisions, base: Vec<f32>) -> Self {
+        let gates = decisions.rule.gates;
         let mut dispatch = Self {
             rows: vec![Vec::new(); decisions.modules],
             gates: vec![Vec::new(); decisions.modules],
             unrouted: Vec::new(),
+            base,
         };
         for row in 0..decisions.rows() {
             let p = decisions.p_row(row);
@@ -33,10 +37,9 @@ impl Dispatch {
                 .filter(|(_, f)| **f)
                 .map(|(p, _)| p)
                 .sum();
-            let divisor = if renormalize && sum > 0.0 { sum } else { 1.0 };
             for module in (0..decisions.modules).filter(|m| fired[*m]) {
                 dispatch.rows[module].push(row);
-                dispatch.gates[module].push(p[module] / divisor);
+                dispatch.gates[module].push(gates.gate(p[module], sum));
             }
             if !fired.contains(&true) {
                 dispatch.unrouted.push(row);
@@ -47,7 +50,12 @@ impl Dispatch {
 }
 
 /// Decides every row from its router logits, which become p.
-pub(super) fn decide(mut logits: Vec<f32>, modules: usize, rule: RouterRule) -> Decisions {
+pub(super) fn decide(
+    mut logits: Vec<f32>,
+    modules: usize,
+    rule: RouterRule,
+    select_bias: &[f32],
+) -> Decisions {
     let rows = logits.len() / modules;
     let mut fired = vec![false; logits.len()];
     let mut domain = Vec::with_capacity(rows);
@@ -56,12 +64,13 @@ pub(super) fn decide(mut logits: Vec<f32>, modules: usize, rule: RouterRule) -> 
         .zip(fired.chunks_exact_mut(modules))
     {
         score(rule.score, p);
-        domain.push(choose(p, rule, fired));
+        domain.push(choose(p, rule, select_bias, fired));
     }
     Decisions {
         modules,
         rule,
         p: logits,
+        select_bias: select_bias.to_vec(),
         fired,
         domain,
     }
@@ -74,21 +83,20 @@ fn score(score: Score, row: &mut [f32]) {
     }
 }
 
-/// Fires the top-k above the threshold (ties: lower index) and returns the domain.
-fn choose(p: &[f32], rule: RouterRule, fired: &mut [bool]) -> u32 {
-    let mut domain = p.len();
-    for rank in 0..rule.top_k.min(p.len()) {
-        let free = (0..p.len()).filter(|m| !fired[*m]);
-        let best = free.reduce(|best, m| if p[m] > p[best] { m } else { best });
-        let Some(best) = best.filter(|m| p[*m] > rule.threshold) else {
-            break;
-        };
-        if rank == 0 {
-            domain = best;
-        }
-        fired[best] = true;
+/// Takes the top-k by p and what is added to it (ties: lower index); those above the threshold fire. Returns the domain.
+fn choose(p: &[f32], rule: RouterRule, select_bias: &[f32], fired: &mut [bool]) -> u32 {
+    let key = |m: usize| p[m] + select_bias.get(m).unwrap_or(&0.0);
+    let mut taken = vec![false; p.len()];
+    for _ in 0..rule.top_k.min(p.len()) {
+        let free = (0..p.len()).filter(|m| !taken[*m]);
+        let best = free.reduce(|best, m| if key(m) > key(best) { m } else { best });
+        let Some(best) = best else { break };
+        taken[best] = true;
+        fired[best] = p[best] > rule.threshold;
     }
-    domain as u32
+    let fired = (0..p.len()).filter(|m| fired[*m]);
+    let domain = fired.reduce(|best, m| if p[m] > p[best] { m } else { best });
+    domain.unwrap_or(p.len()) as u32
 }
 
 /// Nearest centroids from the products `x . C` `[rows, count]`, the squared norms of the centroids, and those of x.
@@ -128,12 +136,13 @@ pub(super) fn nearest(products: &[f32], centroid_norms: &[f32], x_norms: &[f32])
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Gates;
 
     const RULE: RouterRule = RouterRule {
         score: Score::Sigmoid,
         top_k: 2,
         threshold: 0.5,
-        renormalize: true,
+        gates: Gates::plain(true),
     };
 
     #[test]
@@ -143,6 +152,7 @@ mod tests {
             vec![1.0, 2.0, 2.0, 2.0, 0.0, -1.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0],
             4,
             RULE,
+            &[],
         );
         assert_eq!(decisions.fired_row(0), [false, true, true, false]);
         assert_eq!(decisions.fired_row(1), [false, false, true, false]);
@@ -153,8 +163,8 @@ mod tests {
 
     #[test]
     fn dispatch_lists_rows_by_module_and_renormalises() {
-        let decisions = decide(vec![5.0, 5.0, -9.0, -9.0, -9.0, 4.0], 3, RULE);
-        let dispatch = Dispatch::new(&decisions, true);
+        let decisions = decide(vec![5.0, 5.0, -9.0, -9.0, -9.0, 4.0], 3, RULE, &[]);
+        let dispatch = Dispatch::new(&decisions, Vec::new());
         assert_eq!(dispatch.rows, [vec![0], vec![0], vec![1]]);
         assert_eq!(dispatch.gates, [vec![0.5], vec![0.5], vec![1.0]]);
         assert!(dispatch.unrouted.is_empty());

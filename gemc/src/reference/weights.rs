@@ -49,6 +49,10 @@ pub(super) enum NodeWeights {
         weight: Values,
         /// `[D]`.
         bias: Option<Values>,
+        /// `[D]`.
+        select_bias: Option<Values>,
+        /// `[1, d]`.
+        base_gate: Option<Values>,
     },
     Clusters {
         /// `[clusters, d]`.
@@ -204,10 +208,14 @@ impl<'a> Loader<'a> {
                 score: _,
                 top_k: _,
                 threshold: _,
-                renormalize: _,
+                gates: _,
+                select_bias,
+                base_gate,
             } => NodeWeights::Router {
                 weight: self.tensor(*weight),
                 bias: bias.map(|t| self.tensor(t)),
+                select_bias: select_bias.map(|t| self.tensor(t)),
+                base_gate: base_gate.map(|t| self.tensor(t)),
             },
             Op::Clusters { centroids } => {
                 let width = self.graph.tensor(*centroids).shape()[1];

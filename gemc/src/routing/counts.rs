@@ -53,13 +53,8 @@ impl Counts {
         self.entropy += entropy_of_scores(p);
         let chosen: Vec<usize> = (0..fired.len()).filter(|m| fired[*m]).collect();
         let sum: f32 = chosen.iter().map(|m| p[*m]).sum();
-        let divisor = if decisions.rule.renormalize && sum > 0.0 {
-            sum
-        } else {
-            1.0
-        };
         for (i, &module) in chosen.iter().enumerate() {
-            let gate = f64::from(p[module] / divisor);
+            let gate = f64::from(decisions.rule.gates.gate(p[module], sum));
             let traffic = &mut self.modules[module];
             traffic.tokens += 1;
             traffic.gate += gate;

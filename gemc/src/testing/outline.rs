@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use crate::graph::{
-    Graph, Guard, Node, NodeId, Op, Pooling, QkNormOver, Task, TensorId, Typed, Unit, WireType,
-    attention_scale,
+    Gates, Graph, Guard, Node, NodeId, Op, Pooling, QkNormOver, Task, TensorId, Typed, Unit,
+    WireType, attention_scale,
 };
 use crate::import::shown;
 use crate::pipeline::LoadedCheckpoint;
@@ -165,12 +165,30 @@ fn details(graph: &Graph<Typed>, op: &Op) -> String {
             score,
             top_k,
             threshold,
-            renormalize,
+            gates,
+            select_bias,
+            base_gate,
             weight: _,
             bias: _,
         } => {
-            let sum = if *renormalize { ", gates sum to 1" } else { "" };
-            format!(" by {score:?}, at most {top_k} above {threshold}{sum}")
+            let mut more = String::new();
+            if gates.renormalize {
+                more.push_str(", gates sum to 1");
+            }
+            if *gates != Gates::plain(gates.renormalize) {
+                let _ = write!(
+                    more,
+                    ", sum plus {:?}, at least {:?}, gates times {:?}",
+                    gates.added, gates.least, gates.scale
+                );
+            }
+            if select_bias.is_some() {
+                more.push_str(", chosen with a bias");
+            }
+            if base_gate.is_some() {
+                more.push_str(", base gated");
+            }
+            format!(" by {score:?}, at most {top_k} above {threshold}{more}")
         }
         Op::ScarAttention {
             heads,

@@ -42,16 +42,11 @@ fn site_to_program(site: Site, routing: &SiteRouting) -> RoutingRecord {
             .filter(|(_, f)| **f)
             .map(|(m, _)| m);
         let fired: Vec<usize> = fired.collect();
-        let total: f32 = if decisions.rule.renormalize {
-            fired.iter().map(|&m| p[m]).sum()
-        } else {
-            1.0
-        };
+        let sum: f32 = fired.iter().map(|&m| p[m]).sum();
+        let gate = |m: usize| decisions.rule.gates.gate(p[m], sum);
         for slot in 0..top_k {
             record.fired.push(fired.get(slot).map_or(-1, |&m| m as i32));
-            record
-                .gates
-                .push(fired.get(slot).map_or(0.0, |&m| p[m] / total));
+            record.gates.push(fired.get(slot).map_or(0.0, |&m| gate(m)));
         }
     }
     record
@@ -67,7 +62,7 @@ pub fn from_program(graph: &Graph<Typed>, records: Vec<RoutingRecord>) -> Routin
                 score,
                 top_k,
                 threshold,
-                renormalize,
+                gates,
                 ..
             } if node.site.to_string() == record.site => Some((
                 node.site,
@@ -75,7 +70,7 @@ pub fn from_program(graph: &Graph<Typed>, records: Vec<RoutingRecord>) -> Routin
                     score,
                     top_k: top_k as usize,
                     threshold,
-                    renormalize,
+                    gates,
                 },
             )),
             _ => None,
@@ -119,6 +114,8 @@ fn site_from_program(
     });
     let domain = record.domain.iter().map(|d| *d as u32).collect();
     let decisions = Decisions {
+        // What was chosen is known; what nearly was is judged by p.
+        select_bias: Vec::new(),
         modules,
         rule,
         p: record.p,

@@ -15,6 +15,8 @@ pub struct Combine {
     pub modules: bool,
     /// Whether there is a base that always counts.
     pub base: Base,
+    /// Whether it is multiplied with a gate of its row.
+    pub base_gate: bool,
     /// Whether the sum is added to a residual.
     pub residual: bool,
     /// Rows of the buffers.
@@ -41,15 +43,16 @@ impl Combine {
             Base::Always => "_base",
             Base::Fallback => "_fallback",
         };
+        let gate = if self.base_gate { "_gated" } else { "" };
         let residual = if self.residual { "_residual" } else { "" };
         let modules = if self.modules { "_modules" } else { "" };
         format!(
-            "combine{base}{modules}{residual}_top{}_x{}",
+            "combine{base}{gate}{modules}{residual}_top{}_x{}",
             self.top_k, self.stride
         )
     }
 
-    /// Writes the kernel; one item a row. Arguments: \[base\]; \[fired\]; \[gates, modules' outputs `[row * K + slot]`\];
+    /// Writes the kernel; one item a row. Arguments: \[base\]; \[its gates\]; \[fired\]; \[gates, modules' outputs `[row * K + slot]`\];
     /// \[residual\]; output. Order: base, then modules ascending, then the residual plus all that.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -65,6 +68,9 @@ impl Combine {
         let matrix = self.max_rows * stride;
         let slots = self.max_rows * self.top_k;
         let base = (self.base != Base::None).then(|| k.input("base", Elem::F32, matrix));
+        let gates = self
+            .base_gate
+            .then(|| k.input("base_gates", Elem::F32, self.max_rows));
         let looks = self.modules || self.base == Base::Fallback;
         let fired = looks.then(|| k.input("fired", Elem::I32, slots));
         let modules = self.modules.then(|| Modules {
@@ -77,11 +83,15 @@ impl Combine {
         let y = k.output("y", Elem::F32, matrix);
         let row = k.item();
         let start = row * stride;
+        let gate = gates.map(|gates| gates.get(row).splat());
         for_chunks(k, stride / LANES, |column| {
             let index = start + column;
             let zero = k.splat(0.0);
             let initial = match (base, self.base) {
-                (Some(base), Base::Always) => base.lanes(index),
+                (Some(base), Base::Always) => match gate {
+                    None => base.lanes(index),
+                    Some(gate) => base.lanes(index) * gate,
+                },
                 _ => zero,
             };
             let sum = k.var("acc", initial);

@@ -6,8 +6,8 @@ use super::super::error::Findings;
 use super::super::source::Source;
 
 use crate::graph::{
-    Activation, Builder, Graph, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm,
-    QkNormOver, Rope, Site, Task, Untyped, View, attention_scale,
+    Activation, Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling,
+    QkNorm, QkNormOver, Rope, Site, Task, TensorId, Untyped, View, attention_scale,
 };
 
 /// A graph in the making, and the checkpoint that it reads.
@@ -106,6 +106,26 @@ impl<'s, 'a> Blocks<'s, 'a> {
     /// Whether the model is larger than any that is built.
     pub fn gives_up(&self) -> bool {
         self.source.is_too_large()
+    }
+
+    /// Whether the files hold a tensor.
+    pub fn has(&self, path: &str) -> bool {
+        self.source.has(path)
+    }
+
+    /// A tensor of the graph.
+    pub fn view(&mut self, view: View) -> TensorId {
+        self.b.view(view)
+    }
+
+    /// A node.
+    pub fn node(&mut self, op: Op, inputs: &[NodeId], origin: &str) -> NodeId {
+        self.b.add(op, inputs, origin)
+    }
+
+    /// On which rows the nodes are that follow.
+    pub fn guarded(&mut self, guard: Guard) {
+        self.b.guarded(guard);
     }
 
     /// Where in the model the nodes are that follow.

@@ -4,7 +4,7 @@
 use super::keys::Defaults;
 use super::llama::{Biases, Family};
 use super::windows::Windows;
-use crate::graph::Activation;
+use crate::graph::{Activation, QkNormOver};
 
 pub const LLAMA: Family = Family {
     model_type: "llama",
@@ -25,7 +25,8 @@ pub const LLAMA: Family = Family {
         eos_token_id: Some(2),
     },
     biases: Biases::Keys,
-    qk_norm: false,
+    qk_norm: None,
+    named_rope: false,
     windows: Windows::None,
     multipliers: false,
     unrotated: false,
@@ -68,7 +69,7 @@ pub const QWEN3: Family = Family {
         ..QWEN2.defaults
     },
     biases: Biases::AttentionKey,
-    qk_norm: true,
+    qk_norm: Some(QkNormOver::HeadBeforeRope),
     ..QWEN2
 };
 
@@ -117,4 +118,74 @@ pub const ERNIE4_5: Family = Family {
     biases: Biases::OneKey,
     pairs: true,
     ..LLAMA
+};
+
+pub const MIXTRAL: Family = Family {
+    model_type: "mixtral",
+    defaults: Defaults {
+        rms_norm_eps: 1e-5,
+        rope_theta: 1_000_000.0,
+        ..MISTRAL.defaults
+    },
+    windows: Windows::All(None),
+    ..MISTRAL
+};
+
+pub const QWEN2_MOE: Family = Family {
+    model_type: "qwen2_moe",
+    defaults: Defaults {
+        hidden_size: 2048,
+        intermediate_size: 5632,
+        num_hidden_layers: 24,
+        num_attention_heads: 16,
+        num_key_value_heads: Some(16),
+        ..QWEN2.defaults
+    },
+    biases: Biases::QkvKey,
+    windows: Windows::Alternating,
+    ..QWEN2
+};
+
+pub const QWEN3_MOE: Family = Family {
+    model_type: "qwen3_moe",
+    defaults: Defaults {
+        intermediate_size: 6144,
+        num_attention_heads: 32,
+        num_key_value_heads: Some(4),
+        ..QWEN2_MOE.defaults
+    },
+    windows: Windows::AllIfUsed,
+    ..QWEN3
+};
+
+pub const OLMOE: Family = Family {
+    model_type: "olmoe",
+    defaults: Defaults {
+        vocab_size: 50304,
+        hidden_size: 2048,
+        intermediate_size: 2048,
+        num_hidden_layers: 16,
+        num_attention_heads: 16,
+        max_position_embeddings: 4096,
+        rms_norm_eps: 1e-5,
+        bos_token_id: None,
+        eos_token_id: Some(50279),
+        ..LLAMA.defaults
+    },
+    biases: Biases::AttentionKey,
+    qk_norm: Some(QkNormOver::AllHeads),
+    ..LLAMA
+};
+
+pub const GRANITE_MOE: Family = Family {
+    model_type: "granitemoe",
+    biases: Biases::AttentionKey,
+    ..GRANITE
+};
+
+pub const GRANITE_HYBRID: Family = Family {
+    model_type: "granitemoehybrid",
+    windows: Windows::AttentionOnly,
+    named_rope: true,
+    ..GRANITE_MOE
 };

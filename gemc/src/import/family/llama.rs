@@ -17,11 +17,13 @@ pub struct Family {
     pub model_type: &'static str,
     pub defaults: Defaults,
     pub biases: Biases,
-    /// RMS norms of the heads of q and k.
-    pub qk_norm: bool,
+    /// RMS norms of q and k.
+    pub qk_norm: Option<QkNormOver>,
     pub windows: Windows,
     /// `embedding_multiplier`, `residual_multiplier`, `attention_multiplier`, `logits_scaling`.
     pub multipliers: bool,
+    /// `position_embedding_type` is `rope`, or nothing rotates.
+    pub named_rope: bool,
     /// `no_rope_layers` or `no_rope_layer_interval`: layers without rotation.
     pub unrotated: bool,
     /// Whether rotary pairs stand side by side.
@@ -41,6 +43,8 @@ pub enum Biases {
     None,
     /// q, k and v have them.
     Qkv,
+    /// q, k and v have them, unless `qkv_bias` is false.
+    QkvKey,
 }
 
 /// A validated config.
@@ -102,11 +106,7 @@ fn front(
             b.gated_mlp(&p, c.act, [gate, up, down], x)
         })
     };
-    let frame = Frame {
-        embedding: config.multipliers.embedding,
-        logits: 1.0 / config.multipliers.logits,
-        ..Frame::PLAIN
-    };
+    let frame = config.frame();
     let graph = decoder::build(&config.common, frame, Vec::new(), source, findings, layer)?;
     Some(ImportedModel {
         graph,
@@ -115,15 +115,36 @@ fn front(
     })
 }
 
+impl Config {
+    /// What stands around the layers.
+    pub fn frame(&self) -> Frame {
+        Frame {
+            embedding: self.multipliers.embedding,
+            logits: 1.0 / self.multipliers.logits,
+            ..Frame::PLAIN
+        }
+    }
+
+    /// What the results of blocks are multiplied by.
+    pub fn residual(&self) -> f32 {
+        self.multipliers.residual
+    }
+}
+
 /// Reads the config of a family; other families share it.
 pub fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     keys::fixed(keys, family.model_type);
     let common = keys::common(keys, &family.defaults);
     let layers = common.as_ref().map_or(0, |c| c.layers);
     let windows = windows::read(family.windows, keys, layers);
-    let rotated = match family.unrotated {
-        true => windows::rotated(keys, layers),
-        false => Some(vec![true; layers]),
+    let rotated = match (family.unrotated, family.named_rope) {
+        (true, _) => windows::rotated(keys, layers),
+        (false, true) => windows::by_name(keys, layers),
+        (false, false) => Some(vec![true; layers]),
+    };
+    let qkv_bias = match family.biases {
+        Biases::QkvKey => keys.flag("qkv_bias", Some(true)),
+        biases => Some(biases == Biases::Qkv),
     };
     let mut flag = |key, there| match there {
         true => keys.flag(key, Some(false)),
@@ -150,7 +171,7 @@ pub fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
             .map(|rotates| rotates.then(|| rope.clone()))
             .collect(),
         windows,
-        qkv_bias: attention_bias || family.biases == Biases::Qkv,
+        qkv_bias: attention_bias || qkv_bias?,
         o_bias: attention_bias,
         mlp_bias: mlp_bias? || every_bias,
         multipliers: multipliers?,
@@ -197,11 +218,25 @@ pub fn attention(
     spec.scale = config.multipliers.attention;
     spec.window = config.windows[l];
     spec.rope = config.rope[l].clone();
-    spec.norm = family.qk_norm.then(|| AttentionNorm {
-        q: b.stored(&format!("{p}.q_norm.weight"), &[c.head_dim]),
-        k: b.stored(&format!("{p}.k_norm.weight"), &[c.head_dim]),
-        eps: c.eps,
-        over: QkNormOver::HeadBeforeRope,
+    spec.norm = family.qk_norm.map(|over| {
+        let mut weight = |name: &str, heads: usize| {
+            let path = format!("{p}.{name}.weight");
+            match over {
+                QkNormOver::AllHeads => {
+                    let all = b.stored(&path, &[heads * c.head_dim]);
+                    all.reshaped(&[heads, c.head_dim])
+                }
+                QkNormOver::HeadBeforeRope | QkNormOver::HeadAfterRope => {
+                    b.stored(&path, &[c.head_dim])
+                }
+            }
+        };
+        AttentionNorm {
+            q: weight("q_norm", c.heads),
+            k: weight("k_norm", c.kv_heads),
+            eps: c.eps,
+            over,
+        }
     });
     if let Some(rope) = spec.rope.as_ref().filter(|_| family.pairs) {
         let width = rope.width();

@@ -8,9 +8,11 @@ mod blocks;
 mod decoder;
 mod defaults;
 mod encoder;
+mod experts;
 mod gemma;
 mod keys;
 mod llama;
+mod moe;
 mod phi3;
 mod rope;
 mod sentence;
@@ -19,4 +21,7 @@ mod windows;
 pub use bert::{bert, distilbert, roberta, xlm_roberta};
 pub use gemma::{gemma2, gemma3_text};
 pub use llama::{ernie4_5, granite, llama, mistral, qwen2, qwen3, smollm3};
+pub use moe::{
+    granitemoe, granitemoehybrid, granitemoeshared, mixtral, olmoe, qwen2_moe, qwen3_moe,
+};
 pub use phi3::phi3;

@@ -16,6 +16,12 @@ pub enum Windows {
     Some,
     /// `use_sliding_window`, and `layer_types`; else the layers that do not rotate.
     Unrotated,
+    /// `use_sliding_window`, and `layer_types`; else every second layer below `max_window_layers`.
+    Alternating,
+    /// `use_sliding_window` for all layers.
+    AllIfUsed,
+    /// Every layer is attention, as `layer_types` must say.
+    AttentionOnly,
 }
 
 const WINDOW: std::ops::RangeInclusive<usize> = 1..=(1 << 24);
@@ -28,15 +34,25 @@ pub fn read(windows: Windows, keys: &mut Keys<'_>, layers: usize) -> Option<Vec<
             let window = keys.count_or_none("sliding_window", WINDOW, default)?;
             Some(vec![window; layers])
         }
-        Windows::Some | Windows::Unrotated => {
+        Windows::AttentionOnly => attention_only(keys, layers),
+        Windows::AllIfUsed => {
             let used = keys.flag("use_sliding_window", Some(false))?;
-            let default = (windows == Windows::Some).then_some(4096);
-            let window = keys.count_or_none("sliding_window", WINDOW, default)?;
-            let window = window.filter(|_| used);
+            let window = keys.count_or_none("sliding_window", 0..=1 << 24, Some(4096))?;
+            Some(vec![window.filter(|n| used && *n > 0); layers])
+        }
+        Windows::Some | Windows::Unrotated | Windows::Alternating => {
+            let used = keys.flag("use_sliding_window", Some(false))?;
+            let default = (windows != Windows::Unrotated).then_some(4096);
+            let window = keys.count_or_none("sliding_window", 0..=1 << 24, default)?;
+            let window = window.filter(|n| used && *n > 0);
             let slides = match windows {
                 Windows::Some => {
                     let most = keys.count("max_window_layers", 0..=1 << 16, Some(28))?;
                     (0..layers).map(|l| l >= most).collect()
+                }
+                Windows::Alternating => {
+                    let most = keys.count("max_window_layers", 0..=1 << 16, Some(28))?;
+                    (0..layers).map(|l| l % 2 == 0 && l < most).collect()
                 }
                 _ => rotated(keys, layers)?
                     .into_iter()
@@ -95,6 +111,49 @@ pub fn layer_types(keys: &mut Keys<'_>, layers: usize) -> Option<Option<Vec<bool
         );
     }
     types.map(Some)
+}
+
+/// No windows, where every layer is attention; others are refused.
+fn attention_only(keys: &mut Keys<'_>, layers: usize) -> Option<Vec<Option<usize>>> {
+    let value = keys.get("layer_types");
+    let attends = |item: &Value| matches!(item.as_str(), Some("attention" | "full_attention"));
+    let items = value
+        .and_then(Value::as_array)
+        .filter(|items| items.len() == layers);
+    if !items.is_some_and(|items| items.iter().all(attends)) {
+        let found = value.map_or("is missing".to_owned(), |v| {
+            format!("found {}", json::listed(v))
+        });
+        let allowed =
+            format!("\"attention\" for each of {layers} layers: state-space layers are not built");
+        keys.refuse("layer_types", found, allowed);
+        return None;
+    }
+    for key in [
+        "mamba_n_heads",
+        "mamba_n_groups",
+        "mamba_d_state",
+        "mamba_d_head",
+        "mamba_d_conv",
+        "mamba_expand",
+        "mamba_chunk_size",
+        "mamba_conv_bias",
+        "mamba_proj_bias",
+        "time_step_limit",
+    ] {
+        keys.ignore(key, "no layer is a state space");
+    }
+    Some(vec![None; layers])
+}
+
+/// All layers or none, by `position_embedding_type`.
+pub fn by_name(keys: &mut Keys<'_>, layers: usize) -> Option<Vec<bool>> {
+    let rotates = keys.choice(
+        "position_embedding_type",
+        &[("rope", true), ("nope", false)],
+        Some(false),
+    )?;
+    Some(vec![rotates; layers])
 }
 
 /// Which layers rotate queries and keys: `no_rope_layers` has 1 for those that do; else all but every n-th.

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use super::super::config::{GemConfig, GeneralPath, Modules, NormPosition, Positions};
 use super::tensors;
 use crate::graph::{
-    Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm,
+    Builder, Gates, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm,
     QkNormOver, Site, Task, TensorId, Untyped, attention_scale,
 };
 
@@ -218,7 +218,9 @@ impl Front<'_> {
             score: router.score,
             top_k: router.top_k,
             threshold: router.threshold,
-            renormalize: router.renormalize,
+            select_bias: None,
+            gates: Gates::plain(router.renormalize),
+            base_gate: None,
         };
         let routing = self.b.add(op, &[x], format!("{p}.router"));
         match &self.c.scar {

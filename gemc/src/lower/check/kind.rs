@@ -1,7 +1,8 @@
 //! Operations of the graph, taken apart: the one place of the lowering that sees them.
 
 use crate::graph::{
-    Activation, LinearPart, Node, NormKind, Op, Pooling, QkNorm, Rope, ScarMask, Score, TensorId,
+    Activation, Gates, LinearPart, Node, NormKind, Op, Pooling, QkNorm, Rope, ScarMask, Score,
+    TensorId,
 };
 
 /// An operation with what the lowering needs of it.
@@ -94,8 +95,12 @@ pub struct RouterOp {
     pub top_k: usize,
     /// Modules fire where p is above it.
     pub threshold: f32,
-    /// Whether gates are divided by their sum.
-    pub renormalize: bool,
+    /// `[D]`, for the choice alone.
+    pub select_bias: Option<TensorId>,
+    /// How gates follow from p.
+    pub gates: Gates,
+    /// `[1, d]`.
+    pub base_gate: Option<TensorId>,
 }
 
 impl Kind<'_> {
@@ -177,14 +182,18 @@ pub fn of(node: &Node) -> Kind<'_> {
             score,
             top_k,
             threshold,
-            renormalize,
+            select_bias,
+            gates,
+            base_gate,
         } => Kind::Router(RouterOp {
             weight: *weight,
             bias: *bias,
             score: *score,
             top_k: *top_k as usize,
             threshold: *threshold,
-            renormalize: *renormalize,
+            select_bias: *select_bias,
+            gates: *gates,
+            base_gate: *base_gate,
         }),
         Op::Clusters { centroids } => Kind::Clusters {
             centroids: *centroids,

@@ -9,7 +9,7 @@ use crate::reference::records::{ClusterIds, RouterRule, RoutingRecords, SiteRout
 use crate::reference::router::{self, Dispatch};
 use crate::reference::weights::NodeWeights;
 use crate::reference::wire::{Matrix, Wire};
-use crate::reference::{ReferenceError, RoutingSource, linear, ops};
+use crate::reference::{ReferenceError, RoutingSource, linear, math, ops};
 
 impl Exec<'_, '_> {
     pub fn router(&mut self, node: &Node, weights: &NodeWeights) -> Result<Wire, ReferenceError> {
@@ -21,9 +21,17 @@ impl Exec<'_, '_> {
                 score,
                 top_k,
                 threshold,
-                renormalize,
+                gates,
+                // Loaded with the node.
+                select_bias: _,
+                base_gate: _,
             },
-            NodeWeights::Router { weight, bias },
+            NodeWeights::Router {
+                weight,
+                bias,
+                select_bias,
+                base_gate,
+            },
         ) = (&node.op, weights)
         else {
             unreachable!("`weights::load` made these weights for this operation")
@@ -39,14 +47,22 @@ impl Exec<'_, '_> {
                     score: *score,
                     top_k: *top_k as usize,
                     threshold: *threshold,
-                    renormalize: *renormalize,
+                    gates: *gates,
                 };
                 let mut logits = Matrix::new(vec![0.0; x.rows() * modules], modules);
                 linear::apply(&x, weight, bias.as_deref(), &mut logits);
-                Arc::new(router::decide(logits.into_values(), modules, rule))
+                let select_bias = select_bias.as_deref().unwrap_or_default();
+                let logits = logits.into_values();
+                Arc::new(router::decide(logits, modules, rule, select_bias))
             }
         };
-        let dispatch = Arc::new(Dispatch::new(&decisions, *renormalize));
+        let base = base_gate.as_deref().map(|weight| {
+            let mut products = Matrix::new(vec![0.0; x.rows()], 1);
+            linear::apply(&x, weight, None, &mut products);
+            let products = products.into_values().into_iter();
+            products.map(math::sigmoid).collect()
+        });
+        let dispatch = Arc::new(Dispatch::new(&decisions, base.unwrap_or_default()));
         let record = SiteRouting {
             decisions: decisions.clone(),
             clusters: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::graph::{Graph, Score, Site, Typed};
+use crate::graph::{Gates, Graph, Score, Site, Typed};
 use crate::import::{Findings, config, gem};
 use crate::pipeline::{LoadedCheckpoint, load};
 use crate::reference::{ClusterIds, Decisions, RouterRule, RoutingRecords, SiteRouting};
@@ -75,9 +75,10 @@ pub fn site(layer: u32, rows: &[Row]) -> (Site, SiteRouting) {
         score: Score::Softmax,
         top_k: 2,
         threshold: 0.3,
-        renormalize: true,
+        gates: Gates::plain(true),
     };
     let decisions = Decisions {
+        select_bias: Vec::new(),
         modules: rows[0].p.len(),
         rule,
         p: rows.iter().flat_map(|r| r.p.clone()).collect(),

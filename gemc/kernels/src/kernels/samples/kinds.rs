@@ -17,7 +17,7 @@ use crate::kernels::norm::Norm;
 use crate::kernels::pool::{Normalize, Pool, Softcap};
 use crate::kernels::quantise::{QuantiseRows, SelectRows};
 use crate::kernels::rope::{HeadNorm, Heads, RopeTable};
-use crate::kernels::route::Router;
+use crate::kernels::route::{Router, Sum};
 use crate::kernels::spec::Spec;
 
 /// Below, at and above 16 lanes and a block, and more than one block.
@@ -258,8 +258,14 @@ fn routers(list: &mut List) {
                 max_rows: MAX_ROWS,
                 score,
                 threshold: [0.0, 0.3, 0.9][i % 3].into(),
-                renormalize: i % 2 == 0,
+                renormalize: [None, Some(0.0), Some(1e-3)][i % 3].map(|added: f32| Sum {
+                    added: added.into(),
+                    least: if i % 2 == 0 { 0.0 } else { 0.5 }.into(),
+                }),
+                scale: if i % 2 == 0 { 1.0 } else { 2.5 }.into(),
                 bias: j == 0,
+                select_bias: (i + j) % 3 == 0,
+                base_gate: (i + j) % 2 == 0,
             };
             list.add(spec, ROWS);
         }
@@ -343,6 +349,7 @@ fn combines(list: &mut List) {
                     top_k: [1, 2, 4][(i + j) % 3],
                     modules,
                     base,
+                    base_gate: base == Base::Always && j == 0,
                     residual,
                     max_rows: MAX_ROWS,
                 };
