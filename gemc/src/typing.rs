@@ -41,6 +41,9 @@ pub fn infer(graph: Graph<Untyped>) -> Result<Graph<Typed>, TypingError> {
     Ok(graph.with_types(wires))
 }
 
+/// A wire of a width.
+type OfWidth = fn(usize) -> WireType;
+
 type Check<T> = Result<T, String>;
 
 fn need(holds: bool, what: impl FnOnce() -> String) -> Check<()> {
@@ -219,7 +222,7 @@ impl Scope<'_> {
     }
 
     /// Rows or outputs: what makes a wire of them, and their width.
-    fn floats(&self, slot: usize) -> Check<(fn(usize) -> WireType, usize)> {
+    fn floats(&self, slot: usize) -> Check<(OfWidth, usize)> {
         match self.input(slot)? {
             WireType::Rows { width } => Ok((|width| WireType::Rows { width }, width)),
             WireType::Outputs { width } => Ok((|width| WireType::Outputs { width }, width)),

@@ -322,6 +322,25 @@ for family in ("smollm3", "gemma2", "gemma3_text", "phi3", "ernie4_5"):
     special = {"pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
     FAMILIES[family] = [values | special for values in FAMILIES[family]]
 
+MODERN = ENCODER | {"norm_eps": 0.1, "pad_token_id": None, "cls_token_id": 1, "sep_token_id": 2, "local_attention": 10}
+MODERN |= {"bos_token_id": 1, "eos_token_id": 2}
+del MODERN["layer_norm_eps"]
+SLIDING = {
+    "layer_types": ["sliding_attention", "full_attention"],
+    "rope_parameters": {
+        "full_attention": {"rope_theta": 500.0, "rope_type": "default"},
+        "sliding_attention": {"rope_theta": 50.0, "rope_type": "default"},
+    },
+}
+FAMILIES["modernbert"] = [
+    MODERN | SLIDING | {"head": "mean normalize"},
+    MODERN | SLIDING | CLASSIFY | {"classifier_pooling": "cls", "norm_bias": True},
+    MODERN | SLIDING | CLASSIFY | {"classifier_pooling": "mean", "classifier_bias": True, "classifier_activation": "relu"},
+    MODERN | SLIDING | {"head": "cls", "attention_bias": True, "mlp_bias": True, "hidden_activation": "silu"},
+    MODERN | {"head": "max", "num_hidden_layers": 4, "local_attention": 6},
+    MODERN | SLIDING | {"head": "lasttoken normalize", "hidden_size": 48, "num_attention_heads": 3},
+]
+
 ROPE_KEYS = {
     "rope_parameters.rope_theta": 50.0,
     "rope_parameters.factor": 2.0,
@@ -342,6 +361,16 @@ KEYS = {
     "roberta": ENCODER_KEYS | {"pad_token_id": 3},
     "xlm-roberta": ENCODER_KEYS | {"pad_token_id": 3},
     "distilbert": {"activation": "silu"},
+    "modernbert": {
+        "norm_eps": 0.5,
+        "hidden_activation": "relu",
+        "local_attention": 4,
+        "layer_types": None,
+        "classifier_pooling": "cls",
+        "classifier_activation": "gelu",
+        "rope_parameters.full_attention.rope_theta": 20.0,
+        "rope_parameters.sliding_attention.rope_theta": 500.0,
+    },
     "llama": COMMON_KEYS | {"attention_bias": False, "mlp_bias": False},
     "granite": COMMON_KEYS
     | {

@@ -9,6 +9,7 @@ pub mod codes;
 pub mod combine;
 pub mod dispatch;
 pub mod dot;
+pub mod elementwise;
 pub mod embed;
 pub mod matmul;
 pub mod norm;

@@ -121,6 +121,10 @@ pub const FRONT_ENDS: &[FrontEnd] = &[
         build: family::granitemoehybrid,
     },
     FrontEnd {
+        model_type: "modernbert",
+        build: family::modernbert,
+    },
+    FrontEnd {
         model_type: "granite",
         build: family::granite,
     },

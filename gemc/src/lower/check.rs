@@ -13,6 +13,7 @@ mod tests;
 use std::collections::HashMap;
 
 use gemc_kernels::kernels::combine::Base;
+use gemc_kernels::kernels::elementwise::Function;
 
 use kind::Kind;
 
@@ -212,7 +213,17 @@ impl<'g> Checker<'g> {
                     Some(Step::Product(product, On::Idle { routing }))
                 }
             },
-            Kind::Activate { gated, .. } => {
+            Kind::Activate { act, gated } if !gated && self.is_alone(id) => {
+                let always = node.guard == Guard::Always;
+                self.need(
+                    always,
+                    id,
+                    "an activation on some rows only",
+                    "before a linear map",
+                )?;
+                Some(Step::Elementwise(input(0), Function::Activation(act)))
+            }
+            Kind::Activate { act: _, gated } => {
                 self.activate(id, gated)?;
                 match node.guard {
                     // Where a module begins with it, this is the place that finds out.
@@ -260,7 +271,9 @@ impl<'g> Checker<'g> {
                 }))
             }
             Kind::Normalize => Some(Step::Normalize(input(0))),
-            Kind::Softcap { cap } => Some(Step::Softcap(input(0), cap)),
+            Kind::Softcap { cap } => {
+                Some(Step::Elementwise(input(0), Function::Softcap(cap.into())))
+            }
             Kind::Output => None,
         })
     }

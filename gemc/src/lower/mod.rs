@@ -18,9 +18,10 @@ use std::collections::{HashMap, HashSet};
 
 use gemc_format::{ActivationFormat, BLOCK};
 use gemc_kernels::ir::Program;
+use gemc_kernels::kernels::elementwise::{Elementwise, Function};
 use gemc_kernels::kernels::embed::Embed;
 use gemc_kernels::kernels::norm::Norm;
-use gemc_kernels::kernels::pool::{Normalize, Pool, Softcap};
+use gemc_kernels::kernels::pool::{Normalize, Pool};
 use gemc_kernels::kernels::quantise::{self, QuantiseRows, SelectRows};
 
 use arena::Buffer;
@@ -170,7 +171,7 @@ impl<'a> Lowering<'a> {
             Step::Combine(combine) => self.combine(id, combine),
             Step::Select(select) => self.select(id, *select),
             Step::Normalize(input) => self.normalize(id, *input),
-            Step::Softcap(input, cap) => self.softcap(id, *input, *cap),
+            Step::Elementwise(input, function) => self.elementwise(id, *input, *function),
         }
     }
 
@@ -405,17 +406,22 @@ impl<'a> Lowering<'a> {
         self.values.insert(id, output);
     }
 
-    fn softcap(&mut self, id: NodeId, input: NodeId, cap: f32) {
+    fn elementwise(&mut self, id: NodeId, input: NodeId, function: Function) {
+        let outputs = matches!(self.graph.wire(id), WireType::Outputs { width: _ });
+        let (max_rows, _) = self.rows_of(outputs);
         let input = self.values[&input];
-        let output = self.floats(self.max_outputs, input.stride);
-        let spec = Softcap {
+        let output = self.floats(max_rows, input.stride);
+        let spec = Elementwise {
+            function,
             stride: input.stride,
-            max_outputs: self.max_outputs,
-            cap: cap.into(),
+            max_rows,
         };
         let kernel = self.phases.kernel(spec);
         let args = [input, output].map(|rows| Arg::of(rows.buffer)).to_vec();
-        let items = ItemCount::PerOutput(spec.items_per_output());
+        let items = match outputs {
+            true => ItemCount::PerOutput(spec.items_per_row()),
+            false => ItemCount::PerRow(spec.items_per_row()),
+        };
         self.phases.phase(kernel, args, items, self.origin(id));
         self.values.insert(id, output);
     }

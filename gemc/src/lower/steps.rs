@@ -2,6 +2,7 @@
 
 pub(super) use super::check::kind::{AttentionOp, NormOp, RouterOp};
 use gemc_kernels::kernels::combine::Base;
+use gemc_kernels::kernels::elementwise::Function;
 
 use crate::graph::{
     Activation, Graph, LinearPart, Node, NodeId, Pooling, ScarMask, TensorId, Typed,
@@ -45,8 +46,8 @@ pub(super) enum Step<'g> {
     Select(SelectStep),
     /// A wire of outputs at length one.
     Normalize(NodeId),
-    /// A wire of outputs within a cap.
-    Softcap(NodeId, f32),
+    /// A function of every value of a wire, where no product takes it along.
+    Elementwise(NodeId, Function),
 }
 
 /// The rows that outputs are made from.

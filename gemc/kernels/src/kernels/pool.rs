@@ -1,10 +1,8 @@
 //! The rows of a text to one row, and that row at length one: what sentence encoders end with.
 
 use super::rows::RowTable;
-use super::spec::Exact;
 use super::vector::{LANES, for_chunks, inner_product};
 use crate::choices::Pooling;
-use crate::functions::Math;
 use crate::ir::build::KernelBuilder;
 use crate::ir::{Elem, Kernel};
 
@@ -67,56 +65,6 @@ impl Pool {
                 }
             };
             y.store(at, value);
-        })
-    }
-}
-
-/// What the kernel that caps logits depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Softcap {
-    /// Columns, padded.
-    pub stride: usize,
-    /// Outputs of the buffers.
-    pub max_outputs: usize,
-    /// The largest magnitude.
-    pub cap: Exact,
-}
-
-impl Softcap {
-    /// Columns of an item.
-    const PIECE: usize = 1024;
-
-    /// A name for people.
-    #[must_use]
-    pub fn name(&self) -> String {
-        format!("softcap{}_x{}", self.cap.in_words(), self.stride)
-    }
-
-    /// Items of an output.
-    #[must_use]
-    pub fn items_per_output(&self) -> u32 {
-        self.stride.div_ceil(Self::PIECE) as u32
-    }
-
-    /// Writes the kernel: `cap tanh(x / cap)`; an item is 1024 columns of an output. Arguments: input; output.
-    #[must_use]
-    pub fn kernel(&self) -> Kernel {
-        let doc = format!("rows of {} f32 within {}", self.stride, self.cap.get());
-        let pieces = self.items_per_output() as usize;
-        let items = (self.max_outputs * pieces) as u32;
-        KernelBuilder::build(&self.name(), &doc, items, |k| {
-            let matrix = self.max_outputs * self.stride;
-            let tanh = Math::Tanh.reference();
-            let (row, piece) = (k.item() / pieces, k.item() % pieces);
-            let x = k.input("x", Elem::F32, matrix).row(row, self.stride);
-            let y = k.output("y", Elem::F32, matrix).row(row, self.stride);
-            let (first, all) = (piece * (Self::PIECE / LANES), self.stride / LANES);
-            let end = (first + Self::PIECE / LANES).min(all);
-            k.for_(first, end, |chunk| {
-                let at = chunk * LANES;
-                let share = tanh.call(&[x.lanes(at) * (1.0 / self.cap.get())]);
-                y.store(at, share * self.cap.get());
-            });
         })
     }
 }

@@ -8,10 +8,11 @@ use super::attention::Attention;
 use super::clusters::Clusters;
 use super::combine::Combine;
 use super::dispatch::{CallModules, CountItems, Dispatch, Tags};
+use super::elementwise::Elementwise;
 use super::embed::Embed;
 use super::matmul::Matmul;
 use super::norm::Norm;
-use super::pool::{Normalize, Pool, Softcap};
+use super::pool::{Normalize, Pool};
 use super::quantise::{QuantiseRows, SelectRows};
 use super::rope::{Heads, RopeTable};
 use super::route::Router;
@@ -128,6 +129,6 @@ specs! {
     Pool;
     /// Outputs at length one.
     Normalize;
-    /// Outputs within a cap.
-    Softcap;
+    /// A function of every value.
+    Elementwise;
 }

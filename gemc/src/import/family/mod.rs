@@ -12,6 +12,7 @@ mod experts;
 mod gemma;
 mod keys;
 mod llama;
+mod modernbert;
 mod moe;
 mod phi3;
 mod rope;
@@ -21,6 +22,7 @@ mod windows;
 pub use bert::{bert, distilbert, roberta, xlm_roberta};
 pub use gemma::{gemma2, gemma3_text};
 pub use llama::{ernie4_5, granite, llama, mistral, qwen2, qwen3, smollm3};
+pub use modernbert::modernbert;
 pub use moe::{
     granitemoe, granitemoehybrid, granitemoeshared, mixtral, olmoe, qwen2_moe, qwen3_moe,
 };

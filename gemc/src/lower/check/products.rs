@@ -43,6 +43,7 @@ impl<'g> Checker<'g> {
             return Then::Floats;
         };
         match *self.kind(reader) {
+            Kind::Activate { .. } if self.is_alone(reader) => Then::Floats,
             Kind::Activate { act, gated } => Then::Quantise {
                 wire: reader,
                 act: Some(act),
@@ -98,6 +99,12 @@ impl<'g> Checker<'g> {
         let fits = readers.iter().all(combined) || readers.len() == 1;
         let what = format!("{} readers on some rows only", readers.len());
         self.need(fits, id, what, "one, or sums of modules")
+    }
+
+    /// Whether an activation is computed by itself: what reads it is no linear map.
+    pub(super) fn is_alone(&self, id: NodeId) -> bool {
+        let norm = |reader: &NodeId| matches!(self.kind(*reader), Kind::Norm(_));
+        !self.readers(id).is_empty() && self.readers(id).iter().all(norm)
     }
 
     /// An activation is computed where the linear map before it is.

@@ -11,10 +11,11 @@ use crate::kernels::attention::{Attention, CHUNK, Mask};
 use crate::kernels::clusters::Clusters;
 use crate::kernels::combine::{Base, Combine};
 use crate::kernels::dispatch::{CallModules, CountItems, Dispatch, Tags};
+use crate::kernels::elementwise::{Elementwise, Function};
 use crate::kernels::embed::Embed;
 use crate::kernels::matmul::{Epilogue, Matmul, Rows};
 use crate::kernels::norm::Norm;
-use crate::kernels::pool::{Normalize, Pool, Softcap};
+use crate::kernels::pool::{Normalize, Pool};
 use crate::kernels::quantise::{QuantiseRows, SelectRows};
 use crate::kernels::rope::{HeadNorm, Heads, RopeTable};
 use crate::kernels::route::{Router, Sum};
@@ -239,12 +240,21 @@ fn pools(list: &mut List) {
             max_outputs as u32,
         );
         // The last item has fewer columns.
-        let softcap = Softcap {
-            stride: stride + 1024 * i,
-            max_outputs,
-            cap: 3.0.into(),
-        };
-        list.add(softcap, max_outputs as u32 * softcap.items_per_output());
+        for function in [
+            Function::Softcap(3.0.into()),
+            Function::Activation(Activation::Gelu),
+            Function::Activation(Activation::Tanh),
+        ] {
+            let elementwise = Elementwise {
+                function,
+                stride: stride + 1024 * i,
+                max_rows: max_outputs,
+            };
+            list.add(
+                elementwise,
+                max_outputs as u32 * elementwise.items_per_row(),
+            );
+        }
     }
 }
 
