@@ -1,9 +1,11 @@
 //! Entry points for fuzzers: each takes any bytes and must return. libFuzzer targets in `fuzz/` and a short run inside
 //! the tests call the same functions.
 
-use crate::import::config::{self, GemConfig};
-use crate::import::files::{parse_header, parse_index};
-use crate::import::{Findings, gem, highest_id, json, parse_record};
+use serde_json::{Map, Value};
+
+use crate::import::files::{gguf, parse_header, parse_index};
+use crate::import::{Findings, Source, front_end, highest_id, json, parse_record};
+use crate::lower;
 use crate::typing;
 pub use gemc_kernels::ir::text::fuzz_kernel_text;
 
@@ -56,24 +58,64 @@ pub fn fuzz_index(data: &[u8]) {
     }
 }
 
-/// `config.json`: an accepted one that is small enough to build has a graph whose wires all have types.
+/// `config.json` of any family: an accepted one that is small enough to build has a graph whose wires all have types, and that
+/// is lowered or refused in words.
 pub fn fuzz_config(data: &[u8]) {
     let Ok(map) = json::parse_object(data) else {
         return;
     };
-    let mut findings = Findings::default();
-    let (config, _) = config::read(&map, &mut findings);
-    let Some(config) = config.filter(is_small) else {
+    let Ok(front) = front_end(&map) else {
         return;
     };
-    if findings.is_empty() {
-        let typed = typing::infer(gem::graph(&config));
-        assert!(typed.is_ok(), "{:?}", typed.err());
+    if !is_small(&map) {
+        return;
+    }
+    let mut findings = Findings::default();
+    let mut source = Source::of_config(&map);
+    let built = (front.build)(&mut source, &mut findings);
+    let Some(model) = built.filter(|_| findings.is_empty()) else {
+        return;
+    };
+    match typing::infer(model.graph) {
+        Ok(typed) => drop(lower::check::check(&typed).map(|checked| lower::fits(&checked))),
+        Err(error) => unreachable!("an accepted config has no types: {error:?}"),
     }
 }
 
-fn is_small(config: &GemConfig) -> bool {
-    config.num_hidden_layers * (1 + config.domains.len()) <= 256
+/// Whether a config says itself that it is of a small model.
+fn is_small(map: &Map<String, Value>) -> bool {
+    let below = |key: &&str| {
+        map.get(*key)
+            .and_then(Value::as_u64)
+            .is_some_and(|n| n <= 8)
+    };
+    let layers = ["num_hidden_layers", "n_layers"]
+        .iter()
+        .any(|key| below(key));
+    let experts = ["num_experts", "num_local_experts"];
+    let written = experts.iter().filter(|key| map.contains_key(**key));
+    let domains = map
+        .get("domains")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
+    let moe = map
+        .get("model_type")
+        .and_then(Value::as_str)
+        .is_some_and(|name| name.contains('m'));
+    layers
+        && domains <= 16
+        && written.clone().all(below)
+        && (!moe || written.count() > 0 || domains > 0)
+}
+
+/// A GGUF file: whatever is accepted lies in the file, and what is made of its metadata is made in words.
+pub fn fuzz_gguf(data: &[u8]) {
+    if let Ok(parsed) = gguf::parse(data) {
+        for entry in &parsed.tensors {
+            assert!(entry.bytes.start <= entry.bytes.end && entry.bytes.end <= data.len());
+        }
+        let _ = crate::import::understood(&parsed, data);
+    }
 }
 
 /// `tokenizer.json`.

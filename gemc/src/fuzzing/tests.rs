@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::import::tests::base;
+use crate::import::tests::{base, family_configs, small_gguf};
 
 /// A small generator of its own, so that a failing seed can be repeated.
 struct Random(u64);
@@ -98,7 +98,12 @@ fn parsers_return_whatever_they_are_fed() {
         fuzz_index,
         &[b"{\"metadata\":{},\"weight_map\":{\"a\":\"model-00001-of-00002.safetensors\"}}"],
     );
-    run(fuzz_config, &[base().to_string().as_bytes()]);
+    let configs: Vec<String> = family_configs().iter().map(Value::to_string).collect();
+    let mut configs: Vec<&[u8]> = configs.iter().map(|config| config.as_bytes()).collect();
+    let own = base().to_string();
+    configs.push(own.as_bytes());
+    run(fuzz_config, &configs);
+    run(fuzz_gguf, &[&small_gguf()]);
     let kernels = [1, 2].map(|seed| {
         use gemc_kernels::ir::testing::{Bytes, valid_program};
         gemc_kernels::ir::text::print(&valid_program(&Bytes::random(seed, 300)))

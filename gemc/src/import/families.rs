@@ -134,7 +134,7 @@ mod tests {
             ("qwen4_exp", "such as Qwen's"),
             ("gemma", "such as Gemma's"),
             ("gpt_neox", "GPT-Neo"),
-            ("bert", "such as BERT's"),
+            ("albert", "such as ALBERT's"),
             ("deberta-v2", "such as DeBERTa's"),
             ("phimoe", "such as Phi's"),
             ("gme", "did you mean \"gem\"?"),
@@ -144,7 +144,7 @@ mod tests {
         ] {
             let told = told(json!(name));
             assert!(told.contains(words), "{told}");
-            let allowed = "; allowed: \"gem\", \"llama\",";
+            let allowed = "; allowed: \"gem\", \"bert\",";
             assert!(told.contains(allowed), "{told}");
         }
         assert!(told(Value::Null).contains("key `model_type`: is missing"));

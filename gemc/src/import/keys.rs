@@ -44,6 +44,7 @@ pub struct Keys<'a> {
     findings: Findings,
     refused: bool,
     unknown_allowed: bool,
+    null_is_absent: bool,
 }
 
 impl<'a> Keys<'a> {
@@ -58,6 +59,7 @@ impl<'a> Keys<'a> {
             findings: Findings::default(),
             refused: false,
             unknown_allowed: false,
+            null_is_absent: true,
         }
     }
 
@@ -82,6 +84,21 @@ impl<'a> Keys<'a> {
             refused,
             ..Keys::new(self.file, map)
         }
+    }
+
+    /// Refuses null where a value must be: it is not the same as nothing.
+    pub fn tells_null(mut self) -> Self {
+        self.null_is_absent = false;
+        self
+    }
+
+    /// Whether there is no value; null is refused where it is not the same.
+    fn is_absent(&mut self, key: &'static str, allowed: &str) -> bool {
+        let absent = self.get(key).is_none();
+        if absent && self.written(key) && !self.null_is_absent {
+            self.refuse(key, "found null", allowed);
+        }
+        absent
     }
 
     /// Whether what stands in the object's place is none: its keys are not absent but unknown.
@@ -203,6 +220,9 @@ impl<'a> Keys<'a> {
         default: Option<usize>,
     ) -> Option<usize> {
         let allowed = format!("an integer in {}..={}", range.start(), range.end());
+        if self.is_absent(key, &allowed) && self.written(key) && !self.null_is_absent {
+            return None;
+        }
         match self.get(key) {
             None => {
                 if default.is_none() {
@@ -261,6 +281,9 @@ impl<'a> Keys<'a> {
         allowed: &str,
         default: Option<f64>,
     ) -> Option<f64> {
+        if self.is_absent(key, allowed) && self.written(key) && !self.null_is_absent {
+            return None;
+        }
         match self.get(key) {
             None => {
                 if default.is_none() {
@@ -301,6 +324,9 @@ impl<'a> Keys<'a> {
 
     /// True or false.
     pub fn flag(&mut self, key: &'static str, default: Option<bool>) -> Option<bool> {
+        if self.is_absent(key, "true or false") && self.written(key) && !self.null_is_absent {
+            return None;
+        }
         match self.get(key) {
             None => {
                 if default.is_none() {
@@ -324,6 +350,9 @@ impl<'a> Keys<'a> {
         default: Option<T>,
     ) -> Option<T> {
         let names: Vec<String> = choices.iter().map(|(n, _)| format!("\"{n}\"")).collect();
+        if self.is_absent(key, &names.join(", ")) && self.written(key) && !self.null_is_absent {
+            return None;
+        }
         match self.get(key) {
             None => {
                 if default.is_none() {

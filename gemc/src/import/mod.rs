@@ -35,6 +35,8 @@ use files::{TensorFiles, first_not_finite, to_f32};
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
 pub use families::front_end;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use gguf::understood;
 pub use licenses::{license_files, licenses};
 pub use rope::{RopeRule, RopeScaling, Yarn};
 pub use source::{Source, Wanted};
@@ -56,99 +58,37 @@ pub struct FrontEnd {
 
 /// The families this compiler reads.
 pub const FRONT_ENDS: &[FrontEnd] = &[
-    FrontEnd {
-        model_type: "gem",
-        build: gem::front,
-    },
-    FrontEnd {
-        model_type: "bert",
-        build: family::bert,
-    },
-    FrontEnd {
-        model_type: "roberta",
-        build: family::roberta,
-    },
-    FrontEnd {
-        model_type: "xlm-roberta",
-        build: family::xlm_roberta,
-    },
-    FrontEnd {
-        model_type: "distilbert",
-        build: family::distilbert,
-    },
-    FrontEnd {
-        model_type: "ernie4_5",
-        build: family::ernie4_5,
-    },
-    FrontEnd {
-        model_type: "gemma2",
-        build: family::gemma2,
-    },
-    FrontEnd {
-        model_type: "gemma3_text",
-        build: family::gemma3_text,
-    },
-    FrontEnd {
-        model_type: "phi3",
-        build: family::phi3,
-    },
-    FrontEnd {
-        model_type: "mixtral",
-        build: family::mixtral,
-    },
-    FrontEnd {
-        model_type: "qwen2_moe",
-        build: family::qwen2_moe,
-    },
-    FrontEnd {
-        model_type: "qwen3_moe",
-        build: family::qwen3_moe,
-    },
-    FrontEnd {
-        model_type: "olmoe",
-        build: family::olmoe,
-    },
-    FrontEnd {
-        model_type: "granitemoe",
-        build: family::granitemoe,
-    },
-    FrontEnd {
-        model_type: "granitemoeshared",
-        build: family::granitemoeshared,
-    },
-    FrontEnd {
-        model_type: "granitemoehybrid",
-        build: family::granitemoehybrid,
-    },
-    FrontEnd {
-        model_type: "modernbert",
-        build: family::modernbert,
-    },
-    FrontEnd {
-        model_type: "granite",
-        build: family::granite,
-    },
-    FrontEnd {
-        model_type: "smollm3",
-        build: family::smollm3,
-    },
-    FrontEnd {
-        model_type: "llama",
-        build: family::llama,
-    },
-    FrontEnd {
-        model_type: "mistral",
-        build: family::mistral,
-    },
-    FrontEnd {
-        model_type: "qwen2",
-        build: family::qwen2,
-    },
-    FrontEnd {
-        model_type: "qwen3",
-        build: family::qwen3,
-    },
+    front("gem", gem::front),
+    front("bert", family::bert),
+    front("distilbert", family::distilbert),
+    front("ernie4_5", family::ernie4_5),
+    front("gemma2", family::gemma2),
+    front("gemma3_text", family::gemma3_text),
+    front("granite", family::granite),
+    front("granitemoe", family::granitemoe),
+    front("granitemoehybrid", family::granitemoehybrid),
+    front("granitemoeshared", family::granitemoeshared),
+    front("llama", family::llama),
+    front("mistral", family::mistral),
+    front("mixtral", family::mixtral),
+    front("modernbert", family::modernbert),
+    front("olmoe", family::olmoe),
+    front("phi3", family::phi3),
+    front("qwen2", family::qwen2),
+    front("qwen2_moe", family::qwen2_moe),
+    front("qwen3", family::qwen3),
+    front("qwen3_moe", family::qwen3_moe),
+    front("roberta", family::roberta),
+    front("smollm3", family::smollm3),
+    front("xlm-roberta", family::xlm_roberta),
 ];
+
+const fn front(
+    model_type: &'static str,
+    build: fn(&mut Source<'_>, &mut Findings) -> Option<ImportedModel>,
+) -> FrontEnd {
+    FrontEnd { model_type, build }
+}
 
 /// What a front end makes.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! Checkpoints made on the spot: good ones of many shapes, and one bad one for every way to be bad.
 
 mod damage;
+mod families;
+mod gguf;
 mod keys;
 mod shapes;
 
@@ -10,6 +12,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+pub use families::family_configs;
+pub use gguf::small_gguf;
+
 use crate::graph::{Op, Site};
 use crate::progress::Silent;
 use crate::synth::synth;

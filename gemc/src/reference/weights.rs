@@ -244,6 +244,7 @@ impl<'a> Loader<'a> {
             // No weight.
             | Op::SelectOutputs { pooling: _ }
             | Op::Normalize
+            // As said.
             | Op::Softcap { cap: _ }
             | Op::Output => NodeWeights::None,
         }

@@ -54,7 +54,7 @@ pub fn read<T>(
     findings: &mut Findings,
     values: impl FnOnce(&mut Keys<'_>) -> Option<T>,
 ) -> (Option<T>, KeyAccount) {
-    let mut keys = Keys::new(CONFIG, map);
+    let mut keys = Keys::new(CONFIG, map).tells_null();
     let read = values(&mut keys);
     let (account, found) = keys.finish_with(&unread);
     found.into_iter().for_each(|f| findings.push(f));

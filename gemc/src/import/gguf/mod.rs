@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 
 use super::error::{Finding, ImportError};
 use super::files::TensorFiles;
-use super::files::gguf::Value;
+use super::files::gguf::{Gguf, Value};
 use super::keys::{KeyAccount, KeyUse};
 
 /// A model in one file.
@@ -38,18 +38,16 @@ pub struct GgufModel {
 /// # Errors
 /// When it is no GGUF file, or of a model that is not read.
 pub fn open(path: &Path) -> Result<GgufModel, ImportError> {
-    let name = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let name = name.to_string_lossy().into_owned();
     let wrong = |what: String| Finding::file(&name, what);
     let (mut gguf, map) = TensorFiles::map_gguf(path).map_err(wrong)?;
-    let metadata = Metadata::new(&gguf.metadata);
-    let architecture = metadata.architecture().map_err(wrong)?;
-    let config = config::of(&architecture, &metadata, &gguf.tensors, &map).map_err(wrong)?;
-    let texts = tokenizer::files(&metadata).map_err(wrong)?;
-    let keys = metadata.account(&architecture).map_err(wrong)?;
+    let Understood {
+        config,
+        keys,
+        pairs,
+        texts,
+    } = understood(&gguf, &map).map_err(wrong)?;
     for tensor in &mut gguf.tensors {
         if let Some(path) = names::transformers(&tensor.name) {
             tensor.name = path;
@@ -61,8 +59,31 @@ pub fn open(path: &Path) -> Result<GgufModel, ImportError> {
         config,
         files: TensorFiles::of_gguf(name, map, gguf.tensors)?,
         keys,
-        pairs: names::has_pairs(&architecture),
+        pairs,
         texts,
+    })
+}
+
+/// What the metadata of a file says.
+pub struct Understood {
+    config: Map<String, Json>,
+    keys: KeyAccount,
+    pairs: bool,
+    texts: TextFolder,
+}
+
+/// Reads the metadata of a parsed file.
+///
+/// # Errors
+/// With what is missing or wrong.
+pub fn understood(gguf: &Gguf, file: &[u8]) -> Result<Understood, String> {
+    let metadata = Metadata::new(&gguf.metadata);
+    let architecture = metadata.architecture()?;
+    Ok(Understood {
+        config: config::of(&architecture, &metadata, &gguf.tensors, file)?,
+        texts: tokenizer::files(&metadata)?,
+        keys: metadata.account(&architecture)?,
+        pairs: names::has_pairs(&architecture),
     })
 }
 
