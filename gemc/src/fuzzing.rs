@@ -89,9 +89,7 @@ fn is_small(map: &Map<String, Value>) -> bool {
             .and_then(Value::as_u64)
             .is_some_and(|n| n <= 8)
     };
-    let layers = ["num_hidden_layers", "n_layers"]
-        .iter()
-        .any(|key| below(key));
+    let layers = ["num_hidden_layers", "n_layers"].iter().any(&below);
     let experts = ["num_experts", "num_local_experts"];
     let written = experts.iter().filter(|key| map.contains_key(**key));
     let domains = map
