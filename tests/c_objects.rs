@@ -24,8 +24,8 @@ use gemc::{backend, package};
 use gemc_format::{Codec, Rounding};
 use object::{Object as _, ObjectSymbol as _};
 
-/// Tokens of a text; more than a step has rows.
-const TOKENS: u32 = 140;
+/// Tokens of a text; more than a step has rows, and more than layers with windows keep.
+const TOKENS: u32 = 600;
 
 /// What an object exports, behind its prefix.
 const EXPORTS: [&str; 10] = [
@@ -149,7 +149,8 @@ fn expected(name: &str, engine: &Engine) -> String {
                     }
                 })
                 .expect("it fits");
-            sums.push(sums.last().expect("a text has tokens").clone());
+            let last = sums.last().expect("a text has tokens").clone();
+            sums.extend([last.clone(), last]);
         }
         Task::SequenceClassification | Task::Embedding => {
             for length in (1..=n as usize).step_by(9) {
@@ -170,7 +171,8 @@ fn models_give_the_bits_of_sessions(machine: &Machine, first: usize, stride: usi
     let mut sources = vec![repository("tests/c/models.c")];
     let (mut include, mut weights, mut lines) = (String::new(), Vec::new(), Vec::new());
     let mut names = Vec::new();
-    let checkpoints = gem_tests::checkpoints();
+    let mut checkpoints = gem_tests::checkpoints();
+    checkpoints.push(gem_tests::windowed(machine.target, 7));
     let chosen = checkpoints.iter().enumerate().skip(first).step_by(stride);
     for (i, checkpoint) in chosen {
         let name = format!("m{i}");
@@ -382,9 +384,9 @@ fn c_and_rust_agree_about_structures() {
     require("offsetof(gem_abi_phase, n)".to_owned(), items + 4);
     require("offsetof(gem_abi_phase, max)".to_owned(), items + 8);
     fields!(ProgramShape, "gem_abi_shape":
-        arena_bytes, kv_bytes_per_position, max_rows, max_outputs, logits, logits_stride, weight_bytes);
+        arena_bytes, kv_bytes_per_position, ring_bytes, rewind, max_rows, max_outputs, logits, logits_stride, weight_bytes);
     fields!(c::Tap, "gem_abi_tap": site, after, modules, top_k, p, fired, gates, domain, cluster);
-    fields!(c::Half, "gem_abi_half": site, before, heads, width, reserved);
+    fields!(c::Half, "gem_abi_half": site, before, heads, width, ring);
     fields!(c::ProgramTable, "gem_abi_program":
         abi, bytes, name, target, level, features, plan_hash, layout, shape, body, head, tables, taps, halves, n_body, n_head, n_tables,
         n_taps, n_halves, task, vocab_size, hidden_size, max_positions, max_context, n_logits, reserved, labels, domains, eos, n_labels,
@@ -408,6 +410,7 @@ fn c_and_rust_agree_about_structures() {
         ("GEM_FAILED", Status::Failed as u32),
         ("GEM_STOPPED", Status::Stopped as u32),
         ("GEM_LOGITS", Status::Logits as u32),
+        ("GEM_OVERWRITTEN", Status::Overwritten as u32),
     ];
     for (name, value) in numbers {
         require(name.to_owned(), value as usize);

@@ -10,6 +10,8 @@ pub mod sample;
 use std::path::{Path, PathBuf};
 
 use gemc::package::{Destination, EditedFiles};
+use gemc::progress::Silent;
+use gemc::synth;
 
 /// Where a package goes in a test: a new folder, or one with nothing but an earlier package.
 #[must_use]
@@ -32,4 +34,29 @@ pub fn checkpoints() -> Vec<PathBuf> {
         .collect();
     dirs.sort();
     dirs
+}
+
+/// A decoder of random weights, made anew in a folder of the tests: two layers with a window, one without.
+///
+/// # Panics
+/// When there is no space.
+#[must_use]
+pub fn windowed(name: &str, window: u32) -> PathBuf {
+    let target = needs::repository("target/tmp");
+    let dir = target.join("windows").join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).expect("space");
+    let config = format!(
+        r#"{{
+            "model_type": "gemma3_text", "vocab_size": 64, "hidden_size": 64, "intermediate_size": 96,
+            "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+            "query_pre_attn_scalar": 2, "max_position_embeddings": 2048, "sliding_window": {window},
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]
+        }}"#
+    );
+    let shape = dir.join("shape.json");
+    std::fs::write(&shape, config).expect("space");
+    let to = dir.join("checkpoint");
+    synth::synth(&shape, &to, 5, &Silent).expect("a shape");
+    to
 }

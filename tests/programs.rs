@@ -41,6 +41,8 @@ pub fn small(dot: DotStrategy) -> Program {
         shape: ProgramShape {
             arena_bytes: place::END,
             kv_bytes_per_position: KV_BYTES,
+            ring_bytes: 0,
+            rewind: u32::MAX,
             max_rows: MAX_ROWS as u32,
             max_outputs: 2,
             logits: place::LOGITS,

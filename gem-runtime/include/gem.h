@@ -35,7 +35,7 @@ extern "C" {
 #endif
 
 /* Version of this interface: structures and functions. gem_program.abi is the version an object was made for. */
-#define GEM_ABI 3u
+#define GEM_ABI 4u
 
 /* Alignment in bytes of memory and weights. */
 #define GEM_ALIGNMENT 64u
@@ -57,7 +57,8 @@ enum gem_status {
     GEM_FULL = 9,          /* the tokens do not fit the context */
     GEM_FAILED = 10,       /* gem_text.h only: gem_last_error() has the words */
     GEM_STOPPED = 11,      /* gem_text.h only: the caller's function asked to stop */
-    GEM_LOGITS = 12        /* a logit is not a finite number: values overflow, or the weights are damaged */
+    GEM_LOGITS = 12,       /* a logit is not a finite number: values overflow, or the weights are damaged */
+    GEM_OVERWRITTEN = 13   /* layers with windows have overwritten what precedes that position */
 };
 
 /* ------------------------------------------------------------------------------------------------------------------
@@ -99,7 +100,8 @@ int gem_check(const void *weights, size_t weights_bytes);
  * There are gem_program.n_logits of them, valid until the next call with this model. Without need of any, as between the
  * parts of a long prompt, pass a null `logits`, which saves the work.
  *
- * GEM_NULL, GEM_EMPTY, GEM_TOKEN, GEM_FULL, GEM_LOGITS (where logits are asked for).
+ * GEM_NULL, GEM_EMPTY, GEM_TOKEN, GEM_FULL, GEM_LOGITS (where logits are asked for); GEM_OVERWRITTEN after GEM_LOGITS for
+ * more than `shape.rewind` tokens, until the sequence is reset.
  */
 int gem_step(gem_model *model, const uint32_t *ids, uint32_t n, const float **logits);
 
@@ -109,8 +111,13 @@ uint32_t gem_position(const gem_model *model);
 /* Tokens it has room for. */
 uint32_t gem_context(const gem_model *model);
 
-/* Forgets the tokens from position `n` on; does nothing when there are no more than `n`. */
-void gem_truncate(gem_model *model, uint32_t n);
+/*
+ * Forgets the tokens from position `n` on; does nothing when there are no more than `n`. Up to `shape.rewind` of the
+ * positions written last can be forgotten so, or all of them: some layers keep only a window of positions.
+ *
+ * GEM_OVERWRITTEN: the sequence is as before; gem_reset and read the tokens again.
+ */
+int gem_truncate(gem_model *model, uint32_t n);
 
 /* Forgets all tokens. */
 void gem_reset(gem_model *model);
@@ -155,7 +162,8 @@ typedef struct gem_abi_table {
 struct gem_abi_ctx {
     const uint8_t *weights;      /* body of the weight file, shape.weight_bytes long: read only */
     uint8_t *arena;              /* shape.arena_bytes, zero at first, then kept between steps */
-    uint8_t *const *kv;          /* one memory per slot, context * shape.kv_bytes_per_position long */
+    uint8_t *const *kv;          /* one memory per slot: shape.ring_bytes before the pointer, and context *
+                                    shape.kv_bytes_per_position behind it */
     const gem_abi_row *rows;     /* read only */
     const uint32_t *outputs;     /* indices into rows: read only */
     const gem_abi_table *tables; /* gem_program.tables */
@@ -177,6 +185,8 @@ typedef struct gem_abi_phase {
 typedef struct gem_abi_shape {
     uint32_t arena_bytes;
     uint32_t kv_bytes_per_position; /* of a slot */
+    uint32_t ring_bytes;            /* of a slot, whatever the context: what layers keep of the last positions */
+    uint32_t rewind;                /* of the positions written last so many can be forgotten; UINT32_MAX: any number */
     uint32_t max_rows;              /* of a step */
     uint32_t max_outputs;           /* of a run of the head */
     uint32_t logits;                /* byte in the arena */
@@ -199,14 +209,15 @@ typedef struct gem_abi_tap {
 
 /*
  * Where f16 keys or values of one attention stand in a slot's memory: uint16_t [heads][context][width] from byte
- * `before` * context on. Kernels store plus or minus 65504 where a value is larger.
+ * `before` * context on; with a ring, uint16_t [heads][ring][width], `before` * GEM_ALIGNMENT bytes before the slot's
+ * pointer, position p at p % ring. Kernels store plus or minus 65504 where a value is larger.
  */
 typedef struct gem_abi_half {
     const char *site; /* "layers.3" */
     uint32_t before;
     uint32_t heads;
     uint32_t width;
-    uint32_t reserved; /* 0 */
+    uint32_t ring; /* 0 without one */
 } gem_abi_half;
 
 enum gem_task { GEM_CAUSAL_LM = 0, GEM_SEQUENCE_CLASSIFICATION = 1, GEM_EMBEDDING = 2 };
@@ -267,7 +278,7 @@ extern const gem_abi_program gem_program;
     GEM_C int prefix##_step(gem_model *model, const uint32_t *ids, uint32_t n, const float **logits);                \
     GEM_C uint32_t prefix##_position(const gem_model *model);                                                        \
     GEM_C uint32_t prefix##_context(const gem_model *model);                                                         \
-    GEM_C void prefix##_truncate(gem_model *model, uint32_t n);                                                      \
+    GEM_C int prefix##_truncate(gem_model *model, uint32_t n);                                                       \
     GEM_C void prefix##_reset(gem_model *model);                                                                     \
     GEM_C const char *prefix##_error(int status);                                                                    \
     GEM_C const gem_abi_program prefix##_program

@@ -27,7 +27,8 @@ pub struct Ctx {
     pub weights: *const u8,
     /// Scratch memory of the step, `arena_bytes` long, 64-byte aligned.
     pub arena: *mut u8,
-    /// One key/value memory per slot, `context * kv_bytes_per_position` long, 64-byte aligned.
+    /// One key/value memory per slot, 64-byte aligned: `ring_bytes` before the pointer, and `context *
+    /// kv_bytes_per_position` behind it.
     pub kv: *const *mut u8,
     /// The step's rows, `n_rows` of them.
     pub rows: *const Row,
@@ -51,8 +52,8 @@ unsafe impl Sync for Ctx {}
 
 /// A kernel: runs items `begin..end` of its phase.
 ///
-/// Region arguments in `args` are offsets in units of [`ARG_UNIT`] bytes (for `kv`: bytes per position), scalar
-/// arguments are plain.
+/// Region arguments in `args` are offsets in units of [`ARG_UNIT`] bytes, scalar arguments are plain. For `kv` they are bytes
+/// per position that precede the region; of a region that does not grow with the context, units before the slot's pointer.
 pub type KernelFn = unsafe extern "C" fn(ctx: *const Ctx, args: *const u32, begin: u32, end: u32);
 
 /// Region offsets in arguments count in this many bytes.
@@ -198,19 +199,37 @@ pub struct RoutingTap {
 }
 
 /// Where f16 keys or values of one attention stand in a slot's memory: `[head][position][width]`, from byte
-/// `before * context` on.
+/// `before * context` on; or in a ring of some positions, `64 * before` bytes before the slot's pointer.
 ///
 /// Lets the runtime count values that f16 cannot hold; kernels store the largest f16 number in their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfTap {
     /// `layers.3`, for instance; keys and values of one attention have the same name.
     pub site: &'static str,
-    /// Bytes per position of everything before it.
+    /// Bytes per position of everything before it; of a ring, units of [`ARG_UNIT`] bytes before the slot's pointer.
     pub before: u32,
     /// Number of key/value heads.
     pub heads: u32,
     /// Elements of a head.
     pub width: u32,
+    /// Positions of a ring: position p stands at `p % ring`. 0 where each position of the context has a place of its own.
+    pub ring: u32,
+}
+
+impl HalfTap {
+    /// Whether they lie in a slot's memory, at even addresses.
+    #[must_use]
+    pub fn fits(&self, shape: &ProgramShape) -> bool {
+        let each = u64::from(self.heads).saturating_mul(u64::from(self.width));
+        let bytes = each.saturating_mul(2);
+        if self.ring == 0 {
+            let end = bytes.saturating_add(u64::from(self.before));
+            return self.before.is_multiple_of(2) && end <= u64::from(shape.kv_bytes_per_position);
+        }
+        let before = ARG_UNIT as u64 * u64::from(self.before);
+        bytes.saturating_mul(u64::from(self.ring)) <= before
+            && before <= u64::from(shape.ring_bytes)
+    }
 }
 
 /// Sizes of a program, fixed at build time.
@@ -221,6 +240,12 @@ pub struct ProgramShape {
     pub arena_bytes: u32,
     /// Bytes of key/value memory per position and slot.
     pub kv_bytes_per_position: u32,
+    /// Bytes of a slot that do not depend on its context: what layers keep of the last positions. A multiple of
+    /// [`ARG_UNIT`].
+    pub ring_bytes: u32,
+    /// How many of the positions written last a sequence can forget and go on, since what precedes them is still kept;
+    /// [`ProgramShape::ANY`] where nothing is ever overwritten.
+    pub rewind: u32,
     /// Rows of a step at most.
     pub max_rows: u32,
     /// Outputs of a head run at most.
@@ -231,6 +256,24 @@ pub struct ProgramShape {
     pub logits_stride: u32,
     /// Bytes of the weight file's body.
     pub weight_bytes: u64,
+}
+
+impl ProgramShape {
+    /// A `rewind` without a limit.
+    pub const ANY: u32 = u32::MAX;
+
+    /// Bytes of a slot's memory for so many positions.
+    #[must_use]
+    pub const fn slot_bytes(&self, context: u32) -> u64 {
+        // At most (2^32 - 1)^2 + 2^32 - 1, which is below 2^64.
+        self.ring_bytes as u64 + self.kv_bytes_per_position as u64 * context as u64
+    }
+
+    /// Whether a sequence that has written `written` positions can go on from position `kept`.
+    #[must_use]
+    pub const fn can_rewind(&self, written: u32, kept: u32) -> bool {
+        kept == 0 || written.saturating_sub(kept) <= self.rewind
+    }
 }
 
 /// A program that can be run phase by phase: compiled, interpreted or JIT-compiled.
@@ -370,7 +413,7 @@ mod layout {
         assert_eq!(words(Items::PerOutput(7)), [2, 7]);
         let loaded = Items::Loaded { offset: 8, max: 9 };
         assert_eq!(words(loaded), [3, 8]);
-        assert_eq!(size_of::<ProgramShape>(), 32);
-        assert_eq!(offset_of!(ProgramShape, weight_bytes), 24);
+        assert_eq!(size_of::<ProgramShape>(), 40);
+        assert_eq!(offset_of!(ProgramShape, weight_bytes), 32);
     }
 }

@@ -142,6 +142,8 @@ mod tests {
                 shape: crate::abi::ProgramShape {
                     arena_bytes: 0,
                     kv_bytes_per_position: 0,
+                    ring_bytes: 0,
+                    rewind: u32::MAX,
                     max_rows: 0,
                     max_outputs: 0,
                     logits: 0,

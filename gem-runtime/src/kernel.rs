@@ -202,7 +202,8 @@ impl<E> Region<E> {
 #[derive(Debug)]
 pub struct KvRegion<E> {
     ctx: *const Ctx,
-    start: usize,
+    /// Bytes from a slot's pointer.
+    start: isize,
     len: usize,
     element: PhantomData<E>,
 }
@@ -219,7 +220,22 @@ impl<E> KvRegion<E> {
         let start = before as usize * unsafe { (*ctx).context } as usize;
         Self {
             ctx,
-            start,
+            start: start as isize,
+            len,
+            element: PhantomData,
+        }
+    }
+
+    /// `len` elements that do not grow with the context, `64 * before` bytes before a slot's pointer.
+    ///
+    /// # Safety
+    /// As [`KvRegion::new`].
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn ring(ctx: *const Ctx, before: u32, len: usize) -> Self {
+        Self {
+            ctx,
+            start: -((before as usize * ARG_UNIT) as isize),
             len,
             element: PhantomData,
         }
@@ -236,7 +252,7 @@ impl<E> KvRegion<E> {
         unsafe {
             let slot = bounded(slot, (*self.ctx).n_slots as i32);
             Region::new(
-                (*(*self.ctx).kv.add(slot as usize)).add(self.start),
+                (*(*self.ctx).kv.add(slot as usize)).offset(self.start),
                 self.len,
             )
         }

@@ -359,13 +359,7 @@ fn check_phases(program: &dyn Executable) -> Result<()> {
 }
 
 fn check_half(half: &HalfTap, shape: &ProgramShape) -> Result<()> {
-    let each = u64::from(half.heads).saturating_mul(u64::from(half.width));
-    let bytes = each.saturating_mul(2);
-    let end = bytes.saturating_add(u64::from(half.before));
-    require(
-        half.before.is_multiple_of(2) && end <= u64::from(shape.kv_bytes_per_position),
-        "keys or values lie outside a slot's memory",
-    )
+    require(half.fits(shape), "keys or values lie outside a slot's memory")
 }
 
 fn check_tap(tap: &RoutingTap, shape: &ProgramShape, phases: usize) -> Result<()> {

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::abi::{HalfTap, Row};
+use crate::abi::{ARG_UNIT, HalfTap, Row};
 
 /// Bits of the largest f16 number, 65504, without its sign.
 const LARGEST: u16 = 0x7bff;
@@ -31,7 +31,7 @@ impl Counts {
     /// Adds what a step has stored in the memory of one slot.
     ///
     /// # Safety
-    /// `memory` is a slot of `context` positions of a program whose halves these are and that an engine has checked;
+    /// `memory` points into a slot of `context` positions of a program whose halves these are and that an engine has checked;
     /// the positions of `rows` are below `context`, and nothing writes to the memory meanwhile.
     pub(crate) unsafe fn add(
         &mut self,
@@ -42,12 +42,17 @@ impl Counts {
     ) {
         for half in halves {
             let row = |position: u32, head: u32| {
-                let elements = u64::from(half.width) * (u64::from(head) * u64::from(context) + u64::from(position));
-                let at = u64::from(half.before) * u64::from(context) + 2 * elements;
-                // SAFETY: a head of a position lies in the slot: the engine has checked `before`, heads and width against
-                // its bytes per position. Memory of a slot is 64-byte aligned, and `before` is even.
+                let [before, width, head, context, ring] =
+                    [half.before, half.width, head, context, half.ring].map(|n| n as isize);
+                let position = position as isize;
+                let (start, row) = match ring {
+                    0 => (before * context, head * context + position),
+                    ring => (-(ARG_UNIT as isize) * before, head * ring + position % ring),
+                };
+                // SAFETY: a head of a position lies in the slot: the engine has checked `before`, heads, width and ring
+                // against its bytes. Memory of a slot is 64-byte aligned, and `start` is even.
                 unsafe {
-                    let start = memory.add(at as usize).cast::<u16>();
+                    let start = memory.offset(start + 2 * width * row).cast::<u16>();
                     core::slice::from_raw_parts(start, half.width as usize)
                 }
             };
@@ -101,6 +106,7 @@ mod tests {
             before,
             heads: 2,
             width: 4,
+            ring: 0,
         };
         // Two regions of 16 bytes per position, behind 8 bytes per position of something else.
         let halves = [half("layers.0", 8), half("layers.0", 24), half("layers.1", 40)];

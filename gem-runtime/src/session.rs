@@ -1,6 +1,6 @@
 //! Token ids -> logits, for one sequence: a position, its key/value memory, and the machine that runs its steps.
 //!
-//! Invariant: `tokens` are in the key/value memory, and a call that fails leaves it so: input is checked before
+//! Invariant: `tokens` are in the key/value memory, unless they are lost to rings; and a call that fails leaves it so: input is checked before
 //! the first step, and positions count only once all steps are done, or as far as they are when the call is cancelled.
 
 use alloc::format;
@@ -46,6 +46,8 @@ pub struct Session {
     context: u32,
     /// The tokens it holds, one per position.
     tokens: Vec<u32>,
+    /// Positions that were written since nothing was held.
+    written: u32,
     rows: Vec<Row>,
     saturated: Counts,
     cancel: Option<Cancel>,
@@ -62,13 +64,14 @@ impl Session {
     pub(crate) fn new(engine: &Engine, options: SessionOptions) -> Result<Self> {
         let shape = engine.program().shape();
         let context = context(engine.info(), shape, options.context)?;
-        let kv = Buffer::zeroed_items(u64::from(context), u64::from(shape.kv_bytes_per_position))?;
+        let kv = Buffer::zeroed(shape.slot_bytes(context))?;
         Ok(Self {
             engine: engine.clone(),
             machine: Machine::new(engine, options.threads)?,
             kv,
             context,
             tokens: Vec::new(),
+            written: 0,
             rows: Vec::new(),
             saturated: Counts::default(),
             cancel: None,
@@ -140,12 +143,29 @@ impl Session {
 
     /// Forgets all tokens.
     pub fn reset(&mut self) {
-        self.tokens.clear();
+        self.truncate(0);
     }
 
     /// Forgets the tokens from position `n` on; does nothing when there are no more than `n`.
+    ///
+    /// Layers that keep only a window of the last positions may have overwritten what precedes `n`. The next call then
+    /// runs the first `n` tokens again before its own, which takes as long as reading them did. Tokens cut off by the
+    /// [`rewind`](ProgramShape::rewind) of the program's shape never need that.
     pub fn truncate(&mut self, n: u32) {
         self.tokens.truncate(n as usize);
+    }
+
+    /// Whether what rings kept of the tokens it holds was overwritten, or not all written again.
+    fn is_lost(&self) -> bool {
+        let shape = self.engine.program().shape();
+        self.written < self.position() || !shape.can_rewind(self.written, self.position())
+    }
+
+    /// Where the slot's memory is counted from.
+    fn slot(&mut self) -> *mut u8 {
+        let ring = self.engine.program().shape().ring_bytes as usize;
+        // SAFETY: a slot has `ring_bytes` and then some.
+        unsafe { self.kv.as_mut_ptr().add(ring) }
     }
 
     /// Appends tokens; the logits after the last one, `[vocab_size]`.
@@ -231,7 +251,12 @@ impl Session {
     ) -> Result<()> {
         self.require(Task::CausalLm, "continue a text")?;
         self.check(ids, u64::from(self.position()), self.context)?;
-        let slots = [self.kv.as_mut_ptr()];
+        if self.tokens.is_empty() {
+            self.written = 0;
+        } else if self.is_lost() {
+            self.replay()?;
+        }
+        let slots = [self.slot()];
         let mut next = self.position();
         let begin = next;
         for chunk in ids.chunks(self.engine.program().shape().max_rows as usize) {
@@ -261,11 +286,23 @@ impl Session {
             let halves = self.engine.program().halves();
             // SAFETY: as above; the step has checked its positions, and no kernel runs any more.
             unsafe { self.saturated.add(halves, slots[0], self.context, &self.rows) };
-            after(&mut self.machine, &self.engine, &step)?;
             next += chunk.len() as u32;
+            self.written = self.written.max(next);
+            after(&mut self.machine, &self.engine, &step)?;
         }
         self.tokens.extend_from_slice(ids);
         Ok(())
+    }
+
+    /// Writes again what was lost of the tokens it holds.
+    fn replay(&mut self) -> Result<()> {
+        let tokens = core::mem::take(&mut self.tokens);
+        let result = self.advance(&tokens, None, |_, _, _| Ok(()));
+        self.tokens = tokens;
+        result.map_err(|error| match error {
+            Error::Cancelled { .. } => Error::Cancelled { taken: 0 },
+            error => error,
+        })
     }
 
     /// The logits of a whole text's labels, `[labels]`. What the session held before does not matter.
@@ -322,7 +359,7 @@ impl Session {
                 position,
                 visible,
             }));
-        let slots = [self.kv.as_mut_ptr()];
+        let slots = [self.slot()];
         let step = Step {
             rows: &self.rows,
             slots: &slots,

@@ -94,6 +94,31 @@ fn a_shortened_session_goes_on_from_there() {
 }
 
 #[test]
+fn what_was_lost_is_run_again_even_after_it_was_cancelled() {
+    let mut toy = toy::Toy::default();
+    // The toy loses nothing, but says so.
+    toy.shape.rewind = 2;
+    let weights = gem_runtime::storage::Weights::copied(&toy::weight_file()).expect("sound");
+    let engine = gem_runtime::Engine::new(toy::info(Task::CausalLm), Box::new(toy), weights);
+    let engine = engine.expect("they fit");
+    let mut session = engine.session(options(1)).expect("memory");
+    session.forward(&[1, 2, 3, 4, 5, 6]).expect("good tokens");
+    session.truncate(3);
+    session.cancel_handle().cancel();
+    let stopped = session.forward(&[7]).map(<[f32]>::len);
+    assert!(
+        matches!(stopped, Err(Error::Cancelled { taken: 0 })),
+        "{stopped:?}"
+    );
+    assert_eq!(session.tokens(), [1, 2, 3]);
+    assert_eq!(
+        session.forward(&[7]).expect("fits"),
+        expected(&[1, 2, 3, 7])
+    );
+    assert_eq!(session.tokens(), [1, 2, 3, 7]);
+}
+
+#[test]
 fn sessions_share_a_model_across_threads() {
     let engine = toy::engine(Task::CausalLm);
     let run = |engine: &gem_runtime::Engine, n: usize| {

@@ -145,15 +145,11 @@ fn names_of_what_is_not_there_are_answered_with_what_is() {
         1,
         &["is not a folder here", "hf download some-org/Some-Model-7B"],
     );
-    let llama = root.path().join("llama");
-    fs::create_dir(&llama).expect("space");
-    fs::write(llama.join("config.json"), "{\"model_type\": \"llama\"}").expect("space");
-    let words = [
-        "model_type",
-        "Llama's are not read yet",
-        "docs/checkpoint.md",
-    ];
-    refused(gemc(&cache, &["inspect", text(&llama)]), 1, &words);
+    let unread = root.path().join("unread");
+    fs::create_dir(&unread).expect("space");
+    fs::write(unread.join("config.json"), "{\"model_type\": \"jamba\"}").expect("space");
+    let words = ["model_type", "Jamba's are not read yet", "docs/families.md"];
+    refused(gemc(&cache, &["inspect", text(&unread)]), 1, &words);
 }
 
 #[test]

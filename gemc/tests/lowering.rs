@@ -82,8 +82,12 @@ fn every_checkpoint_lowers_and_verifies() {
 
 /// What planning adds up from a graph is what its program has.
 fn sums_are_those_of(compiled: &CompiledModel, graph: &Graph<Typed>, plan: &BitPlan) {
-    let kept = compiled.program.program().shape.kv_bytes_per_position;
-    assert_eq!(kv::bytes_per_position(graph, plan.kv()), u64::from(kept));
+    let shape = compiled.program.program().shape;
+    let kept = kv::Sizes {
+        per_position: shape.kv_bytes_per_position.into(),
+        rings: shape.ring_bytes.into(),
+    };
+    assert_eq!(kv::sizes(graph, plan.kv()), kept);
     let units = graph.units().iter();
     let matrices: u64 = units.map(|u| u.shape.bytes(plan.codec(u.id))).sum();
     let weights = compiled.layout.weight_bytes();

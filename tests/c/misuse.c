@@ -95,7 +95,7 @@ int main(int argc, char **argv)
 
     for (int status = GEM_OK; status <= GEM_LOGITS; status++)
         REQUIRE(strlen(gem_error(status)) > 3 && strcmp(gem_error(status), gem_error(-1)) != 0);
-    REQUIRE(strcmp(gem_error(GEM_LOGITS + 1), gem_error(-1)) == 0);
+    REQUIRE(strcmp(gem_error(GEM_OVERWRITTEN + 1), gem_error(-1)) == 0);
     puts("ok");
     return 0;
 }

@@ -13,7 +13,7 @@ typedef struct {
     int (*open)(gem_model **, void *, size_t, const void *, size_t, uint32_t);
     int (*step)(gem_model *, const uint32_t *, uint32_t, const float **);
     uint32_t (*position)(const gem_model *);
-    void (*truncate)(gem_model *, uint32_t);
+    int (*truncate)(gem_model *, uint32_t);
 } api;
 
 #define API(p) {&p##_program, p##_memory, p##_open, p##_step, p##_position, p##_truncate}
@@ -67,11 +67,20 @@ static void run(const api *m, const char *path)
         print_checksum(logits, p->n_logits);
         REQUIRE(m->position(model) == n);
         /* Back by some, then on without logits, then with. */
-        m->truncate(model, n - 3);
-        m->truncate(model, n);
+        REQUIRE(!m->truncate(model, n - 3));
+        REQUIRE(!m->truncate(model, n));
         REQUIRE(m->position(model) == n - 3);
         REQUIRE(!m->step(model, ids + n - 3, 2, NULL));
         REQUIRE(!m->step(model, ids + n - 1, 1, &logits));
+        print_checksum(logits, p->n_logits);
+        /* As far back as its layers remember, no further; and to the beginning. */
+        if (p->shape.rewind < n - 1) {
+            REQUIRE(m->truncate(model, n - p->shape.rewind - 1) == GEM_OVERWRITTEN);
+            REQUIRE(m->position(model) == n);
+        }
+        REQUIRE(!m->truncate(model, p->shape.rewind < n ? n - p->shape.rewind : 1));
+        REQUIRE(!m->truncate(model, 0));
+        REQUIRE(!m->step(model, ids, n, &logits));
         print_checksum(logits, p->n_logits);
     }
     printf("\n");

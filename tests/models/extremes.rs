@@ -120,8 +120,13 @@ fn sums(graph: &Graph<Typed>, plan: &BitPlan, compiled: &CompiledModel) -> Resul
         true => Ok(()),
         false => Err(format!("{added} bytes of {what}, not {found}")),
     };
-    let kept = kv::bytes_per_position(graph, plan.kv());
-    same("a position", kept, shape.kv_bytes_per_position.into())?;
+    let kept = kv::sizes(graph, plan.kv());
+    same(
+        "a position",
+        kept.per_position,
+        shape.kv_bytes_per_position.into(),
+    )?;
+    same("windows", kept.rings, shape.ring_bytes.into())?;
     let weights = floats::bytes(graph) + matrices;
     same("weights", weights, compiled.layout.weight_bytes())
 }

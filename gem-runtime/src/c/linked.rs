@@ -170,6 +170,7 @@ fn half(half: &super::Half) -> Result<HalfTap> {
         before: half.before,
         heads: half.heads,
         width: half.width,
+        ring: half.ring,
     })
 }
 

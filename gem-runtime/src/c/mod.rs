@@ -15,7 +15,7 @@ use crate::abi::{Phase, ProgramShape, Table};
 pub use linked::LinkedProgram;
 
 /// Version of everything in `gem.h`: the structures, and what the functions do.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// Stands for a token or an array that there is none of.
 pub const NONE: u32 = u32::MAX;
@@ -145,8 +145,8 @@ pub struct Half {
     pub heads: u32,
     /// Elements of a head.
     pub width: u32,
-    /// Padding, always 0.
-    pub reserved: u32,
+    /// Positions of a ring; 0 without one.
+    pub ring: u32,
 }
 
 /// What functions of an object return; 0 is success. Each leaves everything as it was when it fails.
@@ -179,11 +179,13 @@ pub enum Status {
     Stopped = 11,
     /// Logits that are not numbers.
     Logits = 12,
+    /// What precedes a position is not kept any more.
+    Overwritten = 13,
 }
 
 impl Status {
     /// Every status, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ok,
         Self::Null,
         Self::Context,
@@ -197,6 +199,7 @@ impl Status {
         Self::Failed,
         Self::Stopped,
         Self::Logits,
+        Self::Overwritten,
     ];
 
     /// What it means, for people.
@@ -221,6 +224,9 @@ impl Status {
             Self::Stopped => "the caller's function asked to stop",
             Self::Logits => {
                 "a logit is not a finite number: values of the model overflow, or its weights are damaged"
+            }
+            Self::Overwritten => {
+                "layers that keep only the last positions have overwritten what the sequence needs to go on from there: begin again with gem_reset"
             }
         }
     }
@@ -256,12 +262,12 @@ mod tests {
         assert_eq!(
             offsets,
             [
-                8, 32, 40, 72, 80, 112, 136, 144, 152, 172, 192, 200, 216, 224, 236, 240, 248
+                8, 32, 40, 72, 80, 120, 144, 152, 160, 180, 200, 208, 224, 232, 244, 248, 256
             ]
         );
         assert_eq!(
             (size_of::<ProgramTable>(), align_of::<ProgramTable>()),
-            (256, 8)
+            (264, 8)
         );
         assert_eq!((size_of::<Tap>(), offset_of!(Tap, cluster)), (40, 36));
         assert_eq!((size_of::<Half>(), offset_of!(Half, width)), (24, 16));

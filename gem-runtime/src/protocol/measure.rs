@@ -140,6 +140,8 @@ pub fn probe(request: &ProbeRequest) -> Result<ProbeResult> {
 const NOTHING: ProgramShape = ProgramShape {
     arena_bytes: 0,
     kv_bytes_per_position: 0,
+    ring_bytes: 0,
+    rewind: u32::MAX,
     max_rows: 0,
     max_outputs: 0,
     logits: 0,

@@ -20,6 +20,8 @@ impl Toy {
             shape: ProgramShape {
                 arena_bytes: 128 + 4 * UNITS,
                 kv_bytes_per_position: 0,
+                ring_bytes: 0,
+                rewind: u32::MAX,
                 max_rows: 1,
                 max_outputs: 1,
                 logits: 128,

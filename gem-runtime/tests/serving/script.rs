@@ -147,6 +147,8 @@ fn parts(task: Task, next: Vec<u32>) -> (ModelInfo, Script) {
         shape: ProgramShape {
             arena_bytes: MAX_OUTPUTS * VOCAB * 4,
             kv_bytes_per_position: 4,
+            ring_bytes: 0,
+            rewind: u32::MAX,
             max_rows: MAX_ROWS,
             max_outputs: MAX_OUTPUTS,
             logits: 0,

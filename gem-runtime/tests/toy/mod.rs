@@ -40,6 +40,8 @@ impl Default for Toy {
             shape: ProgramShape {
                 arena_bytes: ARENA,
                 kv_bytes_per_position: 4,
+                ring_bytes: 0,
+                rewind: u32::MAX,
                 max_rows: MAX_ROWS,
                 max_outputs: MAX_OUTPUTS,
                 logits: LOGITS,

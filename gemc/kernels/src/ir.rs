@@ -128,7 +128,8 @@ pub enum Space {
     /// The step's scratch memory. Argument: offset / 64.
     Arena,
     /// A slot's key/value memory; every access names the slot. Argument: bytes per position that precede it, so the
-    /// region starts at `argument * context`.
+    /// region starts at `argument * context`; of a region that does not grow with the context, units of 64 bytes from its
+    /// start to the slot's pointer.
     Kv,
     /// The step's rows as i32: token, slot, position, visible. No argument.
     Rows,

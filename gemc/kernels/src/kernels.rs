@@ -58,6 +58,7 @@ pub fn with_outlines(dot: DotStrategy, row_block: u32) -> Program {
                 heads: 1,
                 kv_heads: 1,
                 kv,
+                ring: None,
                 head_dim,
                 stride: head_dim,
                 max_rows: 1,
@@ -78,6 +79,8 @@ pub fn with_outlines(dot: DotStrategy, row_block: u32) -> Program {
         shape: ProgramShape {
             arena_bytes: 0,
             kv_bytes_per_position: 0,
+            ring_bytes: 0,
+            rewind: u32::MAX,
             max_rows: matmul::MAX_ROW_BLOCK as u32,
             max_outputs: 1,
             logits: 0,

@@ -133,6 +133,8 @@ struct BuildReport {
     weight_bytes: u64,
     arena_bytes: u32,
     kv_bytes_per_position: u32,
+    /// Of layers with windows, whatever the context.
+    ring_bytes: u32,
     kernels: usize,
     phases: usize,
     program: Option<String>,
@@ -151,7 +153,7 @@ impl fmt::Display for BuildReport {
         )?;
         writeln!(f, "  {} kernels in {} phases", self.kernels, self.phases)?;
         let (arena, kv) = (
-            f64::from(self.arena_bytes) / 1e6,
+            f64::from(self.arena_bytes + self.ring_bytes) / 1e6,
             f64::from(self.kv_bytes_per_position) / 1e3,
         );
         write!(
@@ -376,6 +378,7 @@ impl Run for Build {
             weight_bytes: layout.weight_bytes(),
             arena_bytes: program_ir.shape.arena_bytes,
             kv_bytes_per_position: program_ir.shape.kv_bytes_per_position,
+            ring_bytes: program_ir.shape.ring_bytes,
             kernels: program_ir.kernels.len(),
             phases: program_ir.body.len() + program_ir.head.len(),
             program: program.map(|p| p.display().to_string()),

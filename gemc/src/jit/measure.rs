@@ -117,6 +117,8 @@ fn product(codec: Codec, target: &Target, rows: u32) -> Result<f64, MeasureError
         shape: ProgramShape {
             arena_bytes: at as u32,
             kv_bytes_per_position: 0,
+            ring_bytes: 0,
+            rewind: u32::MAX,
             max_rows: rows,
             max_outputs: 1,
             logits: 0,

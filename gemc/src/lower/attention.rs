@@ -1,7 +1,6 @@
 //! Attention: the projection's rows to queries and the memory of keys and values, then the heads' sums.
 
 use gemc_kernels::kernels::attention::Attention;
-use gemc_kernels::kernels::cache::Cache;
 use gemc_kernels::kernels::rope::{HeadNorm, Heads, RopeTable};
 use gemc_kernels::kernels::vector;
 
@@ -41,10 +40,12 @@ impl Lowering<'_> {
         };
         let (site, origin) = (self.graph.node(id).site, self.origin(id));
         let input = self.values[&projection.id];
+        let kept = self.kept(id);
         let spec = Heads {
             heads,
             kv_heads,
             kv: self.plan.kv(),
+            ring: kept.cache.ring,
             head_dim,
             columns,
             stride: input.stride,
@@ -58,8 +59,7 @@ impl Lowering<'_> {
         let cos_sin = rope.map(|rope| self.rope_table(rope));
         let norms = qk_norm.map(|norm| floats::head_norms(self.graph, norm));
         let norms = self.vectors(norms.into_iter().flatten());
-        let kept = self.kept(id);
-        let kv = self.keys_and_values(kept.cache, site);
+        let kv = self.keys_and_values(kept, site);
         let queries = self.heads(&spec, input, cos_sin, norms, &kv, origin);
         let mut args = vec![Arg::of(queries)];
         args.extend(kv);
@@ -70,6 +70,7 @@ impl Lowering<'_> {
                 heads,
                 kv_heads,
                 kv: self.plan.kv(),
+                ring: kept.cache.ring,
                 head_dim,
                 stride: (heads * head_dim).next_multiple_of(32),
                 max_rows: self.max_rows,
@@ -93,16 +94,18 @@ impl Lowering<'_> {
     }
 
     /// Memory of keys and of values.
-    pub(super) fn keys_and_values(&mut self, cache: Cache, site: Site) -> Vec<Arg> {
+    pub(super) fn keys_and_values(&mut self, kept: Kept, site: Site) -> Vec<Arg> {
+        let cache = kept.cache;
         let mut args = Vec::new();
         for _ in ["keys", "values"] {
             let first = args.len();
             let bytes = cache.bytes().into_iter();
-            args.extend(bytes.map(|n| self.phases.kv(n)));
+            args.extend(bytes.map(|n| match cache.ring {
+                None => self.phases.kv(n),
+                Some(ring) => self.phases.ring(n * ring, kept.rewind),
+            }));
             if cache.format == KvFormat::F16 {
-                let (heads, width) = (cache.heads, cache.padded);
-                self.phases
-                    .half(&site.to_string(), args[first], heads, width);
+                self.phases.half(&site.to_string(), args[first], cache);
             }
         }
         args

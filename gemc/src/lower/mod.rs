@@ -29,19 +29,11 @@ use phases::{Arg, ItemCount, Phases};
 pub use sizes::Large;
 use steps::{LowerableGraph, NormOp, NormStep, SelectStep, Step};
 
-use crate::graph::{
-    Graph, LinearPart, ModelFacts, NodeId, Pooling, Rope, Task, TensorId, Typed, WireType,
-};
+use crate::graph::{Graph, LinearPart, NodeId, Pooling, Rope, TensorId, Typed, WireType};
 use crate::pack::floats;
 use crate::pack::layout::{Layout, Matrix, MatrixSource, VectorSource};
-use crate::plan::{BitPlan, KvFormat};
+use crate::plan::{BitPlan, KvFormat, step};
 use crate::target::Target;
-
-/// Rows of a step of a decoder, unless its context is shorter.
-pub const MAX_ROWS: usize = 128;
-
-/// Outputs of one run of the head.
-pub const MAX_OUTPUTS: usize = 8;
 
 /// A program with the layout of its weight file.
 #[derive(Debug)]
@@ -57,16 +49,8 @@ pub struct LoweredModel {
 /// # Errors
 /// When the model is larger than programs can be.
 pub fn fits(checked: &LowerableGraph<'_>) -> Result<(), Large> {
-    let (rows, outputs) = most(checked.graph.facts());
+    let (rows, outputs) = step::most(checked.graph.facts());
     sizes::steps(checked, KvFormat::Int8, rows, outputs)
-}
-
-/// Rows and outputs of a step.
-fn most(facts: &ModelFacts) -> (usize, usize) {
-    match facts.task {
-        Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
-        Task::SequenceClassification | Task::Embedding => (facts.max_positions, 1),
-    }
 }
 
 /// Lowers a graph for one target.
@@ -135,7 +119,7 @@ struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     fn new(graph: &'a Graph<Typed>, plan: &'a BitPlan, target: &'a Target) -> Self {
-        let (max_rows, max_outputs) = most(graph.facts());
+        let (max_rows, max_outputs) = step::most(graph.facts());
         Self {
             graph,
             plan,

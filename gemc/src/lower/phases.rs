@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gem_runtime::abi::ProgramShape;
+use gem_runtime::abi::{ARG_UNIT, ProgramShape};
 use gemc_kernels::functions;
 use gemc_kernels::ir::{Half, Items, Kernel, KernelId, Phase, Program, Table, TableEntry, Tap};
+use gemc_kernels::kernels::cache::Cache;
 use gemc_kernels::kernels::spec::Spec as KernelSpec;
 
 use super::arena::{Arena, Buffer, Placement};
@@ -20,6 +21,8 @@ pub enum Arg {
     Arena(Buffer, u32),
     /// Key/value memory: bytes per position before it.
     Kv(u32),
+    /// Memory of a slot that does not grow with the context: units from it to the slot's pointer.
+    Ring(u32),
     /// Key/value memory of one 32-bit word per position: its number. Words stand behind all vectors.
     KvWord(u32),
     /// A number that is passed as it is.
@@ -121,6 +124,9 @@ pub struct Phases {
     halves: Vec<Half>,
     kv_vectors: u32,
     kv_words: u32,
+    ring_units: u32,
+    /// The least of what rings allow; see [`ProgramShape::rewind`].
+    rewind: Option<u32>,
 }
 
 impl Phases {
@@ -219,14 +225,23 @@ impl Phases {
         Arg::Kv(before)
     }
 
-    /// Tells the runtime that the memory of `before` holds f16 numbers, `heads` times `width` per position.
-    pub fn half(&mut self, site: &str, before: Arg, heads: usize, width: usize) {
-        if let Arg::Kv(before) = before {
+    /// Memory of a slot that does not grow with the context, a multiple of the argument unit; `rewind` as in
+    /// [`ProgramShape::rewind`].
+    pub fn ring(&mut self, bytes: usize, rewind: u32) -> Arg {
+        self.ring_units += bytes.div_ceil(ARG_UNIT) as u32;
+        self.rewind = Some(self.rewind.map_or(rewind, |least| least.min(rewind)));
+        Arg::Ring(self.ring_units)
+    }
+
+    /// Tells the runtime that the memory of `before` holds f16 numbers.
+    pub fn half(&mut self, site: &str, before: Arg, cache: Cache) {
+        if let Arg::Kv(before) | Arg::Ring(before) = before {
             self.halves.push(Half {
                 site: site.to_owned(),
                 before,
-                heads: heads as u32,
-                width: width as u32,
+                heads: cache.heads as u32,
+                width: cache.padded as u32,
+                ring: cache.ring.unwrap_or(0) as u32,
             });
         }
     }
@@ -257,6 +272,8 @@ impl Phases {
         let shape = ProgramShape {
             arena_bytes: place.bytes,
             kv_bytes_per_position: self.kv_vectors + 4 * self.kv_words,
+            ring_bytes: self.ring_units * ARG_UNIT as u32,
+            rewind: self.rewind.unwrap_or(ProgramShape::ANY),
             max_rows: max_rows as u32,
             max_outputs: max_outputs as u32,
             logits: place.offset(logits.0),
@@ -342,7 +359,7 @@ impl Phases {
             .map(|arg| match *arg {
                 Arg::Weights(offset) => offset,
                 Arg::Arena(buffer, from) => (place.offset(buffer) + from) / size,
-                Arg::Kv(before) => before,
+                Arg::Kv(before) | Arg::Ring(before) => before,
                 Arg::KvWord(n) => self.kv_vectors + 4 * n,
                 Arg::Scalar(n) => n,
                 Arg::Table(n) => n as u32,

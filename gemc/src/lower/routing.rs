@@ -198,6 +198,7 @@ impl Lowering<'_> {
             heads,
             kv_heads: heads,
             kv: self.plan.kv(),
+            ring: None,
             head_dim,
             columns: [0, width, 2 * width],
             stride: input.stride,
@@ -206,7 +207,7 @@ impl Lowering<'_> {
             qk_norm: None,
         };
         let kept = self.kept(id);
-        let kv = self.keys_and_values(kept.cache, site);
+        let kv = self.keys_and_values(kept, site);
         let queries = self.heads(&spec, input, None, Vec::new(), &kv, origin);
         let memory: Vec<Arg> = (0..kept.words).map(|_| self.phases.kv_word()).collect();
         self.scar_tags(&routed, mask, cluster_ids, &memory, origin);
@@ -217,6 +218,7 @@ impl Lowering<'_> {
             heads,
             kv_heads: heads,
             kv: self.plan.kv(),
+            ring: None,
             head_dim,
             stride: width.next_multiple_of(32),
             max_rows: self.max_rows,

@@ -14,13 +14,16 @@ use super::steps::{LowerableGraph, Step};
 use crate::graph::{Graph, NodeId, Typed, WireType};
 use crate::pack::layout::{Layout, Source, VectorSource};
 use crate::plan::KvFormat;
-use crate::plan::kv::bytes_per_position;
+use crate::plan::kv;
 
 /// Bytes of a weight that kernels can count.
 const MOST_WEIGHT: u64 = (1 << 31) - 1;
 
 /// Bytes of a weight file that offsets reach.
 const MOST_WEIGHTS: u64 = (ARG_UNIT as u64) << 32;
+
+/// Bytes of a slot that precede its pointer.
+const MOST_RINGS: u64 = (1 << 31) - ARG_UNIT as u64;
 
 /// Width of an attention head at most: kernels hold one in their own memory, beside scores and a mask.
 const MOST_HEAD: usize = MAX_LOCAL_BYTES as usize / 4 - 2 * CHUNK;
@@ -43,6 +46,12 @@ pub enum Large {
     #[error("keys and values of a position need {bytes} bytes; allowed: less than 4294967296")]
     Position {
         /// Bytes of keys and values of one position, all layers together.
+        bytes: u64,
+    },
+    /// What layers with windows keep of a sequence.
+    #[error("keys and values within windows need {bytes} bytes; allowed: at most {MOST_RINGS}")]
+    Windows {
+        /// Bytes of all layers together.
         bytes: u64,
     },
     /// A head is wider than a kernel's own memory.
@@ -72,7 +81,7 @@ pub enum Large {
 /// Whether what every step's memory holds can be counted.
 pub(super) fn steps(
     checked: &LowerableGraph<'_>,
-    kv: KvFormat,
+    format: KvFormat,
     rows: usize,
     outputs: usize,
 ) -> Result<(), Large> {
@@ -86,9 +95,15 @@ pub(super) fn steps(
             return Err(Large::Step { bytes, rows });
         }
     }
-    let bytes = bytes_per_position(graph, kv);
-    match bytes > u64::from(u32::MAX) {
-        true => Err(Large::Position { bytes }),
+    let kv::Sizes {
+        per_position: bytes,
+        rings,
+    } = kv::sizes(graph, format);
+    if bytes > u64::from(u32::MAX) {
+        return Err(Large::Position { bytes });
+    }
+    match rings > MOST_RINGS {
+        true => Err(Large::Windows { bytes: rings }),
         false => Ok(()),
     }
 }

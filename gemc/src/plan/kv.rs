@@ -1,18 +1,22 @@
-//! A typed graph and a format of keys and values -> what its attentions keep of a position.
+//! A typed graph and a format of keys and values -> what its layers keep of a sequence.
 //!
 //! The lowering takes its memory from here, so that planning knows the bytes of it without lowering anything.
 
+use gem_runtime::abi::ProgramShape;
+use gemc_kernels::kernels::attention::CHUNK;
 use gemc_kernels::kernels::cache::Cache;
 use gemc_kernels::kernels::vector::LANES;
 
-use super::KvFormat;
-use crate::graph::{Graph, NodeId, Op, Typed};
+use super::{KvFormat, step};
+use crate::graph::{Graph, ModelFacts, NodeId, Op, Task, Typed};
 
 /// What an attention keeps of a position.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
     /// Its keys; its values take as much.
     pub cache: Cache,
+    /// See [`ProgramShape::rewind`](gem_runtime::abi::ProgramShape::rewind).
+    pub rewind: u32,
     /// Words beside them: of SCAR attention a tag, and a cluster where there are any.
     pub words: usize,
 }
@@ -22,7 +26,7 @@ impl Kept {
     #[must_use]
     pub fn of(graph: &Graph<Typed>, id: NodeId, format: KvFormat) -> Option<Self> {
         let node = graph.node(id);
-        let (heads, width, words) = match &node.op {
+        let (heads, width, window, words) = match &node.op {
             Op::Attention {
                 kv_heads,
                 head_dim,
@@ -30,12 +34,12 @@ impl Kept {
                 heads: _,
                 causal: _,
                 scale: _,
-                window: _,
+                window,
                 softcap: _,
                 rope: _,
                 qk_norm: _,
                 sinks: _,
-            } => (*kv_heads as usize, *head_dim as usize, 0),
+            } => (*kv_heads as usize, *head_dim as usize, *window, 0),
             Op::ScarAttention {
                 heads,
                 // Told from the words.
@@ -45,7 +49,8 @@ impl Kept {
                 let heads = *heads as usize;
                 // Clusters come behind qkv and routing.
                 let clusters = usize::from(node.inputs.len() > 2);
-                (heads, graph.facts().hidden_size / heads, 1 + clusters)
+                let width = graph.facts().hidden_size / heads;
+                (heads, width, None, 1 + clusters)
             }
             Op::Tokens
             | Op::Embed { .. }
@@ -61,28 +66,85 @@ impl Kept {
             | Op::Softcap { .. }
             | Op::Output => return None,
         };
-        let padded = width.next_multiple_of(LANES);
+        let ring = window.and_then(|window| Ring::of(graph.facts(), window as usize));
         Some(Self {
             cache: Cache {
                 format,
                 heads,
-                padded,
+                padded: width.next_multiple_of(LANES),
+                ring: ring.map(|ring| ring.positions),
             },
+            rewind: ring.map_or(ProgramShape::ANY, |ring| ring.rewind),
             words,
         })
     }
 
+    /// Of one position.
     fn bytes(&self) -> u64 {
         let keys: usize = self.cache.bytes().iter().sum();
         (2 * keys + 4 * self.words) as u64
     }
 }
 
-/// Bytes that all attentions of a model keep of a position.
+/// What layers keep of the last positions, where they read no more than a window of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring {
+    /// Positions: the window before a step's first row, and the rows of the step, in whole chunks.
+    pub positions: usize,
+    /// Positions that may be forgotten so that the window before the next one is still there.
+    pub rewind: u32,
+}
+
+impl Ring {
+    /// For a window; `None` where the whole context takes no more, or rows see what comes behind them.
+    #[must_use]
+    pub fn of(facts: &ModelFacts, window: usize) -> Option<Self> {
+        if facts.task != Task::CausalLm {
+            return None;
+        }
+        let (rows, _) = step::most(facts);
+        // Position p - window + 1 must survive the last row of the step of p.
+        let positions = (window - 1 + rows).next_multiple_of(CHUNK);
+        (positions < facts.max_positions).then(|| Self {
+            positions,
+            rewind: (positions - (window - 1)) as u32,
+        })
+    }
+}
+
+/// Bytes that a model keeps of a sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// For each position of the context.
+    pub per_position: u64,
+    /// Whatever the context: the rings of layers with windows.
+    pub rings: u64,
+}
+
+fn all(graph: &Graph<Typed>, format: KvFormat) -> impl Iterator<Item = Kept> {
+    let nodes = graph.topo();
+    nodes.filter_map(move |(id, _)| Kept::of(graph, id, format))
+}
+
+/// What all layers of a model keep.
 #[must_use]
-pub fn bytes_per_position(graph: &Graph<Typed>, format: KvFormat) -> u64 {
-    let kept = graph
-        .topo()
-        .filter_map(|(id, _)| Kept::of(graph, id, format));
-    kept.map(|kept| kept.bytes()).sum()
+pub fn sizes(graph: &Graph<Typed>, format: KvFormat) -> Sizes {
+    let mut sizes = Sizes::default();
+    for kept in all(graph, format) {
+        match kept.cache.ring {
+            None => sizes.per_position += kept.bytes(),
+            Some(ring) => sizes.rings += ring as u64 * kept.bytes(),
+        }
+    }
+    sizes
+}
+
+/// Bytes that are read for a token behind so many positions.
+#[must_use]
+pub fn read_behind(graph: &Graph<Typed>, format: KvFormat, positions: u64) -> u64 {
+    let read = |kept: Kept| {
+        let most = kept.cache.ring.map_or(u64::MAX, |ring| ring as u64);
+        kept.bytes() * positions.min(most)
+    };
+    all(graph, format).map(read).sum()
 }

@@ -4,6 +4,7 @@ pub mod activations;
 pub mod codes;
 pub mod file;
 pub mod kv;
+pub mod step;
 #[cfg(test)]
 mod tests;
 

@@ -241,7 +241,7 @@ impl Settings {
         const POSITIONS: u64 = 512;
         let positions = POSITIONS.min(graph.facts().max_positions as u64);
         match graph.facts().task {
-            Task::CausalLm => costs.reading(kv::bytes_per_position(graph, kept) * positions),
+            Task::CausalLm => costs.reading(kv::read_behind(graph, kept, positions)),
             Task::SequenceClassification | Task::Embedding => 0.0,
         }
     }

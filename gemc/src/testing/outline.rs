@@ -56,13 +56,20 @@ fn facts(loaded: &LoadedCheckpoint, plan: &BitPlan, target: &Target) -> String {
             let _ = writeln!(out, "{what}: {}", names.join(", "));
         }
     }
-    let kept = kv::bytes_per_position(graph, plan.kv());
+    let kv::Sizes {
+        per_position,
+        rings,
+    } = kv::sizes(graph, plan.kv());
+    let rings = match rings {
+        0 => String::new(),
+        bytes => format!(", {bytes} bytes for windows"),
+    };
     let _ = writeln!(out, "checkpoint {}", loaded.checkpoint.content_hash());
     let _ = writeln!(out, "target {}", target.name);
     let _ = writeln!(out, "{bytes} bytes of quantised tensors");
     let _ = writeln!(
         out,
-        "keys and values as {}: {kept} bytes for a position",
+        "keys and values as {}: {per_position} bytes for a position{rings}",
         plan.kv().name()
     );
     out

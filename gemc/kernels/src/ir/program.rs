@@ -82,12 +82,14 @@ impl Tap {
 pub struct Half {
     /// `layers.3`, for instance.
     pub site: String,
-    /// Bytes per position of everything before it.
+    /// Bytes per position of everything before it; of a ring, units of 64 bytes before the slot's pointer.
     pub before: u32,
     /// Heads of keys and values.
     pub heads: u32,
     /// Elements of a head.
     pub width: u32,
+    /// Positions of a ring; 0 without one.
+    pub ring: u32,
 }
 
 impl Half {
@@ -98,6 +100,7 @@ impl Half {
             before: self.before,
             heads: self.heads,
             width: self.width,
+            ring: self.ring,
         }
     }
 }

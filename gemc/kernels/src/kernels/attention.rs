@@ -31,6 +31,8 @@ pub struct Attention {
     pub kv_heads: usize,
     /// How they are kept.
     pub kv: KvFormat,
+    /// Whether only so many positions of them are; see [`Cache`].
+    pub ring: Option<usize>,
     /// Real width of a head.
     pub head_dim: usize,
     /// Elements between rows of the output.
@@ -112,16 +114,18 @@ impl Attention {
             Some(Mask { clusters: true }) => "_tags_clusters",
         };
         let window = self.window.map(|n| format!("_window{n}"));
+        let ring = self.ring.map(|n| format!("_ring{n}"));
         let softcap = self.softcap.map(|cap| format!("_cap{}", cap.in_words()));
         let sinks = if self.sinks { "_sinks" } else { "" };
         let causal = if self.causal { "_causal" } else { "" };
         format!(
-            "attention{mask}_{}_{}x{}{}{causal}{}{}{sinks}",
+            "attention{mask}_{}_{}x{}{}{causal}{}{}{}{sinks}",
             self.heads,
             self.kv_heads,
             self.head_dim,
             self.kv.suffix(),
             window.unwrap_or_default(),
+            ring.unwrap_or_default(),
             softcap.unwrap_or_default(),
         )
     }
@@ -161,7 +165,7 @@ impl Attention {
             head,
             slot,
             position,
-            first: kv_head * context,
+            first: kv_head * self.cache().positions(k),
             query: k.item() * self.padded(),
         };
         let zeros = k.splat(0.0);
@@ -198,6 +202,15 @@ impl Attention {
         item.store(&running);
     }
 
+    fn cache(&self) -> Cache {
+        Cache {
+            format: self.kv,
+            heads: self.kv_heads,
+            padded: self.padded(),
+            ring: self.ring,
+        }
+    }
+
     /// Vectors of a head.
     fn parts(&self) -> Count {
         Count::named(self.padded() / LANES, "parts")
@@ -205,11 +218,7 @@ impl Attention {
 
     fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
         let (rows, padded) = (self.max_rows, self.padded());
-        let cache = Cache {
-            format: self.kv,
-            heads: self.kv_heads,
-            padded,
-        };
+        let cache = self.cache();
         let marks = match self.mask {
             None => &[][..],
             Some(Mask { clusters: false }) => &["tags"],
@@ -238,7 +247,9 @@ impl<'k> Item<'k> {
     /// Attends to those of `count` positions from `base` on that the mask lets through.
     fn chunk(&self, base: Val<'k>, count: Val<'k>, running: &Running<'k>) {
         let Some(seen) = self.r.seen else {
-            return self.attend(count, Positions::From(base), running);
+            // A chunk does not cross the end of a ring, whose length is a multiple of chunks.
+            let place = self.spec.cache().place(base);
+            return self.attend(count, Positions::From(place), running);
         };
         let n = self.collect(seen, base, count);
         self.k.when(n.gt(0), || {

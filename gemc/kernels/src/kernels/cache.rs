@@ -16,6 +16,9 @@ pub struct Cache {
     pub heads: usize,
     /// Elements of a head, a multiple of 16.
     pub padded: usize,
+    /// Whether only so many positions are kept, a multiple of [`CHUNK`](super::attention::CHUNK): position p stands at
+    /// `p % ring`, where the one before it is overwritten.
+    pub ring: Option<usize>,
 }
 
 /// The regions of keys or values: their codes, and the scales of int8.
@@ -27,7 +30,7 @@ pub struct CacheRegions<'k> {
     scales: Option<Region<'k>>,
 }
 
-/// One head at one position of a slot: row `head * context + position` of the regions.
+/// One head at one position of a slot: row `head * positions + place` of the regions.
 #[derive(Clone, Copy)]
 pub struct CacheRow<'k> {
     format: KvFormat,
@@ -47,6 +50,16 @@ impl Cache {
         }
     }
 
+    /// Positions there is room for.
+    pub fn positions<'k>(&self, k: &'k KernelBuilder) -> Val<'k> {
+        self.ring.map_or_else(|| k.context(), |ring| k.lit(ring))
+    }
+
+    /// Where a position stands among those.
+    pub fn place<'k>(&self, position: Val<'k>) -> Val<'k> {
+        self.ring.map_or(position, |ring| position % ring)
+    }
+
     /// Declares the regions as parameters of a kernel; `mutable` for the one that stores rows.
     pub fn declare<'k>(&self, k: &'k KernelBuilder, name: &str, mutable: bool) -> CacheRegions<'k> {
         let elem = match self.format {
@@ -54,7 +67,10 @@ impl Cache {
             KvFormat::F16 => Elem::I16,
             KvFormat::Int8 => Elem::I8,
         };
-        let memory = |name: &str, elem, len| k.memory(name, elem, len, mutable);
+        let memory = |name: &str, elem, len| match self.ring {
+            None => k.memory(name, elem, len, mutable),
+            Some(ring) => k.ring(name, elem, ring * len, mutable),
+        };
         CacheRegions {
             cache: *self,
             values: memory(name, elem, self.heads * self.padded),

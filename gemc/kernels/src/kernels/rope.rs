@@ -79,6 +79,8 @@ pub struct Heads {
     pub kv_heads: usize,
     /// How they are kept.
     pub kv: KvFormat,
+    /// Whether only so many positions of them are; see [`Cache`].
+    pub ring: Option<usize>,
     /// Real width of a head.
     pub head_dim: usize,
     /// First columns of q, k and v in the projection's rows.
@@ -137,6 +139,7 @@ impl Heads {
             format: self.kv,
             heads: self.kv_heads,
             padded: self.padded(),
+            ring: self.ring,
         }
     }
 
@@ -163,13 +166,15 @@ impl Heads {
             format!("_norm{}{over}", norm.eps.in_words())
         });
         let norm = norm.unwrap_or_default();
+        let ring = self.ring.map(|n| format!("_ring{n}"));
         format!(
-            "heads_{}_{}x{}_of_{}{rope}{norm}{}",
+            "heads_{}_{}x{}_of_{}{rope}{norm}{}{}",
             self.heads,
             self.kv_heads,
             self.head_dim,
             self.stride,
-            self.kv.suffix()
+            self.kv.suffix(),
+            ring.unwrap_or_default()
         )
     }
 
@@ -206,7 +211,8 @@ impl Heads {
             let rest = (head - self.heads).max(0);
             let is_key = rest.lt(self.kv_heads);
             let h = rest % self.kv_heads;
-            let to = h * k.context() + position;
+            let cache = self.cache();
+            let to = h * cache.positions(k) + cache.place(position);
             let store = |role, memory: CacheRegions<'_>| {
                 self.head(k, r, role, row, h);
                 memory.store(k, slot, to, r.head);

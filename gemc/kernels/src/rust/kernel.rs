@@ -173,15 +173,18 @@ fn binding(writer: &mut Writer<'_>, param: &Param, name: &Ident, at: &Literal) -
     writer.env.ctx = true;
     writer.env.args |= param.takes_argument();
     let elem = element(*elem);
-    let len = extent(*len);
+    let length = extent(*len);
     match space {
         Space::Weights => {
-            quote!(let #name = k::Region::<#elem>::weights(ctx, *args.add(#at), #len);)
+            quote!(let #name = k::Region::<#elem>::weights(ctx, *args.add(#at), #length);)
         }
         Space::Arena => {
-            quote!(let #name = k::Region::<#elem>::arena(ctx, *args.add(#at), #len);)
+            quote!(let #name = k::Region::<#elem>::arena(ctx, *args.add(#at), #length);)
         }
-        Space::Kv => quote!(let #name = k::KvRegion::<#elem>::new(ctx, *args.add(#at), #len);),
+        Space::Kv if len.per_context == 0 => {
+            quote!(let #name = k::KvRegion::<#elem>::ring(ctx, *args.add(#at), #length);)
+        }
+        Space::Kv => quote!(let #name = k::KvRegion::<#elem>::new(ctx, *args.add(#at), #length);),
         Space::Rows => quote!(let #name = k::Region::<#elem>::rows(ctx);),
         Space::Outputs | Space::Local => quote!(let #name = k::Region::<#elem>::outputs(ctx);),
     }

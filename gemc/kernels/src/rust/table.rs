@@ -1,7 +1,7 @@
 //! Phases, call tables, routing taps and sizes as static tables, each entry under a comment with its shapes and tensors.
 
 use proc_macro2::{Literal, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens as _, format_ident, quote};
 
 use super::text;
 use crate::ir::{Half, Items, Phase, Program, ProgramShape, Table, TableEntry, Tap};
@@ -65,6 +65,8 @@ fn shape(shape: &ProgramShape) -> TokenStream {
     let ProgramShape {
         arena_bytes,
         kv_bytes_per_position,
+        ring_bytes,
+        rewind,
         max_rows,
         max_outputs,
         logits,
@@ -74,6 +76,7 @@ fn shape(shape: &ProgramShape) -> TokenStream {
     let [
         arena_bytes,
         kv_bytes_per_position,
+        ring_bytes,
         max_rows,
         max_outputs,
         logits,
@@ -81,17 +84,24 @@ fn shape(shape: &ProgramShape) -> TokenStream {
     ] = [
         arena_bytes,
         kv_bytes_per_position,
+        ring_bytes,
         max_rows,
         max_outputs,
         logits,
         logits_stride,
     ]
     .map(Literal::u32_unsuffixed);
+    let rewind = match rewind {
+        ProgramShape::ANY => quote!(ProgramShape::ANY),
+        n => Literal::u32_unsuffixed(n).into_token_stream(),
+    };
     let weight_bytes = Literal::u64_unsuffixed(weight_bytes);
     quote! {
         ProgramShape {
             arena_bytes: #arena_bytes,
             kv_bytes_per_position: #kv_bytes_per_position,
+            ring_bytes: #ring_bytes,
+            rewind: #rewind,
             max_rows: #max_rows,
             max_outputs: #max_outputs,
             logits: #logits,
@@ -157,14 +167,17 @@ fn half(half: &Half) -> TokenStream {
         before,
         heads,
         width,
+        ring,
     } = half;
-    let [before, heads, width] = [before, heads, width].map(|&n| Literal::u32_unsuffixed(n));
+    let [before, heads, width, ring] =
+        [before, heads, width, ring].map(|&n| Literal::u32_unsuffixed(n));
     quote! {
         HalfTap {
             site: #site,
             before: #before,
             heads: #heads,
             width: #width,
+            ring: #ring,
         },
     }
 }

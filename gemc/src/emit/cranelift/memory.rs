@@ -39,7 +39,7 @@ pub(super) struct Region {
 enum Base {
     /// The first element.
     Fixed(Value),
-    /// Bytes that precede the region in a slot's memory.
+    /// Bytes from a slot's pointer to the region.
     Slots(Value),
 }
 
@@ -123,7 +123,7 @@ impl<'a> Memory<'a> {
         let base = match (space, word) {
             (Space::Weights, Some(word)) => self.offset(e, CTX.weights, word),
             (Space::Arena, Some(word)) => self.offset(e, CTX.arena, word),
-            (Space::Kv, Some(word)) => self.slots(e, word),
+            (Space::Kv, Some(word)) => self.slots(e, word, len.per_context == 0),
             (Space::Rows, _) => Base::Fixed(field(e, types::I64, self.ctx, CTX.rows)),
             (Space::Outputs, _) => Base::Fixed(field(e, types::I64, self.ctx, CTX.outputs)),
             _ => Base::Fixed(self.local(e, len.fixed.unsigned_abs() as u32 * bytes)),
@@ -144,12 +144,17 @@ impl<'a> Memory<'a> {
         Base::Fixed(e.ins().iadd(buffer, offset))
     }
 
-    /// A region in every slot, `word * context` bytes behind its start.
-    fn slots(&mut self, e: &mut Emitter<'_>, word: Value) -> Base {
+    /// A region in every slot, `word * context` bytes behind its pointer; or one that does not grow with the context, so many
+    /// units before it.
+    fn slots(&mut self, e: &mut Emitter<'_>, word: Value, is_ring: bool) -> Base {
         if self.slots.is_none() {
             let table = field(e, types::I64, self.ctx, CTX.kv);
             let count = field(e, types::I32, self.ctx, CTX.n_slots);
             self.slots = Some((table, count));
+        }
+        if is_ring {
+            let units = e.ins().uextend(types::I64, word);
+            return Base::Slots(e.ins().imul_imm_s(units, -(ARG_UNIT as i64)));
         }
         let context = field(e, types::I32, self.ctx, CTX.context);
         let [word, context] = [word, context].map(|x| e.ins().uextend(types::I64, x));

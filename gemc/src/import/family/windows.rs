@@ -146,8 +146,11 @@ fn attention_only(keys: &mut Keys<'_>, layers: usize) -> Option<Vec<Option<usize
     Some(vec![None; layers])
 }
 
-/// All layers or none, by `position_embedding_type`.
+/// All layers or none, by `position_embedding_type`; null rotates none.
 pub fn by_name(keys: &mut Keys<'_>, layers: usize) -> Option<Vec<bool>> {
+    if keys.is_null("position_embedding_type") {
+        return Some(vec![false; layers]);
+    }
     let rotates = keys.choice(
         "position_embedding_type",
         &[("rope", true), ("nope", false)],

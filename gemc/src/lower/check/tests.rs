@@ -247,9 +247,8 @@ fn there_is_one_embedding_and_one_head_behind_everything() {
 
     let mut edited = decoder();
     let select = edited.find("outputs");
-    let norm = edited.find("model.final_norm");
-    edited.insert_like_of(select, norm, &[input.index()], "late");
-    refused(&edited, "late", "a norm behind the selected rows");
+    edited.insert(select + 1, Op::Add, &[input.index(); 2], "late");
+    refused(&edited, "late", "a sum behind the selected rows");
 
     let mut edited = with("vocab_size", json!(48));
     let select = edited.find("outputs");

@@ -72,6 +72,12 @@ impl KernelBuilder {
         self.region(name, Space::Arena, elem, len, true)
     }
 
+    /// Adds memory of every slot that does not grow with its context, of `len` elements.
+    pub fn ring(&self, name: &str, elem: Elem, len: usize, mutable: bool) -> Region<'_> {
+        let len = Extent::fixed(len as i64);
+        self.region(name, Space::Kv, elem, len, mutable)
+    }
+
     /// Adds memory of every slot, of so many elements a position.
     pub fn memory(&self, name: &str, elem: Elem, per_position: usize, mutable: bool) -> Region<'_> {
         let len = Extent::per_context(per_position as i64);

@@ -21,8 +21,8 @@ pub(super) struct Memory<'a> {
 struct Region {
     /// First byte; unused for kv.
     base: *mut u8,
-    /// For kv: bytes before it in a slot.
-    kv: Option<usize>,
+    /// For kv: bytes from a slot's pointer.
+    kv: Option<isize>,
     /// Elements.
     len: i64,
     /// Bytes of an element.
@@ -56,11 +56,11 @@ impl<'a> Memory<'a> {
                 return Region::none();
             };
             let arg = arg.unwrap_or(0) as usize;
-            let len = len.per_context * i64::from(ctx.context) + len.fixed;
+            let elements = len.per_context * i64::from(ctx.context) + len.fixed;
             let mut region = Region {
                 base: std::ptr::null_mut(),
                 kv: None,
-                len,
+                len: elements,
                 elem: elem.bytes() as usize,
                 shared: true,
             };
@@ -72,15 +72,18 @@ impl<'a> Memory<'a> {
                         region.shared = false;
                     }
                     Space::Arena => region.base = ctx.arena.add(arg * ARG_UNIT),
-                    Space::Kv => region.kv = Some(arg * ctx.context as usize),
+                    Space::Kv if len.per_context == 0 => {
+                        region.kv = Some(-((arg * ARG_UNIT) as isize));
+                    }
+                    Space::Kv => region.kv = Some((arg * ctx.context as usize) as isize),
                     Space::Rows => {
                         region.base = ctx.rows.cast::<u8>().cast_mut();
-                        region.len = len.min(4 * i64::from(ctx.n_rows));
+                        region.len = elements.min(4 * i64::from(ctx.n_rows));
                         region.shared = false;
                     }
                     Space::Outputs => {
                         region.base = ctx.outputs.cast::<u8>().cast_mut();
-                        region.len = len.min(ctx.n_outputs.into());
+                        region.len = elements.min(ctx.n_outputs.into());
                         region.shared = false;
                     }
                     Space::Local => {
@@ -111,7 +114,7 @@ impl<'a> Memory<'a> {
         }
         let base = match region.kv {
             None => region.base,
-            Some(before) => {
+            Some(start) => {
                 let slot = scalars[access.slot as usize];
                 if slot >= self.ctx.n_slots {
                     return Err(Fault::Slot {
@@ -120,7 +123,7 @@ impl<'a> Memory<'a> {
                     });
                 }
                 // SAFETY: the slot exists, and verified kv regions lie within a slot's memory.
-                unsafe { (*self.ctx.kv.add(slot as usize)).add(before) }
+                unsafe { (*self.ctx.kv.add(slot as usize)).offset(start) }
             }
         };
         // SAFETY: the index was just held against the length of the region, which lies in its buffer.

@@ -19,6 +19,7 @@ pub fn any_program(data: &[u8]) -> Program {
     let mut b = Bytes::new(data);
     let mut s = shape(b.word() % 4096, u64::from(b.word()), b.word() % 256);
     s.logits_stride = b.word() % 64;
+    (s.ring_bytes, s.rewind) = (b.word() % 256, small_or_any(&mut b, 9));
     Program {
         shape: s,
         functions: repeat(&mut b, 3, any_function),
@@ -35,6 +36,7 @@ pub fn any_program(data: &[u8]) -> Program {
             before: b.word() % 64,
             heads: small_or_any(b, 5),
             width: small_or_any(b, 40),
+            ring: small_or_any(b, 3),
         }),
     }
 }
@@ -352,12 +354,18 @@ pub fn valid_program(data: &[u8]) -> Program {
         doc: doc.to_owned(),
     };
     body.push(phase(caller, vec![0], Items::Fixed(4), "through a table"));
-    body.push(phase(rows, vec![0, 4], Items::PerRow(1), "kv of each row"));
+    body.push(phase(
+        rows,
+        vec![0, 4, 1],
+        Items::PerRow(1),
+        "kv of each row",
+    ));
     let mut s = shape(
         ((words + OUT_WORDS * (phases + 1)) * 4) as u32,
         WEIGHT_BYTES,
         80,
     );
+    s.ring_bytes = (4 * kernels::RING).next_multiple_of(64) as u32;
     s.logits_stride = 4;
     Program {
         shape: s,

@@ -125,7 +125,7 @@ impl Memory {
     /// Zeroed memory for a program's shape, with one row (token 0 at position 0 of slot 0) and no outputs.
     #[must_use]
     pub fn new(shape: ProgramShape, context: u32, slots: usize) -> Self {
-        let slot = shape.kv_bytes_per_position as usize * context as usize;
+        let slot = shape.slot_bytes(context) as usize;
         Self {
             shape,
             context,
@@ -191,7 +191,7 @@ impl Memory {
         self.arena.bytes_mut()
     }
 
-    /// Bytes of a slot.
+    /// Bytes of a slot, those of rings first.
     pub fn kv(&mut self, slot: usize) -> &mut [u8] {
         self.kv[slot].bytes_mut()
     }
@@ -199,10 +199,11 @@ impl Memory {
     /// What kernels get; valid until the memory is moved or changed.
     #[must_use]
     pub fn ctx(&mut self) -> Ctx {
+        let ring = self.shape.ring_bytes as usize;
         self.kv_starts = self
             .kv
             .iter_mut()
-            .map(|slot| slot.lines.as_mut_ptr().cast())
+            .map(|slot| slot.bytes_mut()[ring..].as_mut_ptr())
             .collect();
         Ctx {
             weights: self.weights.lines.as_ptr().cast(),

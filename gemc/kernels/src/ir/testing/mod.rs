@@ -95,6 +95,8 @@ pub const fn shape(
     ProgramShape {
         arena_bytes,
         kv_bytes_per_position,
+        ring_bytes: 0,
+        rewind: ProgramShape::ANY,
         max_rows: 8,
         max_outputs: 4,
         logits: 0,

@@ -35,6 +35,8 @@ impl Parser {
         let shape = ProgramShape {
             arena_bytes: self.field("arena_bytes")?,
             kv_bytes_per_position: self.field("kv_bytes_per_position")?,
+            ring_bytes: self.optional("ring_bytes", 0)?,
+            rewind: self.optional("rewind", ProgramShape::ANY)?,
             max_rows: self.field("max_rows")?,
             max_outputs: self.field("max_outputs")?,
             logits: self.field("logits")?,
@@ -46,6 +48,14 @@ impl Parser {
         };
         self.end_line()?;
         Ok(shape)
+    }
+
+    /// A field that is written where it is not `otherwise`.
+    fn optional(&mut self, name: &str, otherwise: u32) -> Result<u32> {
+        match self.at_word(name) {
+            true => self.field(name),
+            false => Ok(otherwise),
+        }
     }
 
     fn field(&mut self, name: &str) -> Result<u32> {
@@ -173,6 +183,7 @@ impl Parser {
             before: self.field("before")?,
             heads: self.field("heads")?,
             width: self.field("width")?,
+            ring: self.optional("ring", 0)?,
         })
     }
 

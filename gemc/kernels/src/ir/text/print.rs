@@ -5,8 +5,8 @@ use super::format::{
     Quoted,
 };
 use crate::ir::{
-    Block, FuncId, Function, Kernel, KernelId, Op, ParamId, Phase, Program, Stmt, Table, TableId,
-    Tap, Ty, ValueId, VarId, walk,
+    Block, FuncId, Function, Kernel, KernelId, Op, ParamId, Phase, Program, ProgramShape, Stmt,
+    Table, TableId, Tap, Ty, ValueId, VarId, walk,
 };
 use std::fmt::{Display, Write};
 
@@ -67,11 +67,17 @@ impl Printer {
 
     fn program(&mut self, program: &Program) {
         let s = &program.shape;
+        let optional = |name: &str, n: u32, otherwise: u32| match n == otherwise {
+            true => String::new(),
+            false => format!(" {name} {n}"),
+        };
         self.line(format_args!(
-            "shape arena_bytes {} kv_bytes_per_position {} max_rows {} max_outputs {} logits {} logits_stride {} \
+            "shape arena_bytes {} kv_bytes_per_position {}{}{} max_rows {} max_outputs {} logits {} logits_stride {} \
              weight_bytes {}",
             s.arena_bytes,
             s.kv_bytes_per_position,
+            optional("ring_bytes", s.ring_bytes, 0),
+            optional("rewind", s.rewind, ProgramShape::ANY),
             s.max_rows,
             s.max_outputs,
             s.logits,
@@ -100,11 +106,12 @@ impl Printer {
         }
         for half in &program.halves {
             self.line(format_args!(
-                "half {} before {} heads {} width {}",
+                "half {} before {} heads {} width {}{}",
                 Quoted(&half.site),
                 half.before,
                 half.heads,
-                half.width
+                half.width,
+                optional("ring", half.ring, 0)
             ));
         }
     }

@@ -29,6 +29,10 @@ pub(super) fn check_shape(shape: &ProgramShape, errors: &mut Errors) {
             errors.push(problem(what, n, format!("1..={most}")));
         }
     }
+    if !shape.ring_bytes.is_multiple_of(ARG_UNIT as u32) || shape.ring_bytes > i32::MAX as u32 {
+        let allowed = format!("a multiple of {ARG_UNIT} below 2^31");
+        errors.push(problem("ring_bytes", shape.ring_bytes, allowed));
+    }
     let end =
         u64::from(shape.logits) + 4 * u64::from(shape.max_outputs) * u64::from(shape.logits_stride);
     if !shape.logits.is_multiple_of(4) || end > u64::from(shape.arena_bytes) {
@@ -258,6 +262,9 @@ impl<'a> Check<'a> {
     }
 
     fn kv_region(&mut self, what: &str, elem: i64, len: Extent, arg: u32) {
+        if len.per_context == 0 {
+            return self.ring(what, elem * len.fixed, arg);
+        }
         let size = Extent::per_context(self.program.shape.kv_bytes_per_position.into());
         let end = Extent {
             per_context: elem * len.per_context + i64::from(arg),
@@ -272,6 +279,19 @@ impl<'a> Check<'a> {
                 what,
                 format!("kv ending at {end}"),
                 format!("an end of at most {size}"),
+            ));
+        }
+    }
+
+    /// Checks that a region which does not grow with the context lies in a slot, before its pointer.
+    fn ring(&mut self, what: &str, bytes: i64, arg: u32) {
+        let before = i64::from(arg) * ARG_UNIT as i64;
+        let ring_bytes = i64::from(self.program.shape.ring_bytes);
+        if before > ring_bytes || bytes > before {
+            self.errors.push(problem(
+                what,
+                format!("{bytes} bytes, {before} before a slot's pointer"),
+                format!("no more than those, and at most {ring_bytes} before it"),
             ));
         }
     }
@@ -323,15 +343,22 @@ impl<'a> Check<'a> {
     }
 
     fn half(&mut self, half: &Half) {
-        let size = u64::from(self.program.shape.kv_bytes_per_position);
-        let each = u64::from(half.heads).saturating_mul(u64::from(half.width));
-        let bytes = each.saturating_mul(2);
-        let end = bytes.saturating_add(u64::from(half.before));
-        if end > size || !half.before.is_multiple_of(2) {
+        let shape = &self.program.shape;
+        if !half.to_runtime().fits(shape) {
+            let Half {
+                before,
+                heads,
+                width,
+                ring,
+                ..
+            } = half;
             self.errors.push(problem(
                 "keys or values",
-                format!("bytes {}..{end} per position", half.before),
-                format!("an even number with an end of at most {size}"),
+                format!("{heads} heads of {width}, ring {ring}, before {before}"),
+                format!(
+                    "halves within {} bytes per position, or {} of rings",
+                    shape.kv_bytes_per_position, shape.ring_bytes
+                ),
             ));
         }
     }

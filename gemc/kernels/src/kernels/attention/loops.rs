@@ -22,6 +22,7 @@ struct Inputs<'k> {
     /// The first of the head's rows in a slot.
     first: Val<'k>,
     slot: Val<'k>,
+    /// Positions the memory has room for.
     context: Val<'k>,
     /// Elements of a row.
     width: Val<'k>,
@@ -63,7 +64,7 @@ impl<'k> Item<'k> {
             ("count", count),
             ("first", self.first),
             ("slot", self.slot),
-            ("context", self.k.context()),
+            ("context", self.spec.cache().positions(self.k)),
             ("width", width),
         ];
         if let Positions::From(base) = positions {

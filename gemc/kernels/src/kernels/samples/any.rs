@@ -8,7 +8,8 @@ use super::scale_bytes;
 use crate::functions;
 use crate::ir::testing::{Bytes, Memory, shape};
 use crate::ir::{
-    Elem, Extent, Items, Kernel, KernelId, Param, Phase, Program, Space, Table, TableEntry,
+    Elem, Extent, Items, Kernel, KernelId, Param, Phase, Program, ProgramShape, Space, Table,
+    TableEntry,
 };
 
 /// Rows that fit buffers.
@@ -37,9 +38,13 @@ pub(super) struct Any {
 struct Laid {
     weights: Vec<u8>,
     arena: Vec<u8>,
-    /// Bytes per position, and what fills each region: its element, and how many of them a position has.
+    /// What fills each region that grows with the context: its element, and how many of them a position has.
     kv: Vec<(String, Elem, usize)>,
+    /// Bytes of those per position.
     kv_bytes: u32,
+    /// The other regions of a slot, the last first: elements.
+    rings: Vec<(String, Elem, usize)>,
+    ring_bytes: u32,
 }
 
 impl Any {
@@ -63,11 +68,14 @@ impl Any {
             kernels.push(kernel);
         }
         let program = Program {
-            shape: shape(
-                laid.arena.len() as u32,
-                laid.weights.len() as u64,
-                laid.kv_bytes,
-            ),
+            shape: ProgramShape {
+                ring_bytes: laid.ring_bytes,
+                ..shape(
+                    laid.arena.len() as u32,
+                    laid.weights.len() as u64,
+                    laid.kv_bytes,
+                )
+            },
             functions: functions::link(&mut kernels),
             kernels,
             tables,
@@ -107,6 +115,12 @@ impl Any {
     }
 
     fn region(&self, laid: &mut Laid, name: &str, space: Space, elem: Elem, len: Extent) -> u32 {
+        if space == Space::Kv && len.per_context == 0 {
+            let bytes = len.fixed as usize * elem.bytes() as usize;
+            laid.rings.push((name.to_owned(), elem, len.fixed as usize));
+            laid.ring_bytes += bytes.next_multiple_of(ALIGN) as u32;
+            return laid.ring_bytes / ALIGN as u32;
+        }
         if space == Space::Kv {
             let before = laid.kv_bytes;
             let per_position = len.per_context as usize;
@@ -177,7 +191,13 @@ impl Any {
         memory.weights().copy_from_slice(&laid.weights);
         memory.arena().copy_from_slice(&laid.arena);
         for slot in 0..SLOTS {
-            let mut at = 0;
+            let mut at = laid.ring_bytes as usize;
+            for (name, elem, count) in &laid.rings {
+                let bytes = self.content(name, *elem, *count, 7 + slot as u64);
+                at -= bytes.len().next_multiple_of(ALIGN);
+                memory.kv(slot)[at..][..bytes.len()].copy_from_slice(&bytes);
+            }
+            let mut at = laid.ring_bytes as usize;
             for (name, elem, per_position) in &laid.kv {
                 let count = per_position * CONTEXT as usize;
                 let bytes = self.content(name, *elem, count, 7 + slot as u64);

@@ -171,6 +171,7 @@ fn heads(list: &mut List) {
                 heads,
                 kv_heads,
                 kv,
+                ring: ((i + j) % 2 == 0).then_some(CHUNK),
                 head_dim,
                 columns: [0, heads * head_dim, (heads + kv_heads) * head_dim],
                 stride: width.next_multiple_of(32),
@@ -197,6 +198,10 @@ fn attentions(list: &mut List) {
                     heads,
                     kv_heads,
                     kv,
+                    // Rows of the samples lie within one ring of its end.
+                    ring: window
+                        .filter(|_| (i + j) % 2 == 0)
+                        .map(|n| (n + MAX_ROWS).next_multiple_of(CHUNK)),
                     head_dim,
                     stride: (heads * head_dim).next_multiple_of(32),
                     max_rows: MAX_ROWS,

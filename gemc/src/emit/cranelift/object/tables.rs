@@ -165,7 +165,7 @@ impl Builder {
         let at = self.start();
         for (half, site) in halves.iter().zip(sites) {
             self.tables.pointer(Some(site));
-            let words = [half.before, half.heads, half.width, 0];
+            let words = [half.before, half.heads, half.width, half.ring];
             words.iter().for_each(|word| self.tables.word(*word));
         }
         (!halves.is_empty()).then_some(Address::Table(at))
@@ -238,13 +238,15 @@ impl Builder {
 }
 
 /// Bytes of a `c::ProgramTable` on a 64-bit target; a test compares.
-pub(super) const PROGRAM_BYTES: u32 = 256;
+pub(super) const PROGRAM_BYTES: u32 = 264;
 
 /// An `abi::ProgramShape`.
 fn shape(image: &mut Image, shape: &ProgramShape) {
     let ProgramShape {
         arena_bytes,
         kv_bytes_per_position,
+        ring_bytes,
+        rewind,
         max_rows,
         max_outputs,
         logits,
@@ -254,6 +256,8 @@ fn shape(image: &mut Image, shape: &ProgramShape) {
     for word in [
         arena_bytes,
         kv_bytes_per_position,
+        ring_bytes,
+        rewind,
         max_rows,
         max_outputs,
         logits,

@@ -36,6 +36,8 @@ fn the_exported_structure_is_the_runtimes() {
     program.shape = gem_runtime::abi::ProgramShape {
         arena_bytes: 10,
         kv_bytes_per_position: 11,
+        ring_bytes: 0,
+        rewind: u32::MAX,
         max_rows: 12,
         max_outputs: 13,
         logits: 14,

@@ -22,6 +22,8 @@ pub static PROGRAM: CompiledProgram = CompiledProgram {
 const SHAPE: ProgramShape = ProgramShape {
     arena_bytes: 10112,
     kv_bytes_per_position: 64,
+    ring_bytes: 0,
+    rewind: ProgramShape::ANY,
     max_rows: 4,
     max_outputs: 2,
     logits: 1792,

@@ -138,12 +138,16 @@ pub(super) fn caller() -> Kernel {
     })
 }
 
+/// Elements of the ring that [`kv_rows`] has.
+pub(super) const RING: usize = 5;
+
 /// Writes 16 bytes and a word of each row's position, and reads the slot's first position.
 pub(super) fn kv_rows() -> Kernel {
     KernelBuilder::build("kv_rows", "kv of each row", 8, |k| {
         let rows = k.region("rows", Space::Rows, Elem::I32, Extent::fixed(32), false);
         let codes = k.memory("codes", Elem::I8, 4, true);
         let lanes = k.memory("lanes", Elem::F32, 19, true);
+        let ring = k.ring("ring", Elem::F32, RING, true);
         let row = rows.row(k.item(), 4);
         let [token, slot, position] = [0, 1, 2].map(|field| row.get(field));
         let position = position.bounded(k.context());
@@ -151,5 +155,7 @@ pub(super) fn kv_rows() -> Kernel {
         let own = lanes.of(slot).row(position, 19);
         own.store(0, token.to_float().splat());
         own.store(16, own.lanes(0).reduce_add());
+        // Rows of one slot have different positions.
+        ring.of(slot).store(position % RING, own.get(16));
     })
 }

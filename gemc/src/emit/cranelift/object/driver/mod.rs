@@ -9,6 +9,7 @@ mod digest;
 mod open;
 mod step;
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use cranelift_module::{FuncId, Linkage};
@@ -31,6 +32,8 @@ mod state {
     pub(super) const POSITION: i32 = 72;
     /// The only index of `Ctx::outputs`.
     pub(super) const OUTPUT: i32 = 76;
+    /// Positions that were written since the sequence was empty.
+    pub(super) const WRITTEN: i32 = 80;
     /// The rows of a step; then, each 64-byte aligned, the arena and the key/value memory.
     pub(super) const ROWS: u64 = 128;
 }
@@ -55,10 +58,11 @@ impl Facts<'_> {
         (state::ROWS + rows).next_multiple_of(ALIGNMENT)
     }
 
-    /// Where the key/value memory starts.
+    /// Where a slot's pointer points: behind its rings, which are a multiple of [`ALIGNMENT`] long.
     fn kv(&self) -> u64 {
-        let arena = u64::from(self.contents.program.shape.arena_bytes);
-        (self.arena() + arena).next_multiple_of(ALIGNMENT)
+        let shape = &self.contents.program.shape;
+        let start = (self.arena() + u64::from(shape.arena_bytes)).next_multiple_of(ALIGNMENT);
+        start + u64::from(shape.ring_bytes)
     }
 
     fn max_context(&self) -> u32 {
@@ -132,15 +136,11 @@ pub(super) fn define(
         let context = c.load(I32, p[0], state::CTX + CTX.context);
         c.ret(&[context]);
     })?;
-    export("truncate", &[I64, I32], None, &|c, p| {
-        let held = c.load(I32, p[0], state::POSITION);
-        let kept = c.ins().umin(held, p[1]);
-        c.store(kept, p[0], state::POSITION);
-        c.ret(&[]);
+    export("truncate", &[I64, I32], Some(I32), &|c, p| {
+        truncate(c, facts, p[0], p[1]);
     })?;
     export("reset", &[I64], None, &|c, p| {
-        let none = c.word(0);
-        c.store(none, p[0], state::POSITION);
+        forget_all(c, p[0]);
         c.ret(&[]);
     })?;
     export("error", &[I32], Some(I64), &|c, p| {
@@ -152,6 +152,34 @@ pub(super) fn define(
         let message = c.load(I64, message, 0);
         c.ret(&[message]);
     })
+}
+
+/// `int gem_truncate(gem_model *model, uint32_t n)`, by the rule of `ProgramShape::can_rewind`.
+fn truncate(c: &mut Code<'_>, facts: &Facts<'_>, model: Value, n: Value) {
+    let held = c.load(I32, model, state::POSITION);
+    let fewer = c.is(n, IntCC::UnsignedLessThan, held);
+    c.when(fewer, |c| {
+        let empty = c.is_zero(I32, n);
+        c.when(empty, |c| {
+            forget_all(c, model);
+            c.status(Status::Ok);
+            false
+        });
+        let written = c.load(I32, model, state::WRITTEN);
+        let back = c.ins().isub(written, n);
+        let most = c.word(facts.contents.program.shape.rewind);
+        let lost = c.is(back, IntCC::UnsignedGreaterThan, most);
+        c.fail_if(lost, Status::Overwritten);
+        c.store(n, model, state::POSITION);
+        true
+    });
+    c.status(Status::Ok);
+}
+
+fn forget_all(c: &mut Code<'_>, model: Value) {
+    let none = c.word(0);
+    c.store(none, model, state::POSITION);
+    c.store(none, model, state::WRITTEN);
 }
 
 fn local(

@@ -57,7 +57,7 @@ fn wrong_context(c: &mut Code<'_>, facts: &Facts<'_>, context: Value) -> Value {
     c.is(less, IntCC::UnsignedGreaterThanOrEqual, most)
 }
 
-/// Bytes of memory for a good context. No overflow: both factors are below 2^32, and what precedes is below 2^34.
+/// Bytes of memory for a good context. No overflow: both factors are below 2^32, and what precedes is below 2^35.
 fn bytes(c: &mut Code<'_>, facts: &Facts<'_>, context: Value) -> Value {
     let context = c.ins().uextend(I64, context);
     let each = c.wide(u64::from(
@@ -160,9 +160,10 @@ fn fill(c: &mut Code<'_>, facts: &Facts<'_>, memory: Value, body: Value, context
     }
     c.store(kv, memory, state::SLOT);
     c.store(zero, memory, state::POSITION);
+    c.store(zero, memory, state::WRITTEN);
     c.store(zero, memory, state::OUTPUT);
     let start = c.wide(0);
-    // The arena ends at a multiple of 64 bytes, or before one that precedes the key/value memory.
+    // The arena ends at a multiple of 64 bytes, or before one that precedes a slot's memory.
     let end = c.wide(u64::from(shape.arena_bytes).div_ceil(8));
     c.each(start, end, |c, index| {
         let eight = c.wide(8);

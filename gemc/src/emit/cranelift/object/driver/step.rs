@@ -67,6 +67,9 @@ pub(super) fn step(c: &mut Code<'_>, facts: &Facts<'_>, run: FuncId, params: &[V
         return;
     };
     let held = check(c, facts, model, ids, n);
+    if facts.grows() {
+        write(c, facts, model, held, n);
+    }
     let shape = &facts.contents.program.shape;
     // A good `n` is at most the context, so that nothing overflows.
     let round = c.word(shape.max_rows - 1);
@@ -108,6 +111,25 @@ pub(super) fn step(c: &mut Code<'_>, facts: &Facts<'_>, run: FuncId, params: &[V
     advance(c);
     c.store(found, logits, 0);
     c.status(Status::Ok);
+}
+
+/// Counts positions as written, whatever comes of them. After a step without a good end, rings may have lost what the tokens
+/// before it need.
+fn write(c: &mut Code<'_>, facts: &Facts<'_>, model: Value, held: Value, n: Value) {
+    let none = c.is_zero(I32, held);
+    c.when(none, |c| {
+        let nothing = c.word(0);
+        c.store(nothing, model, state::WRITTEN);
+        true
+    });
+    let written = c.load(I32, model, state::WRITTEN);
+    let back = c.ins().isub(written, held);
+    let most = c.word(facts.contents.program.shape.rewind);
+    let lost = c.is(back, IntCC::UnsignedGreaterThan, most);
+    c.fail_if(lost, Status::Overwritten);
+    let position = c.ins().iadd(held, n);
+    let written = c.ins().umax(written, position);
+    c.store(written, model, state::WRITTEN);
 }
 
 /// Refuses logits that are not finite: those whose exponent is all ones.
