@@ -2,6 +2,7 @@
 //! what a mistake is told as.
 
 mod faults;
+mod kills;
 mod races;
 mod tracking;
 mod ways;

@@ -66,7 +66,9 @@ pub(super) fn gguf(path: &Path) -> Option<PathBuf> {
         return None;
     }
     let items = fs::read_dir(path).ok()?.flatten();
-    let mut files = items.map(|item| item.path()).filter(|file| has_extension(file, "gguf"));
+    let mut files = items
+        .map(|item| item.path())
+        .filter(|file| has_extension(file, "gguf"));
     let only = files.next()?;
     files.next().is_none().then_some(only)
 }
@@ -150,7 +152,9 @@ fn foreign(dir: &Path) -> Option<String> {
     };
     if let Some(name) = first("gguf") {
         let name = printed(name);
-        return Some(format!("; {name} is one of several GGUF files: name one of them"));
+        return Some(format!(
+            "; {name} is one of several GGUF files: name one of them"
+        ));
     }
     if files::present(dir) {
         return None;

@@ -287,7 +287,9 @@ impl<'a> Keys<'a> {
         count: usize,
     ) -> Option<Vec<f64>> {
         let value = self.get(key);
-        let items = value.and_then(Value::as_array).filter(|items| items.len() == count);
+        let items = value
+            .and_then(Value::as_array)
+            .filter(|items| items.len() == count);
         let number = |item: &Value| item.as_f64().filter(|v| v.is_finite() && holds(*v));
         let numbers = items.and_then(|items| items.iter().map(number).collect());
         if numbers.is_none() {

@@ -92,7 +92,12 @@ fn a_checkpoint_is_read_and_accounted_for() {
     };
     assert!(ignored("attention_dropout") && ignored("torch_dtype"));
     assert!(!ignored("router.top_k") && !ignored("hidden_size"));
-    let files = ["model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json"];
+    let files = [
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "config.json",
+    ];
     assert_eq!(c.input_files(), files);
     let (id, tensor) = c
         .graph()

@@ -22,7 +22,9 @@ pub fn of(
         count(name)?.ok_or_else(missing)
     };
     let has = |name: &str| tensors.iter().any(|tensor| tensor.name == name);
-    let vocab = tensors.iter().find(|tensor| tensor.name == "token_embd.weight");
+    let vocab = tensors
+        .iter()
+        .find(|tensor| tensor.name == "token_embd.weight");
     let vocab = vocab.and_then(|tensor| tensor.shape.first().copied());
     let vocab = vocab.ok_or("tensor `token_embd.weight` is missing")?;
     // Said by the tensor.
@@ -77,7 +79,10 @@ fn head_dim(architecture: &str, metadata: &Metadata<'_>) -> Result<Option<u64>, 
     let (key, value) = (of("attention.key_length")?, of("attention.value_length")?);
     let rotated = of("rope.dimension_count")?;
     let width = key.or(value).or(rotated);
-    let same = [key, value, rotated].into_iter().flatten().all(|n| Some(n) == width);
+    let same = [key, value, rotated]
+        .into_iter()
+        .flatten()
+        .all(|n| Some(n) == width);
     match same {
         true => Ok(width),
         false => Err(format!(
@@ -119,9 +124,15 @@ fn rope(
             ));
         }
     }
-    if let Some(divisors) = tensors.iter().find(|tensor| tensor.name == names::FREQUENCIES) {
+    if let Some(divisors) = tensors
+        .iter()
+        .find(|tensor| tensor.name == names::FREQUENCIES)
+    {
         if divisors.stored != Ok(StoredType::F32) || kind != "none" {
-            return Err(format!("tensor `{}` is of another kind", names::FREQUENCIES));
+            return Err(format!(
+                "tensor `{}` is of another kind",
+                names::FREQUENCIES
+            ));
         }
         let mut values = vec![0f32; divisors.bytes.len() / 4];
         to_f32(StoredType::F32, &file[divisors.bytes.clone()], &mut values);

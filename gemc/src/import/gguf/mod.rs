@@ -38,7 +38,11 @@ pub struct GgufModel {
 /// # Errors
 /// When it is no GGUF file, or of a model that is not read.
 pub fn open(path: &Path) -> Result<GgufModel, ImportError> {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     let wrong = |what: String| Finding::file(&name, what);
     let (mut gguf, map) = TensorFiles::map_gguf(path).map_err(wrong)?;
     let metadata = Metadata::new(&gguf.metadata);
@@ -51,7 +55,8 @@ pub fn open(path: &Path) -> Result<GgufModel, ImportError> {
             tensor.name = path;
         }
     }
-    gguf.tensors.retain(|tensor| tensor.name != names::FREQUENCIES);
+    gguf.tensors
+        .retain(|tensor| tensor.name != names::FREQUENCIES);
     Ok(GgufModel {
         config,
         files: TensorFiles::of_gguf(name, map, gguf.tensors)?,
@@ -177,7 +182,10 @@ impl<'a> Metadata<'a> {
             if read.contains(key) {
                 account.push((key.clone(), KeyUse::Used));
             } else if key.starts_with(&own) {
-                return Err(format!("metadata: `{}` is not read", super::error::shown(key)));
+                return Err(format!(
+                    "metadata: `{}` is not read",
+                    super::error::shown(key)
+                ));
             } else {
                 let why = "it says nothing of what is computed";
                 account.push((key.clone(), KeyUse::Ignored(why.to_owned())));

@@ -57,7 +57,10 @@ mod tests {
         for (gguf, path) in [
             ("token_embd.weight", "model.embed_tokens.weight"),
             ("blk.3.attn_q.bias", "model.layers.3.self_attn.q_proj.bias"),
-            ("blk.0.ffn_norm.weight", "model.layers.0.post_attention_layernorm.weight"),
+            (
+                "blk.0.ffn_norm.weight",
+                "model.layers.0.post_attention_layernorm.weight",
+            ),
         ] {
             assert_eq!(transformers(gguf).as_deref(), Some(path));
         }

@@ -36,7 +36,10 @@ pub fn files(metadata: &Metadata<'_>) -> Result<TextFolder, String> {
     };
     let mut files = vec![
         (TOKENIZER.to_owned(), tokenizer.to_string().into_bytes()),
-        (TOKENIZER_CONFIG.to_owned(), settings(metadata, &vocabulary)?.to_string().into_bytes()),
+        (
+            TOKENIZER_CONFIG.to_owned(),
+            settings(metadata, &vocabulary)?.to_string().into_bytes(),
+        ),
     ];
     if let Some(template) = metadata.text("tokenizer.chat_template")? {
         files.push((CHAT_TEMPLATE.to_owned(), template.as_bytes().to_vec()));
@@ -68,7 +71,10 @@ impl<'a> Vocabulary<'a> {
 
     fn ids(&self) -> Json {
         let ids = self.tokens.iter().enumerate();
-        Json::Object(ids.map(|(id, token)| ((*token).to_owned(), json!(id))).collect())
+        Json::Object(
+            ids.map(|(id, token)| ((*token).to_owned(), json!(id)))
+                .collect(),
+        )
     }
 
     /// Tokens that are found in a text before anything else.
@@ -125,8 +131,16 @@ fn post_processor(
     let wanted = |key: &str, default: bool| Ok::<_, String>(metadata.flag(key)?.unwrap_or(default));
     let first = wanted("tokenizer.ggml.add_bos_token", bos)?;
     let last = wanted("tokenizer.ggml.add_eos_token", eos)?;
-    let first = if first { vocabulary.token(metadata, "bos")? } else { None };
-    let last = if last { vocabulary.token(metadata, "eos")? } else { None };
+    let first = if first {
+        vocabulary.token(metadata, "bos")?
+    } else {
+        None
+    };
+    let last = if last {
+        vocabulary.token(metadata, "eos")?
+    } else {
+        None
+    };
     if first.is_none() && last.is_none() {
         return Ok(Json::Null);
     }
@@ -140,7 +154,10 @@ fn post_processor(
     let mut tokens = Map::new();
     for token in [first, last].into_iter().flatten() {
         let id = vocabulary.tokens.iter().position(|known| *known == token);
-        tokens.insert(token.to_owned(), json!({"id": token, "ids": [id], "tokens": [token]}));
+        tokens.insert(
+            token.to_owned(),
+            json!({"id": token, "ids": [id], "tokens": [token]}),
+        );
     }
     let mut pair = around(text("A"));
     pair.extend(around(text("B")));
@@ -151,12 +168,11 @@ fn post_processor(
 
 /// Splits of a text before its bytes are merged, in order.
 fn splits(pre: &str) -> Result<Vec<Json>, String> {
-    const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    const GPT2: &str =
+        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
     const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
     const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-    let split = |regex: &str| {
-        json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false})
-    };
+    let split = |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
     let digits = json!({"type": "Digits", "individual_digits": true});
     Ok(match pre {
         "gpt-2" | "mpt" | "olmo" | "jais" | "trillion" | "granite-docling" => vec![split(GPT2)],
@@ -196,7 +212,10 @@ fn byte_level(metadata: &Metadata<'_>, vocabulary: &Vocabulary<'_>) -> Result<Js
         "qwen2" | "deepseek-r1-qwen" => json!({"type": "NFC"}),
         _ => Json::Null,
     };
-    let whole_words = matches!(pre, "llama-bpe" | "llama3" | "llama-v3" | "lfm2" | "falcon3");
+    let whole_words = matches!(
+        pre,
+        "llama-bpe" | "llama3" | "llama-v3" | "lfm2" | "falcon3"
+    );
     Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": vocabulary.added(),
@@ -219,7 +238,9 @@ fn sentence_pieces(metadata: &Metadata<'_>, vocabulary: &Vocabulary<'_>) -> Resu
     let scores = scores.filter(|scores| scores.len() == vocabulary.tokens.len());
     let scores = scores.ok_or("metadata: `tokenizer.ggml.scores` has no number for each token")?;
     let unknown = vocabulary.token(metadata, "unknown")?;
-    let prefix = metadata.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    let prefix = metadata
+        .flag("tokenizer.ggml.add_space_prefix")?
+        .unwrap_or(true);
     let mut normalizers = Vec::new();
     if prefix {
         normalizers.push(json!({"type": "Prepend", "prepend": SPACE}));
@@ -250,8 +271,12 @@ fn sentence_pieces(metadata: &Metadata<'_>, vocabulary: &Vocabulary<'_>) -> Resu
 
 /// Every pair of tokens that makes a token: by that one's score, then by the ids of the two.
 fn merges<'a>(vocabulary: &Vocabulary<'a>, scores: &[f64]) -> Vec<[&'a str; 2]> {
-    let ids: HashMap<&str, usize> =
-        vocabulary.tokens.iter().enumerate().map(|(id, token)| (*token, id)).collect();
+    let ids: HashMap<&str, usize> = vocabulary
+        .tokens
+        .iter()
+        .enumerate()
+        .map(|(id, token)| (*token, id))
+        .collect();
     let mut found: Vec<(f64, usize, [&str; 2], [usize; 2])> = Vec::new();
     for (id, token) in vocabulary.tokens.iter().enumerate() {
         for (at, _) in token.char_indices().skip(1) {
