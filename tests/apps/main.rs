@@ -3,6 +3,7 @@
 
 mod faults;
 mod kills;
+mod pages;
 mod races;
 mod tracking;
 mod ways;
