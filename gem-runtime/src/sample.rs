@@ -37,7 +37,7 @@ pub const REPETITION_WINDOW: usize = 64;
 /// };
 /// assert!(lively.check().is_ok());
 /// let wrong = Sampling { top_p: 0.0, ..lively };
-/// assert!(wrong.check().unwrap_err().to_string().contains("top_p"));
+/// assert!(wrong.check().unwrap_err().to_string().contains("top-p"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
