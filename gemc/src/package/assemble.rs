@@ -24,8 +24,6 @@ use crate::output::is_full;
 use crate::pack::{self, Packer};
 use crate::prepared::PreparedModel;
 
-/// Bytes of a text file at most: import has refused longer ones.
-
 /// An error about a file of a folder.
 pub(crate) fn in_folder(dir: &Path, wrong: Wrong) -> PackageError {
     PackageError::Io {
