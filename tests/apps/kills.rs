@@ -29,7 +29,11 @@ impl Moment {
     const ALL: [Self; 4] = [Self::Matrix, Self::Folder, Self::File, Self::Place];
 
     fn is_reached(self, cache: &Path) -> bool {
-        let partial = || names(&cache.join("weights")).into_iter().find(is_partial);
+        let partial = || {
+            names(&cache.join("weights"))
+                .into_iter()
+                .find(|path| is_partial(path))
+        };
         let file = |folder: PathBuf| fs::metadata(folder.join(WEIGHTS));
         match self {
             Self::Matrix => !names(&cache.join("matrices")).is_empty(),
@@ -42,7 +46,7 @@ impl Moment {
     }
 }
 
-fn is_partial(path: &PathBuf) -> bool {
+fn is_partial(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "gemc-partial")
 }
 
@@ -118,7 +122,7 @@ fn a_killed_compiler_leaves_nothing_half_written() {
         assert_eq!(kept(&cache), 1);
         assert_eq!(halves(&cache), [] as [PathBuf; 0]);
         let left = names(&cache.join("weights"));
-        assert!(!left.iter().any(is_partial), "{left:?}");
+        assert!(!left.iter().any(|path| is_partial(path)), "{left:?}");
     }
     is_seen_when_cut(&whole);
 }
