@@ -7,6 +7,11 @@ pub mod machine;
 pub mod needs;
 pub mod sample;
 
+/// The programs of `docs/library.md`, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+pub struct LibraryPage;
+
 use std::path::{Path, PathBuf};
 
 use gemc::package::{Destination, EditedFiles};

@@ -7,7 +7,7 @@
 //!
 //! fn main() -> gem_runtime::Result<()> {
 //!     let model = gem_cls::Model::embedded()?;
-//!     println!("{}", model.classify("a fine day")?[0].name);
+//!     println!("{}", model.classify("a fine day")?[0].label);
 //!     Ok(())
 //! }
 //! ```

@@ -5,6 +5,13 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Stops a session's call from another thread, a callback or a signal's handler: see
 /// [`Session::cancel_handle`](crate::Session::cancel_handle). Clones are the same handle.
+///
+/// ```
+/// let stop = gem_runtime::Cancel::default();
+/// let button = stop.clone();
+/// std::thread::spawn(move || button.cancel()).join().unwrap();
+/// assert!(stop.is_cancelled());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 

@@ -5,6 +5,17 @@ use crate::sample::softmax;
 use crate::session::Session;
 
 /// One label of a classification.
+///
+/// ```
+/// use gem_runtime::{Label, Model, Result};
+///
+/// fn print(model: &impl Model, text: &str) -> Result<()> {
+///     for Label { label, score } in model.classify(text)? {
+///         println!("{score:.3} {label}");
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
     /// Name of the label.

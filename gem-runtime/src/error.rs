@@ -11,6 +11,14 @@ use crate::simd::Level;
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// Why the runtime could not do what it was asked.
+///
+/// ```
+/// use gem_runtime::{Error, Sampling};
+///
+/// let wrong = Sampling { temperature: -1.0, ..Sampling::default() };
+/// let error = wrong.check().unwrap_err();
+/// assert!(matches!(error, Error::Options { .. }), "{error}");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

@@ -13,6 +13,21 @@ use crate::text::{ChatOptions, Message};
 use crate::text::{Detokenizer, StopFilter, StopMatch, Text};
 
 /// What one chosen token adds to the text.
+///
+/// ```
+/// use gem_runtime::{Result, Sampling, Session};
+///
+/// /// An answer, and how probable the model found it.
+/// fn answer(session: &mut Session, prompt: &str) -> Result<(String, f32)> {
+///     let (mut text, mut sum) = (String::new(), 0.0);
+///     for piece in session.generate(prompt, Sampling::default()) {
+///         let piece = piece?;
+///         text += &piece.text;
+///         sum += piece.logprob;
+///     }
+///     Ok((text, sum))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
     /// Text that is certain now: empty while a character or a possible stop string is incomplete.
@@ -24,6 +39,10 @@ pub struct Piece {
 }
 
 /// Why an answer ended.
+///
+/// ```
+/// assert_eq!(gem_runtime::Finish::Length.name(), "length");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// The model chose a token that ends a text; it is the last piece's.
@@ -70,6 +89,21 @@ impl Session {
     /// leave the session as it was.
     ///
     /// What goes wrong is the first piece, as in [`Session::generate`].
+    ///
+    /// ```
+    /// use gem_runtime::text::Message;
+    /// use gem_runtime::{Result, Sampling, Session};
+    ///
+    /// fn ask(session: &mut Session, conversation: &mut Vec<Message>, question: &str) -> Result<()> {
+    ///     conversation.push(Message::user(question));
+    ///     let mut answer = String::new();
+    ///     for piece in session.chat(conversation, Sampling::default()) {
+    ///         answer += &piece?.text;
+    ///     }
+    ///     conversation.push(Message::assistant(answer));
+    ///     Ok(())
+    /// }
+    /// ```
     #[cfg(feature = "chat")]
     pub fn chat(&mut self, messages: &[Message], sampling: Sampling) -> Generation<'_> {
         self.chat_with(messages, &ChatOptions::default(), sampling)
@@ -183,6 +217,20 @@ struct Start {
 }
 
 /// An answer in the making: an iterator over its pieces.
+///
+/// ```
+/// use gem_runtime::{Result, Sampling, Session};
+///
+/// /// An answer as it comes, with what the prompt cost.
+/// fn stream(session: &mut Session, prompt: &str) -> Result<()> {
+///     let mut answer = session.generate(prompt, Sampling::default());
+///     for piece in &mut answer {
+///         print!("{}", piece?.text);
+///     }
+///     println!("\n{} tokens read; ended by {:?}", answer.prompt_tokens(), answer.finish());
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Generation<'s> {
     session: &'s mut Session,

@@ -12,6 +12,12 @@ pub type Name = Cow<'static, str>;
 pub type Names = Cow<'static, [Name]>;
 
 /// What a model is for.
+///
+/// ```
+/// use gem_runtime::Task;
+///
+/// assert_eq!(Task::SequenceClassification.name(), "classification");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Logits of the next token.
@@ -35,6 +41,16 @@ impl Task {
 }
 
 /// Facts about a compiled model.
+///
+/// ```
+/// use gem_runtime::Model;
+///
+/// /// One line about any model.
+/// fn about(model: &impl Model) -> String {
+///     let info = model.info();
+///     format!("{}: {}, {:.2} bits per weight", info.name, info.task.name(), info.bits_per_weight)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
     /// Name of the label or domain.

@@ -1,6 +1,24 @@
 //! What a model compiled by `gemc` links: vector operations, weight file, memory, threads, sampling, text.
 //!
 //! `no_std` at its core; knows nothing of the compiler. Generated code depends on this crate alone.
+//!
+//! A model comes from gemc: by `gem_macros::include_model!`, `gemc::Build` in a build script, or as a generated crate. Each has
+//! a type that implements [`Model`]:
+//!
+//! ```
+//! # #[cfg(feature = "tokenizer")] {
+//! use gem_runtime::{Model, Result, Sampling, SessionOptions};
+//!
+//! /// A text of any model, as it comes.
+//! fn tell(model: &impl Model, prompt: &str) -> Result<()> {
+//!     let mut session = model.session(SessionOptions::default())?;
+//!     for piece in session.generate(prompt, Sampling::default()) {
+//!         print!("{}", piece?.text);
+//!     }
+//!     Ok(())
+//! }
+//! # }
+//! ```
 #![cfg_attr(not(feature = "std"), no_std)]
 
 #[cfg(feature = "alloc")]

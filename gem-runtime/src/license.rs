@@ -3,6 +3,13 @@
 use crate::info::Name;
 
 /// A licence text that came with a checkpoint.
+///
+/// ```
+/// use gem_runtime::License;
+///
+/// const MIT: License = License::new("LICENSE", "MIT");
+/// assert_eq!((&*MIT.file, &*MIT.text), ("LICENSE", "MIT"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct License {
     /// The file that it is from, by its name in the checkpoint's folder.

@@ -17,6 +17,15 @@ pub const BUFFER_ALIGN: usize = 64;
 const NATURAL_ALIGN: usize = 16;
 
 /// Zeroed memory, aligned at [`BUFFER_ALIGN`].
+///
+/// ```
+/// use gem_runtime::memory::{BUFFER_ALIGN, Buffer};
+///
+/// let buffer = Buffer::zeroed(1000)?;
+/// assert_eq!((buffer.len(), buffer.as_ptr().addr() % BUFFER_ALIGN), (1000, 0));
+/// assert!(Buffer::zeroed(u64::MAX).is_err());
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Buffer {
     base: NonNull<u8>,

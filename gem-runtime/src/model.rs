@@ -20,6 +20,16 @@ use crate::storage::Weights;
 pub const WEIGHTS: &str = "model.gemw";
 
 /// A model that is ready to run. Generated crates implement it.
+///
+/// ```
+/// use gem_runtime::{Model, Result};
+///
+/// /// The best label, by any model that classifies.
+/// fn best(model: &impl Model, text: &str) -> Result<Option<String>> {
+///     let labels = model.classify(text)?;
+///     Ok(labels.into_iter().next().map(|best| best.label))
+/// }
+/// ```
 pub trait Model {
     /// Program, weights and text that sessions of it use.
     fn engine(&self) -> &Engine;
@@ -63,6 +73,22 @@ pub trait Model {
 }
 
 /// A program with its weights. Clones share both, and cost nothing.
+///
+/// ```
+/// use gem_runtime::{Engine, Model, Result, Session, SessionOptions};
+///
+/// /// Engines of different models have one type: an app keeps them in a map, a list or a field.
+/// struct Chat {
+///     engine: Engine,
+///     session: Session,
+/// }
+///
+/// fn chat(model: &impl Model) -> Result<Chat> {
+///     let session = model.session(SessionOptions::default())?;
+///     let engine = model.engine().clone();
+///     Ok(Chat { engine, session })
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     parts: Arc<Parts>,
@@ -271,6 +297,13 @@ fn check_weights(info: &ModelInfo, shape: &ProgramShape, weights: &Weights) -> R
 }
 
 /// Lower-case hexadecimal digits.
+///
+/// ```
+/// use gem_runtime::{from_hex, hex};
+///
+/// let hash = [0xa5; 32];
+/// assert_eq!(from_hex(&hex(&hash)), hash);
+/// ```
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes

@@ -18,6 +18,12 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// # Errors
 /// Those of the system. In words, see [`why`]: for what is no regular file, a link that leads nowhere, and a pointer of
 /// git-LFS.
+///
+/// ```
+/// assert!(gem_runtime::regular::open("no/such/file".as_ref()).is_err());
+/// // A folder, a pipe or a device is refused at once, too.
+/// assert!(gem_runtime::regular::open(".".as_ref()).is_err());
+/// ```
 pub fn open(path: &Path) -> io::Result<File> {
     check(fs::metadata(path).map_err(|e| named(path, e))?.file_type())?;
     let mut file = File::open(path)?;

@@ -6,6 +6,30 @@ use crate::abi::{RoutingTap, Row};
 use crate::error::{Error, Result};
 
 /// Sees, and may change, the routing of every routed site in every step.
+///
+/// ```
+/// use gem_runtime::abi::RoutingTap;
+/// use gem_runtime::routing::{RoutingHook, RoutingView};
+///
+/// /// Sends every row to the first domain.
+/// struct First;
+///
+/// impl RoutingHook for First {
+///     fn routed(&mut self, _: &RoutingTap, mut view: RoutingView<'_>) {
+///         for row in 0..view.rows().len() {
+///             if let Some(domain) = view.domain_mut(row) {
+///                 *domain = 0;
+///             }
+///         }
+///     }
+/// }
+///
+/// fn logits(session: &mut gem_runtime::Session, ids: &[u32]) -> gem_runtime::Result<()> {
+///     session.forward_routed(ids, &mut First, |position, logits| {
+///         println!("{position}: {} logits", logits.len());
+///     })
+/// }
+/// ```
 pub trait RoutingHook {
     /// Called once per site and step, after the decision and before anything depends on it.
     fn routed(&mut self, tap: &RoutingTap, view: RoutingView<'_>);

@@ -25,6 +25,20 @@ use crate::random::Random;
 pub const REPETITION_WINDOW: usize = 64;
 
 /// How tokens are chosen, and when to end.
+///
+/// ```
+/// use gem_runtime::Sampling;
+///
+/// let lively = Sampling {
+///     temperature: 0.8,
+///     top_p: 0.95,
+///     stop: vec!["\n\n".to_owned()],
+///     ..Sampling::default()
+/// };
+/// assert!(lively.check().is_ok());
+/// let wrong = Sampling { top_p: 0.0, ..lively };
+/// assert!(wrong.check().unwrap_err().to_string().contains("top-p"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
     /// 0: always the most probable token. Otherwise logits are divided by it.
@@ -131,6 +145,14 @@ fn better(a: &Candidate, b: &Candidate) -> Ordering {
 }
 
 /// Chooses tokens, one after the other.
+///
+/// ```
+/// use gem_runtime::{Sampler, Sampling};
+///
+/// let mut greedy = Sampler::new(Sampling::default())?;
+/// assert_eq!(greedy.next(&[0.1, 2.0, f32::NEG_INFINITY], &[7])?, 1);
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sampler {
     sampling: Sampling,
@@ -313,6 +335,12 @@ fn normaliser(logits: &[f32]) -> Result<(f32, f64)> {
 ///
 /// # Errors
 /// As of [`softmax`].
+///
+/// ```
+/// let even = gem_runtime::logprob(&[3.0, 3.0], 0)?;
+/// assert!((even - 0.5f32.ln()).abs() < 1e-6);
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 pub fn logprob(logits: &[f32], id: u32) -> Result<f32> {
     let (largest, sum) = normaliser(logits)?;
     Ok(logits.get(id as usize).map_or(f32::NEG_INFINITY, |logit| {
@@ -324,6 +352,12 @@ pub fn logprob(logits: &[f32], id: u32) -> Result<f32> {
 ///
 /// # Errors
 /// [`Error::Logits`] when a logit is NaN or infinity, or all are minus infinity; [`Error::Empty`] of no logits.
+///
+/// ```
+/// assert_eq!(gem_runtime::softmax(&[1.0, 1.0, f32::NEG_INFINITY])?, [0.5, 0.5, 0.0]);
+/// assert!(gem_runtime::softmax(&[f32::NAN]).is_err());
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 pub fn softmax(logits: &[f32]) -> Result<Vec<f32>> {
     let (largest, sum) = normaliser(logits)?;
     let share = |logit: &f32| (f64::from(libm::expf(logit - largest)) / sum) as f32;

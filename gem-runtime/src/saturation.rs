@@ -11,6 +11,15 @@ use crate::abi::{ARG_UNIT, HalfTap, Row};
 const LARGEST: u16 = 0x7bff;
 
 /// Values of one layer that f16 cannot hold.
+///
+/// ```
+/// /// What a session cut, layer by layer.
+/// fn report(session: &gem_runtime::Session) {
+///     for cut in session.saturated() {
+///         eprintln!("{}: {} values", cut.site, cut.values);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SaturatedValues {
     /// `layers.3`, for instance.
@@ -79,6 +88,15 @@ fn at_limit(halves: &[u16]) -> u64 {
 }
 
 /// One sentence for people about values that were cut; `None` where there are none.
+///
+/// ```
+/// use gem_runtime::{SaturatedValues, saturation_warning};
+///
+/// let site = "layers.3";
+/// let words = saturation_warning(&[SaturatedValues { site, values: 7 }]).unwrap();
+/// assert!(words.starts_with("7 keys and values of layers.3 are too large for f16"));
+/// assert_eq!(saturation_warning(&[]), None);
+/// ```
 #[must_use]
 pub fn warning(saturated: &[SaturatedValues]) -> Option<alloc::string::String> {
     let worst = saturated.iter().max_by_key(|s| s.values)?;

@@ -20,6 +20,16 @@ use crate::step::{Machine, Step};
 pub const DEFAULT_CONTEXT: u32 = 4096;
 
 /// How a session is set up.
+///
+/// ```
+/// use gem_runtime::SessionOptions;
+///
+/// let small = SessionOptions {
+///     context: Some(512),
+///     ..SessionOptions::default()
+/// };
+/// assert_eq!(small.threads, None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionOptions {
     /// Positions it has room for; by default the model's, at most [`DEFAULT_CONTEXT`].
@@ -29,6 +39,14 @@ pub struct SessionOptions {
 }
 
 /// Bytes a session holds.
+///
+/// ```
+/// /// Bytes that a session of a model takes, beside the weights.
+/// fn bytes(model: &impl gem_runtime::Model) -> gem_runtime::Result<u64> {
+///     let memory = model.session(Default::default())?.memory();
+///     Ok(memory.kv + memory.arena)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Keys, values and routing marks of all positions.
@@ -38,6 +56,23 @@ pub struct MemoryUse {
 }
 
 /// One sequence of a model, which it shares: model and session can be fields of one struct, and go to any thread.
+///
+/// ```
+/// use gem_runtime::{Model, Result, Sampler, Sampling, SessionOptions};
+///
+/// /// Continues token ids, without any text.
+/// fn continued(model: &impl Model, prompt: &[u32], tokens: usize) -> Result<Vec<u32>> {
+///     let mut session = model.session(SessionOptions::default())?;
+///     let mut sampler = Sampler::new(Sampling::default())?;
+///     let mut ids = prompt.to_vec();
+///     while ids.len() < prompt.len() + tokens {
+///         let held = session.position() as usize;
+///         let logits = session.forward(&ids[held..])?;
+///         ids.push(sampler.next(logits, &ids)?);
+///     }
+///     Ok(ids)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Session {
     engine: Engine,
@@ -132,6 +167,21 @@ impl Session {
     /// generation with [`Finish::Cancelled`](crate::Finish); the tokens of the steps that were done stay in the session, and
     /// the handle means nothing any more. A new handle takes the place of the last: who takes one for every answer never
     /// stops an answer with the button of the one before.
+    ///
+    /// ```
+    /// use gem_runtime::{Finish, Result, Sampling, Session};
+    ///
+    /// /// An answer that another thread may stop, here at once.
+    /// fn stopped(session: &mut Session) -> Result<Option<Finish>> {
+    ///     let stop = session.cancel_handle();
+    ///     std::thread::spawn(move || stop.cancel());
+    ///     let mut answer = session.generate("The license", Sampling::default());
+    ///     for piece in &mut answer {
+    ///         print!("{}", piece?.text);
+    ///     }
+    ///     Ok(answer.finish())
+    /// }
+    /// ```
     pub fn cancel_handle(&mut self) -> Cancel {
         self.cancel.insert(Cancel::default()).clone()
     }

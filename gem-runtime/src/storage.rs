@@ -18,11 +18,32 @@ use crate::memory::{BUFFER_ALIGN, Buffer};
 
 /// Gives embedded bytes the alignment that weights need:
 /// `static W: &Aligned<[u8]> = &Aligned(*include_bytes!("model.gemw"));`
+///
+/// ```
+/// use gem_runtime::storage::Aligned;
+///
+/// static BYTES: &Aligned<[u8]> = &Aligned([1, 2, 3]);
+/// assert_eq!(BYTES.0.as_ptr().addr() % 64, 0);
+/// ```
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Aligned<T: ?Sized>(pub T);
 
 /// The weights of a model, ready to be read by kernels.
+///
+/// ```
+/// use gem_runtime::storage::Weights;
+///
+/// /// What a caller does who does not trust the disk.
+/// fn intact(path: &std::path::Path) -> gem_runtime::Result<Weights> {
+///     let weights = Weights::open(path)?;
+///     weights.verify()?;
+///     Ok(weights)
+/// }
+///
+/// assert!(Weights::copied(b"no weight file").is_err());
+/// assert!(intact("no/file.gemw".as_ref()).is_err());
+/// ```
 #[derive(Debug)]
 pub struct Weights {
     bytes: Bytes,

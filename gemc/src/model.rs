@@ -10,7 +10,7 @@ use gemc_format::Rounding;
 
 use crate::backend::{self, JitEngineError};
 use crate::cache::{Cache, CacheError};
-use crate::emit::cranelift::Effort;
+pub use crate::emit::cranelift::Effort;
 use crate::pipeline::{self, CompileError};
 use crate::plan::{BitPlan, DEFAULT_BITS, KvFormat};
 use crate::prepared::{Formats, FormatsError, PreparedModel};

@@ -38,6 +38,16 @@ pub enum CompileError {
 }
 
 /// A checkpoint with its typed graph.
+///
+/// ```
+/// use gemc::pipeline;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let loaded = pipeline::load("../examples/checkpoints/lm-dense-pre-rope".as_ref())?;
+/// assert!(loaded.graph.units().iter().count() > 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct LoadedCheckpoint {
     /// Weights, texts, tokenizer.

@@ -87,6 +87,23 @@ impl Formats {
 }
 
 /// A compiled model with all it was made from.
+///
+/// ```
+/// use gemc::plan::BitPlan;
+/// use gemc::prepared::PreparedModel;
+/// use gemc::target::Target;
+/// use gemc::{Rounding, pipeline};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let loaded = pipeline::load("../examples/checkpoints/lm-dense-pre-rope".as_ref())?;
+/// let plan = BitPlan::parse_bits(&loaded.graph, "4.25")?;
+/// let model = PreparedModel::new(loaded, plan, Target::find("portable")?, Rounding::Search, None)?;
+/// let mut file = std::io::Cursor::new(Vec::new());
+/// model.write_weights(&mut file, &mut |_| {})?;
+/// assert!(file.into_inner().len() as u64 > model.compiled.layout.body_bytes());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct PreparedModel {
     /// Its name: that of the checkpoint's folder, unless changed.

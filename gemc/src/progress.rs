@@ -1,6 +1,20 @@
 //! Progress of long operations. Libraries report it through [`Progress`]; only the command draws it.
 
 /// Receives progress. Calls come in order: any number of `start`, each followed by its `advance`s.
+///
+/// ```
+/// use gemc::progress::Progress;
+///
+/// struct Lines;
+///
+/// impl Progress for Lines {
+///     fn start(&self, what: &str, total: u64) {
+///         eprintln!("{what}, {total} units");
+///     }
+///
+///     fn advance(&self, _: u64) {}
+/// }
+/// ```
 pub trait Progress: Sync {
     /// A piece of work of `total` units begins and replaces the one before; 0: the length is unknown.
     fn start(&self, what: &str, total: u64);

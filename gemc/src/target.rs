@@ -45,6 +45,16 @@ pub enum TargetError {
 }
 
 /// A device as its file describes it: architecture, features, costs and provenance.
+///
+/// ```
+/// use gemc::target::Target;
+///
+/// let target = Target::find("pi4")?;
+/// assert_eq!(target.name, "pi4");
+/// let error = Target::find("pi40").unwrap_err();
+/// assert!(error.to_string().contains("pi4"), "{error}");
+/// # Ok::<(), gemc::target::TargetError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {

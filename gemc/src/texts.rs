@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::graph::Task;
-use crate::import::{Findings, ImportError, Split, TextRecord, for_each_record, text_files};
+pub use crate::import::Split;
+use crate::import::{Findings, ImportError, TextRecord, for_each_record, text_files};
 use crate::pipeline::LoadedCheckpoint;
 use crate::planner::Parts;
 use crate::sequences::{Sequence, WINDOW};

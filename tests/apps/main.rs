@@ -2,6 +2,8 @@
 //! what a mistake is told as.
 
 mod faults;
+mod kills;
+mod pages;
 mod races;
 mod tracking;
 mod ways;

@@ -17,7 +17,7 @@ fn main() {
 }
 "#;
 
-fn workspace(name: &str) -> Workspace {
+pub fn workspace(name: &str) -> Workspace {
     let workspace = Workspace::new(name);
     workspace.checkpoint(LM);
     let runtime = ours(
@@ -49,63 +49,53 @@ fn made(cache: &Path) -> SystemTime {
     meta.created().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-#[test]
-fn eight_compilers_at_once_quantise_once() {
-    let workspace = workspace("apps-races");
-    // Builds what the compilers link.
-    workspace.succeed(&["build", "--quiet", "--package", "raced"]);
-    let first = made(&workspace.cache);
-    let deps = temporary("apps-target").join("debug/deps");
-    let newest = |prefix: &str, end: &str| newest(&deps, prefix, end);
-    let out = workspace.root.join("out");
-    let compile = |i: usize, cache: &Path| -> Child {
+/// What compiles the program of a workspace without cargo: cargo has built what it links.
+pub struct Compilers<'a> {
+    workspace: &'a Workspace,
+    deps: PathBuf,
+    out: PathBuf,
+}
+
+impl<'a> Compilers<'a> {
+    pub fn new(workspace: &'a Workspace) -> Self {
+        workspace.succeed(&["build", "--quiet", "--package", "raced"]);
+        Self {
+            workspace,
+            deps: temporary("apps-target").join("debug/deps"),
+            out: workspace.root.join("out"),
+        }
+    }
+
+    /// Starts one, which has a folder of its own for the program.
+    pub fn start(&self, i: usize, cache: &Path) -> Child {
+        let linked = |name: &str, end: &str| {
+            let file = newest(&self.deps, &format!("lib{name}-"), end);
+            format!("{name}={}", file.display())
+        };
+        let root = self.workspace.root.join("raced");
         Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-            .args([
-                "--edition=2024",
-                "--crate-name",
-                "raced",
-                "--emit=metadata,link",
-            ])
-            .arg(workspace.root.join("raced/src/main.rs"))
+            .args(["--edition=2024", "--crate-name", "raced"])
+            .arg("--emit=metadata,link")
+            .arg(root.join("src/main.rs"))
             .arg("--out-dir")
-            .arg(out.join(i.to_string()))
-            .arg("--extern")
-            .arg(format!(
-                "gem_macros={}",
-                newest("libgem_macros-", ".so").display()
-            ))
-            .arg("--extern")
-            .arg(format!(
-                "gem_runtime={}",
-                newest("libgem_runtime-", ".rlib").display()
-            ))
+            .arg(self.folder(i))
+            .args(["--extern", &linked("gem_macros", ".so")])
+            .args(["--extern", &linked("gem_runtime", ".rlib")])
             .arg("-L")
-            .arg(format!("dependency={}", deps.display()))
-            .env("CARGO_MANIFEST_DIR", workspace.root.join("raced"))
+            .arg(format!("dependency={}", self.deps.display()))
+            .env("CARGO_MANIFEST_DIR", root)
             .env("GEMC_CACHE", cache)
             .spawn()
             .expect("rustc")
-    };
-    let cache = temporary("apps-races-second-cache");
-    let _ = fs::remove_dir_all(&cache);
-    let compilers: Vec<Child> = (0..8).map(|i| compile(i, &cache)).collect();
-    for mut compiler in compilers {
-        assert!(compiler.wait().expect("it ends").success());
     }
-    assert_eq!(kept(&cache), 1);
-    let once = made(&cache);
-    // And what is there is taken by the next.
-    assert!(compile(8, &cache).wait().expect("it ends").success());
-    assert_eq!(made(&cache), once);
-    assert_eq!(made(&workspace.cache), first);
-    // Matrices are kept when they are quantised: whoever came second found them, or the file.
-    let programs: Vec<Vec<u8>> = (0..9)
-        .map(|i| fs::read(out.join(i.to_string()).join("raced")).expect("a program"))
-        .collect();
-    assert!(
-        programs.windows(2).all(|pair| pair[0] == pair[1]),
-        "the same bytes"
-    );
+
+    pub fn folder(&self, i: usize) -> PathBuf {
+        self.out.join(i.to_string())
+    }
+
+    pub fn program(&self, i: usize) -> Vec<u8> {
+        fs::read(self.folder(i).join("raced")).expect("a program")
+    }
 }
 
 /// A file of a folder by its beginning and end, the newest.
@@ -117,6 +107,38 @@ fn newest(folder: &Path, prefix: &str, end: &str) -> PathBuf {
     });
     let time = |item: &fs::DirEntry| item.metadata().and_then(|meta| meta.modified()).ok();
     named.max_by_key(time).expect("it was built").path()
+}
+
+/// An empty folder for a cache.
+pub fn empty(name: &str) -> PathBuf {
+    let cache = temporary(name);
+    let _ = fs::remove_dir_all(&cache);
+    cache
+}
+
+#[test]
+fn eight_compilers_at_once_quantise_once() {
+    let workspace = workspace("apps-races");
+    let compilers = Compilers::new(&workspace);
+    let first = made(&workspace.cache);
+    let cache = empty("apps-races-second-cache");
+    let running: Vec<Child> = (0..8).map(|i| compilers.start(i, &cache)).collect();
+    for mut compiler in running {
+        assert!(compiler.wait().expect("it ends").success());
+    }
+    assert_eq!(kept(&cache), 1);
+    let once = made(&cache);
+    // And what is there is taken by the next.
+    let mut next = compilers.start(8, &cache);
+    assert!(next.wait().expect("it ends").success());
+    assert_eq!(made(&cache), once);
+    assert_eq!(made(&workspace.cache), first);
+    // Matrices are kept when they are quantised: whoever came second found them, or the file.
+    let programs: Vec<Vec<u8>> = (0..9).map(|i| compilers.program(i)).collect();
+    assert!(
+        programs.windows(2).all(|pair| pair[0] == pair[1]),
+        "the same bytes"
+    );
 }
 
 /// Two copies of an app, with a cache each, are the same program.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 use crate::workspace::{Workspace, kept, ours, temporary};
@@ -53,34 +54,56 @@ fn is_fresh(workspace: &Workspace, package: &str, verb: &str) -> bool {
     own.next().expect("the program")["fresh"] == true
 }
 
+/// Whether something was quantised again is read from what `gemc cache --json` says was made, and when.
 #[test]
 fn what_changed_is_compiled_and_quantised_again_and_nothing_else() {
     let workspace = workspace("apps-tracking", "tracked");
     let build = |verb: &str| is_fresh(&workspace, "tracked", verb);
     assert!(!build("check"), "nothing was there");
     assert_eq!(workspace.weights_kept(), 0, "a check quantises nothing");
+    assert!(workspace.matrices_made().is_empty());
     assert!(!build("build") && workspace.weights_kept() == 1);
+    let first = workspace.matrices_made();
+    assert!(!first.is_empty(), "and they are kept");
     assert!(build("build") && build("check"), "nothing changed");
     let model = workspace.root.join("models").join(LM);
     fs::write(model.join("notes.txt"), "no input").expect("space");
     assert!(build("build"), "an unrelated file");
-    // The last bit of one number.
-    let tensors = model.join("model.safetensors");
-    let mut bytes = fs::read(&tensors).expect("tensors");
-    let end = bytes.len();
-    bytes[end - 2] ^= 1;
-    fs::write(&tensors, bytes).expect("space");
-    assert!(!build("check") && !build("build"), "a tensor changed");
-    assert_eq!(workspace.weights_kept(), 2, "and was quantised");
     // Another line of the program.
     let main = workspace.root.join("tracked/src/main.rs");
     fs::write(&main, format!("//! Another line.\n{MAIN}")).expect("space");
     assert!(!build("build") && build("build"));
-    assert_eq!(workspace.weights_kept(), 2, "nothing is quantised for it");
-    // What was kept goes.
+    assert_eq!(workspace.weights_kept(), 1, "nothing is packed for it");
+    assert!(workspace.matrices_made() == first, "nor quantised");
+    change_a_matrix(&model.join("model.safetensors"));
+    assert!(!build("check") && !build("build"), "a tensor changed");
+    assert_eq!(workspace.weights_kept(), 2);
+    let second = workspace.matrices_made();
+    assert!(first.iter().all(|entry| second.contains(entry)));
+    assert_eq!(second.len(), first.len() + 1, "one matrix was quantised");
+    // What was packed goes; matrices stay.
     fs::remove_dir_all(workspace.cache.join("weights")).expect("there");
     assert!(!build("build") && build("build"), "made again");
     assert_eq!(workspace.weights_kept(), 1);
+    assert!(workspace.matrices_made() == second, "from what was kept");
+}
+
+/// Changes a number of the first matrix of a layer.
+fn change_a_matrix(path: &Path) {
+    let mut bytes = fs::read(path).expect("tensors");
+    let at = {
+        let tensors = SafeTensors::deserialize(&bytes).expect("a good file");
+        let names = tensors.names().into_iter();
+        let matrices = names.filter(|name| {
+            let view = tensors.tensor(name).expect("listed");
+            name.contains("layers.") && view.shape().len() == 2
+        });
+        let name = matrices.min().expect("a matrix");
+        let data = tensors.tensor(name).expect("listed").data();
+        data.as_ptr().addr() - bytes.as_ptr().addr() + data.len() / 2
+    };
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).expect("space");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Two models by every way into one program, which has one runtime: the same bits everywhere.
+//! Two models by every way into one program, which has one runtime, and as machine code of this process: the same bits
+//! everywhere.
 
 use gem_runtime::file::Checksum;
 use gem_runtime::{Engine, Model as _, SessionOptions, Task};
@@ -84,6 +85,9 @@ fn every_way_into_a_program_gives_the_same_bits() {
         workspace.checkpoint(name);
         checksum(&interpreted(&workspace, name))
     });
+    for (name, sum) in [(LM, &expected[0]), (CLS, &expected[4])] {
+        assert_eq!(checksum(&jitted(&workspace, name)), *sum, "{name}");
+    }
     for (name, checkpoint) in [("crate-lm", LM), ("crate-cls", CLS)] {
         generate(&workspace, name, checkpoint);
     }
@@ -188,6 +192,13 @@ fn generate(workspace: &Workspace, name: &str, checkpoint: &str) {
 
 fn interpreted(workspace: &Workspace, checkpoint: &str) -> Engine {
     backend::interpreted(&prepared(workspace, "model", checkpoint)).expect("its own weights")
+}
+
+/// As a program has it that learns the checkpoint's path at run time: machine code for this machine.
+fn jitted(workspace: &Workspace, checkpoint: &str) -> Engine {
+    let options = gemc::model::Model::options().bits("4.25").without_cache();
+    let model = options.open(workspace.root.join("models").join(checkpoint));
+    model.expect("it compiles").into_engine()
 }
 
 fn checksum(engine: &Engine) -> String {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use gem_tests::needs::repository;
+use gemc::cache::Cache;
+use serde_json::Value;
 
 /// Packages in a folder of their own.
 pub struct Workspace {
@@ -99,17 +101,31 @@ impl Workspace {
     pub fn weights_kept(&self) -> usize {
         kept(&self.cache)
     }
+
+    /// Matrices that were quantised.
+    pub fn matrices_made(&self) -> Vec<[Value; 3]> {
+        made(&self.cache, "matrices")
+    }
 }
 
 /// Weight files in a cache.
 pub fn kept(cache: &Path) -> usize {
-    let folders = fs::read_dir(cache.join("weights"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    folders
-        .filter(|item| item.path().join("model.gemw").is_file())
-        .count()
+    made(cache, "weights").len()
+}
+
+/// What `gemc cache --json` prints of the entries of a kind: key, bytes, and when each was made. Not when it was used last,
+/// which changes without anything being made.
+pub fn made(cache: &Path, kind: &str) -> Vec<[Value; 3]> {
+    if !cache.exists() {
+        return Vec::new();
+    }
+    let contents = Cache::at(cache).expect("a folder").contents();
+    let contents = serde_json::to_value(contents).expect("as the command writes it");
+    let kept = contents["kinds"][kind]["kept"].as_array().cloned();
+    let entries = kept.expect("a kind of this version").into_iter();
+    entries
+        .map(|entry| ["key", "bytes", "made"].map(|name| entry[name].clone()))
+        .collect()
 }
 
 pub fn told(output: &Output) -> String {

@@ -21,6 +21,15 @@ const LONGEST_TEXT: u64 = 256 << 20;
 const PIECE: usize = 1 << 20;
 
 /// The models that a program carries.
+///
+/// ```
+/// use gem_runtime::Error;
+/// use gem_runtime::bundle::Bundle;
+///
+/// // This program was not made by `gemc bundle`.
+/// let error = Bundle::of_this_program().unwrap_err();
+/// assert!(matches!(error, Error::Bundle { .. }), "{error}");
+/// ```
 #[derive(Debug)]
 pub struct Bundle {
     file: File,

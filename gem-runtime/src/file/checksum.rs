@@ -22,6 +22,15 @@ pub fn name_hash(name: &str) -> u64 {
 }
 
 /// Running XXH64 of a stream of bytes, whatever pieces they come in.
+///
+/// ```
+/// use gem_runtime::file::Checksum;
+///
+/// let mut pieces = Checksum::default();
+/// pieces.update(b"a ");
+/// pieces.update(b"text");
+/// assert_eq!(pieces.finish(), Checksum::of(b"a text"));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Checksum(XxHash64);
 

@@ -9,6 +9,12 @@ use super::templates::{DEFAULT_TEMPLATE, TemplateSource};
 use crate::error::{Error, Result};
 
 /// One message of a conversation.
+///
+/// ```
+/// use gem_runtime::text::Message;
+///
+/// assert_eq!(Message::user("Hello"), Message::new("user", "Hello"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Who wrote it: `system`, `user` or `assistant`, or what else the template knows.
@@ -43,6 +49,14 @@ impl Message {
 }
 
 /// How a conversation is written.
+///
+/// ```
+/// use gem_runtime::text::{ChatOptions, Date};
+///
+/// let options = ChatOptions { date: Some(Date::new(2024, 2, 29)?), ..ChatOptions::default() };
+/// assert_eq!(options.template, None);
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChatOptions {
     /// What `strftime_now` of a template tells; without it a template that asks fails.
@@ -59,6 +73,15 @@ const AROUND: usize = 1 << 20;
 const TIMES: usize = 4;
 
 /// A chat template. It is read when it is used, so that one that cannot be read harms conversations alone.
+///
+/// ```
+/// use gem_runtime::text::{ChatTemplate, Message};
+///
+/// let template = ChatTemplate::new("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>");
+/// let text = template.render(&[Message::user("Hello")], &Default::default(), None)?;
+/// assert_eq!(text, "<user>Hello<assistant>");
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatTemplate {
     source: TemplateSource,

@@ -29,6 +29,14 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// A date with a time of day, of no time zone: what a template's `strftime_now` tells.
+///
+/// ```
+/// use gem_runtime::text::Date;
+///
+/// assert_eq!(Date::new(2024, 2, 29)?.format("%d %B %Y"), "29 February 2024");
+/// assert!(Date::new(2023, 2, 29).is_err());
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
     year: i64,

@@ -73,6 +73,13 @@ impl From<Wrong> for Error {
 }
 
 /// Contents of the files; all but the first may be missing.
+///
+/// ```
+/// use gem_runtime::text::TextFiles;
+///
+/// let files = TextFiles { tokenizer: b"{}", ..TextFiles::default() };
+/// assert!(files.chat_templates.is_empty());
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextFiles<'a> {
     /// `tokenizer.json`.
@@ -86,6 +93,14 @@ pub struct TextFiles<'a> {
 }
 
 /// The files of a folder: name, contents. Names of files in a folder below have a `/`.
+///
+/// ```
+/// use gem_runtime::text::TextFolder;
+///
+/// let files = TextFolder::of(vec![("tokenizer.json".to_owned(), b"{}".to_vec())]);
+/// assert_eq!(files.get("tokenizer.json"), Some(&b"{}"[..]));
+/// assert_eq!(files.get("generation_config.json"), None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextFolder {
     files: Vec<(String, Vec<u8>)>,

@@ -11,6 +11,17 @@ use crate::error::{Error, Result};
 use crate::sample::Sampling;
 
 /// All that a model needs to read and write text.
+///
+/// ```
+/// use gem_runtime::text::{Text, TextFiles};
+///
+/// let json = r#"{"version":"1.0","model":{"type":"WordLevel","vocab":{"?":0,"red":1,"fox":2},"unk_token":"?"},
+///     "pre_tokenizer":{"type":"Whitespace"}}"#;
+/// let files = TextFiles { tokenizer: json.as_bytes(), ..TextFiles::default() };
+/// let text = Text::new(&files, 3)?;
+/// assert_eq!(text.tokenizer().id("fox"), Some(2));
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Text {
     tokenizer: Tokenizer,

@@ -16,6 +16,17 @@ const MOST_WAITING: usize = 3;
 const CONTEXT: usize = 8;
 
 /// A streaming detokeniser.
+///
+/// ```
+/// use gem_runtime::text::{Detokenizer, Tokenizer};
+///
+/// let json = r#"{"version":"1.0","model":{"type":"WordLevel","vocab":{"?":0,"red":1,"fox":2},"unk_token":"?"},
+///     "pre_tokenizer":{"type":"Whitespace"}}"#;
+/// let tokenizer = Tokenizer::new(json.as_bytes(), 3)?;
+/// let mut stream = Detokenizer::new(&tokenizer, &[]);
+/// assert_eq!(stream.push(1)? + &stream.push(2)?, "red fox");
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Detokenizer {
     tokenizer: Tokenizer,

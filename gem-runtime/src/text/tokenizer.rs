@@ -22,6 +22,17 @@ use crate::regular;
 use bounded::Bounded;
 
 /// Text to token ids and back. Clones share what was read.
+///
+/// ```
+/// use gem_runtime::text::Tokenizer;
+///
+/// let json = r#"{"version":"1.0","model":{"type":"WordLevel","vocab":{"?":0,"red":1,"fox":2},"unk_token":"?"},
+///     "pre_tokenizer":{"type":"Whitespace"}}"#;
+/// let tokenizer = Tokenizer::new(json.as_bytes(), 3)?;
+/// assert_eq!(tokenizer.encode("red fox")?, [1, 2]);
+/// assert_eq!(tokenizer.decode(&[2, 1])?, "fox red");
+/// # Ok::<(), gem_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: Arc<Bounded>,

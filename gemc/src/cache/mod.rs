@@ -62,6 +62,17 @@ pub enum CacheError {
 }
 
 /// The folder of everything that was made before.
+///
+/// ```
+/// use gemc::cache::Cache;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// let cache = Cache::at(folder.path())?;
+/// assert_eq!(cache.contents().entries, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,

@@ -13,19 +13,18 @@ use super::planned::Outputs;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
 use crate::graph::Task;
-use crate::import::{Split, counted};
+use crate::import::counted;
 use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
 use crate::plan::file::Override;
-use crate::planner::{self, Ablation, Budget, Effort, FinishedPlan, PlannerError, Settings, Texts};
+use crate::planner::{self, Budget, Effort, FinishedPlan, Method, PlannerError, Settings, Texts};
 use crate::prepared::folder_name;
 use crate::reference::RoutingRecords;
 use crate::report;
 use crate::routing::{self, CausalOptions, Collector, Routes};
-use crate::sensitivity::Method;
 use crate::sequences::{self, Sequence};
-use crate::texts::{self, Extent};
+use crate::texts::{self, Extent, Split};
 
 /// Tokens that modules are switched off on, for the report.
 const CAUSAL_TOKENS: usize = 2_048;
@@ -224,15 +223,14 @@ impl Run for Plan {
 
 impl Plan {
     fn settings(&self) -> Result<Settings, Failure> {
+        let budget = match (self.size, self.bits) {
+            (Some(size), _) => Budget::Size(size),
+            (None, Some(bits)) => Budget::Bits(bits),
+            // The largest format's: time alone is the limit.
+            (None, None) if self.latency.is_some() => Budget::Bits(8.25),
+            (None, None) => Budget::Bits(4.25),
+        };
         Ok(Settings {
-            target: self.device.find()?,
-            budget: match (self.size, self.bits) {
-                (Some(size), _) => Budget::Size(size),
-                (None, Some(bits)) => Budget::Bits(bits),
-                // The largest format's: time alone is the limit.
-                (None, None) if self.latency.is_some() => Budget::Bits(8.25),
-                (None, None) => Budget::Bits(4.25),
-            },
             latency: self.latency.map(|ms| 1e-3 * ms),
             method: match (self.rounding, self.effort) {
                 (Some(Rounding::Plain), _) => Method::Plain,
@@ -247,7 +245,7 @@ impl Plan {
             overrides: self.overrides.clone(),
             activations: self.activations.clone(),
             uniform_body: self.uniform_body,
-            without: Ablation::default(),
+            ..Settings::new(self.device.find()?, budget)
         })
     }
 

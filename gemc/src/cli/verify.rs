@@ -13,12 +13,10 @@ use super::model::{Backend, Model, ModelArgs};
 use super::numbers::{fraction, from_zero, share, threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::fake;
-use crate::import::Split;
-use crate::reference::Activations;
 use crate::sequences;
-use crate::texts::{self, Extent};
+use crate::texts::{self, Extent, Split};
 use crate::verify;
-use crate::verify::candidate::{Candidate, Executor, ProgramCandidate};
+use crate::verify::candidate::{Activations, Candidate, Executor, ProgramCandidate};
 use crate::verify::report::Report;
 
 /// Compare a compiled model with the f32 reference

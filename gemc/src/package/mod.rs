@@ -69,6 +69,23 @@ pub enum Runtime {
 }
 
 /// What a crate folder is made from.
+///
+/// ```
+/// use gemc::package::{Runtime, render};
+/// use gemc::plan::BitPlan;
+/// use gemc::prepared::PreparedModel;
+/// use gemc::target::Target;
+/// use gemc::{Rounding, pipeline};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let loaded = pipeline::load("../examples/checkpoints/lm-dense-pre-rope".as_ref())?;
+/// let plan = BitPlan::parse_bits(&loaded.graph, "4.25")?;
+/// let model = PreparedModel::new(loaded, plan, Target::find("pi4")?, Rounding::Plain, None)?;
+/// let files = render(&model.package(Runtime::Version("0.1.0".to_owned()))?)?;
+/// assert!(files.contains_key("Cargo.toml") && files.contains_key("src/lib.rs"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Package {
     /// Facts; the crate gets its name from them.

@@ -91,6 +91,18 @@ pub struct OtherGraph {
 }
 
 /// A format for every unit of a graph, and codes where a plan has them.
+///
+/// ```
+/// use gemc::plan::BitPlan;
+/// use gemc::{Codec, pipeline};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let loaded = pipeline::load("../examples/checkpoints/lm-dense-pre-rope".as_ref())?;
+/// let named = BitPlan::parse_bits(&loaded.graph, "4.25")?;
+/// assert_eq!(named.hash(), BitPlan::uniform(&loaded.graph, Codec::N4).hash());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct BitPlan {
     /// Those it was made for.

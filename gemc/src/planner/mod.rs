@@ -34,7 +34,8 @@ use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
 use crate::quantise::Planes;
 use crate::reference::{Activations, Reference, RoutingRecords};
-use crate::sensitivity::{self, Evidence, Judge, KEPT_BYTES, Ladder, Method, Reading, Slopes};
+pub use crate::sensitivity::Method;
+use crate::sensitivity::{self, Evidence, Judge, KEPT_BYTES, Ladder, Reading, Slopes};
 use crate::sequences::Sequence;
 
 /// A plan with what it was made from.

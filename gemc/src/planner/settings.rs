@@ -58,6 +58,24 @@ pub struct Settings {
     pub without: Ablation,
 }
 
+impl Settings {
+    /// For a device and a budget; all else as `gemc plan` has it unless told otherwise.
+    #[must_use]
+    pub fn new(target: Target, budget: Budget) -> Self {
+        Self {
+            target,
+            budget,
+            latency: None,
+            method: Method::Feedback,
+            effort: Effort::Default,
+            overrides: Vec::new(),
+            activations: Vec::new(),
+            uniform_body: false,
+            without: Ablation::default(),
+        }
+    }
+}
+
 /// Parts of the planner that can be left out, to see what they are worth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ablation {

@@ -5,8 +5,9 @@ use gem_runtime::protocol::{LogitsRequest, Peer, Setup};
 
 use super::records;
 use crate::graph::{Graph, Typed};
+pub use crate::reference::Activations;
 use crate::reference::{
-    Activations, Batch, Reference, ReferenceError, RoutingRecords, RoutingSource, RunOptions,
+    Batch, Reference, ReferenceError, RoutingRecords, RoutingSource, RunOptions,
 };
 
 /// Logits of every position (or of the labels) and the routing of one sequence.

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use gemc::cache::Cache;
+
 const CHECKPOINT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../examples/checkpoints/lm-dense-pre-rope"
@@ -90,11 +92,16 @@ fn a_full_disk_leaves_what_was_there() {
 #[test]
 fn a_killed_build_is_no_obstacle_to_the_next() {
     let root = tempfile::tempdir().expect("a temporary folder");
+    let kept = tempfile::tempdir().expect("a temporary folder");
     let out = root.path().join("out");
     let output = out.to_str().expect("a plain path");
-    let build = ["build", CHECKPOINT, "-o", output];
+    let build = || {
+        let mut command = gemc(&["build", CHECKPOINT, "-o", output]);
+        command.env("GEMC_CACHE", kept.path());
+        command
+    };
     for pause in [1, 5, 20, 60] {
-        let mut child = gemc(&build)
+        let mut child = build()
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -104,9 +111,35 @@ fn a_killed_build_is_no_obstacle_to_the_next() {
         child.wait().expect("it ended");
         let complete = out.join("manifest.json").is_file();
         assert_eq!(out.exists(), complete, "a folder that looks whole");
+        assert_eq!(halves(kept.path()), [] as [String; 0], "{pause} ms");
     }
-    assert!(gemc(&build).status().expect("it starts").success());
+    assert!(build().status().expect("it starts").success());
     assert_eq!(names(root.path()), ["out"], "nothing else remains");
+    // Half an entry would have been seen.
+    let matrices = kept.path().join("matrices");
+    let mut entries = names(&matrices).into_iter();
+    let name = entries.find(|name| name.len() == 64).expect("an entry");
+    let file = fs::File::options().write(true).open(matrices.join(&name));
+    file.and_then(|file| file.set_len(70)).expect("shorter");
+    assert_eq!(halves(kept.path()), [name]);
+}
+
+/// Matrices of a cache that would be taken for whole and are not.
+fn halves(cache: &Path) -> Vec<String> {
+    let opened = Cache::at(cache).expect("a folder");
+    let matrices = cache.join("matrices");
+    let names = match matrices.exists() {
+        true => names(&matrices),
+        false => Vec::new(),
+    };
+    // Others, being written, have names of another kind.
+    let entries = names.into_iter().filter(|name| name.len() == 64);
+    entries
+        .filter(|name| {
+            let key = gem_runtime::from_hex(name);
+            opened.find("matrices", &key).is_none()
+        })
+        .collect()
 }
 
 #[test]
