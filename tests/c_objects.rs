@@ -173,6 +173,10 @@ fn models_give_the_bits_of_sessions(machine: &Machine, first: usize, stride: usi
     let mut names = Vec::new();
     let mut checkpoints = gem_tests::checkpoints();
     checkpoints.push(gem_tests::windowed(machine.target, 7));
+    checkpoints.push(gem_tests::convolved(&format!(
+        "{}-convolved",
+        machine.target
+    )));
     let chosen = checkpoints.iter().enumerate().skip(first).step_by(stride);
     for (i, checkpoint) in chosen {
         let name = format!("m{i}");

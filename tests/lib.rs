@@ -41,16 +41,25 @@ pub fn checkpoints() -> Vec<PathBuf> {
     dirs
 }
 
-/// A decoder of random weights, made anew in a folder of the tests: two layers with a window, one without.
+/// A checkpoint of random weights for a config, made anew in a folder of the tests.
 ///
 /// # Panics
-/// When there is no space.
+/// When there is no space, or the config is none.
 #[must_use]
-pub fn windowed(name: &str, window: u32) -> PathBuf {
-    let target = needs::repository("target/tmp");
-    let dir = target.join("windows").join(name);
+pub fn synthetic(name: &str, config: &str) -> PathBuf {
+    let dir = needs::repository("target/tmp").join("synthetic").join(name);
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("space");
+    let shape = dir.join("shape.json");
+    std::fs::write(&shape, config).expect("space");
+    let to = dir.join("checkpoint");
+    synth::synth(&shape, &to, 5, &Silent).expect("a shape");
+    to
+}
+
+/// A decoder of two layers with a window and one without.
+#[must_use]
+pub fn windowed(name: &str, window: u32) -> PathBuf {
     let config = format!(
         r#"{{
             "model_type": "gemma3_text", "vocab_size": 64, "hidden_size": 64, "intermediate_size": 96,
@@ -59,9 +68,16 @@ pub fn windowed(name: &str, window: u32) -> PathBuf {
             "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]
         }}"#
     );
-    let shape = dir.join("shape.json");
-    std::fs::write(&shape, config).expect("space");
-    let to = dir.join("checkpoint");
-    synth::synth(&shape, &to, 5, &Silent).expect("a shape");
-    to
+    synthetic(name, &config)
+}
+
+/// A decoder of two layers with short convolutions and one of attention.
+#[must_use]
+pub fn convolved(name: &str) -> PathBuf {
+    let config = r#"{
+        "model_type": "lfm2", "vocab_size": 64, "hidden_size": 64, "intermediate_size": 96,
+        "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "conv_L_cache": 3,
+        "conv_bias": true, "max_position_embeddings": 2048, "layer_types": ["conv", "full_attention", "conv"]
+    }"#;
+    synthetic(name, config)
 }

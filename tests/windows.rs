@@ -1,6 +1,8 @@
 //! Layers that keep only a window of positions: what they compute, when they overwrite, and what a sequence that is cut back
 //! costs.
 
+use std::path::Path;
+
 use gem_runtime::{Engine, Model as _, Session, SessionOptions};
 use gemc::emit::cranelift::Effort;
 use gemc::graph::Task;
@@ -21,7 +23,11 @@ const WINDOW: u32 = 7;
 const TOKENS: u32 = 600;
 
 fn model(name: &str, window: u32, kv: KvFormat) -> PreparedModel {
-    let loaded = pipeline::load(&gem_tests::windowed(name, window)).expect("a good checkpoint");
+    prepared(&gem_tests::windowed(name, window), kv)
+}
+
+fn prepared(checkpoint: &Path, kv: KvFormat) -> PreparedModel {
+    let loaded = pipeline::load(checkpoint).expect("a good checkpoint");
     let plan = BitPlan::uniform(&loaded.graph, Codec::B8).with_kv(kv);
     PreparedModel::new(loaded, plan, Target::host(), Rounding::Plain, None).expect("it compiles")
 }
@@ -120,16 +126,13 @@ fn they_keep_their_window_and_no_more() {
 }
 
 /// What a session holds after it was cut back gives the bits of one that never held more, near the end and far from it.
-#[test]
-fn a_sequence_can_be_cut_back_anywhere() {
+fn can_be_cut_back(model: &PreparedModel, rewind: u32) {
     let ids = ids();
-    let model = model("rewind", WINDOW, KvFormat::Int8);
-    let engine = machine_code(&model);
-    // 256 positions are kept, of which 6 precede the next one.
-    assert_eq!(engine.program().shape().rewind, 250);
+    let engine = machine_code(model);
+    assert_eq!(engine.program().shape().rewind, rewind);
     let mut cut = session(&engine);
     logits(&mut cut, &ids, 600);
-    for kept in [599, 350, 349, 100, 3, 0] {
+    for kept in [599, 600 - rewind, 599 - rewind, 100, 3, 0] {
         cut.truncate(kept);
         assert_eq!(cut.position(), kept);
         let other: Vec<u32> = ids.iter().rev().take(20).copied().collect();
@@ -143,4 +146,37 @@ fn a_sequence_can_be_cut_back_anywhere() {
         cut.truncate(kept);
         logits(&mut cut, &ids[kept as usize..], 600);
     }
+}
+
+#[test]
+fn a_sequence_can_be_cut_back_anywhere() {
+    // 256 positions are kept, of which 6 precede the next one.
+    can_be_cut_back(&model("rewind", WINDOW, KvFormat::Int8), 250);
+}
+
+#[test]
+fn convolutions_keep_what_they_sum_and_no_more() {
+    let model = prepared(&gem_tests::convolved("convolved"), KvFormat::F32);
+    // 144 positions are kept, of which two precede the next one, of 64 columns in two layers.
+    let kept = kv::sizes(&model.loaded.graph, KvFormat::F32);
+    assert_eq!(kept.rings, 2 * 144 * 64 * 4);
+    can_be_cut_back(&model, 142);
+    let (ids, engine) = (ids(), machine_code(&model));
+    let whole = logits(&mut session(&engine), &ids, ids.len());
+    for pieces in [1, 130, 257] {
+        let found = logits(&mut session(&engine), &ids, pieces);
+        assert_eq!(bits(&found), bits(&whole), "in pieces of {pieces}");
+    }
+    let interpreted = backend::interpreted(&model).expect("a program");
+    let found = logits(&mut session(&interpreted), &ids[..300], 150);
+    assert_eq!(bits(&found), bits(&whole[..300]), "interpreted");
+    let mut faked = model.loaded.reference();
+    fake::quantise(&mut faked, &model.plan, Rounding::Plain).expect("codes");
+    let mut executor = Executor {
+        reference: &faked,
+        activations: Activations::Rounded,
+    };
+    let expected = executor.run(&ids, None).expect("good tokens").logits;
+    let apart = mean_kl(&expected, &whole);
+    assert!(apart < 2e-4, "{apart:e} from the reference");
 }

@@ -101,6 +101,7 @@ impl Scope<'_> {
                 self.optional(*sinks, &heads[..1])?;
                 self.attention(heads, rope.as_ref(), *qk_norm)
             }
+            Op::ShortConv { weight, bias } => self.short_conv(*weight, *bias),
             Op::Router {
                 weight,
                 bias,
@@ -274,6 +275,22 @@ impl Scope<'_> {
         need(softcap.is_none_or(right), || {
             format!("scores capped at {softcap:?}")
         })
+    }
+
+    fn short_conv(&self, weight: TensorId, bias: Option<TensorId>) -> Check<WireType> {
+        self.inputs(1)?;
+        let (found, width) = (self.rows(0)?, self.hidden());
+        need(found == 3 * width, || {
+            format!("input 0 has {found} columns, must have {}", 3 * width)
+        })?;
+        need(self.graph.facts().task == Task::CausalLm, || {
+            "keeps the last positions, which only decoders do".to_owned()
+        })?;
+        let taps = self.graph.tensor(weight).shape()[0];
+        self.shape(weight, &[taps, width])?;
+        need(taps > 0, || "has no taps".to_owned())?;
+        self.optional(bias, &[width])?;
+        Ok(WireType::Rows { width })
     }
 
     fn attention(

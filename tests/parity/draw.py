@@ -33,7 +33,7 @@ def kind(path: str, shape: tuple, norm_offset: float, tied: bool) -> tuple[float
     would be many times as large as those of other models."""
     if "norm" in path.lower() and path.endswith("weight") and len(shape) == 1:
         return 1.0 - norm_offset, 0.5
-    if len(shape) == 1:
+    if len(shape) == 1 or path.endswith("bias"):
         return 0.0, 0.3 * 3**0.5
     if "embed" in path and not tied:
         return 0.0, 3**0.5

@@ -25,7 +25,7 @@ fn kind(path: &str, shape: &[usize], norm_offset: f64, tied: bool) -> (f64, f64)
     let root = 3f64.sqrt();
     if path.to_lowercase().contains("norm") && path.ends_with("weight") && shape.len() == 1 {
         (1.0 - norm_offset, 0.5)
-    } else if shape.len() == 1 {
+    } else if shape.len() == 1 || path.ends_with("bias") {
         (0.0, 0.3 * root)
     } else if path.contains("embed") && !tied {
         (0.0, root)

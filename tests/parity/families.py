@@ -207,6 +207,41 @@ MOE = {"num_experts_per_tok": 2, "pad_token_id": None, "bos_token_id": 1, "eos_t
 MIXTRAL = MOE | {"num_local_experts": 4, "intermediate_size": 48}
 QWEN_MOE = MOE | {"num_experts": 5, "moe_intermediate_size": 40}
 SHARED = {"shared_expert_intermediate_size": 56}
+LFM2 = {key: value for key, value in BASE.items() if key != "rms_norm_eps"} | {
+    "norm_eps": 0.1,
+    "num_hidden_layers": 3,
+    "tie_word_embeddings": False,
+    "block_multiple_of": 16,
+    "layer_types": ["conv", "full_attention", "conv"],
+}
+LFM2_MOE = LFM2 | MOE | {"num_experts": 5, "moe_intermediate_size": 40, "num_dense_layers": 1, "use_expert_bias": True}
+GPT_OSS = MOE | {"num_local_experts": 4, "intermediate_size": 48, "head_dim": 16, "sliding_window": 8, "attention_bias": True}
+FAMILIES |= {
+    "lfm2": [
+        LFM2 | THETA,
+        LFM2 | THETA | {"conv_bias": True, "conv_L_cache": 4, "block_auto_adjust_ff_dim": False},
+        LFM2 | THETA | {"tie_word_embeddings": True, "layer_types": ["conv", "conv", "full_attention"], "conv_L_cache": 2},
+        LFM2 | LINEAR | {"layer_types": ["full_attention", "conv", "conv"], "num_key_value_heads": 1},
+        LFM2 | YARN | {"hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3, "conv_bias": True},
+        LFM2 | LLAMA3 | {"block_ffn_dim_multiplier": 1.3, "conv_L_cache": 7, "num_key_value_heads": 4},
+    ],
+    "lfm2_moe": [
+        LFM2_MOE | THETA,
+        LFM2_MOE | THETA | {"norm_topk_prob": False, "routed_scaling_factor": 1.5, "num_dense_layers": 0},
+        LFM2_MOE | THETA | {"use_expert_bias": False, "conv_bias": True, "num_experts_per_tok": 3},
+        LFM2_MOE | LINEAR | {"conv_L_cache": 4, "routed_scaling_factor": 0.5},
+        LFM2_MOE | LLAMA3 | {"tie_word_embeddings": True, "num_dense_layers": 2, "num_experts_per_tok": 1},
+        LFM2_MOE | YARN | {"hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3},
+    ],
+    "gpt_oss": [
+        BASE | YARN | GPT_OSS,
+        BASE | YARN | GPT_OSS | {"num_experts_per_tok": 1, "sliding_window": 16},
+        BASE | LLAMA3 | GPT_OSS | {"attention_bias": False, "num_key_value_heads": 1},
+        BASE | YARN | GPT_OSS | {"layer_types": ["full_attention", "sliding_attention"], "num_local_experts": 6},
+        BASE | THETA | GPT_OSS | {"tie_word_embeddings": True, "num_experts_per_tok": 3},
+        BASE | YARN | GPT_OSS | {"head_dim": 32, "sliding_window": 3, "num_key_value_heads": 4},
+    ],
+}
 FAMILIES |= {
     "mixtral": [
         BASE | THETA | MIXTRAL,
@@ -427,6 +462,24 @@ KEYS = {
         "original_max_position_embeddings": 100,
         "max_position_embeddings": 1024,
     },
+    "lfm2": ROPE_KEYS
+    | {
+        "norm_eps": 0.3,
+        "tie_word_embeddings": False,
+        "layer_types": ["conv", "full_attention", "full_attention"],
+    },
+    "lfm2_moe": ROPE_KEYS
+    | {
+        "norm_eps": 0.3,
+        "tie_word_embeddings": False,
+        "num_experts_per_tok": 2,
+        "norm_topk_prob": True,
+        "routed_scaling_factor": 1.0,
+        "use_expert_bias": False,
+    },
+    "gpt_oss": {"rms_norm_eps": 0.3, "tie_word_embeddings": False}
+    | ROPE_KEYS
+    | {"num_experts_per_tok": 2, "sliding_window": 2, "layer_types": None, "attention_bias": False},
     "mixtral": COMMON_KEYS | {"sliding_window": 2, "num_experts_per_tok": 4},
     "qwen2_moe": COMMON_KEYS
     | {

@@ -53,9 +53,17 @@ def is_tied(model):
     return head is not None and head.weight is model.get_input_embeddings().weight
 
 
+def stored(model):
+    """Everything that a checkpoint holds: parameters, and buffers that no config can tell."""
+    yield from model.named_parameters()
+    for name, buffer in model.named_buffers():
+        if name.endswith("expert_bias"):
+            yield name, buffer
+
+
 def weights(model, seed, norm_offset):
     drawn = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in stored(model):
         tied = is_tied(model)
         drawn[name] = tensor(seed, name, tuple(parameter.shape), norm_offset, tied)
     return drawn
@@ -63,7 +71,7 @@ def weights(model, seed, norm_offset):
 
 def load(model, drawn):
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in stored(model):
             parameter.copy_(torch.from_numpy(drawn[name]))
 
 
@@ -159,7 +167,7 @@ def movements(family, values, seed, drawn, ids, base, norm_offset):
     head = values.get("head")
     model = model_of(configured(family, values), head)
     for name, value in drawn.items():
-        if value.ndim != 1:
+        if value.ndim != 1 and not name.endswith("bias"):
             continue
         norm = "norm" in name.lower() and name.endswith("weight")
         neutral = np.full_like(value, 1.0 - norm_offset if norm else 0.0)

@@ -61,7 +61,27 @@ pub enum Activation {
     Relu,
     /// The hyperbolic tangent.
     Tanh,
+    /// `c sigmoid(1.702 c)` of `c = min(x, 7)`; in a gated MLP ups are clamped to -7..=7, plus 1.
+    ClampedSilu,
 }
+
+impl Activation {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::Silu,
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::Relu,
+        Self::Tanh,
+        Self::ClampedSilu,
+    ];
+}
+
+/// Factor of the sigmoid's argument of [`Activation::ClampedSilu`].
+pub const CLAMPED_FACTOR: f32 = 1.702;
+
+/// Where [`Activation::ClampedSilu`] clamps.
+pub const CLAMPED_LIMIT: f32 = 7.0;
 
 /// How the rows of a text become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

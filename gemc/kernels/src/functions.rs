@@ -3,7 +3,7 @@
 //! Polynomials, not libm, so that every execution computes the same bits. Errors are within a few ulp on the ranges
 //! that a model uses; each docstring says how exactly.
 
-use crate::choices::Activation;
+use crate::choices::{Activation, CLAMPED_FACTOR, CLAMPED_LIMIT};
 use crate::ir::build::{FunctionBuilder, FunctionRef, Val};
 use crate::ir::{FuncId, Function, Kernel, Op, Ty, ValueDef};
 
@@ -29,11 +29,13 @@ pub enum Math {
     Relu,
     /// The hyperbolic tangent.
     Tanh,
+    /// SiLU of another slope, of what is below a limit.
+    ClampedSilu,
 }
 
 impl Math {
     /// Every function; each calls only those before it.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Exp,
         Self::Sin,
         Self::Cos,
@@ -43,6 +45,7 @@ impl Math {
         Self::GeluTanh,
         Self::Relu,
         Self::Tanh,
+        Self::ClampedSilu,
     ];
 
     /// The function of an activation.
@@ -54,6 +57,7 @@ impl Math {
             Activation::GeluTanh => Self::GeluTanh,
             Activation::Relu => Self::Relu,
             Activation::Tanh => Self::Tanh,
+            Activation::ClampedSilu => Self::ClampedSilu,
         }
     }
 
@@ -70,6 +74,7 @@ impl Math {
             Self::GeluTanh => gelu_tanh(Self::Exp.reference()),
             Self::Relu => relu(),
             Self::Tanh => tanh(Self::Exp.reference()),
+            Self::ClampedSilu => clamped_silu(Self::Sigmoid.reference()),
         }
     }
 
@@ -206,6 +211,14 @@ fn silu(sigmoid: FunctionRef) -> Function {
     FunctionBuilder::build("silu", "x sigmoid(x)", |f| {
         let x = f.param("x", Ty::F32x16);
         x * sigmoid.call(&[x])
+    })
+}
+
+fn clamped_silu(sigmoid: FunctionRef) -> Function {
+    let doc = "c sigmoid(1.702 c) of c = min(x, 7)";
+    FunctionBuilder::build("clamped_silu", doc, |f| {
+        let x = f.param("x", Ty::F32x16).min(CLAMPED_LIMIT);
+        x * sigmoid.call(&[x * CLAMPED_FACTOR])
     })
 }
 

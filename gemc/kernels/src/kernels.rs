@@ -7,6 +7,7 @@ pub mod cache;
 pub mod clusters;
 pub mod codes;
 pub mod combine;
+pub mod conv;
 pub mod dispatch;
 pub mod dot;
 pub mod elementwise;

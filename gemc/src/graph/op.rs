@@ -137,6 +137,14 @@ pub enum Op {
         /// `[heads]`: a score of each head that takes part in the softmax and has no value.
         sinks: Option<TensorId>,
     },
+    /// Short causal convolution of each column over the last positions, from input 0 = `B | C | x` rows `[T, 3d]`: `C (sum over
+    /// taps of weight (B x) + bias)`, `[T, d]`. Positions before the first are zero.
+    ShortConv {
+        /// `[taps, d]`, the row's own position last.
+        weight: TensorId,
+        /// `[d]`.
+        bias: Option<TensorId>,
+    },
     /// Routing decision from input 0 `[T, d]`.
     Router {
         /// `[D, d]`, f32.
@@ -210,6 +218,7 @@ impl Op {
             Self::Norm { .. } => "norm",
             Self::Linear { .. } => "linear",
             Self::Attention { .. } => "attention",
+            Self::ShortConv { .. } => "short convolution",
             Self::Router { .. } => "router",
             Self::Clusters { .. } => "clusters",
             Self::ScarAttention { .. } => "scar attention",
@@ -261,6 +270,9 @@ impl Op {
             } => {
                 let norms = qk_norm.map(|norm| [norm.q, norm.k]);
                 norms.into_iter().flatten().chain(*sinks).collect()
+            }
+            Self::ShortConv { weight, bias } => {
+                [Some(*weight), *bias].into_iter().flatten().collect()
             }
             Self::Router {
                 weight,

@@ -48,7 +48,8 @@ impl<S> Graph<S> {
         let role = match node.op {
             Op::Embed { .. } => Role::Embedding,
             Op::Norm { .. } => Role::Norm,
-            Op::Attention { .. } => Role::Attention,
+            // Both mix positions.
+            Op::Attention { .. } | Op::ShortConv { .. } => Role::Attention,
             Op::Router { .. } | Op::Clusters { .. } => Role::Router,
             Op::Linear { .. } => self.role_of_product(id),
             Op::Tokens
@@ -90,7 +91,7 @@ impl<S> Graph<S> {
         };
         if node.site == Site::Head {
             Role::Head
-        } else if beside(|op| matches!(op, Op::Attention { .. })) {
+        } else if beside(|op| matches!(op, Op::Attention { .. } | Op::ShortConv { .. })) {
             Role::Attention
         } else if beside(|op| matches!(op, Op::ScarAttention { .. })) {
             Role::Scar

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::config::KeyAccount;
 use super::error::ImportError;
-use super::files::{StoredType, TensorFiles, TensorPlace, to_f32};
+use super::files::{Scales, StoredType, TensorFiles, TensorPlace, to_f32};
 use super::texts::{self, Split, TextRecord};
 use super::tokenizer::Companions;
 use crate::graph::{Graph, TensorId, Untyped, View};
@@ -90,7 +90,16 @@ impl TensorSource for Weights {
         let (view, stored) = (&placed.view, placed.stored);
         assert!(rows.end <= view.rows(), "rows {rows:?} of {}", view.rows());
         assert_eq!(out.len(), rows.len() * view.columns(), "one value each");
-        read(view, stored, self.files.bytes(placed.found), rows, out);
+        read(
+            view,
+            stored,
+            self.files.bytes(placed.found),
+            rows.clone(),
+            out,
+        );
+        if let Some(scales) = self.files.scales(placed.found) {
+            scale(view, scales, rows, out);
+        }
         view.adjust(out);
     }
 
@@ -100,7 +109,7 @@ impl TensorSource for Weights {
         let mut hash = Sha256::new();
         let (rows, columns) = (view.rows(), view.columns());
         hash.update(format!("{} {rows} {columns}\n", placed.stored));
-        if view.is_plain() {
+        if view.is_plain() && self.files.scales(placed.found).is_none() {
             hash.update(bytes);
             return hash.finalize().into();
         }
@@ -122,6 +131,16 @@ impl TensorSource for Weights {
 /// Values of a view that are digested at a time.
 const DIGESTED: usize = 1 << 16;
 
+/// Multiplies rows of a view by the scales of their stored values.
+fn scale(view: &View, scales: Scales<'_>, rows: Range<usize>, out: &mut [f32]) {
+    for (row, out) in rows.zip(out.chunks_exact_mut(view.columns())) {
+        let start = view.row_start(row);
+        for (column, value) in out.iter_mut().enumerate() {
+            *value *= scales.of(start + column * view.column_step());
+        }
+    }
+}
+
 /// Rows of a view as they are stored.
 fn read(view: &View, stored: StoredType, bytes: &[u8], rows: Range<usize>, out: &mut [f32]) {
     let columns = view.columns();
@@ -137,7 +156,7 @@ fn read(view: &View, stored: StoredType, bytes: &[u8], rows: Range<usize>, out: 
         }
         return;
     }
-    // Rows stand across the stored ones: those asked for are side by side.
+    // Rows stand across the stored ones: those asked for are side by side. Types of several values a block are never read so.
     for column in 0..columns {
         let at = column * view.column_step();
         for (i, row) in rows.clone().enumerate() {

@@ -15,6 +15,7 @@ mod gguf;
 pub(crate) mod json;
 mod keys;
 mod licenses;
+mod quantised;
 mod rope;
 mod source;
 mod texts;
@@ -64,10 +65,13 @@ pub const FRONT_ENDS: &[FrontEnd] = &[
     front("ernie4_5", family::ernie4_5),
     front("gemma2", family::gemma2),
     front("gemma3_text", family::gemma3_text),
+    front("gpt_oss", family::gpt_oss),
     front("granite", family::granite),
     front("granitemoe", family::granitemoe),
     front("granitemoehybrid", family::granitemoehybrid),
     front("granitemoeshared", family::granitemoeshared),
+    front("lfm2", family::lfm2),
+    front("lfm2_moe", family::lfm2_moe),
     front("llama", family::llama),
     front("mistral", family::mistral),
     front("mixtral", family::mixtral),
@@ -123,6 +127,10 @@ pub fn checkpoint(path: &Path) -> Result<Checkpoint, ImportError> {
     // A family that is not read is told before anything large is opened.
     front_end(&source.config)?;
     let files = TensorFiles::open(path)?;
+    let files = match quantised::scheme(&source.config)? {
+        None => files,
+        Some(scheme) => files.unite(scheme)?,
+    };
     source.read(files, tokenizer::folder(path))
 }
 
@@ -265,6 +273,11 @@ fn check_values(files: &TensorFiles, uses: &BTreeMap<String, TensorUse>, finding
             to_f32(stored, &files.bytes(found)[bytes], &mut values);
             let at = index(&entry.shape, flat);
             let what = format!("holds {} at {at:?}", values[flat - first]);
+            findings.push(Finding::tensor(name, what).allowed("finite values"));
+        }
+        let scales = files.scales(found);
+        if let Some(at) = scales.and_then(|scales| scales.first_not_finite()) {
+            let what = format!("has a scale that is no number, the {}th", at + 1);
             findings.push(Finding::tensor(name, what).allowed("finite values"));
         }
     }

@@ -4,6 +4,7 @@ mod damage;
 mod families;
 mod gguf;
 mod keys;
+mod quantised;
 mod shapes;
 
 use std::fs;

@@ -126,6 +126,7 @@ fn mlp(graph: &Graph<Untyped>) -> Option<String> {
                 Activation::GeluTanh => "gelu_pytorch_tanh",
                 Activation::Relu => "relu",
                 Activation::Tanh => "tanh",
+                Activation::ClampedSilu => "clamped silu",
             };
             Some(format!("{mlp} MLP with {act}"))
         }

@@ -20,6 +20,8 @@ use kind::Kind;
 use super::steps::{
     ClustersStep, CombineStep, LowerableGraph, NormStep, On, RouterStep, ScarStep, SelectStep, Step,
 };
+use gemc_kernels::kernels::vector;
+
 use crate::graph::{Graph, Guard, NodeId, Pooling, Site, Typed};
 
 /// Something in a graph that cannot be lowered.
@@ -235,6 +237,17 @@ impl<'g> Checker<'g> {
                 let projection = self.projection(id, Some(&op))?;
                 self.keys_can_be_indexed(id, op.kv_heads, op.head_dim)?;
                 Some(Step::Attention(op, projection))
+            }
+            Kind::ShortConv(op) => {
+                let width = self.width(id);
+                let what = format!("{width} columns of a short convolution");
+                self.need(
+                    width.is_multiple_of(vector::LANES),
+                    id,
+                    what,
+                    "a multiple of 16",
+                )?;
+                Some(Step::ShortConv(op, self.projection(id, None)?.id))
             }
             Kind::Scar { heads, mask } => {
                 let projection = self.projection(id, None)?.id;

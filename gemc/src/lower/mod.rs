@@ -7,6 +7,7 @@
 pub mod arena;
 mod attention;
 pub mod check;
+mod conv;
 mod linear;
 mod modules;
 pub mod phases;
@@ -154,6 +155,7 @@ impl<'a> Lowering<'a> {
             Step::Add(inputs) => self.add(id, *inputs),
             Step::Combine(combine) => self.combine(id, combine),
             Step::Select(select) => self.select(id, *select),
+            Step::ShortConv(op, projection) => self.short_conv(id, *op, *projection),
             Step::Normalize(input) => self.normalize(id, *input),
             Step::Elementwise(input, function) => self.elementwise(id, *input, *function),
         }

@@ -1,6 +1,6 @@
 //! What the lowering computes, step by step: a graph that `check` has found to be one that kernels can compute.
 
-pub(super) use super::check::kind::{AttentionOp, NormOp, RouterOp};
+pub(super) use super::check::kind::{AttentionOp, NormOp, RouterOp, ShortConvOp};
 use gemc_kernels::kernels::combine::Base;
 use gemc_kernels::kernels::elementwise::Function;
 
@@ -37,6 +37,8 @@ pub(super) enum Step<'g> {
         stages: Vec<Vec<Product<'g>>>,
     },
     Attention(AttentionOp<'g>, Projection<'g>),
+    /// A short convolution, and the product of one part that it reads.
+    ShortConv(ShortConvOp, NodeId),
     ScarAttention(ScarStep),
     Router(RouterStep),
     /// The sum of two wires.

@@ -60,6 +60,7 @@ fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
             let sinks = sinks.map(|sinks| head_sinks(graph, sinks));
             rope.into_iter().chain(norms).chain(sinks).collect()
         }
+        Op::ShortConv { weight, bias } => short_conv(graph, *weight, *bias),
         Op::Router {
             weight,
             bias,
@@ -140,6 +141,18 @@ pub fn head_norms<S>(graph: &Graph<S>, norm: QkNorm) -> [VectorSource; 2] {
 #[must_use]
 pub fn head_sinks<S>(graph: &Graph<S>, sinks: TensorId) -> VectorSource {
     vector(graph, sinks, |len| len)
+}
+
+/// Weights of a short convolution by taps, and its biases.
+#[must_use]
+pub fn short_conv<S>(
+    graph: &Graph<S>,
+    weight: TensorId,
+    bias: Option<TensorId>,
+) -> Vec<VectorSource> {
+    let taps = rows(graph, weight, graph.tensor(weight).shape()[0]);
+    let bias = bias.map(|tensor| vector(graph, tensor, padded_rows));
+    std::iter::once(taps).chain(bias).collect()
 }
 
 /// Inverse frequencies of a rotary embedding.

@@ -56,6 +56,7 @@ impl Kept {
             | Op::Embed { .. }
             | Op::Norm { .. }
             | Op::Linear { .. }
+            | Op::ShortConv { .. }
             | Op::Router { .. }
             | Op::Clusters { .. }
             | Op::Activate { .. }
@@ -99,16 +100,25 @@ impl Ring {
     /// For a window; `None` where the whole context takes no more, or rows see what comes behind them.
     #[must_use]
     pub fn of(facts: &ModelFacts, window: usize) -> Option<Self> {
-        if facts.task != Task::CausalLm {
-            return None;
-        }
+        let ring = Self::always(facts, window, CHUNK);
+        let pays = facts.task == Task::CausalLm && ring.positions < facts.max_positions;
+        pays.then_some(ring)
+    }
+
+    /// For a convolution of so many taps.
+    #[must_use]
+    pub fn of_taps(facts: &ModelFacts, taps: usize) -> Self {
+        Self::always(facts, taps, LANES)
+    }
+
+    fn always(facts: &ModelFacts, window: usize, unit: usize) -> Self {
         let (rows, _) = step::most(facts);
         // Position p - window + 1 must survive the last row of the step of p.
-        let positions = (window - 1 + rows).next_multiple_of(CHUNK);
-        (positions < facts.max_positions).then(|| Self {
+        let positions = (window - 1 + rows).next_multiple_of(unit);
+        Self {
             positions,
             rewind: (positions - (window - 1)) as u32,
-        })
+        }
     }
 }
 
@@ -136,7 +146,23 @@ pub fn sizes(graph: &Graph<Typed>, format: KvFormat) -> Sizes {
             Some(ring) => sizes.rings += ring as u64 * kept.bytes(),
         }
     }
+    for (taps, width) in convolutions(graph) {
+        let ring = Ring::of_taps(graph.facts(), taps).positions;
+        sizes.rings += (4 * ring * width) as u64;
+    }
     sizes
+}
+
+/// Taps and columns of every short convolution.
+fn convolutions(graph: &Graph<Typed>) -> impl Iterator<Item = (usize, usize)> {
+    graph.topo().filter_map(|(_, node)| match &node.op {
+        // Added to sums that are not kept.
+        Op::ShortConv { weight, bias: _ } => {
+            let shape = graph.tensor(*weight).shape();
+            Some((shape[0], shape[1]))
+        }
+        _ => None,
+    })
 }
 
 /// Bytes that are read for a token behind so many positions.
@@ -146,5 +172,6 @@ pub fn read_behind(graph: &Graph<Typed>, format: KvFormat, positions: u64) -> u6
         let most = kept.cache.ring.map_or(u64::MAX, |ring| ring as u64);
         kept.bytes() * positions.min(most)
     };
-    all(graph, format).map(read).sum()
+    let convolutions = convolutions(graph).map(|(taps, width)| (4 * taps * width) as u64);
+    all(graph, format).map(read).chain(convolutions).sum()
 }

@@ -14,7 +14,7 @@ use super::unit::UnitWeights;
 use super::weights::NodeWeights;
 use super::wire::{Matrix, Wire, Wires};
 use super::{
-    Activations, Batch, Reference, ReferenceError, RoundRow, RoutingRecords, Run, RunOptions,
+    Activations, Batch, Reference, ReferenceError, RoundRow, RoutingRecords, Run, RunOptions, conv,
     linear, ops, rope,
 };
 use crate::graph::{Guard, Node, NodeId, Op, WireType};
@@ -221,6 +221,13 @@ impl<'r, 'o> Exec<'r, 'o> {
                 NodeWeights::Attention { norms, sinks },
             ) => self.attention(id, node, norms.as_ref(), sinks.as_deref()),
             (
+                // Loaded with the node.
+                Op::ShortConv { weight: _, bias: _ },
+                NodeWeights::ShortConv { weight, bias },
+            ) => self.row_wise(id, node, |x, out| {
+                conv::apply(x, self.batch, weight, bias.as_deref(), out);
+            }),
+            (
                 Op::ScarAttention {
                     heads,
                     mask,
@@ -271,6 +278,7 @@ impl<'r, 'o> Exec<'r, 'o> {
                     scale: _,
                 }
                 // As before.
+                | Op::ShortConv { weight: _, bias: _ }
                 | Op::Linear { parts: _ }
                 | Op::Attention {
                     // As before.

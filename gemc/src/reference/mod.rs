@@ -10,6 +10,7 @@
 mod attention;
 mod batch;
 mod bias;
+mod conv;
 mod error;
 mod exec;
 mod linear;

@@ -14,7 +14,7 @@ use crate::graph::{Activation, NormKind, Pooling, QkNormOver};
 const TASK: usize = 32;
 
 /// Calls `f(row, out_row)` for every row, on the thread pool.
-fn each_row(out: &mut Matrix, f: impl Fn(usize, &mut [f32]) + Sync) {
+pub(super) fn each_row(out: &mut Matrix, f: impl Fn(usize, &mut [f32]) + Sync) {
     let width = out.width();
     out.values_mut()
         .par_chunks_mut(TASK * width)

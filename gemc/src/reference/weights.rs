@@ -44,6 +44,12 @@ pub(super) enum NodeWeights {
         /// `[heads]`.
         sinks: Option<Values>,
     },
+    ShortConv {
+        /// `[taps, d]`.
+        weight: Values,
+        /// `[d]`.
+        bias: Option<Values>,
+    },
     Router {
         /// `[D, d]`.
         weight: Values,
@@ -216,6 +222,10 @@ impl<'a> Loader<'a> {
                 bias: bias.map(|t| self.tensor(t)),
                 select_bias: select_bias.map(|t| self.tensor(t)),
                 base_gate: base_gate.map(|t| self.tensor(t)),
+            },
+            Op::ShortConv { weight, bias } => NodeWeights::ShortConv {
+                weight: self.tensor(*weight),
+                bias: bias.map(|t| self.tensor(t)),
             },
             Op::Clusters { centroids } => {
                 let width = self.graph.tensor(*centroids).shape()[1];

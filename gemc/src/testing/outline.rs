@@ -116,6 +116,11 @@ fn details(graph: &Graph<Typed>, op: &Op) -> String {
             weight: _,
             bias: _,
         } => format!(" {kind:?}, eps {eps:?}"),
+        Op::ShortConv { weight, bias } => {
+            let shape = graph.tensor(*weight).shape();
+            let bias = if bias.is_some() { ", bias" } else { "" };
+            format!(" of {} taps{bias}", shape[0])
+        }
         Op::Linear { parts } => {
             let shape = graph.tensor(parts[0].weight).shape();
             let bias = if parts.iter().any(|part| part.bias.is_some()) {

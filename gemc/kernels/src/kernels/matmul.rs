@@ -6,7 +6,7 @@ use super::dot::TILE;
 use super::planes::PlaneRegions;
 use super::quantise::{QuantisedRegions, quantise_name, reading_name};
 use super::vector::{load_pair, store_pair};
-use crate::choices::{Activation, DotStrategy};
+use crate::choices::{Activation, CLAMPED_LIMIT, DotStrategy};
 use crate::functions::Math;
 use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Count, Elem, Kernel};
@@ -169,6 +169,7 @@ const fn act_prefix(act: Activation) -> &'static str {
         Activation::GeluTanh => "gelu_tanh_",
         Activation::Relu => "relu_",
         Activation::Tanh => "tanh_",
+        Activation::ClampedSilu => "clamped_silu_",
     }
 }
 
@@ -402,9 +403,13 @@ impl<'a, 'k> Body<'a, 'k> {
             Some(act) => Math::of(act).reference().call(&[gate]),
             None => gate,
         };
-        match gated {
-            true => gate * local.lanes(up),
-            false => gate,
+        match (gated, act) {
+            (true, Some(Activation::ClampedSilu)) => {
+                let up = local.lanes(up).min(CLAMPED_LIMIT).max(-CLAMPED_LIMIT);
+                gate * (up + 1.0)
+            }
+            (true, _) => gate * local.lanes(up),
+            (false, _) => gate,
         }
     }
 }

@@ -7,6 +7,7 @@
 use super::attention::Attention;
 use super::clusters::Clusters;
 use super::combine::Combine;
+use super::conv::{ConvInputs, ConvSums};
 use super::dispatch::{CallModules, CountItems, Dispatch, Tags};
 use super::elementwise::Elementwise;
 use super::embed::Embed;
@@ -127,6 +128,10 @@ specs! {
     Combine;
     /// The rows of a text to one.
     Pool;
+    /// Gated inputs of a short convolution.
+    ConvInputs;
+    /// A short convolution.
+    ConvSums;
     /// Outputs at length one.
     Normalize;
     /// A function of every value.

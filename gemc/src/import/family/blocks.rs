@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::error::Findings;
+use super::super::files::StoredType;
 use super::super::source::Source;
 
 use crate::graph::{
@@ -111,6 +112,11 @@ impl<'s, 'a> Blocks<'s, 'a> {
     /// Whether the files hold a tensor.
     pub fn has(&self, path: &str) -> bool {
         self.source.has(path)
+    }
+
+    /// How a tensor is stored; `None` without files.
+    pub fn stored_type(&self, path: &str) -> Option<StoredType> {
+        self.source.stored_type(path)
     }
 
     /// A tensor of the graph.

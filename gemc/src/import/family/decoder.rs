@@ -17,6 +17,8 @@ pub struct Frame {
     pub softcap: Option<f32>,
     /// What is added to the weights of norms.
     pub norms: f32,
+    /// Path of the norm behind the last layer.
+    pub norm: &'static str,
 }
 
 impl Frame {
@@ -26,6 +28,7 @@ impl Frame {
         logits: 1.0,
         softcap: None,
         norms: 0.0,
+        norm: "model.norm",
     };
 }
 
@@ -60,13 +63,13 @@ pub fn build(
         }
     }
     blocks.at(Site::Final);
-    let weight = norm_weight(&mut blocks, "model.norm", common.hidden, frame.norms);
+    let weight = norm_weight(&mut blocks, frame.norm, common.hidden, frame.norms);
     // A product is scaled with its input.
     let weight = match frame.logits {
         1.0 => weight,
         factor => weight.times(factor),
     };
-    let x = blocks.rms_norm("model.norm", weight, common.eps, x);
+    let x = blocks.rms_norm(frame.norm, weight, common.eps, x);
     let graph = blocks.finish(head.weight, frame.softcap, x);
     findings.is_empty().then_some(graph)
 }

@@ -17,7 +17,7 @@ pub const LLAMA: Family = Family {
         num_key_value_heads: None,
         head_dim: None,
         max_position_embeddings: 2048,
-        rms_norm_eps: 1e-6,
+        eps: ("rms_norm_eps", 1e-6),
         act: ("hidden_act", Activation::Silu),
         rope_theta: 10_000.0,
         tie_word_embeddings: false,
@@ -110,7 +110,7 @@ pub const ERNIE4_5: Family = Family {
         num_key_value_heads: Some(2),
         head_dim: Some(128),
         max_position_embeddings: 131_072,
-        rms_norm_eps: 1e-5,
+        eps: ("rms_norm_eps", 1e-5),
         rope_theta: 500_000.0,
         tie_word_embeddings: true,
         ..LLAMA.defaults
@@ -123,7 +123,7 @@ pub const ERNIE4_5: Family = Family {
 pub const MIXTRAL: Family = Family {
     model_type: "mixtral",
     defaults: Defaults {
-        rms_norm_eps: 1e-5,
+        eps: ("rms_norm_eps", 1e-5),
         rope_theta: 1_000_000.0,
         ..MISTRAL.defaults
     },
@@ -167,7 +167,7 @@ pub const OLMOE: Family = Family {
         num_hidden_layers: 16,
         num_attention_heads: 16,
         max_position_embeddings: 4096,
-        rms_norm_eps: 1e-5,
+        eps: ("rms_norm_eps", 1e-5),
         bos_token_id: None,
         eos_token_id: Some(50279),
         ..LLAMA.defaults

@@ -25,6 +25,12 @@ pub const QWEN: Layout = Layout {
     each: Some(["gate_proj", "up_proj", "down_proj"]),
 };
 
+pub const LFM2: Layout = Layout {
+    router: ["feed_forward.gate"; 2],
+    experts: ["feed_forward.experts"; 2],
+    each: Some(["w1", "w3", "w2"]),
+};
+
 pub const GRANITE: Layout = Layout {
     router: ["block_sparse_moe.router.layer", "block_sparse_moe.router"],
     experts: ["block_sparse_moe", "block_sparse_moe.experts"],
@@ -38,6 +44,7 @@ pub struct Experts {
     pub top_k: usize,
     /// Width of an expert.
     pub width: usize,
+    pub score: Score,
     pub gates: Gates,
     /// What their results are multiplied by.
     pub residual: f32,
@@ -45,14 +52,67 @@ pub struct Experts {
     pub hidden: usize,
 }
 
+/// What a router reads.
+pub struct RouterViews {
+    pub weight: View,
+    pub bias: Option<View>,
+    /// Added to scores for the choice alone.
+    pub select_bias: Option<View>,
+    /// Its product with the row gates the base.
+    pub base_gate: Option<View>,
+}
+
+/// How a router chooses, and what experts compute.
+pub struct Rule {
+    pub top_k: usize,
+    pub score: Score,
+    pub gates: Gates,
+    pub act: Activation,
+}
+
+/// A router and its experts, each with gate, up and down: the sum of what fired, and of what `base` builds.
+pub fn routed(
+    b: &mut Blocks<'_, '_>,
+    p: &str,
+    x: NodeId,
+    router: RouterViews,
+    rule: Rule,
+    experts: Vec<[Map; 3]>,
+    base: impl FnOnce(&mut Blocks<'_, '_>) -> Option<NodeId>,
+) -> NodeId {
+    let op = Op::Router {
+        weight: b.view(router.weight),
+        bias: router.bias.map(|view| b.view(view)),
+        score: rule.score,
+        top_k: rule.top_k as u32,
+        // All that are chosen fire.
+        threshold: -1.0,
+        select_bias: router.select_bias.map(|view| b.view(view)),
+        gates: rule.gates,
+        base_gate: router.base_gate.map(|view| b.view(view)),
+    };
+    let routing = b.node(op, &[x], &format!("{p}.router"));
+    let mut inputs = vec![routing];
+    let base = base(b);
+    inputs.extend(base);
+    for (e, maps) in experts.into_iter().enumerate() {
+        let module = e as u32;
+        b.guarded(Guard::Module { routing, module });
+        inputs.push(b.gated_mlp(&format!("{p}.experts.{e}"), rule.act, maps, x));
+    }
+    b.guarded(Guard::Always);
+    let base = base.is_some();
+    b.node(Op::Combine { base }, &inputs, &format!("{p}.combine"))
+}
+
 impl Experts {
-    /// The sum of what fired, and of what `base` builds.
+    /// The sum of what fired, and of what `base` builds; `extras` are what is added for the choice, and the row that gates the base.
     pub fn build(
         &self,
         b: &mut Blocks<'_, '_>,
         p: &str,
         x: NodeId,
-        base_gate: Option<View>,
+        extras: [Option<View>; 2],
         base: impl FnOnce(&mut Blocks<'_, '_>) -> Option<NodeId>,
     ) -> NodeId {
         let path = |names: [&str; 2]| {
@@ -60,30 +120,21 @@ impl Experts {
             format!("{p}.{}", names[usize::from(newer)])
         };
         let router = path(self.layout.router);
-        let weight = b.stored(&format!("{router}.weight"), &[self.count, self.hidden]);
-        let op = Op::Router {
-            weight: b.view(weight),
+        let [select_bias, base_gate] = extras;
+        let router = RouterViews {
+            weight: b.stored(&format!("{router}.weight"), &[self.count, self.hidden]),
             bias: None,
-            score: Score::Softmax,
-            top_k: self.top_k as u32,
-            // All that are chosen fire.
-            threshold: -1.0,
-            select_bias: None,
-            gates: self.gates,
-            base_gate: base_gate.map(|view| b.view(view)),
+            select_bias,
+            base_gate,
         };
-        let routing = b.node(op, &[x], &format!("{p}.router"));
-        let mut inputs = vec![routing];
-        let base = base(b);
-        inputs.extend(base);
-        for (e, maps) in self.maps(b, p).into_iter().enumerate() {
-            let module = e as u32;
-            b.guarded(Guard::Module { routing, module });
-            inputs.push(b.gated_mlp(&format!("{p}.experts.{e}"), self.act, maps, x));
-        }
-        b.guarded(Guard::Always);
-        let base = base.is_some();
-        b.node(Op::Combine { base }, &inputs, &format!("{p}.combine"))
+        let rule = Rule {
+            top_k: self.top_k,
+            score: self.score,
+            gates: self.gates,
+            act: self.act,
+        };
+        let maps = self.maps(b, p);
+        routed(b, p, x, router, rule, maps, base)
     }
 
     /// Gate, up and down of every expert.

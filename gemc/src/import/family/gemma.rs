@@ -96,9 +96,9 @@ fn front(
             Some(StoredType::F16) => half::f16::from_f32(root).to_f32(),
             _ => root,
         },
-        logits: 1.0,
         softcap: config.caps[1],
         norms: 1.0,
+        ..Frame::PLAIN
     };
     let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| layer(family, &config, b, (l, p), x);
     let graph = decoder::build(&config.common, frame, Vec::new(), source, findings, layer)?;

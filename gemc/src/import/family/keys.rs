@@ -6,6 +6,7 @@ use super::super::CONFIG;
 use super::super::config::{SpecialTokens, no_effect};
 use super::super::error::Findings;
 use super::super::keys::{KeyAccount, Keys, Unread};
+use super::super::quantised;
 use crate::graph::Activation;
 
 /// What the class of a family's configs says where `config.json` does not.
@@ -21,7 +22,8 @@ pub struct Defaults {
     /// `None`: the hidden size over the heads.
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
-    pub rms_norm_eps: f64,
+    /// Key and value of what norms add.
+    pub eps: (&'static str, f64),
     /// Key and value of the activation.
     pub act: (&'static str, Activation),
     pub rope_theta: f64,
@@ -135,8 +137,11 @@ pub fn fixed(keys: &mut Keys<'_>, model_type: &str) {
         &[json!(false)],
         "encoders are not built",
     );
-    let quantised = "quantised weights of this kind are not read: take the checkpoint without";
-    keys.only("quantization_config", &[], quantised);
+    if let Some(value) = keys.get(quantised::KEY)
+        && let Err(what) = quantised::method(value)
+    {
+        keys.refuse(quantised::KEY, what, quantised::ALLOWED);
+    }
     keys.ignore("torch_dtype", "every tensor says its own type");
     keys.ignore("dtype", "every tensor says its own type");
     keys.ignore("chunk_size_feed_forward", "results do not depend on it");
@@ -175,8 +180,8 @@ pub fn common(keys: &mut Keys<'_>, defaults: &Defaults) -> Option<Common> {
     let head_dim = keys.count_or_none("head_dim", 1..=4096, defaults.head_dim);
     let act = keys.choice(defaults.act.0, ACTS, Some(defaults.act.1));
     let number = |e: f64| (0.0..=1.0).contains(&e);
-    let eps = Some(defaults.rms_norm_eps);
-    let eps = keys.number("rms_norm_eps", number, "a number in 0..=1", eps);
+    let (key, default) = defaults.eps;
+    let eps = keys.number(key, number, "a number in 0..=1", Some(default));
     let tied = keys.flag("tie_word_embeddings", Some(defaults.tie_word_embeddings));
     let special = special(keys, defaults);
     let (heads, kv_heads) = kv(keys, heads?, kv_heads?)?;

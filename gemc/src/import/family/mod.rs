@@ -10,7 +10,9 @@ mod defaults;
 mod encoder;
 mod experts;
 mod gemma;
+mod gpt_oss;
 mod keys;
+mod lfm2;
 mod llama;
 mod modernbert;
 mod moe;
@@ -21,6 +23,8 @@ mod windows;
 
 pub use bert::{bert, distilbert, roberta, xlm_roberta};
 pub use gemma::{gemma2, gemma3_text};
+pub use gpt_oss::gpt_oss;
+pub use lfm2::{lfm2, lfm2_moe};
 pub use llama::{ernie4_5, granite, llama, mistral, qwen2, qwen3, smollm3};
 pub use modernbert::modernbert;
 pub use moe::{

@@ -13,7 +13,7 @@ use super::defaults::{GRANITE_HYBRID, GRANITE_MOE, MIXTRAL, OLMOE, QWEN2_MOE, QW
 use super::experts::{self, Experts, Layout};
 use super::keys;
 use super::llama::{self, Config};
-use crate::graph::{Gates, NodeId};
+use crate::graph::{Gates, NodeId, Score};
 
 /// What the families differ in beside their attention.
 struct Family {
@@ -297,6 +297,7 @@ fn ffn(
         count: config.experts,
         top_k: config.top_k,
         width: config.width,
+        score: Score::Softmax,
         gates: config.gates,
         residual,
         act: c.act,
@@ -308,7 +309,7 @@ fn ffn(
             &[1, c.hidden],
         )
     });
-    moe.build(b, p, x, base_gate, |b| {
+    moe.build(b, p, x, [None, base_gate], |b| {
         (config.shared > 0).then(|| shared(b, x))
     })
 }

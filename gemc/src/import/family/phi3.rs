@@ -18,7 +18,7 @@ const DEFAULTS: Defaults = Defaults {
     hidden_size: 3072,
     intermediate_size: 8192,
     max_position_embeddings: 4096,
-    rms_norm_eps: 1e-5,
+    eps: ("rms_norm_eps", 1e-5),
     eos_token_id: Some(32000),
     ..LLAMA.defaults
 };

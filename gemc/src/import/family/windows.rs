@@ -12,6 +12,8 @@ pub enum Windows {
     None,
     /// `sliding_window` of all layers; this many positions where nothing is written.
     All(Option<usize>),
+    /// `sliding_window` of the layers that `layer_types` names, else of every second from the first on.
+    EverySecond(Option<usize>),
     /// `use_sliding_window`, and `layer_types` or `max_window_layers` say which layers have one.
     Some,
     /// `use_sliding_window`, and `layer_types`; else the layers that do not rotate.
@@ -33,6 +35,10 @@ pub fn read(windows: Windows, keys: &mut Keys<'_>, layers: usize) -> Option<Vec<
         Windows::All(default) => {
             let window = keys.count_or_none("sliding_window", WINDOW, default)?;
             Some(vec![window; layers])
+        }
+        Windows::EverySecond(default) => {
+            let window = keys.count_or_none("sliding_window", WINDOW, default)?;
+            by_type(keys, window, (0..layers).map(|l| l % 2 == 0).collect())
         }
         Windows::AttentionOnly => attention_only(keys, layers),
         Windows::AllIfUsed => {

@@ -5,9 +5,11 @@
 mod blocks;
 pub mod gguf;
 mod safetensors;
+mod scaled;
 mod stored;
 mod table;
 
 pub use self::safetensors::{Entry, parse as parse_header};
+pub use scaled::{Scales, Scheme};
 pub use stored::{StoredType, first_not_finite, to_f32};
 pub use table::{TensorFiles, TensorPlace, parse_index, present};

@@ -14,6 +14,10 @@ pub enum StoredType {
     F16,
     /// The upper half of an F32.
     BF16,
+    /// Sign, four bits of exponent, three of mantissa; to be multiplied by a scale.
+    F8E4M3,
+    /// Sign, two bits of exponent, one of mantissa, two values a byte; to be multiplied by a scale.
+    F4E2M1,
     /// Blocks of quantised values.
     Block(BlockType),
 }
@@ -48,6 +52,8 @@ impl StoredType {
         match self {
             Self::F32 => (1, 4),
             Self::F16 | Self::BF16 => (1, 2),
+            Self::F8E4M3 => (1, 1),
+            Self::F4E2M1 => (2, 1),
             Self::Block(block) => block.size(),
         }
     }
@@ -84,7 +90,38 @@ pub fn to_f32(stored: StoredType, bytes: &[u8], out: &mut [f32]) {
             }
         }
         StoredType::F16 => f16_to_f32(bytes, out),
+        StoredType::F8E4M3 => {
+            for (o, byte) in out.iter_mut().zip(bytes) {
+                *o = f8_to_f32(*byte);
+            }
+        }
+        StoredType::F4E2M1 => {
+            for (o, byte) in out.chunks_exact_mut(2).zip(bytes) {
+                o[0] = F4[usize::from(byte & 15)];
+                o[1] = F4[usize::from(byte >> 4)];
+            }
+        }
         StoredType::Block(block) => block.to_f32(bytes, out),
+    }
+}
+
+/// Values of E2M1 by their bits.
+const F4: [f32; 16] = [
+    0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0,
+];
+
+/// E4M3 with a bias of 7, without infinities; all ones is no number.
+fn f8_to_f32(bits: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
+    let magnitude = match (exponent, bits & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa / 512.0,
+        _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
+    };
+    if bits >> 7 == 1 {
+        -magnitude
+    } else {
+        magnitude
     }
 }
 
@@ -112,6 +149,8 @@ pub fn first_not_finite(stored: StoredType, bytes: &[u8]) -> Option<usize> {
         }),
         StoredType::F16 => first(bytes, |w: [u8; 2]| u16::from_le_bytes(w) & 0x7c00 == 0x7c00),
         StoredType::BF16 => first(bytes, |w: [u8; 2]| u16::from_le_bytes(w) & 0x7f80 == 0x7f80),
+        StoredType::F8E4M3 => bytes.iter().position(|byte| byte & 0x7f == 0x7f),
+        StoredType::F4E2M1 => None,
         StoredType::Block(block) => {
             let (values, size) = block.size();
             let mut out = vec![0f32; values];
@@ -156,6 +195,31 @@ mod tests {
             let want = half::bf16::from_bits(i).to_f32();
             assert!(want.to_bits() == v.to_bits() || want.is_nan() && v.is_nan());
         }
+    }
+
+    #[test]
+    fn small_floats_are_those_of_their_definition() {
+        let mut out = vec![0f32; 256];
+        let bytes: Vec<u8> = (0..=u8::MAX).collect();
+        to_f32(StoredType::F8E4M3, &bytes, &mut out);
+        // Zero, the smallest, the largest subnormal, one, the largest, no number; and their negatives.
+        let known = [
+            (0, 0.0),
+            (1, 0.001_953_125),
+            (7, 0.013_671_875),
+            (0x38, 1.0),
+            (0x7e, 448.0),
+        ];
+        for (bits, value) in known {
+            assert_eq!(out[bits].to_bits(), f32::to_bits(value));
+            assert_eq!(out[bits + 128].to_bits(), f32::to_bits(-value));
+        }
+        assert!(out[0x7f].is_nan() && out[0xff].is_nan());
+        assert!(out[..0x7f].windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(first_not_finite(StoredType::F8E4M3, &bytes), Some(0x7f));
+        let mut two = [0f32; 4];
+        to_f32(StoredType::F4E2M1, &[0x72, 0x9f], &mut two);
+        assert_eq!(two, [1.0, 6.0, -6.0, -0.5]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Index and shards must tell the same story: every tensor in exactly the shard that the index names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use gem_runtime::regular;
@@ -12,6 +12,8 @@ use super::super::error::{Finding, Findings, ImportError, shown};
 use super::super::json;
 use super::gguf::{self, Gguf};
 use super::safetensors::{self, Entry};
+use super::scaled::{self, Blocks, Scales, Scheme};
+use super::stored::StoredType;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -34,7 +36,7 @@ struct Shard {
 }
 
 /// Where a tensor is: shard and entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TensorPlace {
     shard: u32,
     entry: u32,
@@ -45,6 +47,15 @@ pub struct TensorPlace {
 pub struct TensorFiles {
     shards: Vec<Shard>,
     by_name: BTreeMap<String, TensorPlace>,
+    scales: HashMap<TensorPlace, Scaling>,
+}
+
+/// Scales of a tensor's values.
+#[derive(Clone, Copy, Debug)]
+struct Scaling {
+    blocks: Blocks,
+    stored: Option<StoredType>,
+    place: TensorPlace,
 }
 
 impl TensorFiles {
@@ -100,7 +111,55 @@ impl TensorFiles {
                 }
             }
         }
-        findings.into_result(Self { shards, by_name })
+        findings.into_result(Self {
+            shards,
+            by_name,
+            scales: HashMap::new(),
+        })
+    }
+
+    /// Makes one tensor of each pair of codes and scales. Codes without scales stay what they are, a type that is not read.
+    ///
+    /// # Errors
+    /// When codes and scales do not go together.
+    pub fn unite(mut self, scheme: Scheme) -> Result<Self, ImportError> {
+        let mut findings = Findings::default();
+        let places: Vec<TensorPlace> = self.by_name.values().copied().collect();
+        for place in places {
+            let entry = self.entry(place).clone();
+            let Some((whole, partner)) = scaled::codes(scheme, &entry) else {
+                continue;
+            };
+            let Some(scales) = self.find(&partner) else {
+                continue;
+            };
+            let united = scaled::whole(scheme, &whole, &entry, self.entry(scales), &mut findings);
+            let Some((united, blocks, stored)) = united else {
+                continue;
+            };
+            self.by_name.remove(&entry.name);
+            self.by_name.remove(&partner);
+            self.by_name.insert(whole, place);
+            self.shards[place.shard as usize].entries[place.entry as usize] = united;
+            let scaling = Scaling {
+                blocks,
+                stored,
+                place: scales,
+            };
+            self.scales.insert(place, scaling);
+        }
+        findings.into_result(self)
+    }
+
+    /// What a tensor's values are multiplied by.
+    #[must_use]
+    pub fn scales(&self, found: TensorPlace) -> Option<Scales<'_>> {
+        let scaling = self.scales.get(&found)?;
+        Some(Scales {
+            blocks: scaling.blocks,
+            stored: scaling.stored,
+            bytes: self.bytes(scaling.place),
+        })
     }
 
     /// Maps a GGUF file and reads its header.

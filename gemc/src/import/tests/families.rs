@@ -37,6 +37,13 @@ fn config(model_type: &str) -> Value {
         "qwen2_moe" | "qwen3_moe" | "olmoe" => {
             json!({"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 0})
         }
+        "lfm2" => {
+            json!({"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": false})
+        }
+        "lfm2_moe" => json!({"layer_types": ["conv", "full_attention"], "num_experts": 4,
+            "num_experts_per_tok": 2, "moe_intermediate_size": 16, "num_dense_layers": 1}),
+        "gpt_oss" => json!({"num_local_experts": 4, "head_dim": 8, "sliding_window": 4,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}),
         "gemma2" | "gemma3_text" => json!({"head_dim": 8}),
         _ => json!({}),
     };
@@ -257,8 +264,8 @@ fn missing_and_odd_tensors_are_told_of_every_family() {
         ] {
             let mut other = config.clone();
             other[key] = json!(value);
-            if name == "granitemoehybrid" && key == layers {
-                other["layer_types"] = json!(["attention", "attention", "attention"]);
+            if key == layers {
+                other["layer_types"] = layer_types(name, 3);
             }
             let told = damaged(&dir, &other);
             assert!(told.contains(words), "{name}, {key}: {told}");
@@ -272,12 +279,19 @@ fn missing_and_odd_tensors_are_told_of_every_family() {
     }
 }
 
+/// Where a family needs to be told.
+fn layer_types(name: &str, layers: usize) -> Value {
+    match name {
+        "granitemoehybrid" => json!(vec!["attention"; layers]),
+        "lfm2" | "lfm2_moe" => json!(vec!["conv"; layers]),
+        _ => Value::Null,
+    }
+}
+
 fn with_one_layer(config: &Value, layers: &str, name: &str) -> Value {
     let mut fewer = config.clone();
     fewer[layers] = json!(1);
-    if name == "granitemoehybrid" {
-        fewer["layer_types"] = json!(["attention"]);
-    }
+    fewer["layer_types"] = layer_types(name, 1);
     fewer
 }
 

@@ -18,6 +18,7 @@ pub enum Kind<'g> {
     Norm(NormOp),
     Product(&'g [LinearPart]),
     Attention(AttentionOp<'g>),
+    ShortConv(ShortConvOp),
     Router(RouterOp),
     Clusters {
         centroids: TensorId,
@@ -82,6 +83,15 @@ pub struct AttentionOp<'g> {
     pub sinks: Option<TensorId>,
 }
 
+/// A short convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct ShortConvOp {
+    /// `[taps, d]`.
+    pub weight: TensorId,
+    /// `[d]`.
+    pub bias: Option<TensorId>,
+}
+
 /// The constants of a router.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterOp {
@@ -112,6 +122,7 @@ impl Kind<'_> {
             Kind::Norm(_) => "a norm",
             Kind::Product(_) => "a linear map",
             Kind::Attention(_) => "attention",
+            Kind::ShortConv(_) => "a short convolution",
             Kind::Router(_) => "a router",
             Kind::Clusters { .. } => "clusters",
             Kind::Scar { .. } => "SCAR attention",
@@ -175,6 +186,10 @@ pub fn of(node: &Node) -> Kind<'_> {
             rope: rope.as_ref(),
             qk_norm: *qk_norm,
             sinks: *sinks,
+        }),
+        Op::ShortConv { weight, bias } => Kind::ShortConv(ShortConvOp {
+            weight: *weight,
+            bias: *bias,
         }),
         Op::Router {
             weight,

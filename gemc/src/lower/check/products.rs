@@ -57,6 +57,7 @@ impl<'g> Checker<'g> {
             Kind::Add => self.residual(id).map_or(Then::Floats, Then::Residual),
             Kind::Norm(_)
             | Kind::Attention(_)
+            | Kind::ShortConv(_)
             | Kind::Router(_)
             | Kind::Clusters { .. }
             | Kind::Scar { .. }
@@ -145,7 +146,7 @@ impl<'g> Checker<'g> {
     ) -> Check<Projection<'g>> {
         let input = self.graph.node(id).inputs[0];
         let Kind::Product(parts) = *self.kind(input) else {
-            let what = format!("q, k and v come from {}", self.kind(input).name());
+            let what = format!("what it reads comes from {}", self.kind(input).name());
             return Err(self.finding(id, what, "a linear map"));
         };
         let rows: Vec<usize> = parts.iter().map(|p| self.part_rows(p)).collect();
@@ -157,7 +158,7 @@ impl<'g> Checker<'g> {
             }
             _ => false,
         };
-        let what = format!("q, k and v come in parts of {rows:?} rows");
+        let what = format!("what it reads comes in parts of {rows:?} rows");
         let allowed = match attention {
             Some(_) => "one part, or a part for each",
             None => "one part",

@@ -77,7 +77,7 @@ fn attention_reads_a_linear_map() {
     let attention = edited.find("model.layers.0.self_attn");
     let sum = edited.insert(attention, Op::Add, &[qkv, qkv], "sum");
     edited.node("model.layers.0.self_attn").inputs = vec![NodeId::from_index(sum)];
-    refused(&edited, "model.layers.0.self_attn", "come from a sum");
+    refused(&edited, "model.layers.0.self_attn", "comes from a sum");
     refused(&edited, "sum", "a sum reads a linear map of 3 parts");
 
     let mut edited = decoder();
@@ -85,7 +85,7 @@ fn attention_reads_a_linear_map() {
     let scar = edited.find("model.layers.0.scar");
     let sum = edited.insert(scar, Op::Add, &[qkv, qkv], "sum");
     edited.node("model.layers.0.scar").inputs[0] = NodeId::from_index(sum);
-    refused(&edited, "model.layers.0.scar", "come from a sum");
+    refused(&edited, "model.layers.0.scar", "comes from a sum");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::choices::{Activation, NormKind, Pooling, QkNormOver, Score};
 use crate::kernels::attention::{Attention, CHUNK, Mask};
 use crate::kernels::clusters::Clusters;
 use crate::kernels::combine::{Base, Combine};
+use crate::kernels::conv::{ConvInputs, ConvSums, ShortConv};
 use crate::kernels::dispatch::{CallModules, CountItems, Dispatch, Tags};
 use crate::kernels::elementwise::{Elementwise, Function};
 use crate::kernels::embed::Embed;
@@ -69,6 +70,7 @@ pub(super) fn all(dot: DotStrategy, row_block: u32) -> Vec<Any> {
     quantisations(&mut list);
     rope_tables(&mut list);
     heads(&mut list);
+    convolutions(&mut list);
     attentions(&mut list);
     pools(&mut list);
     routers(&mut list);
@@ -185,6 +187,23 @@ fn heads(list: &mut List) {
             };
             list.add(spec, ROWS * spec.items_per_row());
         }
+    }
+}
+
+fn convolutions(list: &mut List) {
+    for (i, (width, taps)) in [(16, 1), (48, 3), (64, 4)].into_iter().enumerate() {
+        let spec = ShortConv {
+            width,
+            columns: [0, width, 2 * width],
+            stride: (3 * width).next_multiple_of(32),
+            taps,
+            bias: i != 1,
+            // Rows of the samples lie within it.
+            ring: 512,
+            max_rows: MAX_ROWS,
+        };
+        list.add(ConvInputs(spec), ROWS);
+        list.add(ConvSums(spec), ROWS);
     }
 }
 
@@ -401,6 +420,7 @@ fn products(list: &mut List, dot: DotStrategy, row_block: u32) {
         quantise(Some(Activation::Gelu), true, wide),
         quantise(Some(Activation::Relu), false, int16),
         quantise(Some(Activation::Tanh), false, wide),
+        quantise(Some(Activation::ClampedSilu), true, int8),
         quantise(None, false, int8),
     ];
     let entries = MAX_ROWS;
