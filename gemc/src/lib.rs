@@ -22,6 +22,8 @@ pub mod fake;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod graph;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod import;
 #[cfg(feature = "report")]
 pub mod inspect;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gemc_format::ActivationFormat;
 use serde::Serialize;
@@ -19,7 +19,6 @@ use crate::plan::activations::Rule;
 use crate::plan::codes;
 use crate::plan::file::Override;
 use crate::planner::{self, Ablation, Budget, Effort, FinishedPlan, PlannerError, Settings, Texts};
-use crate::prepared::folder_name;
 use crate::reference::RoutingRecords;
 use crate::report;
 use crate::routing::{self, CausalOptions, Collector, Routes};
@@ -177,7 +176,7 @@ impl Run for Plan {
         let outputs = Outputs::attempt(
             &self.output,
             self.report.as_deref(),
-            &self.checkpoint,
+            loaded.checkpoint.dir(),
             self.calib.as_deref(),
         )?;
         let texts = self.texts(&loaded, ui)?;
@@ -199,7 +198,7 @@ impl Run for Plan {
                 "warning: {module} saw fewer than 32 tokens of the calibration text; it gets few bits"
             ));
         }
-        self.write(&made, &outputs)?;
+        self.write(loaded.checkpoint.path(), &made, &outputs)?;
         if self.report.is_some() {
             let html = self.page(&loaded, &texts, &made, &routes, ui)?;
             outputs.write_page(html.as_bytes())?;
@@ -307,7 +306,7 @@ impl Plan {
         let bits = made.file.bits_per_weight;
         let title = format!(
             "{} at {bits:.2} bits for {}",
-            folder_name(&self.checkpoint),
+            loaded.checkpoint.name(),
             made.file.target
         );
         let page = planner::page(&title, made, routes, Some(&causal));
@@ -316,7 +315,12 @@ impl Plan {
 
     /// Keeps the plan in the cache, where `gemc run` finds it, then writes both files: what took so long is not lost when
     /// the disk is.
-    fn write(&self, made: &FinishedPlan, outputs: &Outputs) -> Result<(), Failure> {
+    fn write(
+        &self,
+        checkpoint: &Path,
+        made: &FinishedPlan,
+        outputs: &Outputs,
+    ) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         codes::write(&mut bytes, &made.codes).map_err(Failure::Output)?;
         let text = made.file.text().map_err(|e| Failure::Input(Box::new(e)))?;
@@ -324,7 +328,7 @@ impl Plan {
         let kept = cache.and_then(|cache| {
             // Without it, `run` takes uniform formats unless it is given the plan.
             let target = &made.file.target;
-            let kept = cache.keep_plan(&self.checkpoint, target, text.as_bytes(), &bytes);
+            let kept = cache.keep_plan(checkpoint, target, text.as_bytes(), &bytes);
             kept.ok()
         });
         outputs.write(text.as_bytes(), &bytes).map_err(|error| {

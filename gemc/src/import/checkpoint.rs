@@ -166,6 +166,12 @@ impl Checkpoint {
         &self.dir
     }
 
+    /// What it was read from: the folder, or the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.gguf.as_deref().unwrap_or(&self.dir)
+    }
+
     /// The model's graph, its shapes not checked yet.
     #[must_use]
     pub fn graph(&self) -> &Graph<Untyped> {
@@ -214,12 +220,16 @@ impl Checkpoint {
         names
     }
 
-    /// What it is called: the folder, or the file without its extension.
+    /// What it is called: as the folder, as the model that the folder is a snapshot of, or as the file without its extension.
     #[must_use]
-    pub fn name(&self) -> &Path {
+    pub fn name(&self) -> String {
         match &self.gguf {
-            Some(file) => Path::new(file.file_stem().unwrap_or(file.as_os_str())),
-            None => &self.dir,
+            Some(file) => file
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            None => super::folder::name(&self.dir),
         }
     }
 

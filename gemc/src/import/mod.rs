@@ -12,6 +12,7 @@ pub mod files;
 mod folder;
 pub mod gem;
 mod gguf;
+pub mod hub;
 pub(crate) mod json;
 mod keys;
 mod licenses;
@@ -35,8 +36,11 @@ use files::{TensorFiles, first_not_finite, to_f32};
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
 pub use families::front_end;
+pub(crate) use folder::name as folder_name;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use gguf::understood;
+#[cfg(feature = "hub")]
+pub(crate) use licenses::is_license;
 pub use licenses::{license_files, licenses};
 pub use rope::{RopeRule, RopeScaling, Yarn};
 pub use source::{Source, Wanted};
@@ -101,11 +105,13 @@ pub struct ImportedModel {
     pub special: SpecialTokens,
 }
 
-/// Imports a checkpoint: a folder, or a GGUF file. Reads every tensor once, to rule out NaN and infinity.
+/// Imports a checkpoint: a folder, a GGUF file, or what the cache of the Hugging Face hub holds of `org/name`. Reads every
+/// tensor once, to rule out NaN and infinity.
 ///
 /// # Errors
 /// With everything that is wrong; a file that cannot be parsed at all stops at once.
 pub fn checkpoint(path: &Path) -> Result<Checkpoint, ImportError> {
+    let path = &hub::locate(Path::new(""), path).path;
     if let Some(file) = folder::gguf(path) {
         return gguf_file(&file);
     }
