@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gemc_format::ActivationFormat;
@@ -193,10 +194,16 @@ impl Run for Plan {
             return Err(Failure::Input(Box::new(error)));
         }
         let routes = collector.finish();
-        for module in &made.starved {
-            ui.note(&format!(
+        match &made.starved[..] {
+            [] => {}
+            [module] => ui.note(&format!(
                 "warning: {module} saw fewer than 32 tokens of the calibration text; it gets few bits"
-            ));
+            )),
+            several => ui.note(&format!(
+                "warning: {} modules saw fewer than 32 tokens of the calibration text; they get few bits: {}",
+                several.len(),
+                planner::some_of(several)
+            )),
         }
         self.write(loaded.checkpoint.path(), &made, &outputs)?;
         if self.report.is_some() {
@@ -247,6 +254,7 @@ impl Plan {
             activations: self.activations.clone(),
             uniform_body: self.uniform_body,
             without: Ablation::default(),
+            spill: Cache::if_possible()?.map(|cache| cache.root().to_owned()),
         })
     }
 
@@ -321,17 +329,16 @@ impl Plan {
         made: &FinishedPlan,
         outputs: &Outputs,
     ) -> Result<(), Failure> {
-        let mut bytes = Vec::new();
-        codes::write(&mut bytes, &made.codes).map_err(Failure::Output)?;
+        let write = |to: &mut dyn Write| codes::write(to, &made.codes);
         let text = made.file.text().map_err(|e| Failure::Input(Box::new(e)))?;
         let cache = Cache::if_possible()?;
         let kept = cache.and_then(|cache| {
             // Without it, `run` takes uniform formats unless it is given the plan.
             let target = &made.file.target;
-            let kept = cache.keep_plan(checkpoint, target, text.as_bytes(), &bytes);
+            let kept = cache.keep_plan(checkpoint, target, text.as_bytes(), &write);
             kept.ok()
         });
-        outputs.write(text.as_bytes(), &bytes).map_err(|error| {
+        outputs.write(text.as_bytes(), &write).map_err(|error| {
             match kept {
                 None => error.into(),
                 Some(path) => Failure::Input(

@@ -22,6 +22,7 @@ pub use error::PlannerError;
 pub use page::page;
 pub use predicted::Predicted;
 pub use settings::{Ablation, Budget, Effort, Part, Parts, Settings, Texts};
+pub use starved::some_of;
 
 use crate::assign::{self, FixedFormats, Predictor, RefinedPlan, Speed, refine};
 use crate::calibrate::{self, Gather};
@@ -85,7 +86,7 @@ pub fn make(
     };
     let fit = texts.fit(settings.effort);
     let stats = calibrate::run(&reference, &fit, gather, seen, progress)?;
-    let starved = starved::check(units, &stats)?;
+    let starved = starved::check(units, &stats, settings.effort.fit_tokens())?;
     let visits = UnitMap::of(units, |unit| visits(unit, &stats));
     let judged = texts.search(settings.effort);
     let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
@@ -95,13 +96,17 @@ pub fn make(
         reading: reading.as_ref(),
         routing_weights: !settings.without.routing_weights,
     };
-    let ladder = Ladder::new(&reference, units, &evidence, settings.method)
-        .with_error_rows(settings.effort.error_rows());
+    let mut ladder = Ladder::new(&reference, units, &evidence, settings.method)
+        .with_error_rows(units, settings.effort.error_rows());
     // The ladder has what it needs of them, and they are large.
     drop(stats);
     let probes = settings.effort.probes();
     let slopes = sensitivity::measure(&reference, units, &ladder, &judge, probes, progress)?;
     let mut predictor = Predictor::new(units, &ladder, &slopes, &fixed);
+    // What was probed is not needed again; what is chosen is, and may be more than memory has room for.
+    if let Some(folder) = &settings.spill {
+        ladder.keep_in(folder);
+    }
     if let Some(costs) = &settings.target.costs {
         let speed = Speed {
             costs,

@@ -1,5 +1,7 @@
 //! What a plan is to keep to, how long it may take, and the texts it is made from.
 
+use std::path::PathBuf;
+
 use gemc_format::Codec;
 
 use super::{PlannerError, digest};
@@ -56,6 +58,8 @@ pub struct Settings {
     pub uniform_body: bool,
     /// What is left out.
     pub without: Ablation,
+    /// Folder for what memory has no room for, while planning goes on.
+    pub spill: Option<PathBuf>,
 }
 
 /// Parts of the planner that can be left out, to see what they are worth.
@@ -155,7 +159,7 @@ impl Texts {
 
 impl Effort {
     /// Tokens that moments are gathered on, at most.
-    const fn fit_tokens(self) -> usize {
+    pub(super) const fn fit_tokens(self) -> usize {
         match self {
             Self::Low => 2_048,
             Self::Default => 49_152,

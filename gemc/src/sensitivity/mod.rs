@@ -8,6 +8,7 @@ mod judge;
 mod ladder;
 mod reading;
 mod slope;
+mod spill;
 
 pub use judge::{Judge, JudgedOutputs, KEPT_BYTES};
 pub use ladder::{Evidence, Ladder, Method};
