@@ -67,7 +67,7 @@ fn settings(bits: f64) -> Settings {
         activations: Vec::new(),
         uniform_body: false,
         without: Ablation::default(),
-        spill: None,
+        workplace: None,
     }
 }
 

@@ -158,7 +158,7 @@ impl Bench {
             activations: Vec::new(),
             uniform_body: false,
             without: Ablation::default(),
-            spill: None,
+            workplace: None,
         };
         Ok(planner::make(
             &self.loaded,

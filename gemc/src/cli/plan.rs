@@ -92,6 +92,8 @@ enum Rounding {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum EffortName {
+    /// No text and no measuring: bits by what a product is for (docs/plan.md); weights are rounded when the model is built
+    Prior,
     /// Few tokens and no refinement: for large models
     Low,
     /// Minutes for a small model
@@ -173,13 +175,20 @@ impl fmt::Display for PlanReport {
 impl Run for Plan {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         let settings = self.settings()?;
-        let loaded = pipeline::load(&self.checkpoint)?;
+        let most = match self.effort {
+            EffortName::Prior => 0,
+            _ => u64::MAX,
+        };
+        let loaded = pipeline::load_with(&self.checkpoint, most)?;
         let outputs = Outputs::attempt(
             &self.output,
             self.report.as_deref(),
             loaded.checkpoint.dir(),
             self.calib.as_deref(),
         )?;
+        if self.effort == EffortName::Prior {
+            return self.by_prior(&loaded, &settings, &outputs, ui);
+        }
         let texts = self.texts(&loaded, ui)?;
         let mut collector = Collector::new(&loaded.graph);
         let mut refused = None;
@@ -229,6 +238,49 @@ impl Run for Plan {
 }
 
 impl Plan {
+    /// A plan without text.
+    fn by_prior(
+        &self,
+        loaded: &LoadedCheckpoint,
+        settings: &Settings,
+        outputs: &Outputs,
+        ui: &Ui,
+    ) -> Result<Outcome, Failure> {
+        let measures = [
+            (self.calib.is_some(), "--calib"),
+            (!self.domains.is_empty(), "--domains"),
+            (self.latency.is_some(), "--latency"),
+            (self.rounding.is_some(), "--rounding"),
+            (self.report.is_some(), "--report"),
+            (self.uniform_body, "--uniform-body"),
+        ];
+        if let Some((_, option)) = measures.into_iter().find(|(given, _)| *given) {
+            let words = format!(
+                "{option}: has no effect with --effort prior, which measures and rounds nothing"
+            );
+            return Err(Failure::usage(words));
+        }
+        let file = planner::by_prior(loaded, settings)?;
+        ui.note("nothing was measured: bits by what each product is for; `gemc explain` tells, docs/plan.md has the prior");
+        let text = file.text().map_err(|e| Failure::Input(Box::new(e)))?;
+        outputs.write(text.as_bytes(), &|to| codes::write(to, &[]))?;
+        let planned = PlanReport {
+            plan: self.output.display().to_string(),
+            bits_per_weight: file.bits_per_weight,
+            unit_bytes: file.unit_bytes,
+            predicted_kl: file.predicted_kl,
+            measured_kl: None,
+            measured_kl_rounded: None,
+            predicted_ms: None,
+            formats: planner::shares(&file),
+            domains: Vec::new(),
+            starved: Vec::new(),
+            routes: None,
+        };
+        ui.result(self.json, &planned)?;
+        Ok(Outcome::Done)
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings {
             target: self.device.find()?,
@@ -242,11 +294,14 @@ impl Plan {
             latency: self.latency.map(|ms| 1e-3 * ms),
             method: match (self.rounding, self.effort) {
                 (Some(Rounding::Plain), _) => Method::Plain,
-                (Some(Rounding::Search), _) | (None, EffortName::Low) => Method::Search,
+                (Some(Rounding::Search), _) | (None, EffortName::Prior | EffortName::Low) => {
+                    Method::Search
+                }
                 (Some(Rounding::Feedback), _) | (None, _) => Method::Feedback,
             },
             effort: match self.effort {
-                EffortName::Low => Effort::Low,
+                // Of a prior nothing is measured.
+                EffortName::Prior | EffortName::Low => Effort::Low,
                 EffortName::Default => Effort::Default,
                 EffortName::High => Effort::High,
             },
@@ -254,7 +309,7 @@ impl Plan {
             activations: self.activations.clone(),
             uniform_body: self.uniform_body,
             without: Ablation::default(),
-            spill: Cache::if_possible()?.map(|cache| cache.root().to_owned()),
+            workplace: Cache::if_possible()?.and_then(|cache| cache.measurements()),
         })
     }
 

@@ -152,6 +152,7 @@ fn read(view: &View, stored: StoredType, bytes: &[u8], rows: Range<usize>, out: 
 pub struct Checkpoint {
     pub(super) dir: PathBuf,
     pub(super) gguf: Option<PathBuf>,
+    pub(super) values_read: bool,
     pub(super) config_bytes: Vec<u8>,
     pub(super) graph: Graph<Untyped>,
     pub(super) weights: Weights,
@@ -176,6 +177,12 @@ impl Checkpoint {
     #[must_use]
     pub fn graph(&self) -> &Graph<Untyped> {
         &self.graph
+    }
+
+    /// Whether all values were looked at, and are finite.
+    #[must_use]
+    pub fn values_read(&self) -> bool {
+        self.values_read
     }
 
     /// The values of its tensors.

@@ -7,6 +7,7 @@ mod error;
 #[cfg(feature = "report")]
 mod page;
 mod predicted;
+mod prior;
 mod settings;
 mod starved;
 
@@ -21,6 +22,7 @@ pub use error::PlannerError;
 #[cfg(feature = "report")]
 pub use page::page;
 pub use predicted::Predicted;
+pub use prior::by_prior;
 pub use settings::{Ablation, Budget, Effort, Part, Parts, Settings, Texts};
 pub use starved::some_of;
 
@@ -35,7 +37,9 @@ use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
 use crate::progress::Progress;
 use crate::quantise::Planes;
 use crate::reference::{Activations, Reference, RoutingRecords};
-use crate::sensitivity::{self, Evidence, Judge, KEPT_BYTES, Ladder, Method, Reading, Slopes};
+use crate::sensitivity::{
+    self, Evidence, Journal, Judge, KEPT_BYTES, Ladder, Method, Reading, Slopes,
+};
 use crate::sequences::Sequence;
 
 /// A plan with what it was made from.
@@ -97,14 +101,16 @@ pub fn make(
         routing_weights: !settings.without.routing_weights,
     };
     let mut ladder = Ladder::new(&reference, units, &evidence, settings.method)
-        .with_error_rows(units, settings.effort.error_rows());
+        .with_error_rows(units, settings.effort.error_rows())
+        .with_journal(journal(loaded, settings, &fit, &judged));
     // The ladder has what it needs of them, and they are large.
     drop(stats);
     let probes = settings.effort.probes();
     let slopes = sensitivity::measure(&reference, units, &ladder, &judge, probes, progress)?;
     let mut predictor = Predictor::new(units, &ladder, &slopes, &fixed);
     // What was probed is not needed again; what is chosen is, and may be more than memory has room for.
-    if let Some(folder) = &settings.spill {
+    ladder.journal().flush();
+    if let Some(folder) = &settings.workplace {
         ladder.keep_in(folder);
     }
     if let Some(costs) = &settings.target.costs {
@@ -145,6 +151,26 @@ pub fn make(
         predictor,
         trials: found.trials,
     })
+}
+
+/// What was measured for plans of this model, text, method and effort.
+fn journal(
+    loaded: &LoadedCheckpoint,
+    settings: &Settings,
+    fit: &[Sequence],
+    judged: &[Sequence],
+) -> Journal {
+    let Some(folder) = &settings.workplace else {
+        return Journal::default();
+    };
+    let mut hash = Sha256::new();
+    hash.update(gemc_format::FINGERPRINT);
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(loaded.checkpoint.content_hash());
+    hash.update(digest(&[fit, judged]));
+    let (method, effort, without) = (settings.method, settings.effort, settings.without);
+    hash.update(format!("{method:?} {effort:?} {without:?}"));
+    Journal::open(&folder.join(hex(&hash.finalize())))
 }
 
 /// Tokens of the run whose time is predicted: one that is decoded, or a text that is classified.

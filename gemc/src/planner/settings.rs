@@ -58,8 +58,8 @@ pub struct Settings {
     pub uniform_body: bool,
     /// What is left out.
     pub without: Ablation,
-    /// Folder for what memory has no room for, while planning goes on.
-    pub spill: Option<PathBuf>,
+    /// Folder for what was measured, so that a run that ended goes on, and for what memory has no room for.
+    pub workplace: Option<PathBuf>,
 }
 
 /// Parts of the planner that can be left out, to see what they are worth.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gemc_format::{Codec, Factor, Inputs, Rounding, Shape};
 
 use super::Reading;
+use super::journal::Journal;
 use super::spill::Spill;
 use crate::calibrate::{Inputs as Seen, Stats};
 use crate::graph::{GroupMap, Unit, UnitId, UnitMap, Units};
@@ -79,6 +81,8 @@ pub struct Ladder<'a> {
     kept_bytes: usize,
     /// Where those beyond are kept.
     spill: Option<Spill>,
+    /// Errors that were measured before.
+    journal: Journal,
     made: Mutex<CandidateStore>,
 }
 
@@ -161,6 +165,7 @@ impl<'a> Ladder<'a> {
             error_rows: GroupMap::of(units, |_| usize::MAX),
             kept_bytes: kept_bytes(reference, units),
             spill: None,
+            journal: Journal::default(),
             made: Mutex::default(),
         }
     }
@@ -174,6 +179,19 @@ impl<'a> Ladder<'a> {
             _ => rows.min((rows / group.units.len()).max(LEAST_ERROR_ROWS)),
         });
         self
+    }
+
+    /// Takes from a journal what was measured before, and writes down what is.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// What was measured.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Keeps what is beyond its share of memory in a file of this folder from now on.
@@ -272,9 +290,20 @@ impl<'a> Ladder<'a> {
             return *error;
         }
         drop(made);
+        let name = format!("error {} {}", unit.id, codec.name());
+        let measured = self.journal.get(&name, || {
+            Ok::<_, Infallible>(self.measured_error(unit, codec))
+        });
+        let Ok(error) = measured;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.errors.insert(key, error);
+        error
+    }
+
+    fn measured_error(&self, unit: &Unit, codec: Codec) -> f64 {
         let rows = unit.shape.rows();
         let most = self.error_rows[unit.group];
-        let error = if rows > most {
+        if rows > most {
             let sample: Vec<usize> = (0..most).map(|i| i * rows / most).collect();
             let original = self.sample(unit, &sample);
             let rounded = self.rounded(unit, codec, &original, most);
@@ -284,10 +313,7 @@ impl<'a> Ladder<'a> {
         } else {
             let rounded = self.planes(unit, codec).weights();
             self.error_of(unit, rounded, &self.original(unit))
-        };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.errors.insert(key, error);
-        error
+        }
     }
 
     /// Error of a unit whose rows are not in memory.
