@@ -16,10 +16,12 @@ pub mod hub;
 pub(crate) mod json;
 mod keys;
 mod licenses;
+mod refusals;
 mod rope;
 mod source;
 mod texts;
 mod tokenizer;
+mod wrapper;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -126,6 +128,14 @@ pub fn checkpoint_with(path: &Path, most: u64) -> Result<Checkpoint, ImportError
     folder::check(path)?;
     let config_bytes = json::read_bounded(&path.join(CONFIG), CONFIG, LONGEST_CONFIG)?;
     let config = json::parse_object(&config_bytes).map_err(|e| Finding::file(CONFIG, e))?;
+    let text = wrapper::text(&config);
+    // A family that is not read is told before anything large is opened.
+    front_end(text.as_ref().unwrap_or(&config))?;
+    let mut files = TensorFiles::open(path)?;
+    let (config, whole, others) = match text {
+        Some(text) => (text, Some(config), wrapper::rename(&mut files)),
+        None => (config, None, Vec::new()),
+    };
     let source = Container {
         dir: path.to_owned(),
         gguf: None,
@@ -133,10 +143,9 @@ pub fn checkpoint_with(path: &Path, most: u64) -> Result<Checkpoint, ImportError
         config_bytes,
         pairs: false,
         keys: None,
+        whole,
+        others,
     };
-    // A family that is not read is told before anything large is opened.
-    front_end(&source.config)?;
-    let files = TensorFiles::open(path)?;
     source.read(files, tokenizer::folder(path), most)
 }
 
@@ -161,6 +170,8 @@ fn gguf_file(file: &Path, most: u64) -> Result<Checkpoint, ImportError> {
         config_bytes: text.into_bytes(),
         pairs: model.pairs,
         keys: Some(model.keys),
+        whole: None,
+        others: Vec::new(),
     };
     source.read(model.files, texts, most)
 }
@@ -176,6 +187,10 @@ struct Container {
     pairs: bool,
     /// What became of every key, where `config` is not as it was read.
     keys: Option<KeyAccount>,
+    /// The config as it was read, where `config` is that of the part that reads text.
+    whole: Option<Map<String, Value>>,
+    /// Tensors of other parts.
+    others: Vec<String>,
 }
 
 impl Container {
@@ -189,6 +204,9 @@ impl Container {
         let mut findings = Findings::default();
         let source = Source::of_files(&self.config, &files);
         let mut source = source.with_pairs(self.pairs).with_folder(&self.dir);
+        self.others
+            .iter()
+            .for_each(|name| source.drop(name, wrapper::left_out()));
         let built = (front.build)(&mut source, &mut findings);
         let (uses, _) = source.finish();
         check_surplus(&files, &uses, &mut findings);
@@ -213,7 +231,10 @@ impl Container {
             weights,
             account: Account {
                 tensors: uses.into_iter().collect(),
-                keys: self.keys.unwrap_or(built.keys),
+                keys: match &self.whole {
+                    Some(whole) => wrapper::account(whole, built.keys),
+                    None => self.keys.unwrap_or(built.keys),
+                },
             },
             companions,
         })
