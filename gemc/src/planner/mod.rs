@@ -290,10 +290,10 @@ impl Work<'_> {
         names.sort_unstable();
         names.dedup();
         let mut candidate = self.reference.clone();
-        for unit in self.units {
-            let codec = found.formats[unit.id];
-            self.ladder.apply(&mut candidate, unit, codec)?;
-        }
+        let units = self.units.iter();
+        let formats: Vec<(&Unit, Codec)> =
+            units.map(|unit| (unit, found.formats[unit.id])).collect();
+        self.ladder.apply_all(&mut candidate, &formats)?;
         let format = |unit| activations[unit].unwrap_or_default();
         fake::round_activations(&mut candidate, format)?;
         let kl = |activations| {

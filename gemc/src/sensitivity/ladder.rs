@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gemc_format::{Codec, Factor, Inputs, Rounding, Shape};
+use rayon::prelude::*;
 
 use super::Reading;
 use super::journal::Journal;
@@ -341,7 +342,39 @@ impl<'a> Ladder<'a> {
         unit: &Unit,
         codec: Codec,
     ) -> Result<(), ReferenceError> {
-        let planes = self.planes(unit, codec);
+        self.give(candidate, unit, self.planes(unit, codec))
+    }
+
+    /// The same for many units, which are rounded side by side.
+    ///
+    /// # Errors
+    /// Never for a clone of the ladder's reference.
+    pub fn apply_all(
+        &self,
+        candidate: &mut Reference,
+        formats: &[(&Unit, Codec)],
+    ) -> Result<(), ReferenceError> {
+        let rounded = formats
+            .par_iter()
+            .map(|(unit, codec)| self.planes(unit, *codec));
+        let rounded: Vec<Arc<Planes>> = rounded.collect();
+        let mut each = formats.iter().zip(rounded);
+        each.try_for_each(|((unit, _), planes)| self.give(candidate, unit, planes))
+    }
+
+    /// Errors of units in a format, each as [`Ladder::error`] gives it, measured side by side.
+    #[must_use]
+    pub fn errors(&self, units: &[&Unit], codec: Codec) -> Vec<f64> {
+        let errors = units.par_iter().map(|unit| self.error(unit, codec));
+        errors.collect()
+    }
+
+    fn give(
+        &self,
+        candidate: &mut Reference,
+        unit: &Unit,
+        planes: Arc<Planes>,
+    ) -> Result<(), ReferenceError> {
         let weights = match self.weights(unit) {
             Some(UnitWeights::Read(_)) => UnitWeights::Read(planes),
             _ => planes.weights().into(),

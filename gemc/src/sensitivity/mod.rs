@@ -19,7 +19,7 @@ pub use slope::Slope;
 
 use gemc_format::Codec;
 
-use crate::graph::{Group, GroupMap, Units};
+use crate::graph::{Group, GroupMap, Unit, Units};
 use crate::progress::Progress;
 use crate::reference::{Reference, ReferenceError};
 
@@ -49,15 +49,13 @@ pub fn measure(
         // A group has at least one unit.
         let from = units[group.units[0]].start;
         for &codec in probes {
-            let members = || group.units.iter().map(|id| &units[*id]);
-            let errors = members().map(|unit| ladder.error(unit, codec));
-            let error = errors.sum();
+            let members: Vec<&Unit> = group.units.iter().map(|id| &units[*id]).collect();
+            let error = ladder.errors(&members, codec).iter().sum();
             let name = format!("kl g{at} {}", codec.name());
             let kl = ladder.journal().get(&name, || {
                 let mut candidate = reference.clone();
-                for unit in members() {
-                    ladder.apply(&mut candidate, unit, codec)?;
-                }
+                let formats: Vec<_> = members.iter().map(|unit| (*unit, codec)).collect();
+                ladder.apply_all(&mut candidate, &formats)?;
                 Ok(judge.judge(&candidate, from, true)?.mean())
             })?;
             ladder.journal().flush();
