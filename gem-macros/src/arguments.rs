@@ -73,7 +73,7 @@ fn value(input: ParseStream<'_>) -> syn::Result<Value> {
 impl Arguments {
     /// What they ask for; paths are relative to `root`.
     pub(crate) fn build(&self, root: &Path) -> syn::Result<Build> {
-        let mut build = Build::new(root.join(self.folder.value()));
+        let mut build = Build::new(self.folder.value()).relative_to(root);
         let given = |wanted: &str| self.values.iter().find(|(key, _)| key == wanted);
         if let (Some(_), Some((key, _))) = (given("bits"), given("plan")) {
             return Err(syn::Error::new(

@@ -21,7 +21,8 @@ use proc_macro::TokenStream;
 
 /// A model as a module: `include_model!("FOLDER", KEY = VALUE, ...)`.
 ///
-/// The folder is relative to that of the crate's `Cargo.toml`. The module is called as the folder, in snake case, and has
+/// The folder is relative to that of the crate's `Cargo.toml`; `org/name` is found in the cache of the Hugging Face hub where
+/// there is no such folder. The module is called as the folder, in snake case, and has
 /// the interface of a crate that `gemc build` generates: `Model`, `INFO`.
 ///
 /// | key | value | unless given |

@@ -108,6 +108,8 @@ pub struct Inspection {
     pub parameters_by_kind: BTreeMap<&'static str, u64>,
     /// Bytes of the used tensors as stored.
     pub stored_bytes: u64,
+    /// Whether all values were looked at, and are finite; those of a large checkpoint are when asked to.
+    pub values_read: bool,
     /// Values by stored type.
     pub stored_types: BTreeMap<String, u64>,
     /// Routed places in order.
@@ -169,6 +171,7 @@ pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
         parameters_by_kind: by_kind,
         stored_bytes,
         stored_types,
+        values_read: checkpoint.values_read(),
         routing: model::routing(graph),
         tensors_used: graph.tensors().count(),
         tensors_dropped: dropped(checkpoint),

@@ -46,6 +46,9 @@ pub mod fake;
 pub mod fuzzing;
 #[doc(hidden)]
 pub mod graph;
+#[cfg(feature = "hub")]
+#[doc(hidden)]
+pub mod hub;
 #[doc(hidden)]
 pub mod import;
 #[cfg(feature = "report")]

@@ -89,7 +89,15 @@ pub struct CompiledModel {
 /// # Errors
 /// With every finding, located.
 pub fn load(dir: &Path) -> Result<LoadedCheckpoint, CompileError> {
-    let checkpoint = import::checkpoint(dir)?;
+    load_with(dir, u64::MAX)
+}
+
+/// The same, but values of files of more than `most` bytes are not looked at, for stages that read none.
+///
+/// # Errors
+/// As of [`load`].
+pub fn load_with(dir: &Path, most: u64) -> Result<LoadedCheckpoint, CompileError> {
+    let checkpoint = import::checkpoint_with(dir, most)?;
     let graph = typing::infer(checkpoint.graph().clone())?;
     // Asked again by `compile`; here so that nobody plans for hours what cannot be compiled.
     let checked = check(&graph).map_err(CompileError::Unsupported)?;

@@ -136,7 +136,7 @@ impl PreparedModel {
     ) -> Result<Self, CompileError> {
         let compiled = pipeline::compile(&loaded.graph, &plan, &target)?;
         Ok(Self {
-            name: folder_name(loaded.checkpoint.name()),
+            name: loaded.checkpoint.name(),
             loaded,
             compiled,
             plan,
@@ -152,13 +152,4 @@ impl PreparedModel {
     pub fn text(&self) -> Option<std::sync::Arc<gem_runtime::text::Text>> {
         self.loaded.checkpoint.text()
     }
-}
-
-/// The name a model gets from its folder.
-pub(crate) fn folder_name(dir: &Path) -> String {
-    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    real.file_name().map_or_else(
-        || "model".to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
 }

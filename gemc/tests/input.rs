@@ -143,7 +143,7 @@ fn names_of_what_is_not_there_are_answered_with_what_is() {
     refused(
         gemc(&cache, &["inspect", "some-org/Some-Model-7B"]),
         1,
-        &["is not a folder here", "hf download some-org/Some-Model-7B"],
+        &["is not a folder here", "gemc pull some-org/Some-Model-7B"],
     );
     let unread = root.path().join("unread");
     fs::create_dir(&unread).expect("space");

@@ -67,6 +67,7 @@ fn values_of(
         routing: RoutingSource::Forced(found),
         activations: Activations::Rounded,
         capture: &capture,
+        without_logits: false,
     };
     let run = reference.run(&Batch::one(&model.ids()), &options);
     let run = run.map_err(|e| e.to_string())?;

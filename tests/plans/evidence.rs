@@ -112,7 +112,7 @@ fn a_sample_of_rows_tells_the_error_of_all() {
     };
     for method in [Method::Search, Method::Feedback] {
         let ladder = || Ladder::new(&reference, units, &evidence, method);
-        let (whole, sampled) = (ladder(), ladder().with_error_rows(48));
+        let (whole, sampled) = (ladder(), ladder().with_error_rows(units, 48));
         for unit in units.iter() {
             let ratio = sampled.error(unit, Codec::N3) / whole.error(unit, Codec::N3);
             let exact = unit.shape.rows() <= 48;

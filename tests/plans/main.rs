@@ -67,6 +67,7 @@ fn settings(bits: f64) -> Settings {
         activations: Vec::new(),
         uniform_body: false,
         without: Ablation::default(),
+        workplace: None,
     }
 }
 

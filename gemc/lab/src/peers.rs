@@ -158,6 +158,7 @@ impl Bench {
             activations: Vec::new(),
             uniform_body: false,
             without: Ablation::default(),
+            workplace: None,
         };
         Ok(planner::make(
             &self.loaded,

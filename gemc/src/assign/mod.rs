@@ -3,6 +3,7 @@
 //! First from predictions; then measured: in the plan's own surroundings every group is moved by one format, which gives
 //! slopes where they matter, and the problem is solved again. A plan is replaced only by one whose measured KL is lower.
 
+mod hull;
 mod predict;
 mod refine;
 pub mod solve;

@@ -50,9 +50,10 @@ impl Predictor {
         // By format of the ladder: one off it has no slope.
         let secants = slopes.iter().map(|(group, slope)| {
             let members = &units.group(group).units;
+            let members: Vec<&Unit> = members.iter().map(|id| &units[*id]).collect();
             Codec::LADDER.map(|codec| {
-                let error = members.iter().map(|id| ladder.error(&units[*id], codec));
-                (codec, slope.secant(error.sum()))
+                let errors = ladder.errors(&members, codec);
+                (codec, slope.secant(errors.iter().sum()))
             })
         });
         let secants: GroupMap<_> = secants.collect();

@@ -41,9 +41,8 @@ pub fn measured(
     judge: &Judge,
 ) -> Result<(Reference, f64), ReferenceError> {
     let mut candidate = reference.clone();
-    for unit in units {
-        ladder.apply(&mut candidate, unit, formats[unit.id])?;
-    }
+    let formats: Vec<_> = units.iter().map(|unit| (unit, formats[unit.id])).collect();
+    ladder.apply_all(&mut candidate, &formats)?;
     let kl = judge.judge(&candidate, NodeId(0), true)?.mean();
     Ok((candidate, kl))
 }

@@ -1,5 +1,7 @@
 //! Options of every unit and a budget of bytes -> one option each, of the least total cost: a knapsack with choices,
-//! solved by dynamic programming over the bytes.
+//! solved by dynamic programming over the bytes; of thousands of units, by their convex hulls.
+
+use super::hull;
 
 /// A format of a unit: what it takes and what it costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,9 +17,22 @@ pub struct Choice {
 /// Steps the budget is divided into; an option's bytes are rounded up to whole steps.
 const STEPS: u64 = 1 << 16;
 
-/// The cheapest selection that fits: index of each unit's choice. `None` when even the smallest do not fit.
+/// Units whose exact solution takes some 64 MB and seconds.
+const MOST_EXACT: usize = 1024;
+
+/// The cheapest selection that fits: index of each unit's choice. `None` when even the smallest do not fit. Of more than 1024
+/// units it is nearly the cheapest, see [`hull`].
 #[must_use]
 pub fn solve(units: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
+    match units.len() <= MOST_EXACT {
+        true => exact(units, budget),
+        false => hull::solve(units, budget),
+    }
+}
+
+/// The cheapest selection that fits.
+#[must_use]
+pub(super) fn exact(units: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
     let smallest: Vec<u64> = units
         .iter()
         .map(|choices| choices.iter().map(|c| c.bytes).min())

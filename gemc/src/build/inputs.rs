@@ -6,6 +6,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::BuildError;
+use crate::import::hub::Located;
 use crate::import::license_files;
 use crate::package::{PackageError, in_folder};
 use crate::pipeline::LoadedCheckpoint;
@@ -41,27 +42,31 @@ pub(super) fn of(loaded: &LoadedCheckpoint, formats: &Formats) -> Result<Vec<Inp
             paths.push(codes);
         }
     }
-    let input = |path: PathBuf| {
-        let absolute = path.canonicalize().map_err(PackageError::io(&path))?;
-        let bytes = absolute.metadata().map_err(PackageError::io(&path))?.len();
-        Ok(Input {
-            path: absolute,
-            bytes,
-        })
-    };
-    paths.into_iter().map(input).collect()
+    paths.iter().map(|path| input(path)).collect()
+}
+
+/// What says which snapshot of a hub's model is meant.
+pub(super) fn reference(located: &Located) -> Result<Option<Input>, BuildError> {
+    located.reference.as_deref().map(input).transpose()
+}
+
+fn input(path: &Path) -> Result<Input, BuildError> {
+    let absolute = path.canonicalize().map_err(PackageError::io(path))?;
+    let bytes = absolute.metadata().map_err(PackageError::io(path))?.len();
+    Ok(Input {
+        path: absolute,
+        bytes,
+    })
 }
 
 /// Refuses what rustc should not read at every turn.
-pub(super) fn trackable(inputs: &[Input]) -> Result<(), BuildError> {
+pub(super) fn trackable(inputs: &[Input], checkpoint: &Path) -> Result<(), BuildError> {
     let bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
     if bytes <= LARGEST {
         return Ok(());
     }
-    let largest = inputs.iter().max_by_key(|input| input.bytes);
-    let folder = largest.and_then(|input| input.path.parent());
     Err(BuildError::TooLargeToTrack {
-        checkpoint: folder.unwrap_or(Path::new("")).to_owned(),
+        checkpoint: checkpoint.to_owned(),
         megabytes: bytes.div_ceil(1 << 20),
         largest: LARGEST >> 20,
     })

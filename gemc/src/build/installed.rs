@@ -17,7 +17,7 @@ pub(super) fn keep(prepared: &PreparedModel, formats: &Formats, cache: &Cache) {
     let mut command = Command::new("gemc");
     command
         .arg("weights")
-        .arg(prepared.loaded.checkpoint.dir())
+        .arg(prepared.loaded.checkpoint.path())
         .args(["--packing", PACKING, "--target", "portable"])
         .env("GEMC_CACHE", cache.root())
         .stdin(Stdio::null())

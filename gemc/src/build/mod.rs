@@ -26,9 +26,10 @@ pub use error::BuildError;
 pub use script::Built;
 
 use crate::cache::Cache;
+use crate::import::hub::{Located, locate};
 use crate::pipeline;
 use crate::plan::DEFAULT_BITS;
-use crate::prepared::{Formats, PreparedModel, folder_name};
+use crate::prepared::{Formats, PreparedModel};
 
 /// Where a model's weights are when the program runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub enum WeightsIn {
 /// and in the crate `gem_runtime::include_built!("gem_lm");`.
 #[derive(Clone, Debug)]
 pub struct Build {
+    /// What a relative path of the checkpoint begins at.
+    root: PathBuf,
     checkpoint: PathBuf,
     formats: Formats,
     targets: Vec<String>,
@@ -64,10 +67,12 @@ pub struct Build {
 }
 
 impl Build {
-    /// The checkpoint in this folder, in the default format, for the levels of the architecture.
+    /// The checkpoint in this folder, in the default format, for the levels of the architecture. In place of a folder
+    /// `org/name`, where the cache of the Hugging Face hub holds that model: `gemc pull org/name` fetches it.
     #[must_use]
     pub fn new(checkpoint: impl Into<PathBuf>) -> Self {
         Self {
+            root: PathBuf::new(),
             checkpoint: checkpoint.into(),
             formats: Formats::Bits(DEFAULT_BITS.to_owned()),
             targets: Vec::new(),
@@ -77,6 +82,18 @@ impl Build {
             rounding: Rounding::Search,
             runtime: quote!(::gem_runtime),
         }
+    }
+
+    /// What a relative path of the checkpoint begins at; the current folder unless given.
+    #[must_use]
+    pub fn relative_to(self, root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self { root, ..self }
+    }
+
+    /// Where the checkpoint is.
+    fn located(&self) -> Located {
+        locate(&self.root, &self.checkpoint)
     }
 
     /// A uniform format by its name for `--bits`, `4.25` for instance.
@@ -132,9 +149,11 @@ impl Build {
     /// For a checkpoint, plan, target or name that does not do; for weights too large to embed and inputs too large to
     /// track; where weights can be kept nowhere.
     pub fn module(&self, rustc: &Rustc) -> Result<TokenStream, BuildError> {
-        let loaded = pipeline::load(&self.checkpoint)?;
-        let inputs = inputs::of(&loaded, &self.formats)?;
-        inputs::trackable(&inputs)?;
+        let located = self.located();
+        let loaded = pipeline::load(&located.path)?;
+        let mut inputs = inputs::of(&loaded, &self.formats)?;
+        inputs.extend(inputs::reference(&located)?);
+        inputs::trackable(&inputs, loaded.checkpoint.dir())?;
         let tracked = inputs.iter().map(|input| inputs::included(&input.path));
         let tracked = tracked.collect::<Result<TokenStream, _>>()?;
         let mut made = self.made(loaded, &|_| true, rustc.is_check(), &mut |prepared| {
@@ -155,7 +174,7 @@ impl Build {
         keep: &mut dyn FnMut(&mut PreparedModel) -> Result<PathBuf, BuildError>,
     ) -> Result<module::Made, BuildError> {
         let plan = self.formats.plan(&loaded)?;
-        let name = self.module_name()?;
+        let name = self.module_name(&loaded.checkpoint.name())?;
         let wanted = programs::wanted(&self.targets, has)?;
         // A check needs the facts, which are those of any program.
         let compiled = if only_checked {
@@ -205,10 +224,9 @@ impl Build {
     }
 
     /// The module's name, as an identifier.
-    fn module_name(&self) -> Result<String, BuildError> {
+    fn module_name(&self, checkpoint: &str) -> Result<String, BuildError> {
         let Some(name) = &self.name else {
-            let folder = folder_name(&self.checkpoint);
-            return Ok(crate::package::crate_name(&folder).replace('-', "_"));
+            return Ok(crate::package::crate_name(checkpoint).replace('-', "_"));
         };
         match syn::parse_str::<syn::Ident>(name) {
             Ok(_) => Ok(name.clone()),

@@ -8,7 +8,7 @@ use super::BuildError;
 use crate::pack;
 use crate::pipeline::{self, CompiledModel, LoadedCheckpoint};
 use crate::plan::BitPlan;
-use crate::prepared::{PreparedModel, folder_name};
+use crate::prepared::PreparedModel;
 use crate::target::Target;
 
 /// What is compiled where nobody names a target: architecture, as in `cfg(target_arch)`, and its targets, the best
@@ -172,7 +172,7 @@ pub(super) fn compile(
         ));
     };
     let prepared = PreparedModel {
-        name: folder_name(loaded.checkpoint.name()),
+        name: loaded.checkpoint.name(),
         loaded,
         compiled,
         plan: plan.clone(),

@@ -32,9 +32,11 @@ impl Build {
             |name: &'static str| std::env::var(name).map_err(|_| BuildError::NotCargo(name));
         let out = PathBuf::from(variable("OUT_DIR")?);
         let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
-        println!("cargo::rerun-if-changed={}", self.checkpoint.display());
-        let loaded = pipeline::load(&self.checkpoint)?;
-        for input in inputs::of(&loaded, &self.formats)? {
+        let located = self.located();
+        println!("cargo::rerun-if-changed={}", located.path.display());
+        let loaded = pipeline::load(&located.path)?;
+        let reference = inputs::reference(&located)?;
+        for input in inputs::of(&loaded, &self.formats)?.iter().chain(&reference) {
             println!("cargo::rerun-if-changed={}", inputs::text(&input.path)?);
         }
         let known = super::programs::named().any(|named| named == architecture);

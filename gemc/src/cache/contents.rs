@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::Cache;
-use super::trim::{ABANDONED, CARGO, CRATE, Entry, GRACE, MATRICES, remove};
+use super::trim::{ABANDONED, CARGO, CRATE, Entry, GRACE, MATRICES, MEASURED, remove};
 
 /// Kinds of entries by the names of their folders, and what each is. Those of earlier versions stand last.
 const KINDS: &[(&str, &str)] = &[
     ("digests", "digests of input files"),
     (MATRICES, "quantised matrices"),
+    (MEASURED, "what was measured for plans"),
     ("weights", "weight files, with the texts beside them"),
     (super::plans::KIND, "the plan made last for a checkpoint"),
     ("programs", "programs compiled by rustc"),

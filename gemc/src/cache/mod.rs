@@ -4,7 +4,7 @@
 //! compared with their checksum before use: one that is damaged, cut short or of something else is made anew. Losing
 //! the whole folder, or being unable to write it, costs time and nothing else.
 //!
-//! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `digests/KEY` (see [`digest`]), `planned/KEY/` (see `plans`), `weights/KEY/` (weight file and
+//! `$GEMC_CACHE`: `matrices/KEY` (see [`entry`]), `measured/KEY` (see `sensitivity::Journal`), `digests/KEY` (see [`digest`]), `planned/KEY/` (see `plans`), `weights/KEY/` (weight file and
 //! texts, sealed, see `package::kept_weights`), `programs`, `libraries`, `gemc-crate`, `target` (see `package::Builder`). Whatever nobody
 //! used for 30 days goes; with `$GEMC_CACHE_LIMIT`, also what is beyond that size; on a full disk, what can be spared
 //! (see [`trim`]). `gemc cache` shows and removes it (see [`contents`]); every process that has a [`Cache`] holds a shared
@@ -158,6 +158,13 @@ impl Cache {
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
         options.open(self.root.join(BUILD_LOCK))
+    }
+
+    /// The folder of what was measured for plans, where there is one.
+    #[must_use]
+    pub fn measurements(&self) -> Option<PathBuf> {
+        let folder = self.root.join(trim::MEASURED);
+        std::fs::create_dir_all(&folder).is_ok().then_some(folder)
     }
 
     /// The folder that everything in it lies under.

@@ -3,7 +3,8 @@
 //! `planned/KEY/plan.toml` and `plan.codes`, sealed, KEY of the folder's place and the target's name: whether the
 //! checkpoint there is still the planned one is what the plan itself says.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use gem_runtime::hex;
@@ -34,7 +35,7 @@ impl Cache {
         checkpoint: &Path,
         target: &str,
         text: &[u8],
-        codes: &[u8],
+        codes: &dyn Fn(&mut dyn Write) -> io::Result<()>,
     ) -> Result<PathBuf, OutputError> {
         let kept = self.write_plan(checkpoint, target, text, codes);
         if let Err(OutputError::Io { source, .. }) = &kept {
@@ -48,7 +49,7 @@ impl Cache {
         checkpoint: &Path,
         target: &str,
         text: &[u8],
-        codes: &[u8],
+        codes: &dyn Fn(&mut dyn Write) -> io::Result<()>,
     ) -> Result<PathBuf, OutputError> {
         let key = plan_key(checkpoint, target);
         let folder = self.root().join(KIND).join(&key);
@@ -59,7 +60,10 @@ impl Cache {
         };
         write(PLAN, text)?;
         let codes_name = codes_path(Path::new(PLAN));
-        write(&codes_name.to_string_lossy(), codes)?;
+        let codes_name = codes_name.to_string_lossy();
+        let written =
+            File::create(making.path().join(&*codes_name)).and_then(|mut file| codes(&mut file));
+        written.map_err(|e| making.error(&codes_name, e))?;
         seal(making.path(), &key).map_err(|e| making.error(PLAN, e))?;
         making.commit()?;
         Ok(folder.join(PLAN))

@@ -234,7 +234,7 @@ fn a_kept_plan_is_whole_or_not_taken() {
     fs::create_dir(&checkpoint).expect("space");
     let keep = |text: &[u8]| {
         cache
-            .keep_plan(&checkpoint, "host", text, b"codes")
+            .keep_plan(&checkpoint, "host", text, &|to| to.write_all(b"codes"))
             .expect("space")
     };
     keep(b"one");

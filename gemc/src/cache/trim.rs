@@ -25,7 +25,10 @@ const MARKED: Duration = Duration::from_secs(30 * 60);
 pub(super) const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Entries that are files; `plans` are those of earlier versions.
-const FILES: &[&str] = &["digests", MATRICES, "plans"];
+const FILES: &[&str] = &["digests", MATRICES, MEASURED, "plans"];
+
+/// What was measured for plans.
+pub(super) const MEASURED: &str = "measured";
 
 /// Entries that whoever has the checkpoint makes again.
 pub(super) const MATRICES: &str = "matrices";

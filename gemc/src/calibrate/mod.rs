@@ -9,9 +9,7 @@ pub use inputs::{Inputs, PRIOR};
 
 use crate::graph::{Graph, Guard, NodeId, Op, Typed, UnitId, UnitMap};
 use crate::progress::Progress;
-use crate::reference::{
-    Batch, Decisions, Matrix, Reference, ReferenceError, RoutingRecords, RunOptions,
-};
+use crate::reference::{Batch, Decisions, Reference, ReferenceError, RoutingRecords, RunOptions};
 use crate::sequences::Sequence;
 
 /// Rows run together, about.
@@ -103,30 +101,20 @@ pub fn run(
     for pass in 0..passes {
         for group in batches(sequences) {
             let batch = batch_of(group);
-            // Inputs of modules wait for the gates, which are known when all has run.
-            let mut held: Vec<(NodeId, Matrix)> = Vec::new();
             let units = &mut stats.units;
-            let mut add = |node: NodeId, x: Matrix, gates: Option<&[f32]>| {
-                let Some(unit) = graph.units().of_node(node) else {
+            let options = RunOptions {
+                without_logits: true,
+                ..RunOptions::default()
+            };
+            let run = reference.run_observed(&batch, &options, &mut |node, x, routing| {
+                let unit = graph.units().of_node(node);
+                let Some(unit) = unit.filter(|unit| pass_of[unit.id] == pass) else {
                     return;
                 };
                 units[unit.id]
                     .get_or_insert_with(|| Inputs::new(x.width(), gather == Gather::Moments))
-                    .add(x, gates);
-            };
-            let run = reference.run_observed(&batch, &RunOptions::default(), &mut |node, x| {
-                let unit = graph.units().of_node(node);
-                if unit.is_none_or(|unit| pass_of[unit.id] != pass) {
-                    return;
-                }
-                match graph.node(node).guard {
-                    Guard::Module { .. } => held.push((node, x.clone())),
-                    Guard::Always | Guard::Fallback { .. } => add(node, x.clone(), None),
-                }
+                    .add(x.clone(), gates(graph, node, routing).as_deref());
             })?;
-            for (node, x) in held {
-                add(node, x, gates(graph, node, &run.routing).as_deref());
-            }
             if pass == 0 {
                 seen(group, &run.routing);
             }

@@ -145,7 +145,8 @@ usage_or_input!(
 
 /// Errors that are told as they read.
 macro_rules! in_words {
-    ($($error:ty),* $(,)?) => {$(
+    ($($(#[$only:meta])* $error:ty),* $(,)?) => {$(
+        $(#[$only])*
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
                 Self::Input(Box::new(error))
@@ -162,6 +163,8 @@ in_words!(
     BundleError,
     CacheError,
     FakeError,
+    #[cfg(feature = "hub")]
+    crate::hub::HubError,
     OutputError,
     PackageError,
     PlanError,

@@ -25,6 +25,8 @@ mod model;
 mod numbers;
 mod plan;
 mod planned;
+#[cfg(feature = "hub")]
+mod pull;
 mod run;
 mod runtime;
 mod synth;
@@ -98,6 +100,8 @@ const VERBS: &[Verb] = &[
     Verb::new::<logits::Logits>("logits"),
     Verb::new::<man::Man>("man"),
     Verb::new::<plan::Plan>("plan"),
+    #[cfg(feature = "hub")]
+    Verb::new::<pull::Pull>("pull"),
     Verb::new::<run::Run>("run"),
     Verb::new::<runtime::Runtime>("runtime"),
     Verb::new::<synth::Synth>("synth"),

@@ -1,7 +1,7 @@
 //! The arguments that name a checkpoint, a device and formats -> the compiled model, and a `Peer` that runs it. Every verb
 //! that compiles starts here.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use gem_runtime::Engine;
@@ -49,7 +49,7 @@ impl ModelArgs {
         let loaded = pipeline::load(&self.checkpoint)?;
         let target = self.device.find()?.name;
         let kept = match (self.formats.open(), Cache::if_possible()?) {
-            (true, Some(cache)) => kept_plan(&cache, &self.checkpoint, &target, &loaded),
+            (true, Some(cache)) => kept_plan(&cache, &target, &loaded),
             _ => Ok(None),
         };
         let plan = match kept {
@@ -80,11 +80,10 @@ impl ModelArgs {
 /// The plan made last, for a checkpoint as it is now; or in words why it does not do.
 fn kept_plan(
     cache: &Cache,
-    checkpoint: &Path,
     target: &str,
     loaded: &LoadedCheckpoint,
 ) -> Result<Option<BitPlan>, String> {
-    let kept = cache.kept_plan(checkpoint, target);
+    let kept = cache.kept_plan(loaded.checkpoint.path(), target);
     let Some(path) = kept.map_err(|e| e.to_string())? else {
         return Ok(None);
     };

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use gemc_format::ActivationFormat;
 use serde::Serialize;
@@ -19,7 +20,6 @@ use crate::plan::activations::Rule;
 use crate::plan::codes;
 use crate::plan::file::Override;
 use crate::planner::{self, Budget, Effort, FinishedPlan, Method, PlannerError, Settings, Texts};
-use crate::prepared::folder_name;
 use crate::reference::RoutingRecords;
 use crate::report;
 use crate::routing::{self, CausalOptions, Collector, Routes};
@@ -91,6 +91,8 @@ enum Rounding {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum EffortName {
+    /// No text and no measuring: bits by what a product is for (docs/plan.md); weights are rounded when the model is built
+    Prior,
     /// Few tokens and no refinement: for large models
     Low,
     /// Minutes for a small model
@@ -172,13 +174,20 @@ impl fmt::Display for PlanReport {
 impl Run for Plan {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         let settings = self.settings()?;
-        let loaded = pipeline::load(&self.checkpoint)?;
+        let most = match self.effort {
+            EffortName::Prior => 0,
+            _ => u64::MAX,
+        };
+        let loaded = pipeline::load_with(&self.checkpoint, most)?;
         let outputs = Outputs::attempt(
             &self.output,
             self.report.as_deref(),
-            &self.checkpoint,
+            loaded.checkpoint.dir(),
             self.calib.as_deref(),
         )?;
+        if self.effort == EffortName::Prior {
+            return self.by_prior(&loaded, &settings, &outputs, ui);
+        }
         let texts = self.texts(&loaded, ui)?;
         let mut collector = Collector::new(&loaded.graph);
         let mut refused = None;
@@ -193,12 +202,18 @@ impl Run for Plan {
             return Err(Failure::Input(Box::new(error)));
         }
         let routes = collector.finish();
-        for module in &made.starved {
-            ui.note(&format!(
+        match &made.starved[..] {
+            [] => {}
+            [module] => ui.note(&format!(
                 "warning: {module} saw fewer than 32 tokens of the calibration text; it gets few bits"
-            ));
+            )),
+            several => ui.note(&format!(
+                "warning: {} modules saw fewer than 32 tokens of the calibration text; they get few bits: {}",
+                several.len(),
+                planner::some_of(several)
+            )),
         }
-        self.write(&made, &outputs)?;
+        self.write(loaded.checkpoint.path(), &made, &outputs)?;
         if self.report.is_some() {
             let html = self.page(&loaded, &texts, &made, &routes, ui)?;
             outputs.write_page(html.as_bytes())?;
@@ -222,6 +237,49 @@ impl Run for Plan {
 }
 
 impl Plan {
+    /// A plan without text.
+    fn by_prior(
+        &self,
+        loaded: &LoadedCheckpoint,
+        settings: &Settings,
+        outputs: &Outputs,
+        ui: &Ui,
+    ) -> Result<Outcome, Failure> {
+        let measures = [
+            (self.calib.is_some(), "--calib"),
+            (!self.domains.is_empty(), "--domains"),
+            (self.latency.is_some(), "--latency"),
+            (self.rounding.is_some(), "--rounding"),
+            (self.report.is_some(), "--report"),
+            (self.uniform_body, "--uniform-body"),
+        ];
+        if let Some((_, option)) = measures.into_iter().find(|(given, _)| *given) {
+            let words = format!(
+                "{option}: has no effect with --effort prior, which measures and rounds nothing"
+            );
+            return Err(Failure::usage(words));
+        }
+        let file = planner::by_prior(loaded, settings)?;
+        ui.note("nothing was measured: bits by what each product is for; `gemc explain` tells, docs/plan.md has the prior");
+        let text = file.text().map_err(|e| Failure::Input(Box::new(e)))?;
+        outputs.write(text.as_bytes(), &|to| codes::write(to, &[]))?;
+        let planned = PlanReport {
+            plan: self.output.display().to_string(),
+            bits_per_weight: file.bits_per_weight,
+            unit_bytes: file.unit_bytes,
+            predicted_kl: file.predicted_kl,
+            measured_kl: None,
+            measured_kl_rounded: None,
+            predicted_ms: None,
+            formats: planner::shares(&file),
+            domains: Vec::new(),
+            starved: Vec::new(),
+            routes: None,
+        };
+        ui.result(self.json, &planned)?;
+        Ok(Outcome::Done)
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
         let budget = match (self.size, self.bits) {
             (Some(size), _) => Budget::Size(size),
@@ -234,17 +292,21 @@ impl Plan {
             latency: self.latency.map(|ms| 1e-3 * ms),
             method: match (self.rounding, self.effort) {
                 (Some(Rounding::Plain), _) => Method::Plain,
-                (Some(Rounding::Search), _) | (None, EffortName::Low) => Method::Search,
+                (Some(Rounding::Search), _) | (None, EffortName::Prior | EffortName::Low) => {
+                    Method::Search
+                }
                 (Some(Rounding::Feedback), _) | (None, _) => Method::Feedback,
             },
             effort: match self.effort {
-                EffortName::Low => Effort::Low,
+                // Of a prior nothing is measured.
+                EffortName::Prior | EffortName::Low => Effort::Low,
                 EffortName::Default => Effort::Default,
                 EffortName::High => Effort::High,
             },
             overrides: self.overrides.clone(),
             activations: self.activations.clone(),
             uniform_body: self.uniform_body,
+            workplace: Cache::if_possible()?.and_then(|cache| cache.measurements()),
             ..Settings::new(self.device.find()?, budget)
         })
     }
@@ -305,7 +367,7 @@ impl Plan {
         let bits = made.file.bits_per_weight;
         let title = format!(
             "{} at {bits:.2} bits for {}",
-            folder_name(&self.checkpoint),
+            loaded.checkpoint.name(),
             made.file.target
         );
         let page = planner::page(&title, made, routes, Some(&causal));
@@ -314,18 +376,22 @@ impl Plan {
 
     /// Keeps the plan in the cache, where `gemc run` finds it, then writes both files: what took so long is not lost when
     /// the disk is.
-    fn write(&self, made: &FinishedPlan, outputs: &Outputs) -> Result<(), Failure> {
-        let mut bytes = Vec::new();
-        codes::write(&mut bytes, &made.codes).map_err(Failure::Output)?;
+    fn write(
+        &self,
+        checkpoint: &Path,
+        made: &FinishedPlan,
+        outputs: &Outputs,
+    ) -> Result<(), Failure> {
+        let write = |to: &mut dyn Write| codes::write(to, &made.codes);
         let text = made.file.text().map_err(|e| Failure::Input(Box::new(e)))?;
         let cache = Cache::if_possible()?;
         let kept = cache.and_then(|cache| {
             // Without it, `run` takes uniform formats unless it is given the plan.
             let target = &made.file.target;
-            let kept = cache.keep_plan(&self.checkpoint, target, text.as_bytes(), &bytes);
+            let kept = cache.keep_plan(checkpoint, target, text.as_bytes(), &write);
             kept.ok()
         });
-        outputs.write(text.as_bytes(), &bytes).map_err(|error| {
+        outputs.write(text.as_bytes(), &write).map_err(|error| {
             match kept {
                 None => error.into(),
                 Some(path) => Failure::Input(

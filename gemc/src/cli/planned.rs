@@ -2,6 +2,7 @@
 //!
 //! Invariant: a plan has codes of its own. What another plan needs, and what the checkpoint is made of, is not replaced.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::output::{Kind, OutputError, OutputFile, place_all};
@@ -140,8 +141,12 @@ impl Outputs {
     ///
     /// # Errors
     /// When one cannot be written.
-    pub fn write(&self, plan: &[u8], codes: &[u8]) -> Result<(), OutputError> {
-        let (codes, plan) = (self.codes.write(codes)?, self.plan.write(plan)?);
+    pub fn write(
+        &self,
+        plan: &[u8],
+        codes: &dyn Fn(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), OutputError> {
+        let (codes, plan) = (self.codes.write_by(codes)?, self.plan.write(plan)?);
         place_all([codes, plan])
     }
 

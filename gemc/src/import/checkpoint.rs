@@ -171,6 +171,7 @@ fn read(view: &View, stored: StoredType, bytes: &[u8], rows: Range<usize>, out: 
 pub struct Checkpoint {
     pub(super) dir: PathBuf,
     pub(super) gguf: Option<PathBuf>,
+    pub(super) values_read: bool,
     pub(super) config_bytes: Vec<u8>,
     pub(super) graph: Graph<Untyped>,
     pub(super) weights: Weights,
@@ -185,10 +186,22 @@ impl Checkpoint {
         &self.dir
     }
 
+    /// What it was read from: the folder, or the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.gguf.as_deref().unwrap_or(&self.dir)
+    }
+
     /// The model's graph, its shapes not checked yet.
     #[must_use]
     pub fn graph(&self) -> &Graph<Untyped> {
         &self.graph
+    }
+
+    /// Whether all values were looked at, and are finite.
+    #[must_use]
+    pub fn values_read(&self) -> bool {
+        self.values_read
     }
 
     /// The values of its tensors.
@@ -233,12 +246,16 @@ impl Checkpoint {
         names
     }
 
-    /// What it is called: the folder, or the file without its extension.
+    /// What it is called: as the folder, as the model that the folder is a snapshot of, or as the file without its extension.
     #[must_use]
-    pub fn name(&self) -> &Path {
+    pub fn name(&self) -> String {
         match &self.gguf {
-            Some(file) => Path::new(file.file_stem().unwrap_or(file.as_os_str())),
-            None => &self.dir,
+            Some(file) => file
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            None => super::folder::name(&self.dir),
         }
     }
 

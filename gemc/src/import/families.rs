@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::error::{Finding, Place, nearest, shown};
-use super::{CONFIG, FRONT_ENDS, FrontEnd, json};
+use super::{CONFIG, FRONT_ENDS, FrontEnd, json, refusals};
 
 /// Families of public checkpoints, by their `model_type` in Hugging Face's configs without version and variant.
 const PUBLIC: &[(&str, &str)] = &[
@@ -66,6 +66,9 @@ pub fn front_end(config: &Map<String, Value>) -> Result<&'static FrontEnd, Findi
     let found = config.get("model_type");
     let name = found.and_then(Value::as_str);
     let front = FRONT_ENDS.iter().find(|f| name == Some(f.model_type));
+    if let (Some(_), Some(refused)) = (front, refusals::quantised(config)) {
+        return Err(refused);
+    }
     front.ok_or_else(|| {
         let place = Place::Key {
             file: CONFIG.to_owned(),
@@ -73,7 +76,7 @@ pub fn front_end(config: &Map<String, Value>) -> Result<&'static FrontEnd, Findi
         };
         let what = match (found, name) {
             (None | Some(Value::Null), _) => "is missing".to_owned(),
-            (_, Some(name)) => other(name),
+            (_, Some(name)) => other(name, config),
             (Some(value), None) => format!("found {}", json::kind(value)),
         };
         let read: Vec<String> = FRONT_ENDS
@@ -85,8 +88,22 @@ pub fn front_end(config: &Map<String, Value>) -> Result<&'static FrontEnd, Findi
 }
 
 /// What is said of a family that nobody reads.
-fn other(name: &str) -> String {
+fn other(name: &str, config: &Map<String, Value>) -> String {
     let found = format!("found \"{}\"", shown(name));
+    if let Some(why) = refusals::reason(name) {
+        return format!("{found}: {why}");
+    }
+    if let Some(text) = text_part(config) {
+        return format!(
+            "{found}: its part that reads text is \"{}\", which is not read",
+            shown(text)
+        );
+    }
+    if config.get("auto_map").is_some_and(|map| !map.is_null()) {
+        return format!(
+            "{found}: its model is Python code of its own (auto_map), which is not run"
+        );
+    }
     if let Some(family) = public(name) {
         return format!("{found}: public checkpoints such as {family}'s are not read yet");
     }
@@ -95,6 +112,11 @@ fn other(name: &str) -> String {
         Some(near) => format!("{found}: did you mean \"{near}\"?"),
         None => format!("{found}: checkpoints of other families are not read yet"),
     }
+}
+
+/// The `model_type` of the part of a model that reads text, beside others.
+fn text_part(config: &Map<String, Value>) -> Option<&str> {
+    config.get("text_config")?.get("model_type")?.as_str()
 }
 
 /// The family of a `model_type` such as `qwen2_moe` or `llama4_text`: the longest name that it begins with, before a version
@@ -125,18 +147,19 @@ mod tests {
             finding.err().expect("not read").to_string()
         };
         for (name, words) in [
-            (
-                "llama4",
-                "found \"llama4\": public checkpoints such as Llama's",
-            ),
-            ("llama4_text", "such as Llama's"),
+            ("llama4", "found \"llama4\": attention in chunks"),
+            ("deepseek_v3", "one latent row for keys and values (MLA)"),
+            ("mamba2", "keep a state instead of keys and values"),
+            ("qwen3_5_moe", "keep a state instead of keys and values"),
+            ("t5", "has an encoder and a decoder"),
+            ("mpnet", "adds a bias for the distance of two tokens"),
+            ("gemma3n", "AltUp"),
             ("qwen2_vl", "such as Qwen's"),
             ("qwen4_exp", "such as Qwen's"),
             ("gemma", "such as Gemma's"),
-            ("gpt_neox", "GPT-Neo"),
             ("albert", "such as ALBERT's"),
-            ("deberta-v2", "such as DeBERTa's"),
-            ("phimoe", "such as Phi's"),
+            ("deberta-v2", "adds a bias"),
+            ("phimoe", "sparsemixer"),
             ("gme", "did you mean \"gem\"?"),
             ("GEM", "did you mean \"gem\"?"),
             ("hyena_striped", "checkpoints of other families"),
@@ -147,6 +170,22 @@ mod tests {
             let allowed = "; allowed: \"gem\", \"bert\",";
             assert!(told.contains(allowed), "{told}");
         }
+        let other = |config: Value| {
+            let finding = front_end(config.as_object().expect("an object"));
+            finding.err().expect("not read").to_string()
+        };
+        let remote =
+            other(json!({"model_type": "own", "auto_map": {"AutoModel": "modeling_own.Own"}}));
+        assert!(
+            remote.contains("Python code of its own (auto_map)"),
+            "{remote}"
+        );
+        let pictures =
+            other(json!({"model_type": "own_vl", "text_config": {"model_type": "own_text"}}));
+        assert!(
+            pictures.contains("reads text is \"own_text\", which is not read"),
+            "{pictures}"
+        );
         assert!(told(Value::Null).contains("key `model_type`: is missing"));
         assert!(told(json!(3)).contains("found 3"));
     }

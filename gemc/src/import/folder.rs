@@ -7,11 +7,21 @@ use std::path::{Path, PathBuf};
 use gem_runtime::regular;
 
 use super::error::{Finding, nearest, printable};
+use super::hub::{HubCache, HubName, model_of_snapshot};
 use super::{CONFIG, files};
 
 /// What a checkpoint is, for messages.
 const HOLDS: &str = "a folder with config.json, model.safetensors (or model.safetensors.index.json and its shards) and, \
      to take text, tokenizer.json; docs/checkpoint.md defines it";
+
+/// The name a model gets from its folder.
+pub(crate) fn name(dir: &Path) -> String {
+    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let own = || Some(real.file_name()?.to_string_lossy().into_owned());
+    model_of_snapshot(&real)
+        .or_else(own)
+        .unwrap_or_else(|| "model".to_owned())
+}
 
 /// Looks whether a path is a folder with a `config.json`.
 ///
@@ -102,26 +112,21 @@ fn absent(path: &Path) -> String {
             return format!("does not exist: did you mean {}?", printed(&near));
         }
     }
-    if is_hub_name(path) {
-        let name = printed(path);
-        return format!(
-            "is not a folder here; if it is a model of the Hugging Face hub, fetch it first: hf download {name} --local-dir FOLDER"
-        );
+    let in_folder = path.parent().is_some_and(Path::exists);
+    match HubName::parse(path).filter(|_| !in_folder) {
+        Some(name) => not_fetched(&name),
+        None => "is not a folder: it does not exist".to_owned(),
     }
-    "is not a folder: it does not exist".to_owned()
 }
 
-/// `organisation/name`, as hubs name models.
-fn is_hub_name(path: &Path) -> bool {
-    let plain = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    let text = path.to_str().unwrap_or_default();
-    let parts: Vec<&str> = text.split('/').collect();
-    parts.len() == 2 && parts.into_iter().all(plain) && !path.parent().is_some_and(Path::exists)
+/// Where a path may be the name of a model that the hub's cache does not hold.
+fn not_fetched(name: &HubName) -> String {
+    let cache = HubCache::of_process()
+        .map(|cache| format!(", nor in the Hugging Face cache {}", printed(cache.root())))
+        .unwrap_or_default();
+    format!(
+        "is not a folder here{cache}; if it is a model of the hub, fetch it first: gemc pull {name}"
+    )
 }
 
 /// The folders of a folder, by name.
@@ -209,7 +214,7 @@ mod tests {
         }
         let hub = check(Path::new("no-such-org/Model-7B.v1")).expect_err("no folder");
         let told = hub.to_string();
-        let command = "hf download no-such-org/Model-7B.v1 --local-dir";
+        let command = "fetch it first: gemc pull no-such-org/Model-7B.v1";
         assert!(told.contains(command), "{told}");
     }
 

@@ -70,7 +70,8 @@ fn wrong(file: &str, what: impl Into<String>) -> Wrong {
     }
 }
 
-fn is_license(name: &str) -> bool {
+/// Whether a file of this name is taken for a licence.
+pub(crate) fn is_license(name: &str) -> bool {
     BEGINNINGS.iter().any(|beginning| {
         let start = name.as_bytes().get(..beginning.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))

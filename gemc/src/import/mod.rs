@@ -12,14 +12,17 @@ pub mod files;
 mod folder;
 pub mod gem;
 mod gguf;
+pub mod hub;
 pub(crate) mod json;
 mod keys;
 mod licenses;
 mod quantised;
+mod refusals;
 mod rope;
 mod source;
 mod texts;
 mod tokenizer;
+mod wrapper;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,8 +39,11 @@ use files::{TensorFiles, first_not_finite, to_f32};
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
 pub use families::front_end;
+pub(crate) use folder::name as folder_name;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use gguf::understood;
+#[cfg(feature = "hub")]
+pub(crate) use licenses::is_license;
 pub use licenses::{license_files, licenses};
 pub use rope::{RopeRule, RopeScaling, Yarn};
 pub use source::{Source, Wanted};
@@ -105,17 +111,35 @@ pub struct ImportedModel {
     pub special: SpecialTokens,
 }
 
-/// Imports a checkpoint: a folder, or a GGUF file. Reads every tensor once, to rule out NaN and infinity.
+/// Imports a checkpoint: a folder, a GGUF file, or what the cache of the Hugging Face hub holds of `org/name`. Reads every
+/// tensor once, to rule out NaN and infinity.
 ///
 /// # Errors
 /// With everything that is wrong; a file that cannot be parsed at all stops at once.
 pub fn checkpoint(path: &Path) -> Result<Checkpoint, ImportError> {
+    checkpoint_with(path, u64::MAX)
+}
+
+/// The same, but values of files of more than `most` bytes are not looked at: they may hold NaN or infinity.
+///
+/// # Errors
+/// As of [`checkpoint`].
+pub fn checkpoint_with(path: &Path, most: u64) -> Result<Checkpoint, ImportError> {
+    let path = &hub::locate(Path::new(""), path).path;
     if let Some(file) = folder::gguf(path) {
-        return gguf_file(&file);
+        return gguf_file(&file, most);
     }
     folder::check(path)?;
     let config_bytes = json::read_bounded(&path.join(CONFIG), CONFIG, LONGEST_CONFIG)?;
     let config = json::parse_object(&config_bytes).map_err(|e| Finding::file(CONFIG, e))?;
+    let text = wrapper::text(&config);
+    // A family that is not read is told before anything large is opened.
+    front_end(text.as_ref().unwrap_or(&config))?;
+    let mut files = TensorFiles::open(path)?;
+    let (config, whole, others) = match text {
+        Some(text) => (text, Some(config), wrapper::rename(&mut files)),
+        None => (config, None, Vec::new()),
+    };
     let source = Container {
         dir: path.to_owned(),
         gguf: None,
@@ -123,19 +147,18 @@ pub fn checkpoint(path: &Path) -> Result<Checkpoint, ImportError> {
         config_bytes,
         pairs: false,
         keys: None,
+        whole,
+        others,
     };
-    // A family that is not read is told before anything large is opened.
-    front_end(&source.config)?;
-    let files = TensorFiles::open(path)?;
     let files = match quantised::scheme(&source.config)? {
         None => files,
         Some(scheme) => files.unite(scheme)?,
     };
-    source.read(files, tokenizer::folder(path))
+    source.read(files, tokenizer::folder(path), most)
 }
 
 /// Imports a GGUF file; what belongs to its text stands in it, or in files beside it.
-fn gguf_file(file: &Path) -> Result<Checkpoint, ImportError> {
+fn gguf_file(file: &Path, most: u64) -> Result<Checkpoint, ImportError> {
     let model = gguf::open(file)?;
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.unwrap_or(Path::new(".")).to_owned();
@@ -155,8 +178,10 @@ fn gguf_file(file: &Path) -> Result<Checkpoint, ImportError> {
         config_bytes: text.into_bytes(),
         pairs: model.pairs,
         keys: Some(model.keys),
+        whole: None,
+        others: Vec::new(),
     };
-    source.read(model.files, texts)
+    source.read(model.files, texts, most)
 }
 
 /// What a checkpoint is read from, beside its tensors and texts.
@@ -170,6 +195,10 @@ struct Container {
     pairs: bool,
     /// What became of every key, where `config` is not as it was read.
     keys: Option<KeyAccount>,
+    /// The config as it was read, where `config` is that of the part that reads text.
+    whole: Option<Map<String, Value>>,
+    /// Tensors of other parts.
+    others: Vec<String>,
 }
 
 impl Container {
@@ -177,15 +206,22 @@ impl Container {
         self,
         files: TensorFiles,
         texts: Result<Texts, Finding>,
+        most: u64,
     ) -> Result<Checkpoint, ImportError> {
         let front = front_end(&self.config)?;
         let mut findings = Findings::default();
         let source = Source::of_files(&self.config, &files);
         let mut source = source.with_pairs(self.pairs).with_folder(&self.dir);
+        self.others
+            .iter()
+            .for_each(|name| source.drop(name, wrapper::left_out()));
         let built = (front.build)(&mut source, &mut findings);
         let (uses, _) = source.finish();
         check_surplus(&files, &uses, &mut findings);
-        check_values(&files, &uses, &mut findings);
+        let read = files.files().map(|(_, bytes)| bytes as u64).sum::<u64>() <= most;
+        if read {
+            check_values(&files, &uses, &mut findings);
+        }
         let vocab = built.as_ref().map(|b| b.graph.facts().vocab_size);
         let mut companions = tokenizer::read(texts, vocab, &mut findings);
         let Some(mut built) = built else {
@@ -198,11 +234,15 @@ impl Container {
             dir: self.dir,
             gguf: self.gguf,
             config_bytes: self.config_bytes,
+            values_read: read,
             graph: built.graph,
             weights,
             account: Account {
                 tensors: uses.into_iter().collect(),
-                keys: self.keys.unwrap_or(built.keys),
+                keys: match &self.whole {
+                    Some(whole) => wrapper::account(whole, built.keys),
+                    None => self.keys.unwrap_or(built.keys),
+                },
             },
             companions,
         })

@@ -33,6 +33,11 @@ impl fmt::Display for Inspection {
             self.stored_bytes,
             types.join(", ")
         )?;
+        if !self.values_read {
+            f.write_str(
+                "values      not looked at; --check reads them all, for NaN and infinity\n",
+            )?;
+        }
         for (kind, count) in &self.parameters_by_kind {
             writeln!(f, "            {count:>14}  {kind}")?;
         }

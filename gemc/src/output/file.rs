@@ -4,7 +4,7 @@
 //! What is replaced keeps its permissions; a new file gets those that the umask leaves.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -102,8 +102,19 @@ impl OutputFile {
     /// # Errors
     /// When it cannot be written; nothing of it remains then.
     pub fn write(&self, bytes: &[u8]) -> Result<CompleteFile<'_>, OutputError> {
+        self.write_by(&|file| file.write_all(bytes))
+    }
+
+    /// Lets `write` write the whole beside its place.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing of it remains then.
+    pub fn write_by(
+        &self,
+        write: &dyn Fn(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<CompleteFile<'_>, OutputError> {
         let permissions = self.old.as_ref().map(fs::Metadata::permissions);
-        let write = |file: &mut File| file.write_all(bytes).map_err(failed(&self.given));
+        let write = |file: &mut File| write(file).map_err(failed(&self.given));
         Ok(self.write_with(permissions, write)?.0)
     }
 

@@ -17,8 +17,8 @@ use object::FileKind;
 use serde::Serialize;
 
 use super::{MANIFEST, Manifest, WEIGHTS};
+use crate::import::folder_name;
 use crate::output::{Kind, OutputError, OutputFile, place_all};
-use crate::prepared::folder_name;
 
 /// What a bundle looks like: a program that has one already is never somebody's own work.
 pub const BUNDLE: Kind = Kind {

@@ -217,7 +217,7 @@ pub fn fuzz(bytes: &[u8]) {
 pub fn write(to: &mut dyn Write, planes: &[Arc<Planes>]) -> io::Result<()> {
     let mut bodies: Vec<(Digest, &[u8])> = planes
         .iter()
-        .map(|planes| (planes.digest(), planes.bytes.as_slice()))
+        .map(|planes| (planes.digest(), &*planes.bytes))
         .collect();
     bodies.sort_unstable();
     bodies.dedup();
@@ -282,7 +282,7 @@ mod tests {
         for planes in &all {
             assert_eq!(
                 codes.planes("u", &planes.digest()).expect("there"),
-                planes.bytes
+                &*planes.bytes
             );
         }
         let error = codes.planes("model.x", &[7; 32]).expect_err("not there");

@@ -123,7 +123,8 @@ pub struct PlanUnit {
     pub predicted_kl: f64,
     /// Why it has this format, in words.
     pub reason: String,
-    /// `FORMAT:SHA-256` of its planes in `plan.codes`; they are used as long as the unit's format is that one.
+    /// `FORMAT:SHA-256` of its planes in `plan.codes`; they are used as long as the unit's format is that one. Empty where the
+    /// unit is rounded when the model is built.
     pub codes: String,
 }
 
@@ -223,10 +224,13 @@ impl PlanFile {
     /// Whether these are the codes of this plan: all that it names are in them.
     #[must_use]
     pub fn owns(&self, codes: &Codes) -> bool {
-        self.units.iter().all(|unit| {
-            let digits = unit.codes.split_once(':').map_or("", |(_, digits)| digits);
-            digest(digits).is_ok_and(|digest| codes.has(&digest))
-        })
+        self.units
+            .iter()
+            .filter(|unit| !unit.codes.is_empty())
+            .all(|unit| {
+                let digits = unit.codes.split_once(':').map_or("", |(_, digits)| digits);
+                digest(digits).is_ok_and(|digest| codes.has(&digest))
+            })
     }
 
     /// How inputs are rounded: as usual, but for units that say otherwise.
@@ -275,9 +279,14 @@ impl PlanFile {
                 .iter()
                 .rfind(|(units, _)| units.is_match(&unit.name));
             let format = last.map_or(own, |(_, codec)| *codec);
-            let (made, digits) = entry.codes.split_once(':').unwrap_or((&entry.codes, ""));
-            let made = (codec(made)?, digest(digits)?);
-            codes.push((format == made.0).then_some(made.1));
+            codes.push(match entry.codes.as_str() {
+                "" => None,
+                entry => {
+                    let (made, digits) = entry.split_once(':').unwrap_or((entry, ""));
+                    let (made, digest) = (codec(made)?, digest(digits)?);
+                    (format == made).then_some(digest)
+                }
+            });
             formats.push(format);
         }
         match planned.keys().next() {

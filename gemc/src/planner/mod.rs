@@ -7,6 +7,7 @@ mod error;
 #[cfg(feature = "report")]
 mod page;
 mod predicted;
+mod prior;
 mod settings;
 mod starved;
 
@@ -21,7 +22,9 @@ pub use error::PlannerError;
 #[cfg(feature = "report")]
 pub use page::page;
 pub use predicted::Predicted;
+pub use prior::by_prior;
 pub use settings::{Ablation, Budget, Effort, Part, Parts, Settings, Texts};
+pub use starved::some_of;
 
 use crate::assign::{self, FixedFormats, Predictor, RefinedPlan, Speed, refine};
 use crate::calibrate::{self, Gather};
@@ -35,7 +38,7 @@ use crate::progress::Progress;
 use crate::quantise::Planes;
 use crate::reference::{Activations, Reference, RoutingRecords};
 pub use crate::sensitivity::Method;
-use crate::sensitivity::{self, Evidence, Judge, KEPT_BYTES, Ladder, Reading, Slopes};
+use crate::sensitivity::{self, Evidence, Journal, Judge, KEPT_BYTES, Ladder, Reading, Slopes};
 use crate::sequences::Sequence;
 
 /// A plan with what it was made from.
@@ -86,7 +89,7 @@ pub fn make(
     };
     let fit = texts.fit(settings.effort);
     let stats = calibrate::run(&reference, &fit, gather, seen, progress)?;
-    let starved = starved::check(units, &stats)?;
+    let starved = starved::check(units, &stats, settings.effort.fit_tokens())?;
     let visits = UnitMap::of(units, |unit| visits(unit, &stats));
     let judged = texts.search(settings.effort);
     let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
@@ -96,13 +99,19 @@ pub fn make(
         reading: reading.as_ref(),
         routing_weights: !settings.without.routing_weights,
     };
-    let ladder = Ladder::new(&reference, units, &evidence, settings.method)
-        .with_error_rows(settings.effort.error_rows());
+    let mut ladder = Ladder::new(&reference, units, &evidence, settings.method)
+        .with_error_rows(units, settings.effort.error_rows())
+        .with_journal(journal(loaded, settings, &fit, &judged));
     // The ladder has what it needs of them, and they are large.
     drop(stats);
     let probes = settings.effort.probes();
     let slopes = sensitivity::measure(&reference, units, &ladder, &judge, probes, progress)?;
     let mut predictor = Predictor::new(units, &ladder, &slopes, &fixed);
+    // What was probed is not needed again; what is chosen is, and may be more than memory has room for.
+    ladder.journal().flush();
+    if let Some(folder) = &settings.workplace {
+        ladder.keep_in(folder);
+    }
     if let Some(costs) = &settings.target.costs {
         let speed = Speed {
             costs,
@@ -141,6 +150,26 @@ pub fn make(
         predictor,
         trials: found.trials,
     })
+}
+
+/// What was measured for plans of this model, text, method and effort.
+fn journal(
+    loaded: &LoadedCheckpoint,
+    settings: &Settings,
+    fit: &[Sequence],
+    judged: &[Sequence],
+) -> Journal {
+    let Some(folder) = &settings.workplace else {
+        return Journal::default();
+    };
+    let mut hash = Sha256::new();
+    hash.update(gemc_format::FINGERPRINT);
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(loaded.checkpoint.content_hash());
+    hash.update(digest(&[fit, judged]));
+    let (method, effort, without) = (settings.method, settings.effort, settings.without);
+    hash.update(format!("{method:?} {effort:?} {without:?}"));
+    Journal::open(&folder.join(hex(&hash.finalize())))
 }
 
 /// Tokens of the run whose time is predicted: one that is decoded, or a text that is classified.
@@ -260,10 +289,10 @@ impl Work<'_> {
         names.sort_unstable();
         names.dedup();
         let mut candidate = self.reference.clone();
-        for unit in self.units {
-            let codec = found.formats[unit.id];
-            self.ladder.apply(&mut candidate, unit, codec)?;
-        }
+        let units = self.units.iter();
+        let formats: Vec<(&Unit, Codec)> =
+            units.map(|unit| (unit, found.formats[unit.id])).collect();
+        self.ladder.apply_all(&mut candidate, &formats)?;
         let format = |unit| activations[unit].unwrap_or_default();
         fake::round_activations(&mut candidate, format)?;
         let kl = |activations| {

@@ -1,5 +1,7 @@
 //! What a plan is to keep to, how long it may take, and the texts it is made from.
 
+use std::path::PathBuf;
+
 use gemc_format::Codec;
 
 use super::{PlannerError, digest};
@@ -56,6 +58,8 @@ pub struct Settings {
     pub uniform_body: bool,
     /// What is left out.
     pub without: Ablation,
+    /// Folder for what was measured, so that a run that ended goes on, and for what memory has no room for.
+    pub workplace: Option<PathBuf>,
 }
 
 impl Settings {
@@ -72,6 +76,7 @@ impl Settings {
             activations: Vec::new(),
             uniform_body: false,
             without: Ablation::default(),
+            workplace: None,
         }
     }
 }
@@ -173,7 +178,7 @@ impl Texts {
 
 impl Effort {
     /// Tokens that moments are gathered on, at most.
-    const fn fit_tokens(self) -> usize {
+    pub(super) const fn fit_tokens(self) -> usize {
         match self {
             Self::Low => 2_048,
             Self::Default => 49_152,

@@ -8,14 +8,15 @@ pub mod factor;
 mod tests;
 
 use std::convert::Infallible;
-use std::ops::Range;
-use std::sync::OnceLock;
+use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gemc_format::{
     Codec, Inputs, PackedSize, PackedTile, Packer, QuantisedRow, Shape, TILE_ROWS, dequantise_row,
     rows_of, write_planes,
 };
+use memmap2::Mmap;
 use sha2::{Digest as _, Sha256};
 
 use crate::workers;
@@ -31,8 +32,36 @@ pub struct Planes {
     /// Rows and columns of the unit.
     pub shape: Shape,
     /// The record: see `PackedSize`.
-    pub bytes: Vec<u8>,
+    pub bytes: PlaneBytes,
 }
+
+/// Bytes in memory, or of a file that was written for them and is not written any more.
+#[derive(Clone, Debug)]
+pub enum PlaneBytes {
+    /// In memory.
+    Held(Vec<u8>),
+    /// In a file.
+    Mapped(Arc<Mmap>),
+}
+
+impl Deref for PlaneBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Held(bytes) => bytes,
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
+impl PartialEq for PlaneBytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for PlaneBytes {}
 
 impl Planes {
     /// The weights that the codes stand for, `[rows, cols]`.
@@ -44,7 +73,7 @@ impl Planes {
     /// SHA-256 of the bytes.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::digest(&self.bytes).into()
+        Sha256::digest(&*self.bytes).into()
     }
 }
 
@@ -89,8 +118,21 @@ pub fn dequantise_rows(
 /// When `weights` or `inputs` are of another shape.
 #[must_use]
 pub fn quantise(weights: &[f32], shape: &Shape, codec: Codec, inputs: Inputs<'_>) -> Planes {
+    quantise_rows(rows_of(weights, shape), shape, codec, inputs)
+}
+
+/// The same of a unit whose rows `read` gives when they are needed.
+///
+/// # Panics
+/// When `inputs` are of another shape.
+#[must_use]
+pub fn quantise_rows(
+    read: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    shape: &Shape,
+    codec: Codec,
+    inputs: Inputs<'_>,
+) -> Planes {
     let mut bytes = Vec::with_capacity(shape.size(codec).bytes);
-    let read = rows_of(weights, shape);
     let Ok(()) = stream(shape, codec, inputs, read, |piece| {
         bytes.extend_from_slice(piece);
         Ok::<(), Infallible>(())
@@ -98,7 +140,7 @@ pub fn quantise(weights: &[f32], shape: &Shape, codec: Codec, inputs: Inputs<'_>
     Planes {
         codec,
         shape: shape.clone(),
-        bytes,
+        bytes: PlaneBytes::Held(bytes),
     }
 }
 

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::graph::{Guard, Node, NodeId, Op, WireType};
 
-/// Sees the input of every linear map as it is multiplied.
-pub(super) type Observer<'o> = &'o mut dyn FnMut(NodeId, &Matrix);
+/// Sees the input of every linear map as it is multiplied, and what was decided before it.
+pub(super) type Observer<'o> = &'o mut dyn FnMut(NodeId, &Matrix, &RoutingRecords);
 
 pub(super) struct Exec<'r, 'o> {
     model: &'r Reference,
@@ -379,7 +379,10 @@ impl<'r, 'o> Exec<'r, 'o> {
         };
         let x = self.on_rows_of(node, input, x);
         if let Some(observer) = &mut self.observer {
-            observer(id, &x);
+            observer(id, &x, &self.routing);
+        }
+        if self.options.without_logits && self.model.head() == Some(id) {
+            return self.take(id, 0);
         }
         let mut out = self.take(id, x.rows());
         linear::apply_unit(&x, weight, bias, &mut out);

@@ -14,6 +14,9 @@ pub struct RunOptions<'a> {
     pub activations: Activations,
     /// Wires to keep; see `Run::captured`.
     pub capture: &'a [NodeId],
+    /// Whether the last product is left out, which for a large vocabulary is most of the memory of a run: its input is seen
+    /// by who observes, and there are no logits.
+    pub without_logits: bool,
 }
 
 /// Rows whose logits are wanted. A classifier gives one output per sequence for everything but `None`.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use crate::calibrate::{batch_of, batches};
-use crate::graph::NodeId;
+use crate::graph::{Graph, NodeId, Task, Typed};
 use crate::metrics::at_least_zero;
 use crate::progress::Progress;
 use crate::reference::{
-    Activations, Batch, Matrix, Reference, ReferenceError, RoutingRecords, RoutingSource,
-    RunOptions, Wires,
+    Activations, Batch, Matrix, OutputRows, Reference, ReferenceError, RoutingRecords,
+    RoutingSource, RunOptions, Wires,
 };
 use crate::sequences::Sequence;
 
@@ -29,6 +29,8 @@ pub struct Judge {
 #[derive(Debug)]
 struct Text {
     batch: Batch,
+    /// Rows that are judged; all where nothing is said.
+    rows: Option<Vec<usize>>,
     /// Domain of each output.
     domains: Vec<usize>,
     /// `[outputs, vocab]`: the original's probabilities.
@@ -104,8 +106,10 @@ impl Judge {
         let mut kept = 0;
         for group in batches(sequences) {
             let batch = batch_of(group);
+            let rows = judged_rows(reference.graph(), batch.rows(), memory);
             let options = RunOptions {
                 capture: &cuts,
+                outputs: outputs(rows.as_deref()),
                 ..RunOptions::default()
             };
             let run = reference.run(&batch, &options)?;
@@ -126,6 +130,7 @@ impl Judge {
                 routing: run.routing,
                 wires: run.captured,
                 batch,
+                rows,
             });
             if kept >= memory {
                 break;
@@ -178,6 +183,7 @@ impl Judge {
                     RoutingSource::Own
                 },
                 activations,
+                outputs: outputs(text.rows.as_deref()),
                 ..RunOptions::default()
             };
             let run = match activations {
@@ -200,6 +206,20 @@ impl Judge {
         }
         counts
     }
+}
+
+/// Rows of a batch whose logits are judged: every so many, where those of all, and as many of a candidate, would take more than
+/// `memory` bytes.
+fn judged_rows(graph: &Graph<Typed>, rows: usize, memory: usize) -> Option<Vec<usize>> {
+    let facts = graph.facts();
+    let bytes = 2 * rows * facts.vocab_size * size_of::<f32>();
+    let every = bytes.div_ceil(memory.max(1));
+    let some = facts.task == Task::CausalLm && every > 1;
+    some.then(|| (every - 1..rows).step_by(every).collect())
+}
+
+fn outputs(rows: Option<&[usize]>) -> OutputRows<'_> {
+    rows.map_or(OutputRows::All, OutputRows::Rows)
 }
 
 /// Rows of logits to rows of probabilities, and Σ p log p of each.

@@ -2,24 +2,36 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gemc_format::{Codec, Factor, Inputs, Rounding, Shape};
+use rayon::prelude::*;
 
 use super::Reading;
+use super::journal::Journal;
+use super::spill::Spill;
 use crate::calibrate::{Inputs as Seen, Stats};
 use crate::graph::{GroupMap, Unit, UnitId, UnitMap, Units};
 use crate::quantise::factor::Moments;
-use crate::quantise::{Planes, dequantise_rows, quantise};
+use crate::quantise::{PlaneBytes, Planes, dequantise_rows, quantise, quantise_rows};
 use crate::reference::{Reference, ReferenceError, RowSource, UnitWeights};
 
-/// Planes kept in memory, at least; of a large model half as many bytes as its checkpoint has. Beyond that they are made
-/// again.
+/// Planes kept in memory, at least; of a model whose weights are in memory half as many bytes as its checkpoint has. Beyond
+/// that they are made again, or kept in a file: see [`Ladder::keep_in`].
 const KEPT_BYTES: usize = 96 << 20;
 
 /// A unit that calibration saw less often than every so many tokens counts as if it had been seen that often.
 const LEAST_SHARE: f64 = 1e-3;
+
+/// Units of a group from which on fewer rows of each tell its error, and how many do at least.
+const FEW_UNITS: usize = 16;
+const LEAST_ERROR_ROWS: usize = 32;
+
+/// Weights that are compared at a time.
+const PIECE: usize = 4 << 20;
 
 /// How units are rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,10 +76,14 @@ pub struct Ladder<'a> {
     tokens: f64,
     /// Nothing of an embedding that is only read.
     known: UnitMap<Option<InputFacts>>,
-    /// Rows that the error of a unit is told from, at most.
-    error_rows: usize,
-    /// Bytes of planes that are kept.
+    /// Rows that the error of a unit is told from, at most, by its group.
+    error_rows: GroupMap<usize>,
+    /// Bytes of planes that are kept in memory.
     kept_bytes: usize,
+    /// Where those beyond are kept.
+    spill: Option<Spill>,
+    /// Errors that were measured before.
+    journal: Journal,
     made: Mutex<CandidateStore>,
 }
 
@@ -147,21 +163,42 @@ impl<'a> Ladder<'a> {
             method,
             tokens: stats.tokens.max(1) as f64,
             known: UnitMap::of(units, known),
-            error_rows: usize::MAX,
-            kept_bytes: units
-                .iter()
-                .map(|unit| unit.shape.weights())
-                .sum::<usize>()
-                .max(KEPT_BYTES),
+            error_rows: GroupMap::of(units, |_| usize::MAX),
+            kept_bytes: kept_bytes(reference, units),
+            spill: None,
+            journal: Journal::default(),
             made: Mutex::default(),
         }
     }
 
-    /// Tells errors from so many rows of a unit, evenly spread, where it has more.
+    /// Tells errors from so many rows of a unit, evenly spread, where it has more; of a unit that is one of many of its kind, from
+    /// fewer, since the errors of all of them are added up.
     #[must_use]
-    pub const fn with_error_rows(mut self, rows: usize) -> Self {
-        self.error_rows = rows;
+    pub fn with_error_rows(mut self, units: &Units, rows: usize) -> Self {
+        self.error_rows = GroupMap::of(units, |group| match group.units.len() {
+            0..=FEW_UNITS => rows,
+            _ => rows.min((rows / group.units.len()).max(LEAST_ERROR_ROWS)),
+        });
         self
+    }
+
+    /// Takes from a journal what was measured before, and writes down what is.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// What was measured.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Keeps what is beyond its share of memory in a file of this folder from now on.
+    pub fn keep_in(&mut self, folder: &Path) {
+        // Where none can be made, planes are made again when they are needed again.
+        self.spill = Spill::new(folder).ok();
     }
 
     /// How units are rounded.
@@ -182,32 +219,54 @@ impl<'a> Ladder<'a> {
             return planes.clone();
         }
         drop(made);
-        let planes = Arc::new(self.rounded(unit, codec, &self.original(unit), None));
+        let planes = Arc::new(self.kept(self.whole(unit, codec)));
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.bytes + planes.bytes.len() <= self.kept_bytes {
-            made.bytes += planes.bytes.len();
+        let held = match planes.bytes {
+            PlaneBytes::Held(_) => planes.bytes.len(),
+            PlaneBytes::Mapped(_) => 0,
+        };
+        if made.bytes + held <= self.kept_bytes {
+            made.bytes += held;
             made.planes.insert(key, planes.clone());
         }
         planes
     }
 
-    /// Rounds rows of a unit, all of them or a sample.
-    fn rounded(
-        &self,
-        unit: &Unit,
-        codec: Codec,
-        weights: &[f32],
-        sample: Option<&[usize]>,
-    ) -> Planes {
+    /// Planes that memory has no room for go to the file.
+    fn kept(&self, planes: Planes) -> Planes {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = made.bytes + planes.bytes.len() <= self.kept_bytes;
+        drop(made);
+        match &self.spill {
+            Some(spill) if !fits => spill.keep(planes),
+            _ => planes,
+        }
+    }
+
+    /// Rounds a unit; its rows are read as they are needed where they are not in memory.
+    fn whole(&self, unit: &Unit, codec: Codec) -> Planes {
+        self.with_inputs(unit, |inputs| match self.weights(unit) {
+            Some(UnitWeights::Read(source)) => {
+                let read = |rows: Range<usize>, out: &mut [f32]| source.read_rows(rows, out);
+                quantise_rows(read, &unit.shape, codec, inputs)
+            }
+            _ => quantise(&self.original(unit), &unit.shape, codec, inputs),
+        })
+    }
+
+    /// Rounds some rows of a unit.
+    fn rounded(&self, unit: &Unit, codec: Codec, weights: &[f32], rows: usize) -> Planes {
+        let shape = Shape {
+            parts: vec![rows],
+            cols: unit.shape.cols,
+        };
+        self.with_inputs(unit, |inputs| quantise(weights, &shape, codec, inputs))
+    }
+
+    /// What rounding is to know of a unit's inputs.
+    fn with_inputs(&self, unit: &Unit, round: impl FnOnce(Inputs<'_>) -> Planes) -> Planes {
         let known = self.known[unit.id].as_ref();
         let factor: Factor<'_>;
-        let shape = match sample {
-            None => unit.shape.clone(),
-            Some(rows) => Shape {
-                parts: vec![rows.len()],
-                cols: unit.shape.cols,
-            },
-        };
         let inputs = match (self.method, known) {
             (Method::Plain, _) => Inputs::Unknown(Rounding::Plain),
             (_, None) => Inputs::Unknown(Rounding::Search),
@@ -220,7 +279,7 @@ impl<'a> Ladder<'a> {
                 None => Inputs::Importance(&known.importance),
             },
         };
-        quantise(weights, &shape, codec, inputs)
+        round(inputs)
     }
 
     /// Error of a unit in a format, per token of the text: `tr(ΔW H ΔWᵀ)`.
@@ -232,22 +291,45 @@ impl<'a> Ladder<'a> {
             return *error;
         }
         drop(made);
-        let rows = unit.shape.rows();
-        let error = if rows > self.error_rows {
-            let sample: Vec<usize> = (0..self.error_rows)
-                .map(|i| i * rows / self.error_rows)
-                .collect();
-            let original = self.sample(unit, &sample);
-            let rounded = self.rounded(unit, codec, &original, Some(&sample));
-            let share = rows as f64 / self.error_rows as f64;
-            share * self.error_of(unit, rounded.weights(), &original)
-        } else {
-            let rounded = self.planes(unit, codec).weights();
-            self.error_of(unit, rounded, &self.original(unit))
-        };
+        let name = format!("error {} {}", unit.id, codec.name());
+        let measured = self.journal.get(&name, || {
+            Ok::<_, Infallible>(self.measured_error(unit, codec))
+        });
+        let Ok(error) = measured;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.errors.insert(key, error);
         error
+    }
+
+    fn measured_error(&self, unit: &Unit, codec: Codec) -> f64 {
+        let rows = unit.shape.rows();
+        let most = self.error_rows[unit.group];
+        if rows > most {
+            let sample: Vec<usize> = (0..most).map(|i| i * rows / most).collect();
+            let original = self.sample(unit, &sample);
+            let rounded = self.rounded(unit, codec, &original, most);
+            rows as f64 / most as f64 * self.error_of(unit, rounded.weights(), &original)
+        } else if matches!(self.weights(unit), Some(UnitWeights::Read(_))) {
+            self.error_in_pieces(unit, codec)
+        } else {
+            let rounded = self.planes(unit, codec).weights();
+            self.error_of(unit, rounded, &self.original(unit))
+        }
+    }
+
+    /// Error of a unit whose rows are not in memory.
+    fn error_in_pieces(&self, unit: &Unit, codec: Codec) -> f64 {
+        let planes = self.planes(unit, codec);
+        let (rows, cols) = (unit.shape.rows(), unit.shape.cols);
+        let piece = (PIECE / cols.max(1)).max(1);
+        let error = |first: usize| {
+            let rows = first..rows.min(first + piece);
+            let mut rounded = vec![0.0; rows.len() * cols];
+            planes.read_rows(rows.clone(), &mut rounded);
+            let original = self.weights(unit).map(|weights| weights.rows(rows, cols));
+            self.error_of(unit, rounded, &original.unwrap_or_default())
+        };
+        (0..rows).step_by(piece).map(error).sum()
     }
 
     /// Gives the candidate the weights that the unit's codes stand for.
@@ -260,7 +342,39 @@ impl<'a> Ladder<'a> {
         unit: &Unit,
         codec: Codec,
     ) -> Result<(), ReferenceError> {
-        let planes = self.planes(unit, codec);
+        self.give(candidate, unit, self.planes(unit, codec))
+    }
+
+    /// The same for many units, which are rounded side by side.
+    ///
+    /// # Errors
+    /// Never for a clone of the ladder's reference.
+    pub fn apply_all(
+        &self,
+        candidate: &mut Reference,
+        formats: &[(&Unit, Codec)],
+    ) -> Result<(), ReferenceError> {
+        let rounded = formats
+            .par_iter()
+            .map(|(unit, codec)| self.planes(unit, *codec));
+        let rounded: Vec<Arc<Planes>> = rounded.collect();
+        let mut each = formats.iter().zip(rounded);
+        each.try_for_each(|((unit, _), planes)| self.give(candidate, unit, planes))
+    }
+
+    /// Errors of units in a format, each as [`Ladder::error`] gives it, measured side by side.
+    #[must_use]
+    pub fn errors(&self, units: &[&Unit], codec: Codec) -> Vec<f64> {
+        let errors = units.par_iter().map(|unit| self.error(unit, codec));
+        errors.collect()
+    }
+
+    fn give(
+        &self,
+        candidate: &mut Reference,
+        unit: &Unit,
+        planes: Arc<Planes>,
+    ) -> Result<(), ReferenceError> {
         let weights = match self.weights(unit) {
             Some(UnitWeights::Read(_)) => UnitWeights::Read(planes),
             _ => planes.weights().into(),
@@ -316,6 +430,15 @@ impl RowSource for Planes {
     fn read_rows(&self, rows: Range<usize>, out: &mut [f32]) {
         dequantise_rows(&self.bytes, &self.shape, self.codec, rows, out);
     }
+}
+
+/// Bytes of planes that memory has room for.
+fn kept_bytes(reference: &Reference, units: &Units) -> usize {
+    let held = |unit: &Unit| match reference.unit(unit.nodes[0]) {
+        Some(UnitWeights::Held(_)) => unit.shape.weights(),
+        _ => 0,
+    };
+    units.iter().map(held).sum::<usize>().max(KEPT_BYTES)
 }
 
 /// Inputs of all modules of each group together; nothing of units outside of modules, and of modules that saw nothing.

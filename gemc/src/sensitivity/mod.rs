@@ -4,11 +4,14 @@
 //! factor from error to KL, and their errors say how they differ; a module's error already holds how often it is visited
 //! and with which gate.
 
+mod journal;
 mod judge;
 mod ladder;
 mod reading;
 mod slope;
+mod spill;
 
+pub use journal::Journal;
 pub use judge::{Judge, JudgedOutputs, KEPT_BYTES};
 pub use ladder::{Evidence, Ladder, Method};
 pub use reading::Reading;
@@ -16,7 +19,7 @@ pub use slope::Slope;
 
 use gemc_format::Codec;
 
-use crate::graph::{Group, GroupMap, Units};
+use crate::graph::{Group, GroupMap, Unit, Units};
 use crate::progress::Progress;
 use crate::reference::{Reference, ReferenceError};
 
@@ -25,6 +28,8 @@ pub type Slopes = GroupMap<Slope>;
 
 /// Measures every group by itself in formats of few and fewer bits, most bits first, all else in f32, with the original's
 /// routing. One format gives a straight line, two a curve.
+///
+/// What the journal of the ladder knows is taken from there.
 ///
 /// # Errors
 /// Never for units of this reference.
@@ -39,22 +44,25 @@ pub fn measure(
     let groups = units.groups();
     let steps = groups.len() * probes.len();
     progress.start("measuring sensitivity", steps as u64);
-    let slope = |group: &Group| {
+    let slope = |(at, group): (usize, &Group)| {
         let mut points = Vec::new();
         // A group has at least one unit.
         let from = units[group.units[0]].start;
         for &codec in probes {
-            let mut candidate = reference.clone();
-            let mut error = 0.0;
-            for unit in group.units.iter().map(|id| &units[*id]) {
-                error += ladder.error(unit, codec);
-                ladder.apply(&mut candidate, unit, codec)?;
-            }
-            let kl = judge.judge(&candidate, from, true)?.mean();
+            let members: Vec<&Unit> = group.units.iter().map(|id| &units[*id]).collect();
+            let error = ladder.errors(&members, codec).iter().sum();
+            let name = format!("kl g{at} {}", codec.name());
+            let kl = ladder.journal().get(&name, || {
+                let mut candidate = reference.clone();
+                let formats: Vec<_> = members.iter().map(|unit| (*unit, codec)).collect();
+                ladder.apply_all(&mut candidate, &formats)?;
+                Ok(judge.judge(&candidate, from, true)?.mean())
+            })?;
+            ladder.journal().flush();
             points.push((error, kl));
             progress.advance(1);
         }
         Ok(Slope::through(&points))
     };
-    groups.iter().map(slope).collect()
+    groups.iter().enumerate().map(slope).collect()
 }

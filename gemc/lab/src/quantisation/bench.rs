@@ -200,6 +200,7 @@ impl Bench {
             activations: Vec::new(),
             uniform_body: false,
             without,
+            workplace: None,
         };
         let begin = Instant::now();
         let made = planner::make(&self.loaded, &settings, &self.texts, &mut |_, _| {}, &Log)?;

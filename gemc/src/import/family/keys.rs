@@ -6,7 +6,6 @@ use super::super::CONFIG;
 use super::super::config::{SpecialTokens, no_effect};
 use super::super::error::Findings;
 use super::super::keys::{KeyAccount, Keys, Unread};
-use super::super::quantised;
 use crate::graph::Activation;
 
 /// What the class of a family's configs says where `config.json` does not.
@@ -137,11 +136,7 @@ pub fn fixed(keys: &mut Keys<'_>, model_type: &str) {
         &[json!(false)],
         "encoders are not built",
     );
-    if let Some(value) = keys.get(quantised::KEY)
-        && let Err(what) = quantised::method(value)
-    {
-        keys.refuse(quantised::KEY, what, quantised::ALLOWED);
-    }
+    keys.ignore("quantization_config", "weights are read as they are stored");
     keys.ignore("torch_dtype", "every tensor says its own type");
     keys.ignore("dtype", "every tensor says its own type");
     keys.ignore("chunk_size_feed_forward", "results do not depend on it");

@@ -213,6 +213,22 @@ impl TensorFiles {
         self.by_name.get(name).copied()
     }
 
+    /// Gives tensors other names; gives those that `name` has none for, which keep theirs.
+    pub fn rename(&mut self, name: impl Fn(&str) -> Option<String>) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut renamed = BTreeMap::new();
+        for (old, place) in std::mem::take(&mut self.by_name) {
+            // One that is there under both keeps its own, and is surplus.
+            let new = name(&old).filter(|new| !renamed.contains_key(new));
+            if new.is_none() {
+                left.push(old.clone());
+            }
+            renamed.insert(new.unwrap_or(old), place);
+        }
+        self.by_name = renamed;
+        left
+    }
+
     /// All names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)

@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use super::made;
 use crate::graph::Task;
-use crate::import::{FRONT_ENDS, Findings, Source, checkpoint, front_end};
+use crate::import::config::KeyUse;
+use crate::import::{FRONT_ENDS, Findings, Source, TensorUse, checkpoint, front_end};
+use crate::progress::Silent;
+use crate::synth::synth;
+use crate::tensors::TensorSource as _;
 use crate::typing;
 
 /// A small config of every family but GEM.
@@ -129,6 +133,72 @@ fn keys_that_change_what_others_compute_are_refused_by_name() {
             assert_eq!(told(&with(name, key, value)), "", "{name}, {key}");
         }
     }
+}
+
+#[test]
+fn of_a_model_with_pictures_the_text_part_is_read() {
+    let text = config("gemma3_text");
+    let whole = json!({
+        "model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "eos_token_id": [1, 7],
+        "vision_config": {"hidden_size": 8}, "mm_tokens_per_image": 4, "text_config": text,
+    });
+    for prefixes in [
+        ["language_model.model.", "vision_tower.x"],
+        ["model.language_model.", "model.vision_tower.x"],
+    ] {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let plain = root.path().join("text.json");
+        std::fs::write(&plain, text.to_string()).expect("space");
+        let (one, other) = (root.path().join("one"), root.path().join("other"));
+        synth(&plain, &one, 3, &Silent).expect("a good config");
+        copy_renamed(&one, &other, prefixes);
+        std::fs::write(other.join("config.json"), whole.to_string()).expect("space");
+        let (one, other) = (
+            checkpoint(&one).expect("good"),
+            checkpoint(&other).expect("good"),
+        );
+        for (id, tensor) in one.graph().tensors() {
+            assert_eq!(other.graph().tensor(id).path, tensor.path);
+            assert_eq!(
+                one.weights().digest(id),
+                other.weights().digest(id),
+                "{}",
+                tensor.path
+            );
+        }
+        let account = other.account();
+        let dropped = |(name, what): &(String, TensorUse)| {
+            name.ends_with("vision_tower.x") && matches!(what, TensorUse::Dropped(_))
+        };
+        assert!(account.tensors.iter().any(dropped));
+        let of = |key: &str| {
+            account
+                .keys
+                .iter()
+                .find(|(known, _)| known == key)
+                .map(|(_, becomes)| becomes.clone())
+        };
+        assert_eq!(of("text_config.hidden_size"), Some(KeyUse::Used));
+        assert_eq!(of("eos_token_id"), Some(KeyUse::Used));
+        assert!(matches!(of("vision_config"), Some(KeyUse::Ignored(_))));
+        assert_eq!(other.generation_config().eos_token_ids, [1, 7]);
+    }
+}
+
+/// The same tensors under the names of a part, and one of another part.
+fn copy_renamed(from: &Path, to: &Path, [prefix, tower]: [&str; 2]) {
+    let bytes = std::fs::read(from.join("model.safetensors")).expect("written");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("good");
+    let mut renamed: Vec<(String, safetensors::tensor::TensorView<'_>)> = tensors
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name.replacen("model.", prefix, 1), view))
+        .collect();
+    let tower_view = renamed[0].1.clone();
+    renamed.push((tower.to_owned(), tower_view));
+    std::fs::create_dir(to).expect("space");
+    let file = to.join("model.safetensors");
+    safetensors::serialize_to_file(renamed, None, &file).expect("space");
 }
 
 #[test]

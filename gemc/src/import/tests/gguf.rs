@@ -131,7 +131,7 @@ fn a_small_file_is_a_checkpoint() {
         let checkpoint = checkpoint(given).expect("good");
         assert!(checkpoint.has_tokenizer());
         assert_eq!(checkpoint.generation_config().eos_token_ids, [3]);
-        assert_eq!(checkpoint.name().to_str(), Some("toy"));
+        assert_eq!(checkpoint.name(), "toy");
         assert_eq!(checkpoint.input_files(), ["toy.gguf"]);
         let graph = checkpoint.graph();
         assert_eq!(graph.facts().vocab_size, 4);

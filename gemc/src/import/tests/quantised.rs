@@ -208,8 +208,8 @@ fn blocks_of_fp8_are_the_values_they_stand_for() {
     let [plain, read] = [&plain, &coded].map(|dir| checkpoint(dir).expect("a good checkpoint"));
     assert_eq!(values(&plain), values(&read));
     for (method, words) in [
-        (json!({"quant_method": "awq"}), "\"awq\""),
-        (json!({"bits": 4}), "no method"),
+        (json!({"quant_method": "awq"}), "quant_method is \"awq\""),
+        (json!({"bits": 4}), "says no quant_method"),
         (
             json!({"quant_method": "fp8", "weight_block_size": [0, 1]}),
             "weight_block_size",

@@ -223,7 +223,7 @@ fn rounding_is_of_the_inputs_of_linear_maps_and_nothing_else() {
         ..RunOptions::default()
     };
     let mut seen = Vec::new();
-    let observed = &mut |id: NodeId, x: &Matrix| {
+    let observed = &mut |id: NodeId, x: &Matrix, _: &RoutingRecords| {
         seen.push(id);
         for row in 0..x.rows() {
             let whole = |x: &f32| steps(*x).fract() == 0.0;
@@ -246,7 +246,7 @@ fn modules_see_only_the_rows_they_serve() {
     let reference = reference();
     let batch = Batch::one(&tokens(64, 5));
     let mut rows = std::collections::BTreeMap::new();
-    let observed = &mut |id: NodeId, x: &Matrix| {
+    let observed = &mut |id: NodeId, x: &Matrix, _: &RoutingRecords| {
         rows.insert(id, x.rows());
     };
     let run = reference

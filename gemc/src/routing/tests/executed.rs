@@ -7,7 +7,7 @@ use super::fixture::{checkpoint, tokens};
 use crate::graph::{NodeId, Site};
 use crate::metrics::kl_divergence;
 use crate::progress::Silent;
-use crate::reference::{Batch, Matrix, Reference, RoutingSource, Run, RunOptions};
+use crate::reference::{Batch, Matrix, Reference, RoutingRecords, RoutingSource, Run, RunOptions};
 use crate::sequences::Sequence;
 
 /// Every layer and the final placement, softmax and sigmoid, one module and eight, decoders and classifiers.
@@ -104,7 +104,8 @@ fn expected_cost_is_what_the_executor_computes() {
         let reference = reference(name);
         let texts = texts();
         let mut rows = 0;
-        let observer = &mut |id: NodeId, x: &Matrix| rows += x.rows() * (id.index() + 1);
+        let observer =
+            &mut |id: NodeId, x: &Matrix, _: &RoutingRecords| rows += x.rows() * (id.index() + 1);
         let run = reference
             .run_observed(&batch(&texts), &RunOptions::default(), observer)
             .unwrap();
