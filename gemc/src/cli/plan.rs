@@ -25,7 +25,7 @@ use crate::report;
 use crate::routing::{self, CausalOptions, Collector, Routes};
 use crate::sensitivity::Method;
 use crate::sequences::{self, Sequence};
-use crate::texts::{self, Extent};
+use crate::texts::{self, Extent, TextSource};
 
 /// Tokens that modules are switched off on, for the report.
 const CAUSAL_TOKENS: usize = 2_048;
@@ -47,8 +47,9 @@ pub struct Plan {
     /// Milliseconds for a token decoded at position 512, or for classifying 128 tokens, predicted by the target's costs
     #[arg(long, value_name = "MS", conflicts_with = "uniform_body", value_parser = above_zero)]
     latency: Option<f64>,
-    /// Folder of calibration text, <domain>.jsonl; the checkpoint's own unless given
-    #[arg(long, value_name = "DIR")]
+    /// Calibration text: a folder of <domain>.jsonl, or a plain text; the checkpoint's own unless given, and a packaged default
+    /// where it has none
+    #[arg(long, value_name = "PATH")]
     calib: Option<PathBuf>,
     /// How weights are rounded; feedback unless given, search at low effort
     #[arg(long, value_enum)]
@@ -122,6 +123,9 @@ fn activation_rule(text: &str) -> Result<Rule, &'static str> {
     })
 }
 
+/// What models with distributions are measured by.
+const KL: &str = "KL";
+
 /// What `--json` says of a plan.
 #[derive(Debug, Serialize)]
 struct PlanReport {
@@ -136,6 +140,12 @@ struct PlanReport {
     formats: Vec<(&'static str, u64)>,
     domains: Vec<(String, f64)>,
     starved: Vec<String>,
+    /// What that text was, where it is not the checkpoint's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration_text: Option<String>,
+    /// `KL`, or what takes its place.
+    #[serde(skip)]
+    measure: &'static str,
     /// What the calibration text visited; too long for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     routes: Option<Routes>,
@@ -153,7 +163,11 @@ impl fmt::Display for PlanReport {
             writeln!(f, "  {format}: {share:.1} % of the bytes")?;
         }
         if let Some(kl) = self.measured_kl {
-            write!(f, "  KL {kl:.6} on texts set aside, routing forced")?;
+            let forced = match self.measure {
+                KL => ", routing forced",
+                _ => "",
+            };
+            write!(f, "  {} {kl:.6} on texts set aside{forced}", self.measure)?;
             match self.measured_kl_rounded {
                 Some(kl) => writeln!(f, "; {kl:.6} with rounded activations")?,
                 None => writeln!(f)?,
@@ -164,7 +178,7 @@ impl fmt::Display for PlanReport {
         }
         let worst = self.domains.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((domain, kl)) = worst {
-            writeln!(f, "  worst domain: {domain}, KL {kl:.6}")?;
+            writeln!(f, "  worst domain: {domain}, {} {kl:.6}", self.measure)?;
         }
         Ok(())
     }
@@ -215,6 +229,11 @@ impl Run for Plan {
             formats: planner::shares(&made.file),
             domains: made.domains,
             starved: made.starved,
+            calibration_text: made.file.calibration_text,
+            measure: match loaded.graph.facts().task {
+                Task::CausalLm | Task::SequenceClassification => KL,
+                Task::Embedding => "cosine error",
+            },
             routes: self.json.then_some(routes),
         };
         ui.result(self.json, &planned)?;
@@ -252,9 +271,16 @@ impl Plan {
     }
 
     fn texts(&self, loaded: &LoadedCheckpoint, ui: &Ui) -> Result<Texts, Failure> {
-        let folder = self.calib.as_deref();
-        let (split, extent) = (Split::Calibration, Extent::Plan);
-        let mut documents = texts::documents(loaded, split, folder, "to calibrate with", extent)?;
+        let (dir, split) = (loaded.checkpoint.dir(), Split::Calibration);
+        let source = TextSource::find(dir, split, self.calib.as_deref())?;
+        let mut documents = texts::read(loaded, &source, "to calibrate with", Extent::Plan)?;
+        if matches!(source, TextSource::Packaged(_)) {
+            ui.note(&format!(
+                "no calibration text in {}: planned with gemc's own, which is mostly English prose about software; --calib takes \
+                 text that is like what the model will read",
+                dir.display()
+            ));
+        }
         let known = domains(&documents);
         if let Some(unknown) = self.domains.iter().find(|name| !known.contains(&***name)) {
             let known: Vec<&str> = known.into_iter().collect();
@@ -273,7 +299,7 @@ impl Plan {
             );
         }
         let window = texts::window(loaded);
-        let texts = match loaded.graph.facts().task {
+        let mut texts = match loaded.graph.facts().task {
             Task::CausalLm => Texts::divide(&documents, window),
             Task::SequenceClassification | Task::Embedding => Texts::divide(&documents, usize::MAX),
         };
@@ -289,6 +315,7 @@ impl Plan {
             );
             return Err(PlannerError::NoText(words).into());
         }
+        texts.name = source.name();
         Ok(texts)
     }
 

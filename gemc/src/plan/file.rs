@@ -68,6 +68,9 @@ pub struct PlanFile {
     pub checkpoint: String,
     /// Identifies the text it was made from; empty when none was needed.
     pub calibration: String,
+    /// What that text was, where it is not the checkpoint's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration_text: Option<String>,
     /// The target it was made for.
     pub target: String,
     /// How weights were rounded: plain, search or feedback.
@@ -80,9 +83,10 @@ pub struct PlanFile {
     /// target's costs are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_ms: Option<f64>,
-    /// Predicted KL in nats per token, the reference's routing forced.
+    /// Predicted KL in nats per token, the reference's routing forced: the sum over all units. Cosine error of a model that gives
+    /// vectors, here and below.
     pub predicted_kl: f64,
-    /// The same, measured on the texts set aside.
+    /// KL of the whole, measured on the texts set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_kl: Option<f64>,
     /// The same with activations rounded as planned.

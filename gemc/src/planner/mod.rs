@@ -205,7 +205,7 @@ impl Work<'_> {
         };
         if settings.uniform_body {
             let formats = body(self.units, fixed, budget, 0).ok_or_else(impossible)?;
-            return self.measured(formats, predictor);
+            return self.measured(formats);
         }
         let impossible = impossible();
         let rounds = if settings.without.refinement {
@@ -226,11 +226,7 @@ impl Work<'_> {
         found.ok_or(impossible)
     }
 
-    fn measured(
-        &self,
-        formats: assign::Formats,
-        predictor: &mut Predictor,
-    ) -> Result<RefinedPlan, PlannerError> {
+    fn measured(&self, formats: assign::Formats) -> Result<RefinedPlan, PlannerError> {
         let (_, kl) = assign::measured(
             self.reference,
             self.units,
@@ -238,7 +234,6 @@ impl Work<'_> {
             &formats,
             self.judge,
         )?;
-        predictor.calibrate(&formats, kl);
         Ok(RefinedPlan {
             formats,
             kl,
@@ -292,7 +287,7 @@ impl Work<'_> {
                 format: codec.name().to_owned(),
                 activations: None,
                 bytes: unit.shape.bytes(codec),
-                predicted_kl: predictor.joint * predictor.cost(unit.id, codec),
+                predicted_kl: predictor.cost(unit.id, codec),
                 reason: reason(predictor, unit, codec),
                 codes: format!("{}:{}", codec.name(), hex(&planes.digest())),
             });
@@ -304,6 +299,7 @@ impl Work<'_> {
             version: VERSION,
             checkpoint: loaded.checkpoint.content_hash(),
             calibration: texts.digest(),
+            calibration_text: texts.name.clone(),
             target: settings.target.name.clone(),
             rounding: settings.method.name().to_owned(),
             bits_per_weight: mean_bits(matrices),
@@ -333,7 +329,7 @@ fn reason(predictor: &Predictor, unit: &Unit, codec: Codec) -> String {
     if allowed.len() == 1 {
         return "fixed by an override".to_owned();
     }
-    let cost = |codec| predictor.joint * predictor.cost(unit.id, codec);
+    let cost = |codec| predictor.cost(unit.id, codec);
     let step = |other: Codec, verb: &str| {
         let bytes = unit.shape.bytes(other).abs_diff(unit.shape.bytes(codec));
         let kl = (cost(other) - cost(codec)).abs();

@@ -35,6 +35,12 @@ pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&C
             ),
             ("checkpoint".to_owned(), file.checkpoint.clone()),
             ("calibration".to_owned(), file.calibration.clone()),
+            (
+                "calibration text".to_owned(),
+                file.calibration_text
+                    .clone()
+                    .unwrap_or_else(|| "the checkpoint's own".to_owned()),
+            ),
         ],
         units: units(made),
         sensitivity: slopes(made),
@@ -102,9 +108,9 @@ fn kind(unit: &Unit) -> String {
 fn slopes(made: &FinishedPlan) -> Vec<SlopeRow> {
     let row = |(group, slope): (_, &Slope)| SlopeRow {
         group: made.units.group(group).name.clone(),
-        slope: slope.secant(0.0),
+        slope: (!slope.is_noise()).then(|| slope.secant(0.0)),
         curvature: None,
-        measured_kl: None,
+        measured_kl: Some(slope.largest()),
     };
     let mut rows: Vec<SlopeRow> = made.slopes.iter().map(row).collect();
     rows.sort_by(|a, b| a.group.cmp(&b.group));

@@ -148,8 +148,8 @@ pub struct UnitRow {
 pub struct SlopeRow {
     /// Such as `layers.3 module down`.
     pub group: String,
-    /// KL in nats per unit of `tr(dW H dW^T)`.
-    pub slope: f64,
+    /// KL in nats per unit of `tr(dW H dW^T)`; nothing where what was measured cannot be told from noise.
+    pub slope: Option<f64>,
     /// Ratio of the slope at low bits to this one.
     pub curvature: Option<f64>,
     /// KL in nats that the slope was measured from.

@@ -16,7 +16,7 @@ pub use slope::Slope;
 
 use gemc_format::Codec;
 
-use crate::graph::{Group, GroupMap, Units};
+use crate::graph::{Group, GroupMap, NodeId, Units};
 use crate::progress::Progress;
 use crate::reference::{Reference, ReferenceError};
 
@@ -24,7 +24,7 @@ use crate::reference::{Reference, ReferenceError};
 pub type Slopes = GroupMap<Slope>;
 
 /// Measures every group by itself in formats of few and fewer bits, most bits first, all else in f32, with the original's
-/// routing. One format gives a straight line, two a curve.
+/// routing. One format gives a straight line, two a curve; what the original costs against itself says which KL is one at all.
 ///
 /// # Errors
 /// Never for units of this reference.
@@ -39,6 +39,9 @@ pub fn measure(
     let groups = units.groups();
     let steps = groups.len() * probes.len();
     progress.start("measuring sensitivity", steps as u64);
+    let head = reference.graph().starts().last();
+    let floor = judge.judge(reference, head.map_or(NodeId(0), |(_, id)| id), true)?;
+    let floor = floor.mean();
     let slope = |group: &Group| {
         let mut points = Vec::new();
         // A group has at least one unit.
@@ -54,7 +57,7 @@ pub fn measure(
             points.push((error, kl));
             progress.advance(1);
         }
-        Ok(Slope::through(&points))
+        Ok(Slope::through(&points).measured(&points, floor))
     };
     groups.iter().map(slope).collect()
 }

@@ -254,6 +254,9 @@ fn predictions(page: &Page) -> Option<Section> {
     })
 }
 
+/// What a group's slope is where nothing was measured.
+const NOISE: &str = "not distinguishable from noise";
+
 fn sensitivity(page: &Page) -> Option<Section> {
     if page.sensitivity.is_empty() {
         return None;
@@ -272,7 +275,7 @@ fn sensitivity(page: &Page) -> Option<Section> {
     let slopes = ranked(
         "Slope of the KL by group of units",
         "KL in nats per unit of tr(ΔW H ΔWᵀ), log scale",
-        |row| Some(row.slope),
+        |row| row.slope,
     );
     let measured = ranked(
         "KL that each group costs alone",
@@ -282,7 +285,7 @@ fn sensitivity(page: &Page) -> Option<Section> {
     let rows = page.sensitivity.iter().map(|row| {
         vec![
             row.group.clone(),
-            figure(row.slope),
+            row.slope.map_or_else(|| NOISE.to_owned(), figure),
             optional(row.curvature),
             optional(row.measured_kl),
         ]
