@@ -12,6 +12,8 @@ pub mod cache;
 pub mod calibrate;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "calibrate")]
+pub mod dead;
 #[cfg(feature = "cranelift")]
 pub mod emit;
 #[cfg(any(test, feature = "fuzzing"))]

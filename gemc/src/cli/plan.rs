@@ -12,11 +12,13 @@ use super::numbers::{above_zero, bytes};
 use super::planned::Outputs;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
+use crate::dead;
 use crate::graph::Task;
 use crate::import::{Split, counted};
 use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
+use crate::plan::dead::DeadWeight;
 use crate::plan::file::Override;
 use crate::planner::{self, Ablation, Budget, Effort, FinishedPlan, PlannerError, Settings, Texts};
 use crate::prepared::folder_name;
@@ -67,6 +69,10 @@ pub struct Plan {
     /// No allocation: one format, or two adjacent ones by layer, for all units without an override
     #[arg(long)]
     uniform_body: bool,
+    /// Leave out attention, MLPs, general paths and modules that cost less than this many nats an output, as many as cost no
+    /// more together; of what fewer than 8000 tokens reach, nothing
+    #[arg(long, value_name = "KL", value_parser = above_zero)]
+    prune: Option<f64>,
     /// How long it may take
     #[arg(long, value_enum, default_value_t = EffortName::Default)]
     effort: EffortName,
@@ -97,7 +103,7 @@ enum EffortName {
     Low,
     /// Minutes for a small model
     Default,
-    /// Many tokens, refined until nothing is gained
+    /// Many tokens, refined until nothing is gained; looks for dead weight
     High,
 }
 
@@ -143,6 +149,9 @@ struct PlanReport {
     /// What that text was, where it is not the checkpoint's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     calibration_text: Option<String>,
+    /// What leaving out branches costs, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead: Option<DeadWeight>,
     /// `KL`, or what takes its place.
     #[serde(skip)]
     measure: &'static str,
@@ -180,6 +189,9 @@ impl fmt::Display for PlanReport {
         if let Some((domain, kl)) = worst {
             writeln!(f, "  worst domain: {domain}, {} {kl:.6}", self.measure)?;
         }
+        if let Some(dead) = &self.dead {
+            write!(f, "{dead}")?;
+        }
         Ok(())
     }
 }
@@ -195,6 +207,9 @@ impl Run for Plan {
             self.calib.as_deref(),
         )?;
         let texts = self.texts(&loaded, ui)?;
+        let dead = self.dead(&loaded, &texts, ui)?;
+        let dropped = dead.as_ref().map(DeadWeight::dropped).unwrap_or_default();
+        let loaded = loaded.without(&dropped)?;
         let mut collector = Collector::new(&loaded.graph);
         let mut refused = None;
         let mut seen = |sequences: &[Sequence], records: &RoutingRecords| {
@@ -203,7 +218,8 @@ impl Run for Plan {
                 .err()
                 .or(refused.take());
         };
-        let made = planner::make(&loaded, &settings, &texts, &mut seen, ui)?;
+        let mut made = planner::make(&loaded, &settings, &texts, &mut seen, ui)?;
+        made.file.dead = dead;
         if let Some(error) = refused {
             return Err(Failure::Input(Box::new(error)));
         }
@@ -230,6 +246,7 @@ impl Run for Plan {
             domains: made.domains,
             starved: made.starved,
             calibration_text: made.file.calibration_text,
+            dead: made.file.dead,
             measure: match loaded.graph.facts().task {
                 Task::CausalLm | Task::SequenceClassification => KL,
                 Task::Embedding => "cosine error",
@@ -242,6 +259,26 @@ impl Run for Plan {
 }
 
 impl Plan {
+    /// What leaving out each branch costs, where that is asked for, with what the plan is to leave out.
+    fn dead(
+        &self,
+        loaded: &LoadedCheckpoint,
+        texts: &Texts,
+        ui: &Ui,
+    ) -> Result<Option<DeadWeight>, Failure> {
+        if self.prune.is_none() && self.effort != EffortName::High {
+            return Ok(None);
+        }
+        let all: Vec<Sequence> = texts.fit.iter().chain(&texts.search).cloned().collect();
+        let mixed = sequences::windows(&all, texts::window(loaded), usize::MAX);
+        let reference = loaded.reference();
+        let mut dead = dead::measure(&reference, &mixed, self.prune, ui)?;
+        if let Some(limit) = self.prune {
+            dead::drop_under(&reference, &mixed, &mut dead, limit, ui)?;
+        }
+        Ok(Some(dead))
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings {
             target: self.device.find()?,
@@ -328,9 +365,9 @@ impl Plan {
         routes: &Routes,
         ui: &Ui,
     ) -> Result<String, Failure> {
-        let mut reference = loaded.reference();
+        let reference = loaded.reference();
         let judged = sequences::windows(&texts.search, texts::window(loaded), CAUSAL_TOKENS);
-        let causal = routing::causal(&mut reference, &judged, CausalOptions::default(), ui)?;
+        let causal = routing::causal(&reference, &judged, CausalOptions::default(), ui)?;
         let bits = made.file.bits_per_weight;
         let title = format!(
             "{} at {bits:.2} bits for {}",

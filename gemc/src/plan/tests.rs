@@ -15,6 +15,7 @@ fn plan() -> PlanFile {
         checkpoint: "ab".repeat(32),
         calibration: String::new(),
         calibration_text: None,
+        dead: None,
         target: "portable".to_owned(),
         rounding: "feedback".to_owned(),
         bits_per_weight: 3.25,

@@ -58,7 +58,8 @@ pub struct FinishedPlan {
     pub trials: Vec<(String, f64, f64)>,
 }
 
-/// Makes a plan. `seen` hears the routing of the calibration text.
+/// Makes a plan. `seen` hears the routing of the calibration text. Of a checkpoint without some branches, every KL is
+/// against the original, which has them.
 ///
 /// # Errors
 /// When the budget cannot be met, or the text does not do.
@@ -88,7 +89,18 @@ pub fn make(
     let starved = starved::check(units, &stats)?;
     let visits = UnitMap::of(units, |unit| visits(unit, &stats));
     let judged = texts.search(settings.effort);
-    let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
+    let whole = (!loaded.dropped.is_empty()).then(|| loaded.original());
+    let whole = whole.transpose()?;
+    let original = whole.as_ref().unwrap_or(&reference);
+    let judge = Judge::against(
+        original,
+        &reference,
+        &judged,
+        Activations::F32,
+        KEPT_BYTES,
+        progress,
+    )?;
+    drop(whole);
     let reading = Reading::measure(&reference, units, &stats, &judge)?;
     let evidence = Evidence {
         stats: &stats,
@@ -313,6 +325,7 @@ impl Work<'_> {
             predicted_kl: predictor.kl(&found.formats),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
             measured_kl_rounded: None,
+            dead: None,
             overrides: Vec::new(),
             units: lines,
         };

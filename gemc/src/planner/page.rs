@@ -5,7 +5,8 @@ use gemc_format::Codec;
 use super::FinishedPlan;
 use crate::assign::{Formats, budget_of_bits, bytes};
 use crate::graph::{Role, Unit};
-use crate::report::{DomainRow, FrontierPoint, Page, Prediction, SlopeRow, UnitRow};
+use crate::plan::dead::FoundBranch;
+use crate::report::{DeadRows, DomainRow, FrontierPoint, Page, Prediction, SlopeRow, UnitRow};
 use crate::routing::{Causal, Routes};
 use crate::sensitivity::Slope;
 
@@ -54,6 +55,10 @@ pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&C
                 uniform: None,
             })
             .collect(),
+        dead: file.dead.as_ref().map(|dead| DeadRows {
+            note: dead.note(),
+            rows: dead.found.iter().map(row).collect(),
+        }),
         ..Page::default()
     };
     if let Some(kl) = file.measured_kl {
@@ -74,6 +79,11 @@ pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&C
         page.set_causal(causal);
     }
     page
+}
+
+fn row(branch: &FoundBranch) -> [String; 3] {
+    let verdict = branch.verdict.name().to_owned();
+    [branch.name.clone(), verdict, branch.reason()]
 }
 
 fn units(made: &FinishedPlan) -> Vec<UnitRow> {

@@ -25,6 +25,17 @@ pub struct Page {
     pub frontier: Vec<FrontierPoint>,
     /// KL by domain of the text.
     pub domains: Vec<DomainRow>,
+    /// What leaving out branches costs.
+    pub dead: Option<DeadRows>,
+}
+
+/// What was found of branches that may go.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeadRows {
+    /// What the figures mean.
+    pub note: String,
+    /// Branch, verdict, and what is known of it.
+    pub rows: Vec<[String; 3]>,
 }
 
 /// Sites as columns, states as nodes, transitions as edges between neighbouring columns.

@@ -134,6 +134,28 @@ impl Judge {
         memory: usize,
         progress: &dyn Progress,
     ) -> Result<Self, ReferenceError> {
+        Self::against(
+            reference,
+            reference,
+            sequences,
+            activations,
+            memory,
+            progress,
+        )
+    }
+
+    /// As [`Judge::new`], for candidates of a graph that does without branches of the original's.
+    ///
+    /// # Errors
+    /// As [`Judge::new`].
+    pub fn against(
+        original: &Reference,
+        reference: &Reference,
+        sequences: &[Sequence],
+        activations: Activations,
+        memory: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self, ReferenceError> {
         let names = names(sequences);
         let starts = reference.graph().starts();
         let cuts: Vec<NodeId> = starts.flat_map(|(_, id)| reference.cut(id)).collect();
@@ -158,14 +180,21 @@ impl Judge {
                 names.binary_search(&name).unwrap_or_default()
             };
             let domains: Vec<usize> = run.output_rows.iter().map(|row| domain(*row)).collect();
-            let original = Outputs::new(reference.graph().facts().task, run.logits);
-            kept += original.bytes();
+            let (outputs, routing) = match std::ptr::eq(original, reference) {
+                true => (run.logits, run.routing),
+                false => {
+                    let whole = original.run(&batch, &RunOptions::default())?;
+                    (whole.logits, whole.routing)
+                }
+            };
+            let outputs = Outputs::new(reference.graph().facts().task, outputs);
+            kept += outputs.bytes();
             judge.tokens += domains.len();
             progress.advance(batch.rows() as u64);
             judge.texts.push(Text {
                 domains,
-                original,
-                routing: run.routing,
+                original: outputs,
+                routing,
                 wires: run.captured,
                 batch,
             });

@@ -54,6 +54,7 @@ pub(super) fn all(page: &Page) -> Vec<Section> {
         routing::traffic(page),
         routing::sites(page),
         routing::causal(page),
+        dead(page),
     ];
     sections.into_iter().flatten().collect()
 }
@@ -206,6 +207,22 @@ fn bits(page: &Page) -> Option<Section> {
         note: "Each bar is a unit: weights that share one format.".into(),
         plots: units::draw(&page.units).into_iter().collect(),
         tables: vec![Table::new("Units", &head, rows)],
+    })
+}
+
+fn dead(page: &Page) -> Option<Section> {
+    let dead = page.dead.as_ref()?;
+    let rows = dead.rows.iter().map(|row| row.to_vec());
+    Some(Section {
+        id: "dead",
+        title: "Dead weight",
+        note: svg::clean(&dead.note),
+        plots: Vec::new(),
+        tables: vec![Table::new(
+            "Branches",
+            &["branch", "verdict", "found"],
+            rows,
+        )],
     })
 }
 
