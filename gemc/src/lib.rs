@@ -30,6 +30,8 @@ pub mod calibrate;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "calibrate")]
+pub mod dead;
 #[cfg(feature = "cranelift")]
 #[doc(hidden)]
 pub mod emit;

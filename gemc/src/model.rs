@@ -213,7 +213,7 @@ impl Options {
         progress: &dyn Progress,
     ) -> Result<Model, OpenError> {
         let loaded = pipeline::load(path.as_ref())?;
-        let plan = self.formats.plan(&loaded)?;
+        let (loaded, plan) = self.formats.apply(loaded)?;
         let kv = self.kv.unwrap_or(plan.kv());
         let plan = plan.with_kv(kv);
         let target = self.target.clone().unwrap_or_else(Target::host);

@@ -15,7 +15,7 @@ use crate::plan::BitPlan;
 #[cfg(feature = "calibrate")]
 use crate::reference::Reference;
 use crate::target::Target;
-use crate::typing::{self, TypingError};
+use crate::typing::{self, DropError, TypingError};
 
 /// What can go wrong between a checkpoint and a program.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum CompileError {
     /// Shapes that do not fit.
     #[error(transparent)]
     Typing(#[from] TypingError),
+    /// A branch cannot be left out.
+    #[error(transparent)]
+    Dropped(#[from] DropError),
     /// Operations in an order that no kernel computes.
     #[error("{}", listed(.0))]
     Unsupported(Vec<Finding>),
@@ -54,6 +57,28 @@ pub struct LoadedCheckpoint {
     pub checkpoint: Checkpoint,
     /// The model's graph, every wire with its shape.
     pub graph: Graph<Typed>,
+    /// Branches of the checkpoint's own graph that this one does without, by name.
+    pub dropped: Vec<String>,
+}
+
+impl LoadedCheckpoint {
+    /// The checkpoint with a graph that does without some branches (`Graph::branches`).
+    ///
+    /// # Errors
+    /// When there is no branch of a name, or something needs it.
+    pub fn without(self, branches: &[String]) -> Result<Self, CompileError> {
+        if branches.is_empty() {
+            return Ok(self);
+        }
+        let graph = typing::without(self.checkpoint.graph(), branches)?;
+        let checked = check(&graph).map_err(CompileError::Unsupported)?;
+        lower::fits(&checked)?;
+        Ok(Self {
+            graph,
+            dropped: branches.to_vec(),
+            ..self
+        })
+    }
 }
 
 #[cfg(feature = "calibrate")]
@@ -61,16 +86,31 @@ impl LoadedCheckpoint {
     /// The f32 model. A large one reads its weights when it uses them, since it would not fit beside what is made of it.
     #[must_use]
     pub fn reference(&self) -> Reference {
+        self.reference_of(&self.graph)
+    }
+
+    /// The f32 model as the checkpoint has it, with all branches.
+    ///
+    /// # Errors
+    /// Never for a checkpoint that was loaded.
+    pub fn original(&self) -> Result<Reference, TypingError> {
+        match self.dropped.is_empty() {
+            true => Ok(self.reference()),
+            false => Ok(self.reference_of(&typing::infer(self.checkpoint.graph().clone())?)),
+        }
+    }
+
+    fn reference_of(&self, graph: &Graph<Typed>) -> Reference {
         const HELD_BYTES: usize = 1 << 30;
         let weights = self.checkpoint.weights();
-        let tensors = self.graph.tensors();
+        let tensors = graph.tensors();
         let values: usize = tensors
             .map(|(_, t)| t.shape().iter().product::<usize>())
             .sum();
         if 4 * values <= HELD_BYTES {
-            Reference::new(&self.graph, weights)
+            Reference::new(graph, weights)
         } else {
-            Reference::streamed(&self.graph, Arc::new(weights.clone()))
+            Reference::streamed(graph, Arc::new(weights.clone()))
         }
     }
 }
@@ -102,7 +142,11 @@ pub fn load_with(dir: &Path, most: u64) -> Result<LoadedCheckpoint, CompileError
     // Asked again by `compile`; here so that nobody plans for hours what cannot be compiled.
     let checked = check(&graph).map_err(CompileError::Unsupported)?;
     lower::fits(&checked)?;
-    Ok(LoadedCheckpoint { checkpoint, graph })
+    Ok(LoadedCheckpoint {
+        checkpoint,
+        graph,
+        dropped: Vec::new(),
+    })
 }
 
 /// Lowers and verifies.

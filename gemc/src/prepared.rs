@@ -63,27 +63,47 @@ pub enum FormatsError {
     /// The plan is for another graph.
     #[error(transparent)]
     Plan(#[from] OtherGraph),
+    /// The plan leaves out what this model does not have, or needs.
+    #[error("the plan leaves out branches: {0}")]
+    Dropped(Box<CompileError>),
 }
 
 impl Formats {
-    /// The plan for a checkpoint.
+    /// The plan for a checkpoint, and the checkpoint without what the plan leaves out.
     ///
     /// # Errors
     /// Naming the known formats; for a plan that is damaged or of another checkpoint.
-    pub fn plan(&self, loaded: &LoadedCheckpoint) -> Result<BitPlan, FormatsError> {
-        let LoadedCheckpoint { checkpoint, graph } = loaded;
+    pub fn apply(
+        &self,
+        loaded: LoadedCheckpoint,
+    ) -> Result<(LoadedCheckpoint, BitPlan), FormatsError> {
         match self {
-            Self::Bits(bits) => Ok(BitPlan::parse_bits(graph, bits)?),
+            Self::Bits(bits) => {
+                let plan = BitPlan::parse_bits(&loaded.graph, bits)?;
+                Ok((loaded, plan))
+            }
             Self::File(path) => {
                 let file = PlanFile::read(path)?;
-                Ok(file.plan(path, graph, &checkpoint.content_hash())?)
+                let checkpoint = loaded.checkpoint.content_hash();
+                file.is_of(path, &checkpoint)?;
+                let loaded = without(loaded, &file.dropped())?;
+                let plan = file.plan(path, &loaded.graph, &checkpoint)?;
+                Ok((loaded, plan))
             }
             Self::Plan(plan) => {
-                plan.check(graph)?;
-                Ok(plan.clone())
+                let loaded = without(loaded, plan.dropped())?;
+                plan.check(&loaded.graph)?;
+                Ok((loaded, plan.clone()))
             }
         }
     }
+}
+
+/// The checkpoint without what a plan leaves out.
+fn without(loaded: LoadedCheckpoint, names: &[String]) -> Result<LoadedCheckpoint, FormatsError> {
+    loaded
+        .without(names)
+        .map_err(|error| FormatsError::Dropped(Box::new(error)))
 }
 
 /// A compiled model with all it was made from.

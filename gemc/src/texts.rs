@@ -1,6 +1,12 @@
-//! A checkpoint's texts, or those of a folder -> documents as token ids.
+//! A checkpoint's texts, or others -> documents as token ids.
 
-use std::path::Path;
+mod packaged;
+mod plain;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+pub use source::TextSource;
 
 use crate::graph::Task;
 pub use crate::import::Split;
@@ -45,15 +51,29 @@ impl Extent {
     }
 }
 
-/// Documents of the checkpoint's split, or of another folder; `what` they are needed for is said when there is none. Lines
-/// are read as far as they are needed, in the order of the files.
+/// Documents of the checkpoint's split, or of what is given in its place ([`TextSource::find`]); `what` they are needed for is
+/// said when there is none. They are read as far as they are needed, in the order of the files.
 ///
 /// # Errors
 /// Without a tokenizer, without text, and with every line read that is wrong.
 pub fn documents(
     loaded: &LoadedCheckpoint,
     split: Split,
-    folder: Option<&Path>,
+    given: Option<&Path>,
+    what: &str,
+    extent: Extent,
+) -> Result<Vec<Sequence>, TextsError> {
+    let source = TextSource::find(loaded.checkpoint.dir(), split, given)?;
+    read(loaded, &source, what, extent)
+}
+
+/// As [`documents`], of a source.
+///
+/// # Errors
+/// As [`documents`].
+pub fn read(
+    loaded: &LoadedCheckpoint,
+    source: &TextSource,
     what: &str,
     extent: Extent,
 ) -> Result<Vec<Sequence>, TextsError> {
@@ -62,15 +82,6 @@ pub fn documents(
     let text = loaded.checkpoint.text();
     let text =
         text.ok_or_else(|| TextsError::Missing(format!("{}: no tokenizer.json", dir.display())))?;
-    let own = dir.join(split.folder());
-    let files = match folder {
-        Some(folder) if !folder.is_dir() => {
-            let words = format!("{}: no folder of texts", folder.display());
-            return Err(TextsError::Missing(words));
-        }
-        Some(folder) => text_files(folder)?,
-        None => text_files(&own)?,
-    };
     let tokenizer = text.tokenizer();
     let ids = |record: &TextRecord| match facts.task {
         Task::SequenceClassification | Task::Embedding => {
@@ -80,22 +91,68 @@ pub fn documents(
     };
     let mut documents = Vec::new();
     let mut findings = Findings::default();
-    for (domain, path) in files {
+    for (domain, records) in domains(source)? {
         let mut read = Domain::new(&domain, &ids, extent);
-        for_each_record(&path, &facts.labels, &mut findings, |record| {
-            read.take(record)
-        });
+        match records {
+            Records::File(path) => {
+                for_each_record(&path, &facts.labels, &mut findings, |record| {
+                    read.take(record)
+                });
+            }
+            Records::Texts(texts) => {
+                let mut records = texts
+                    .into_iter()
+                    .map(|text| TextRecord { text, label: None });
+                while records.next().is_some_and(|record| read.take(record)) {}
+            }
+        }
         documents.extend(read.finish()?);
     }
     findings.into_result(())?;
     if documents.is_empty() {
-        let folder = folder.unwrap_or(&own).display();
         let words = format!(
-            "{folder}: no text {what}; allowed: files <domain>.jsonl, each line {{\"text\": \"…\"}}"
+            "{}: no text {what}; allowed: files <domain>.jsonl, each line {{\"text\": \"…\"}}, or a plain text",
+            source.shown()
         );
         return Err(TextsError::Missing(words));
     }
     Ok(documents)
+}
+
+/// The texts of a domain.
+enum Records {
+    /// Lines of a file.
+    File(PathBuf),
+    /// Whole documents.
+    Texts(Vec<String>),
+}
+
+/// The domains of a source, by name.
+fn domains(source: &TextSource) -> Result<Vec<(String, Records)>, TextsError> {
+    let file = |(domain, path)| (domain, Records::File(path));
+    match source {
+        TextSource::Own(folder) | TextSource::Folder(folder) => {
+            Ok(text_files(folder)?.into_iter().map(file).collect())
+        }
+        TextSource::File(path) => {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let domain = stem.escape_debug().to_string();
+            let lines = path.extension().is_some_and(|ending| ending == "jsonl");
+            Ok(vec![match lines {
+                true => file((domain, path.clone())),
+                false => {
+                    let text = source::plain(path)?;
+                    (domain, Records::Texts(plain::documents(&text)))
+                }
+            }])
+        }
+        TextSource::Packaged(split) => {
+            let domains = packaged::documents(*split).into_iter();
+            Ok(domains
+                .map(|(domain, texts)| (domain, Records::Texts(texts)))
+                .collect())
+        }
+    }
 }
 
 /// The documents of one domain, in the making.

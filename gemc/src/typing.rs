@@ -1,6 +1,10 @@
 //! `Graph` -> `Graph<Typed>`: every wire gets element type and shape, and every relation between them is checked here,
 //! so that nothing later handles a wire without a type or a weight that does not fit.
 
+mod left_out;
+
+pub use left_out::{DropError, without};
+
 use crate::graph::{
     Graph, Guard, LinearPart, Node, NodeId, NormKind, Op, Pooling, QkNorm, QkNormOver, Rope, Task,
     TensorId, Typed, Untyped, WireType,
@@ -401,7 +405,7 @@ impl Scope<'_> {
         let first = 1 + usize::from(base);
         let given = self.node.inputs.len().saturating_sub(first);
         need(self.node.inputs.len() >= first, || "has no base".to_owned())?;
-        need(given == 0 || given == modules, || {
+        need(given <= modules, || {
             format!("combines {given} of {modules} modules")
         })?;
         for slot in 1..self.node.inputs.len() {
@@ -414,7 +418,7 @@ impl Scope<'_> {
         Ok(WireType::Rows { width })
     }
 
-    /// The base is there always or as a fallback, module m exactly where m fired.
+    /// The base is there always or as a fallback, each module exactly where it fired; modules ascend.
     fn combined_guards(&self, base: bool, first: usize) -> Check<()> {
         let routing = self.node.inputs[0];
         if base {
@@ -426,12 +430,20 @@ impl Scope<'_> {
                 "its base has a gate, but is no sum's on every row".to_owned()
             })?;
         }
-        for (m, input) in self.node.inputs[first..].iter().enumerate() {
-            let module = m as u32;
+        let mut before = None;
+        for input in &self.node.inputs[first..] {
             let guard = self.graph.node(*input).guard;
-            need(guard == Guard::Module { routing, module }, || {
-                format!("the output of module {m} is guarded by {guard:?}")
+            let module = match guard {
+                Guard::Module {
+                    routing: own,
+                    module,
+                } if own == routing => Some(module),
+                _ => None,
+            };
+            need(module.is_some() && module > before, || {
+                format!("the output of a module is guarded by {guard:?}, behind module {before:?}")
             })?;
+            before = module;
         }
         Ok(())
     }

@@ -195,6 +195,8 @@ fn weights(model: &Model, loaded: &LoadedCheckpoint) -> Result<BitPlan, String> 
         version: VERSION,
         checkpoint: String::new(),
         calibration: String::new(),
+        calibration_text: None,
+        dead: None,
         target: model.target.name.clone(),
         rounding: "plain".to_owned(),
         bits_per_weight: 0.0,

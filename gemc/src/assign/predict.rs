@@ -18,8 +18,6 @@ type Options = Vec<(Codec, f64, Choice)>;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictor {
     costs: UnitMap<Options>,
-    /// Measured over predicted KL of whole plans.
-    pub joint: f64,
     /// Seconds that do not depend on formats.
     fixed: f64,
     /// Seconds that selections keep to.
@@ -76,7 +74,6 @@ impl Predictor {
         };
         Self {
             costs: UnitMap::of(units, of),
-            joint: 1.0,
             fixed: 0.0,
             limit: None,
         }
@@ -171,16 +168,7 @@ impl Predictor {
     #[must_use]
     pub fn kl(&self, formats: &Formats) -> f64 {
         let costs = formats.iter().map(|(unit, codec)| self.cost(unit, *codec));
-        self.joint * costs.sum::<f64>()
-    }
-
-    /// Makes the prediction of a whole what was measured of it.
-    pub fn calibrate(&mut self, formats: &Formats, kl: f64) {
-        self.joint = 1.0;
-        let predicted = self.kl(formats);
-        if predicted > 0.0 && predicted.is_finite() && kl > 0.0 {
-            self.joint = kl / predicted;
-        }
+        costs.sum()
     }
 
     /// Predicted cost of a unit in a format; infinite where it is not allowed.

@@ -122,7 +122,6 @@ pub fn refine(
             ..best
         };
     }
-    predictor.calibrate(&best.formats, best.kl);
     Ok(Some(best))
 }
 

@@ -173,7 +173,7 @@ impl Build {
         only_checked: bool,
         keep: &mut dyn FnMut(&mut PreparedModel) -> Result<PathBuf, BuildError>,
     ) -> Result<module::Made, BuildError> {
-        let plan = self.formats.plan(&loaded)?;
+        let (loaded, plan) = self.formats.apply(loaded)?;
         let name = self.module_name(&loaded.checkpoint.name())?;
         let wanted = programs::wanted(&self.targets, has)?;
         // A check needs the facts, which are those of any program.

@@ -55,16 +55,17 @@ pub enum RoundingName {
 }
 
 impl Formats {
-    /// The plan for a checkpoint.
+    /// The plan for a checkpoint, and the checkpoint without what the plan leaves out.
     ///
     /// # Errors
     /// Naming the known formats; for a plan that is damaged or of another checkpoint.
-    pub fn plan(&self, loaded: &LoadedCheckpoint) -> Result<BitPlan, Failure> {
+    pub fn apply(&self, loaded: LoadedCheckpoint) -> Result<(LoadedCheckpoint, BitPlan), Failure> {
         let formats = match &self.plan {
             None => prepared::Formats::Bits(self.bits().to_owned()),
             Some(path) => prepared::Formats::File(path.clone()),
         };
-        Ok(formats.plan(loaded)?.with_kv(self.kv()))
+        let (loaded, plan) = formats.apply(loaded)?;
+        Ok((loaded, plan.with_kv(self.kv())))
     }
 
     /// How keys and values are kept.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Failure, Outcome, Run, Ui};
+use crate::plan::dead::DeadWeight;
 use crate::plan::file::{PlanFile, PlanUnit};
 
 /// Tell why a plan gives its formats
@@ -36,7 +37,11 @@ struct Explanation {
     measured_kl_rounded: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration_text: Option<String>,
     units: Vec<PlanUnit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead: Option<DeadWeight>,
 }
 
 impl fmt::Display for Explanation {
@@ -55,6 +60,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(ms) = self.predicted_ms {
             writeln!(f, "{ms:.4} ms predicted {PREDICTED}")?;
+        }
+        if let Some(text) = &self.calibration_text {
+            writeln!(f, "calibrated with {text}")?;
         }
         let width = self.units.iter().map(|u| u.name.len()).max().unwrap_or(0);
         for unit in &self.units {
@@ -76,7 +84,10 @@ impl fmt::Display for Explanation {
                 "{name:width$}  {format:3} {bytes:>10} bytes  {predicted_kl:.1e} nats  {reason}{inputs}"
             )?;
         }
-        Ok(())
+        match &self.dead {
+            Some(dead) => write!(f, "{dead}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -104,7 +115,9 @@ impl Run for Explain {
             measured_kl: plan.measured_kl,
             measured_kl_rounded: plan.measured_kl_rounded,
             predicted_ms: plan.predicted_ms,
+            calibration_text: plan.calibration_text,
             units,
+            dead: plan.dead,
         };
         ui.result(self.json, &explained)?;
         Ok(Outcome::Done)

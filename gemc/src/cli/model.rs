@@ -36,7 +36,7 @@ impl ModelArgs {
     /// When target, checkpoint or formats are at fault.
     pub fn compile(&self) -> Result<Model, Failure> {
         let loaded = pipeline::load(&self.checkpoint)?;
-        let plan = self.formats.plan(&loaded)?;
+        let (loaded, plan) = self.formats.apply(loaded)?;
         self.compile_with(loaded, plan)
     }
 
@@ -46,28 +46,46 @@ impl ModelArgs {
     /// # Errors
     /// As [`ModelArgs::compile`].
     pub fn compile_as_planned(&self, ui: &Ui) -> Result<Model, Failure> {
-        let loaded = pipeline::load(&self.checkpoint)?;
         let target = self.device.find()?.name;
         let kept = match (self.formats.open(), Cache::if_possible()?) {
-            (true, Some(cache)) => kept_plan(&cache, &target, &loaded),
+            (true, Some(cache)) => self.as_kept(&cache, &target),
             _ => Ok(None),
         };
-        let plan = match kept {
-            Ok(Some(plan)) => {
+        let (loaded, plan) = match kept {
+            Ok(Some((loaded, plan))) => {
                 ui.note(&format!(
                     "the plan made last for this checkpoint and {target}; --bits and --plan choose others"
                 ));
-                plan.with_kv(self.formats.kv())
+                (loaded, plan.with_kv(self.formats.kv()))
             }
             other => {
+                let loaded = pipeline::load(&self.checkpoint)?;
                 if let Err(error) = other {
                     ui.note(&format!("the plan made last is not used: {error}"));
                 }
                 ui.note(&format!("{} for {target}", self.formats.shown()));
-                self.formats.plan(&loaded)?
+                self.formats.apply(loaded)?
             }
         };
         self.compile_with(loaded, plan)
+    }
+
+    /// The checkpoint as it is now, with the plan made last for it; or in words why that does not do.
+    fn as_kept(
+        &self,
+        cache: &Cache,
+        target: &str,
+    ) -> Result<Option<(LoadedCheckpoint, BitPlan)>, String> {
+        // A checkpoint that cannot be read is told where it is read without a plan.
+        let Ok(loaded) = pipeline::load(&self.checkpoint) else {
+            return Ok(None);
+        };
+        let kept = cache.kept_plan(loaded.checkpoint.path(), target);
+        let Some(path) = kept.map_err(|e| e.to_string())? else {
+            return Ok(None);
+        };
+        let applied = prepared::Formats::File(path).apply(loaded);
+        applied.map(Some).map_err(|e| e.to_string())
     }
 
     fn compile_with(&self, loaded: LoadedCheckpoint, plan: BitPlan) -> Result<Model, Failure> {
@@ -75,20 +93,6 @@ impl ModelArgs {
         let (rounding, cache) = (self.formats.rounding(), Cache::if_possible()?);
         Ok(Model::new(loaded, plan, target, rounding, cache)?)
     }
-}
-
-/// The plan made last, for a checkpoint as it is now; or in words why it does not do.
-fn kept_plan(
-    cache: &Cache,
-    target: &str,
-    loaded: &LoadedCheckpoint,
-) -> Result<Option<BitPlan>, String> {
-    let kept = cache.kept_plan(loaded.checkpoint.path(), target);
-    let Some(path) = kept.map_err(|e| e.to_string())? else {
-        return Ok(None);
-    };
-    let plan = prepared::Formats::File(path).plan(loaded);
-    plan.map(Some).map_err(|e| e.to_string())
 }
 
 /// What runs the kernels.

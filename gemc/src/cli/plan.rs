@@ -13,18 +13,20 @@ use super::numbers::{above_zero, bytes};
 use super::planned::Outputs;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
+use crate::dead;
 use crate::graph::Task;
-use crate::import::counted;
+use crate::import::{Split, counted};
 use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
+use crate::plan::dead::DeadWeight;
 use crate::plan::file::Override;
 use crate::planner::{self, Budget, Effort, FinishedPlan, Method, PlannerError, Settings, Texts};
 use crate::reference::RoutingRecords;
 use crate::report;
 use crate::routing::{self, CausalOptions, Collector, Routes};
 use crate::sequences::{self, Sequence};
-use crate::texts::{self, Extent, Split};
+use crate::texts::{self, Extent, TextSource};
 
 /// Tokens that modules are switched off on, for the report.
 const CAUSAL_TOKENS: usize = 2_048;
@@ -46,8 +48,9 @@ pub struct Plan {
     /// Milliseconds for a token decoded at position 512, or for classifying 128 tokens, predicted by the target's costs
     #[arg(long, value_name = "MS", conflicts_with = "uniform_body", value_parser = above_zero)]
     latency: Option<f64>,
-    /// Folder of calibration text, <domain>.jsonl; the checkpoint's own unless given
-    #[arg(long, value_name = "DIR")]
+    /// Calibration text: a folder of <domain>.jsonl, or a plain text; the checkpoint's own unless given, and a packaged default
+    /// where it has none
+    #[arg(long, value_name = "PATH")]
     calib: Option<PathBuf>,
     /// How weights are rounded; feedback unless given, search at low effort
     #[arg(long, value_enum)]
@@ -65,6 +68,10 @@ pub struct Plan {
     /// No allocation: one format, or two adjacent ones by layer, for all units without an override
     #[arg(long)]
     uniform_body: bool,
+    /// Leave out attention, MLPs, general paths and modules that cost less than this many nats an output, as many as cost no
+    /// more together; of what fewer than 8000 tokens reach, nothing
+    #[arg(long, value_name = "KL", value_parser = above_zero)]
+    prune: Option<f64>,
     /// How long it may take
     #[arg(long, value_enum, default_value_t = EffortName::Default)]
     effort: EffortName,
@@ -97,7 +104,7 @@ enum EffortName {
     Low,
     /// Minutes for a small model
     Default,
-    /// Many tokens, refined until nothing is gained
+    /// Many tokens, refined until nothing is gained; looks for dead weight
     High,
 }
 
@@ -123,6 +130,9 @@ fn activation_rule(text: &str) -> Result<Rule, &'static str> {
     })
 }
 
+/// What models with distributions are measured by.
+const KL: &str = "KL";
+
 /// What `--json` says of a plan.
 #[derive(Debug, Serialize)]
 struct PlanReport {
@@ -137,6 +147,15 @@ struct PlanReport {
     formats: Vec<(&'static str, u64)>,
     domains: Vec<(String, f64)>,
     starved: Vec<String>,
+    /// What that text was, where it is not the checkpoint's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration_text: Option<String>,
+    /// What leaving out branches costs, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead: Option<DeadWeight>,
+    /// `KL`, or what takes its place.
+    #[serde(skip)]
+    measure: &'static str,
     /// What the calibration text visited; too long for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     routes: Option<Routes>,
@@ -154,7 +173,11 @@ impl fmt::Display for PlanReport {
             writeln!(f, "  {format}: {share:.1} % of the bytes")?;
         }
         if let Some(kl) = self.measured_kl {
-            write!(f, "  KL {kl:.6} on texts set aside, routing forced")?;
+            let forced = match self.measure {
+                KL => ", routing forced",
+                _ => "",
+            };
+            write!(f, "  {} {kl:.6} on texts set aside{forced}", self.measure)?;
             match self.measured_kl_rounded {
                 Some(kl) => writeln!(f, "; {kl:.6} with rounded activations")?,
                 None => writeln!(f)?,
@@ -165,7 +188,10 @@ impl fmt::Display for PlanReport {
         }
         let worst = self.domains.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((domain, kl)) = worst {
-            writeln!(f, "  worst domain: {domain}, KL {kl:.6}")?;
+            writeln!(f, "  worst domain: {domain}, {} {kl:.6}", self.measure)?;
+        }
+        if let Some(dead) = &self.dead {
+            write!(f, "{dead}")?;
         }
         Ok(())
     }
@@ -189,6 +215,9 @@ impl Run for Plan {
             return self.by_prior(&loaded, &settings, &outputs, ui);
         }
         let texts = self.texts(&loaded, ui)?;
+        let dead = self.dead(&loaded, &texts, ui)?;
+        let dropped = dead.as_ref().map(DeadWeight::dropped).unwrap_or_default();
+        let loaded = loaded.without(&dropped)?;
         let mut collector = Collector::new(&loaded.graph);
         let mut refused = None;
         let mut seen = |sequences: &[Sequence], records: &RoutingRecords| {
@@ -197,7 +226,8 @@ impl Run for Plan {
                 .err()
                 .or(refused.take());
         };
-        let made = planner::make(&loaded, &settings, &texts, &mut seen, ui)?;
+        let mut made = planner::make(&loaded, &settings, &texts, &mut seen, ui)?;
+        made.file.dead = dead;
         if let Some(error) = refused {
             return Err(Failure::Input(Box::new(error)));
         }
@@ -229,6 +259,12 @@ impl Run for Plan {
             formats: planner::shares(&made.file),
             domains: made.domains,
             starved: made.starved,
+            calibration_text: made.file.calibration_text,
+            dead: made.file.dead,
+            measure: match loaded.graph.facts().task {
+                Task::CausalLm | Task::SequenceClassification => KL,
+                Task::Embedding => "cosine error",
+            },
             routes: self.json.then_some(routes),
         };
         ui.result(self.json, &planned)?;
@@ -274,10 +310,33 @@ impl Plan {
             formats: planner::shares(&file),
             domains: Vec::new(),
             starved: Vec::new(),
+            calibration_text: None,
+            dead: None,
+            measure: KL,
             routes: None,
         };
         ui.result(self.json, &planned)?;
         Ok(Outcome::Done)
+    }
+
+    /// What leaving out each branch costs, where that is asked for, with what the plan is to leave out.
+    fn dead(
+        &self,
+        loaded: &LoadedCheckpoint,
+        texts: &Texts,
+        ui: &Ui,
+    ) -> Result<Option<DeadWeight>, Failure> {
+        if self.prune.is_none() && self.effort != EffortName::High {
+            return Ok(None);
+        }
+        let all: Vec<Sequence> = texts.fit.iter().chain(&texts.search).cloned().collect();
+        let mixed = sequences::windows(&all, texts::window(loaded), usize::MAX);
+        let reference = loaded.reference();
+        let mut dead = dead::measure(&reference, &mixed, self.prune, ui)?;
+        if let Some(limit) = self.prune {
+            dead::drop_under(&reference, &mixed, &mut dead, limit, ui)?;
+        }
+        Ok(Some(dead))
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
@@ -312,9 +371,16 @@ impl Plan {
     }
 
     fn texts(&self, loaded: &LoadedCheckpoint, ui: &Ui) -> Result<Texts, Failure> {
-        let folder = self.calib.as_deref();
-        let (split, extent) = (Split::Calibration, Extent::Plan);
-        let mut documents = texts::documents(loaded, split, folder, "to calibrate with", extent)?;
+        let (dir, split) = (loaded.checkpoint.dir(), Split::Calibration);
+        let source = TextSource::find(dir, split, self.calib.as_deref())?;
+        let mut documents = texts::read(loaded, &source, "to calibrate with", Extent::Plan)?;
+        if matches!(source, TextSource::Packaged(_)) {
+            ui.note(&format!(
+                "no calibration text in {}: planned with gemc's own, which is mostly English prose about software; --calib takes \
+                 text that is like what the model will read",
+                dir.display()
+            ));
+        }
         let known = domains(&documents);
         if let Some(unknown) = self.domains.iter().find(|name| !known.contains(&***name)) {
             let known: Vec<&str> = known.into_iter().collect();
@@ -333,7 +399,7 @@ impl Plan {
             );
         }
         let window = texts::window(loaded);
-        let texts = match loaded.graph.facts().task {
+        let mut texts = match loaded.graph.facts().task {
             Task::CausalLm => Texts::divide(&documents, window),
             Task::SequenceClassification | Task::Embedding => Texts::divide(&documents, usize::MAX),
         };
@@ -349,6 +415,7 @@ impl Plan {
             );
             return Err(PlannerError::NoText(words).into());
         }
+        texts.name = source.name();
         Ok(texts)
     }
 
@@ -361,9 +428,9 @@ impl Plan {
         routes: &Routes,
         ui: &Ui,
     ) -> Result<String, Failure> {
-        let mut reference = loaded.reference();
+        let reference = loaded.reference();
         let judged = sequences::windows(&texts.search, texts::window(loaded), CAUSAL_TOKENS);
-        let causal = routing::causal(&mut reference, &judged, CausalOptions::default(), ui)?;
+        let causal = routing::causal(&reference, &judged, CausalOptions::default(), ui)?;
         let bits = made.file.bits_per_weight;
         let title = format!(
             "{} at {bits:.2} bits for {}",

@@ -13,8 +13,10 @@ use super::model::{Backend, Model, ModelArgs};
 use super::numbers::{fraction, from_zero, share, threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::fake;
+use crate::import::Split;
+use crate::pipeline::CompileError;
 use crate::sequences;
-use crate::texts::{self, Extent, Split};
+use crate::texts::{self, Extent, TextSource};
 use crate::verify;
 use crate::verify::candidate::{Activations, Candidate, Executor, ProgramCandidate};
 use crate::verify::report::Report;
@@ -188,10 +190,19 @@ impl Verify {
             ..
         } = model;
         let extent = Extent::Tokens(self.tokens);
-        let documents = texts::documents(loaded, Split::Evaluation, None, "to compare on", extent)?;
+        let source = TextSource::find(loaded.checkpoint.dir(), Split::Evaluation, None)?;
+        if let Some(name) = source.name() {
+            ui.note(&format!(
+                "no evaluation text of the checkpoint's own: {name}"
+            ));
+        }
+        let documents = texts::read(loaded, &source, "to compare on", extent)?;
         let sequences = sequences::windows(&documents, texts::window(loaded), self.tokens);
-        let original = loaded.reference();
-        let mut faked = original.clone();
+        let original = loaded.original().map_err(CompileError::from)?;
+        let mut faked = match loaded.dropped.is_empty() {
+            true => original.clone(),
+            false => loaded.reference(),
+        };
         match self.weights {
             Weights::Quantised => fake::quantise(&mut faked, plan, *rounding)?,
             Weights::F32 => fake::round_activations(&mut faked, |unit| plan.activations(unit))?,

@@ -3,8 +3,10 @@
 //! Nodes are only ever added by [`Builder`], inputs before users, so node order is a topological order and two builds of
 //! one checkpoint agree.
 
+mod branch;
 mod dot;
 mod op;
+mod prune;
 mod role;
 mod rope;
 mod table;
@@ -14,9 +16,11 @@ mod view;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub use branch::Branch;
 pub use dot::dot;
 pub use gemc_kernels::choices::{Activation, NormKind, Pooling, Score};
 pub use op::{Gates, Guard, LinearPart, Op, QkNorm, QkNormOver, ScarMask, attention_scale};
+pub use prune::Needed;
 pub use role::Role;
 pub use rope::Rope;
 pub use table::{GroupMap, Id, Table, UnitMap};

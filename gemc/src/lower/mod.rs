@@ -354,6 +354,7 @@ impl<'a> Lowering<'a> {
             base_gate: false,
             residual: true,
             max_rows: self.max_rows,
+            sparse: false,
         };
         let output = self.floats(self.max_rows, a.stride);
         let kernel = self.phases.kernel(spec);

@@ -68,14 +68,16 @@ impl Lowering<'_> {
             modules: routed.modules,
             top_k: routed.top_k,
             max_rows: self.max_rows,
+            sparse: false,
         }
         .list_stride();
         let mut table = Vec::with_capacity(products.len());
         let mut each = 0;
-        for (module, product) in products.iter().enumerate() {
+        for product in products {
             let Product {
                 id, parts, then, ..
             } = *product;
+            let module = product.module();
             let matrix = self.place(id, parts);
             let input_as = (input_rows, input.format);
             let spec = self.matmul(&matrix, parts, rows, input_as, slots, then);
@@ -88,10 +90,16 @@ impl Lowering<'_> {
             args.extend(next.into_iter().flat_map(QuantisedRows::args));
             args.extend(floats.map(|rows| Arg::of(rows.buffer)));
             each = spec.items();
-            table.push((self.phases.kernel(spec), args));
+            // Modules that are left out are never called: any entry does in their places.
+            let entry = (self.phases.kernel(spec), args);
+            table.resize(module, entry.clone());
+            table.push(entry);
             if let Some(rows) = floats {
                 self.values.insert(id, rows);
             }
+        }
+        if let Some(last) = table.last().cloned() {
+            table.resize(routed.modules, last);
         }
         self.call(&routed, each, table, &first.node.origin);
         next

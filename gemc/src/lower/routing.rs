@@ -38,6 +38,8 @@ pub struct RoutingBuffers {
     pub idle_count: Buffer,
     /// f32 `[rows]`: what the base of the sum is multiplied with.
     pub base_gate: Option<Buffer>,
+    /// i32 `[rows][K]`: of `fired` the modules that are there, where some are left out.
+    pub served: Option<Buffer>,
 }
 
 impl Lowering<'_> {
@@ -137,13 +139,16 @@ impl Lowering<'_> {
         gates: Buffer,
         domain: Buffer,
     ) -> RoutingBuffers {
+        let kept = floats::kept_modules(self.graph, id);
         let spec = Dispatch {
             modules,
             top_k,
             max_rows: self.max_rows,
+            sparse: kept.is_some(),
         };
         let routed = RoutingBuffers {
             base_gate: None,
+            served: kept.is_some().then(|| self.words(self.max_rows * top_k)),
             modules,
             top_k,
             fired,
@@ -156,17 +161,19 @@ impl Lowering<'_> {
             idle_count: self.words(1),
         };
         let kernel = self.phases.kernel(spec);
-        let args = [
-            fired,
+        let mut args = vec![Arg::of(fired)];
+        args.extend(self.vectors(kept));
+        args.extend(routed.served.map(Arg::of));
+        let lists = [
             routed.lists,
             routed.counts,
             routed.active,
             routed.idle,
             routed.idle_count,
         ];
+        args.extend(lists.map(Arg::of));
         let doc = format!("{}: work lists", self.origin(id));
-        self.phases
-            .phase(kernel, args.map(Arg::of).to_vec(), ItemCount::Fixed(1), doc);
+        self.phases.phase(kernel, args, ItemCount::Fixed(1), doc);
         routed
     }
 
@@ -276,14 +283,16 @@ impl Lowering<'_> {
             base_gate: routed.base_gate.is_some() && base != Base::None,
             residual: residual.is_some(),
             max_rows: self.max_rows,
+            sparse: routed.served.is_some() && step.outputs.is_some(),
         };
         let mut args = Vec::new();
         args.extend(step.base.map(|(n, _)| Arg::of(self.values[&n].buffer)));
         args.extend(routed.base_gate.filter(|_| spec.base_gate).map(Arg::of));
         // Fallback looks at what fired even where no module contributes.
-        if spec.modules || base == Base::Fallback {
+        if spec.modules && !spec.sparse || base == Base::Fallback {
             args.push(Arg::of(routed.fired));
         }
+        args.extend(routed.served.filter(|_| spec.sparse).map(Arg::of));
         if let Some(module) = step.outputs {
             let outputs = self.values[&module].buffer;
             args.extend([routed.gates, outputs].map(Arg::of));

@@ -5,7 +5,7 @@ use gemc_kernels::kernels::combine::Base;
 use gemc_kernels::kernels::elementwise::Function;
 
 use crate::graph::{
-    Activation, Graph, LinearPart, Node, NodeId, Pooling, ScarMask, TensorId, Typed,
+    Activation, Graph, Guard, LinearPart, Node, NodeId, Pooling, ScarMask, TensorId, Typed,
 };
 
 /// A graph that can be lowered; made by [`super::check::check`] alone.
@@ -31,7 +31,7 @@ pub(super) enum Step<'g> {
     Norm(NormStep),
     /// A product that is in no module.
     Product(Product<'g>, On),
-    /// All modules of a router, by stage, then by module.
+    /// All modules of a router that are there, by stage, then by module.
     Modules {
         routing: NodeId,
         stages: Vec<Vec<Product<'g>>>,
@@ -82,6 +82,16 @@ pub(super) struct Product<'g> {
     /// One, or as many as its reader knows of.
     pub parts: &'g [LinearPart],
     pub then: Then,
+}
+
+impl Product<'_> {
+    /// The module that it is of; 0 of what is in none.
+    pub fn module(&self) -> usize {
+        match self.node.guard {
+            Guard::Module { module, .. } => module as usize,
+            Guard::Always | Guard::Fallback { .. } => 0,
+        }
+    }
 }
 
 /// What can be fused into a product.

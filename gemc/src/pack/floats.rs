@@ -2,10 +2,12 @@
 //!
 //! The lowering places what these functions name, so that planning knows the bytes of it without lowering anything.
 
+use std::sync::Arc;
+
 use gemc_format::padded_rows;
 
 use super::layout::{Layout, VectorSource};
-use crate::graph::{Graph, LinearPart, Op, QkNorm, Rope, TensorId};
+use crate::graph::{Graph, LinearPart, NodeId, Op, QkNorm, Rope, TensorId};
 
 /// Elements that kernels load at a time: vectors of heads and tables are padded to them.
 const LANES: usize = 16;
@@ -14,8 +16,11 @@ const LANES: usize = 16;
 #[must_use]
 pub fn bytes<S>(graph: &Graph<S>) -> u64 {
     let mut layout = Layout::default();
-    for (_, node) in graph.topo() {
-        for source in of_op(graph, &node.op) {
+    for (id, node) in graph.topo() {
+        for source in of_op(graph, &node.op)
+            .into_iter()
+            .chain(kept_modules(graph, id))
+        {
             layout.vector(source);
         }
     }
@@ -185,6 +190,19 @@ pub fn router<S>(
         .chain(biases)
         .chain(base_gate)
         .collect()
+}
+
+/// Which modules of a router the model has; nothing where it has all or none, and of other operations.
+#[must_use]
+pub fn kept_modules<S>(graph: &Graph<S>, router: NodeId) -> Option<VectorSource> {
+    let Op::Router { weight, .. } = graph.node(router).op else {
+        return None;
+    };
+    let modules = graph.tensor(weight).shape()[0] as u32;
+    let there = |module| !graph.module_nodes(router, module).is_empty();
+    let kept: Arc<[bool]> = (0..modules).map(there).collect();
+    let some = kept.contains(&true) && kept.contains(&false);
+    some.then_some(VectorSource::KeptModules(kept))
 }
 
 /// Centroids and their squared norms.

@@ -59,10 +59,12 @@ pub enum VectorSource {
     },
     /// Inverse frequencies of a rotary embedding, zero-padded to a multiple of 16.
     InverseFrequencies(Arc<[f64]>),
+    /// 1 for each module of a router that the model has, 0 for one that is left out, zero-padded to a multiple of 16.
+    KeptModules(Arc<[bool]>),
 }
 
 impl VectorSource {
-    /// The first tensor that values come from; frequencies come from none.
+    /// The first tensor that values come from; frequencies and marks come from none.
     #[must_use]
     pub fn tensor(&self) -> Option<TensorId> {
         match self {
@@ -70,7 +72,7 @@ impl VectorSource {
             | Self::Rows { tensor, .. }
             | Self::SquaredNorms { tensor, .. } => Some(*tensor),
             Self::Biases(parts) => parts.iter().find_map(|(bias, _)| *bias),
-            Self::InverseFrequencies(..) => None,
+            Self::InverseFrequencies(..) | Self::KeptModules(..) => None,
         }
     }
 }
@@ -260,6 +262,7 @@ pub fn vector_len(source: &VectorSource) -> usize {
         VectorSource::Biases(parts) => parts.iter().map(|(_, n)| padded_rows(*n)).sum(),
         VectorSource::SquaredNorms { rows, .. } => rows.next_multiple_of(16),
         VectorSource::InverseFrequencies(all) => all.len().next_multiple_of(16),
+        VectorSource::KeptModules(all) => all.len().next_multiple_of(16),
     }
 }
 

@@ -140,5 +140,6 @@ fn name<S>(source: &Source, graph: &Graph<S>) -> String {
             paths.join("+")
         }
         Source::Vector(VectorSource::InverseFrequencies(all)) => format!("rope {all:?}"),
+        Source::Vector(VectorSource::KeptModules(all)) => format!("kept {all:?}"),
     }
 }

@@ -44,6 +44,11 @@ pub fn values(source: &VectorSource, weights: &dyn TensorSource, len: usize) -> 
                 *out = *f as f32;
             }
         }
+        VectorSource::KeptModules(all) => {
+            for (out, kept) in out.iter_mut().zip(all.iter()) {
+                *out = f32::from(u8::from(*kept));
+            }
+        }
     }
     out
 }

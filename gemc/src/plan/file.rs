@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::activations::{self, Formats};
 use super::codes::{Codes, CodesError, Digest};
+use super::dead::DeadWeight;
 use super::{BitPlan, KvFormat};
 use crate::graph::{Graph, Typed, UnitMap};
 use crate::output::through_links;
@@ -68,6 +69,9 @@ pub struct PlanFile {
     pub checkpoint: String,
     /// Identifies the text it was made from; empty when none was needed.
     pub calibration: String,
+    /// What that text was, where it is not the checkpoint's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration_text: Option<String>,
     /// The target it was made for.
     pub target: String,
     /// How weights were rounded: plain, search or feedback.
@@ -80,14 +84,18 @@ pub struct PlanFile {
     /// target's costs are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_ms: Option<f64>,
-    /// Predicted KL in nats per token, the reference's routing forced.
+    /// Predicted KL in nats per token, the reference's routing forced: the sum over all units. Cosine error of a model that gives
+    /// vectors, here and below.
     pub predicted_kl: f64,
-    /// The same, measured on the texts set aside.
+    /// KL of the whole, measured on the texts set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_kl: Option<f64>,
     /// The same with activations rounded as planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_kl_rounded: Option<f64>,
+    /// What leaving out branches of the model costs, where that was measured; which of them the plan leaves out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<DeadWeight>,
     /// Exceptions, applied in order on top of the units: their codes are rounded when the model is built.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Override>,
@@ -170,7 +178,7 @@ impl PlanFile {
         Ok(format!("{HEAD}{more}{}", toml::to_string(self)?))
     }
 
-    /// The plan for a graph, with its codes; `checkpoint` identifies the one at hand.
+    /// The plan for a graph without what it leaves out, with its codes; `checkpoint` identifies the one at hand.
     ///
     /// # Errors
     /// When it is of another checkpoint, or names formats or units that do not exist.
@@ -180,13 +188,7 @@ impl PlanFile {
         graph: &Graph<Typed>,
         checkpoint: &str,
     ) -> Result<BitPlan, PlanError> {
-        if self.checkpoint != checkpoint {
-            return Err(PlanError::Checkpoint {
-                path: path.to_owned(),
-                planned: self.checkpoint.clone(),
-                found: checkpoint.to_owned(),
-            });
-        }
+        self.is_of(path, checkpoint)?;
         let form = |what| PlanError::Form {
             path: path.to_owned(),
             what,
@@ -203,6 +205,7 @@ impl PlanFile {
             formats,
             activations,
             kv: KvFormat::default(),
+            dropped: self.dropped(),
             codes,
             store,
         };
@@ -219,6 +222,30 @@ impl PlanFile {
             }
         }
         Ok(plan)
+    }
+
+    /// Whether the plan was made for a checkpoint.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn is_of(&self, path: &Path, checkpoint: &str) -> Result<(), PlanError> {
+        match self.checkpoint == checkpoint {
+            true => Ok(()),
+            false => Err(PlanError::Checkpoint {
+                path: path.to_owned(),
+                planned: self.checkpoint.clone(),
+                found: checkpoint.to_owned(),
+            }),
+        }
+    }
+
+    /// Names of the branches that it leaves out of the model: its units are of the graph without them.
+    #[must_use]
+    pub fn dropped(&self) -> Vec<String> {
+        self.dead
+            .as_ref()
+            .map(DeadWeight::dropped)
+            .unwrap_or_default()
     }
 
     /// Whether these are the codes of this plan: all that it names are in them.

@@ -2,6 +2,7 @@
 
 pub mod activations;
 pub mod codes;
+pub mod dead;
 pub mod file;
 pub mod kv;
 pub mod step;
@@ -110,6 +111,8 @@ pub struct BitPlan {
     formats: UnitMap<Codec>,
     activations: Formats,
     kv: KvFormat,
+    /// Branches of the model that are left out, by name; its units are of the graph without them.
+    dropped: Vec<String>,
     /// Of units that are not rounded when the model is built.
     codes: UnitMap<Option<CodesDigest>>,
     /// The open file that the codes are read from.
@@ -126,6 +129,7 @@ impl BitPlan {
             activations: activations::usual(graph, &formats),
             formats,
             kv: KvFormat::default(),
+            dropped: Vec::new(),
             codes: UnitMap::all(&units, None),
             store: None,
             units,
@@ -220,6 +224,12 @@ impl BitPlan {
     #[must_use]
     pub const fn kv(&self) -> KvFormat {
         self.kv
+    }
+
+    /// Names of the branches that are left out.
+    #[must_use]
+    pub fn dropped(&self) -> &[String] {
+        &self.dropped
     }
 
     /// Identifies the plan in the weight file and in bench results.

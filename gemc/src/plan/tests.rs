@@ -14,6 +14,8 @@ fn plan() -> PlanFile {
         version: VERSION,
         checkpoint: "ab".repeat(32),
         calibration: String::new(),
+        calibration_text: None,
+        dead: None,
         target: "portable".to_owned(),
         rounding: "feedback".to_owned(),
         bits_per_weight: 3.25,

@@ -3,6 +3,7 @@
 use gemc_format::Codec;
 
 use crate::reference::ReferenceError;
+use crate::typing::TypingError;
 
 /// Bits per weight of the smallest and the largest format.
 fn sizes() -> [f64; 2] {
@@ -77,6 +78,9 @@ pub enum PlannerError {
         /// Names of the modules that saw too few rows.
         modules: String,
     },
+    /// A fault of gemc: the checkpoint's graph did not fit together.
+    #[error(transparent)]
+    Typing(#[from] TypingError),
     /// The executor cannot run the model on the texts.
     #[error(transparent)]
     Reference(#[from] ReferenceError),

@@ -62,7 +62,8 @@ pub struct FinishedPlan {
     pub trials: Vec<(String, f64, f64)>,
 }
 
-/// Makes a plan. `seen` hears the routing of the calibration text.
+/// Makes a plan. `seen` hears the routing of the calibration text. Of a checkpoint without some branches, every KL is
+/// against the original, which has them.
 ///
 /// # Errors
 /// When the budget cannot be met, or the text does not do.
@@ -92,7 +93,18 @@ pub fn make(
     let starved = starved::check(units, &stats, settings.effort.fit_tokens())?;
     let visits = UnitMap::of(units, |unit| visits(unit, &stats));
     let judged = texts.search(settings.effort);
-    let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
+    let whole = (!loaded.dropped.is_empty()).then(|| loaded.original());
+    let whole = whole.transpose()?;
+    let original = whole.as_ref().unwrap_or(&reference);
+    let judge = Judge::against(
+        original,
+        &reference,
+        &judged,
+        Activations::F32,
+        KEPT_BYTES,
+        progress,
+    )?;
+    drop(whole);
     let reading = Reading::measure(&reference, units, &stats, &judge)?;
     let evidence = Evidence {
         stats: &stats,
@@ -235,7 +247,7 @@ impl Work<'_> {
         };
         if settings.uniform_body {
             let formats = body(self.units, fixed, budget, 0).ok_or_else(impossible)?;
-            return self.measured(formats, predictor);
+            return self.measured(formats);
         }
         let impossible = impossible();
         let rounds = if settings.without.refinement {
@@ -256,11 +268,7 @@ impl Work<'_> {
         found.ok_or(impossible)
     }
 
-    fn measured(
-        &self,
-        formats: assign::Formats,
-        predictor: &mut Predictor,
-    ) -> Result<RefinedPlan, PlannerError> {
+    fn measured(&self, formats: assign::Formats) -> Result<RefinedPlan, PlannerError> {
         let (_, kl) = assign::measured(
             self.reference,
             self.units,
@@ -268,7 +276,6 @@ impl Work<'_> {
             &formats,
             self.judge,
         )?;
-        predictor.calibrate(&formats, kl);
         Ok(RefinedPlan {
             formats,
             kl,
@@ -322,7 +329,7 @@ impl Work<'_> {
                 format: codec.name().to_owned(),
                 activations: None,
                 bytes: unit.shape.bytes(codec),
-                predicted_kl: predictor.joint * predictor.cost(unit.id, codec),
+                predicted_kl: predictor.cost(unit.id, codec),
                 reason: reason(predictor, unit, codec),
                 codes: format!("{}:{}", codec.name(), hex(&planes.digest())),
             });
@@ -334,6 +341,7 @@ impl Work<'_> {
             version: VERSION,
             checkpoint: loaded.checkpoint.content_hash(),
             calibration: texts.digest(),
+            calibration_text: texts.name.clone(),
             target: settings.target.name.clone(),
             rounding: settings.method.name().to_owned(),
             bits_per_weight: mean_bits(matrices),
@@ -347,6 +355,7 @@ impl Work<'_> {
             predicted_kl: predictor.kl(&found.formats),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
             measured_kl_rounded: None,
+            dead: None,
             overrides: Vec::new(),
             units: lines,
         };
@@ -363,7 +372,7 @@ fn reason(predictor: &Predictor, unit: &Unit, codec: Codec) -> String {
     if allowed.len() == 1 {
         return "fixed by an override".to_owned();
     }
-    let cost = |codec| predictor.joint * predictor.cost(unit.id, codec);
+    let cost = |codec| predictor.cost(unit.id, codec);
     let step = |other: Codec, verb: &str| {
         let bytes = unit.shape.bytes(other).abs_diff(unit.shape.bytes(codec));
         let kl = (cost(other) - cost(codec)).abs();

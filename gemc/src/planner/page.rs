@@ -5,7 +5,8 @@ use gemc_format::Codec;
 use super::FinishedPlan;
 use crate::assign::{Formats, budget_of_bits, bytes};
 use crate::graph::{Role, Unit};
-use crate::report::{DomainRow, FrontierPoint, Page, Prediction, SlopeRow, UnitRow};
+use crate::plan::dead::FoundBranch;
+use crate::report::{DeadRows, DomainRow, FrontierPoint, Page, Prediction, SlopeRow, UnitRow};
 use crate::routing::{Causal, Routes};
 use crate::sensitivity::Slope;
 
@@ -35,6 +36,12 @@ pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&C
             ),
             ("checkpoint".to_owned(), file.checkpoint.clone()),
             ("calibration".to_owned(), file.calibration.clone()),
+            (
+                "calibration text".to_owned(),
+                file.calibration_text
+                    .clone()
+                    .unwrap_or_else(|| "the checkpoint's own".to_owned()),
+            ),
         ],
         units: units(made),
         sensitivity: slopes(made),
@@ -48,6 +55,10 @@ pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&C
                 uniform: None,
             })
             .collect(),
+        dead: file.dead.as_ref().map(|dead| DeadRows {
+            note: dead.note(),
+            rows: dead.found.iter().map(row).collect(),
+        }),
         ..Page::default()
     };
     if let Some(kl) = file.measured_kl {
@@ -68,6 +79,11 @@ pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&C
         page.set_causal(causal);
     }
     page
+}
+
+fn row(branch: &FoundBranch) -> [String; 3] {
+    let verdict = branch.verdict.name().to_owned();
+    [branch.name.clone(), verdict, branch.reason()]
 }
 
 fn units(made: &FinishedPlan) -> Vec<UnitRow> {
@@ -102,9 +118,9 @@ fn kind(unit: &Unit) -> String {
 fn slopes(made: &FinishedPlan) -> Vec<SlopeRow> {
     let row = |(group, slope): (_, &Slope)| SlopeRow {
         group: made.units.group(group).name.clone(),
-        slope: slope.secant(0.0),
+        slope: (!slope.is_noise()).then(|| slope.secant(0.0)),
         curvature: None,
-        measured_kl: None,
+        measured_kl: Some(slope.largest()),
     };
     let mut rows: Vec<SlopeRow> = made.slopes.iter().map(row).collect();
     rows.sort_by(|a, b| a.group.cmp(&b.group));

@@ -87,6 +87,7 @@ pub fn by_prior(loaded: &LoadedCheckpoint, settings: &Settings) -> Result<PlanFi
         version: VERSION,
         checkpoint: loaded.checkpoint.content_hash(),
         calibration: String::new(),
+        calibration_text: None,
         target: settings.target.name.clone(),
         rounding: "when the model is built".to_owned(),
         bits_per_weight: mean_bits(weights.zip(formats.values().copied())),
@@ -95,6 +96,7 @@ pub fn by_prior(loaded: &LoadedCheckpoint, settings: &Settings) -> Result<PlanFi
         predicted_kl: 0.0,
         measured_kl: None,
         measured_kl_rounded: None,
+        dead: None,
         overrides: Vec::new(),
         units: units.iter().map(line).collect(),
     })

@@ -97,6 +97,8 @@ pub struct Texts {
     pub fit: Vec<Sequence>,
     /// Sequences set aside, on which every KL is measured.
     pub search: Vec<Sequence>,
+    /// What they are, where they are not the checkpoint's own.
+    pub name: Option<String>,
 }
 
 /// Tokens of both parts of a domain's text, told document by document.

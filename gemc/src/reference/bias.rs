@@ -1,9 +1,9 @@
-//! Exchange of the biases of linear maps, as `Reference::replace` exchanges their weights.
+//! Exchange of the biases of linear maps, as `Reference::replace` exchanges their weights; maps that give zero.
 
 use std::sync::Arc;
 
 use super::weights::NodeWeights;
-use super::{Reference, ReferenceError};
+use super::{Reference, ReferenceError, UnitWeights};
 use crate::graph::NodeId;
 
 impl Reference {
@@ -44,5 +44,18 @@ impl Reference {
             });
         }
         Ok(std::mem::replace(current, values))
+    }
+
+    /// Makes a linear map give zero: its weights and biases become that. Clones made before keep theirs.
+    ///
+    /// # Errors
+    /// When the node is no unit.
+    pub fn silence(&mut self, id: NodeId) -> Result<(), ReferenceError> {
+        let weights = self.unit(id).map_or(0, UnitWeights::len);
+        self.replace(id, vec![0.0; weights])?;
+        if let Some(bias) = self.bias(id).map(|bias| bias.len()) {
+            self.replace_bias(id, vec![0.0; bias])?;
+        }
+        Ok(())
     }
 }

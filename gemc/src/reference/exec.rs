@@ -410,9 +410,17 @@ impl<'r, 'o> Exec<'r, 'o> {
     fn combine(&self, id: NodeId, node: &Node, has_base: bool) -> Matrix {
         let (_, dispatch) = self.routing(node.inputs[0]);
         let inputs: Vec<Arc<Matrix>> = node.inputs[1..].iter().map(|id| self.floats(*id)).collect();
-        let inputs: Vec<&Matrix> = inputs.iter().map(Arc::as_ref).collect();
+        let module = |id: &NodeId| match self.model.graph.node(*id).guard {
+            Guard::Module { module, .. } => module as usize,
+            Guard::Always | Guard::Fallback { .. } => usize::MAX,
+        };
+        let inputs: Vec<(usize, &Matrix)> = node.inputs[1..]
+            .iter()
+            .map(module)
+            .zip(inputs.iter().map(Arc::as_ref))
+            .collect();
         let (base, modules) = match inputs.split_first() {
-            Some((base, modules)) if has_base => {
+            Some(((_, base), modules)) if has_base => {
                 match self.model.graph.node(node.inputs[1]).guard {
                     Guard::Always => (ops::Base::All(base), modules),
                     _ => (ops::Base::Unrouted(base), modules),

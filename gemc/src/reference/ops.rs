@@ -241,7 +241,12 @@ pub(super) enum Base<'a> {
 }
 
 /// `base + sum of gate_m module_m` over the fired m in ascending order.
-pub(super) fn combine(base: &Base<'_>, dispatch: &Dispatch, modules: &[&Matrix], out: &mut Matrix) {
+pub(super) fn combine(
+    base: &Base<'_>,
+    dispatch: &Dispatch,
+    modules: &[(usize, &Matrix)],
+    out: &mut Matrix,
+) {
     let width = out.width();
     let all = out.values_mut();
     match base {
@@ -259,8 +264,8 @@ pub(super) fn combine(base: &Base<'_>, dispatch: &Dispatch, modules: &[&Matrix],
             }
         }
     }
-    for (module, output) in modules.iter().enumerate() {
-        let rows = dispatch.rows[module].iter().zip(&dispatch.gates[module]);
+    for (module, output) in modules {
+        let rows = dispatch.rows[*module].iter().zip(&dispatch.gates[*module]);
         for (i, (row, gate)) in rows.enumerate() {
             for (y, x) in all[row * width..][..width].iter_mut().zip(output.row(i)) {
                 *y += gate * x;
@@ -318,7 +323,7 @@ mod tests {
             (Base::Unrouted(&only), [7.0, 5.0, 6.0]),
             (Base::Zero, [0.0, 5.0, 6.0]),
         ] {
-            combine(&base, &dispatch, &[&first, &second], &mut out);
+            combine(&base, &dispatch, &[(0, &first), (1, &second)], &mut out);
             assert_eq!(out.values(), want);
         }
     }

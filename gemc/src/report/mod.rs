@@ -25,8 +25,8 @@ mod units;
 mod tests;
 
 pub use page::{
-    CausalRow, DomainRow, FrontierPoint, Page, Prediction, RouteColumn, RouteState, RouteStep,
-    RoutingGraph, SiteRow, SlopeRow, TrafficMap, UnitRow,
+    CausalRow, DeadRows, DomainRow, FrontierPoint, Page, Prediction, RouteColumn, RouteState,
+    RouteStep, RoutingGraph, SiteRow, SlopeRow, TrafficMap, UnitRow,
 };
 
 use minijinja::{Environment, UndefinedBehavior, context};

@@ -25,6 +25,17 @@ pub struct Page {
     pub frontier: Vec<FrontierPoint>,
     /// KL by domain of the text.
     pub domains: Vec<DomainRow>,
+    /// What leaving out branches costs.
+    pub dead: Option<DeadRows>,
+}
+
+/// What was found of branches that may go.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeadRows {
+    /// What the figures mean.
+    pub note: String,
+    /// Branch, verdict, and what is known of it.
+    pub rows: Vec<[String; 3]>,
 }
 
 /// Sites as columns, states as nodes, transitions as edges between neighbouring columns.
@@ -148,8 +159,8 @@ pub struct UnitRow {
 pub struct SlopeRow {
     /// Such as `layers.3 module down`.
     pub group: String,
-    /// KL in nats per unit of `tr(dW H dW^T)`.
-    pub slope: f64,
+    /// KL in nats per unit of `tr(dW H dW^T)`; nothing where what was measured cannot be told from noise.
+    pub slope: Option<f64>,
     /// Ratio of the slope at low bits to this one.
     pub curvature: Option<f64>,
     /// KL in nats that the slope was measured from.

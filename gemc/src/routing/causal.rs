@@ -1,15 +1,14 @@
 //! A model and text -> what each module is worth: the KL that switching it off costs, beside how often it is used.
 //!
 //! A module is off when the weights and biases of its last map are zero, so that it adds nothing while everything around
-//! it stays; they are given back before anything else happens, errors included. Runs resume from the start of the
-//! module's layer.
+//! it stays. Runs resume from the start of the module's layer.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Graph, NodeId, Op, Site, Task, Typed};
+use crate::graph::{Graph, ModelFacts, NodeId, Op, Site, Task, Typed};
 use crate::metrics;
 use crate::progress::Progress;
 use crate::reference::{
@@ -77,7 +76,7 @@ struct Sums {
     free: f64,
 }
 
-/// Measures every module of every routed site. The reference is afterwards as it was before.
+/// Measures every module of every routed site.
 ///
 /// A batch costs one run, and one resumed run (two with free routing) for each module that fires in it: about half a
 /// forward each. A module that never fires costs exactly 0 and no run.
@@ -85,14 +84,14 @@ struct Sums {
 /// # Errors
 /// When a sequence does not fit the model.
 pub fn causal(
-    reference: &mut Reference,
+    reference: &Reference,
     sequences: &[Sequence],
     options: CausalOptions,
     progress: &dyn Progress,
 ) -> Result<Causal, ReferenceError> {
     let graph = reference.graph().clone();
     let subjects = subjects(&graph);
-    let batches = batches(sequences, graph.facts().vocab_size);
+    let batches = batches(sequences, graph.facts());
     progress.start(
         "switching modules off",
         (batches.len() * subjects.len()) as u64,
@@ -140,8 +139,13 @@ fn subjects(graph: &Graph<Typed>) -> Vec<Subject> {
 }
 
 /// Consecutive sequences, as many as fit, at least one; empty ones are left out.
-fn batches(sequences: &[Sequence], vocab: usize) -> Vec<Vec<&Sequence>> {
-    let limit = (BATCH_LOGITS / vocab.max(1)).min(BATCH_ROWS);
+pub(crate) fn batches<'s>(sequences: &'s [Sequence], facts: &ModelFacts) -> Vec<Vec<&'s Sequence>> {
+    let logits = match facts.task {
+        Task::CausalLm => facts.vocab_size.max(1),
+        // Of a text, not of every row.
+        Task::SequenceClassification | Task::Embedding => 1,
+    };
+    let limit = (BATCH_LOGITS / logits).min(BATCH_ROWS);
     let mut batches: Vec<Vec<&Sequence>> = Vec::new();
     let mut rows = 0;
     for sequence in sequences.iter().filter(|s| !s.ids.is_empty()) {
@@ -199,7 +203,7 @@ impl<'s> Trial<'s> {
     /// Adds what switching a module off does to this batch.
     fn measure(
         &self,
-        reference: &mut Reference,
+        reference: &Reference,
         subject: &Subject,
         options: CausalOptions,
         sums: &mut Sums,
@@ -211,11 +215,11 @@ impl<'s> Trial<'s> {
         sums.tokens += tokens;
         let forced = RoutingSource::Forced(&self.run.routing);
         let free = options.free_routing.then_some(RoutingSource::Own);
-        let (forced, free) = switched_off(reference, subject.last, |reference| {
-            let forced = self.divergences(reference, subject.start, forced)?;
-            let free = free.map(|own| self.divergences(reference, subject.start, own));
-            Ok((forced, free.transpose()?))
-        })?;
+        let mut candidate = reference.clone();
+        candidate.silence(subject.last)?;
+        let forced = self.divergences(&candidate, subject.start, forced)?;
+        let free = free.map(|own| self.divergences(&candidate, subject.start, own));
+        let free = free.transpose()?;
         for (domain, kl) in self.domains.iter().zip(forced) {
             *sums.forced.entry((*domain).to_owned()).or_default() += kl;
         }
@@ -250,7 +254,7 @@ impl<'s> Trial<'s> {
 }
 
 /// How far every row is from the reference's. Rows that did not change cost nothing, and most rows of a rare module's batch do not.
-fn divergences(task: Task, expected: &Matrix, found: &Matrix) -> Vec<f64> {
+pub(crate) fn divergences(task: Task, expected: &Matrix, found: &Matrix) -> Vec<f64> {
     let divergence = metrics::divergence(task);
     let rows = 0..expected.rows();
     rows.into_par_iter()
@@ -259,27 +263,6 @@ fn divergences(task: Task, expected: &Matrix, found: &Matrix) -> Vec<f64> {
             (a, b) => divergence(a, b),
         })
         .collect()
-}
-
-/// Calls `f` while a map gives zero, then gives its weights back.
-fn switched_off<T>(
-    reference: &mut Reference,
-    map: NodeId,
-    f: impl FnOnce(&Reference) -> Result<T, ReferenceError>,
-) -> Result<T, ReferenceError> {
-    let zeros = |len: usize| vec![0.0; len];
-    let weights = reference.unit(map).map(|unit| zeros(unit.len()));
-    let weights = weights.unwrap_or_default();
-    let bias = reference.bias(map).map(|bias| zeros(bias.len()));
-    let weights = reference.replace(map, weights)?;
-    let bias = bias.map(|bias| reference.replace_bias(map, bias));
-    let bias = bias.transpose()?;
-    let result = f(reference);
-    reference.replace(map, weights)?;
-    if let Some(bias) = bias {
-        reference.replace_bias(map, bias)?;
-    }
-    result
 }
 
 impl Sums {

@@ -17,6 +17,7 @@ mod table;
 mod tests;
 
 pub use causal::{Causal, CausalOptions, ModuleCost, causal};
+pub(crate) use causal::{batches, divergences};
 pub use collect::{Collector, RoutesError};
 pub use cost::ExpectedCost;
 pub use network::{RouteEdge, RouteGraph, RouteNode, dot};

@@ -1,4 +1,5 @@
-//! A changed model -> KL per token against the original, on texts whose original outputs and wires are kept.
+//! A changed model -> KL per token against the original, on texts whose original outputs and wires are kept; of vectors of
+//! texts, the cosine error takes the place of the KL.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::{batch_of, batches};
 use crate::graph::{Graph, NodeId, Task, Typed};
-use crate::metrics::at_least_zero;
+use crate::metrics::{at_least_zero, cosine_error};
 use crate::progress::Progress;
 use crate::reference::{
     Activations, Batch, Matrix, OutputRows, Reference, ReferenceError, RoutingRecords,
@@ -14,7 +15,7 @@ use crate::reference::{
 };
 use crate::sequences::Sequence;
 
-/// Bytes of the original's probabilities that planning keeps: with wires, moments, planes and three models' weights, planning
+/// Bytes of the original's outputs that planning keeps: with wires, moments, planes and three models' weights, planning
 /// a small model then stays below half a gigabyte.
 pub const KEPT_BYTES: usize = 112 << 20;
 
@@ -33,13 +34,55 @@ struct Text {
     rows: Option<Vec<usize>>,
     /// Domain of each output.
     domains: Vec<usize>,
-    /// `[outputs, vocab]`: the original's probabilities.
-    p: Matrix,
-    /// Σ p log p of each output.
-    certainty: Vec<f64>,
+    original: Outputs,
     routing: RoutingRecords,
     /// Wires at the start of every layer.
     wires: Wires,
+}
+
+/// What the original gives.
+#[derive(Debug)]
+enum Outputs {
+    Distributions {
+        /// `[outputs, vocab]`: probabilities.
+        p: Matrix,
+        /// Σ p log p of each output.
+        certainty: Vec<f64>,
+    },
+    /// `[texts, width]`.
+    Vectors(Matrix),
+}
+
+impl Outputs {
+    fn new(task: Task, outputs: Matrix) -> Self {
+        match task {
+            Task::CausalLm | Task::SequenceClassification => {
+                let (p, certainty) = probabilities(outputs);
+                Self::Distributions { p, certainty }
+            }
+            Task::Embedding => Self::Vectors(outputs),
+        }
+    }
+
+    /// Bytes of them.
+    fn bytes(&self) -> usize {
+        let (Self::Distributions { p: values, .. } | Self::Vectors(values)) = self;
+        4 * values.values().len()
+    }
+
+    /// How far each row of a candidate's outputs is from the original's.
+    fn divergences(&self, found: &Matrix) -> Vec<f64> {
+        let rows = (0..found.rows()).into_par_iter();
+        match self {
+            Self::Distributions { p, certainty } => {
+                let of = |row| divergence(p.row(row), certainty[row], found.row(row));
+                rows.map(of).collect()
+            }
+            Self::Vectors(vectors) => rows
+                .map(|row| cosine_error(vectors.row(row), found.row(row)))
+                .collect(),
+        }
+    }
 }
 
 /// KL of each output, and where its text comes from.
@@ -93,6 +136,28 @@ impl Judge {
         memory: usize,
         progress: &dyn Progress,
     ) -> Result<Self, ReferenceError> {
+        Self::against(
+            reference,
+            reference,
+            sequences,
+            activations,
+            memory,
+            progress,
+        )
+    }
+
+    /// As [`Judge::new`], for candidates of a graph that does without branches of the original's.
+    ///
+    /// # Errors
+    /// As [`Judge::new`].
+    pub fn against(
+        original: &Reference,
+        reference: &Reference,
+        sequences: &[Sequence],
+        activations: Activations,
+        memory: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self, ReferenceError> {
         let names = names(sequences);
         let starts = reference.graph().starts();
         let cuts: Vec<NodeId> = starts.flat_map(|(_, id)| reference.cut(id)).collect();
@@ -119,15 +184,21 @@ impl Judge {
                 names.binary_search(&name).unwrap_or_default()
             };
             let domains: Vec<usize> = run.output_rows.iter().map(|row| domain(*row)).collect();
-            let (p, certainty) = probabilities(run.logits);
-            kept += 4 * p.values().len();
+            let (outputs, routing) = match std::ptr::eq(original, reference) {
+                true => (run.logits, run.routing),
+                false => {
+                    let whole = original.run(&batch, &RunOptions::default())?;
+                    (whole.logits, whole.routing)
+                }
+            };
+            let outputs = Outputs::new(reference.graph().facts().task, outputs);
+            kept += outputs.bytes();
             judge.tokens += domains.len();
             progress.advance(batch.rows() as u64);
             judge.texts.push(Text {
                 domains,
-                p,
-                certainty,
-                routing: run.routing,
+                original: outputs,
+                routing,
                 wires: run.captured,
                 batch,
                 rows,
@@ -191,7 +262,7 @@ impl Judge {
                 // The wires kept are those of f32 activations.
                 Activations::Rounded => candidate.run(&text.batch, &options)?,
             };
-            judged.kl.par_extend(divergences(text, &run.logits));
+            judged.kl.extend(text.original.divergences(&run.logits));
             judged.domains.extend(&text.domains);
         }
         Ok(judged)
@@ -243,22 +314,11 @@ fn probabilities(logits: Matrix) -> (Matrix, Vec<f64>) {
     (Matrix::new(values, width), certainty)
 }
 
-/// KL(original || candidate) of every output.
-fn divergences<'t>(
-    text: &'t Text,
-    logits: &'t Matrix,
-) -> impl IndexedParallelIterator<Item = f64> + 't {
-    (0..logits.rows()).into_par_iter().map(|row| {
-        let z = logits.row(row);
-        let expected: f64 = text
-            .p
-            .row(row)
-            .iter()
-            .zip(z)
-            .map(|(p, z)| f64::from(*p) * f64::from(*z))
-            .sum();
-        at_least_zero(text.certainty[row] - expected + log_sum_exp(z))
-    })
+/// KL(original || candidate) of an output, from the original's probabilities and Σ p log p.
+fn divergence(p: &[f32], certainty: f64, z: &[f32]) -> f64 {
+    let products = p.iter().zip(z).map(|(p, z)| f64::from(*p) * f64::from(*z));
+    let expected: f64 = products.sum();
+    at_least_zero(certainty - expected + log_sum_exp(z))
 }
 
 fn log_sum_exp(row: &[f32]) -> f64 {

@@ -19,7 +19,7 @@ pub use slope::Slope;
 
 use gemc_format::Codec;
 
-use crate::graph::{Group, GroupMap, Unit, Units};
+use crate::graph::{Group, GroupMap, NodeId, Unit, Units};
 use crate::progress::Progress;
 use crate::reference::{Reference, ReferenceError};
 
@@ -27,7 +27,7 @@ use crate::reference::{Reference, ReferenceError};
 pub type Slopes = GroupMap<Slope>;
 
 /// Measures every group by itself in formats of few and fewer bits, most bits first, all else in f32, with the original's
-/// routing. One format gives a straight line, two a curve.
+/// routing. One format gives a straight line, two a curve; what the original costs against itself says which KL is one at all.
 ///
 /// What the journal of the ladder knows is taken from there.
 ///
@@ -44,6 +44,9 @@ pub fn measure(
     let groups = units.groups();
     let steps = groups.len() * probes.len();
     progress.start("measuring sensitivity", steps as u64);
+    let head = reference.graph().starts().last();
+    let floor = judge.judge(reference, head.map_or(NodeId(0), |(_, id)| id), true)?;
+    let floor = floor.mean();
     let slope = |(at, group): (usize, &Group)| {
         let mut points = Vec::new();
         // A group has at least one unit.
@@ -62,7 +65,7 @@ pub fn measure(
             points.push((error, kl));
             progress.advance(1);
         }
-        Ok(Slope::through(&points))
+        Ok(Slope::through(&points).measured(&points, floor))
     };
     groups.iter().enumerate().map(slope).collect()
 }

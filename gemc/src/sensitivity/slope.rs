@@ -8,7 +8,14 @@ pub struct Slope {
     linear: f64,
     bend: f64,
     upwards: bool,
+    /// The largest KL that it was measured from.
+    measured: f64,
+    /// What the original costs against itself, measured in the same way: the rounding of probabilities.
+    floor: f64,
 }
+
+/// A KL is told from nothing when it is above so many times what the original costs against itself.
+const CLEAR: f64 = 4.0;
 
 impl Slope {
     /// A straight line.
@@ -18,7 +25,32 @@ impl Slope {
             linear,
             bend: 0.0,
             upwards: true,
+            measured: 0.0,
+            floor: 0.0,
         }
+    }
+
+    /// The same, of points measured where the original costs so much against itself.
+    #[must_use]
+    pub fn measured(self, points: &[(f64, f64)], floor: f64) -> Self {
+        let measured = points.iter().map(|(_, kl)| *kl).fold(0.0, f64::max);
+        Self {
+            measured,
+            floor,
+            ..self
+        }
+    }
+
+    /// The largest KL that it was measured from, nats per token.
+    #[must_use]
+    pub const fn largest(&self) -> f64 {
+        self.measured
+    }
+
+    /// Whether no KL that it was measured from can be told from none: what it says is noise over an error.
+    #[must_use]
+    pub fn is_noise(&self) -> bool {
+        self.measured <= CLEAR * self.floor
     }
 
     /// Through the origin and two points `(error, KL)` of ascending error. Points that say nothing (no error, no KL) are
@@ -41,9 +73,8 @@ impl Slope {
                     let linear = (r1 - bend * e1).max(0.1 * r1);
                     let bend = (r2 - linear) / e2;
                     Self {
-                        linear,
                         bend,
-                        upwards: true,
+                        ..Self::straight(linear)
                     }
                 } else {
                     let bend = (1.0 / r2 - 1.0 / r1) / (e2 - e1);
@@ -51,6 +82,7 @@ impl Slope {
                         linear: (1.0 / r1 - bend * e1).max(0.1 / r1),
                         bend,
                         upwards: false,
+                        ..Self::straight(0.0)
                     }
                 }
             }
@@ -103,6 +135,16 @@ mod tests {
             assert!(slope.kl(0.1) > 0.0);
             near(slope.secant(4.0), points[1].1 / 4.0);
         }
+    }
+
+    #[test]
+    fn what_the_original_costs_too_is_noise() {
+        let points = [(1e-13, 3e-8), (4e-13, 6e-8)];
+        let slope = Slope::through(&points).measured(&points, 2e-8);
+        assert!(slope.is_noise() && slope.secant(0.0) > 1e4);
+        let points = [(1e-13, 3e-8), (4e-13, 1e-6)];
+        assert!(!Slope::through(&points).measured(&points, 2e-8).is_noise());
+        assert!(Slope::through(&[]).measured(&[(1.0, 0.0)], 0.0).is_noise());
     }
 
     #[test]

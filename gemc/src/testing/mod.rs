@@ -59,7 +59,7 @@ pub fn outline(
 ) -> Result<String, TextError> {
     let target = Target::find(target)?;
     let loaded = pipeline::load(checkpoint.as_ref())?;
-    let plan = formats.into().plan(&loaded)?;
+    let (loaded, plan) = formats.into().apply(loaded)?;
     Ok(outline::text(&loaded, &plan, &target))
 }
 
@@ -75,7 +75,7 @@ pub fn kernels(
 ) -> Result<String, TextError> {
     let target = Target::find(target)?;
     let loaded = pipeline::load(checkpoint.as_ref())?;
-    let plan = formats.into().plan(&loaded)?;
+    let (loaded, plan) = formats.into().apply(loaded)?;
     let model = PreparedModel::new(loaded, plan, target, Rounding::Search, None)?;
     let files = rust::program(&model.compiled.program, model.target.level);
     let files = files.into_iter();

@@ -21,6 +21,8 @@ pub struct Combine {
     pub residual: bool,
     /// Rows of the buffers.
     pub max_rows: usize,
+    /// Whether some modules that fire are left out of the model.
+    pub sparse: bool,
 }
 
 /// The part of a routed block that does not come from modules.
@@ -46,13 +48,15 @@ impl Combine {
         let gate = if self.base_gate { "_gated" } else { "" };
         let residual = if self.residual { "_residual" } else { "" };
         let modules = if self.modules { "_modules" } else { "" };
+        let sparse = if self.sparse { "_sparse" } else { "" };
         format!(
-            "combine{base}{gate}{modules}{residual}_top{}_x{}",
+            "combine{base}{gate}{modules}{sparse}{residual}_top{}_x{}",
             self.top_k, self.stride
         )
     }
 
-    /// Writes the kernel; one item a row. Arguments: \[base\]; \[its gates\]; \[fired\]; \[gates, modules' outputs `[row * K + slot]`\];
+    /// Writes the kernel; one item a row. Arguments: \[base\]; \[its gates\]; \[fired\]; \[of those, modules that are there\];
+    /// \[gates, modules' outputs `[row * K + slot]`\];
     /// \[residual\]; output. Order: base, then modules ascending, then the residual plus all that.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -71,8 +75,10 @@ impl Combine {
         let gates = self
             .base_gate
             .then(|| k.input("base_gates", Elem::F32, self.max_rows));
-        let looks = self.modules || self.base == Base::Fallback;
+        let looks = self.modules && !self.sparse || self.base == Base::Fallback;
         let fired = looks.then(|| k.input("fired", Elem::I32, slots));
+        let served = (self.sparse && self.modules).then(|| k.input("served", Elem::I32, slots));
+        let served = served.or(fired);
         let modules = self.modules.then(|| Modules {
             gates: k.input("gates", Elem::F32, slots),
             outputs: k.input("outputs", Elem::F32, slots * stride),
@@ -99,8 +105,8 @@ impl Combine {
                 let first = fired.row(row, self.top_k).get(0);
                 k.when(first.lt(0), || sum.set(base.lanes(index)));
             }
-            if let (Some(fired), Some(modules)) = (fired, &modules) {
-                self.add_modules(k, row, column, sum, fired, modules);
+            if let (Some(served), Some(modules)) = (served, &modules) {
+                self.add_modules(k, row, column, sum, served, modules);
             }
             let sum = sum.get();
             let value = match residual {

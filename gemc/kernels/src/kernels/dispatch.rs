@@ -14,10 +14,14 @@ pub struct Dispatch {
     pub top_k: usize,
     /// Rows of the buffers.
     pub max_rows: usize,
+    /// Whether some modules are left out of the model: they may fire, and do nothing.
+    pub sparse: bool,
 }
 
 struct Regions<'k> {
     fired: Region<'k>,
+    /// Whether each module is there, and what fired of those that are.
+    kept: Option<[Region<'k>; 2]>,
     lists: Region<'k>,
     counts: Region<'k>,
     active: Region<'k>,
@@ -41,13 +45,21 @@ impl Dispatch {
         self.modules + 1
     }
 
+    /// Elements of the record that says which modules are there.
+    #[must_use]
+    pub fn kept_len(&self) -> usize {
+        self.modules.next_multiple_of(16)
+    }
+
     /// A name for people.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("dispatch_{}of{}", self.top_k, self.modules)
+        let sparse = if self.sparse { "_sparse" } else { "" };
+        format!("dispatch_{}of{}{sparse}", self.top_k, self.modules)
     }
 
-    /// Writes the kernel; one item in all. Arguments: fired; lists `[module][stride]` of entries `row * K + slot`;
+    /// Writes the kernel; one item in all. Arguments: fired; \[1 for each module that is there, else 0; of fired those that
+    /// are there, else -1\]; lists `[module][stride]` of entries `row * K + slot`;
     /// counts `[module][16]`; active (their number, then modules ascending); rows where nothing fired; their number.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
@@ -68,7 +80,19 @@ impl Dispatch {
             k.for_n(self.top_k, |slot| {
                 let entry = first + slot;
                 let module = r.fired.get(entry);
-                k.when(module.ge(0), || self.append(&r, module, entry));
+                match r.kept {
+                    None => k.when(module.ge(0), || self.append(&r, module, entry)),
+                    Some([kept, served]) => {
+                        served.store(entry, -1);
+                        k.when(module.ge(0), || {
+                            let there = kept.get(module.bounded(self.modules));
+                            k.when(there.gt(0.0), || {
+                                served.store(entry, module);
+                                self.append(&r, module, entry);
+                            });
+                        });
+                    }
+                }
             });
             k.when(r.fired.get(first).lt(0), || {
                 let n = r.idle_count.get(0).bounded(self.max_rows);
@@ -82,6 +106,11 @@ impl Dispatch {
     fn declare<'k>(&self, k: &'k KernelBuilder) -> Regions<'k> {
         Regions {
             fired: k.input("fired", Elem::I32, self.max_rows * self.top_k),
+            kept: self.sparse.then(|| {
+                let kept = k.weights("kept", Elem::F32, self.kept_len());
+                let served = k.output("served", Elem::I32, self.max_rows * self.top_k);
+                [kept, served]
+            }),
             lists: k.output("lists", Elem::I32, self.modules * self.list_stride()),
             counts: k.output("counts", Elem::I32, self.modules * Self::COUNT_STRIDE),
             active: k.output("active", Elem::I32, self.active_len()),

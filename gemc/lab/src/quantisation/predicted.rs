@@ -69,13 +69,13 @@ pub fn table(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
 impl Prediction<'_> {
     fn line(&self, bits: f64, pinned: bool) -> Result<(f64, f64, f64, f64)> {
         let free = FixedFormats::all(self.units, None);
-        let mut predictor = Predictor::new(self.units, self.ladder, self.slopes, &free);
+        let predictor = Predictor::new(self.units, self.ladder, self.slopes, &free);
         let budget = budget_of_bits(self.units, bits);
         let mut random = Random(7);
         // The joint factor comes from a plan of this size on the texts that slopes were measured on.
         let first = self.random_plan(&mut random, budget, pinned);
         let (_, kl) = measured(self.reference, self.units, self.ladder, &first, self.search)?;
-        predictor.calibrate(&first, kl);
+        let joint = kl / predictor.kl(&first);
         let mut pairs = Vec::new();
         for _ in 0..PLANS {
             let formats = self.random_plan(&mut random, budget, pinned);
@@ -86,7 +86,7 @@ impl Prediction<'_> {
                 &formats,
                 self.evaluation,
             )?;
-            pairs.push((predictor.kl(&formats), kl));
+            pairs.push((joint * predictor.kl(&formats), kl));
         }
         let mut errors: Vec<f64> = pairs.iter().map(|(p, m)| (p / m - 1.0).abs()).collect();
         errors.sort_unstable_by(f64::total_cmp);

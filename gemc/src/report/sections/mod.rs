@@ -54,6 +54,7 @@ pub(super) fn all(page: &Page) -> Vec<Section> {
         routing::traffic(page),
         routing::sites(page),
         routing::causal(page),
+        dead(page),
     ];
     sections.into_iter().flatten().collect()
 }
@@ -209,6 +210,22 @@ fn bits(page: &Page) -> Option<Section> {
     })
 }
 
+fn dead(page: &Page) -> Option<Section> {
+    let dead = page.dead.as_ref()?;
+    let rows = dead.rows.iter().map(|row| row.to_vec());
+    Some(Section {
+        id: "dead",
+        title: "Dead weight",
+        note: svg::clean(&dead.note),
+        plots: Vec::new(),
+        tables: vec![Table::new(
+            "Branches",
+            &["branch", "verdict", "found"],
+            rows,
+        )],
+    })
+}
+
 fn predictions(page: &Page) -> Option<Section> {
     if page.predictions.is_empty() {
         return None;
@@ -254,6 +271,9 @@ fn predictions(page: &Page) -> Option<Section> {
     })
 }
 
+/// What a group's slope is where nothing was measured.
+const NOISE: &str = "not distinguishable from noise";
+
 fn sensitivity(page: &Page) -> Option<Section> {
     if page.sensitivity.is_empty() {
         return None;
@@ -272,7 +292,7 @@ fn sensitivity(page: &Page) -> Option<Section> {
     let slopes = ranked(
         "Slope of the KL by group of units",
         "KL in nats per unit of tr(ΔW H ΔWᵀ), log scale",
-        |row| Some(row.slope),
+        |row| row.slope,
     );
     let measured = ranked(
         "KL that each group costs alone",
@@ -282,7 +302,7 @@ fn sensitivity(page: &Page) -> Option<Section> {
     let rows = page.sensitivity.iter().map(|row| {
         vec![
             row.group.clone(),
-            figure(row.slope),
+            row.slope.map_or_else(|| NOISE.to_owned(), figure),
             optional(row.curvature),
             optional(row.measured_kl),
         ]

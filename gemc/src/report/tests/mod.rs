@@ -105,13 +105,13 @@ fn page(name: &str, x: f64) -> Page {
         sensitivity: vec![
             SlopeRow {
                 group: format!("{name} down"),
-                slope: 12.0,
+                slope: Some(12.0),
                 curvature: Some(x),
                 measured_kl: Some(0.002),
             },
             SlopeRow {
                 group: "head".to_owned(),
-                slope: 0.5,
+                slope: None,
                 ..SlopeRow::default()
             },
         ],

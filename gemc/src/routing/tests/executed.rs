@@ -168,7 +168,7 @@ fn a_module_that_is_off_adds_nothing_biases_included() {
     ] {
         let mut reference = reference(name);
         let options = CausalOptions { free_routing: true };
-        let found = causal(&mut reference, &texts(), options, &Silent).unwrap();
+        let found = causal(&reference, &texts(), options, &Silent).unwrap();
         let of_site: Vec<_> = found
             .modules
             .iter()
@@ -200,7 +200,7 @@ fn a_module_that_is_never_reached_costs_exactly_nothing() {
         label: None,
     }];
     let options = CausalOptions { free_routing: true };
-    let found = causal(&mut reference, &texts, options, &Silent).unwrap();
+    let found = causal(&reference, &texts, options, &Silent).unwrap();
     let unreached: Vec<_> = found.modules.iter().filter(|m| m.tokens == 0).collect();
     assert!(
         unreached.len() >= 2,
@@ -224,7 +224,7 @@ fn afterwards_the_model_is_as_it_was_and_another_run_finds_the_same() {
     let before = reference
         .run(&batch(&texts()), &RunOptions::default())
         .unwrap();
-    let first = causal(&mut reference, &texts(), CausalOptions::default(), &Silent).unwrap();
+    let first = causal(&reference, &texts(), CausalOptions::default(), &Silent).unwrap();
     let after = reference
         .run(&batch(&texts()), &RunOptions::default())
         .unwrap();
@@ -234,7 +234,7 @@ fn afterwards_the_model_is_as_it_was_and_another_run_finds_the_same() {
         (104, 4),
         "a classifier has an output a text"
     );
-    let second = causal(&mut reference, &texts(), CausalOptions::default(), &Silent).unwrap();
+    let second = causal(&reference, &texts(), CausalOptions::default(), &Silent).unwrap();
     assert_eq!(first, second);
     let weighted = |m: &ModuleCost| (m.domains["law"] * 2.0 + m.domains["stem"] * 2.0) / 4.0;
     for module in &first.modules {
@@ -244,7 +244,7 @@ fn afterwards_the_model_is_as_it_was_and_another_run_finds_the_same() {
     // A failing run gives the weights back, too.
     let mut bad = texts();
     bad[0].ids[0] = u32::MAX;
-    causal(&mut reference, &bad, CausalOptions::default(), &Silent).unwrap_err();
+    causal(&reference, &bad, CausalOptions::default(), &Silent).unwrap_err();
     let again = reference
         .run(&batch(&texts()), &RunOptions::default())
         .unwrap();
@@ -255,9 +255,9 @@ fn afterwards_the_model_is_as_it_was_and_another_run_finds_the_same() {
 fn models_without_modules_have_no_costs() {
     for name in ["lm-dense-pre-rope", "lm-some-1domains-top1-fallback"] {
         let mut reference = reference(name);
-        let found = causal(&mut reference, &texts(), CausalOptions::default(), &Silent).unwrap();
+        let found = causal(&reference, &texts(), CausalOptions::default(), &Silent).unwrap();
         assert_eq!((found.modules.len(), found.outputs), (0, 104), "{name}");
-        let none = causal(&mut reference, &[], CausalOptions::default(), &Silent).unwrap();
+        let none = causal(&reference, &[], CausalOptions::default(), &Silent).unwrap();
         assert_eq!(none, Causal::default());
     }
 }

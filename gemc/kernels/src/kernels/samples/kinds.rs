@@ -329,8 +329,11 @@ fn dispatches(list: &mut List) {
             modules,
             top_k,
             max_rows,
+            sparse: false,
         };
         list.add_with(spec, 1, fired);
+        let sparse = true;
+        list.add_with(Dispatch { sparse, ..spec }, 1, fired);
         for (by_flag, clusters) in [(false, true), (true, false)] {
             let spec = Tags {
                 modules,
@@ -386,8 +389,13 @@ fn combines(list: &mut List) {
                     base_gate: base == Base::Always && j == 0,
                     residual,
                     max_rows: MAX_ROWS,
+                    sparse: false,
                 };
                 list.add_with(spec, ROWS, fired);
+                if modules {
+                    let sparse = true;
+                    list.add_with(Combine { sparse, ..spec }, ROWS, fired);
+                }
             }
         }
     }
