@@ -66,6 +66,7 @@ fn page(name: &str, x: f64) -> Page {
             columns: vec![column("layers.0"), column("layers.1")],
             edges: vec![step(0, 0, x), step(1, 2, 1.0)],
         }),
+        dead: None,
         traffic: vec![TrafficMap {
             site: "layers.0".to_owned(),
             states: vec![name.to_owned(), "general".to_owned()],
