@@ -166,7 +166,7 @@ fn a_module_that_is_off_adds_nothing_biases_included() {
         ("lm-some-2lora-top2-always-domainscar", Site::Layer(0)),
         ("lm-all-8mlp-top3-always-domainscar", Site::Layer(0)),
     ] {
-        let mut reference = reference(name);
+        let reference = reference(name);
         let options = CausalOptions { free_routing: true };
         let found = causal(&reference, &texts(), options, &Silent).unwrap();
         let of_site: Vec<_> = found
@@ -193,7 +193,7 @@ fn a_module_that_is_off_adds_nothing_biases_included() {
 
 #[test]
 fn a_module_that_is_never_reached_costs_exactly_nothing() {
-    let mut reference = reference("lm-final-5mlp-top3-always");
+    let reference = reference("lm-final-5mlp-top3-always");
     let texts = [Sequence {
         domain: "law".to_owned(),
         ids: tokens(1, 3),
@@ -220,7 +220,7 @@ fn a_module_that_is_never_reached_costs_exactly_nothing() {
 
 #[test]
 fn afterwards_the_model_is_as_it_was_and_another_run_finds_the_same() {
-    let mut reference = reference("cls-some-5mlp-top3-none-flagscar");
+    let reference = reference("cls-some-5mlp-top3-none-flagscar");
     let before = reference
         .run(&batch(&texts()), &RunOptions::default())
         .unwrap();
@@ -254,7 +254,7 @@ fn afterwards_the_model_is_as_it_was_and_another_run_finds_the_same() {
 #[test]
 fn models_without_modules_have_no_costs() {
     for name in ["lm-dense-pre-rope", "lm-some-1domains-top1-fallback"] {
-        let mut reference = reference(name);
+        let reference = reference(name);
         let found = causal(&reference, &texts(), CausalOptions::default(), &Silent).unwrap();
         assert_eq!((found.modules.len(), found.outputs), (0, 104), "{name}");
         let none = causal(&reference, &[], CausalOptions::default(), &Silent).unwrap();
