@@ -10,6 +10,7 @@ use super::Ui;
 use crate::backend::JitEngineError;
 use crate::cache::CacheError;
 use crate::fake::FakeError;
+use crate::import::published::PublishedError;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
 use crate::package::{BundleError, PackageError};
@@ -187,6 +188,15 @@ impl From<TextsError> for Failure {
         match error {
             TextsError::Import(error) => error.into(),
             other => Self::Input(Box::new(other)),
+        }
+    }
+}
+
+impl From<PublishedError> for Failure {
+    fn from(error: PublishedError) -> Self {
+        match error {
+            PublishedError::Import(error) => error.into(),
+            PublishedError::Output(error) => error.into(),
         }
     }
 }

@@ -16,6 +16,7 @@ mod emit;
 mod explain;
 mod failure;
 mod files;
+mod import_published;
 mod inspect;
 mod junit;
 mod limits;
@@ -96,6 +97,7 @@ const VERBS: &[Verb] = &[
     Verb::new::<completions::Completions>("completions"),
     Verb::new::<doctor::Doctor>("doctor"),
     Verb::new::<explain::Explain>("explain"),
+    Verb::new::<import_published::ImportPublished>("import-published"),
     Verb::new::<inspect::Inspect>("inspect"),
     Verb::new::<logits::Logits>("logits"),
     Verb::new::<man::Man>("man"),

@@ -16,6 +16,7 @@ pub mod hub;
 pub(crate) mod json;
 mod keys;
 mod licenses;
+pub mod published;
 mod quantised;
 mod refusals;
 mod rope;

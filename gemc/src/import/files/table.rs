@@ -162,6 +162,16 @@ impl TensorFiles {
         })
     }
 
+    /// Opens one safetensors file.
+    ///
+    /// # Errors
+    /// When it cannot be read, and for a broken header.
+    pub fn single(path: &Path) -> Result<Self, ImportError> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self::of(vec![open_shard(folder, &name)?])
+    }
+
     /// Maps a GGUF file and reads its header.
     ///
     /// # Errors
