@@ -34,6 +34,18 @@ impl Task {
     }
 }
 
+/// What a model's makers agreed on between texts and ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conventions {
+    /// Whether the rows of a prompt are pooled with those of the text behind it.
+    pub pools_prompt: bool,
+}
+
+impl Conventions {
+    /// Nothing special.
+    pub const PLAIN: Self = Self { pools_prompt: true };
+}
+
 /// Facts about a compiled model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
@@ -57,6 +69,8 @@ pub struct ModelInfo {
     pub labels: Names,
     /// Width of a text's vector; 0 for what gives none.
     pub embedding: u32,
+    /// What stands between texts and ids.
+    pub conventions: Conventions,
     /// Bits per quantised weight: codes and block scales.
     pub bits_per_weight: f64,
     /// Bytes of weights that kernels read, without padding.

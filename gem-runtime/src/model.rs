@@ -60,6 +60,16 @@ pub trait Model {
     fn embed(&self, text: &str) -> Result<alloc::vec::Vec<f32>> {
         self.session(SessionOptions::default())?.embed(text)
     }
+
+    /// The same behind the prompt of a name; see [`Session::embed_as`].
+    ///
+    /// # Errors
+    /// As of [`Model::session`] and [`Session::embed_as`].
+    #[cfg(feature = "tokenizer")]
+    fn embed_as(&self, prompt: Option<&str>, text: &str) -> Result<alloc::vec::Vec<f32>> {
+        let mut session = self.session(SessionOptions::default())?;
+        session.embed_as(prompt, text)
+    }
 }
 
 /// A program with its weights. Clones share both, and cost nothing.

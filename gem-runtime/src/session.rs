@@ -291,7 +291,7 @@ impl Session {
 
     fn classify_rows(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
         self.require(Task::SequenceClassification, "classify a text")?;
-        self.text_rows(ids, hook)
+        self.text_rows(ids, 0, hook)
     }
 
     /// The vector of a whole text, `[embedding]`. What the session held before does not matter.
@@ -299,14 +299,29 @@ impl Session {
     /// # Errors
     /// As [`Session::classify_ids`].
     pub fn embed_ids(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        self.require(Task::Embedding, "embed a text")?;
-        self.text_rows(ids, None)
+        self.embed_ids_from(ids, 0)
     }
 
-    /// What a model of whole texts gives for one.
+    /// The same of the rows from `first` on, though all ids are seen: what stands before is a prompt that is not pooled.
+    ///
+    /// # Errors
+    /// As [`Session::classify_ids`]; [`Error::Options`] where `first` is none of the ids.
+    pub fn embed_ids_from(&mut self, ids: &[u32], first: u32) -> Result<&[f32]> {
+        self.require(Task::Embedding, "embed a text")?;
+        if !ids.is_empty() && first as usize >= ids.len() {
+            return Err(Error::Options(format!(
+                "the first row is {first}; allowed are 0 to {}",
+                ids.len() - 1
+            )));
+        }
+        self.text_rows(ids, first, None)
+    }
+
+    /// What a model of whole texts gives for one, pooled from row `first` on.
     pub(crate) fn text_rows(
         &mut self,
         ids: &[u32],
+        first: u32,
         hook: Option<&mut dyn RoutingHook>,
     ) -> Result<&[f32]> {
         self.check(ids, 0, self.longest_text())?;
@@ -333,7 +348,7 @@ impl Session {
             self.machine.body(&self.engine, &step, hook)?;
             let halves = self.engine.program().halves();
             self.saturated.add(halves, slots[0], self.context, &self.rows);
-            self.machine.head(&self.engine, &step, &[0])?;
+            self.machine.head(&self.engine, &step, &[first])?;
         }
         let logits = self.machine.logits(&self.engine, 0);
         check_logits(logits, 0)?;

@@ -38,6 +38,7 @@ pub fn model_info(
         domains: names(&facts.domains),
         labels: names(&facts.labels),
         embedding: facts.embedding as u32,
+        conventions: facts.conventions,
         bits_per_weight: layout.bits_per_weight(),
         weight_bytes: layout.weight_bytes(),
         plan_hash: plan.hash(),

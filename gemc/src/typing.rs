@@ -137,7 +137,7 @@ impl Scope<'_> {
             } => self.activate(*gated),
             Op::Add => self.add(),
             Op::Combine { base } => self.combine(*base),
-            Op::SelectOutputs { pooling } => self.select(*pooling),
+            Op::SelectOutputs { pooling } => self.select(pooling),
             Op::Normalize => self.outputs(),
             Op::Softcap { cap } => {
                 need(cap.is_finite() && *cap > 0.0, || format!("capped at {cap}"))?;
@@ -256,13 +256,9 @@ impl Scope<'_> {
     fn causality(&self, causal: bool) -> Check<()> {
         match (self.graph.facts().task, causal) {
             (Task::CausalLm, true)
-            | (Task::SequenceClassification, false)
             // The kernel of such attention sees to it.
-            | (Task::Embedding, true | false) => Ok(()),
+            | (Task::SequenceClassification | Task::Embedding, true | false) => Ok(()),
             (Task::CausalLm, false) => Err("sees later positions, in a decoder".to_owned()),
-            (Task::SequenceClassification, true) => {
-                Err("sees no later positions, in a classifier".to_owned())
-            }
         }
     }
 
@@ -419,17 +415,16 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn select(&self, pooling: Option<Pooling>) -> Check<WireType> {
+    fn select(&self, pooling: &[Pooling]) -> Check<WireType> {
         self.inputs(1)?;
-        let fits =
-            match (self.graph.facts().task, pooling) {
-                (Task::CausalLm, None)
-                | (Task::SequenceClassification | Task::Embedding, Some(_)) => true,
-                (Task::CausalLm, Some(_))
-                | (Task::SequenceClassification | Task::Embedding, None) => false,
-            };
-        need(fits, || "selects the rows of another task".to_owned())?;
-        let width = self.rows(0)?;
+        let texts = match self.graph.facts().task {
+            Task::CausalLm => false,
+            Task::SequenceClassification | Task::Embedding => true,
+        };
+        need(texts != pooling.is_empty(), || {
+            "selects the rows of another task".to_owned()
+        })?;
+        let width = self.rows(0)? * pooling.len().max(1);
         Ok(WireType::Outputs { width })
     }
 

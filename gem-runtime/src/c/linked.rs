@@ -12,7 +12,7 @@ use core::slice;
 use super::{ABI, CAUSAL_LM, EMBEDDING, NONE, ProgramTable, SEQUENCE_CLASSIFICATION};
 use crate::abi::{self, Ctx, HalfTap, Items, Part, Phase, ProgramShape, RoutingTap, Table};
 use crate::error::{Error, Result};
-use crate::info::{ModelInfo, Name, Names, Task};
+use crate::info::{Conventions, ModelInfo, Name, Names, Task};
 use crate::simd::Level;
 
 /// A program linked into this process.
@@ -199,6 +199,8 @@ unsafe fn info(program: &'static ProgramTable) -> Result<ModelInfo> {
                 Task::Embedding => program.n_logits,
                 Task::CausalLm | Task::SequenceClassification => 0,
             },
+            // Objects are given ids.
+            conventions: Conventions::PLAIN,
             bits_per_weight: program.bits_per_weight,
             weight_bytes: program.weight_bytes,
             plan_hash: program.plan_hash,

@@ -39,7 +39,11 @@ pub fn check(
         Mode::Chat => text
             .chat_template(options.chat_template.as_deref())?
             .check(),
-        Mode::Text(_) | Mode::Embed(_) | Mode::Check | Mode::Serve => Ok(()),
+        Mode::Embed(_) => text
+            .prompts()
+            .text(options.prompt_name.as_deref())
+            .map(|_| ()),
+        Mode::Text(_) | Mode::Check | Mode::Serve => Ok(()),
     }
 }
 

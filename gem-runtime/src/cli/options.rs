@@ -34,6 +34,7 @@ Options:
   --stop TEXT      end the answer before TEXT; may be given several times
   --chat-template T
                    the chat template of this name, where the model has several (with --chat)
+  --prompt-name T  the prompt of this name before the text, where the model has prompts (with --embed)
   --seed S         start of the random numbers; the same seed gives the same answer
   --threads N      threads; as many as the machine has if not given
   --context N      tokens that prompt and answer can have together
@@ -115,6 +116,8 @@ pub struct Options {
     pub sampling: SamplingOptions,
     /// `--chat-template`.
     pub chat_template: Option<String>,
+    /// `--prompt-name`.
+    pub prompt_name: Option<String>,
     /// `--threads`.
     pub threads: Option<usize>,
     /// `--context`.
@@ -172,6 +175,7 @@ struct Draft {
     modes: Vec<Mode>,
     sampling: SamplingOptions,
     chat_template: Option<String>,
+    prompt_name: Option<String>,
     threads: Option<usize>,
     context: Option<u32>,
     weights: Option<PathBuf>,
@@ -222,6 +226,7 @@ impl Draft {
             "--seed" => sampling.seed = Some(whole(name, parser, 0, u64::MAX)?),
             "--stop" => sampling.stop.push(stop(parser)?),
             "--chat-template" => self.chat_template = Some(parser.value()?.string()?),
+            "--prompt-name" => self.prompt_name = Some(parser.value()?.string()?),
             "--threads" => self.threads = Some(whole(name, parser, 1, MOST_THREADS)?),
             "--context" => self.context = Some(whole(name, parser, 1, u32::MAX)?),
             "--weights" => self.weights = Some(parser.value()?.into()),
@@ -247,10 +252,14 @@ impl Draft {
         if self.chat_template.is_some() && mode != Mode::Chat {
             return Err(Usage::new("--chat-template goes with --chat alone"));
         }
+        if self.prompt_name.is_some() && !matches!(mode, Mode::Embed(_)) {
+            return Err(Usage::new("--prompt-name goes with --embed alone"));
+        }
         Ok(Options {
             mode,
             sampling: self.sampling,
             chat_template: self.chat_template,
+            prompt_name: self.prompt_name,
             threads: self.threads,
             context: self.context,
             weights: self.weights,

@@ -113,7 +113,7 @@ fn respond(
             write_labels(&labels, options.json, &mut to)
         }
         Mode::Embed(text) => {
-            let vector = session.embed(text)?;
+            let vector = session.embed_as(options.prompt_name.as_deref(), text)?;
             let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
             let text = match options.json {
                 true => format!("{{\"embedding\":[{}]}}", numbers.join(",")),

@@ -11,7 +11,7 @@ use super::{
     BenchRequest, BenchResult, LogitsRequest, ProbeRequest, ProbeResult, Setup, VERSION, Which,
 };
 use crate::error::{Error, Result};
-use crate::info::{ModelInfo, Task};
+use crate::info::{Conventions, ModelInfo, Task};
 use crate::simd::Level;
 
 /// What can be asked.
@@ -246,6 +246,7 @@ pub(super) fn info(info: &ModelInfo) -> Vec<u8> {
         }
     }
     put.u32(info.embedding);
+    put.u8(u8::from(info.conventions.pools_prompt));
     put.f64(info.bits_per_weight);
     put.u64(info.weight_bytes);
     put.0.extend_from_slice(&info.plan_hash);
@@ -275,6 +276,9 @@ fn take_info(take: &mut Take<'_>) -> Result<ModelInfo> {
         domains: Cow::Owned(names(take)?),
         labels: Cow::Owned(names(take)?),
         embedding: take.u32()?,
+        conventions: Conventions {
+            pools_prompt: take.u8()? != 0,
+        },
         bits_per_weight: take.f64()?,
         weight_bytes: take.u64()?,
         plan_hash: take.array()?,

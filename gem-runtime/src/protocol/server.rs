@@ -218,7 +218,7 @@ fn whole_text(
     each: &mut dyn FnMut(u32, &[f32]),
 ) -> Result<()> {
     let hook = hook.map(|hook| hook as &mut dyn RoutingHook);
-    let logits = session.text_rows(&request.ids, hook)?;
+    let logits = session.text_rows(&request.ids, 0, hook)?;
     each(0, logits);
     Ok(())
 }
@@ -232,7 +232,7 @@ fn measured(session: &mut Session, prompt: &[u32], rest: &[u32]) -> Result<(u64,
             session.forward(prompt)?;
         }
         Task::SequenceClassification | Task::Embedding => {
-            session.text_rows(prompt, None)?;
+            session.text_rows(prompt, 0, None)?;
         }
     };
     let prefill = nanoseconds(start);

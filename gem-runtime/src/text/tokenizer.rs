@@ -153,6 +153,20 @@ impl Tokenizer {
         Ok(whole.get_ids().to_vec())
     }
 
+    /// How many ids a text has that another one follows: those that stand before it, and its own.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn before_end(&self, text: &str) -> Result<usize> {
+        let ids = self.encode(text)?;
+        let special = |id: &u32| {
+            let token = self.inner.id_to_token(*id);
+            token.is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+        };
+        let ends = ids.last().is_some_and(special);
+        Ok(ids.len() - usize::from(ends))
+    }
+
     /// Text of ids, without special tokens; � where bytes are no characters. Unknown ids are skipped.
     ///
     /// # Errors

@@ -133,6 +133,7 @@ fn parts(task: Task, next: Vec<u32>) -> (ModelInfo, Script) {
     };
     let info = ModelInfo {
         embedding: 0,
+        conventions: gem_runtime::Conventions::PLAIN,
         vocab_size: VOCAB,
         max_positions: MAX_POSITIONS,
         domains: Cow::Borrowed(&[]),

@@ -193,6 +193,7 @@ pub fn info(task: Task) -> ModelInfo {
             }
         },
         embedding: 0,
+        conventions: gem_runtime::Conventions::PLAIN,
         bits_per_weight: 32.0,
         weight_bytes: 44,
         plan_hash: [3; 32],

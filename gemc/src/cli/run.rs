@@ -62,6 +62,9 @@ struct ProgramFlags {
     /// Which of the model's chat templates --chat uses; `default` if not given
     #[arg(long, value_name = "NAME")]
     chat_template: Option<OsString>,
+    /// Which of the model's prompts stands before the text, with --embed; its default if not given
+    #[arg(long, value_name = "NAME")]
+    prompt_name: Option<OsString>,
     /// Seed of the choice of tokens
     #[arg(long, value_name = "S")]
     seed: Option<OsString>,
@@ -94,6 +97,7 @@ impl ProgramFlags {
             ("--repeat", self.repeat),
             ("--seed", self.seed),
             ("--chat-template", self.chat_template),
+            ("--prompt-name", self.prompt_name),
             ("--threads", self.threads),
             ("--context", self.context),
         ];

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use dot::dot;
+pub use gem_runtime::Conventions;
 pub use gemc_kernels::choices::{Activation, NormKind, Pooling, Score};
 pub use op::{Gates, Guard, LinearPart, Op, QkNorm, QkNormOver, ScarMask, attention_scale};
 pub use role::Role;
@@ -118,6 +119,8 @@ pub struct ModelFacts {
     pub labels: Vec<String>,
     /// Width of a text's vector; 0 for what gives none.
     pub embedding: usize,
+    /// What stands between texts and ids.
+    pub conventions: Conventions,
 }
 
 /// Type state: wires have no types yet.

@@ -186,8 +186,8 @@ pub enum Op {
     },
     /// Rows whose outputs are wanted: those asked for of a decoder, one of a text of any other model. Input `[T, d]`.
     SelectOutputs {
-        /// How a text's rows become one; `None` for a decoder.
-        pooling: Option<Pooling>,
+        /// How a text's rows become one, and what stands behind what where there are several ways; none for a decoder.
+        pooling: Vec<Pooling>,
     },
     /// `x / max(|x|, 1e-12)` of every output.
     Normalize,

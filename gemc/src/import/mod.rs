@@ -122,7 +122,10 @@ pub fn checkpoint(path: &Path) -> Result<Checkpoint, ImportError> {
     };
     // A family that is not read is told before anything large is opened.
     front_end(&source.config)?;
-    let files = TensorFiles::open(path)?;
+    let mut files = TensorFiles::open(path)?;
+    for folder in family::weight_folders(path) {
+        files = files.with_folder(path, &folder)?;
+    }
     source.read(files, tokenizer::folder(path))
 }
 

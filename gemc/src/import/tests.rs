@@ -4,6 +4,7 @@ mod damage;
 mod families;
 mod gguf;
 mod keys;
+mod sentence;
 mod shapes;
 
 use std::fs;

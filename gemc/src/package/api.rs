@@ -1,7 +1,9 @@
 //! Facts about a model -> the items that are its interface, in a generated crate and in a module of somebody's app alike.
 
-use gem_runtime::text::{GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, is_chat_template};
-use gem_runtime::{ModelInfo, Name, Task, hex};
+use gem_runtime::text::{
+    GENERATION_CONFIG, SENTENCE_CONFIG, TOKENIZER, TOKENIZER_CONFIG, is_chat_template,
+};
+use gem_runtime::{Conventions, ModelInfo, Name, Task, hex};
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
@@ -160,6 +162,7 @@ impl Api<'_> {
         };
         let (_, tokenizer) = of(TOKENIZER)?;
         let (config, generation) = (optional(TOKENIZER_CONFIG), optional(GENERATION_CONFIG));
+        let sentence = optional(SENTENCE_CONFIG);
         let templates = files
             .texts
             .iter()
@@ -172,6 +175,7 @@ impl Api<'_> {
                 tokenizer: include_bytes!(#tokenizer),
                 tokenizer_config: #config,
                 generation_config: #generation,
+                sentence_config: #sentence,
                 chat_templates: &[#(#templates),*],
             };
             engine.with_text(Some(Text::new(&files, INFO.vocab_size)?))
@@ -198,6 +202,7 @@ fn info(info: &ModelInfo) -> TokenStream {
         domains,
         labels,
         embedding,
+        conventions: Conventions { pools_prompt },
         bits_per_weight,
         weight_bytes,
         plan_hash,
@@ -240,6 +245,7 @@ fn info(info: &ModelInfo) -> TokenStream {
             domains: #domains,
             labels: #labels,
             embedding: #embedding,
+            conventions: gem_runtime::Conventions { pools_prompt: #pools_prompt },
             bits_per_weight: #bits_per_weight,
             weight_bytes: #weight_bytes,
             plan_hash: gem_runtime::from_hex(#plan_hash),

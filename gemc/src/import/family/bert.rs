@@ -168,11 +168,10 @@ fn front(
     source: &mut Source<'_>,
     findings: &mut Findings,
 ) -> Option<ImportedModel> {
-    let there = sentence::is_there(source);
-    let (config, account) = keys::read(source.config, findings, |keys| read(family, keys, there));
+    let (config, account) = keys::read(source, findings, |keys| read(family, keys));
     let config = config?;
     let sentence = match config.task {
-        Task::Embedding => Some(sentence::read(source, findings)?),
+        Task::Embedding => Some(sentence::read(source, config.hidden, findings)?),
         Task::CausalLm | Task::SequenceClassification => None,
     };
     let prefix = encoder::prefix(
@@ -186,7 +185,7 @@ fn front(
         hidden: config.hidden,
         vocab: config.vocab,
         positions: config.positions - config.first,
-        longest: sentence.as_ref().and_then(|s| s.longest),
+        sentence: sentence.as_ref(),
         labels: config.labels.clone(),
     };
     let mut b = Blocks::new(source, findings, facts.model());
@@ -219,7 +218,7 @@ impl Family {
     }
 }
 
-fn read(family: &Family, keys: &mut Keys<'_>, there: bool) -> Option<Config> {
+fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     const WHY: &str = "positions of this kind are not built";
     keys::fixed(keys, family.model_type);
     keys.only(
@@ -263,7 +262,7 @@ fn read(family: &Family, keys: &mut Keys<'_>, there: bool) -> Option<Config> {
         ),
         false => Some(1e-12),
     };
-    let task = encoder::task(keys, there);
+    let task = encoder::task(keys);
     let labels = labels(keys, task, Some(2));
     let (hidden, heads) = (hidden?, heads?);
     if !hidden.is_multiple_of(heads) {
@@ -352,7 +351,7 @@ fn end(
         return encoder::embedding(b, sentence, x);
     }
     let d = c.hidden;
-    let pooled = b.pool(crate::graph::Pooling::First, x);
+    let pooled = b.pool(&[crate::graph::Pooling::First], x);
     let dense = b.map(family.head.dense, [d, d], true);
     let x = b.linear(family.head.dense, [dense], pooled);
     let x = b.activate(&format!("{}.act", family.head.dense), family.head.act, x);

@@ -42,11 +42,10 @@ struct Head {
 
 /// Reads a `modernbert`.
 pub fn modernbert(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
-    let there = sentence::is_there(source);
-    let (config, account) = keys::read(source.config, findings, |keys| read(keys, there));
+    let (config, account) = keys::read(source, findings, read);
     let config = config?;
     let sentence = match config.task {
-        Task::Embedding => Some(sentence::read(source, findings)?),
+        Task::Embedding => Some(sentence::read(source, config.hidden, findings)?),
         Task::CausalLm | Task::SequenceClassification => None,
     };
     let prefix = encoder::prefix(source, &["model.", ""], "embeddings.tok_embeddings.weight");
@@ -59,7 +58,7 @@ pub fn modernbert(source: &mut Source<'_>, findings: &mut Findings) -> Option<Im
         hidden: config.hidden,
         vocab: config.vocab,
         positions: config.positions,
-        longest: sentence.as_ref().and_then(|s| s.longest),
+        sentence: sentence.as_ref(),
         labels: config.labels.clone(),
     };
     let mut b = Blocks::new(source, findings, facts.model());
@@ -78,7 +77,7 @@ pub fn modernbert(source: &mut Source<'_>, findings: &mut Findings) -> Option<Im
     })
 }
 
-fn read(keys: &mut Keys<'_>, there: bool) -> Option<Config> {
+fn read(keys: &mut Keys<'_>) -> Option<Config> {
     keys::fixed(keys, "modernbert");
     for key in [
         "sparse_prediction",
@@ -113,7 +112,7 @@ fn read(keys: &mut Keys<'_>, there: bool) -> Option<Config> {
     let pooling = [("cls", Pooling::First), ("mean", Pooling::Mean)];
     let pooling = keys.choice("classifier_pooling", &pooling, Some(Pooling::First));
     let classifier_act = keys.choice("classifier_activation", keys::ACTS, Some(Activation::Gelu));
-    let task = encoder::task(keys, there);
+    let task = encoder::task(keys);
     let labels = labels(keys, task, Some(2));
     let (hidden, heads, positions, layers) = (hidden?, heads?, positions?, layers?);
     if !hidden.is_multiple_of(heads) {
@@ -216,7 +215,7 @@ fn attention(c: &Config, b: &mut Blocks<'_, '_>, (l, p): (usize, &str), x: NodeI
 /// The logits of labels.
 fn classify(c: &Config, b: &mut Blocks<'_, '_>, x: NodeId) -> NodeId {
     let d = c.hidden;
-    let x = b.pool(c.head.pooling, x);
+    let x = b.pool(&[c.head.pooling], x);
     let dense = b.map("head.dense", [d, d], c.head.bias);
     let x = b.linear("head.dense", [dense], x);
     let x = b.activate("head.act", c.head.act, x);

@@ -223,11 +223,19 @@ fn attentions(list: &mut List) {
 
 fn pools(list: &mut List) {
     for (i, stride) in [32, 64, 288].into_iter().enumerate() {
-        for pooling in [Pooling::First, Pooling::Last, Pooling::Mean, Pooling::Max] {
+        for pooling in [
+            Pooling::First,
+            Pooling::Last,
+            Pooling::Mean,
+            Pooling::MeanSqrt,
+            Pooling::Weighted,
+            Pooling::Max,
+        ] {
             let pool = Pool {
                 pooling,
                 stride,
                 max_rows: MAX_ROWS,
+                max_outputs: 1,
             };
             list.add(pool, pool.items());
         }
