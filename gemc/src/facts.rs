@@ -28,6 +28,7 @@ pub fn model_info(
         task: match facts.task {
             Task::CausalLm => gem_runtime::Task::CausalLm,
             Task::SequenceClassification => gem_runtime::Task::SequenceClassification,
+            Task::TokenClassification => gem_runtime::Task::TokenClassification,
             Task::Embedding => gem_runtime::Task::Embedding,
         },
         target: Cow::Owned(target.name.clone()),

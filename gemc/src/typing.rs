@@ -202,9 +202,10 @@ impl Scope<'_> {
         self.optional(position, &[facts.max_positions, width])?;
         if let Some(id) = token_type {
             let shape = self.graph.tensor(id).shape();
-            let fits = matches!(shape[..], [types, w] if types > 0 && w == width);
+            let known = facts.conventions.token_types as usize;
+            let fits = matches!(shape[..], [types, w] if types >= known && w == width);
             need(fits, || {
-                format!("token types have shape {shape:?}, must be [n, {width}]")
+                format!("token types have shape {shape:?}, must be [{known} or more, {width}]")
             })?;
         }
         Ok(WireType::Rows { width })
@@ -257,7 +258,10 @@ impl Scope<'_> {
         match (self.graph.facts().task, causal) {
             (Task::CausalLm, true)
             // The kernel of such attention sees to it.
-            | (Task::SequenceClassification | Task::Embedding, true | false) => Ok(()),
+            | (
+                Task::SequenceClassification | Task::TokenClassification | Task::Embedding,
+                true | false,
+            ) => Ok(()),
             (Task::CausalLm, false) => Err("sees later positions, in a decoder".to_owned()),
         }
     }
@@ -418,7 +422,7 @@ impl Scope<'_> {
     fn select(&self, pooling: &[Pooling]) -> Check<WireType> {
         self.inputs(1)?;
         let texts = match self.graph.facts().task {
-            Task::CausalLm => false,
+            Task::CausalLm | Task::TokenClassification => false,
             Task::SequenceClassification | Task::Embedding => true,
         };
         need(texts != pooling.is_empty(), || {
@@ -441,7 +445,7 @@ impl Scope<'_> {
         let facts = self.graph.facts();
         let want = match facts.task {
             Task::CausalLm => facts.vocab_size,
-            Task::SequenceClassification => facts.labels.len(),
+            Task::SequenceClassification | Task::TokenClassification => facts.labels.len(),
             Task::Embedding => facts.embedding,
         };
         match self.input(0)? {

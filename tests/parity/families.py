@@ -314,12 +314,15 @@ STEPS = [
     ENCODER | {"head": "mean_sqrt_len_tokens prompt5 normalize"},
     ENCODER | {"head": "cls+mean prompt2 dense48tanh dense32"},
 ]
+TOKENS = CLASSIFY | {"head": "tokens"}
+HEADS = [ENCODER | CLASSIFY | {"head": "classify pair"}, ENCODER | TOKENS]
 FAMILIES |= {
-    "bert": [values | {"type_vocab_size": 2} for values in BERTS + STEPS],
-    "roberta": [values | {"pad_token_id": 1, "max_position_embeddings": 60} for values in BERTS],
-    "xlm-roberta": [values | {"pad_token_id": [1, 5][i % 2]} for i, values in enumerate(BERTS)],
+    "bert": [values | {"type_vocab_size": 2} for values in BERTS + STEPS + HEADS],
+    "roberta": [values | {"pad_token_id": 1, "max_position_embeddings": 60} for values in BERTS + HEADS[1:]],
+    "xlm-roberta": [values | {"pad_token_id": [1, 5][i % 2]} for i, values in enumerate(BERTS + HEADS[1:])],
     "distilbert": [
-        {DISTIL.get(key, key): value for key, value in values.items() if key != "layer_norm_eps"} for values in BERTS
+        {DISTIL.get(key, key): value for key, value in values.items() if key != "layer_norm_eps"}
+        for values in BERTS + HEADS[1:]
     ],
 }
 
@@ -374,6 +377,7 @@ FAMILIES["modernbert"] = [
     MODERN | SLIDING | {"head": "cls", "attention_bias": True, "mlp_bias": True, "hidden_activation": "silu"},
     MODERN | {"head": "max", "num_hidden_layers": 4, "local_attention": 6},
     MODERN | SLIDING | {"head": "lasttoken normalize", "hidden_size": 48, "num_attention_heads": 3},
+    MODERN | SLIDING | TOKENS | {"classifier_bias": True},
 ]
 
 ROPE_KEYS = {

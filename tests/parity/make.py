@@ -19,12 +19,20 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from draw import tensor, uniform
 from families import EXEMPT, FAMILIES, KEYS
 
 LENGTH = 48
+# Heads of models that sentence-transformers has no files for.
+LABELS = (None, "classify", "classify pair", "tokens")
 LEAST = 0.02
 HERE = Path(__file__).parent
 
@@ -38,7 +46,12 @@ def configured(family, values):
 
 
 def model_of(config, head):
-    of = {None: AutoModelForCausalLM, "classify": AutoModelForSequenceClassification}.get(head, AutoModel)
+    of = {
+        None: AutoModelForCausalLM,
+        "classify": AutoModelForSequenceClassification,
+        "classify pair": AutoModelForSequenceClassification,
+        "tokens": AutoModelForTokenClassification,
+    }.get(head, AutoModel)
     return of.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
 
 
@@ -78,6 +91,12 @@ def outputs(model, head, ids, drawn):
                 rows.append(model(text, use_cache=False).logits[0])
             elif head == "classify":
                 rows.append(model(text).logits)
+            elif head == "classify pair":
+                # Tokens of the second text have ids behind the vocabulary.
+                vocab = model.config.vocab_size
+                rows.append(model(text % vocab, token_type_ids=text // vocab).logits)
+            elif head == "tokens":
+                rows.append(model(text).logits[0])
             else:
                 rows.append(vector(Steps(head), model(text).last_hidden_state[0], drawn)[None])
     return torch.cat(rows).float().numpy()
@@ -126,7 +145,7 @@ def vector(steps, states, drawn):
 def dense_weights(head, hidden, seed):
     """Weights of the maps behind the pooling."""
     drawn = {}
-    if head not in (None, "classify"):
+    if head not in LABELS:
         for folder, columns, rows, bias in Steps(head).maps(hidden):
             shapes = {"weight": (rows, columns)} | ({"bias": (rows,)} if bias else {})
             for name, shape in shapes.items():
@@ -137,7 +156,7 @@ def dense_weights(head, hidden, seed):
 
 def files(head, hidden):
     """The files of sentence-transformers that say what follows an encoder; of its older generation where it normalises."""
-    if head in (None, "classify"):
+    if head in LABELS:
         return {}
     steps = Steps(head)
     maps = list(steps.maps(hidden))
@@ -216,6 +235,9 @@ def movements(family, values, seed, drawn, ids, base, norm_offset):
         load(model, neutral)
         feature = ".".join(part for part in name.split(".") if not part.isdigit())
         found[feature] = max(found.get(feature, 0.0), moved(base, outputs(model, head, ids, neutral)))
+    if head == "classify pair":
+        load(model, drawn)
+        found["types of tokens"] = moved(base, outputs(model, head, ids % values["vocab_size"], drawn))
     for key, value in KEYS[family].items():
         changed = other(values, key, value)
         if changed is None:
@@ -241,6 +263,9 @@ def golden(family, index, values):
     ids = ((uniform(seed, "ids", sum(lengths(head))) + 1) / 2 * values["vocab_size"]).astype(np.int32)
     # Texts have no padding; roberta counts positions without it.
     ids[ids == values.get("pad_token_id", -1)] += 1
+    if head == "classify pair":
+        second = np.concatenate([np.arange(length) >= (length + 1) // 2 for length in lengths(head)])
+        ids += np.where(second, values["vocab_size"], 0).astype(np.int32)
     base = outputs(model, head, ids, drawn)
     # What is stored, as `save_pretrained` would name it.
     tensors = [[name, list(value.shape)] for name, value in drawn.items()]
@@ -252,7 +277,7 @@ def golden(family, index, values):
         "saved": json.dumps(saved),
         "lengths": json.dumps(lengths(head)),
         "files": json.dumps(files(head, hidden)),
-        "first": str(0 if head in (None, "classify") else Steps(head).first),
+        "first": str(0 if head in LABELS else Steps(head).first),
         "seed": str(seed),
         "norm_offset": str(norm_offset),
         "tied": str(int(is_tied(model))),

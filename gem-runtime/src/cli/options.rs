@@ -20,7 +20,8 @@ Runs the model that this program was built for.
 
 Usage: NAME --prompt TEXT [options]    continues TEXT
        NAME --chat [options]           answers what is typed, line by line
-       NAME --text TEXT [options]      classifies TEXT
+       NAME --text TEXT [options]      classifies TEXT, or each of its tokens
+       NAME --text TEXT --pair TEXT    classifies a pair, such as a question and an answer
        NAME --embed TEXT [options]     prints the vector of TEXT
        NAME --check [--json]           reads all weights and the tokenizer, and says whether they are whole
 
@@ -118,6 +119,8 @@ pub struct Options {
     pub chat_template: Option<String>,
     /// `--prompt-name`.
     pub prompt_name: Option<String>,
+    /// `--pair`.
+    pub pair: Option<String>,
     /// `--threads`.
     pub threads: Option<usize>,
     /// `--context`.
@@ -176,6 +179,7 @@ struct Draft {
     sampling: SamplingOptions,
     chat_template: Option<String>,
     prompt_name: Option<String>,
+    pair: Option<String>,
     threads: Option<usize>,
     context: Option<u32>,
     weights: Option<PathBuf>,
@@ -226,6 +230,7 @@ impl Draft {
             "--seed" => sampling.seed = Some(whole(name, parser, 0, u64::MAX)?),
             "--stop" => sampling.stop.push(stop(parser)?),
             "--chat-template" => self.chat_template = Some(parser.value()?.string()?),
+            "--pair" => self.pair = Some(parser.value()?.string()?),
             "--prompt-name" => self.prompt_name = Some(parser.value()?.string()?),
             "--threads" => self.threads = Some(whole(name, parser, 1, MOST_THREADS)?),
             "--context" => self.context = Some(whole(name, parser, 1, u32::MAX)?),
@@ -255,11 +260,15 @@ impl Draft {
         if self.prompt_name.is_some() && !matches!(mode, Mode::Embed(_)) {
             return Err(Usage::new("--prompt-name goes with --embed alone"));
         }
+        if self.pair.is_some() && !matches!(mode, Mode::Text(_)) {
+            return Err(Usage::new("--pair goes with --text alone"));
+        }
         Ok(Options {
             mode,
             sampling: self.sampling,
             chat_template: self.chat_template,
             prompt_name: self.prompt_name,
+            pair: self.pair,
             threads: self.threads,
             context: self.context,
             weights: self.weights,

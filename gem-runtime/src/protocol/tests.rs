@@ -51,6 +51,8 @@ fn info() -> ModelInfo {
         labels: vec!["x".into()].into(),
         embedding: 7,
         conventions: crate::Conventions {
+            token_types: 2,
+            score: crate::LabelScore::Sigmoid,
             pools_prompt: false,
         },
         bits_per_weight: 4.25,

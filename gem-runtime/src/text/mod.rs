@@ -41,4 +41,4 @@ pub(crate) use stop::{StopFilter, StopMatch};
 pub use stream::Detokenizer;
 pub use templates::{DEFAULT_TEMPLATE, TemplateSource};
 #[cfg(feature = "tokenizer")]
-pub use tokenizer::{Tokenizer, hide_caught_panics};
+pub use tokenizer::{Piece, Tokenizer, hide_caught_panics};

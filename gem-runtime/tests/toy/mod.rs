@@ -188,7 +188,7 @@ pub fn info(task: Task) -> ModelInfo {
         domains: Cow::Borrowed(&[Cow::Borrowed("a"), Cow::Borrowed("b"), Cow::Borrowed("c")]),
         labels: match task {
             Task::CausalLm | Task::Embedding => Cow::Borrowed(&[]),
-            Task::SequenceClassification => {
+            Task::SequenceClassification | Task::TokenClassification => {
                 Cow::Borrowed(&[Cow::Borrowed("x"), Cow::Borrowed("y")])
             }
         },

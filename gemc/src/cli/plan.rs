@@ -275,7 +275,9 @@ impl Plan {
         let window = texts::window(loaded);
         let texts = match loaded.graph.facts().task {
             Task::CausalLm => Texts::divide(&documents, window),
-            Task::SequenceClassification | Task::Embedding => Texts::divide(&documents, usize::MAX),
+            Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
+                Texts::divide(&documents, usize::MAX)
+            }
         };
         if texts.fit.is_empty() || texts.search.is_empty() {
             let words = format!(

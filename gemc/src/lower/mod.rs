@@ -66,6 +66,7 @@ fn most(facts: &ModelFacts) -> (usize, usize) {
     match facts.task {
         Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
         Task::SequenceClassification | Task::Embedding => (facts.max_positions, 1),
+        Task::TokenClassification => (facts.max_positions, MAX_OUTPUTS),
     }
 }
 
@@ -305,7 +306,8 @@ impl<'a> Lowering<'a> {
             tiles: matrix.tiles(),
             cols: matrix.cols,
             positions: position.map_or(0, |p| self.graph.tensor(p).shape()[0]),
-            token_type: token_type.is_some(),
+            token_types: token_type
+                .map_or(0, |_| self.graph.facts().conventions.token_types as usize),
             scale: scale.into(),
             max_rows: self.max_rows,
         };

@@ -183,7 +183,7 @@ impl<'r, 'o> Exec<'r, 'o> {
                     token,
                     position,
                     token_type,
-                    *scale,
+                    (*scale, self.model.graph.facts().vocab_size),
                     &mut out,
                 );
                 out

@@ -102,12 +102,13 @@ pub(super) fn embed(
     token: &UnitWeights,
     position: Option<&[f32]>,
     token_type: Option<&[f32]>,
-    scale: f32,
+    (scale, vocab): (f32, usize),
     out: &mut Matrix,
 ) {
     let width = out.width();
     each_row(out, |row, out| {
         let id = batch.ids()[row] as usize;
+        let (kind, id) = (id / vocab, id % vocab);
         match token {
             UnitWeights::Held(values) => out.copy_from_slice(&values[id * width..][..width]),
             UnitWeights::Read(source) => source.read_rows(id..id + 1, out),
@@ -118,8 +119,8 @@ pub(super) fn embed(
         if let Some(table) = position {
             add(out, &table[positions[row] * width..][..width]);
         }
-        if let Some(first) = token_type {
-            add(out, first);
+        if let Some(table) = token_type {
+            add(out, &table[kind * width..][..width]);
         }
     });
 }

@@ -40,6 +40,7 @@ fn facts(loaded: &LoadedCheckpoint, plan: &BitPlan, target: &Target) -> String {
     let task = match facts.task {
         Task::CausalLm => "causal language model",
         Task::SequenceClassification => "classifier of texts",
+        Task::TokenClassification => "classifier of tokens",
         Task::Embedding => "encoder of texts",
     };
     let units = graph.units().iter();

@@ -10,7 +10,7 @@ use super::super::{ImportedModel, config::SpecialTokens};
 use super::blocks::{Attention, Blocks};
 use super::sentence::{self, Sentence};
 use super::{encoder, keys};
-use crate::graph::{Activation, NodeId, Site, Task};
+use crate::graph::{Activation, LabelScore, NodeId, Site, Task};
 
 /// What the families differ in.
 struct Family {
@@ -141,6 +141,7 @@ struct Config {
     eps: f32,
     task: Task,
     labels: Vec<String>,
+    score: LabelScore,
 }
 
 /// Reads a `bert`.
@@ -172,7 +173,7 @@ fn front(
     let config = config?;
     let sentence = match config.task {
         Task::Embedding => Some(sentence::read(source, config.hidden, findings)?),
-        Task::CausalLm | Task::SequenceClassification => None,
+        _ => None,
     };
     let prefix = encoder::prefix(
         source,
@@ -187,6 +188,8 @@ fn front(
         positions: config.positions - config.first,
         sentence: sentence.as_ref(),
         labels: config.labels.clone(),
+        score: config.score,
+        types: config.types,
     };
     let mut b = Blocks::new(source, findings, facts.model());
     let x = build(family, &config, &prefix, &mut b)?;
@@ -264,6 +267,7 @@ fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     };
     let task = encoder::task(keys);
     let labels = labels(keys, task, Some(2));
+    let score = keys::label_score(keys, task, labels.as_ref().map_or(0, Vec::len));
     let (hidden, heads) = (hidden?, heads?);
     if !hidden.is_multiple_of(heads) {
         let allowed = format!("a divisor of `{}` = {hidden}", names.hidden);
@@ -293,6 +297,7 @@ fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
         eps: eps? as f32,
         task: task?,
         labels: labels?,
+        score: score?,
     })
 }
 
@@ -351,6 +356,12 @@ fn end(
         return encoder::embedding(b, sentence, x);
     }
     let d = c.hidden;
+    if c.task == Task::TokenClassification {
+        let x = b.every_row(x);
+        let out = b.map("classifier", [c.labels.len(), d], true);
+        let logits = b.linear("classifier", [out], x);
+        return b.close(logits);
+    }
     let pooled = b.pool(&[crate::graph::Pooling::First], x);
     let dense = b.map(family.head.dense, [d, d], true);
     let x = b.linear(family.head.dense, [dense], pooled);

@@ -253,6 +253,15 @@ impl<'s, 'a> Blocks<'s, 'a> {
         self.b.add(Op::SelectOutputs { pooling }, &[x], "outputs")
     }
 
+    /// Every row that is asked for; what follows is the head.
+    pub fn every_row(&mut self, x: NodeId) -> NodeId {
+        self.b.at(Site::Head);
+        let op = Op::SelectOutputs {
+            pooling: Vec::new(),
+        };
+        self.b.add(op, &[x], "outputs")
+    }
+
     /// Outputs at length one.
     pub fn normalize(&mut self, x: NodeId) -> NodeId {
         self.b.add(Op::Normalize, &[x], "normalize")
@@ -321,11 +330,7 @@ impl<'s, 'a> Blocks<'s, 'a> {
 
     /// The rows whose logits are wanted, and the head, whose logits may be capped.
     pub fn finish(mut self, weight: View, softcap: Option<f32>, x: NodeId) -> Graph<Untyped> {
-        self.b.at(Site::Head);
-        let op = Op::SelectOutputs {
-            pooling: Vec::new(),
-        };
-        let rows = self.b.add(op, &[x], "outputs");
+        let rows = self.every_row(x);
         let logits = self.linear("lm_head", [Map { weight, bias: None }], rows);
         let logits = match softcap {
             None => logits,

@@ -43,14 +43,14 @@ pub fn build(
 ) -> Option<Graph<Untyped>> {
     let sentence = match common.task {
         Task::Embedding => Some(sentence::read(source, common.hidden, findings)?),
-        Task::CausalLm | Task::SequenceClassification => None,
+        _ => None,
     };
     let prefix = prefix(common, source);
     drop_known(source, &prefix, common);
     let facts = facts(common, experts, sentence.as_ref());
     let head = match common.task {
         Task::CausalLm => head(common, source, findings),
-        Task::SequenceClassification | Task::Embedding => {
+        _ => {
             let shape = [common.vocab, common.hidden];
             let path = format!("{prefix}embed_tokens.weight");
             let embedding = source.expect(&path, &shape, findings);
@@ -109,6 +109,8 @@ fn facts(c: &Common, experts: Vec<String>, sentence: Option<&Sentence>) -> Model
         embedding: sentence.map_or(0, |s| s.width(c.hidden)),
         conventions: Conventions {
             pools_prompt: sentence.is_none_or(|s| s.pools_prompt),
+            score: c.score,
+            token_types: 1,
         },
     }
 }

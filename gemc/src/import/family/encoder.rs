@@ -4,7 +4,7 @@ use super::super::keys::Keys;
 use super::super::source::Source;
 use super::blocks::Blocks;
 use super::sentence::Sentence;
-use crate::graph::{Conventions, Graph, ModelFacts, NodeId, Task, Untyped};
+use crate::graph::{Conventions, Graph, LabelScore, ModelFacts, NodeId, Task, Untyped};
 
 /// Facts of an encoder.
 pub struct Facts<'s> {
@@ -15,6 +15,10 @@ pub struct Facts<'s> {
     /// What follows the layers of an encoder of sentences.
     pub sentence: Option<&'s Sentence>,
     pub labels: Vec<String>,
+    /// What the scores of labels are.
+    pub score: LabelScore,
+    /// Types of tokens that its table knows.
+    pub types: usize,
 }
 
 impl Facts<'_> {
@@ -30,6 +34,12 @@ impl Facts<'_> {
             labels: self.labels,
             embedding: self.sentence.map_or(0, |s| s.width(self.hidden)),
             conventions: Conventions {
+                // Pairs of texts are there for classifiers.
+                token_types: match self.task {
+                    Task::SequenceClassification => self.types.clamp(1, 2) as u32,
+                    _ => 1,
+                },
+                score: self.score,
                 pools_prompt: self.sentence.is_none_or(|s| s.pools_prompt),
             },
         }
@@ -40,7 +50,7 @@ impl Facts<'_> {
 /// pooled.
 pub fn task(keys: &mut Keys<'_>) -> Option<Task> {
     let there = keys.is_pooled();
-    const ALLOWED: &str = "one name that ends in \"ForSequenceClassification\", or an encoder beside a modules.json of sentence-transformers";
+    const ALLOWED: &str = "one name that ends in \"ForSequenceClassification\" or \"ForTokenClassification\", or an encoder beside a modules.json of sentence-transformers";
     let value = keys.get("architectures");
     let name = value.and_then(|value| match value.as_array().map(Vec::as_slice) {
         Some([one]) => one.as_str(),
@@ -51,6 +61,7 @@ pub fn task(keys: &mut Keys<'_>) -> Option<Task> {
         Some(name) if name.ends_with("ForSequenceClassification") => {
             Some(Task::SequenceClassification)
         }
+        Some(name) if name.ends_with("ForTokenClassification") => Some(Task::TokenClassification),
         Some(name) if encodes(name) && there => Some(Task::Embedding),
         None if value.is_none() && there => Some(Task::Embedding),
         _ => {

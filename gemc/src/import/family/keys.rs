@@ -8,7 +8,7 @@ use super::super::error::Findings;
 use super::super::keys::{KeyAccount, Keys, Unread};
 use super::super::source::Source;
 use super::sentence;
-use crate::graph::{Activation, Task};
+use crate::graph::{Activation, LabelScore, Task};
 
 /// What the class of a family's configs says where `config.json` does not.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,7 @@ pub struct Common {
     pub task: Task,
     /// Of a classifier.
     pub labels: Vec<String>,
+    pub score: LabelScore,
     /// Whether positions see later ones.
     pub both_ways: bool,
 }
@@ -164,6 +165,7 @@ pub const ACTS: &[(&str, Activation)] = &[
 pub fn common(keys: &mut Keys<'_>, defaults: &Defaults) -> Option<Common> {
     let task = task(keys);
     let labels = labels(keys, task, Some(2));
+    let score = label_score(keys, task, labels.as_ref().map_or(0, Vec::len));
     let both_ways = both_ways(keys, task);
     let mut count = |key, range, default| keys.count(key, range, Some(default));
     let hidden = count("hidden_size", 1..=1 << 16, defaults.hidden_size);
@@ -206,6 +208,7 @@ pub fn common(keys: &mut Keys<'_>, defaults: &Defaults) -> Option<Common> {
         special: special?,
         task: task?,
         labels: labels?,
+        score: score?,
         both_ways: both_ways?,
     })
 }
@@ -234,6 +237,47 @@ fn task(keys: &mut Keys<'_>) -> Option<Task> {
         _ => {
             let what = format!("found {}", super::super::json::listed(value));
             keys.refuse("architectures", what, ALLOWED);
+            None
+        }
+    }
+}
+
+/// What the scores of labels are: as a classifier's files say, else probabilities of one of several labels, or of one by itself.
+pub fn label_score(keys: &mut Keys<'_>, task: Option<Task>, labels: usize) -> Option<LabelScore> {
+    if task != Some(Task::SequenceClassification) {
+        return Some(LabelScore::Softmax);
+    }
+    let usual = match labels {
+        1 => LabelScore::Sigmoid,
+        _ => LabelScore::Softmax,
+    };
+    let problems = [
+        ("single_label_classification", usual),
+        ("multi_label_classification", LabelScore::Sigmoid),
+        ("regression", LabelScore::Identity),
+    ];
+    let usual = match keys.is_null("problem_type") {
+        true => Some(usual),
+        false => keys.choice("problem_type", &problems, Some(usual)),
+    };
+    // Of sentence-transformers' cross-encoders, in files of both ages.
+    let newer = keys.get("sentence_transformers");
+    let newer = newer.and_then(|settings| settings.get("activation_fn"));
+    let older = keys.get("sbert_ce_default_activation_function");
+    let Some(named) = newer.or(older) else {
+        return usual;
+    };
+    let class = named.as_str().and_then(|name| name.rsplit('.').next());
+    match class {
+        Some("Sigmoid") => Some(LabelScore::Sigmoid),
+        Some("Identity") => Some(LabelScore::Identity),
+        _ => {
+            let found = format!("names the function {}", super::super::json::kind(named));
+            let key = match newer {
+                Some(_) => "sentence_transformers",
+                None => "sbert_ce_default_activation_function",
+            };
+            keys.refuse(key, found, "Sigmoid or Identity of PyTorch");
             None
         }
     }

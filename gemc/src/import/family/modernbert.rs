@@ -9,7 +9,7 @@ use super::blocks::{Attention, Blocks};
 use super::rope::{self, RopeDefaults};
 use super::sentence;
 use super::{encoder, keys, windows};
-use crate::graph::{Activation, NodeId, Pooling, Rope, Site, Task};
+use crate::graph::{Activation, LabelScore, NodeId, Pooling, Rope, Site, Task};
 
 /// A validated config.
 struct Config {
@@ -31,6 +31,7 @@ struct Config {
     head: Head,
     task: Task,
     labels: Vec<String>,
+    score: LabelScore,
 }
 
 /// Of a classifier.
@@ -46,7 +47,7 @@ pub fn modernbert(source: &mut Source<'_>, findings: &mut Findings) -> Option<Im
     let config = config?;
     let sentence = match config.task {
         Task::Embedding => Some(sentence::read(source, config.hidden, findings)?),
-        Task::CausalLm | Task::SequenceClassification => None,
+        _ => None,
     };
     let prefix = encoder::prefix(source, &["model.", ""], "embeddings.tok_embeddings.weight");
     if config.task == Task::Embedding {
@@ -60,6 +61,8 @@ pub fn modernbert(source: &mut Source<'_>, findings: &mut Findings) -> Option<Im
         positions: config.positions,
         sentence: sentence.as_ref(),
         labels: config.labels.clone(),
+        score: config.score,
+        types: 1,
     };
     let mut b = Blocks::new(source, findings, facts.model());
     let x = build(&config, &prefix, &mut b)?;
@@ -114,6 +117,7 @@ fn read(keys: &mut Keys<'_>) -> Option<Config> {
     let classifier_act = keys.choice("classifier_activation", keys::ACTS, Some(Activation::Gelu));
     let task = encoder::task(keys);
     let labels = labels(keys, task, Some(2));
+    let score = keys::label_score(keys, task, labels.as_ref().map_or(0, Vec::len));
     let (hidden, heads, positions, layers) = (hidden?, heads?, positions?, layers?);
     if !hidden.is_multiple_of(heads) {
         let allowed = format!("a divisor of `hidden_size` = {hidden}");
@@ -165,6 +169,7 @@ fn read(keys: &mut Keys<'_>) -> Option<Config> {
         },
         task: task?,
         labels: labels?,
+        score: score?,
     })
 }
 
@@ -215,7 +220,10 @@ fn attention(c: &Config, b: &mut Blocks<'_, '_>, (l, p): (usize, &str), x: NodeI
 /// The logits of labels.
 fn classify(c: &Config, b: &mut Blocks<'_, '_>, x: NodeId) -> NodeId {
     let d = c.hidden;
-    let x = b.pool(&[c.head.pooling], x);
+    let x = match c.task {
+        Task::TokenClassification => b.every_row(x),
+        _ => b.pool(&[c.head.pooling], x),
+    };
     let dense = b.map("head.dense", [d, d], c.head.bias);
     let x = b.linear("head.dense", [dense], x);
     let x = b.activate("head.act", c.head.act, x);

@@ -25,11 +25,19 @@ fn encoder(root: &Path) -> std::path::PathBuf {
     let dir = made(root, &config());
     let modules = ["Transformer", "Pooling", "Dense", "Normalize"];
     let modules = modules.iter().enumerate().map(|(i, kind)| {
-        let path = if i == 0 { String::new() } else { format!("{i}_{kind}") };
+        let path = if i == 0 {
+            String::new()
+        } else {
+            format!("{i}_{kind}")
+        };
         json!({"idx": i, "path": path, "type": format!("sentence_transformers.models.{kind}")})
     });
     put(&dir, "modules.json", &json!(modules.collect::<Vec<_>>()));
-    put(&dir, "1_Pooling/config.json", &json!({"pooling_mode": ["lasttoken", "mean"]}));
+    put(
+        &dir,
+        "1_Pooling/config.json",
+        &json!({"pooling_mode": ["lasttoken", "mean"]}),
+    );
     let dense = json!({"in_features": 2 * WIDTH, "out_features": 5, "bias": true,
         "activation_function": "torch.nn.modules.activation.Tanh"});
     put(&dir, "2_Dense/config.json", &dense);
@@ -60,19 +68,37 @@ fn weights(dir: &Path, columns: usize) {
 fn a_decoder_beside_modules_is_an_encoder() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let dir = encoder(root.path());
-    put(&dir, "tokenizer_config.json", &json!({"model_max_length": 50}));
+    put(
+        &dir,
+        "tokenizer_config.json",
+        &json!({"model_max_length": 50}),
+    );
     let read = checkpoint(&dir).expect("read");
     let graph = read.graph();
     let facts = graph.facts();
-    assert_eq!((facts.task, facts.embedding, facts.max_positions), (Task::Embedding, 5, 50));
+    assert_eq!(
+        (facts.task, facts.embedding, facts.max_positions),
+        (Task::Embedding, 5, 50)
+    );
     let pooled = graph.topo().find_map(|(_, node)| match &node.op {
         Op::SelectOutputs { pooling } => Some(pooling.clone()),
         _ => None,
     });
     assert_eq!(pooled, Some(vec![Pooling::Last, Pooling::Mean]));
     crate::typing::infer(graph.clone()).expect("types");
-    put(&dir, "sentence_bert_config.json", &json!({"max_seq_length": 20}));
-    assert_eq!(checkpoint(&dir).expect("read").graph().facts().max_positions, 20);
+    put(
+        &dir,
+        "sentence_bert_config.json",
+        &json!({"max_seq_length": 20}),
+    );
+    assert_eq!(
+        checkpoint(&dir)
+            .expect("read")
+            .graph()
+            .facts()
+            .max_positions,
+        20
+    );
 }
 
 #[test]
@@ -81,11 +107,23 @@ fn wrong_files_are_told_by_name() {
     let cases: &[(Damage, &[&str])] = &[
         (|d| put(d, "modules.json", &json!({})), &["modules.json"]),
         (
-            |d| put(d, "modules.json", &json!([{"path": "", "type": "x.CLIPModel"}])),
+            |d| {
+                put(
+                    d,
+                    "modules.json",
+                    &json!([{"path": "", "type": "x.CLIPModel"}]),
+                )
+            },
             &["modules.json", "CLIPModel", "Transformer, Pooling"],
         ),
         (
-            |d| put(d, "modules.json", &json!([{"path": "../../etc", "type": "x.Pooling"}])),
+            |d| {
+                put(
+                    d,
+                    "modules.json",
+                    &json!([{"path": "../../etc", "type": "x.Pooling"}]),
+                )
+            },
             &["names of folders beside it"],
         ),
         (
@@ -93,7 +131,13 @@ fn wrong_files_are_told_by_name() {
             &["1_Pooling, which has no config.json"],
         ),
         (
-            |d| put(d, "1_Pooling/config.json", &json!({"pooling_mode": "median"})),
+            |d| {
+                put(
+                    d,
+                    "1_Pooling/config.json",
+                    &json!({"pooling_mode": "median"}),
+                )
+            },
             &["1_Pooling/config.json", "median"],
         ),
         (
@@ -106,7 +150,13 @@ fn wrong_files_are_told_by_name() {
         ),
         (|d| weights(d, 30), &["2_Dense.linear.weight", "[5, 64]"]),
         (
-            |d| put(d, "sentence_bert_config.json", &json!({"max_seq_length": -1})),
+            |d| {
+                put(
+                    d,
+                    "sentence_bert_config.json",
+                    &json!({"max_seq_length": -1}),
+                )
+            },
             &["sentence_bert_config.json", "max_seq_length"],
         ),
         (
