@@ -152,7 +152,7 @@ fn expected(name: &str, engine: &Engine) -> String {
             let last = sums.last().expect("a text has tokens").clone();
             sums.extend([last.clone(), last]);
         }
-        Task::SequenceClassification | Task::Embedding => {
+        Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
             for length in (1..=n as usize).step_by(9) {
                 let logits = session.classify_ids(&ids[..length]).expect("it fits");
                 sums.push(checksum(logits));

@@ -220,7 +220,7 @@ typedef struct gem_abi_half {
     uint32_t ring; /* 0 without one */
 } gem_abi_half;
 
-enum gem_task { GEM_CAUSAL_LM = 0, GEM_SEQUENCE_CLASSIFICATION = 1, GEM_EMBEDDING = 2 };
+enum gem_task { GEM_CAUSAL_LM = 0, GEM_SEQUENCE_CLASSIFICATION = 1, GEM_EMBEDDING = 2, GEM_TOKEN_CLASSIFICATION = 3 };
 
 typedef struct gem_abi_program {
     uint32_t abi;           /* GEM_ABI of the compiler that made it */

@@ -126,6 +126,7 @@ mod tests {
             domains: vec![].into(),
             labels: vec![].into(),
             embedding: 0,
+            conventions: crate::Conventions::PLAIN,
             bits_per_weight: 0.0,
             weight_bytes: 0,
             plan_hash: [0; 32],

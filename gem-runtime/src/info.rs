@@ -24,6 +24,8 @@ pub enum Task {
     CausalLm,
     /// Logits of the labels of a whole text.
     SequenceClassification,
+    /// Logits of the labels of every token of a whole text.
+    TokenClassification,
     /// A vector for a whole text.
     Embedding,
 }
@@ -35,9 +37,42 @@ impl Task {
         match self {
             Self::CausalLm => "next-token prediction",
             Self::SequenceClassification => "classification",
+            Self::TokenClassification => "classification of tokens",
             Self::Embedding => "embedding",
         }
     }
+}
+
+/// What the scores of labels are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelScore {
+    /// Probabilities of one of them.
+    Softmax,
+    /// The probability of each by itself.
+    Sigmoid,
+    /// The logits.
+    Identity,
+}
+
+/// What a model's makers agreed on between texts and ids, and between logits and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conventions {
+    /// Types of tokens that the model tells apart, 1 or 2. Where there are two, the tokens of the second text of a pair have ids
+    /// that are `vocab_size` higher.
+    pub token_types: u32,
+    /// What the scores of labels are.
+    pub score: LabelScore,
+    /// Whether the rows of a prompt are pooled with those of the text behind it.
+    pub pools_prompt: bool,
+}
+
+impl Conventions {
+    /// Nothing special.
+    pub const PLAIN: Self = Self {
+        token_types: 1,
+        score: LabelScore::Softmax,
+        pools_prompt: true,
+    };
 }
 
 /// Facts about a compiled model.
@@ -73,6 +108,8 @@ pub struct ModelInfo {
     pub labels: Names,
     /// Width of a text's vector; 0 for what gives none.
     pub embedding: u32,
+    /// What stands between texts and ids, and between logits and answers.
+    pub conventions: Conventions,
     /// Bits per quantised weight: codes and block scales.
     pub bits_per_weight: f64,
     /// Bytes of weights that kernels read, without padding.
@@ -88,12 +125,18 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
+    /// Ids that steps take are below: [`Conventions::token_types`] times the vocabulary.
+    #[must_use]
+    pub fn ids(&self) -> u32 {
+        self.vocab_size.saturating_mul(self.conventions.token_types)
+    }
+
     /// Numbers per output: logits of all tokens or of all labels, or a text's vector.
     #[must_use]
     pub fn output_width(&self) -> u64 {
         match self.task {
             Task::CausalLm => u64::from(self.vocab_size),
-            Task::SequenceClassification => self.labels.len() as u64,
+            Task::SequenceClassification | Task::TokenClassification => self.labels.len() as u64,
             Task::Embedding => u64::from(self.embedding),
         }
     }
@@ -104,7 +147,9 @@ impl ModelInfo {
         let most = match self.task {
             Task::CausalLm => self.max_positions,
             // A text is one step, so that more room would never be used.
-            Task::SequenceClassification | Task::Embedding => self.max_positions.min(max_rows),
+            Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
+                self.max_positions.min(max_rows)
+            }
         };
         most.min(MAX_CONTEXT)
     }

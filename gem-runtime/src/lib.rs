@@ -73,7 +73,7 @@ with_alloc! {
 
     pub use cancel::Cancel;
     pub use error::{Error, Result};
-    pub use info::{ModelInfo, Name, Names, Task};
+    pub use info::{Conventions, LabelScore, ModelInfo, Name, Names, Task};
     pub use license::License;
     pub use model::{Engine, Model, from_hex, hex};
     pub use saturation::{SaturatedValues, warning as saturation_warning};
@@ -83,6 +83,6 @@ with_alloc! {
 
 #[cfg(feature = "tokenizer")]
 pub use {
-    classify::Label,
+    classify::{Label, TokenLabel},
     generate::{Finish, Generation, Piece},
 };

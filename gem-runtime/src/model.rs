@@ -62,6 +62,25 @@ pub trait Model {
         self.session(SessionOptions::default())?.classify(text)
     }
 
+    /// Labels of a pair of texts, as [`Session::classify_pair`] gives them, by a session of its own.
+    ///
+    /// # Errors
+    /// As of [`Model::session`] and [`Session::classify_pair`].
+    #[cfg(feature = "tokenizer")]
+    fn classify_pair(&self, first: &str, second: &str) -> Result<alloc::vec::Vec<crate::Label>> {
+        let mut session = self.session(SessionOptions::default())?;
+        session.classify_pair(first, second)
+    }
+
+    /// The label of every token of a text, by a session of its own.
+    ///
+    /// # Errors
+    /// As of [`Model::session`] and [`Session::label_tokens`].
+    #[cfg(feature = "tokenizer")]
+    fn label_tokens(&self, text: &str) -> Result<alloc::vec::Vec<crate::TokenLabel>> {
+        self.session(SessionOptions::default())?.label_tokens(text)
+    }
+
     /// The vector of a text, by a session of its own. Who has many texts keeps a session and calls [`Session::embed`].
     ///
     /// # Errors
@@ -69,6 +88,16 @@ pub trait Model {
     #[cfg(feature = "tokenizer")]
     fn embed(&self, text: &str) -> Result<alloc::vec::Vec<f32>> {
         self.session(SessionOptions::default())?.embed(text)
+    }
+
+    /// The same behind the prompt of a name; see [`Session::embed_as`].
+    ///
+    /// # Errors
+    /// As of [`Model::session`] and [`Session::embed_as`].
+    #[cfg(feature = "tokenizer")]
+    fn embed_as(&self, prompt: Option<&str>, text: &str) -> Result<alloc::vec::Vec<f32>> {
+        let mut session = self.session(SessionOptions::default())?;
+        session.embed_as(prompt, text)
     }
 }
 
@@ -369,8 +398,16 @@ fn check_shape(info: &ModelInfo, shape: &ProgramShape) -> Result<()> {
         "logits outside the arena",
     )?;
     require(
-        (info.task == Task::SequenceClassification) != info.labels.is_empty(),
+        matches!(
+            info.task,
+            Task::SequenceClassification | Task::TokenClassification
+        ) != info.labels.is_empty(),
         "labels do not go with the task",
+    )?;
+    require(
+        matches!(info.conventions.token_types, 1 | 2)
+            && info.vocab_size <= i32::MAX as u32 / info.conventions.token_types,
+        "there are more token types than kernels tell apart",
     )
 }
 

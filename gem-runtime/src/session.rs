@@ -378,7 +378,7 @@ impl Session {
 
     fn classify_rows(&mut self, ids: &[u32], hook: Option<&mut dyn RoutingHook>) -> Result<&[f32]> {
         self.require(Task::SequenceClassification, "classify a text")?;
-        self.text_rows(ids, hook)
+        self.text_rows(ids, 0, hook)
     }
 
     /// The vector of a whole text, `[embedding]`. What the session held before does not matter.
@@ -386,16 +386,79 @@ impl Session {
     /// # Errors
     /// As [`Session::classify_ids`].
     pub fn embed_ids(&mut self, ids: &[u32]) -> Result<&[f32]> {
-        self.require(Task::Embedding, "embed a text")?;
-        self.text_rows(ids, None)
+        self.embed_ids_from(ids, 0)
     }
 
-    /// What a model of whole texts gives for one.
-    pub(crate) fn text_rows(
+    /// The same of the rows from `first` on, though all ids are seen: what stands before is a prompt that is not pooled.
+    ///
+    /// # Errors
+    /// As [`Session::classify_ids`]; [`Error::Options`] where `first` is none of the ids.
+    pub fn embed_ids_from(&mut self, ids: &[u32], first: u32) -> Result<&[f32]> {
+        self.require(Task::Embedding, "embed a text")?;
+        if !ids.is_empty() && first as usize >= ids.len() {
+            return Err(Error::Options(format!(
+                "the first row is {first}; allowed are 0 to {}",
+                ids.len() - 1
+            )));
+        }
+        self.text_rows(ids, first, None)
+    }
+
+    /// The logits of the labels of every token of a whole text: calls `each` with every position and its logits, `[labels]`, in
+    /// order. What the session held before does not matter.
+    ///
+    /// # Errors
+    /// As [`Session::classify_ids`].
+    pub fn label_ids(&mut self, ids: &[u32], each: impl FnMut(u32, &[f32])) -> Result<()> {
+        self.label_rows(ids, None, each)
+    }
+
+    pub(crate) fn label_rows(
         &mut self,
         ids: &[u32],
         hook: Option<&mut dyn RoutingHook>,
+        mut each: impl FnMut(u32, &[f32]),
+    ) -> Result<()> {
+        self.require(Task::TokenClassification, "label tokens")?;
+        let max_outputs = self.engine.program().shape().max_outputs;
+        let rows: Vec<u32> = (0..ids.len() as u32).collect();
+        self.text_step(ids, hook, |machine, engine, step| {
+            for outputs in rows.chunks(max_outputs as usize) {
+                // SAFETY: as for the body of this step, which has just run.
+                unsafe { machine.head(engine, step, outputs)? };
+                for (output, &position) in outputs.iter().enumerate() {
+                    let logits = machine.logits(engine, output as u32);
+                    check_logits(logits, position)?;
+                    each(position, logits);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// What a model of whole texts gives for one, pooled from row `first` on.
+    pub(crate) fn text_rows(
+        &mut self,
+        ids: &[u32],
+        first: u32,
+        hook: Option<&mut dyn RoutingHook>,
     ) -> Result<&[f32]> {
+        self.text_step(ids, hook, |machine, engine, step| {
+            // SAFETY: as for the body of this step, which has just run.
+            unsafe { machine.head(engine, step, &[first]) }
+        })?;
+        let logits = self.machine.logits(&self.engine, 0);
+        check_logits(logits, 0)?;
+        Ok(logits)
+    }
+
+    /// Runs the body over a whole text in one step, and `after` it.
+    fn text_step(
+        &mut self,
+        ids: &[u32],
+        hook: Option<&mut dyn RoutingHook>,
+        mut after: impl FnMut(&mut Machine, &Engine, &Step<'_>) -> Result<()>,
+    ) -> Result<()> {
         self.check(ids, 0, self.longest_text())?;
         if self.is_cancelled() {
             return Err(Error::Cancelled { taken: 0 });
@@ -420,11 +483,8 @@ impl Session {
             self.machine.body(&self.engine, &step, hook)?;
             let halves = self.engine.program().halves();
             self.saturated.add(halves, slots[0], self.context, &self.rows);
-            self.machine.head(&self.engine, &step, &[0])?;
         }
-        let logits = self.machine.logits(&self.engine, 0);
-        check_logits(logits, 0)?;
-        Ok(logits)
+        after(&mut self.machine, &self.engine, &step)
     }
 
     /// The most tokens [`Session::classify_ids`] and [`Session::embed_ids`] take.
@@ -438,7 +498,7 @@ impl Session {
     }
 
     fn check(&self, ids: &[u32], held: u64, limit: u32) -> Result<()> {
-        let vocab = self.engine.info().vocab_size;
+        let vocab = self.engine.info().ids();
         let needed = held + ids.len() as u64;
         if ids.is_empty() {
             Err(Error::Empty)

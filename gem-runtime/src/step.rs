@@ -121,7 +121,7 @@ impl Machine {
             && outputs.len() <= shape.max_outputs as usize
             && outputs.iter().all(|o| (*o as usize) < rows.len())
             && rows.iter().all(|row| {
-                row.token < engine.info().vocab_size
+                row.token < engine.info().ids()
                     && (row.slot as usize) < step.slots.len()
                     && row.position < step.context
                     && (1..=step.context).contains(&row.visible)

@@ -28,6 +28,7 @@ pub fn model_info(
         task: match facts.task {
             Task::CausalLm => gem_runtime::Task::CausalLm,
             Task::SequenceClassification => gem_runtime::Task::SequenceClassification,
+            Task::TokenClassification => gem_runtime::Task::TokenClassification,
             Task::Embedding => gem_runtime::Task::Embedding,
         },
         target: Cow::Owned(target.name.clone()),
@@ -38,6 +39,7 @@ pub fn model_info(
         domains: names(&facts.domains),
         labels: names(&facts.labels),
         embedding: facts.embedding as u32,
+        conventions: facts.conventions,
         bits_per_weight: layout.bits_per_weight(),
         weight_bytes: layout.weight_bytes(),
         plan_hash: plan.hash(),

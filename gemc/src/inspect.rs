@@ -161,6 +161,7 @@ pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
         task: match facts.task {
             Task::CausalLm => "causal_lm",
             Task::SequenceClassification => "sequence_classification",
+            Task::TokenClassification => "token_classification",
             Task::Embedding => "embedding",
         },
         sizes: model::sizes(graph),

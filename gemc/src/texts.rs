@@ -84,7 +84,7 @@ pub fn read(
         text.ok_or_else(|| TextsError::Missing(format!("{}: no tokenizer.json", dir.display())))?;
     let tokenizer = text.tokenizer();
     let ids = |record: &TextRecord| match facts.task {
-        Task::SequenceClassification | Task::Embedding => {
+        Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
             tokenizer.encode_cut(&record.text, facts.max_positions)
         }
         Task::CausalLm => tokenizer.encode_plain(&record.text),
@@ -212,7 +212,9 @@ impl<'a> Domain<'a> {
 pub fn window(loaded: &LoadedCheckpoint) -> usize {
     let facts = loaded.graph.facts();
     match facts.task {
-        Task::SequenceClassification | Task::Embedding => facts.max_positions,
+        Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
+            facts.max_positions
+        }
         Task::CausalLm => WINDOW.min(facts.max_positions),
     }
 }

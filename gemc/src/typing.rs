@@ -142,7 +142,7 @@ impl Scope<'_> {
             } => self.activate(*gated),
             Op::Add => self.add(),
             Op::Combine { base } => self.combine(*base),
-            Op::SelectOutputs { pooling } => self.select(*pooling),
+            Op::SelectOutputs { pooling } => self.select(pooling),
             Op::Normalize => self.outputs(),
             Op::Softcap { cap } => {
                 need(cap.is_finite() && *cap > 0.0, || format!("capped at {cap}"))?;
@@ -207,9 +207,10 @@ impl Scope<'_> {
         self.optional(position, &[facts.max_positions, width])?;
         if let Some(id) = token_type {
             let shape = self.graph.tensor(id).shape();
-            let fits = matches!(shape[..], [types, w] if types > 0 && w == width);
+            let known = facts.conventions.token_types as usize;
+            let fits = matches!(shape[..], [types, w] if types >= known && w == width);
             need(fits, || {
-                format!("token types have shape {shape:?}, must be [n, {width}]")
+                format!("token types have shape {shape:?}, must be [{known} or more, {width}]")
             })?;
         }
         Ok(WireType::Rows { width })
@@ -261,13 +262,12 @@ impl Scope<'_> {
     fn causality(&self, causal: bool) -> Check<()> {
         match (self.graph.facts().task, causal) {
             (Task::CausalLm, true)
-            | (Task::SequenceClassification, false)
             // The kernel of such attention sees to it.
-            | (Task::Embedding, true | false) => Ok(()),
+            | (
+                Task::SequenceClassification | Task::TokenClassification | Task::Embedding,
+                true | false,
+            ) => Ok(()),
             (Task::CausalLm, false) => Err("sees later positions, in a decoder".to_owned()),
-            (Task::SequenceClassification, true) => {
-                Err("sees no later positions, in a classifier".to_owned())
-            }
         }
     }
 
@@ -448,17 +448,16 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn select(&self, pooling: Option<Pooling>) -> Check<WireType> {
+    fn select(&self, pooling: &[Pooling]) -> Check<WireType> {
         self.inputs(1)?;
-        let fits =
-            match (self.graph.facts().task, pooling) {
-                (Task::CausalLm, None)
-                | (Task::SequenceClassification | Task::Embedding, Some(_)) => true,
-                (Task::CausalLm, Some(_))
-                | (Task::SequenceClassification | Task::Embedding, None) => false,
-            };
-        need(fits, || "selects the rows of another task".to_owned())?;
-        let width = self.rows(0)?;
+        let texts = match self.graph.facts().task {
+            Task::CausalLm | Task::TokenClassification => false,
+            Task::SequenceClassification | Task::Embedding => true,
+        };
+        need(texts != pooling.is_empty(), || {
+            "selects the rows of another task".to_owned()
+        })?;
+        let width = self.rows(0)? * pooling.len().max(1);
         Ok(WireType::Outputs { width })
     }
 
@@ -475,7 +474,7 @@ impl Scope<'_> {
         let facts = self.graph.facts();
         let want = match facts.task {
             Task::CausalLm => facts.vocab_size,
-            Task::SequenceClassification => facts.labels.len(),
+            Task::SequenceClassification | Task::TokenClassification => facts.labels.len(),
             Task::Embedding => facts.embedding,
         };
         match self.input(0)? {

@@ -48,7 +48,7 @@ fn logits(engine: &Engine) -> Vec<u32> {
     let ids = [3, 1, 4, 1, 5];
     let logits = match engine.info().task {
         Task::CausalLm => session.forward(&ids),
-        Task::SequenceClassification => session.classify_ids(&ids),
+        Task::SequenceClassification | Task::TokenClassification => session.classify_ids(&ids),
         Task::Embedding => session.embed_ids(&ids),
     };
     let logits = logits.expect("it fits");

@@ -325,7 +325,7 @@ ENCODER = {
     "max_position_embeddings": 64,
     "layer_norm_eps": 0.1,
 }
-# What follows the encoder: a classifier, or pooling (mean, cls, max, lasttoken) and perhaps normalisation.
+# What follows the encoder: a classifier, or what `make.py` makes of words.
 CLASSIFY = {"head": "classify", "id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
 
 BERTS = [
@@ -343,12 +343,21 @@ DISTIL = {
     "intermediate_size": "hidden_dim",
     "hidden_act": "activation",
 }
+STEPS = [
+    ENCODER | {"head": "cls+max+mean+mean_sqrt_len_tokens+weightedmean+lasttoken dense40tanh normalize"},
+    ENCODER | {"head": "weightedmean prompt3 dense24"},
+    ENCODER | {"head": "mean_sqrt_len_tokens prompt5 normalize"},
+    ENCODER | {"head": "cls+mean prompt2 dense48tanh dense32"},
+]
+TOKENS = CLASSIFY | {"head": "tokens"}
+HEADS = [ENCODER | CLASSIFY | {"head": "classify pair"}, ENCODER | TOKENS]
 FAMILIES |= {
-    "bert": [values | {"type_vocab_size": 2} for values in BERTS],
-    "roberta": [values | {"pad_token_id": 1, "max_position_embeddings": 60} for values in BERTS],
-    "xlm-roberta": [values | {"pad_token_id": [1, 5][i % 2]} for i, values in enumerate(BERTS)],
+    "bert": [values | {"type_vocab_size": 2} for values in BERTS + STEPS + HEADS],
+    "roberta": [values | {"pad_token_id": 1, "max_position_embeddings": 60} for values in BERTS + HEADS[1:]],
+    "xlm-roberta": [values | {"pad_token_id": [1, 5][i % 2]} for i, values in enumerate(BERTS + HEADS[1:])],
     "distilbert": [
-        {DISTIL.get(key, key): value for key, value in values.items() if key != "layer_norm_eps"} for values in BERTS
+        {DISTIL.get(key, key): value for key, value in values.items() if key != "layer_norm_eps"}
+        for values in BERTS + HEADS[1:]
     ],
 }
 
@@ -356,6 +365,35 @@ for family in ("smollm3", "gemma2", "gemma3_text", "phi3", "ernie4_5"):
     # Their classes name ids of larger vocabularies.
     special = {"pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
     FAMILIES[family] = [values | special for values in FAMILIES[family]]
+
+# Decoders that give a vector for a text, or classify it.
+FAMILIES["qwen3"] += [
+    BASE | THETA | {"head_dim": 16, "head": "lasttoken normalize"},
+    BASE | LLAMA3 | {"head_dim": 16, "head": "mean", "is_causal": False},
+    BASE
+    | THETA
+    | {
+        "head_dim": 16,
+        "head": "mean normalize",
+        "is_causal": False,
+        "use_sliding_window": True,
+        "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    BASE | THETA | CLASSIFY | {"head_dim": 16, "pad_token_id": None},
+]
+FAMILIES["llama"] += [BASE | THETA | CLASSIFY | {"pad_token_id": None}]
+FAMILIES["mistral"] += [BASE | THETA | {"sliding_window": 6, "head": "lasttoken normalize"}]
+FAMILIES["gemma3_text"] += [
+    values | {"pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2, "use_bidirectional_attention": True}
+    for values in (
+        BASE
+        | GEMMA
+        | BY_TYPE
+        | {"layer_types": ["sliding_attention", "full_attention"], "head": "mean dense80 dense64 normalize"},
+        BASE | GEMMA | BY_TYPE | {"num_hidden_layers": 6, "intermediate_size": 32, "head": "mean", "sliding_window": 10},
+    )
+]
 
 MODERN = ENCODER | {"norm_eps": 0.1, "pad_token_id": None, "cls_token_id": 1, "sep_token_id": 2, "local_attention": 10}
 MODERN |= {"bos_token_id": 1, "eos_token_id": 2}
@@ -374,6 +412,7 @@ FAMILIES["modernbert"] = [
     MODERN | SLIDING | {"head": "cls", "attention_bias": True, "mlp_bias": True, "hidden_activation": "silu"},
     MODERN | {"head": "max", "num_hidden_layers": 4, "local_attention": 6},
     MODERN | SLIDING | {"head": "lasttoken normalize", "hidden_size": 48, "num_attention_heads": 3},
+    MODERN | SLIDING | TOKENS | {"classifier_bias": True},
 ]
 
 ROPE_KEYS = {
@@ -446,6 +485,7 @@ KEYS = {
         "sliding_window": 2,
         "layer_types": None,
         "final_logit_softcapping": None,
+        "use_bidirectional_attention": False,
         "rope_parameters.full_attention.rope_theta": 50.0,
         "rope_parameters.full_attention.factor": 4.0,
         "rope_parameters.sliding_attention.rope_theta": 500.0,
@@ -533,6 +573,7 @@ KEYS = {
     "qwen3": COMMON_KEYS
     | {
         "attention_bias": False,
+        "is_causal": True,
         "sliding_window": 2,
         "use_sliding_window": False,
         "max_window_layers": 0,

@@ -19,12 +19,20 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from draw import tensor, uniform
 from families import EXEMPT, FAMILIES, KEYS
 
 LENGTH = 48
+# Heads of models that sentence-transformers has no files for.
+LABELS = (None, "classify", "classify pair", "tokens")
 LEAST = 0.02
 HERE = Path(__file__).parent
 
@@ -38,7 +46,12 @@ def configured(family, values):
 
 
 def model_of(config, head):
-    of = {None: AutoModelForCausalLM, "classify": AutoModelForSequenceClassification}.get(head, AutoModel)
+    of = {
+        None: AutoModelForCausalLM,
+        "classify": AutoModelForSequenceClassification,
+        "classify pair": AutoModelForSequenceClassification,
+        "tokens": AutoModelForTokenClassification,
+    }.get(head, AutoModel)
     return of.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
 
 
@@ -75,7 +88,7 @@ def load(model, drawn):
             parameter.copy_(torch.from_numpy(drawn[name]))
 
 
-def outputs(model, head, ids):
+def outputs(model, head, ids, drawn):
     """What a model gives for the texts, a row each; of a decoder, a row for each token."""
     rows, start = [], 0
     for length in lengths(head):
@@ -86,35 +99,91 @@ def outputs(model, head, ids):
                 rows.append(model(text, use_cache=False).logits[0])
             elif head == "classify":
                 rows.append(model(text).logits)
+            elif head == "classify pair":
+                # Tokens of the second text have ids behind the vocabulary.
+                vocab = model.config.vocab_size
+                rows.append(model(text % vocab, token_type_ids=text // vocab).logits)
+            elif head == "tokens":
+                rows.append(model(text).logits[0])
             else:
-                rows.append(pooled(head, model(text).last_hidden_state[0])[None])
+                rows.append(vector(Steps(head), model(text).last_hidden_state[0], drawn)[None])
     return torch.cat(rows).float().numpy()
 
 
-def pooled(head, states):
-    pooling, *normalize = head.split()
-    vector = {
-        "mean": lambda: states.mean(0),
-        "max": lambda: states.max(0).values,
+class Steps:
+    """What stands behind an encoder, from words: ways of pooling with `+` between, `promptN` (N rows of a prompt that are not
+    pooled), `denseN` or `denseNtanh` (a map to N columns; the second with a bias), `normalize`."""
+
+    def __init__(self, head):
+        pooling, *words = head.split()
+        self.pooling = pooling.split("+")
+        self.first = next((int(word[6:]) for word in words if word.startswith("prompt")), 0)
+        self.dense = [word[5:] for word in words if word.startswith("dense")]
+        self.normalize = "normalize" in words
+
+    def maps(self, hidden):
+        """Folder, columns, rows and whether there are bias and tanh, for each map."""
+        width = hidden * len(self.pooling)
+        for number, word in enumerate(self.dense):
+            rows = int(word.removesuffix("tanh"))
+            yield f"{number + 2}_Dense", width, rows, word.endswith("tanh")
+            width = rows
+
+
+def vector(steps, states, drawn):
+    first = min(steps.first, len(states) - 1)
+    places = torch.arange(1, len(states) + 1, dtype=torch.float32)[first:, None]
+    states = states[first:]
+    ways = {
         "cls": lambda: states[0],
+        "max": lambda: states.max(0).values,
+        "mean": lambda: states.mean(0),
+        "mean_sqrt_len_tokens": lambda: states.sum(0) / len(states) ** 0.5,
+        "weightedmean": lambda: (states * places).sum(0) / places.sum(),
         "lasttoken": lambda: states[-1],
-    }[pooling]()
-    return torch.nn.functional.normalize(vector, dim=0) if normalize else vector
+    }
+    row = torch.cat([ways[way]() for way in steps.pooling])
+    for folder, _, _, tanh in steps.maps(states.shape[1]):
+        row = torch.from_numpy(drawn[f"{folder}.linear.weight"]) @ row
+        if tanh:
+            row = torch.tanh(row + torch.from_numpy(drawn[f"{folder}.linear.bias"]))
+    return torch.nn.functional.normalize(row, dim=0) if steps.normalize else row
 
 
-def files(head):
-    """The files of sentence-transformers that say what follows an encoder."""
-    if head in (None, "classify"):
+def dense_weights(head, hidden, seed):
+    """Weights of the maps behind the pooling."""
+    drawn = {}
+    if head not in LABELS:
+        for folder, columns, rows, bias in Steps(head).maps(hidden):
+            shapes = {"weight": (rows, columns)} | ({"bias": (rows,)} if bias else {})
+            for name, shape in shapes.items():
+                path = f"{folder}.linear.{name}"
+                drawn[path] = tensor(seed, path, shape, 0.0, False)
+    return drawn
+
+
+def files(head, hidden):
+    """The files of sentence-transformers that say what follows an encoder; of its older generation where it normalises."""
+    if head in LABELS:
         return {}
-    pooling, *normalize = head.split()
-    steps = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+    steps = Steps(head)
+    maps = list(steps.maps(hidden))
+    kinds = ["Transformer", "Pooling", *["Dense" for _ in maps], *(["Normalize"] if steps.normalize else [])]
     modules = [
-        {"idx": i, "name": str(i), "path": f"{i}_{step}" if i else "", "type": f"sentence_transformers.models.{step}"}
-        for i, step in enumerate(steps)
+        {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(kinds)
     ]
-    older = {f"pooling_mode_{pooling}" + {"cls": "_token", "lasttoken": ""}.get(pooling, "_tokens"): True}
-    settings = older if normalize else {"pooling_mode": pooling}
-    return {"modules.json": json.dumps(modules), "1_Pooling/config.json": json.dumps(settings)}
+    flags = {"cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "weightedmean": "weightedmean_tokens"}
+    flag = lambda way: f"pooling_mode_{flags.get(way, way)}"
+    older = {flag(way): True for way in steps.pooling} | {"word_embedding_dimension": hidden}
+    newer = {"pooling_mode": steps.pooling if len(steps.pooling) > 1 else steps.pooling[0], "embedding_dimension": hidden}
+    settings = (older if steps.normalize else newer) | {"include_prompt": steps.first == 0}
+    written = {"modules.json": json.dumps(modules), "1_Pooling/config.json": json.dumps(settings)}
+    for folder, columns, rows, tanh in maps:
+        act = "torch.nn.modules." + ("activation.Tanh" if tanh else "linear.Identity")
+        settings = {"in_features": columns, "out_features": rows, "bias": tanh, "activation_function": act}
+        written[f"{folder}/config.json"] = json.dumps(settings)
+    return written
 
 
 def other(values, key, value):
@@ -141,7 +210,7 @@ def moved(a, b):
 
 def saved_layout(model, drawn):
     """The tensors that `save_pretrained` writes: path, shape, the drawn tensor that it is a part of, and where in that."""
-    layout = []
+    layout = [[path, list(value.shape), path, 0] for path, value in drawn.items() if "_Dense." in path]
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         with safe_open(f"{folder}/model.safetensors", "np") as file:
@@ -170,10 +239,13 @@ def movements(family, values, seed, drawn, ids, base, norm_offset):
         if value.ndim != 1 and not name.endswith("bias"):
             continue
         norm = "norm" in name.lower() and name.endswith("weight")
-        neutral = np.full_like(value, 1.0 - norm_offset if norm else 0.0)
-        load(model, drawn | {name: neutral})
+        neutral = drawn | {name: np.full_like(value, 1.0 - norm_offset if norm else 0.0)}
+        load(model, neutral)
         feature = ".".join(part for part in name.split(".") if not part.isdigit())
-        found[feature] = max(found.get(feature, 0.0), moved(base, outputs(model, head, ids)))
+        found[feature] = max(found.get(feature, 0.0), moved(base, outputs(model, head, ids, neutral)))
+    if head == "classify pair":
+        load(model, drawn)
+        found["types of tokens"] = moved(base, outputs(model, head, ids % values["vocab_size"], drawn))
     for key, value in KEYS[family].items():
         changed = other(values, key, value)
         if changed is None:
@@ -181,8 +253,8 @@ def movements(family, values, seed, drawn, ids, base, norm_offset):
         try:
             model = model_of(configured(family, changed), head)
             load(model, weights(model, seed, norm_offset))
-            found[key] = moved(base, outputs(model, head, ids))
-        except (ValueError, KeyError, RuntimeError, StrictDataclassError):
+            found[key] = moved(base, outputs(model, head, ids, drawn))
+        except (ValueError, KeyError, RuntimeError, TypeError, StrictDataclassError):
             # transformers refuses this configuration.
             continue
     return found
@@ -193,12 +265,16 @@ def golden(family, index, values):
     norm_offset = 1.0 if family.startswith("gemma") else 0.0
     head = values.get("head")
     model = model_of(configured(family, values), head)
-    drawn = weights(model, seed, norm_offset)
+    hidden = values.get("hidden_size", values.get("dim"))
+    drawn = weights(model, seed, norm_offset) | dense_weights(head, hidden, seed)
     load(model, drawn)
     ids = ((uniform(seed, "ids", sum(lengths(head))) + 1) / 2 * values["vocab_size"]).astype(np.int32)
     # Texts have no padding; roberta counts positions without it.
     ids[ids == values.get("pad_token_id", -1)] += 1
-    base = outputs(model, head, ids)
+    if head == "classify pair":
+        second = np.concatenate([np.arange(length) >= (length + 1) // 2 for length in lengths(head)])
+        ids += np.where(second, values["vocab_size"], 0).astype(np.int32)
+    base = outputs(model, head, ids, drawn)
     # What is stored, as `save_pretrained` would name it.
     tensors = [[name, list(value.shape)] for name, value in drawn.items()]
     saved = saved_layout(model, drawn)
@@ -208,7 +284,8 @@ def golden(family, index, values):
         "config": json.dumps(config),
         "saved": json.dumps(saved),
         "lengths": json.dumps(lengths(head)),
-        "files": json.dumps(files(head)),
+        "files": json.dumps(files(head, hidden)),
+        "first": str(0 if head in LABELS else Steps(head).first),
         "seed": str(seed),
         "norm_offset": str(norm_offset),
         "tied": str(int(is_tied(model))),

@@ -9,10 +9,12 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::slice;
 
-use super::{ABI, CAUSAL_LM, EMBEDDING, NONE, ProgramTable, SEQUENCE_CLASSIFICATION};
+use super::{
+    ABI, CAUSAL_LM, EMBEDDING, NONE, ProgramTable, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION,
+};
 use crate::abi::{self, Ctx, HalfTap, Items, Part, Phase, ProgramShape, RoutingTap, Table};
 use crate::error::{Error, Result};
-use crate::info::{ModelInfo, Name, Names, Task};
+use crate::info::{Conventions, ModelInfo, Name, Names, Task};
 use crate::simd::Level;
 
 /// A program linked into this process.
@@ -183,6 +185,7 @@ unsafe fn info(program: &'static ProgramTable) -> Result<ModelInfo> {
             CAUSAL_LM => Task::CausalLm,
             SEQUENCE_CLASSIFICATION => Task::SequenceClassification,
             EMBEDDING => Task::Embedding,
+            TOKEN_CLASSIFICATION => Task::TokenClassification,
             _ => return Err(Error::Program("an unknown task")),
         };
         let level = Level::from_name(text(program.level)?);
@@ -198,8 +201,10 @@ unsafe fn info(program: &'static ProgramTable) -> Result<ModelInfo> {
             labels: names(program.labels, program.n_labels)?,
             embedding: match task {
                 Task::Embedding => program.n_logits,
-                Task::CausalLm | Task::SequenceClassification => 0,
+                Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => 0,
             },
+            // Objects are given ids, of all types.
+            conventions: Conventions::PLAIN,
             bits_per_weight: program.bits_per_weight,
             weight_bytes: program.weight_bytes,
             plan_hash: program.plan_hash,

@@ -29,6 +29,9 @@ pub const SEQUENCE_CLASSIFICATION: u32 = 1;
 /// Value of `ProgramTable::task`: a vector for a whole text.
 pub const EMBEDDING: u32 = 2;
 
+/// Value of `ProgramTable::task`: logits of the labels of every token of a whole text.
+pub const TOKEN_CLASSIFICATION: u32 = 3;
+
 /// A compiled model: its phase table, and facts about it. Strings end with a zero byte; arrays may be null when empty.
 #[repr(C)]
 #[derive(Debug)]

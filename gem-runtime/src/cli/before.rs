@@ -28,6 +28,10 @@ pub fn check(
     let text = text.ok_or_else(|| Error::text(&info.name, "the model has no tokenizer"))?;
     sampling(options, text)?;
     let (asked, task) = match &options.mode {
+        Mode::Text(_) if options.pair.is_some() => {
+            ("classify a pair of texts", Task::SequenceClassification)
+        }
+        Mode::Text(_) if info.task == Task::TokenClassification => ("", info.task),
         Mode::Text(_) => ("classify a text", Task::SequenceClassification),
         Mode::Embed(_) => ("embed a text", Task::Embedding),
         _ => ("continue a text", Task::CausalLm),
@@ -39,7 +43,11 @@ pub fn check(
         Mode::Chat => text
             .chat_template(options.chat_template.as_deref())?
             .check(),
-        Mode::Text(_) | Mode::Embed(_) | Mode::Check | Mode::Serve => Ok(()),
+        Mode::Embed(_) => text
+            .prompts()
+            .text(options.prompt_name.as_deref())
+            .map(|_| ()),
+        Mode::Text(_) | Mode::Check | Mode::Serve => Ok(()),
     }
 }
 

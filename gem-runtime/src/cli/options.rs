@@ -20,7 +20,8 @@ Runs the model that this program was built for.
 
 Usage: NAME --prompt TEXT [options]    continues TEXT
        NAME --chat [options]           answers what is typed, line by line
-       NAME --text TEXT [options]      classifies TEXT
+       NAME --text TEXT [options]      classifies TEXT, or each of its tokens
+       NAME --text TEXT --pair TEXT    classifies a pair, such as a question and an answer
        NAME --embed TEXT [options]     prints the vector of TEXT
        NAME --check [--json]           reads all weights and the tokenizer, and says whether they are whole
 
@@ -34,6 +35,7 @@ Options:
   --stop TEXT      end the answer before TEXT; may be given several times
   --chat-template T
                    the chat template of this name, where the model has several (with --chat)
+  --prompt-name T  the prompt of this name before the text, where the model has prompts (with --embed)
   --seed S         start of the random numbers; the same seed gives the same answer
   --threads N      threads; as many as the machine has if not given
   --context N      tokens that prompt and answer can have together
@@ -115,6 +117,10 @@ pub struct Options {
     pub sampling: SamplingOptions,
     /// `--chat-template`.
     pub chat_template: Option<String>,
+    /// `--prompt-name`.
+    pub prompt_name: Option<String>,
+    /// `--pair`.
+    pub pair: Option<String>,
     /// `--threads`.
     pub threads: Option<usize>,
     /// `--context`.
@@ -172,6 +178,8 @@ struct Draft {
     modes: Vec<Mode>,
     sampling: SamplingOptions,
     chat_template: Option<String>,
+    prompt_name: Option<String>,
+    pair: Option<String>,
     threads: Option<usize>,
     context: Option<u32>,
     weights: Option<PathBuf>,
@@ -222,6 +230,8 @@ impl Draft {
             "--seed" => sampling.seed = Some(whole(name, parser, 0, u64::MAX)?),
             "--stop" => sampling.stop.push(stop(parser)?),
             "--chat-template" => self.chat_template = Some(parser.value()?.string()?),
+            "--pair" => self.pair = Some(parser.value()?.string()?),
+            "--prompt-name" => self.prompt_name = Some(parser.value()?.string()?),
             "--threads" => self.threads = Some(whole(name, parser, 1, MOST_THREADS)?),
             "--context" => self.context = Some(whole(name, parser, 1, u32::MAX)?),
             "--weights" => self.weights = Some(parser.value()?.into()),
@@ -247,10 +257,18 @@ impl Draft {
         if self.chat_template.is_some() && mode != Mode::Chat {
             return Err(Usage::new("--chat-template goes with --chat alone"));
         }
+        if self.prompt_name.is_some() && !matches!(mode, Mode::Embed(_)) {
+            return Err(Usage::new("--prompt-name goes with --embed alone"));
+        }
+        if self.pair.is_some() && !matches!(mode, Mode::Text(_)) {
+            return Err(Usage::new("--pair goes with --text alone"));
+        }
         Ok(Options {
             mode,
             sampling: self.sampling,
             chat_template: self.chat_template,
+            prompt_name: self.prompt_name,
+            pair: self.pair,
             threads: self.threads,
             context: self.context,
             weights: self.weights,

@@ -8,9 +8,10 @@ use super::chat::chat;
 use super::check::check;
 use super::speed::{Speed, Timed};
 use super::{Mode, Options};
-use crate::classify::Label;
+use crate::classify::{Label, TokenLabel};
 use crate::error::{Error, Result};
 use crate::generate::Finish;
+use crate::info::Task;
 use crate::model::{Engine, Model as _};
 use crate::protocol;
 use crate::sample::Sampling;
@@ -109,11 +110,18 @@ fn respond(
             line(&mut to, "")
         }
         Mode::Text(text) => {
-            let labels = session.classify(text)?;
+            if session.engine().info().task == Task::TokenClassification {
+                let labels = session.label_tokens(text)?;
+                return write_token_labels(text, &labels, options.json, &mut to);
+            }
+            let labels = match &options.pair {
+                Some(second) => session.classify_pair(text, second)?,
+                None => session.classify(text)?,
+            };
             write_labels(&labels, options.json, &mut to)
         }
         Mode::Embed(text) => {
-            let vector = session.embed(text)?;
+            let vector = session.embed_as(options.prompt_name.as_deref(), text)?;
             let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
             let text = match options.json {
                 true => format!("{{\"embedding\":[{}]}}", numbers.join(",")),
@@ -180,6 +188,37 @@ fn answer_json(mut answer: Timed<'_, '_>) -> Result<serde_json::Value> {
         "logprobs": logprobs,
         "finish": answer.answer().finish().map(Finish::name),
     }))
+}
+
+/// A line for each token: score, label, where it stands, and its text.
+fn write_token_labels(
+    text: &str,
+    labels: &[TokenLabel],
+    as_json: bool,
+    to: &mut impl Write,
+) -> Result<(), Failure> {
+    let of = |label: &TokenLabel| text.get(label.span.clone()).unwrap_or_default().to_owned();
+    if as_json {
+        let tokens: Vec<_> = labels
+            .iter()
+            .map(|label| {
+                json!({"text": of(label), "start": label.span.start, "end": label.span.end,
+                       "label": label.label, "score": label.score})
+            })
+            .collect();
+        return line(to, &json!({ "tokens": tokens }).to_string());
+    }
+    for label in labels {
+        let TokenLabel { span, score, .. } = label;
+        let place = format!("{}..{}", span.start, span.end);
+        let words = of(label);
+        output(writeln!(
+            to,
+            "{score:.4}  {}  {place}  {words}",
+            label.label
+        ))?;
+    }
+    output(to.flush())
 }
 
 fn write_labels(labels: &[Label], as_json: bool, to: &mut impl Write) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use super::{
     BenchRequest, BenchResult, LogitsRequest, ProbeRequest, ProbeResult, Setup, VERSION, Which,
 };
 use crate::error::{Error, Result};
-use crate::info::{ModelInfo, Task};
+use crate::info::{Conventions, LabelScore, ModelInfo, Task};
 use crate::simd::Level;
 
 /// What can be asked.
@@ -233,6 +233,7 @@ pub(super) fn info(info: &ModelInfo) -> Vec<u8> {
         Task::CausalLm => 0,
         Task::SequenceClassification => 1,
         Task::Embedding => 2,
+        Task::TokenClassification => 3,
     });
     put.text(&info.target);
     put.text(info.level.name());
@@ -246,6 +247,13 @@ pub(super) fn info(info: &ModelInfo) -> Vec<u8> {
         }
     }
     put.u32(info.embedding);
+    put.u32(info.conventions.token_types);
+    put.u8(match info.conventions.score {
+        LabelScore::Softmax => 0,
+        LabelScore::Sigmoid => 1,
+        LabelScore::Identity => 2,
+    });
+    put.u8(u8::from(info.conventions.pools_prompt));
     put.f64(info.bits_per_weight);
     put.u64(info.weight_bytes);
     put.0.extend_from_slice(&info.plan_hash);
@@ -265,6 +273,7 @@ fn take_info(take: &mut Take<'_>) -> Result<ModelInfo> {
             0 => Task::CausalLm,
             1 => Task::SequenceClassification,
             2 => Task::Embedding,
+            3 => Task::TokenClassification,
             _ => return Err(broken("a task is unknown")),
         },
         target: Cow::Owned(take.text()?),
@@ -275,6 +284,16 @@ fn take_info(take: &mut Take<'_>) -> Result<ModelInfo> {
         domains: Cow::Owned(names(take)?),
         labels: Cow::Owned(names(take)?),
         embedding: take.u32()?,
+        conventions: Conventions {
+            token_types: take.u32()?,
+            score: match take.u8()? {
+                0 => LabelScore::Softmax,
+                1 => LabelScore::Sigmoid,
+                2 => LabelScore::Identity,
+                _ => return Err(broken("a kind of scores is unknown")),
+            },
+            pools_prompt: take.u8()? != 0,
+        },
         bits_per_weight: take.f64()?,
         weight_bytes: take.u64()?,
         plan_hash: take.array()?,

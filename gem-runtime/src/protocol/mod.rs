@@ -65,6 +65,17 @@ pub struct LogitsRequest {
     pub setup: Setup,
 }
 
+impl LogitsRequest {
+    /// The first position whose logits are wanted.
+    #[must_use]
+    pub(crate) fn from(&self) -> u32 {
+        match self.which {
+            Which::All => 0,
+            Which::Last(n) => (self.ids.len() as u32).saturating_sub(n),
+        }
+    }
+}
+
 /// What a sequence gave beside its logits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogitsResult {

@@ -10,7 +10,7 @@ use super::routing::Recorder;
 use super::wire::{io, read_frame, write_frame};
 use super::{
     BenchRequest, BenchResult, LogitsRequest, LogitsResult, Peer, ProbeRequest, ProbeResult, Setup,
-    Which, measure,
+    measure,
 };
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
@@ -115,7 +115,7 @@ impl Peer for Server {
             let before = session.saturated().to_vec();
             match task {
                 Task::CausalLm => sequence(session, request, hook, each)?,
-                Task::SequenceClassification | Task::Embedding => {
+                Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
                     whole_text(session, request, hook, each)?;
                 }
             }
@@ -183,10 +183,7 @@ fn sequence(
         let limit = session.context();
         return Err(Error::Context { needed, limit });
     }
-    let from = match request.which {
-        Which::All => 0,
-        Which::Last(n) => (rest.len() as u32).saturating_sub(n),
-    };
+    let from = request.from();
     let mut sizes = request.chunks.iter();
     let mut size = rest.len();
     while !rest.is_empty() {
@@ -218,7 +215,15 @@ fn whole_text(
     each: &mut dyn FnMut(u32, &[f32]),
 ) -> Result<()> {
     let hook = hook.map(|hook| hook as &mut dyn RoutingHook);
-    let logits = session.text_rows(&request.ids, hook)?;
+    if session.engine().info().task == Task::TokenClassification {
+        let from = request.from();
+        return session.label_rows(&request.ids, hook, |position, logits| {
+            if position >= from {
+                each(position, logits);
+            }
+        });
+    }
+    let logits = session.text_rows(&request.ids, 0, hook)?;
     each(0, logits);
     Ok(())
 }
@@ -232,8 +237,9 @@ fn measured(session: &mut Session, prompt: &[u32], rest: &[u32]) -> Result<(u64,
             session.forward(prompt)?;
         }
         Task::SequenceClassification | Task::Embedding => {
-            session.text_rows(prompt, None)?;
+            session.text_rows(prompt, 0, None)?;
         }
+        Task::TokenClassification => session.label_rows(prompt, None, |_, _| {})?,
     };
     let prefill = nanoseconds(start);
     let start = Instant::now();

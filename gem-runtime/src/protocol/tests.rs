@@ -50,6 +50,11 @@ fn info() -> ModelInfo {
         domains: vec!["law".into(), "finance".into()].into(),
         labels: vec!["x".into()].into(),
         embedding: 7,
+        conventions: crate::Conventions {
+            token_types: 2,
+            score: crate::LabelScore::Sigmoid,
+            pools_prompt: false,
+        },
         bits_per_weight: 4.25,
         weight_bytes: 1 << 40,
         plan_hash: core::array::from_fn(|i| i as u8),

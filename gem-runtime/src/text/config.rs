@@ -7,7 +7,8 @@
 
 use serde_json::{Map, Value};
 
-use super::files::{GENERATION_CONFIG, TOKENIZER_CONFIG, TextFiles, Wrong};
+use super::files::{GENERATION_CONFIG, SENTENCE_CONFIG, TOKENIZER_CONFIG, TextFiles, Wrong};
+use super::prompts::Prompts;
 use super::templates::{self, TemplateSource};
 use crate::regular;
 use crate::sample::Sampling;
@@ -69,6 +70,8 @@ pub struct TextConfig {
     pub generation: GenerationConfig,
     /// Chat templates; one that cannot be used is told when a chat asks for it.
     pub templates: Vec<TemplateSource>,
+    /// Prompts of an encoder.
+    pub prompts: Prompts,
 }
 
 impl TextConfig {
@@ -80,10 +83,12 @@ impl TextConfig {
         let mut wrong = Vec::new();
         let tokens = Keys::parse(TOKENIZER_CONFIG, files.tokenizer_config, &mut wrong);
         let generation = Keys::parse(GENERATION_CONFIG, files.generation_config, &mut wrong);
+        let sentence = Keys::parse(SENTENCE_CONFIG, files.sentence_config, &mut wrong);
         let config = Self {
             tokens: special_tokens(&tokens, &mut wrong),
             generation: read_generation(&generation, vocab_size, &mut wrong),
             templates: templates::sources(tokens.map.get("chat_template"), files.chat_templates),
+            prompts: read_prompts(&sentence, &mut wrong),
         };
         if wrong.is_empty() {
             Ok(config)
@@ -110,6 +115,27 @@ fn special_tokens(keys: &Keys, wrong: &mut Vec<Wrong>) -> TokenizerConfig {
     let more = keys.get(MORE_TOKENS, "a list of tokens", tokens, wrong);
     config.additional_special_tokens = more.unwrap_or_default();
     config
+}
+
+fn read_prompts(keys: &Keys, wrong: &mut Vec<Wrong>) -> Prompts {
+    let named = keys.get("prompts", "texts by their names", prompts, wrong);
+    let named = named.unwrap_or_default();
+    let known = |name: &str| named.iter().any(|(n, _)| n == name);
+    let name = |value: &Value| value.as_str().filter(|n| known(n)).map(str::to_owned);
+    let default = keys.get("default_prompt_name", "a name of `prompts`", name, wrong);
+    Prompts { named, default }
+}
+
+fn prompts(value: &Value) -> Option<Vec<(String, String)>> {
+    let named = value.as_object()?.iter();
+    // Null is no prompt.
+    let text = |value: &Value| match value {
+        Value::Null => Some(String::new()),
+        other => other.as_str().map(str::to_owned),
+    };
+    named
+        .map(|(name, value)| Some((name.clone(), text(value)?)))
+        .collect()
 }
 
 /// A token is its text, or an object with its text as `content`.

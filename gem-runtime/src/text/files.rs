@@ -16,6 +16,8 @@ pub const TOKENIZER: &str = "tokenizer.json";
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// Name of the file with sampling defaults.
 pub const GENERATION_CONFIG: &str = "generation_config.json";
+/// Name of the file with the prompts of an encoder of sentences.
+pub const SENTENCE_CONFIG: &str = "config_sentence_transformers.json";
 /// Name of the file with the chat template.
 pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// Name of its older form, a JSON object.
@@ -88,6 +90,8 @@ pub struct TextFiles<'a> {
     pub tokenizer_config: Option<&'a [u8]>,
     /// `generation_config.json`.
     pub generation_config: Option<&'a [u8]>,
+    /// `config_sentence_transformers.json`.
+    pub sentence_config: Option<&'a [u8]>,
     /// `chat_template.jinja`, `chat_template.json` and `additional_chat_templates/*.jinja`: name, contents.
     pub chat_templates: &'a [(&'a str, &'a [u8])],
 }
@@ -122,6 +126,7 @@ impl TextFolder {
             TOKENIZER,
             TOKENIZER_CONFIG,
             GENERATION_CONFIG,
+            SENTENCE_CONFIG,
             CHAT_TEMPLATE,
             CHAT_TEMPLATE_JSON,
         ];

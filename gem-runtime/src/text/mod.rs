@@ -14,6 +14,7 @@ mod files;
 mod jinja;
 #[cfg(feature = "tokenizer")]
 mod model_text;
+mod prompts;
 #[cfg(feature = "tokenizer")]
 mod stop;
 #[cfg(feature = "tokenizer")]
@@ -28,15 +29,16 @@ pub use config::{GenerationConfig, TextConfig, TokenizerConfig};
 #[cfg(feature = "chat")]
 pub use date::Date;
 pub use files::{
-    CHAT_TEMPLATE, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TextFiles, TextFolder, Wrong,
-    is_chat_template,
+    CHAT_TEMPLATE, GENERATION_CONFIG, SENTENCE_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TextFiles,
+    TextFolder, Wrong, is_chat_template,
 };
 #[cfg(feature = "tokenizer")]
 pub use model_text::{Text, fuzz_text};
+pub use prompts::Prompts;
 #[cfg(feature = "tokenizer")]
 pub(crate) use stop::{StopFilter, StopMatch};
 #[cfg(feature = "tokenizer")]
 pub use stream::Detokenizer;
 pub use templates::{DEFAULT_TEMPLATE, TemplateSource};
 #[cfg(feature = "tokenizer")]
-pub use tokenizer::{Tokenizer, hide_caught_panics};
+pub use tokenizer::{Piece, Tokenizer, hide_caught_panics};

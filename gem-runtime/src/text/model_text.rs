@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::config::{TextConfig, TokenizerConfig};
-use super::files::{GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TextFiles, TextFolder, Wrong};
+use super::files::{
+    GENERATION_CONFIG, SENTENCE_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TextFiles, TextFolder, Wrong,
+};
+use super::prompts::Prompts;
 #[cfg(feature = "chat")]
 use super::{ChatOptions, ChatTemplate, Message, chat};
 use super::{Detokenizer, Tokenizer};
@@ -28,6 +31,7 @@ pub struct Text {
     tokens: TokenizerConfig,
     eos: Vec<u32>,
     sampling: Sampling,
+    prompts: Prompts,
     #[cfg(feature = "chat")]
     chat: Vec<ChatTemplate>,
 }
@@ -52,6 +56,7 @@ impl Text {
             tokens,
             generation,
             templates,
+            prompts,
         } = config;
         let mut eos = generation.eos_token_ids;
         let named = tokens.special_token("eos_token");
@@ -65,6 +70,7 @@ impl Text {
             tokens,
             eos,
             sampling: generation.sampling,
+            prompts,
             #[cfg(feature = "chat")]
             chat: templates.into_iter().map(ChatTemplate::from).collect(),
         }
@@ -92,6 +98,7 @@ impl Text {
             tokenizer,
             tokenizer_config: folder.get(TOKENIZER_CONFIG),
             generation_config: folder.get(GENERATION_CONFIG),
+            sentence_config: folder.get(SENTENCE_CONFIG),
             chat_templates: &folder.chat_templates(),
         };
         Self::new(&files, vocab_size).map(Some)
@@ -125,6 +132,12 @@ impl Text {
     #[must_use]
     pub const fn sampling(&self) -> &Sampling {
         &self.sampling
+    }
+
+    /// What stands before the texts that an encoder is given, for each kind of text.
+    #[must_use]
+    pub const fn prompts(&self) -> &Prompts {
+        &self.prompts
     }
 
     /// The chat templates; most models have one, or none.
@@ -169,6 +182,7 @@ pub fn fuzz_text(bytes: &[u8]) {
         tokenizer: &[],
         tokenizer_config: Some(bytes),
         generation_config: Some(bytes),
+        sentence_config: Some(bytes),
         chat_templates: &[("chat_template.json", bytes)],
     };
     let _ = TextConfig::new(&files, VOCAB);

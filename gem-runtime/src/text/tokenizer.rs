@@ -13,13 +13,28 @@ mod bounded;
 
 use std::cell::Cell;
 use std::fmt::Display;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use tokenizers::Encoding;
+use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
 
 use super::files::TOKENIZER;
 use crate::error::{Error, Result};
 use crate::regular;
 use bounded::Bounded;
+
+/// A token of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its id.
+    pub id: u32,
+    /// Where it stands in the text, in bytes.
+    pub span: Range<usize>,
+    /// Whether it is put around the text.
+    pub around: bool,
+}
 
 /// Text to token ids and back. Clones share what was read.
 ///
@@ -146,22 +161,101 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`]; when `limit` has no room for the special tokens.
     pub fn encode_cut(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
+        let encode = || self.inner.encode_fast(text, false);
+        let whole = self.cut(limit, || bounded::encoding(text.len(), encode))?;
+        Ok(whole.get_ids().to_vec())
+    }
+
+    /// What `encode` gives, cut, with what belongs around it.
+    fn cut(
+        &self,
+        limit: usize,
+        encode: impl FnOnce() -> tokenizers::Result<Encoding>,
+    ) -> Result<Encoding> {
         let around = self.encode("")?.len();
         if around > limit {
             return Err(wrong(format_args!(
                 "puts {around} tokens around a text; the limit is {limit}"
             )));
         }
-        let encode = || self.inner.encode_fast(text, false);
-        let whole = guard(|| {
-            let mut content = bounded::encoding(text.len(), encode)?;
+        guard(|| {
+            let mut content = encode()?;
             let direction = tokenizers::TruncationDirection::Right;
             content.truncate(limit - around, 0, direction);
             // What was cut off must not be processed, too.
             drop(content.take_overflowing());
             self.inner.post_process(content, None, true)
+        })
+    }
+
+    /// Ids of a pair of texts and the types of its tokens, with the special tokens that belong around and between them, cut to `limit`
+    /// ids: on the right of the longer one until both are as long, then of both.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_cut`].
+    pub fn encode_pair(&self, first: &str, second: &str, limit: usize) -> Result<Vec<(u32, u32)>> {
+        let joined = |texts: [&str; 2], limit: Option<usize>| {
+            guard(|| {
+                let encode = |text: &str| {
+                    bounded::encoding(text.len(), || self.inner.encode_fast(text, false))
+                };
+                let (mut a, mut b) = (encode(texts[0])?, Some(encode(texts[1])?));
+                if let Some(max_length) = limit {
+                    let cut = TruncationParams {
+                        max_length,
+                        ..TruncationParams::default()
+                    };
+                    (a, b) = truncate_encodings(a, b, &cut)?;
+                    drop(a.take_overflowing());
+                    let _ = b.as_mut().map(Encoding::take_overflowing);
+                }
+                self.inner.post_process(a, b, true)
+            })
+        };
+        let around = joined(["", ""], None)?.get_ids().len();
+        if around > limit {
+            return Err(wrong(format_args!(
+                "puts {around} tokens around a pair; the limit is {limit}"
+            )));
+        }
+        let whole = joined([first, second], Some(limit - around))?;
+        let ids = whole.get_ids().iter().copied();
+        Ok(ids.zip(whole.get_type_ids().iter().copied()).collect())
+    }
+
+    /// The tokens of a text, cut as by [`Tokenizer::encode_cut`], with those around it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_cut`].
+    pub fn pieces(&self, text: &str, limit: usize) -> Result<Vec<Piece>> {
+        let whole = self.cut(limit, || {
+            bounded::encoding(text.len(), || self.inner.encode(text, false))
         })?;
-        Ok(whole.get_ids().to_vec())
+        let marks = whole
+            .get_offsets()
+            .iter()
+            .zip(whole.get_special_tokens_mask());
+        let pieces = whole.get_ids().iter().zip(marks);
+        let piece = |(&id, (&(start, end), &around)): (&u32, (&(usize, usize), &u32))| Piece {
+            id,
+            span: start..end,
+            around: around != 0,
+        };
+        Ok(pieces.map(piece).collect())
+    }
+
+    /// How many ids a text has that another one follows: those that stand before it, and its own.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn before_end(&self, text: &str) -> Result<usize> {
+        let ids = self.encode(text)?;
+        let special = |id: &u32| {
+            let token = self.inner.id_to_token(*id);
+            token.is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+        };
+        let ends = ids.last().is_some_and(special);
+        Ok(ids.len() - usize::from(ends))
     }
 
     /// Text of ids, without special tokens; � where bytes are no characters. Unknown ids are skipped.

@@ -6,6 +6,7 @@ mod chat;
 mod classify;
 #[cfg(feature = "cli")]
 mod cli;
+mod embed;
 mod files;
 mod generate;
 mod protocol;

@@ -24,7 +24,7 @@ pub const MARGIN: f32 = 8.0;
 struct Script {
     next: Vec<u32>,
     width: u32,
-    classifies: bool,
+    task: Task,
     shape: ProgramShape,
 }
 
@@ -65,10 +65,26 @@ impl Executable for Script {
             // As kernels do: whether the weights are still there is seen when they are read.
             // SAFETY: the weights of the toy are not empty.
             unsafe { ctx.weights.read_volatile() };
-            if self.classifies {
-                // The first label is likelier the longer the text is; the others are equal.
-                logits[0] = row.visible as f32 - 4.5;
-                continue;
+            // SAFETY: a step has so many rows.
+            let rows = unsafe { std::slice::from_raw_parts(ctx.rows, ctx.n_rows as usize) };
+            match self.task {
+                Task::SequenceClassification => {
+                    // The first label is likelier the longer the text is, the last by tokens of the second type.
+                    logits[0] = row.visible as f32 - 4.5;
+                    logits[2] = rows.iter().filter(|row| row.token >= VOCAB).count() as f32;
+                    continue;
+                }
+                Task::TokenClassification => {
+                    logits[row.token as usize % 3] = MARGIN;
+                    continue;
+                }
+                Task::Embedding => {
+                    // Where pooling begins, and how long the text is.
+                    logits[0] = row.position as f32;
+                    logits[1] = row.visible as f32;
+                    continue;
+                }
+                Task::CausalLm => {}
             }
             let at = (row.position as usize).min(self.next.len() - 1);
             logits[self.next[at] as usize] = MARGIN;
@@ -125,14 +141,15 @@ fn joined(task: Task, next: Vec<u32>, weights: Weights) -> Result<Engine> {
 fn parts(task: Task, next: Vec<u32>) -> (ModelInfo, Script) {
     let labels: &[Cow<'static, str>] = match task {
         Task::CausalLm | Task::Embedding => &[],
-        Task::SequenceClassification => &[
+        Task::SequenceClassification | Task::TokenClassification => &[
             Cow::Borrowed("long"),
             Cow::Borrowed("short"),
             Cow::Borrowed("other"),
         ],
     };
     let info = ModelInfo {
-        embedding: 0,
+        embedding: if task == Task::Embedding { 2 } else { 0 },
+        conventions: gem_runtime::Conventions::PLAIN,
         vocab_size: VOCAB,
         max_positions: MAX_POSITIONS,
         domains: Cow::Borrowed(&[]),
@@ -143,7 +160,7 @@ fn parts(task: Task, next: Vec<u32>) -> (ModelInfo, Script) {
     let script = Script {
         next,
         width: VOCAB,
-        classifies: task == Task::SequenceClassification,
+        task,
         shape: ProgramShape {
             arena_bytes: MAX_OUTPUTS * VOCAB * 4,
             kv_bytes_per_position: 4,
@@ -176,6 +193,25 @@ pub fn writes(prompt: usize, answer: &str) -> Engine {
 /// A classifier of texts by their length: `long` from five tokens on.
 pub fn classifier() -> Engine {
     engine(Task::SequenceClassification, Vec::new())
+}
+
+/// A model of whole texts, with these conventions and these prompts.
+pub fn of_texts(task: Task, conventions: gem_runtime::Conventions, prompts: &Value) -> Engine {
+    let weights = Weights::copied(&toy::weight_file()).expect("own file");
+    let (info, script) = parts(task, Vec::new());
+    let info = ModelInfo {
+        conventions,
+        ..info
+    };
+    let engine = Engine::new(info, Box::new(script), weights).expect("they fit");
+    let files = [tokenizer_json(), tokenizer_config(), prompts.clone()].map(|v| v.to_string());
+    let files = TextFiles {
+        tokenizer: files[0].as_bytes(),
+        tokenizer_config: Some(files[1].as_bytes()),
+        sentence_config: Some(files[2].as_bytes()),
+        ..TextFiles::default()
+    };
+    engine.with_text(Some(Text::new(&files, VOCAB).expect("own files")))
 }
 
 pub fn text() -> Text {

@@ -190,11 +190,12 @@ pub fn info(task: Task) -> ModelInfo {
         domains: Cow::Borrowed(&[Cow::Borrowed("a"), Cow::Borrowed("b"), Cow::Borrowed("c")]),
         labels: match task {
             Task::CausalLm | Task::Embedding => Cow::Borrowed(&[]),
-            Task::SequenceClassification => {
+            Task::SequenceClassification | Task::TokenClassification => {
                 Cow::Borrowed(&[Cow::Borrowed("x"), Cow::Borrowed("y")])
             }
         },
         embedding: 0,
+        conventions: gem_runtime::Conventions::PLAIN,
         bits_per_weight: 32.0,
         weight_bytes: 44,
         plan_hash: [3; 32],

@@ -92,6 +92,10 @@ pub enum Pooling {
     Last,
     /// Their mean.
     Mean,
+    /// Their sum over the root of their number.
+    MeanSqrt,
+    /// Their mean, each weighted by its place among all rows of the text, the first by 1.
+    Weighted,
     /// The largest value of each column.
     Max,
 }

@@ -189,7 +189,7 @@ fn lengths(
 ) -> Result<(u32, u32), String> {
     let limit = format!("the model has {}", counted(positions as usize, "position"));
     let decode = match task {
-        Task::SequenceClassification | Task::Embedding => Some(0),
+        Task::SequenceClassification | Task::TokenClassification | Task::Embedding => Some(0),
         Task::CausalLm => decode,
     };
     let asked = u64::from(prefill.unwrap_or(1)) + u64::from(decode.unwrap_or(0));

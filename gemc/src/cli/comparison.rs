@@ -48,6 +48,7 @@ impl Comparison {
         let (outputs, same) = match self.task {
             Task::CausalLm => ("tokens", SAME_TOKEN),
             Task::SequenceClassification => ("texts", SAME_LABEL),
+            Task::TokenClassification => ("tokens", SAME_LABEL),
             Task::Embedding => ("texts", WORST),
         };
         write!(
@@ -55,8 +56,9 @@ impl Comparison {
             "{:width$}  {outputs:>7}  {:<19}  {same}",
             "",
             match self.task {
-                Task::CausalLm | Task::SequenceClassification => "KL in nats",
                 Task::Embedding => "cosine error",
+                Task::CausalLm | Task::SequenceClassification | Task::TokenClassification =>
+                    "KL in nats",
             }
         )?;
         writeln!(f, "{}", if self.routed() { "  other route" } else { "" })?;
@@ -66,8 +68,10 @@ impl Comparison {
                 (kl, _) => number(kl, 6),
             };
             let top1 = match self.task {
-                Task::CausalLm | Task::SequenceClassification => share(figures.top1_agreement),
                 Task::Embedding => number(figures.kl_p99, 6),
+                Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => {
+                    share(figures.top1_agreement)
+                }
             };
             write!(
                 f,
@@ -88,7 +92,7 @@ impl Comparison {
         let (what, found, reference) = match self.task {
             Task::CausalLm => ("perplexity", all.ppl, all.ppl_reference),
             Task::SequenceClassification => ("macro-F1", all.f1, all.f1_reference),
-            Task::Embedding => return Ok(()),
+            Task::TokenClassification | Task::Embedding => return Ok(()),
         };
         match (found, reference) {
             (Some(found), Some(reference)) => {
@@ -123,6 +127,7 @@ impl Comparison {
         let (of, same, choice) = match self.task {
             Task::CausalLm => ("tokens", SAME_TOKEN, "next token"),
             Task::SequenceClassification => ("texts", SAME_LABEL, "label"),
+            Task::TokenClassification => ("tokens", SAME_LABEL, "label"),
             Task::Embedding => {
                 return write!(
                     f,
@@ -140,7 +145,7 @@ impl Comparison {
         )?;
         if self.routed() {
             let for_whom = match self.task {
-                Task::CausalLm => "for which",
+                Task::CausalLm | Task::TokenClassification => "for which",
                 Task::SequenceClassification | Task::Embedding => "in which for some token",
             };
             write!(

@@ -262,7 +262,7 @@ impl Run for Plan {
             calibration_text: made.file.calibration_text,
             dead: made.file.dead,
             measure: match loaded.graph.facts().task {
-                Task::CausalLm | Task::SequenceClassification => KL,
+                Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => KL,
                 Task::Embedding => "cosine error",
             },
             routes: self.json.then_some(routes),
@@ -401,7 +401,9 @@ impl Plan {
         let window = texts::window(loaded);
         let mut texts = match loaded.graph.facts().task {
             Task::CausalLm => Texts::divide(&documents, window),
-            Task::SequenceClassification | Task::Embedding => Texts::divide(&documents, usize::MAX),
+            Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
+                Texts::divide(&documents, usize::MAX)
+            }
         };
         if texts.fit.is_empty() || texts.search.is_empty() {
             let words = format!(

@@ -29,6 +29,9 @@ const FOLDERS: &[&str] = &["calibration", "evaluation", "additional_chat_templat
 /// How names of a checkpoint's files begin, beside its weights and texts.
 const BEGINNINGS: &[&str] = &[
     "config.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "sentence_",
     "generation_config.json",
     "tokenizer",
     "special_tokens_map",

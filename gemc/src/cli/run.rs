@@ -29,7 +29,7 @@ struct ProgramFlags {
     /// Continue this text
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, group = "what")]
     prompt: Option<OsString>,
-    /// Classify this text
+    /// Classify this text, or each of its tokens
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, group = "what")]
     text: Option<OsString>,
     /// Print the vector of this text
@@ -62,6 +62,12 @@ struct ProgramFlags {
     /// Which of the model's chat templates --chat uses; `default` if not given
     #[arg(long, value_name = "NAME")]
     chat_template: Option<OsString>,
+    /// Classify the pair of --text and this text
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pair: Option<OsString>,
+    /// Which of the model's prompts stands before the text, with --embed; its default if not given
+    #[arg(long, value_name = "NAME")]
+    prompt_name: Option<OsString>,
     /// Seed of the choice of tokens
     #[arg(long, value_name = "S")]
     seed: Option<OsString>,
@@ -94,6 +100,8 @@ impl ProgramFlags {
             ("--repeat", self.repeat),
             ("--seed", self.seed),
             ("--chat-template", self.chat_template),
+            ("--pair", self.pair),
+            ("--prompt-name", self.prompt_name),
             ("--threads", self.threads),
             ("--context", self.context),
         ];

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 pub use branch::Branch;
 pub use dot::dot;
+pub use gem_runtime::{Conventions, LabelScore};
 pub use gemc_kernels::choices::{Activation, NormKind, Pooling, Score};
 pub use op::{Gates, Guard, LinearPart, Op, QkNorm, QkNormOver, ScarMask, attention_scale};
 pub use prune::Needed;
@@ -101,6 +102,8 @@ pub enum Task {
     CausalLm,
     /// Label logits of a whole text.
     SequenceClassification,
+    /// Label logits of every token of a whole text.
+    TokenClassification,
     /// A vector for a whole text.
     Embedding,
 }
@@ -122,6 +125,16 @@ pub struct ModelFacts {
     pub labels: Vec<String>,
     /// Width of a text's vector; 0 for what gives none.
     pub embedding: usize,
+    /// What stands between texts and ids, and between logits and answers.
+    pub conventions: Conventions,
+}
+
+impl ModelFacts {
+    /// Ids are below: those of the second type stand behind the vocabulary.
+    #[must_use]
+    pub fn ids(&self) -> usize {
+        self.vocab_size * self.conventions.token_types as usize
+    }
 }
 
 /// Type state: wires have no types yet.

@@ -87,13 +87,13 @@ pub enum ScarMask {
 pub enum Op {
     /// The step's token ids and positions. No input.
     Tokens,
-    /// `[T, d]` from `Tokens`: token row, plus position row, plus row 0 of the token types.
+    /// `[T, d]` from `Tokens`: token row, plus position row, plus the row of the token's type.
     Embed {
         /// `[vocab, d]`.
         token: TensorId,
         /// `[max_position, d]`.
         position: Option<TensorId>,
-        /// `[types, d]`; only row 0 is used.
+        /// `[types, d]`; of those that the model's conventions know, an id beyond the vocabulary has the second.
         token_type: Option<TensorId>,
         /// What the token row is multiplied by.
         scale: f32,
@@ -194,8 +194,8 @@ pub enum Op {
     },
     /// Rows whose outputs are wanted: those asked for of a decoder, one of a text of any other model. Input `[T, d]`.
     SelectOutputs {
-        /// How a text's rows become one; `None` for a decoder.
-        pooling: Option<Pooling>,
+        /// How a text's rows become one, and what stands behind what where there are several ways; none for a decoder.
+        pooling: Vec<Pooling>,
     },
     /// `x / max(|x|, 1e-12)` of every output.
     Normalize,

@@ -45,6 +45,7 @@ pub struct Keys<'a> {
     refused: bool,
     unknown_allowed: bool,
     null_is_absent: bool,
+    pooled: bool,
 }
 
 impl<'a> Keys<'a> {
@@ -60,7 +61,19 @@ impl<'a> Keys<'a> {
             refused: false,
             unknown_allowed: false,
             null_is_absent: true,
+            pooled: false,
         }
+    }
+
+    /// Says whether files beside the config turn rows into a vector.
+    pub fn pooled(mut self, pooled: bool) -> Self {
+        self.pooled = pooled;
+        self
+    }
+
+    /// Whether files beside the config turn rows into a vector.
+    pub fn is_pooled(&self) -> bool {
+        self.pooled
     }
 
     /// Starts on the object under `key`; an absent one reads as empty, and so does what is no object: see

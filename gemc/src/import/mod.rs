@@ -151,6 +151,9 @@ pub fn checkpoint_with(path: &Path, most: u64) -> Result<Checkpoint, ImportError
         whole,
         others,
     };
+    for folder in family::weight_folders(path) {
+        files = files.with_folder(path, &folder)?;
+    }
     let files = match quantised::scheme(&source.config)? {
         None => files,
         Some(scheme) => files.unite(scheme)?,

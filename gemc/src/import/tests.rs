@@ -5,6 +5,7 @@ mod families;
 mod gguf;
 mod keys;
 mod quantised;
+mod sentence;
 mod shapes;
 
 use std::fs;

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gem_runtime::text::{
-    GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TemplateSource, TextConfig, TextFiles,
-    TextFolder, Wrong,
+    GENERATION_CONFIG, SENTENCE_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TemplateSource, TextConfig,
+    TextFiles, TextFolder, Wrong,
 };
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -79,6 +79,7 @@ fn understood(
         tokenizer: tokenizer.unwrap_or_default(),
         tokenizer_config: folder.get(TOKENIZER_CONFIG),
         generation_config: folder.get(GENERATION_CONFIG),
+        sentence_config: folder.get(SENTENCE_CONFIG),
         chat_templates: &folder.chat_templates(),
     };
     let mut companions = Companions::default();

@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::HashMap;
 
+use gemc_format::BLOCK;
 use gemc_kernels::kernels::combine::Base;
 use gemc_kernels::kernels::elementwise::Function;
 
@@ -272,12 +273,16 @@ impl<'g> Checker<'g> {
                 self.need(once, id, "rows are selected again", "one head")?;
                 let product = |reader: &NodeId| matches!(self.kind(*reader), Kind::Product(_));
                 // The runtime names a classifier's first row: linear maps read it where it is.
-                let named = pooling == Some(Pooling::First) && self.readers(id).iter().all(product);
-                let pooling = pooling.filter(|_| !named);
+                let named = pooling == [Pooling::First] && self.readers(id).iter().all(product);
+                let pooling = if named { &[] } else { pooling };
                 for &reader in self.readers(id) {
-                    let reads = product(&reader) || pooling.is_some();
+                    let reads = product(&reader) || !pooling.is_empty();
                     self.need(reads, reader, "reads selected rows", "a linear map")?;
                 }
+                let width = self.width(input(0));
+                let aligned = pooling.len() < 2 || width.is_multiple_of(BLOCK);
+                let what = format!("several poolings of rows of {width} columns");
+                self.need(aligned, id, what, "a multiple of 32 columns")?;
                 Some(Step::Select(SelectStep {
                     input: input(0),
                     pooling,
@@ -337,7 +342,8 @@ impl<'g> Checker<'g> {
     /// The node whose rows are the result.
     fn result(&self) -> Check<NodeId> {
         let output = self.graph.output();
-        let allowed = "a linear map, a norm or a normalisation of the selected rows, or those";
+        let allowed =
+            "a linear map, an activation, a norm or a normalisation of the selected rows, or those";
         let Some(&result) = self.graph.node(output).inputs.first() else {
             return Err(self.finding(output, "no result", allowed));
         };
@@ -345,10 +351,10 @@ impl<'g> Checker<'g> {
             self.kind(result),
             Kind::Product(_)
                 | Kind::Norm(_)
+                | Kind::Activate { .. }
                 | Kind::Normalize
                 | Kind::Softcap { .. }
-                | Kind::Select { pooling: Some(_) }
-        );
+        ) || matches!(self.kind(result), Kind::Select { pooling } if !pooling.is_empty());
         let what = format!("the result is that of {}", self.kind(result).name());
         self.need(fits, output, what, allowed)?;
         Ok(result)

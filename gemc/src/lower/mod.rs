@@ -291,7 +291,8 @@ impl<'a> Lowering<'a> {
             tiles: matrix.tiles(),
             cols: matrix.cols,
             positions: position.map_or(0, |p| self.graph.tensor(p).shape()[0]),
-            token_type: token_type.is_some(),
+            token_types: token_type
+                .map_or(0, |_| self.graph.facts().conventions.token_types as usize),
             scale: scale.into(),
             max_rows: self.max_rows,
         };
@@ -365,18 +366,23 @@ impl<'a> Lowering<'a> {
     }
 
     /// One row of a text's rows; the head's phases have begun.
-    fn pool(&mut self, id: NodeId, input: RowBuffer, pooling: Pooling) {
-        let output = self.floats(self.max_outputs, input.stride);
-        let spec = Pool {
-            pooling,
-            stride: input.stride,
-            max_rows: self.max_rows,
-        };
-        let kernel = self.phases.kernel(spec);
-        let args = [input, output].map(|rows| Arg::of(rows.buffer)).to_vec();
-        let doc = format!("{pooling:?} of the text's rows").to_lowercase();
-        let items = ItemCount::PerOutput(spec.items());
-        self.phases.phase(kernel, args, items, doc);
+    fn pool(&mut self, id: NodeId, input: RowBuffer, ways: &[Pooling]) {
+        let stride = input.stride;
+        let output = self.floats(self.max_outputs, ways.len() * stride);
+        for (i, &pooling) in ways.iter().enumerate() {
+            let spec = Pool {
+                pooling,
+                stride,
+                max_rows: self.max_rows,
+                max_outputs: self.max_outputs,
+            };
+            let kernel = self.phases.kernel(spec);
+            let behind = Arg::Arena(output.buffer, (4 * i * stride) as u32);
+            let doc = format!("{pooling:?} of the text's rows").to_lowercase();
+            let items = ItemCount::PerOutput(spec.items());
+            let args = vec![Arg::of(input.buffer), behind];
+            self.phases.phase(kernel, args, items, doc);
+        }
         self.values.insert(id, output);
     }
 
@@ -414,11 +420,11 @@ impl<'a> Lowering<'a> {
     }
 
     /// Rows whose logits are wanted, quantised for the head; the head's phases begin here.
-    fn select(&mut self, id: NodeId, step: SelectStep) {
+    fn select(&mut self, id: NodeId, step: SelectStep<'_>) {
         let input = self.values[&step.input];
         self.phases.begin_head();
-        if let Some(pooling) = step.pooling {
-            return self.pool(id, input, pooling);
+        if !step.pooling.is_empty() {
+            return self.pool(id, input, step.pooling);
         }
         let format = self.activations(id);
         let output = self.quantised_rows(self.max_outputs, input.stride, format);

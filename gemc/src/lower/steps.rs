@@ -45,7 +45,7 @@ pub(super) enum Step<'g> {
     Add([NodeId; 2]),
     Combine(CombineStep),
     /// Rows of this wire whose outputs are wanted; all steps behind it are the head's.
-    Select(SelectStep),
+    Select(SelectStep<'g>),
     /// A wire of outputs at length one.
     Normalize(NodeId),
     /// A function of every value of a wire, where no product takes it along.
@@ -54,10 +54,10 @@ pub(super) enum Step<'g> {
 
 /// The rows that outputs are made from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SelectStep {
+pub(super) struct SelectStep<'g> {
     pub input: NodeId,
     /// How a text's rows become one, where it is not the runtime that names them.
-    pub pooling: Option<Pooling>,
+    pub pooling: &'g [Pooling],
 }
 
 /// A norm of a wire.

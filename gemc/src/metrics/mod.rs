@@ -16,7 +16,7 @@ pub use vectors::cosine_error;
 #[must_use]
 pub fn divergence(task: Task) -> fn(&[f32], &[f32]) -> f64 {
     match task {
-        Task::CausalLm | Task::SequenceClassification => kl_divergence,
+        Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => kl_divergence,
         Task::Embedding => cosine_error,
     }
 }

@@ -104,7 +104,7 @@ fn of_op<S>(graph: &Graph<S>, op: &Op) -> Vec<VectorSource> {
     }
 }
 
-/// Rows of positions, and the first of token types.
+/// Rows of positions, and of the token types that the model knows.
 #[must_use]
 pub fn embedding<S>(
     graph: &Graph<S>,
@@ -112,7 +112,8 @@ pub fn embedding<S>(
     token_type: Option<TensorId>,
 ) -> Vec<VectorSource> {
     let positions = position.map(|tensor| rows(graph, tensor, graph.tensor(tensor).shape()[0]));
-    let token_type = token_type.map(|tensor| rows(graph, tensor, 1));
+    let known = graph.facts().conventions.token_types as usize;
+    let token_type = token_type.map(|tensor| rows(graph, tensor, known));
     positions.into_iter().chain(token_type).collect()
 }
 

@@ -1,7 +1,9 @@
 //! Facts about a model -> the items that are its interface, in a generated crate and in a module of somebody's app alike.
 
-use gem_runtime::text::{GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, is_chat_template};
-use gem_runtime::{ModelInfo, Name, Task, hex};
+use gem_runtime::text::{
+    GENERATION_CONFIG, SENTENCE_CONFIG, TOKENIZER, TOKENIZER_CONFIG, is_chat_template,
+};
+use gem_runtime::{Conventions, ModelInfo, Name, Task, hex};
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
@@ -48,7 +50,7 @@ impl Api<'_> {
             use gem_runtime::generated::{self, Choice};
             use gem_runtime::simd::Level;
             use gem_runtime::storage::Weights;
-            use gem_runtime::{Engine, License, ModelInfo, Result, Task};
+            use gem_runtime::{Conventions, Engine, License, ModelInfo, Result, Task};
 
             /// Facts about the model.
             pub static INFO: ModelInfo = #info;
@@ -160,6 +162,7 @@ impl Api<'_> {
         };
         let (_, tokenizer) = of(TOKENIZER)?;
         let (config, generation) = (optional(TOKENIZER_CONFIG), optional(GENERATION_CONFIG));
+        let sentence = optional(SENTENCE_CONFIG);
         let templates = files
             .texts
             .iter()
@@ -172,6 +175,7 @@ impl Api<'_> {
                 tokenizer: include_bytes!(#tokenizer),
                 tokenizer_config: #config,
                 generation_config: #generation,
+                sentence_config: #sentence,
                 chat_templates: &[#(#templates),*],
             };
             engine.with_text(Some(Text::new(&files, INFO.vocab_size)?))
@@ -198,6 +202,7 @@ fn info(info: &ModelInfo) -> TokenStream {
         domains,
         labels,
         embedding,
+        conventions,
         bits_per_weight,
         weight_bytes,
         plan_hash,
@@ -208,6 +213,7 @@ fn info(info: &ModelInfo) -> TokenStream {
     let task = match task {
         Task::CausalLm => quote!(Task::CausalLm),
         Task::SequenceClassification => quote!(Task::SequenceClassification),
+        Task::TokenClassification => quote!(Task::TokenClassification),
         Task::Embedding => quote!(Task::Embedding),
     };
     let level = format_ident!("{level:?}");
@@ -215,6 +221,7 @@ fn info(info: &ModelInfo) -> TokenStream {
         [vocab_size, hidden_size, max_positions].map(|n| Literal::u32_unsuffixed(*n));
     let weight_bytes = Literal::u64_unsuffixed(*weight_bytes);
     let embedding = Literal::u32_unsuffixed(*embedding);
+    let conventions = conventions_of(conventions);
     // A mean of bits over no weights is not a number, which no literal can be.
     let bits = if bits_per_weight.is_finite() {
         *bits_per_weight
@@ -240,12 +247,33 @@ fn info(info: &ModelInfo) -> TokenStream {
             domains: #domains,
             labels: #labels,
             embedding: #embedding,
+            conventions: #conventions,
             bits_per_weight: #bits_per_weight,
             weight_bytes: #weight_bytes,
             plan_hash: gem_runtime::from_hex(#plan_hash),
             layout: #layout,
             bos: #bos,
             eos: Cow::Borrowed(&[#(#eos),*]),
+        }
+    }
+}
+
+fn conventions_of(conventions: &Conventions) -> TokenStream {
+    if *conventions == Conventions::PLAIN {
+        return quote!(Conventions::PLAIN);
+    }
+    let Conventions {
+        token_types,
+        pools_prompt,
+        score,
+    } = conventions;
+    let token_types = Literal::u32_unsuffixed(*token_types);
+    let score = format_ident!("{score:?}");
+    quote! {
+        Conventions {
+            token_types: #token_types,
+            pools_prompt: #pools_prompt,
+            score: gem_runtime::LabelScore::#score,
         }
     }
 }

@@ -24,6 +24,7 @@ fn toy() -> Package {
             domains: vec![Name::from("law"), Name::from("stem")].into(),
             labels: vec![].into(),
             embedding: 0,
+            conventions: gem_runtime::Conventions::PLAIN,
             bits_per_weight: 4.25,
             weight_bytes: 44,
             plan_hash: [0x3f; 32],

@@ -14,5 +14,6 @@ pub fn most(facts: &ModelFacts) -> (usize, usize) {
     match facts.task {
         Task::CausalLm => (MAX_ROWS.min(facts.max_positions), MAX_OUTPUTS),
         Task::SequenceClassification | Task::Embedding => (facts.max_positions, 1),
+        Task::TokenClassification => (facts.max_positions, MAX_OUTPUTS),
     }
 }

@@ -189,7 +189,7 @@ fn rows(graph: &Graph<Typed>) -> u32 {
     const CLASSIFIED: u32 = 128;
     match graph.facts().task {
         Task::CausalLm => 1,
-        Task::SequenceClassification | Task::Embedding => CLASSIFIED,
+        Task::SequenceClassification | Task::TokenClassification | Task::Embedding => CLASSIFIED,
     }
 }
 

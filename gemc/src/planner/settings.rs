@@ -267,7 +267,7 @@ impl Settings {
         let positions = POSITIONS.min(graph.facts().max_positions as u64);
         match graph.facts().task {
             Task::CausalLm => costs.reading(kv::read_behind(graph, kept, positions)),
-            Task::SequenceClassification | Task::Embedding => 0.0,
+            Task::SequenceClassification | Task::TokenClassification | Task::Embedding => 0.0,
         }
     }
 

@@ -74,12 +74,12 @@ impl Batch {
                 });
             }
         }
-        let outside = |id: &u32| *id as usize >= facts.vocab_size;
+        let outside = |id: &u32| *id as usize >= facts.ids();
         match self.ids.iter().position(outside) {
             Some(row) => Err(ReferenceError::Token {
                 id: self.ids[row],
                 row,
-                vocab: facts.vocab_size,
+                vocab: facts.ids(),
             }),
             None => Ok(()),
         }

@@ -183,7 +183,7 @@ impl<'r, 'o> Exec<'r, 'o> {
                     token,
                     position,
                     token_type,
-                    *scale,
+                    (*scale, self.model.graph.facts().vocab_size),
                     &mut out,
                 );
                 out
@@ -246,15 +246,13 @@ impl<'r, 'o> Exec<'r, 'o> {
             }
             (Op::Combine { base }, _) => self.combine(id, node, *base),
             (Op::SelectOutputs { pooling }, _) => {
-                let one = pooling.is_some();
+                let one = !pooling.is_empty();
                 self.output_rows = self.options.outputs.resolve(self.batch, one)?;
                 let mut out = self.take(id, self.output_rows.len());
                 let x = self.floats(node.inputs[0]);
-                match pooling {
-                    Some(pooling) if !self.output_rows.is_empty() => {
-                        ops::pool(*pooling, &x, self.batch, &mut out);
-                    }
-                    _ => ops::gather(&x, &self.output_rows, &mut out),
+                match one && !self.output_rows.is_empty() {
+                    true => ops::pool(pooling, &x, self.batch, &mut out),
+                    false => ops::gather(&x, &self.output_rows, &mut out),
                 }
                 out
             }

@@ -1,5 +1,7 @@
 //! Row-wise operations of the reference: each fills an output whose rows are independent of each other.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::math;
@@ -31,32 +33,46 @@ pub(super) fn gather(input: &Matrix, from: &[usize], out: &mut Matrix) {
     each_row(out, |row, out| out.copy_from_slice(input.row(from[row])));
 }
 
-/// One row for each text of a batch.
-pub(super) fn pool(pooling: Pooling, x: &Matrix, batch: &Batch, out: &mut Matrix) {
+/// One row for each text of a batch: its rows, pooled in each way, one behind the other.
+pub(super) fn pool(ways: &[Pooling], x: &Matrix, batch: &Batch, out: &mut Matrix) {
     let texts: Vec<_> = batch.sequences().collect();
     each_row(out, |text, out| {
-        let rows = texts[text].clone();
-        let last = rows.end - 1;
-        match pooling {
-            Pooling::First => out.copy_from_slice(x.row(rows.start)),
-            Pooling::Last => out.copy_from_slice(x.row(last)),
-            Pooling::Mean | Pooling::Max => {
-                out.copy_from_slice(x.row(rows.start));
-                for row in rows.start + 1..rows.end {
-                    for (y, x) in out.iter_mut().zip(x.row(row)) {
-                        *y = match pooling {
-                            Pooling::Max => y.max(*x),
-                            _ => *y + x,
-                        };
-                    }
-                }
-                if pooling == Pooling::Mean {
-                    let count = rows.len() as f32;
-                    out.iter_mut().for_each(|y| *y /= count);
+        for (way, out) in ways.iter().zip(out.chunks_exact_mut(x.width())) {
+            pooled(*way, x, texts[text].clone(), out);
+        }
+    });
+}
+
+fn pooled(way: Pooling, x: &Matrix, rows: Range<usize>, out: &mut [f32]) {
+    let weighted = |weight: &dyn Fn(usize) -> f32, total: f32, out: &mut [f32]| {
+        out.fill(0.0);
+        for (place, row) in rows.clone().enumerate() {
+            for (y, x) in out.iter_mut().zip(x.row(row)) {
+                *y += weight(place) * x;
+            }
+        }
+        out.iter_mut().for_each(|y| *y /= total);
+    };
+    let count = rows.len() as f32;
+    match way {
+        Pooling::First => out.copy_from_slice(x.row(rows.start)),
+        Pooling::Last => out.copy_from_slice(x.row(rows.end - 1)),
+        Pooling::Mean => weighted(&|_| 1.0, count, out),
+        Pooling::MeanSqrt => weighted(&|_| 1.0, count.sqrt(), out),
+        Pooling::Weighted => weighted(
+            &|place| (place + 1) as f32,
+            count * (count + 1.0) / 2.0,
+            out,
+        ),
+        Pooling::Max => {
+            out.fill(f32::NEG_INFINITY);
+            for row in rows.clone() {
+                for (y, x) in out.iter_mut().zip(x.row(row)) {
+                    *y = y.max(*x);
                 }
             }
         }
-    });
+    }
 }
 
 /// Every value within a cap.
@@ -86,12 +102,13 @@ pub(super) fn embed(
     token: &UnitWeights,
     position: Option<&[f32]>,
     token_type: Option<&[f32]>,
-    scale: f32,
+    (scale, vocab): (f32, usize),
     out: &mut Matrix,
 ) {
     let width = out.width();
     each_row(out, |row, out| {
         let id = batch.ids()[row] as usize;
+        let (kind, id) = (id / vocab, id % vocab);
         match token {
             UnitWeights::Held(values) => out.copy_from_slice(&values[id * width..][..width]),
             UnitWeights::Read(source) => source.read_rows(id..id + 1, out),
@@ -102,8 +119,8 @@ pub(super) fn embed(
         if let Some(table) = position {
             add(out, &table[positions[row] * width..][..width]);
         }
-        if let Some(first) = token_type {
-            add(out, first);
+        if let Some(table) = token_type {
+            add(out, &table[kind * width..][..width]);
         }
     });
 }

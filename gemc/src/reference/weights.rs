@@ -177,7 +177,10 @@ impl<'a> Loader<'a> {
             } => NodeWeights::Embed {
                 token: self.unit(&[*token]),
                 position: position.map(|t| self.tensor(t)),
-                token_type: token_type.map(|t| self.rows(t, 1)),
+                token_type: token_type.map(|t| {
+                    let known = self.graph.facts().conventions.token_types;
+                    self.rows(t, known as usize)
+                }),
             },
             Op::Norm {
                 // No weights.

@@ -142,6 +142,7 @@ fn subjects(graph: &Graph<Typed>) -> Vec<Subject> {
 pub(crate) fn batches<'s>(sequences: &'s [Sequence], facts: &ModelFacts) -> Vec<Vec<&'s Sequence>> {
     let logits = match facts.task {
         Task::CausalLm => facts.vocab_size.max(1),
+        Task::TokenClassification => facts.labels.len().max(1),
         // Of a text, not of every row.
         Task::SequenceClassification | Task::Embedding => 1,
     };

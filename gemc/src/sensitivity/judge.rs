@@ -56,7 +56,7 @@ enum Outputs {
 impl Outputs {
     fn new(task: Task, outputs: Matrix) -> Self {
         match task {
-            Task::CausalLm | Task::SequenceClassification => {
+            Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => {
                 let (p, certainty) = probabilities(outputs);
                 Self::Distributions { p, certainty }
             }

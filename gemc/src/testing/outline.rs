@@ -40,6 +40,7 @@ fn facts(loaded: &LoadedCheckpoint, plan: &BitPlan, target: &Target) -> String {
     let task = match facts.task {
         Task::CausalLm => "causal language model",
         Task::SequenceClassification => "classifier of texts",
+        Task::TokenClassification => "classifier of tokens",
         Task::Embedding => "encoder of texts",
     };
     let units = graph.units().iter();
@@ -211,10 +212,13 @@ fn details(graph: &Graph<Typed>, op: &Op) -> String {
         }
         Op::Activate { act, gated } => format!(" {act:?}{}", if *gated { ", gated" } else { "" }),
         Op::Combine { base } => (if *base { " on a base" } else { "" }).to_owned(),
-        Op::SelectOutputs { pooling } => match pooling {
-            Some(Pooling::First) => ": the first".to_owned(),
-            Some(pooling) => format!(": {pooling:?} of the text").to_lowercase(),
-            None => ": those asked for".to_owned(),
+        Op::SelectOutputs { pooling } => match pooling.as_slice() {
+            [] => ": those asked for".to_owned(),
+            [Pooling::First] => ": the first".to_owned(),
+            ways => {
+                let ways: Vec<String> = ways.iter().map(|way| format!("{way:?}")).collect();
+                format!(": {} of the text", ways.join(" and ")).to_lowercase()
+            }
         },
     }
 }

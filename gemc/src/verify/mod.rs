@@ -49,6 +49,7 @@ pub fn compare(
                 Task::SequenceClassification | Task::Embedding => {
                     (sequence.label, same.iter().all(|s| *s))
                 }
+                Task::TokenClassification => (None, same[i]),
                 Task::CausalLm => (sequence.ids.get(i + 1).map(|&id| id as usize), same[i]),
             };
             let pair = Pair {

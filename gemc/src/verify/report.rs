@@ -122,7 +122,7 @@ impl Collector {
                 self.nll[0].push(negative_log_likelihood(pair.reference, truth));
                 self.nll[1].push(negative_log_likelihood(pair.candidate, truth));
             }
-            Task::Embedding => {}
+            Task::TokenClassification | Task::Embedding => {}
         }
     }
 

@@ -24,8 +24,9 @@ pub struct Embed {
     pub cols: usize,
     /// Rows of the position table, 0 without one.
     pub positions: usize,
-    /// Whether the row of token type 0 is added.
-    pub token_type: bool,
+    /// Rows of the table of token types, 0 without one, at most 2. Of two, an id from `vocab` on is that of a token of the second
+    /// type.
+    pub token_types: usize,
     /// What the token row is multiplied by.
     pub scale: Exact,
     /// Rows of the output buffer.
@@ -47,7 +48,7 @@ impl Embed {
     #[must_use]
     pub fn name(&self) -> String {
         let positions = if self.positions > 0 { "_positions" } else { "" };
-        let token_type = if self.token_type { "_type" } else { "" };
+        let token_type = ["", "_type", "_types"][self.token_types.min(2)];
         let scale = match self.scale.get() {
             1.0 => String::new(),
             _ => format!("_times{}", self.scale.in_words()),
@@ -76,7 +77,8 @@ impl Embed {
         Regions {
             planes,
             positions: (self.positions > 0).then(|| floats("positions", self.positions * stride)),
-            token_type: self.token_type.then(|| floats("token_type", stride)),
+            token_type: (self.token_types > 0)
+                .then(|| floats("token_type", self.token_types * stride)),
             rows: RowTable::declare(k, self.max_rows),
             h: k.output("h", Elem::F32, self.max_rows * stride),
             unpacked: k.local("unpacked", Elem::I8, 64),
@@ -88,7 +90,7 @@ impl Embed {
         let blocks = r.planes.size.blocks;
         let stride = BLOCK * blocks;
         let row = k.item();
-        let token = r.rows.token(row).bounded(self.vocab).named("token");
+        let (token, token_type) = self.token(k, r, row, stride);
         let position = r.positions.map(|positions| {
             let position = r.rows.position(row).bounded(self.positions);
             positions.row(position, stride)
@@ -104,7 +106,7 @@ impl Embed {
                     scale => value * scale,
                 };
                 let column = block * BLOCK + half * LANES;
-                let added = [position, r.token_type].into_iter().flatten();
+                let added = [position, token_type].into_iter().flatten();
                 let sum = added.fold(value, |sum, of| sum + of.lanes(column));
                 h.store(column, sum);
             }
@@ -113,6 +115,27 @@ impl Embed {
             k.comment("padding codes are not zero in every format; padding columns are");
             k.for_(self.cols, stride, |column| h.store(column, 0.0));
         }
+    }
+
+    /// The token of a row, and the row of its type.
+    fn token<'k>(
+        &self,
+        k: &'k KernelBuilder,
+        r: &Regions<'k>,
+        row: Val<'k>,
+        stride: usize,
+    ) -> (Val<'k>, Option<Region<'k>>) {
+        let id = r.rows.token(row);
+        if self.token_types < 2 {
+            return (id.bounded(self.vocab).named("token"), r.token_type);
+        }
+        let id = id.bounded(2 * self.vocab).named("id");
+        let vocab = k.lit(self.vocab as i32);
+        let second = id.ge(vocab);
+        let token = second.select(id - vocab, id).bounded(self.vocab);
+        let kind = second.select(k.lit(1), k.lit(0)).bounded(2);
+        let types = r.token_type.map(|types| types.row(kind, stride));
+        (token.named("token"), types)
     }
 
     /// Scale times code, as floats, of the 32 columns of block `block` of row `token`.

@@ -3,8 +3,8 @@
 use super::rows::RowTable;
 use super::vector::{LANES, for_chunks, inner_product};
 use crate::choices::Pooling;
-use crate::ir::build::KernelBuilder;
-use crate::ir::{Elem, Kernel};
+use crate::ir::build::{KernelBuilder, Val};
+use crate::ir::{Elem, Extent, Kernel, Space};
 
 /// What the kernel that pools depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub struct Pool {
     pub stride: usize,
     /// Rows of the input.
     pub max_rows: usize,
+    /// Outputs that the head can be asked for.
+    pub max_outputs: usize,
 }
 
 impl Pool {
@@ -31,8 +33,8 @@ impl Pool {
         (self.stride / LANES) as u32
     }
 
-    /// Writes the kernel; an item is 16 columns of the only output. All rows of the step are of one text. Arguments: rows;
-    /// output.
+    /// Writes the kernel; an item is 16 columns of the only output. All rows of the step are of one text, of which those count that
+    /// stand from the first wanted one on. Arguments: rows; output.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         let doc = format!("{:?} of the rows of a text", self.pooling);
@@ -40,32 +42,72 @@ impl Pool {
             let x = k.input("x", Elem::F32, self.max_rows * self.stride);
             let y = k.output("y", Elem::F32, self.stride);
             let rows = RowTable::declare(k, self.max_rows);
+            let len = Extent::fixed(self.max_outputs as i64);
+            let outputs = k.region("outputs", Space::Outputs, Elem::I32, len, false);
             let at = (k.item() * LANES).named("at");
+            let first = outputs.get(0).bounded(self.max_rows).named("first");
             let count = rows
                 .visible(k.lit(0))
                 .bounded(self.max_rows + 1)
                 .named("count");
             let of = |row| x.row(row, self.stride).lanes(at);
             let value = match self.pooling {
-                Pooling::First => of(k.lit(0)),
+                Pooling::First => of(first),
                 Pooling::Last => of((count - 1).bounded(self.max_rows)),
-                Pooling::Mean | Pooling::Max => {
-                    let pooled = k.var("pooled", of(k.lit(0)));
-                    k.for_(1, count, |row| {
-                        let value = of(row.bounded(self.max_rows));
-                        pooled.update(|pooled| match self.pooling {
-                            Pooling::Max => pooled.max(value),
-                            _ => pooled + value,
-                        });
+                Pooling::Max => self.fold(k, [first, count], of(first), |_, pooled, row| {
+                    pooled.max(of(row))
+                }),
+                Pooling::Mean => {
+                    let number = (count - first).to_float();
+                    self.sum(k, [first, count], of) / number.splat()
+                }
+                Pooling::MeanSqrt => {
+                    let number = (count - first).to_float();
+                    self.sum(k, [first, count], of) / number.sqrt().splat()
+                }
+                Pooling::Weighted => {
+                    let total = k.var("total", Self::weight(first));
+                    let start = of(first) * Self::weight(first).splat();
+                    let sum = self.fold(k, [first, count], start, |_, pooled, row| {
+                        total.update(|total| total + Self::weight(row));
+                        pooled + of(row) * Self::weight(row).splat()
                     });
-                    match self.pooling {
-                        Pooling::Mean => pooled.get() / count.to_float().splat(),
-                        _ => pooled.get(),
-                    }
+                    sum / total.get().splat()
                 }
             };
             y.store(at, value);
         })
+    }
+
+    /// A row's place among all of the text, from 1.
+    fn weight(row: Val<'_>) -> Val<'_> {
+        (row + 1).to_float()
+    }
+
+    /// The sum of the rows of a range that is not empty.
+    fn sum<'k>(
+        &self,
+        k: &'k KernelBuilder,
+        range: [Val<'k>; 2],
+        of: impl Fn(Val<'k>) -> Val<'k>,
+    ) -> Val<'k> {
+        self.fold(k, range, of(range[0]), |_, sum, row| sum + of(row))
+    }
+
+    /// A value, with each row of a range but the first taken into it.
+    fn fold<'k>(
+        &self,
+        k: &'k KernelBuilder,
+        [first, count]: [Val<'k>; 2],
+        start: Val<'k>,
+        with: impl Fn(&'k KernelBuilder, Val<'k>, Val<'k>) -> Val<'k>,
+    ) -> Val<'k> {
+        let pooled = k.var("pooled", start);
+        k.for_(first + 1, count, |row| {
+            let row = row.bounded(self.max_rows);
+            pooled.update(|pooled| with(k, pooled, row));
+        });
+        pooled.get()
     }
 }
 

@@ -263,7 +263,7 @@ pub fn embedding(codec: Codec, cols: usize) -> Launch {
         tiles: size.tiles,
         cols,
         positions: 0,
-        token_type: false,
+        token_types: 0,
         scale: 1.0.into(),
         max_rows: 8,
     };

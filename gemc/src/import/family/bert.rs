@@ -10,7 +10,7 @@ use super::super::{ImportedModel, config::SpecialTokens};
 use super::blocks::{Attention, Blocks};
 use super::sentence::{self, Sentence};
 use super::{encoder, keys};
-use crate::graph::{Activation, NodeId, Site, Task};
+use crate::graph::{Activation, LabelScore, NodeId, Site, Task};
 
 /// What the families differ in.
 struct Family {
@@ -141,6 +141,7 @@ struct Config {
     eps: f32,
     task: Task,
     labels: Vec<String>,
+    score: LabelScore,
 }
 
 /// Reads a `bert`.
@@ -168,12 +169,11 @@ fn front(
     source: &mut Source<'_>,
     findings: &mut Findings,
 ) -> Option<ImportedModel> {
-    let there = sentence::is_there(source);
-    let (config, account) = keys::read(source.config, findings, |keys| read(family, keys, there));
+    let (config, account) = keys::read(source, findings, |keys| read(family, keys));
     let config = config?;
     let sentence = match config.task {
-        Task::Embedding => Some(sentence::read(source, findings)?),
-        Task::CausalLm | Task::SequenceClassification => None,
+        Task::Embedding => Some(sentence::read(source, config.hidden, findings)?),
+        _ => None,
     };
     let prefix = encoder::prefix(
         source,
@@ -186,8 +186,10 @@ fn front(
         hidden: config.hidden,
         vocab: config.vocab,
         positions: config.positions - config.first,
-        longest: sentence.as_ref().and_then(|s| s.longest),
+        sentence: sentence.as_ref(),
         labels: config.labels.clone(),
+        score: config.score,
+        types: config.types,
     };
     let mut b = Blocks::new(source, findings, facts.model());
     let x = build(family, &config, &prefix, &mut b)?;
@@ -219,7 +221,7 @@ impl Family {
     }
 }
 
-fn read(family: &Family, keys: &mut Keys<'_>, there: bool) -> Option<Config> {
+fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     const WHY: &str = "positions of this kind are not built";
     keys::fixed(keys, family.model_type);
     keys.only(
@@ -263,8 +265,9 @@ fn read(family: &Family, keys: &mut Keys<'_>, there: bool) -> Option<Config> {
         ),
         false => Some(1e-12),
     };
-    let task = encoder::task(keys, there);
+    let task = encoder::task(keys);
     let labels = labels(keys, task, Some(2));
+    let score = keys::label_score(keys, task, labels.as_ref().map_or(0, Vec::len));
     let (hidden, heads) = (hidden?, heads?);
     if !hidden.is_multiple_of(heads) {
         let allowed = format!("a divisor of `{}` = {hidden}", names.hidden);
@@ -294,6 +297,7 @@ fn read(family: &Family, keys: &mut Keys<'_>, there: bool) -> Option<Config> {
         eps: eps? as f32,
         task: task?,
         labels: labels?,
+        score: score?,
     })
 }
 
@@ -352,7 +356,13 @@ fn end(
         return encoder::embedding(b, sentence, x);
     }
     let d = c.hidden;
-    let pooled = b.pool(crate::graph::Pooling::First, x);
+    if c.task == Task::TokenClassification {
+        let x = b.every_row(x);
+        let out = b.map("classifier", [c.labels.len(), d], true);
+        let logits = b.linear("classifier", [out], x);
+        return b.close(logits);
+    }
+    let pooled = b.pool(&[crate::graph::Pooling::First], x);
     let dense = b.map(family.head.dense, [d, d], true);
     let x = b.linear(family.head.dense, [dense], pooled);
     let x = b.activate(&format!("{}.act", family.head.dense), family.head.act, x);

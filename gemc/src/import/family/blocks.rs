@@ -8,7 +8,7 @@ use super::super::source::Source;
 
 use crate::graph::{
     Activation, Builder, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling,
-    QkNorm, QkNormOver, Rope, Site, Task, TensorId, Untyped, View, attention_scale,
+    QkNorm, QkNormOver, Rope, Site, TensorId, Untyped, View, attention_scale,
 };
 
 /// A graph in the making, and the checkpoint that it reads.
@@ -32,6 +32,7 @@ impl Attention {
             heads,
             kv_heads: heads,
             head_dim,
+            causal: false,
             scale: None,
             window: None,
             softcap: None,
@@ -77,6 +78,8 @@ pub struct Attention {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
+    /// Whether a position sees only those up to itself.
+    pub causal: bool,
     /// `None`: one over the root of `head_dim`.
     pub scale: Option<f32>,
     pub window: Option<usize>,
@@ -250,10 +253,19 @@ impl<'s, 'a> Blocks<'s, 'a> {
     }
 
     /// One row of a text's rows; what follows is the head.
-    pub fn pool(&mut self, pooling: Pooling, x: NodeId) -> NodeId {
+    pub fn pool(&mut self, ways: &[Pooling], x: NodeId) -> NodeId {
         self.b.at(Site::Head);
-        let pooling = Some(pooling);
+        let pooling = ways.to_vec();
         self.b.add(Op::SelectOutputs { pooling }, &[x], "outputs")
+    }
+
+    /// Every row that is asked for; what follows is the head.
+    pub fn every_row(&mut self, x: NodeId) -> NodeId {
+        self.b.at(Site::Head);
+        let op = Op::SelectOutputs {
+            pooling: Vec::new(),
+        };
+        self.b.add(op, &[x], "outputs")
     }
 
     /// Outputs at length one.
@@ -279,7 +291,6 @@ impl<'s, 'a> Blocks<'s, 'a> {
         out: Map,
         x: NodeId,
     ) -> NodeId {
-        let causal = self.b.facts().task == Task::CausalLm;
         let [q, k, v] = qkv;
         let rotated = spec.rope.as_ref().map_or(0, Rope::width);
         let [q, k] = [q, k].map(|map| match self.source.has_pairs() {
@@ -292,7 +303,7 @@ impl<'s, 'a> Blocks<'s, 'a> {
             heads: spec.heads as u32,
             kv_heads: spec.kv_heads as u32,
             head_dim: spec.head_dim as u32,
-            causal,
+            causal: spec.causal,
             scale: spec.scale.unwrap_or(attention_scale(spec.head_dim)),
             window: spec.window.map(|n| n as u32),
             softcap: spec.softcap,
@@ -325,9 +336,7 @@ impl<'s, 'a> Blocks<'s, 'a> {
 
     /// The rows whose logits are wanted, and the head, whose logits may be capped.
     pub fn finish(mut self, weight: View, softcap: Option<f32>, x: NodeId) -> Graph<Untyped> {
-        self.b.at(Site::Head);
-        let op = Op::SelectOutputs { pooling: None };
-        let rows = self.b.add(op, &[x], "outputs");
+        let rows = self.every_row(x);
         let logits = self.linear("lm_head", [Map { weight, bias: None }], rows);
         let logits = match softcap {
             None => logits,

@@ -3,8 +3,10 @@
 use super::super::error::Findings;
 use super::super::source::Source;
 use super::blocks::{Attention, Blocks, Map};
+use super::encoder;
 use super::keys::Common;
-use crate::graph::{Graph, ModelFacts, NodeId, Site, Task, Untyped, View};
+use super::sentence::{self, Sentence};
+use crate::graph::{Conventions, Graph, ModelFacts, NodeId, Pooling, Site, Task, Untyped, View};
 
 /// What stands around the layers of a decoder.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +19,7 @@ pub struct Frame {
     pub softcap: Option<f32>,
     /// What is added to the weights of norms.
     pub norms: f32,
-    /// Path of the norm behind the last layer.
+    /// Name of the norm behind the last layer.
     pub norm: &'static str,
 }
 
@@ -28,7 +30,7 @@ impl Frame {
         logits: 1.0,
         softcap: None,
         norms: 0.0,
-        norm: "model.norm",
+        norm: "norm",
     };
 }
 
@@ -42,36 +44,87 @@ pub fn build(
     findings: &mut Findings,
     mut layer: impl FnMut(&mut Blocks<'_, '_>, usize, &str, NodeId) -> NodeId,
 ) -> Option<Graph<Untyped>> {
-    drop_known(source, common.layers);
-    let facts = ModelFacts {
-        task: Task::CausalLm,
-        hidden_size: common.hidden,
-        vocab_size: common.vocab,
-        max_positions: common.positions,
-        domains: experts,
-        labels: Vec::new(),
-        embedding: 0,
+    let sentence = match common.task {
+        Task::Embedding => Some(sentence::read(source, common.hidden, findings)?),
+        _ => None,
     };
-    let head = head(common, source, findings);
+    let prefix = prefix(common, source);
+    drop_known(source, &prefix, common);
+    let facts = facts(common, experts, sentence.as_ref());
+    let head = match common.task {
+        Task::CausalLm => head(common, source, findings),
+        _ => {
+            let shape = [common.vocab, common.hidden];
+            let path = format!("{prefix}embed_tokens.weight");
+            let embedding = source.expect(&path, &shape, findings);
+            Head {
+                embedding,
+                weight: None,
+            }
+        }
+    };
     let mut blocks = Blocks::new(source, findings, facts);
     let mut x = blocks.embed("model.embed_tokens", head.embedding, frame.embedding);
     for l in 0..common.layers {
         blocks.at(Site::Layer(l as u32));
-        x = layer(&mut blocks, l, &format!("model.layers.{l}"), x);
+        x = layer(&mut blocks, l, &format!("{prefix}layers.{l}"), x);
         if blocks.gives_up() {
             return None;
         }
     }
     blocks.at(Site::Final);
-    let weight = norm_weight(&mut blocks, frame.norm, common.hidden, frame.norms);
+    let norm = format!("{prefix}{}", frame.norm);
+    let weight = norm_weight(&mut blocks, &norm, common.hidden, frame.norms);
     // A product is scaled with its input.
     let weight = match frame.logits {
         1.0 => weight,
         factor => weight.times(factor),
     };
-    let x = blocks.rms_norm(frame.norm, weight, common.eps, x);
-    let graph = blocks.finish(head.weight, frame.softcap, x);
+    let origin = format!("model.{}", frame.norm);
+    let x = blocks.rms_norm(&origin, weight, common.eps, x);
+    let graph = match (&sentence, head.weight) {
+        (Some(sentence), _) => encoder::embedding(blocks, sentence, x),
+        (None, Some(weight)) => blocks.finish(weight, frame.softcap, x),
+        (None, None) => {
+            let x = blocks.pool(&[Pooling::Last], x);
+            let score = blocks.map("score", [common.labels.len(), common.hidden], false);
+            let logits = blocks.linear("score", [score], x);
+            blocks.close(logits)
+        }
+    };
     findings.is_empty().then_some(graph)
+}
+
+/// Positions of a text at most that is encoded or classified whole: each row of it takes memory.
+const LONGEST_TEXT: usize = 8192;
+
+fn facts(c: &Common, experts: Vec<String>, sentence: Option<&Sentence>) -> ModelFacts {
+    let longest = sentence.and_then(|s| s.longest).unwrap_or(LONGEST_TEXT);
+    ModelFacts {
+        task: c.task,
+        hidden_size: c.hidden,
+        vocab_size: c.vocab,
+        max_positions: match c.task {
+            Task::CausalLm => c.positions,
+            _ => c.positions.min(longest).min(LONGEST_TEXT),
+        },
+        domains: experts,
+        labels: c.labels.clone(),
+        embedding: sentence.map_or(0, |s| s.width(c.hidden)),
+        conventions: Conventions {
+            pools_prompt: sentence.is_none_or(|s| s.pools_prompt),
+            score: c.score,
+            token_types: 1,
+        },
+    }
+}
+
+/// What stands before the paths of tensors: encoders are also saved without what stands around them.
+pub fn prefix(c: &Common, source: &Source<'_>) -> String {
+    match c.task {
+        Task::CausalLm => "model.".to_owned(),
+        _ => encoder::prefix(source, &["model.", ""], "embed_tokens.weight"),
+    }
 }
 
 /// The weight of a norm, plus what its family adds.
@@ -106,10 +159,16 @@ pub fn pre_norm(
     b.add(&format!("{p}.residual"), x, y)
 }
 
+/// A layer's window, which to both sides takes one more along.
+pub fn window(c: &Common, window: Option<usize>) -> Option<usize> {
+    window.map(|n| n + usize::from(c.both_ways))
+}
+
 /// Heads of the sizes of a config, and nothing else.
 pub fn heads(c: &Common) -> Attention {
     Attention {
         kv_heads: c.kv_heads,
+        causal: !c.both_ways,
         ..Attention::plain(c.heads, c.head_dim)
     }
 }
@@ -147,7 +206,8 @@ pub fn mlp_maps(b: &mut Blocks<'_, '_>, c: &Common, p: &str, f: usize, bias: boo
 /// The two uses of the vocabulary.
 struct Head {
     embedding: View,
-    weight: View,
+    /// Of a word head.
+    weight: Option<View>,
 }
 
 /// Tied checkpoints may hold one of the two, or both: equal ones are one, different ones are both kept, as in transformers 5.
@@ -159,7 +219,7 @@ fn head(common: &Common, source: &mut Source<'_>, findings: &mut Findings) -> He
     if !common.tied || (has == [true, true] && !source.same(EMBEDDING, HEAD)) {
         return Head {
             embedding: source.expect(EMBEDDING, &shape, findings),
-            weight: source.expect(HEAD, &shape, findings),
+            weight: Some(source.expect(HEAD, &shape, findings)),
         };
     }
     let one = if has == [false, true] {
@@ -176,28 +236,31 @@ fn head(common: &Common, source: &mut Source<'_>, findings: &mut Findings) -> He
     }
     Head {
         embedding: view.clone(),
-        weight: view,
+        weight: Some(view),
     }
 }
 
 /// Tensors that other tools leave in files and that no decoder reads.
-fn drop_known(source: &mut Source<'_>, layers: usize) {
+fn drop_known(source: &mut Source<'_>, prefix: &str, c: &Common) {
     for name in source.names() {
         if name.ends_with("rotary_emb.inv_freq") {
             source.drop(name, "frequencies are computed from the config");
-        } else if beyond(name, layers) {
+        } else if c.task != Task::CausalLm && name.starts_with("lm_head.") {
+            source.drop(name, "this task does not use it");
+        } else if beyond(name, prefix, c.layers) {
             source.drop(name, "a layer behind the last: it predicts further tokens");
         }
     }
 }
 
 /// Whether a path is of a layer for multi-token prediction, which stand behind the last.
-fn beyond(name: &str, layers: usize) -> bool {
+fn beyond(name: &str, prefix: &str, layers: usize) -> bool {
     if name.starts_with("mtp.") {
         return true;
     }
     let number = name
-        .strip_prefix("model.layers.")
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix("layers."))
         .and_then(|rest| rest.split('.').next());
     number
         .and_then(|n| n.parse::<usize>().ok())

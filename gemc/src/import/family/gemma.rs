@@ -13,7 +13,7 @@ use super::decoder::{self, Frame, norm};
 use super::keys::{self, Common, Defaults};
 use super::rope::{self, RopeDefaults};
 use super::{defaults, windows};
-use crate::graph::{Activation, NodeId, QkNormOver, Rope};
+use crate::graph::{Activation, NodeId, QkNormOver, Rope, Task};
 
 /// What the two differ in.
 struct Family {
@@ -69,6 +69,8 @@ struct Config {
     scale: f32,
     caps: [Option<f32>; 2],
     bias: bool,
+    /// Whether positions see later ones.
+    both_ways: bool,
 }
 
 /// Reads a `gemma2`.
@@ -86,12 +88,14 @@ fn front(
     source: &mut Source<'_>,
     findings: &mut Findings,
 ) -> Option<ImportedModel> {
-    let (config, account) = keys::read(source.config, findings, |keys| read(family, keys));
+    let (config, account) = keys::read(source, findings, |keys| read(family, keys));
     let config = config?;
+    let prefix = decoder::prefix(&config.common, source);
+    let embedding = format!("{prefix}embed_tokens.weight");
     let root = (config.common.hidden as f64).sqrt() as f32;
     let frame = Frame {
         // transformers rounds it to the type of the weights.
-        embedding: match source.stored_type("model.embed_tokens.weight") {
+        embedding: match source.stored_type(&embedding) {
             Some(StoredType::BF16) => half::bf16::from_f32(root).to_f32(),
             Some(StoredType::F16) => half::f16::from_f32(root).to_f32(),
             _ => root,
@@ -111,13 +115,12 @@ fn front(
 
 fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     keys::fixed(keys, family.model_type);
-    let bidirectional = "decoders that see later positions are not built";
-    keys.only(
-        "use_bidirectional_attention",
-        &[json!(false)],
-        bidirectional,
-    );
     let common = keys::common(keys, &family.defaults);
+    if common.as_ref().is_some_and(|c| c.both_ways) {
+        let key = "use_bidirectional_attention says it";
+        keys.refuse("is_causal", "found false".to_owned(), key);
+    }
+    let both_ways = both_ways(family, keys, common.as_ref().map(|c| c.task));
     let layers = common.as_ref().map_or(0, |c| c.layers);
     let window = keys.count_or_none("sliding_window", 1..=1 << 24, Some(4096));
     let every = match family.third {
@@ -156,7 +159,9 @@ fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
     let bias = keys.flag("attention_bias", Some(false));
     let common = common?;
     let ropes = ropes(family, keys, &common);
-    let (every, window) = (every?, window?);
+    let (every, window, both_ways) = (every?, window?, both_ways?);
+    // As far to both sides as half of it.
+    let window = window.map(|w| if both_ways { w / 2 + 1 } else { w });
     let slides = types?.unwrap_or_else(|| (0..layers).map(|l| (l + 1) % every != 0).collect());
     if window.is_none() && slides.contains(&true) {
         keys.refuse(
@@ -176,8 +181,23 @@ fn read(family: &Family, keys: &mut Keys<'_>) -> Option<Config> {
         scale: (1.0 / scalar?.sqrt()) as f32,
         caps: [scores?, logits?],
         bias: bias?,
+        both_ways,
         common,
     })
+}
+
+/// Whether positions see later ones, which those of a text can that is encoded whole.
+fn both_ways(family: &Family, keys: &mut Keys<'_>, task: Option<Task>) -> Option<bool> {
+    const KEY: &str = "use_bidirectional_attention";
+    if family.third && task == Some(Task::Embedding) {
+        if keys.is_null(KEY) {
+            return Some(false);
+        }
+        return keys.flag(KEY, Some(false));
+    }
+    let why = "decoders that see later positions are not built";
+    keys.only(KEY, &[json!(false)], why);
+    Some(false)
 }
 
 fn ropes(family: &Family, keys: &mut Keys<'_>, c: &Common) -> Option<[Rope; 2]> {
@@ -204,6 +224,7 @@ fn layer(
     let attention = format!("{p}.self_attn");
     let (qkv, out) = decoder::attention_maps(b, c, &attention, [config.bias; 2]);
     let mut spec = decoder::heads(c);
+    spec.causal = !config.both_ways;
     spec.scale = Some(config.scale);
     spec.window = config.windows[l];
     spec.softcap = config.caps[0];

@@ -42,7 +42,7 @@ struct Config {
 
 /// Reads a `gpt_oss`.
 pub fn gpt_oss(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
-    let (config, account) = keys::read(source.config, findings, read);
+    let (config, account) = keys::read(source, findings, read);
     let config = config?;
     let c = &config.common;
     let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| {

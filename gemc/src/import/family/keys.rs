@@ -1,12 +1,14 @@
 //! The keys of `config.json` that decoders of all families have.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::super::CONFIG;
-use super::super::config::{SpecialTokens, no_effect};
+use super::super::config::{SpecialTokens, labels, no_effect};
 use super::super::error::Findings;
 use super::super::keys::{KeyAccount, Keys, Unread};
-use crate::graph::Activation;
+use super::super::source::Source;
+use super::sentence;
+use crate::graph::{Activation, LabelScore, Task};
 
 /// What the class of a family's configs says where `config.json` does not.
 #[derive(Clone, Copy, Debug)]
@@ -47,15 +49,22 @@ pub struct Common {
     /// Whether the head is the embedding, unless both are stored.
     pub tied: bool,
     pub special: SpecialTokens,
+    pub task: Task,
+    /// Of a classifier.
+    pub labels: Vec<String>,
+    pub score: LabelScore,
+    /// Whether positions see later ones.
+    pub both_ways: bool,
 }
 
 /// Reads a family's config with `values`; unknown keys pass unless they change what models compute.
 pub fn read<T>(
-    map: &Map<String, Value>,
+    source: &Source<'_>,
     findings: &mut Findings,
     values: impl FnOnce(&mut Keys<'_>) -> Option<T>,
 ) -> (Option<T>, KeyAccount) {
-    let mut keys = Keys::new(CONFIG, map).tells_null();
+    let keys = Keys::new(CONFIG, source.config).tells_null();
+    let mut keys = keys.pooled(sentence::is_there(source));
     let read = values(&mut keys);
     let (account, found) = keys.finish_with(&unread);
     found.into_iter().for_each(|f| findings.push(f));
@@ -154,7 +163,10 @@ pub const ACTS: &[(&str, Activation)] = &[
 
 /// Reads what all decoders have.
 pub fn common(keys: &mut Keys<'_>, defaults: &Defaults) -> Option<Common> {
-    causal(keys);
+    let task = task(keys);
+    let labels = labels(keys, task, Some(2));
+    let score = label_score(keys, task, labels.as_ref().map_or(0, Vec::len));
+    let both_ways = both_ways(keys, task);
     let mut count = |key, range, default| keys.count(key, range, Some(default));
     let hidden = count("hidden_size", 1..=1 << 16, defaults.hidden_size);
     let intermediate = count("intermediate_size", 1..=1 << 20, defaults.intermediate_size);
@@ -194,23 +206,92 @@ pub fn common(keys: &mut Keys<'_>, defaults: &Defaults) -> Option<Common> {
         eps: eps? as f32,
         tied: tied?,
         special: special?,
+        task: task?,
+        labels: labels?,
+        score: score?,
+        both_ways: both_ways?,
     })
 }
 
-/// What a checkpoint is for: a decoder's logits.
-fn causal(keys: &mut Keys<'_>) {
-    const ALLOWED: &str = "one name that ends in \"ForCausalLM\"";
+/// What a checkpoint is for: next tokens, the labels of a text, or its vector where files say how rows are pooled.
+fn task(keys: &mut Keys<'_>) -> Option<Task> {
+    const ALLOWED: &str = "one name that ends in \"ForCausalLM\" or \"ForSequenceClassification\", or in \"Model\" beside a \
+                           modules.json of sentence-transformers";
+    let pooled = keys.is_pooled();
     let Some(value) = keys.get("architectures") else {
-        return;
+        return Some(if pooled {
+            Task::Embedding
+        } else {
+            Task::CausalLm
+        });
     };
     let name = match value.as_array().map(Vec::as_slice) {
-        Some([one]) => one.as_str(),
-        _ => None,
+        Some([one]) => one.as_str().unwrap_or_default(),
+        _ => "",
     };
-    if !name.is_some_and(|name| name.ends_with("ForCausalLM")) {
-        let what = format!("found {}", super::super::json::listed(value));
-        keys.refuse("architectures", what, ALLOWED);
+    let is = |end: &str| name.ends_with(end);
+    match pooled {
+        _ if is("ForSequenceClassification") => Some(Task::SequenceClassification),
+        true if is("Model") || is("ForCausalLM") => Some(Task::Embedding),
+        false if is("ForCausalLM") => Some(Task::CausalLm),
+        _ => {
+            let what = format!("found {}", super::super::json::listed(value));
+            keys.refuse("architectures", what, ALLOWED);
+            None
+        }
     }
+}
+
+/// What the scores of labels are: as a classifier's files say, else probabilities of one of several labels, or of one by itself.
+pub fn label_score(keys: &mut Keys<'_>, task: Option<Task>, labels: usize) -> Option<LabelScore> {
+    if task != Some(Task::SequenceClassification) {
+        return Some(LabelScore::Softmax);
+    }
+    let usual = match labels {
+        1 => LabelScore::Sigmoid,
+        _ => LabelScore::Softmax,
+    };
+    let problems = [
+        ("single_label_classification", usual),
+        ("multi_label_classification", LabelScore::Sigmoid),
+        ("regression", LabelScore::Identity),
+    ];
+    let usual = match keys.is_null("problem_type") {
+        true => Some(usual),
+        false => keys.choice("problem_type", &problems, Some(usual)),
+    };
+    // Of sentence-transformers' cross-encoders, in files of both ages.
+    let newer = keys.get("sentence_transformers");
+    let newer = newer.and_then(|settings| settings.get("activation_fn"));
+    let older = keys.get("sbert_ce_default_activation_function");
+    let Some(named) = newer.or(older) else {
+        return usual;
+    };
+    let class = named.as_str().and_then(|name| name.rsplit('.').next());
+    match class {
+        Some("Sigmoid") => Some(LabelScore::Sigmoid),
+        Some("Identity") => Some(LabelScore::Identity),
+        _ => {
+            let found = format!("names the function {}", super::super::json::kind(named));
+            let key = match newer {
+                Some(_) => "sentence_transformers",
+                None => "sbert_ce_default_activation_function",
+            };
+            keys.refuse(key, found, "Sigmoid or Identity of PyTorch");
+            None
+        }
+    }
+}
+
+/// `is_causal`: false where a decoder's layers see all of a text, which only a model of whole texts can.
+fn both_ways(keys: &mut Keys<'_>, task: Option<Task>) -> Option<bool> {
+    const KEY: &str = "is_causal";
+    if task == Some(Task::CausalLm) {
+        let why = "decoders that see later positions are not built";
+        keys.only(KEY, &[json!(true)], why);
+        return Some(false);
+    }
+    keys.flag(KEY, Some(true)).map(|causal| !causal)
 }
 
 fn kv(keys: &mut Keys<'_>, heads: usize, kv_heads: Option<usize>) -> Option<(usize, usize)> {

@@ -73,13 +73,13 @@ fn front(
     findings: &mut Findings,
     read: fn(&mut Keys<'_>) -> Option<Config>,
 ) -> Option<ImportedModel> {
-    let (config, account) = keys::read(source.config, findings, read);
+    let (config, account) = keys::read(source, findings, read);
     let config = config?;
     let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| layer(&config, b, (l, p), x);
     let experts = config.moe.as_ref().map_or(0, |moe| moe.experts);
     let names = (0..experts).map(|e| format!("expert {e}")).collect();
     let frame = Frame {
-        norm: "model.embedding_norm",
+        norm: "embedding_norm",
         ..Frame::PLAIN
     };
     let graph = decoder::build(&config.common, frame, names, source, findings, layer)?;

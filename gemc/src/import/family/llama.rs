@@ -94,7 +94,7 @@ fn front(
     source: &mut Source<'_>,
     findings: &mut Findings,
 ) -> Option<ImportedModel> {
-    let (config, account) = keys::read(source.config, findings, |keys| read(family, keys));
+    let (config, account) = keys::read(source, findings, |keys| read(family, keys));
     let config = config?;
     let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| {
         let c = &config.common;
@@ -216,7 +216,7 @@ pub fn attention(
     let (mut qkv, out) = decoder::attention_maps(b, c, p, [config.qkv_bias, config.o_bias]);
     let mut spec = decoder::heads(c);
     spec.scale = config.multipliers.attention;
-    spec.window = config.windows[l];
+    spec.window = decoder::window(c, config.windows[l]);
     spec.rope = config.rope[l].clone();
     spec.norm = family.qk_norm.map(|over| {
         let mut weight = |name: &str, heads: usize| {

@@ -31,3 +31,4 @@ pub use moe::{
     granitemoe, granitemoehybrid, granitemoeshared, mixtral, olmoe, qwen2_moe, qwen3_moe,
 };
 pub use phi3::phi3;
+pub use sentence::weight_folders;

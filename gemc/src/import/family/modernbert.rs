@@ -9,7 +9,7 @@ use super::blocks::{Attention, Blocks};
 use super::rope::{self, RopeDefaults};
 use super::sentence;
 use super::{encoder, keys, windows};
-use crate::graph::{Activation, NodeId, Pooling, Rope, Site, Task};
+use crate::graph::{Activation, LabelScore, NodeId, Pooling, Rope, Site, Task};
 
 /// A validated config.
 struct Config {
@@ -31,6 +31,7 @@ struct Config {
     head: Head,
     task: Task,
     labels: Vec<String>,
+    score: LabelScore,
 }
 
 /// Of a classifier.
@@ -42,12 +43,11 @@ struct Head {
 
 /// Reads a `modernbert`.
 pub fn modernbert(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
-    let there = sentence::is_there(source);
-    let (config, account) = keys::read(source.config, findings, |keys| read(keys, there));
+    let (config, account) = keys::read(source, findings, read);
     let config = config?;
     let sentence = match config.task {
-        Task::Embedding => Some(sentence::read(source, findings)?),
-        Task::CausalLm | Task::SequenceClassification => None,
+        Task::Embedding => Some(sentence::read(source, config.hidden, findings)?),
+        _ => None,
     };
     let prefix = encoder::prefix(source, &["model.", ""], "embeddings.tok_embeddings.weight");
     if config.task == Task::Embedding {
@@ -59,8 +59,10 @@ pub fn modernbert(source: &mut Source<'_>, findings: &mut Findings) -> Option<Im
         hidden: config.hidden,
         vocab: config.vocab,
         positions: config.positions,
-        longest: sentence.as_ref().and_then(|s| s.longest),
+        sentence: sentence.as_ref(),
         labels: config.labels.clone(),
+        score: config.score,
+        types: 1,
     };
     let mut b = Blocks::new(source, findings, facts.model());
     let x = build(&config, &prefix, &mut b)?;
@@ -78,7 +80,7 @@ pub fn modernbert(source: &mut Source<'_>, findings: &mut Findings) -> Option<Im
     })
 }
 
-fn read(keys: &mut Keys<'_>, there: bool) -> Option<Config> {
+fn read(keys: &mut Keys<'_>) -> Option<Config> {
     keys::fixed(keys, "modernbert");
     for key in [
         "sparse_prediction",
@@ -113,8 +115,9 @@ fn read(keys: &mut Keys<'_>, there: bool) -> Option<Config> {
     let pooling = [("cls", Pooling::First), ("mean", Pooling::Mean)];
     let pooling = keys.choice("classifier_pooling", &pooling, Some(Pooling::First));
     let classifier_act = keys.choice("classifier_activation", keys::ACTS, Some(Activation::Gelu));
-    let task = encoder::task(keys, there);
+    let task = encoder::task(keys);
     let labels = labels(keys, task, Some(2));
+    let score = keys::label_score(keys, task, labels.as_ref().map_or(0, Vec::len));
     let (hidden, heads, positions, layers) = (hidden?, heads?, positions?, layers?);
     if !hidden.is_multiple_of(heads) {
         let allowed = format!("a divisor of `hidden_size` = {hidden}");
@@ -166,6 +169,7 @@ fn read(keys: &mut Keys<'_>, there: bool) -> Option<Config> {
         },
         task: task?,
         labels: labels?,
+        score: score?,
     })
 }
 
@@ -216,7 +220,10 @@ fn attention(c: &Config, b: &mut Blocks<'_, '_>, (l, p): (usize, &str), x: NodeI
 /// The logits of labels.
 fn classify(c: &Config, b: &mut Blocks<'_, '_>, x: NodeId) -> NodeId {
     let d = c.hidden;
-    let x = b.pool(c.head.pooling, x);
+    let x = match c.task {
+        Task::TokenClassification => b.every_row(x),
+        _ => b.pool(&[c.head.pooling], x),
+    };
     let dense = b.map("head.dense", [d, d], c.head.bias);
     let x = b.linear("head.dense", [dense], x);
     let x = b.activate("head.act", c.head.act, x);

@@ -172,7 +172,7 @@ fn front(
     source: &mut Source<'_>,
     findings: &mut Findings,
 ) -> Option<ImportedModel> {
-    let (config, account) = keys::read(source.config, findings, |keys| read(family, keys));
+    let (config, account) = keys::read(source, findings, |keys| read(family, keys));
     let config = config?;
     let (c, attention) = (&config.base.common, family.attention);
     let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| {

@@ -32,7 +32,7 @@ struct Config {
 
 /// Reads a `phi3`.
 pub fn phi3(source: &mut Source<'_>, findings: &mut Findings) -> Option<ImportedModel> {
-    let (config, account) = keys::read(source.config, findings, read);
+    let (config, account) = keys::read(source, findings, read);
     let config = config?;
     let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| {
         let c = &config.common;
@@ -97,7 +97,7 @@ fn attention(config: &Config, b: &mut Blocks<'_, '_>, (l, p): (usize, &str), x: 
     let part = |start: usize, rows: usize| -> Map { all.rows(start..start + rows) };
     let out = b.map(&format!("{p}.o_proj"), [c.hidden, q], false);
     let mut spec = decoder::heads(c);
-    spec.window = config.windows[l];
+    spec.window = decoder::window(c, config.windows[l]);
     spec.rope = Some(config.rope.clone());
     let qkv = [part(0, q), part(q, kv), part(q + kv, kv)];
     b.attention(p, spec, qkv, out, x)

@@ -80,6 +80,24 @@ impl TensorFiles {
         }
     }
 
+    /// Adds the tensors of a folder below; their names begin with its own.
+    ///
+    /// # Errors
+    /// As of [`TensorFiles::open`].
+    pub fn with_folder(mut self, dir: &Path, folder: &str) -> Result<Self, ImportError> {
+        let name = format!("{folder}/{SINGLE}");
+        if !regular::is_there(&dir.join(&name)) {
+            let what = format!("is missing; weights of other forms in {folder} are not read");
+            return Err(Finding::file(name, what).into());
+        }
+        let mut shard = open_shard(dir, &name)?;
+        for entry in &mut shard.entries {
+            entry.name = format!("{folder}.{}", entry.name);
+        }
+        self.shards.push(shard);
+        Self::of(self.shards)
+    }
+
     fn sharded(dir: &Path) -> Result<Self, ImportError> {
         let bytes = json::read_bounded(&dir.join(INDEX), INDEX, LONGEST_INDEX)?;
         let index = parse_index(&bytes).map_err(|e| Finding::file(INDEX, e))?;

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use super::super::config::{GemConfig, GeneralPath, Modules, NormPosition, Positions};
 use super::tensors;
 use crate::graph::{
-    Builder, Gates, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op, Pooling, QkNorm,
-    QkNormOver, Site, Task, TensorId, Untyped, attention_scale,
+    Builder, Conventions, Gates, Graph, Guard, LinearPart, ModelFacts, NodeId, NormKind, Op,
+    Pooling, QkNorm, QkNormOver, Site, Task, TensorId, Untyped, attention_scale,
 };
 
 /// Builds the graph of a config. It holds as many nodes and tensors as the config asks for: check the file first.
@@ -28,6 +28,7 @@ pub fn build(c: &GemConfig) -> Graph<Untyped> {
         domains: c.domains.clone(),
         labels: c.labels.clone(),
         embedding: 0,
+        conventions: Conventions::PLAIN,
     };
     let front = Front {
         c,
@@ -314,7 +315,7 @@ impl Front<'_> {
 
     fn head(&mut self, h: NodeId) -> NodeId {
         let first = self.c.task == Task::SequenceClassification;
-        let pooling = first.then_some(Pooling::First);
+        let pooling = first.then_some(Pooling::First).into_iter().collect();
         let op = Op::SelectOutputs { pooling };
         let rows = self.b.add(op, &[h], "outputs");
         if first {

@@ -210,7 +210,7 @@ fn wrong_values_are_told_with_what_is_allowed() {
         (
             "llama",
             "architectures",
-            json!(["LlamaForSequenceClassification"]),
+            json!(["LlamaForTokenClassification"]),
             "ForCausalLM",
         ),
         (

@@ -36,7 +36,7 @@ pub enum Kind<'g> {
         base: bool,
     },
     Select {
-        pooling: Option<Pooling>,
+        pooling: &'g [Pooling],
     },
     Normalize,
     Softcap {
@@ -228,7 +228,7 @@ pub fn of(node: &Node) -> Kind<'_> {
         },
         Op::Add => Kind::Add,
         Op::Combine { base } => Kind::Combine { base: *base },
-        Op::SelectOutputs { pooling } => Kind::Select { pooling: *pooling },
+        Op::SelectOutputs { pooling } => Kind::Select { pooling },
         Op::Normalize => Kind::Normalize,
         Op::Softcap { cap } => Kind::Softcap { cap: *cap },
         Op::Output => Kind::Output,

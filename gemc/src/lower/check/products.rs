@@ -104,8 +104,13 @@ impl<'g> Checker<'g> {
 
     /// Whether an activation is computed by itself: what reads it is no linear map.
     pub(super) fn is_alone(&self, id: NodeId) -> bool {
-        let norm = |reader: &NodeId| matches!(self.kind(*reader), Kind::Norm(_));
-        !self.readers(id).is_empty() && self.readers(id).iter().all(norm)
+        let other = |reader: &NodeId| {
+            matches!(
+                self.kind(*reader),
+                Kind::Norm(_) | Kind::Normalize | Kind::Output
+            )
+        };
+        !self.readers(id).is_empty() && self.readers(id).iter().all(other)
     }
 
     /// An activation is computed where the linear map before it is.

@@ -86,14 +86,14 @@ pub(super) fn all(dot: DotStrategy, row_block: u32) -> Vec<Any> {
 const ROWS: u32 = STEP_ROWS as u32;
 
 fn embeddings(list: &mut List) {
-    for (cols, positions, token_type) in [(1, 300, false), (33, 0, true), (64, 300, true)] {
+    for (cols, positions, token_types) in [(1, 300, 0), (33, 0, 1), (64, 300, 1), (64, 300, 2)] {
         let spec = Embed {
             codec: Codec::N4,
-            vocab: 32,
+            vocab: 32 / token_types.max(1),
             tiles: 2,
             cols,
             positions,
-            token_type,
+            token_types,
             scale: if cols == 33 { 1.5 } else { 1.0 }.into(),
             max_rows: MAX_ROWS,
         };
@@ -247,11 +247,19 @@ fn attentions(list: &mut List) {
 
 fn pools(list: &mut List) {
     for (i, stride) in [32, 64, 288].into_iter().enumerate() {
-        for pooling in [Pooling::First, Pooling::Last, Pooling::Mean, Pooling::Max] {
+        for pooling in [
+            Pooling::First,
+            Pooling::Last,
+            Pooling::Mean,
+            Pooling::MeanSqrt,
+            Pooling::Weighted,
+            Pooling::Max,
+        ] {
             let pool = Pool {
                 pooling,
                 stride,
                 max_rows: MAX_ROWS,
+                max_outputs: 1,
             };
             list.add(pool, pool.items());
         }

@@ -218,8 +218,9 @@ impl Builder {
             Task::CausalLm => c::CAUSAL_LM,
             Task::SequenceClassification => c::SEQUENCE_CLASSIFICATION,
             Task::Embedding => c::EMBEDDING,
+            Task::TokenClassification => c::TOKEN_CLASSIFICATION,
         });
-        image.word(info.vocab_size);
+        image.word(info.ids());
         image.word(info.hidden_size);
         image.word(info.max_positions);
         image.word(info.most_positions(program.shape.max_rows));

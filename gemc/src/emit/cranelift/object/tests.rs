@@ -55,6 +55,7 @@ fn the_exported_structure_is_the_runtimes() {
         domains: vec![Name::from("law")].into(),
         labels: vec![Name::from("good"), Name::from("bad"), Name::from("ugly")].into(),
         embedding: 0,
+        conventions: gem_runtime::Conventions::PLAIN,
         bits_per_weight: 4.25,
         weight_bytes: 24,
         plan_hash: std::array::from_fn(|i| i as u8),

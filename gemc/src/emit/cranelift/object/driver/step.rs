@@ -171,7 +171,7 @@ fn check(c: &mut Code<'_>, facts: &Facts<'_>, model: Value, ids: Value, n: Value
         let index = c.ins().ireduce(I32, index);
         let at = c.element(ids, index, 4);
         let id = c.load(I32, at, 0);
-        let vocabulary = c.word(facts.contents.info.vocab_size);
+        let vocabulary = c.word(facts.contents.info.ids());
         let foreign = c.is(id, IntCC::UnsignedGreaterThanOrEqual, vocabulary);
         c.fail_if(foreign, Status::Token);
     });
