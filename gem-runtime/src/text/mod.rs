@@ -28,8 +28,8 @@ pub use config::{GenerationConfig, TextConfig, TokenizerConfig};
 #[cfg(feature = "chat")]
 pub use date::Date;
 pub use files::{
-    CHAT_TEMPLATE, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TextFiles, TextFolder, Wrong,
-    is_chat_template,
+    CHAT_TEMPLATE, GENERATION_CONFIG, MORE_CHAT_TEMPLATES, TOKENIZER, TOKENIZER_CONFIG, TextFiles,
+    TextFolder, Wrong, is_chat_template,
 };
 #[cfg(feature = "tokenizer")]
 pub use model_text::{Text, fuzz_text};

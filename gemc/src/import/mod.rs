@@ -35,6 +35,7 @@ use files::{TensorFiles, first_not_finite, to_f32};
 pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
 pub use families::front_end;
+pub use gguf::texts as gguf_texts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use gguf::understood;
 pub use licenses::{license_files, licenses};
