@@ -20,11 +20,12 @@ Runs the model that this program was built for.
 
 Usage: NAME --prompt TEXT [options]    continues TEXT
        NAME --chat [options]           answers what is typed, line by line
+       NAME --messages FILE [options]  answers a conversation: a JSON list of messages, as chat interfaces have them
        NAME --text TEXT [options]      classifies TEXT
        NAME --embed TEXT [options]     prints the vector of TEXT
        NAME --check [--json]           reads all weights and the tokenizer, and says whether they are whole
 
-Options:
+Options; those of sampling are the model's own (generation_config.json) where they are not given:
   -n N             tokens of an answer at most
   --temp T         0: always the most probable token; above: the higher, the more varied
   --top-k K        choose among the K most probable tokens; 0: all
@@ -33,7 +34,10 @@ Options:
   --repeat R       above 1: tokens of the last 64 become less probable
   --stop TEXT      end the answer before TEXT; may be given several times
   --chat-template T
-                   the chat template of this name, where the model has several (with --chat)
+                   the chat template of this name, where the model has several
+  --chat-var K=V   gives variable K of the chat template the value V: JSON, else text; may be given several times
+  --tools FILE     tools that the chat template offers: a JSON list
+  --documents FILE documents that the chat template quotes: a JSON list
   --seed S         start of the random numbers; the same seed gives the same answer
   --threads N      threads; as many as the machine has if not given
   --context N      tokens that prompt and answer can have together
@@ -57,6 +61,8 @@ pub enum Mode {
     Embed(String),
     /// Answer line by line.
     Chat,
+    /// Answer the conversation of a file.
+    Messages(PathBuf),
     /// Compare the weights with their digests.
     Check,
     /// Answer requests of `gemc`, as [`crate::protocol`] describes.
@@ -106,6 +112,19 @@ impl SamplingOptions {
     }
 }
 
+/// How conversations are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChatArguments {
+    /// `--chat-template`.
+    pub template: Option<String>,
+    /// `--chat-var`, each: name and value.
+    pub variables: Vec<(String, String)>,
+    /// `--tools`.
+    pub tools: Option<PathBuf>,
+    /// `--documents`.
+    pub documents: Option<PathBuf>,
+}
+
 /// What the command is to do, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -113,8 +132,8 @@ pub struct Options {
     pub mode: Mode,
     /// How to choose tokens.
     pub sampling: SamplingOptions,
-    /// `--chat-template`.
-    pub chat_template: Option<String>,
+    /// `--chat-template` and what else shapes a conversation.
+    pub chat: ChatArguments,
     /// `--threads`.
     pub threads: Option<usize>,
     /// `--context`.
@@ -171,7 +190,7 @@ impl From<lexopt::Error> for Usage {
 struct Draft {
     modes: Vec<Mode>,
     sampling: SamplingOptions,
-    chat_template: Option<String>,
+    chat: ChatArguments,
     threads: Option<usize>,
     context: Option<u32>,
     weights: Option<PathBuf>,
@@ -209,6 +228,7 @@ impl Draft {
             "--text" => self.modes.push(Mode::Text(parser.value()?.string()?)),
             "--embed" => self.modes.push(Mode::Embed(parser.value()?.string()?)),
             "--chat" => self.modes.push(Mode::Chat),
+            "--messages" => self.modes.push(Mode::Messages(parser.value()?.into())),
             "--check" => self.modes.push(Mode::Check),
             "--serve" => self.modes.push(Mode::Serve),
             "-n" => sampling.max_tokens = Some(whole(name, parser, 0, u32::MAX)?),
@@ -221,7 +241,10 @@ impl Draft {
             }
             "--seed" => sampling.seed = Some(whole(name, parser, 0, u64::MAX)?),
             "--stop" => sampling.stop.push(stop(parser)?),
-            "--chat-template" => self.chat_template = Some(parser.value()?.string()?),
+            "--chat-template" => self.chat.template = Some(parser.value()?.string()?),
+            "--chat-var" => self.chat.variables.push(variable(parser)?),
+            "--tools" => self.chat.tools = Some(parser.value()?.into()),
+            "--documents" => self.chat.documents = Some(parser.value()?.into()),
             "--threads" => self.threads = Some(whole(name, parser, 1, MOST_THREADS)?),
             "--context" => self.context = Some(whole(name, parser, 1, u32::MAX)?),
             "--weights" => self.weights = Some(parser.value()?.into()),
@@ -236,21 +259,22 @@ impl Draft {
         let mode = match (self.modes.pop(), self.modes.is_empty()) {
             (Some(mode), true) => mode,
             _ => {
-                let message =
-                    "exactly one of --prompt, --text, --embed, --chat and --check must be given";
+                let message = "exactly one of --prompt, --text, --embed, --chat, --messages and --check must be given";
                 return Err(Usage::new(message));
             }
         };
         if self.json && mode == Mode::Chat {
             return Err(Usage::new("--json does not go with --chat"));
         }
-        if self.chat_template.is_some() && mode != Mode::Chat {
-            return Err(Usage::new("--chat-template goes with --chat alone"));
+        let talks = matches!(mode, Mode::Chat | Mode::Messages(_));
+        if self.chat != ChatArguments::default() && !talks {
+            let message = "--chat-template, --chat-var, --tools and --documents go with --chat and --messages alone";
+            return Err(Usage::new(message));
         }
         Ok(Options {
             mode,
             sampling: self.sampling,
-            chat_template: self.chat_template,
+            chat: self.chat,
             threads: self.threads,
             context: self.context,
             weights: self.weights,
@@ -289,6 +313,16 @@ fn number<T: FromStr>(
         let value = value.display();
         Usage::new(format!("{name} {value}: allowed are {allowed}"))
     })
+}
+
+fn variable(parser: &mut lexopt::Parser) -> Result<(String, String), Usage> {
+    let given = parser.value()?.string()?;
+    match given.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Usage::new(format!(
+            "--chat-var {given}: allowed are NAME=VALUE"
+        ))),
+    }
 }
 
 fn stop(parser: &mut lexopt::Parser) -> Result<String, Usage> {

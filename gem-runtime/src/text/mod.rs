@@ -12,6 +12,8 @@ mod date;
 mod files;
 #[cfg(feature = "chat")]
 mod jinja;
+#[cfg(feature = "chat")]
+mod message;
 #[cfg(feature = "tokenizer")]
 mod model_text;
 #[cfg(feature = "tokenizer")]
@@ -23,7 +25,7 @@ mod templates;
 mod tokenizer;
 
 #[cfg(feature = "chat")]
-pub use chat::{ChatOptions, ChatTemplate, Message};
+pub use chat::{ChatOptions, ChatTemplate};
 pub use config::{GenerationConfig, TextConfig, TokenizerConfig};
 #[cfg(feature = "chat")]
 pub use date::Date;
@@ -31,6 +33,8 @@ pub use files::{
     CHAT_TEMPLATE, GENERATION_CONFIG, MORE_CHAT_TEMPLATES, TOKENIZER, TOKENIZER_CONFIG, TextFiles,
     TextFolder, Wrong, is_chat_template,
 };
+#[cfg(feature = "chat")]
+pub use message::{ChatVariables, Message};
 #[cfg(feature = "tokenizer")]
 pub use model_text::{Text, fuzz_text};
 #[cfg(feature = "tokenizer")]

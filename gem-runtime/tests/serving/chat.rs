@@ -1,6 +1,6 @@
 //! Chat templates as they are written for Python's Jinja.
 
-use gem_runtime::text::{ChatTemplate, Date, Message, TokenizerConfig};
+use gem_runtime::text::{ChatOptions, ChatTemplate, Date, Message, TokenizerConfig};
 
 fn messages() -> Vec<Message> {
     vec![
@@ -26,7 +26,11 @@ fn date() -> Date {
 
 fn render_at(template: &str, date: Option<Date>) -> Result<String, String> {
     let template = ChatTemplate::new(template);
-    let rendered = template.render(&messages(), &tokens(), date);
+    let options = ChatOptions {
+        date,
+        ..ChatOptions::default()
+    };
+    let rendered = template.render(&messages(), &tokens(), &options);
     rendered.map_err(|e| e.to_string())
 }
 
@@ -130,7 +134,11 @@ fn tokens_that_a_model_does_not_have_are_undefined() {
     assert_eq!(render(shown).expect("sound"), "FalseTrue");
     let template =
         ChatTemplate::new("{{ bos_token is defined }}{{ additional_special_tokens is defined }}");
-    let none = template.render(&messages(), &TokenizerConfig::default(), None);
+    let none = template.render(
+        &messages(),
+        &TokenizerConfig::default(),
+        &ChatOptions::default(),
+    );
     assert_eq!(none.expect("sound"), "FalseFalse");
 }
 
