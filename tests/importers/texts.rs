@@ -48,7 +48,7 @@ fn rebuild(file: &Path, folder: &Path) -> Outcome<()> {
 
 /// The tokenizer of a folder, for a model with as many ids as it names.
 fn tokenizer(folder: &Path) -> Outcome<Tokenizer> {
-    let files = TextFolder::read(folder)?;
+    let files = TextFolder::read(folder).map_err(gem_runtime::Error::from)?;
     let json = files.get(TOKENIZER).ok_or("no tokenizer.json")?;
     let highest = gemc::import::highest_id(json)?;
     let size = highest.map_or(1, |(id, _)| id + 1);

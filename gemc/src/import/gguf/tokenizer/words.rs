@@ -25,7 +25,7 @@ pub fn tokenizer(metadata: &Metadata<'_>, vocabulary: &Vocabulary<'_>) -> Result
     // Older files do not say: a vocabulary without capitals is one of small letters.
     let lowercase = lowercase.unwrap_or_else(|| {
         let mut words = ids.keys().filter(|piece| !is_bracketed(piece));
-        !words.any(|piece| piece.chars().any(char::is_uppercase))
+        !words.any(|piece| piece.contains(|c: char| c.is_ascii_uppercase()))
     });
     let accents = metadata.flag("tokenizer.ggml.normalizer.strip_accents")?;
     let first = match vocabulary.token(metadata, "cls")? {
