@@ -115,18 +115,14 @@ fn a_conversation_in_c_is_that_of_a_session() {
         max_tokens: 6,
         ..Sampling::default()
     };
-    let turn = |role: &str, content: &str| Message {
-        role: role.to_owned(),
-        content: content.to_owned(),
-    };
-    let mut turns = vec![turn("user", "a b")];
+    let mut turns = vec![Message::user("a b")];
     let mut expected = String::new();
     for next in [Some("c"), None] {
         let pieces = session.chat(&turns, sampling());
         let answer: String = pieces.map(|piece| piece.expect("it fits").text).collect();
         let _ = writeln!(expected, "{answer}");
-        turns.push(turn("assistant", &answer));
-        turns.extend(next.map(|text| turn("user", text)));
+        turns.push(Message::assistant(&answer));
+        turns.extend(next.map(Message::user));
     }
     let _ = writeln!(expected, "{} tokens", session.position());
     let chat = || {

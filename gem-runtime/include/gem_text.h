@@ -110,8 +110,9 @@ int gem_generate(gem_session *session, const char *prompt, const gem_sampling *s
 
 /* One turn of a conversation. */
 typedef struct gem_message {
-    const char *role;    /* "system", "user" or "assistant", or what else the model's template knows */
-    const char *content;
+    const char *role;    /* "system", "user", "assistant" or "tool", or what else the model's template knows */
+    const char *content; /* null where `fields` have it, as a list of parts, or where there is none */
+    const char *fields;  /* what else the template reads, as a JSON object: {"tool_calls": [...]}; null for nothing */
 } gem_message;
 
 /* Answers a conversation by the model's template; what the session holds of its beginning is not computed again. */
@@ -132,6 +133,7 @@ typedef struct gem_date {
 typedef struct gem_chat_options {
     const gem_date *date;      /* for templates that tell the date; null: a template that asks for it fails */
     const char *chat_template; /* the name of one of several; null: the one called "default" */
+    const char *variables;     /* what the template sees beside messages, as a JSON object: {"tools": [...]}; null: none */
 } gem_chat_options;
 
 /* As gem_chat, with options; null for none. */

@@ -109,7 +109,7 @@ impl Session {
         self.chat_with(messages, &ChatOptions::default(), sampling)
     }
 
-    /// [`Session::chat`] with a date, or a template by its name.
+    /// [`Session::chat`] with a date, a template by its name, or variables of the template.
     ///
     /// What goes wrong is the first piece, as in [`Session::generate`].
     #[cfg(feature = "chat")]
@@ -140,8 +140,8 @@ impl Session {
         room: u32,
     ) -> Result<std::ops::Range<usize>> {
         let text = self.engine().text()?;
-        let begin = messages.iter().take_while(|m| m.role == "system").count();
-        let later = (begin + 1..messages.len()).filter(|at| messages[*at].role == "user");
+        let begin = messages.iter().take_while(|m| m.role() == "system").count();
+        let later = (begin + 1..messages.len()).filter(|at| messages[*at].role() == "user");
         let turns: Vec<usize> = [begin].into_iter().chain(later).collect();
         let tokens = |end: usize| -> Result<u64> {
             let kept = [&messages[..begin], &messages[end..]].concat();

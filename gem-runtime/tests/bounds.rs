@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gem_runtime::text::{ChatTemplate, Message, TokenizerConfig};
+use gem_runtime::text::{ChatOptions, ChatTemplate, Message, TokenizerConfig};
 
 /// What a template may have allocated at once: twice the 256 MiB that it may make, since what grows is copied when it
 /// does, and room for the parsed template.
@@ -37,7 +37,11 @@ static ALLOCATOR: Counting = Counting;
 
 fn render(template: &str) -> Result<String, String> {
     let messages = [Message::user("hi")];
-    let rendered = ChatTemplate::new(template).render(&messages, &TokenizerConfig::default(), None);
+    let rendered = ChatTemplate::new(template).render(
+        &messages,
+        &TokenizerConfig::default(),
+        &ChatOptions::default(),
+    );
     rendered.map_err(|error| error.to_string())
 }
 

@@ -86,6 +86,29 @@ pub struct TemplateReport {
     pub problem: Option<String>,
 }
 
+/// How a text begins and ends, and how its tokens are chosen where a run says nothing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GenerationReport {
+    /// Ids that end a text: those of generation_config.json, config.json and the tokenizer.
+    pub eos_token_ids: Vec<u32>,
+    /// Id that begins one.
+    pub bos_token_id: Option<u32>,
+    /// 0: always the most probable token.
+    pub temperature: f32,
+    /// 0: all.
+    pub top_k: u32,
+    /// 1: all.
+    pub top_p: f32,
+    /// 0: all.
+    pub min_p: f32,
+    /// 1: off.
+    pub repetition_penalty: f32,
+    /// Tokens of an answer at most.
+    pub max_tokens: u32,
+    /// Texts that end an answer.
+    pub stop: Vec<String>,
+}
+
 /// Number of records per domain of one split.
 pub type Counts = Vec<(String, usize)>;
 
@@ -128,6 +151,8 @@ pub struct Inspection {
     pub chat_template: bool,
     /// All chat templates.
     pub chat_templates: Vec<TemplateReport>,
+    /// How texts are generated; none where the task is another.
+    pub generation: Option<GenerationReport>,
     /// What keeps the sampling of generation_config.json from being used; options of a run may override it.
     pub sampling_problem: Option<String>,
     /// Records of calibration text.
@@ -181,10 +206,27 @@ pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
         tokenizer: checkpoint.has_tokenizer(),
         chat_template: chat_templates.iter().any(usable),
         chat_templates,
+        generation: (facts.task == Task::CausalLm).then(|| generation(checkpoint)),
         sampling_problem: sampling.check().err().map(|e| e.to_string()),
         calibration: records(checkpoint, Split::Calibration)?,
         evaluation: records(checkpoint, Split::Evaluation)?,
     })
+}
+
+fn generation(checkpoint: &Checkpoint) -> GenerationReport {
+    let config = checkpoint.generation_config();
+    let sampling = &config.sampling;
+    GenerationReport {
+        eos_token_ids: checkpoint.eos_token_ids(),
+        bos_token_id: config.bos_token_id,
+        temperature: sampling.temperature,
+        top_k: sampling.top_k,
+        top_p: sampling.top_p,
+        min_p: sampling.min_p,
+        repetition_penalty: sampling.repetition_penalty,
+        max_tokens: sampling.max_tokens,
+        stop: sampling.stop.clone(),
+    }
 }
 
 fn dropped(checkpoint: &Checkpoint) -> Vec<Unused> {

@@ -70,18 +70,34 @@ fn said(arguments: &[&str]) -> String {
 #[test]
 fn what_is_dead_is_named_left_out_and_done_without() {
     let inspected = said(&["inspect", text(checkpoint()), "--calib"]);
-    assert!(inspected.contains("measured on packaged default text, SHA-256 "), "{inspected}");
+    assert!(
+        inspected.contains("measured on packaged default text, SHA-256 "),
+        "{inspected}"
+    );
     for branch in DEAD {
         let line = inspected.lines().find(|line| line.contains(branch));
-        assert!(line.is_some_and(|line| line.contains("  dead  ")), "{branch}: {inspected}");
+        assert!(
+            line.is_some_and(|line| line.contains("  dead  ")),
+            "{branch}: {inspected}"
+        );
     }
-    let dead = inspected.lines().filter(|line| line.contains("  dead  ")).count();
+    let dead = inspected
+        .lines()
+        .filter(|line| line.contains("  dead  "))
+        .count();
     assert_eq!(dead, DEAD.len(), "{inspected}");
 
     let dir = tempfile::tempdir().expect("a folder");
     let plan = |name: &str, more: &[&str]| {
         let file = dir.path().join(name);
-        let mut all = vec!["plan", text(checkpoint()), "--effort", "low", "-o", text(&file)];
+        let mut all = vec![
+            "plan",
+            text(checkpoint()),
+            "--effort",
+            "low",
+            "-o",
+            text(&file),
+        ];
         all.extend(more);
         said(&all);
         (file.clone(), fs::read_to_string(&file).expect("written"))
@@ -89,34 +105,72 @@ fn what_is_dead_is_named_left_out_and_done_without() {
     let page = dir.path().join("page.html");
     let (whole, before) = plan("whole.toml", &[]);
     let (pruned, after) = plan("pruned.toml", &["--prune", "1e-4", "--report", text(&page)]);
-    assert!(!before.contains("dead") && before.contains("packaged default text"), "{before}");
+    assert!(
+        !before.contains("dead") && before.contains("packaged default text"),
+        "{before}"
+    );
     let units = |plan: &str| plan.matches("[[unit]]").count();
     assert_eq!(units(&before) - units(&after), 2 * DEAD.len());
-    assert_eq!(after.matches("dropped = true").count(), DEAD.len(), "{after}");
+    assert_eq!(
+        after.matches("dropped = true").count(),
+        DEAD.len(),
+        "{after}"
+    );
     let explained = said(&["explain", text(&pruned)]);
     let html = fs::read_to_string(&page).expect("written");
     for branch in DEAD {
         assert!(!after.contains(&format!("{branch}.down_proj")), "{after}");
-        assert!(explained.contains(branch) && html.contains(branch), "{explained}");
+        assert!(
+            explained.contains(branch) && html.contains(branch),
+            "{explained}"
+        );
     }
     assert!(html.contains("Dead weight") && explained.contains("left out"));
 
     // Without them the model is the same, and smaller.
     let compared = |plan: &Path, backend: &str| {
         let out = said(&[
-            "verify", text(checkpoint()), "--plan", text(plan), "--backend", backend, "--tokens", "300", "--json",
+            "verify",
+            text(checkpoint()),
+            "--plan",
+            text(plan),
+            "--backend",
+            backend,
+            "--tokens",
+            "300",
+            "--json",
         ]);
         let json: serde_json::Value = serde_json::from_str(&out).expect("one value");
         let number = |value: &serde_json::Value| value.as_f64().expect("a number");
-        (number(&json["all"]["kl_mean"]), number(&json["weight_bytes"]))
+        (
+            number(&json["all"]["kl_mean"]),
+            number(&json["weight_bytes"]),
+        )
     };
     let (kl, bytes) = compared(&whole, "interp");
     let (pruned_kl, pruned_bytes) = compared(&pruned, "interp");
     assert!(pruned_bytes < bytes, "{pruned_bytes} {bytes}");
-    assert!((pruned_kl - kl).abs() < 0.2 * kl.max(1e-3), "{pruned_kl} {kl}");
+    assert!(
+        (pruned_kl - kl).abs() < 0.2 * kl.max(1e-3),
+        "{pruned_kl} {kl}"
+    );
     let (machine_kl, _) = compared(&pruned, "jit");
-    assert!((machine_kl - pruned_kl).abs() < 1e-9, "{machine_kl} {pruned_kl}");
-    let answer = said(&["run", text(checkpoint()), "--plan", text(&pruned), "--prompt", "law", "-n", "4", "--temp", "0"]);
+    assert!(
+        (machine_kl - pruned_kl).abs() < 1e-9,
+        "{machine_kl} {pruned_kl}"
+    );
+    let answer = said(&[
+        "run",
+        text(checkpoint()),
+        "--plan",
+        text(&pruned),
+        "--prompt",
+        "law",
+        "-n",
+        "4",
+        "--temp",
+        "0",
+    ]);
     assert!(!answer.is_empty());
 }
 
@@ -124,18 +178,34 @@ fn what_is_dead_is_named_left_out_and_done_without() {
 fn plain_text_calibrates_and_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let (prose, file) = (dir.path().join("prose.txt"), dir.path().join("plan.toml"));
-    let paragraph = "It was the best of times, it was the worst of times, it was the age of wisdom. ".repeat(4);
+    let paragraph =
+        "It was the best of times, it was the worst of times, it was the age of wisdom. ".repeat(4);
     fs::write(&prose, [paragraph.as_str(); 40].join("\n\n")).expect("written");
     let plan = |calib: &Path| {
-        gemc(&["plan", text(checkpoint()), "--effort", "low", "-o", text(&file), "--calib", text(calib)])
+        gemc(&[
+            "plan",
+            text(checkpoint()),
+            "--effort",
+            "low",
+            "-o",
+            text(&file),
+            "--calib",
+            text(calib),
+        ])
     };
     let made = plan(&prose);
     assert!(made.status.success(), "{}", told(&made));
     let written = fs::read_to_string(&file).expect("written");
-    assert!(written.contains("calibration_text = \"prose.txt, given\""), "{written}");
+    assert!(
+        written.contains("calibration_text = \"prose.txt, given\""),
+        "{written}"
+    );
     let binary = dir.path().join("data.txt");
     fs::write(&binary, b"\xff\xfa\x00").expect("written");
-    for (path, words) in [(&binary, "is not UTF-8"), (&dir.path().join("gone"), "no folder or file of texts")] {
+    for (path, words) in [
+        (&binary, "is not UTF-8"),
+        (&dir.path().join("gone"), "no folder or file of texts"),
+    ] {
         let refused = plan(path);
         assert_eq!(refused.status.code(), Some(1));
         assert!(told(&refused).contains(words), "{}", told(&refused));

@@ -143,6 +143,41 @@ fn templates_with_names_can_be_chosen() {
     checkpoint.fails(&choose("tool_use"), "hi\n", &["it has \"default\""]);
 }
 
+/// What a conversation is besides what is typed goes to the program.
+#[test]
+fn conversations_have_tools_documents_and_variables() {
+    let checkpoint = Checkpoint::new();
+    checkpoint.template(
+        "{% if ask %}{{ raise_exception(messages[0].content ~ tools ~ documents ~ ask) }}{% endif %}{{ messages[0].content }}",
+    );
+    let file = |name: &str, text: &str| {
+        checkpoint.write(name, text);
+        checkpoint.path().join(name).display().to_string()
+    };
+    let (messages, list) = (
+        file(
+            "messages.json",
+            "[{\"role\": \"user\", \"content\": \"hi\"}]",
+        ),
+        file("list.json", "[7]"),
+    );
+    let given = [
+        "--messages",
+        &messages,
+        "--tools",
+        &list,
+        "--documents",
+        &list,
+        "-n",
+        "2",
+        "--threads",
+        "1",
+    ];
+    checkpoint.runs(&given, "");
+    let asked = [&given[..], &["--chat-var", "ask=true"]].concat();
+    checkpoint.fails(&asked, "", &["hi[7][7]True"]);
+}
+
 /// Where memory is asked for without end, the command still ends in its own way.
 #[test]
 fn bombs_end_with_an_exit_code() {

@@ -37,7 +37,7 @@ int main(int argc, char **argv)
     sampling.max_tokens = (uint32_t)strtoul(argv[2], NULL, 10);
     static answer answers[2];
     const gem_message turns[] = {
-        {"user", argv[3]}, {"assistant", answers[0].text}, {"user", argv[4]}};
+        {"user", argv[3], NULL}, {"assistant", answers[0].text, NULL}, {"user", argv[4], NULL}};
     REQUIRE(!gem_chat(session, turns, 1, &sampling, append, &answers[0]));
     REQUIRE(!gem_chat(session, turns, 3, &sampling, append, &answers[1]));
     uint32_t position = gem_session_position(session);
@@ -46,17 +46,23 @@ int main(int argc, char **argv)
     REQUIRE(gem_chat(session, turns, 1, &sampling, NULL, NULL) == GEM_NULL);
     /* Everything fits, as it is written without options and with some. */
     const gem_date date = {2024, 7, 6, 12, 0, 0};
-    const gem_chat_options options = {&date, "default"};
+    const gem_chat_options options = {&date, "default", "{\"tools\": []}"};
     size_t begin = 9, count = 9;
     REQUIRE(!gem_chat_fit(session, turns, 3, NULL, 4, &begin, &count) && count == 0);
     REQUIRE(!gem_chat_fit(session, turns, 3, &options, 4, &begin, &count) && count == 0);
     REQUIRE(gem_chat_fit(session, turns, 3, NULL, 4, NULL, &count) == GEM_NULL);
     const gem_date none = {2023, 2, 29, 0, 0, 0};
-    const gem_chat_options wrong[] = {{&none, NULL}, {NULL, "no such template"}};
-    for (int i = 0; i < 2; i++) {
+    const gem_chat_options wrong[] = {{&none, NULL, NULL}, {NULL, "no such template", NULL}, {NULL, NULL, "[]"}};
+    for (int i = 0; i < 3; i++) {
         REQUIRE(gem_chat_fit(session, turns, 3, &wrong[i], 4, &begin, &count) == GEM_FAILED);
         REQUIRE(gem_chat_with(session, turns, 1, &wrong[i], &sampling, append, &answers[1]) == GEM_FAILED);
     }
+    /* A message may have more than a text, or another content. */
+    const gem_message parts[] = {{"user", NULL, "{\"content\": \"x\", \"name\": \"y\"}"}};
+    REQUIRE(!gem_chat_fit(session, parts, 1, NULL, 4, &begin, &count) && count == 0);
+    const gem_message nothing[] = {{"user", NULL, NULL}, {"user", NULL, "x"}};
+    REQUIRE(gem_chat_fit(session, &nothing[0], 1, NULL, 4, &begin, &count) == GEM_NULL);
+    REQUIRE(gem_chat_fit(session, &nothing[1], 1, NULL, 4, &begin, &count) == GEM_FAILED);
     /* A session of few tokens leaves the first turn out, and says when the last is too long. */
     gem_session *small;
     int status = GEM_FULL;

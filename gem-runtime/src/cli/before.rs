@@ -1,6 +1,7 @@
 //! Options, and what is known of a model before there is an engine -> whether they go together: what would be refused
 //! after minutes of making weights is refused at once.
 
+use super::chat::{chat_options, messages};
 use super::run::sampling;
 use super::{Mode, Options};
 use crate::abi::ProgramShape;
@@ -40,9 +41,14 @@ pub fn check(
     match &options.mode {
         Mode::Prompt(prompt) if prompt.is_empty() => Err(Error::Empty),
         Mode::Prompt(prompt) => fits(text.tokenizer().encode(prompt)?.len(), context),
-        Mode::Chat => text
-            .chat_template(options.chat_template.as_deref())?
-            .check(),
+        Mode::Chat => {
+            let chat = chat_options(&options.chat)?;
+            text.chat_template(chat.template.as_deref())?.check()
+        }
+        Mode::Messages(path) => {
+            let ids = text.encode_chat(&messages(path)?, &chat_options(&options.chat)?)?;
+            fits(ids.len(), context)
+        }
         Mode::Embed(_) => text
             .prompts()
             .text(options.prompt_name.as_deref())

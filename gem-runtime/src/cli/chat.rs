@@ -4,32 +4,72 @@
 //! the conversation goes on as if it had not been said.
 
 use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
+use std::path::Path;
 
+use super::options::ChatArguments;
 use super::run::{Failure, line, write_answer};
 use super::speed::Speed;
 use super::today::today;
 use crate::error::{Error, Result};
 use crate::generate::Finish;
+use crate::regular;
 use crate::sample::Sampling;
 use crate::session::Session;
 use crate::text::{ChatOptions, Message};
 
-/// Bytes of a line at most.
+/// Bytes of a line at most, and of a file of messages, tools or documents.
 const LONGEST_LINE: u64 = 16 << 20;
+
+/// What the arguments say of how a conversation is written, with today's date.
+///
+/// # Errors
+/// [`Error::Text`] for a file that cannot be read or a value that is none.
+pub(super) fn chat_options(arguments: &ChatArguments) -> Result<ChatOptions> {
+    let mut options = ChatOptions {
+        date: Some(today()),
+        template: arguments.template.clone(),
+        ..ChatOptions::default()
+    };
+    let files = [
+        ("tools", &arguments.tools),
+        ("documents", &arguments.documents),
+    ];
+    for (name, path) in files {
+        if let Some(path) = path {
+            let set = options.variables.set(name, &read(path)?);
+            set.map_err(|e| Error::text(path.display(), e))?;
+        }
+    }
+    for (name, value) in &arguments.variables {
+        options.variables.set_typed(name, value)?;
+    }
+    Ok(options)
+}
+
+/// The conversation of a file.
+///
+/// # Errors
+/// [`Error::Text`] when it is none.
+pub(super) fn messages(path: &Path) -> Result<Vec<Message>> {
+    let messages = Message::parse_all(&read(path)?);
+    messages.map_err(|e| Error::text(path.display(), e))
+}
+
+fn read(path: &Path) -> Result<String> {
+    let wrong = |why: String| Error::text(path.display(), why);
+    let bytes = regular::read_text(path, LONGEST_LINE).map_err(|e| wrong(regular::why(&e)))?;
+    String::from_utf8(bytes).map_err(|e| wrong(format!("is not UTF-8: {e}")))
+}
 
 /// Answers line by line until the input ends.
 pub(super) fn chat(
     session: &mut Session,
-    template: Option<String>,
+    options: &ChatOptions,
     sampling: &Sampling,
     mut input: impl BufRead,
     to: &mut impl Write,
     speed: &mut Speed,
 ) -> Result<(), Failure> {
-    let options = ChatOptions {
-        date: Some(today()),
-        template,
-    };
     // A template that cannot be read would fail at every line.
     let text = session.engine().text()?;
     text.chat_template(options.template.as_deref())?.check()?;
@@ -52,7 +92,7 @@ pub(super) fn chat(
         };
         let before = messages.clone();
         messages.push(Message::user(said));
-        match turn(session, &mut messages, &options, sampling, to, speed) {
+        match turn(session, &mut messages, options, sampling, to, speed) {
             Ok(()) => {}
             Err(Failure::Error(error)) => {
                 tell(error)?;

@@ -31,7 +31,7 @@ use crate::text::hide_caught_panics;
 
 pub use before::check;
 pub use bus::{end_at_lost_files, report_file_limits};
-pub use options::{Mode, Options, Parsed, SamplingOptions, Usage};
+pub use options::{ChatArguments, Mode, Options, Parsed, SamplingOptions, Usage};
 pub use run::{Failure, run};
 use weights::Source;
 

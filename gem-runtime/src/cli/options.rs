@@ -20,12 +20,13 @@ Runs the model that this program was built for.
 
 Usage: NAME --prompt TEXT [options]    continues TEXT
        NAME --chat [options]           answers what is typed, line by line
+       NAME --messages FILE [options]  answers a conversation: a JSON list of messages, as chat interfaces have them
        NAME --text TEXT [options]      classifies TEXT, or each of its tokens
        NAME --text TEXT --pair TEXT    classifies a pair, such as a question and an answer
        NAME --embed TEXT [options]     prints the vector of TEXT
        NAME --check [--json]           reads all weights and the tokenizer, and says whether they are whole
 
-Options:
+Options; those of sampling are the model's own (generation_config.json) where they are not given:
   -n N             tokens of an answer at most
   --temp T         0: always the most probable token; above: the higher, the more varied
   --top-k K        choose among the K most probable tokens; 0: all
@@ -34,7 +35,10 @@ Options:
   --repeat R       above 1: tokens of the last 64 become less probable
   --stop TEXT      end the answer before TEXT; may be given several times
   --chat-template T
-                   the chat template of this name, where the model has several (with --chat)
+                   the chat template of this name, where the model has several
+  --chat-var K=V   gives variable K of the chat template the value V: JSON, else text; may be given several times
+  --tools FILE     tools that the chat template offers: a JSON list
+  --documents FILE documents that the chat template quotes: a JSON list
   --prompt-name T  the prompt of this name before the text, where the model has prompts (with --embed)
   --seed S         start of the random numbers; the same seed gives the same answer
   --threads N      threads; as many as the machine has if not given
@@ -59,6 +63,8 @@ pub enum Mode {
     Embed(String),
     /// Answer line by line.
     Chat,
+    /// Answer the conversation of a file.
+    Messages(PathBuf),
     /// Compare the weights with their digests.
     Check,
     /// Answer requests of `gemc`, as [`crate::protocol`] describes.
@@ -108,6 +114,19 @@ impl SamplingOptions {
     }
 }
 
+/// How conversations are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChatArguments {
+    /// `--chat-template`.
+    pub template: Option<String>,
+    /// `--chat-var`, each: name and value.
+    pub variables: Vec<(String, String)>,
+    /// `--tools`.
+    pub tools: Option<PathBuf>,
+    /// `--documents`.
+    pub documents: Option<PathBuf>,
+}
+
 /// What the command is to do, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -115,8 +134,8 @@ pub struct Options {
     pub mode: Mode,
     /// How to choose tokens.
     pub sampling: SamplingOptions,
-    /// `--chat-template`.
-    pub chat_template: Option<String>,
+    /// `--chat-template` and what else shapes a conversation.
+    pub chat: ChatArguments,
     /// `--prompt-name`.
     pub prompt_name: Option<String>,
     /// `--pair`.
@@ -177,7 +196,7 @@ impl From<lexopt::Error> for Usage {
 struct Draft {
     modes: Vec<Mode>,
     sampling: SamplingOptions,
-    chat_template: Option<String>,
+    chat: ChatArguments,
     prompt_name: Option<String>,
     pair: Option<String>,
     threads: Option<usize>,
@@ -217,6 +236,7 @@ impl Draft {
             "--text" => self.modes.push(Mode::Text(parser.value()?.string()?)),
             "--embed" => self.modes.push(Mode::Embed(parser.value()?.string()?)),
             "--chat" => self.modes.push(Mode::Chat),
+            "--messages" => self.modes.push(Mode::Messages(parser.value()?.into())),
             "--check" => self.modes.push(Mode::Check),
             "--serve" => self.modes.push(Mode::Serve),
             "-n" => sampling.max_tokens = Some(whole(name, parser, 0, u32::MAX)?),
@@ -229,7 +249,10 @@ impl Draft {
             }
             "--seed" => sampling.seed = Some(whole(name, parser, 0, u64::MAX)?),
             "--stop" => sampling.stop.push(stop(parser)?),
-            "--chat-template" => self.chat_template = Some(parser.value()?.string()?),
+            "--chat-template" => self.chat.template = Some(parser.value()?.string()?),
+            "--chat-var" => self.chat.variables.push(variable(parser)?),
+            "--tools" => self.chat.tools = Some(parser.value()?.into()),
+            "--documents" => self.chat.documents = Some(parser.value()?.into()),
             "--pair" => self.pair = Some(parser.value()?.string()?),
             "--prompt-name" => self.prompt_name = Some(parser.value()?.string()?),
             "--threads" => self.threads = Some(whole(name, parser, 1, MOST_THREADS)?),
@@ -246,16 +269,17 @@ impl Draft {
         let mode = match (self.modes.pop(), self.modes.is_empty()) {
             (Some(mode), true) => mode,
             _ => {
-                let message =
-                    "exactly one of --prompt, --text, --embed, --chat and --check must be given";
+                let message = "exactly one of --prompt, --text, --embed, --chat, --messages and --check must be given";
                 return Err(Usage::new(message));
             }
         };
         if self.json && mode == Mode::Chat {
             return Err(Usage::new("--json does not go with --chat"));
         }
-        if self.chat_template.is_some() && mode != Mode::Chat {
-            return Err(Usage::new("--chat-template goes with --chat alone"));
+        let talks = matches!(mode, Mode::Chat | Mode::Messages(_));
+        if self.chat != ChatArguments::default() && !talks {
+            let message = "--chat-template, --chat-var, --tools and --documents go with --chat and --messages alone";
+            return Err(Usage::new(message));
         }
         if self.prompt_name.is_some() && !matches!(mode, Mode::Embed(_)) {
             return Err(Usage::new("--prompt-name goes with --embed alone"));
@@ -266,7 +290,7 @@ impl Draft {
         Ok(Options {
             mode,
             sampling: self.sampling,
-            chat_template: self.chat_template,
+            chat: self.chat,
             prompt_name: self.prompt_name,
             pair: self.pair,
             threads: self.threads,
@@ -307,6 +331,16 @@ fn number<T: FromStr>(
         let value = value.display();
         Usage::new(format!("{name} {value}: allowed are {allowed}"))
     })
+}
+
+fn variable(parser: &mut lexopt::Parser) -> Result<(String, String), Usage> {
+    let given = parser.value()?.string()?;
+    match given.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Usage::new(format!(
+            "--chat-var {given}: allowed are NAME=VALUE"
+        ))),
+    }
 }
 
 fn stop(parser: &mut lexopt::Parser) -> Result<String, Usage> {

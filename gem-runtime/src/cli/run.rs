@@ -4,7 +4,7 @@ use std::io::{self, BufRead, ErrorKind, Write};
 
 use serde_json::json;
 
-use super::chat::chat;
+use super::chat::{chat, chat_options, messages};
 use super::check::check;
 use super::speed::{Speed, Timed};
 use super::{Mode, Options};
@@ -102,12 +102,12 @@ fn respond(
     match &options.mode {
         Mode::Prompt(prompt) => {
             let answer = speed.time(|| session.generate(prompt, sampling));
-            if options.json {
-                let answer = answer_json(answer)?;
-                return line(&mut to, &answer.to_string());
-            }
-            write_answer(answer, &mut to)?;
-            line(&mut to, "")
+            whole_answer(answer, options.json, &mut to)
+        }
+        Mode::Messages(path) => {
+            let (messages, chat) = (messages(path)?, chat_options(&options.chat)?);
+            let answer = speed.time(|| session.chat_with(&messages, &chat, sampling));
+            whole_answer(answer, options.json, &mut to)
         }
         Mode::Text(text) => {
             if session.engine().info().task == Task::TokenClassification {
@@ -130,8 +130,8 @@ fn respond(
             line(&mut to, &text)
         }
         Mode::Chat => {
-            let template = options.chat_template.clone();
-            chat(session, template, &sampling, input, &mut to, speed)
+            let chat_options = chat_options(&options.chat)?;
+            chat(session, &chat_options, &sampling, input, &mut to, speed)
         }
         Mode::Check | Mode::Serve => Ok(()),
     }
@@ -172,6 +172,16 @@ pub(super) fn write_answer(
         }
     }
     Ok((whole, answer.answer().finish()))
+}
+
+/// Writes an answer and the end of its line, or its JSON.
+fn whole_answer(answer: Timed<'_, '_>, as_json: bool, to: &mut impl Write) -> Result<(), Failure> {
+    if as_json {
+        let answer = answer_json(answer)?;
+        return line(to, &answer.to_string());
+    }
+    write_answer(answer, to)?;
+    line(to, "")
 }
 
 fn answer_json(mut answer: Timed<'_, '_>) -> Result<serde_json::Value> {

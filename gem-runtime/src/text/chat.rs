@@ -5,48 +5,9 @@
 use super::config::TokenizerConfig;
 use super::date::Date;
 use super::jinja::{Fault, Template, Value};
+use super::message::{ChatVariables, Message};
 use super::templates::{DEFAULT_TEMPLATE, TemplateSource};
 use crate::error::{Error, Result};
-
-/// One message of a conversation.
-///
-/// ```
-/// use gem_runtime::text::Message;
-///
-/// assert_eq!(Message::user("Hello"), Message::new("user", "Hello"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Who wrote it: `system`, `user` or `assistant`, or what else the template knows.
-    pub role: String,
-    /// Text of the message.
-    pub content: String,
-}
-
-impl Message {
-    /// A message of any role.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-        }
-    }
-
-    /// A message of the one who asks.
-    pub fn user(content: impl Into<String>) -> Self {
-        Self::new("user", content)
-    }
-
-    /// A message of the model.
-    pub fn assistant(content: impl Into<String>) -> Self {
-        Self::new("assistant", content)
-    }
-
-    /// What the model should keep to.
-    pub fn system(content: impl Into<String>) -> Self {
-        Self::new("system", content)
-    }
-}
 
 /// How a conversation is written.
 ///
@@ -63,13 +24,15 @@ pub struct ChatOptions {
     pub date: Option<Date>,
     /// Name of the template, where the model has several; else the one called `default`.
     pub template: Option<String>,
+    /// What the template sees beside the messages.
+    pub variables: ChatVariables,
 }
 
 /// Bytes that a template may write around messages, beside [`TIMES`] their own. Every byte may become a token, which takes
 /// hundreds of them.
 const AROUND: usize = 1 << 20;
 
-/// How often a template may write a message.
+/// How often a template may write a message or a variable.
 const TIMES: usize = 4;
 
 /// A chat template. It is read when it is used, so that one that cannot be read harms conversations alone.
@@ -136,24 +99,22 @@ impl ChatTemplate {
     /// Writes a conversation up to where the model's answer begins.
     ///
     /// Templates see what Hugging Face gives them: `messages`, `tools` and `documents` (none), `add_generation_prompt`
-    /// (true), and the special tokens that there are.
+    /// (true), the special tokens that there are, and over these what the options say.
     ///
     /// # Errors
     /// [`Error::Text`] when the template cannot be read, fails, needs more steps or memory than it may, writes more than
-    /// 1 MiB beside four times the messages, or refuses the messages.
+    /// 1 MiB beside four times messages and variables, or refuses the messages.
     pub fn render(
         &self,
         messages: &[Message],
         tokens: &TokenizerConfig,
-        date: Option<Date>,
+        options: &ChatOptions,
     ) -> Result<String> {
-        let rendered = variables(messages, tokens)
-            .and_then(|variables| self.parsed_as_fault()?.render(variables, date));
+        let rendered = variables(messages, tokens, &options.variables)
+            .and_then(|variables| self.parsed_as_fault()?.render(variables, options.date));
         let text = rendered.map_err(|fault| self.wrong(fault))?;
-        let said: usize = messages
-            .iter()
-            .map(|m| m.role.len() + m.content.len())
-            .sum();
+        let said: usize = messages.iter().map(Message::length).sum();
+        let said = said.saturating_add(options.variables.length());
         let most = said.saturating_mul(TIMES).saturating_add(AROUND);
         if text.len() > most {
             return Err(self.wrong(format!("writes {} bytes, above {most}", text.len())));
@@ -188,6 +149,7 @@ impl ChatTemplate {
 fn variables<'n>(
     messages: &[Message],
     tokens: &'n TokenizerConfig,
+    more: &'n ChatVariables,
 ) -> Result<Vec<(&'n str, Value)>, Fault> {
     let named = tokens.special_tokens.iter();
     let mut variables: Vec<(&str, Value)> = named
@@ -198,17 +160,15 @@ fn variables<'n>(
         let more = Value::of_list(more.map(|token| token.as_str().into()).collect())?;
         variables.push(("additional_special_tokens", more));
     }
-    let message = |message: &Message| {
-        Value::of_dict(vec![
-            ("role", message.role.as_str().into()),
-            ("content", message.content.as_str().into()),
-        ])
-    };
-    let messages = messages.iter().map(message).collect::<Result<_, _>>()?;
+    let messages = messages
+        .iter()
+        .map(Message::value)
+        .collect::<Result<_, _>>()?;
     variables.push(("messages", Value::of_list(messages)?));
     variables.push(("tools", Value::None));
     variables.push(("documents", Value::None));
     variables.push(("add_generation_prompt", Value::Bool(true)));
+    variables.extend(more.values()?);
     Ok(variables)
 }
 

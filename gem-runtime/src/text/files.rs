@@ -23,7 +23,7 @@ pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// Name of its older form, a JSON object.
 pub(super) const CHAT_TEMPLATE_JSON: &str = "chat_template.json";
 /// Folder of chat templates with names.
-pub(super) const MORE_CHAT_TEMPLATES: &str = "additional_chat_templates";
+pub const MORE_CHAT_TEMPLATES: &str = "additional_chat_templates";
 
 /// Bytes of a tokenizer at most.
 const LONGEST_TOKENIZER: u64 = 256 << 20;

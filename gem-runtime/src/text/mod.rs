@@ -12,6 +12,8 @@ mod date;
 mod files;
 #[cfg(feature = "chat")]
 mod jinja;
+#[cfg(feature = "chat")]
+mod message;
 #[cfg(feature = "tokenizer")]
 mod model_text;
 mod prompts;
@@ -24,14 +26,16 @@ mod templates;
 mod tokenizer;
 
 #[cfg(feature = "chat")]
-pub use chat::{ChatOptions, ChatTemplate, Message};
+pub use chat::{ChatOptions, ChatTemplate};
 pub use config::{GenerationConfig, TextConfig, TokenizerConfig};
 #[cfg(feature = "chat")]
 pub use date::Date;
 pub use files::{
-    CHAT_TEMPLATE, GENERATION_CONFIG, SENTENCE_CONFIG, TOKENIZER, TOKENIZER_CONFIG, TextFiles,
-    TextFolder, Wrong, is_chat_template,
+    CHAT_TEMPLATE, GENERATION_CONFIG, MORE_CHAT_TEMPLATES, SENTENCE_CONFIG, TOKENIZER,
+    TOKENIZER_CONFIG, TextFiles, TextFolder, Wrong, is_chat_template,
 };
+#[cfg(feature = "chat")]
+pub use message::{ChatVariables, Message};
 #[cfg(feature = "tokenizer")]
 pub use model_text::{Text, fuzz_text};
 pub use prompts::Prompts;

@@ -163,7 +163,7 @@ impl Text {
     #[cfg(feature = "chat")]
     pub fn encode_chat(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>> {
         let template = self.chat_template(options.template.as_deref())?;
-        let text = template.render(messages, &self.tokens, options.date)?;
+        let text = template.render(messages, &self.tokens, options)?;
         // The template writes the special tokens itself.
         self.tokenizer.encode_plain(&text)
     }
@@ -198,6 +198,19 @@ pub fn fuzz_text(bytes: &[u8]) {
     if let Ok(source) = core::str::from_utf8(bytes) {
         let messages = [Message::user("hello")];
         let template = ChatTemplate::new(source);
-        let _ = template.render(&messages, &TokenizerConfig::default(), None);
+        let _ = template.render(
+            &messages,
+            &TokenizerConfig::default(),
+            &ChatOptions::default(),
+        );
+        if let Ok(messages) = Message::parse_all(source) {
+            let mut options = ChatOptions::default();
+            let _ = options.variables.set_all(source);
+            let _ = ChatTemplate::new("{{ messages }}{{ messages | tojson }}").render(
+                &messages,
+                &TokenizerConfig::default(),
+                &options,
+            );
+        }
     }
 }

@@ -67,14 +67,24 @@ impl Detokenizer {
         let new = certain[common_boundary(certain, self.given.len())..].to_owned();
         if certain.len() < text.len() {
             self.given.push_str(&new);
-        } else if text.is_empty() {
-            self.pending.clear();
         } else {
-            self.context = std::mem::take(&mut self.pending);
-            self.context_text = self.tokenizer.decode(&self.context)?;
-            self.given.clear();
+            self.settle(text.is_empty())?;
         }
         Ok(new)
+    }
+
+    /// The pending tokens are given out. Those that show nothing stay beside what was before: a decoder that takes one space
+    /// from the beginning of a text may have taken theirs, and takes none of the next token's then.
+    fn settle(&mut self, empty: bool) -> Result<()> {
+        if !empty {
+            self.context.clear();
+        }
+        self.context.append(&mut self.pending);
+        let old = self.context.len().saturating_sub(CONTEXT);
+        self.context.drain(..old);
+        self.context_text = self.tokenizer.decode(&self.context)?;
+        self.given.clear();
+        Ok(())
     }
 
     /// The text of the pending tokens.

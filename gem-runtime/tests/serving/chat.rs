@@ -1,6 +1,6 @@
 //! Chat templates as they are written for Python's Jinja.
 
-use gem_runtime::text::{ChatTemplate, Date, Message, TokenizerConfig};
+use gem_runtime::text::{ChatOptions, ChatTemplate, Date, Message, TokenizerConfig};
 
 fn messages() -> Vec<Message> {
     vec![
@@ -26,7 +26,11 @@ fn date() -> Date {
 
 fn render_at(template: &str, date: Option<Date>) -> Result<String, String> {
     let template = ChatTemplate::new(template);
-    let rendered = template.render(&messages(), &tokens(), date);
+    let options = ChatOptions {
+        date,
+        ..ChatOptions::default()
+    };
+    let rendered = template.render(&messages(), &tokens(), &options);
     rendered.map_err(|e| e.to_string())
 }
 
@@ -130,7 +134,11 @@ fn tokens_that_a_model_does_not_have_are_undefined() {
     assert_eq!(render(shown).expect("sound"), "FalseTrue");
     let template =
         ChatTemplate::new("{{ bos_token is defined }}{{ additional_special_tokens is defined }}");
-    let none = template.render(&messages(), &TokenizerConfig::default(), None);
+    let none = template.render(
+        &messages(),
+        &TokenizerConfig::default(),
+        &ChatOptions::default(),
+    );
     assert_eq!(none.expect("sound"), "FalseFalse");
 }
 
@@ -152,4 +160,127 @@ fn little_stack_is_needed() {
         [false, true],
         "a hundred macros in each other are too many"
     );
+}
+
+fn render_json(template: &str, messages: &str, variables: &str) -> Result<String, String> {
+    let mut options = ChatOptions::default();
+    let set = options.variables.set_all(variables);
+    set.map_err(|e| e.to_string())?;
+    let messages = Message::parse_all(messages).map_err(|e| e.to_string())?;
+    let rendered = ChatTemplate::new(template).render(&messages, &tokens(), &options);
+    rendered.map_err(|e| e.to_string())
+}
+
+#[test]
+fn messages_are_what_chat_interfaces_have() {
+    let messages = r#"[
+        {"role": "user", "content": [{"type": "text", "text": "Köln?"}, {"type": "text", "text": "!"}]},
+        {"content": null, "role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"z": 1.0, "a": 2}}}]},
+        {"role": "tool", "tool_call_id": "x", "content": "21"}
+    ]"#;
+    let template = "{{ messages[0].content | map(attribute='text') | join }} {{ messages[1] | tojson }} \
+                    {{ messages[2].tool_call_id }} {{ messages[1].content is none }}";
+    // Keys stay in the order in which they came.
+    assert_eq!(
+        render_json(template, messages, "{}").expect("sound"),
+        "K\u{f6}ln?! {\"content\": null, \"role\": \"assistant\", \"tool_calls\": [{\"function\": {\"name\": \"f\", \
+         \"arguments\": {\"z\": 1.0, \"a\": 2}}}]} x True"
+    );
+    let parsed = Message::parse_all(messages).expect("sound");
+    let told = |message: &Message| (message.role().to_owned(), message.content().to_owned());
+    let told: Vec<_> = parsed.iter().map(told).collect();
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(
+        told,
+        [pair("user", ""), pair("assistant", ""), pair("tool", "21")]
+    );
+    for (wrong, why) in [
+        ("{}", "found an object; allowed: a list"),
+        ("[1]", "number 0: found 1; allowed: an object"),
+        (
+            "[{\"role\": \"user\"}, {\"role\": 1}]",
+            "number 1: has no `role`",
+        ),
+        ("[", "is not valid JSON"),
+    ] {
+        let message = Message::parse_all(wrong).expect_err("wrong").to_string();
+        assert!(message.contains(why), "{message}");
+    }
+    assert!(Message::parse("{\"role\": \"user\"}").is_ok() && Message::parse("[]").is_err());
+    let deep = format!(
+        "[{{\"role\": \"user\", \"content\": {}1{}}}]",
+        "[".repeat(100),
+        "]".repeat(100)
+    );
+    assert!(
+        render_json("x", &deep, "{}")
+            .expect_err("deep")
+            .contains("deep")
+    );
+}
+
+/// As `apply_chat_template` of transformers 5.24 renames them.
+#[test]
+fn thoughts_have_all_their_names() {
+    let template = "{{ messages[0] }}";
+    for (given, seen) in [
+        (
+            "\"reasoning\": \"r\"",
+            "{'thinking': 'r', 'role': 'a', 'reasoning': 'r', 'reasoning_content': 'r'}",
+        ),
+        (
+            "\"reasoning_content\": \"r\"",
+            "{'thinking': 'r', 'role': 'a', 'reasoning_content': 'r'}",
+        ),
+        (
+            "\"thinking\": \"r\", \"x\": 1",
+            "{'thinking': 'r', 'role': 'a', 'x': 1, 'reasoning_content': 'r'}",
+        ),
+        ("\"thinking\": null", "{'role': 'a', 'thinking': None}"),
+    ] {
+        let messages = format!("[{{\"role\": \"a\", {given}}}]");
+        assert_eq!(render_json(template, &messages, "{}").expect("sound"), seen);
+    }
+}
+
+#[test]
+fn variables_are_the_callers() {
+    let template = "{{ enable_thinking is defined }} {{ enable_thinking }} {{ add_generation_prompt }} \
+                    {{ tools | tojson }} {{ bos_token }}";
+    let render = |variables| render_json(template, "[]", variables);
+    assert_eq!(render("{}").expect("sound"), "False  True null <s>");
+    let given = r#"{"enable_thinking": false, "add_generation_prompt": false, "tools": [{"n": "\u00e9<"}], "bos_token": "B"}"#;
+    assert_eq!(
+        render(given).expect("sound"),
+        "True False False [{\"n\": \"\u{e9}<\"}] B"
+    );
+    assert!(
+        render("[]")
+            .expect_err("a list")
+            .contains("allowed: an object")
+    );
+    assert!(
+        render("{\"messages\": []}")
+            .expect_err("apart")
+            .contains("messages")
+    );
+    assert!(render("{\"n\": 99999999999999999999}").is_ok(), "a float");
+    assert!(
+        render("{\"n\": 18446744073709551615}")
+            .expect_err("large")
+            .contains("too large")
+    );
+    let mut options = ChatOptions::default();
+    for (name, typed) in [
+        ("a", "true"),
+        ("b", "3"),
+        ("c", "\"3\""),
+        ("d", "high"),
+        ("e", "[1"),
+        ("f", ""),
+    ] {
+        options.variables.set_typed(name, typed).expect("a name");
+    }
+    let shown = ChatTemplate::new("{{ [a, b, c, d, e, f] }}").render(&[], &tokens(), &options);
+    assert_eq!(shown.expect("sound"), "[True, 3, '3', 'high', '[1', '']");
 }

@@ -134,10 +134,11 @@ fn wrong_usage_is_told() {
     refused(&["--chat=yes"], "chat");
     refused(&["--chat", "--json"], "--json");
     refused(&["--check", "--prompt", "x"], "--check");
-    refused(
-        &["--prompt", "x", "--chat-template", "y"],
-        "--chat-template",
-    );
+    for option in ["--chat-template", "--chat-var", "--tools", "--documents"] {
+        refused(&["--prompt", "x", option, "y=z"], option);
+    }
+    refused(&["--chat", "--chat-var", "y"], "NAME=VALUE");
+    refused(&["--chat", "--messages", "y"], "exactly one");
 }
 
 #[cfg(unix)]
@@ -239,6 +240,64 @@ fn a_template_that_cannot_be_read_ends_a_conversation_before_it_begins() {
     );
 }
 
+#[test]
+fn conversations_tools_and_documents_are_files() {
+    let template = "{% if deep %}{{ raise_exception(messages[0].content[0].text ~ tools[0].name ~ documents | length ~ deep) }}\
+                    {% endif %}<s><|user|>{{ messages | length }}<|assistant|>";
+    let engine = script::with_template(script::writes(4, "ok"), template);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("space");
+        path.to_str().expect("a plain name").to_owned()
+    };
+    let messages = file(
+        "m",
+        r#"[{"role": "user", "content": [{"type": "text", "text": "parts "}]}]"#,
+    );
+    let (tools, documents) = (file("t", r#"[{"name": "clock "}]"#), file("d", "[1, 2]"));
+    let answer = |more: &[&str]| {
+        let arguments = [
+            &[
+                "--messages",
+                &messages,
+                "--tools",
+                &tools,
+                "--documents",
+                &documents,
+            ],
+            more,
+        ]
+        .concat();
+        output(&engine, &arguments, b"").map_err(|e| format!("{e:?}"))
+    };
+    assert_eq!(answer(&[]).expect("sound"), "ok\n");
+    assert!(
+        answer(&["--json"])
+            .expect("sound")
+            .contains("\"text\":\"ok\"")
+    );
+    let told = answer(&["--chat-var", "deep= yes"]).expect_err("the template's words");
+    assert!(told.contains("parts clock 2 yes"), "{told}");
+    let wrong = file("w", "[");
+    for arguments in [
+        ["--messages", &wrong, "--tools", &tools],
+        ["--messages", &messages, "--tools", &wrong],
+    ] {
+        let told = output(&engine, &arguments, b"").map_err(|e| format!("{e:?}"));
+        let told = told.expect_err("no JSON");
+        assert!(
+            told.contains("is not valid JSON") && told.contains(&wrong),
+            "{told}"
+        );
+    }
+    let told = output(&engine, &["--messages", "no such file"], b"");
+    assert!(
+        matches!(told, Err(Failure::Error(Error::Text(_)))),
+        "{told:?}"
+    );
+}
+
 /// The command gives today's date.
 #[test]
 fn templates_may_ask_for_the_date() {
@@ -280,10 +339,7 @@ fn a_conversation_outgrows_its_context() {
     };
     let mut kept = messages.clone();
     kept.drain(dropped.clone());
-    assert_eq!(
-        (kept[0].role.as_str(), kept[1].role.as_str()),
-        ("system", "user")
-    );
+    assert_eq!((kept[0].role(), kept[1].role()), ("system", "user"));
     assert_eq!(kept.last(), messages.last());
     let length = fits(&kept).expect("a conversation").len();
     let mut more = messages.clone();

@@ -76,6 +76,11 @@ fn spaces_depend_on_what_is_before() {
         pieces(&tokenizer, &[], &[256, 257, 258]),
         ["Hello", " world", "!"]
     );
+    // The one space that a text loses at its beginning is the first token's.
+    assert_eq!(
+        pieces(&tokenizer, &[], &[0x20, 256, 257]),
+        ["", " Hello", " world"]
+    );
     assert_eq!(
         pieces(&tokenizer, &[256], &[257, 257]),
         [" world", " world"]

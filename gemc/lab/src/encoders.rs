@@ -97,9 +97,8 @@ impl<'a> Bench<'a> {
         let divided = Texts::divide(&documents, usize::MAX);
         let given = TextSource::find(dir, Split::Evaluation, Some(evaluation))?;
         let judged = texts::read(loaded, &given, "to measure on", Extent::All)?;
-        let judge = |texts: &[Sequence]| {
-            Judge::new(reference, texts, Activations::F32, MEMORY, &Silent)
-        };
+        let judge =
+            |texts: &[Sequence]| Judge::new(reference, texts, Activations::F32, MEMORY, &Silent);
         let fit = windows(&divided.fit, usize::MAX, FIT);
         let stats = calibrate::run(reference, &fit, Gather::Moments, &mut |_, _| {}, &Silent)?;
         let evidence = Evidence {

@@ -38,7 +38,10 @@ struct ProgramFlags {
     /// Talk, line by line, with the model's template
     #[arg(long, group = "what")]
     chat: bool,
-    /// Tokens to generate at most
+    /// Answer a conversation: a JSON list of messages, as chat interfaces have them
+    #[arg(long, value_name = "FILE", group = "what")]
+    messages: Option<OsString>,
+    /// Tokens to generate at most; like the options of sampling, the model's own (generation_config.json) if not given
     #[arg(short = 'n', value_name = "N")]
     n: Option<OsString>,
     /// Temperature; 0 is greedy
@@ -59,7 +62,7 @@ struct ProgramFlags {
     /// End before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<OsString>,
-    /// Which of the model's chat templates --chat uses; `default` if not given
+    /// Which of the model's chat templates is used; `default` if not given
     #[arg(long, value_name = "NAME")]
     chat_template: Option<OsString>,
     /// Classify the pair of --text and this text
@@ -68,6 +71,15 @@ struct ProgramFlags {
     /// Which of the model's prompts stands before the text, with --embed; its default if not given
     #[arg(long, value_name = "NAME")]
     prompt_name: Option<OsString>,
+    /// Give variable K of the chat template the value V: JSON, else text; may be given several times
+    #[arg(long, value_name = "K=V")]
+    chat_var: Vec<OsString>,
+    /// Tools that the chat template offers: a JSON list
+    #[arg(long, value_name = "FILE")]
+    tools: Option<OsString>,
+    /// Documents that the chat template quotes: a JSON list
+    #[arg(long, value_name = "FILE")]
+    documents: Option<OsString>,
     /// Seed of the choice of tokens
     #[arg(long, value_name = "S")]
     seed: Option<OsString>,
@@ -92,6 +104,7 @@ impl ProgramFlags {
             ("--prompt", self.prompt),
             ("--text", self.text),
             ("--embed", self.embed),
+            ("--messages", self.messages),
             ("-n", self.n),
             ("--temp", self.temp),
             ("--top-k", self.top_k),
@@ -102,11 +115,15 @@ impl ProgramFlags {
             ("--chat-template", self.chat_template),
             ("--pair", self.pair),
             ("--prompt-name", self.prompt_name),
+            ("--tools", self.tools),
+            ("--documents", self.documents),
             ("--threads", self.threads),
             ("--context", self.context),
         ];
         let stops = self.stop.into_iter().map(|stop| ("--stop", Some(stop)));
-        for (name, value) in valued.into_iter().chain(stops) {
+        let variables = self.chat_var.into_iter();
+        let variables = variables.map(|given| ("--chat-var", Some(given)));
+        for (name, value) in valued.into_iter().chain(stops).chain(variables) {
             if let Some(value) = value {
                 arguments.extend([name.into(), value]);
             }

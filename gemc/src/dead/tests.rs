@@ -24,7 +24,9 @@ fn with_a_dead_layer(loaded: &LoadedCheckpoint) -> Reference {
         let scaled: Vec<f32> = weights.iter().map(|w| w * 1e-6).collect();
         reference.replace(branch, scaled).expect("as many");
         if let Some(bias) = reference.bias(branch).map(|bias| bias.len()) {
-            reference.replace_bias(branch, vec![0.0; bias]).expect("as many");
+            reference
+                .replace_bias(branch, vec![0.0; bias])
+                .expect("as many");
         }
     }
     reference
@@ -43,7 +45,9 @@ fn dead_branches(graph: &crate::graph::Graph<crate::graph::Typed>) -> Vec<NodeId
 fn texts(vocab: usize, documents: usize) -> Vec<Sequence> {
     let mut state = 5u64;
     let mut id = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(99);
         ((state >> 33) % vocab as u64) as u32
     };
     (0..documents)
@@ -63,22 +67,37 @@ fn a_dead_layer_is_named_and_no_other() {
     let found = measure(&reference, &texts, None, &Silent).expect("texts fit");
     assert_eq!(found.branches, loaded.graph.branches().len());
     let of = |verdict| {
-        let branches = found.found.iter().filter(move |branch| branch.verdict == verdict);
-        branches.map(|branch| branch.name.as_str()).collect::<BTreeSet<_>>()
+        let branches = found
+            .found
+            .iter()
+            .filter(move |branch| branch.verdict == verdict);
+        branches
+            .map(|branch| branch.name.as_str())
+            .collect::<BTreeSet<_>>()
     };
     let (dead, unmeasured) = (of(Verdict::Dead), of(Verdict::Unmeasured));
     assert!(dead.contains("model.layers.1.general"), "{found}");
     assert!(dead.iter().any(|name| name.contains("modules")), "{found}");
     assert!(dead.iter().all(|name| is_dead(name)), "{found}");
     // Every module of the layer is dead, or too few tokens reach it.
-    let named: Vec<&&str> = dead.union(&unmeasured).filter(|name| is_dead(name)).collect();
-    assert_eq!(named.len(), dead_branches(reference.graph()).len(), "{found}");
+    let named: Vec<&&str> = dead
+        .union(&unmeasured)
+        .filter(|name| is_dead(name))
+        .collect();
+    assert_eq!(
+        named.len(),
+        dead_branches(reference.graph()).len(),
+        "{found}"
+    );
     for branch in found.found.iter().filter(|b| b.verdict == Verdict::Dead) {
         assert!(branch.tokens >= LEAST_TOKENS && branch.kl.is_some_and(|kl| kl < LEAST_KL));
     }
     // As it is, nothing of the model is dead.
     let found = measure(&loaded.reference(), &texts, None, &Silent).expect("texts fit");
-    assert!(found.found.iter().all(|b| b.verdict != Verdict::Dead), "{found}");
+    assert!(
+        found.found.iter().all(|b| b.verdict != Verdict::Dead),
+        "{found}"
+    );
 }
 
 #[test]
@@ -105,7 +124,10 @@ fn what_goes_keeps_to_its_limit_together() {
         found.dropped()
     };
     let little = dropped(1e-4);
-    assert!(little.len() > 1 && little.iter().all(|name| is_dead(name)), "{little:?}");
+    assert!(
+        little.len() > 1 && little.iter().all(|name| is_dead(name)),
+        "{little:?}"
+    );
     // A generous limit takes more, of what does something too.
     let more = dropped(0.5);
     assert!(little.iter().all(|name| more.contains(name)));
@@ -115,9 +137,19 @@ fn what_goes_keeps_to_its_limit_together() {
 #[test]
 fn a_graph_without_branches_computes_what_zeros_do() {
     for (name, parts) in [
-        (ROUTED, &["model.layers.1.modules.2", "model.layers.0.modules.7", "model.layers.1.self_attn"][..]),
+        (
+            ROUTED,
+            &[
+                "model.layers.1.modules.2",
+                "model.layers.0.modules.7",
+                "model.layers.1.self_attn",
+            ][..],
+        ),
         (ROUTED, &["model.layers.0.general"]),
-        ("lm-some-5lora-top2-fallback-domainscar", &["modules.1", "modules.4", "general"]),
+        (
+            "lm-some-5lora-top2-fallback-domainscar",
+            &["modules.1", "modules.4", "general"],
+        ),
         ("cls-some-5mlp-top3-none-flagscar", &["modules.0"]),
     ] {
         let loaded = tiny(name);
@@ -130,13 +162,18 @@ fn a_graph_without_branches_computes_what_zeros_do() {
             zeros.silence(branch.last).expect("a map");
         }
         let names: Vec<String> = branches.iter().map(|branch| branch.name.clone()).collect();
-        let ids: Vec<u32> = (0..40).map(|i| (i * 37 + 11) % loaded.graph.facts().vocab_size as u32).collect();
+        let ids: Vec<u32> = (0..40)
+            .map(|i| (i * 37 + 11) % loaded.graph.facts().vocab_size as u32)
+            .collect();
         let batch = Batch::of(&[&ids]);
         let expected = zeros.run(&batch, &RunOptions::default()).expect("it runs");
         let units = loaded.graph.units().len();
         let pruned = loaded.without(&names).expect("nothing needs them");
         assert!(pruned.graph.units().len() < units);
-        let found = pruned.reference().run(&batch, &RunOptions::default()).expect("it runs");
+        let found = pruned
+            .reference()
+            .run(&batch, &RunOptions::default())
+            .expect("it runs");
         let apart = expected.logits.values().iter().zip(found.logits.values());
         let apart = apart.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-5, "{name}: {apart}");
@@ -147,5 +184,8 @@ fn a_graph_without_branches_computes_what_zeros_do() {
 fn unknown_branches_are_refused() {
     let error = tiny(ROUTED).without(&["model.layers.9".to_owned()]);
     let error = error.expect_err("there is none").to_string();
-    assert!(error.contains("model.layers.9: the model has no such branch"), "{error}");
+    assert!(
+        error.contains("model.layers.9: the model has no such branch"),
+        "{error}"
+    );
 }

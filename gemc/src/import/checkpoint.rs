@@ -259,6 +259,20 @@ impl Checkpoint {
         }
     }
 
+    /// Ids that end a text, ascending: those of `generation_config.json`, `config.json` and the tokenizer. A compiler without
+    /// text in it does not know the tokenizer's.
+    #[must_use]
+    pub fn eos_token_ids(&self) -> Vec<u32> {
+        let mut ids = self.generation_config().eos_token_ids.clone();
+        #[cfg(feature = "jit")]
+        if let Some(text) = self.text() {
+            ids.extend(text.eos());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// `generation_config.json`, or defaults.
     #[must_use]
     pub fn generation_config(&self) -> &GenerationConfig {

@@ -41,6 +41,7 @@ pub use checkpoint::{Account, Checkpoint, TensorUse, Weights};
 pub use error::{Finding, Findings, ImportError, Place, counted, nearest, printable, shown};
 pub use families::front_end;
 pub(crate) use folder::name as folder_name;
+pub use gguf::texts as gguf_texts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use gguf::understood;
 #[cfg(feature = "hub")]
@@ -253,29 +254,46 @@ impl Container {
     }
 }
 
-/// Takes the tokens that begin and end a text from `config.json` where there is no `generation_config.json`, as Hugging
-/// Face's library does; notes whether they have an effect. An id beyond the vocabulary is never generated.
+/// Joins the tokens that begin and end a text of `config.json` with those of `generation_config.json`, and notes whether they
+/// have an effect. Any token that one of the files names ends a text; what a family has where its config says nothing counts
+/// only without a `generation_config.json`. An id beyond the vocabulary is never generated.
 fn special_tokens(built: &mut ImportedModel, companions: &mut Companions) {
     let facts = built.graph.facts();
-    let why = if facts.task != Task::CausalLm {
-        "a classifier generates no text"
-    } else if companions.has(GENERATION_CONFIG) {
-        "generation_config.json says it"
-    } else {
-        let known = |id: &u64| {
-            u32::try_from(*id)
-                .ok()
-                .filter(|_| *id < facts.vocab_size as u64)
-        };
-        let generation = &mut companions.config.generation;
-        generation.bos_token_id = built.special.bos.as_ref().and_then(known);
-        generation.eos_token_ids = built.special.eos.iter().filter_map(known).collect();
-        return;
-    };
-    for (key, becomes) in &mut built.keys {
-        if ["bos_token_id", "eos_token_id"].contains(&key.as_str()) {
-            *becomes = config::KeyUse::Ignored(why.to_owned());
+    if facts.task != Task::CausalLm {
+        for key in ["bos_token_id", "eos_token_id"] {
+            ignore(&mut built.keys, key, "a classifier generates no text");
         }
+        return;
+    }
+    let known = |id: &u64| {
+        u32::try_from(*id)
+            .ok()
+            .filter(|_| *id < facts.vocab_size as u64)
+    };
+    let alone = !companions.has(GENERATION_CONFIG);
+    let counts = |key: &str| alone || built.keys.iter().any(|(given, _)| given == key);
+    let generation = &mut companions.config.generation;
+    if counts("eos_token_id") {
+        let ids = &mut generation.eos_token_ids;
+        ids.extend(built.special.eos.iter().filter_map(known));
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    if generation.bos_token_id.is_some() {
+        ignore(
+            &mut built.keys,
+            "bos_token_id",
+            "generation_config.json says it",
+        );
+    } else if counts("bos_token_id") {
+        generation.bos_token_id = built.special.bos.as_ref().and_then(known);
+    }
+}
+
+/// Notes that a key has no effect.
+fn ignore(keys: &mut KeyAccount, key: &str, why: &str) {
+    for (_, becomes) in keys.iter_mut().filter(|(given, _)| given == key) {
+        *becomes = config::KeyUse::Ignored(why.to_owned());
     }
 }
 

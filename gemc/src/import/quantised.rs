@@ -25,7 +25,9 @@ fn fp8(size: &Value) -> Result<Option<Scheme>, Finding> {
         return Ok(Some(Scheme::Fp8([128, 128])));
     }
     let side = |side: &Value| side.as_u64().filter(|n| (1..=1 << 16).contains(n));
-    let sides = size.as_array().map(|sides| sides.iter().map(side).collect());
+    let sides = size
+        .as_array()
+        .map(|sides| sides.iter().map(side).collect());
     match sides {
         Some(Some(sides)) if Vec::len(&sides) == 2 => {
             Ok(Some(Scheme::Fp8([sides[0] as usize, sides[1] as usize])))

@@ -48,6 +48,7 @@ impl fmt::Display for Inspection {
         let (tokenizer, chat) = (has(self.tokenizer), has(self.chat_template));
         writeln!(f, "tokenizer   {tokenizer}, chat template {chat}")?;
         self.write_templates(f)?;
+        self.write_generation(f)?;
         if let Some(problem) = &self.sampling_problem {
             writeln!(
                 f,
@@ -92,6 +93,40 @@ impl Inspection {
             writeln!(f)?;
         }
         Ok(())
+    }
+
+    /// What ends a text, and the sampling that counts where a run does not say it.
+    fn write_generation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(of) = &self.generation else {
+            return Ok(());
+        };
+        let ids: Vec<String> = of.eos_token_ids.iter().map(u32::to_string).collect();
+        match ids.is_empty() {
+            true => writeln!(f, "ends        at no token")?,
+            false => writeln!(f, "ends        at id {}", ids.join(", "))?,
+        }
+        let mut parts = match of.temperature == 0.0 {
+            true => vec!["the most probable token".to_owned()],
+            false => vec![
+                format!("temperature {}", of.temperature),
+                format!("top-k {}", of.top_k),
+                format!("top-p {}", of.top_p),
+                format!("min-p {}", of.min_p),
+            ],
+        };
+        if of.repetition_penalty != 1.0 {
+            parts.push(format!("repetition penalty {}", of.repetition_penalty));
+        }
+        parts.push(format!(
+            "{} at most",
+            counted(of.max_tokens as usize, "token")
+        ));
+        parts.extend(
+            of.stop
+                .iter()
+                .map(|stop| format!("ends before {:?}", shown(stop))),
+        );
+        writeln!(f, "sampling    {}", parts.join(", "))
     }
 
     /// Templates of which there is more to say than that there is one.

@@ -2,9 +2,9 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::failure::{Failure, exclusive, list, report, shared, string};
+use super::failure::{Failure, Status, exclusive, list, report, shared, string};
 use super::session::TextSession;
-use crate::text::{ChatOptions, Date, Message};
+use crate::text::{ChatOptions, ChatVariables, Date, Message};
 
 /// `gem_message`: one turn of a conversation.
 #[repr(C)]
@@ -12,8 +12,10 @@ use crate::text::{ChatOptions, Date, Message};
 pub struct Turn {
     /// `system`, `user` or `assistant`.
     pub role: *const c_char,
-    /// Text of the message, UTF-8, ending in 0.
+    /// Text of the message, UTF-8, ending in 0; null where `fields` have it.
     pub content: *const c_char,
+    /// What else the message has, as a JSON object; null for nothing.
+    pub fields: *const c_char,
 }
 
 /// `gem_date`: see [`Date`].
@@ -42,6 +44,8 @@ pub struct ChatChoice {
     pub date: *const DateFields,
     /// Null: the one called `default`.
     pub chat_template: *const c_char,
+    /// Variables of the template, as a JSON object; null for none.
+    pub variables: *const c_char,
 }
 
 /// Finds out which messages to leave out so that a conversation fits, as `Session::fit_chat` does.
@@ -78,8 +82,16 @@ pub(super) unsafe fn messages(turns: *const Turn, n: usize) -> Result<Vec<Messag
     let turns = unsafe { list(turns, n)? }.iter();
     let message = |turn: &Turn| {
         // SAFETY: the caller's promise.
-        let (role, content) = unsafe { (string(turn.role)?, string(turn.content)?) };
-        Ok(Message::new(role, content))
+        let role = unsafe { string(turn.role)? };
+        // SAFETY: the caller's promise.
+        let (content, fields) = unsafe { (optional(turn.content)?, optional(turn.fields)?) };
+        match fields {
+            None => Ok(Message::new(
+                role,
+                content.ok_or(Failure::Status(Status::Null))?,
+            )),
+            Some(fields) => Ok(Message::of_fields(role, content, fields)?),
+        }
     };
     turns.map(message).collect()
 }
@@ -99,10 +111,27 @@ pub(super) unsafe fn options(chat: *const ChatChoice) -> Result<ChatOptions, Fai
             Some(day.at(date.hour, date.minute, date.second)?)
         }
     };
-    let template = match chat.chat_template.is_null() {
-        true => None,
+    // SAFETY: the caller's promise.
+    let (template, json) = unsafe { (optional(chat.chat_template)?, optional(chat.variables)?) };
+    let mut variables = ChatVariables::default();
+    if let Some(json) = json {
+        variables.set_all(json)?;
+    }
+    Ok(ChatOptions {
+        date,
+        template: template.map(str::to_owned),
+        variables,
+    })
+}
+
+/// A string that may be missing.
+///
+/// # Safety
+/// It is null or a string that lives as long as it is used.
+unsafe fn optional<'a>(text: *const c_char) -> Result<Option<&'a str>, Failure> {
+    match text.is_null() {
+        true => Ok(None),
         // SAFETY: the caller's promise.
-        false => Some(unsafe { string(chat.chat_template)? }.to_owned()),
-    };
-    Ok(ChatOptions { date, template })
+        false => Ok(Some(unsafe { string(text)? })),
+    }
 }

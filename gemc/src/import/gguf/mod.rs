@@ -64,6 +64,17 @@ pub fn open(path: &Path) -> Result<GgufModel, ImportError> {
     })
 }
 
+/// The tokenizer in a file and what belongs to it, whatever model the file is of.
+///
+/// # Errors
+/// When it is no GGUF file, or has a tokenizer that is not rebuilt.
+pub fn texts(path: &Path) -> Result<TextFolder, ImportError> {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let wrong = |what: String| Finding::file(name.to_string_lossy(), what);
+    let (gguf, _) = TensorFiles::map_gguf(path).map_err(wrong)?;
+    Ok(tokenizer::files(&Metadata::new(&gguf.metadata)).map_err(wrong)?)
+}
+
 /// What the metadata of a file says.
 pub struct Understood {
     config: Map<String, Json>,

@@ -436,14 +436,38 @@ fn the_account_says_what_has_an_effect() {
     assert_eq!(why("router.renormalize"), None);
 
     fs::write(dir.join("generation_config.json"), "{\"eos_token_id\": 3}").expect("written");
-    let (ignored, _) = account(&dir);
-    let says = (
-        "eos_token_id".to_owned(),
-        "generation_config.json says it".to_owned(),
-    );
-    assert!(ignored.contains(&says), "{ignored:?}");
-    let generation = checkpoint(&dir).expect("good").generation_config().clone();
-    assert_eq!(generation.eos_token_ids, [3]);
+    // With one, what either of them names ends it.
+    let (_, used) = account(&dir);
+    assert!(used.iter().any(|k| k == "eos_token_id"), "{used:?}");
+    let checkpoint = checkpoint(&dir).expect("good");
+    assert_eq!(checkpoint.generation_config().eos_token_ids, [2, 3]);
+    let all = checkpoint.eos_token_ids();
+    assert!(all.contains(&2) && all.contains(&3), "{all:?}");
+}
+
+/// What a family has where its config says nothing is no third source.
+#[test]
+fn ends_of_a_family_do_not_count_beside_a_generation_config() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut llama = serde_json::json!({
+        "model_type": "llama", "vocab_size": 16, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 32
+    });
+    let ends = |config: &Value, generation: Option<&str>| {
+        let dir = made(root.path(), config);
+        if let Some(text) = generation {
+            fs::write(dir.join("generation_config.json"), text).expect("written");
+        }
+        let checkpoint = checkpoint(&dir).expect("good");
+        let ids = checkpoint.generation_config().eos_token_ids.clone();
+        fs::remove_dir_all(&dir).expect("removed");
+        ids
+    };
+    assert_eq!(ends(&llama, None), [2]);
+    assert_eq!(ends(&llama, Some("{\"eos_token_id\": [9, 5]}")), [5, 9]);
+    assert_eq!(ends(&llama, Some("{}")), [0; 0]);
+    llama["eos_token_id"] = serde_json::json!(7);
+    assert_eq!(ends(&llama, Some("{\"eos_token_id\": [9, 5]}")), [5, 7, 9]);
 }
 
 #[test]

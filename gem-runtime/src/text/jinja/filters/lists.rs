@@ -260,8 +260,16 @@ impl Evaluator<'_> {
         a.equals(b, self.meter)
     }
 
+    /// Items of what `map`, `select` and their kin go through: what does not hold, such as no tools, has none.
+    fn items_of_any(&self, value: &Value) -> JinjaResult<Vec<Value>> {
+        match value.holds() {
+            true => value.items(self.meter),
+            false => Ok(Vec::new()),
+        }
+    }
+
     fn mapped(&mut self, value: &Value, arguments: Arguments) -> JinjaResult<Value> {
-        let items = value.items(self.meter)?;
+        let items = self.items_of_any(value)?;
         let Arguments {
             mut positional,
             named,
@@ -311,7 +319,7 @@ impl Evaluator<'_> {
         };
         let wanted = name.starts_with("select");
         let mut kept = Vec::new();
-        for item in value.items(self.meter)? {
+        for item in self.items_of_any(value)? {
             let tested = self.attribute_of(&item, attribute.as_ref())?;
             let passes = match &test {
                 None => tested.holds(),
