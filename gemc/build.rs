@@ -1,5 +1,6 @@
 //! `src/{pack,quantise}` -> `GEMC_PACKING`: a hash of what decides, beside formats and the weight file's own layout, what
-//! weights become, so that another gemc takes nothing of this one's from the cache.
+//! weights become, so that another gemc takes nothing of this one's from the cache. All of `src` -> `GEMC_SOURCES`, for what is
+//! measured.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Error, Result};
@@ -8,8 +9,16 @@ use std::{env, fs};
 
 fn main() -> Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("src");
+    let packing = hash(&root, &["pack", "quantise"])?;
+    println!("cargo::rustc-env=GEMC_PACKING={packing:016x}");
+    println!("cargo::rustc-env=GEMC_SOURCES={:016x}", hash(&root, &[""])?);
+    Ok(())
+}
+
+/// A hash of all sources in folders.
+fn hash(root: &Path, folders: &[&str]) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
-    for folder in ["pack", "quantise"] {
+    for folder in folders {
         let folder = root.join(folder);
         println!("cargo::rerun-if-changed={}", folder.display());
         let mut files = Vec::new();
@@ -20,12 +29,11 @@ fn main() -> Result<()> {
             return Err(Error::other(words));
         }
         for path in &files {
-            path.strip_prefix(&root).unwrap_or(path).hash(&mut hasher);
+            path.strip_prefix(root).unwrap_or(path).hash(&mut hasher);
             fs::read(path)?.hash(&mut hasher);
         }
     }
-    println!("cargo::rustc-env=GEMC_PACKING={:016x}", hasher.finish());
-    Ok(())
+    Ok(hasher.finish())
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {

@@ -393,7 +393,7 @@ fn c_and_rust_agree_about_structures() {
     fields!(c::Half, "gem_abi_half": site, before, heads, width, ring);
     fields!(c::ProgramTable, "gem_abi_program":
         abi, bytes, name, target, level, features, plan_hash, layout, shape, body, head, tables, taps, halves, n_body, n_head, n_tables,
-        n_taps, n_halves, task, vocab_size, hidden_size, max_positions, max_context, n_logits, reserved, labels, domains, eos, n_labels,
+        n_taps, n_halves, task, vocab_size, hidden_size, max_positions, max_context, n_logits, conventions, labels, domains, eos, n_labels,
         n_domains, n_eos, bos, bits_per_weight, weight_bytes);
     let numbers = [
         ("GEM_ABI", c::ABI),

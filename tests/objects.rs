@@ -130,7 +130,8 @@ fn source(program: &Program, mut memory: Memory) -> String {
     for slot in 0..step.n_slots {
         bytes(&mut c, &format!("kv{slot}"), "", memory.kv(slot as usize));
     }
-    let slots: Vec<String> = (0..step.n_slots).map(|i| format!("kv{i}")).collect();
+    let start = |i| format!("kv{i} + {}", step.ring_bytes);
+    let slots: Vec<String> = (0..step.n_slots).map(start).collect();
     let _ = writeln!(c, "static uint8_t *const kv[] = {{{}}};", slots.join(", "));
     words(&mut c, "rows", &step.rows);
     words(&mut c, "outputs", &step.outputs);

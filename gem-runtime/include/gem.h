@@ -248,7 +248,8 @@ typedef struct gem_abi_program {
     uint32_t max_positions; /* of the model */
     uint32_t max_context;   /* of a sequence; an encoder takes a text in one step, so it may be less */
     uint32_t n_logits;      /* vocab_size or n_labels, or the width of a text's vector */
-    uint32_t reserved;      /* 0 */
+    uint32_t conventions;   /* token types, then << 8 what scores of labels are (0 softmax, 1 sigmoid, 2 logits), then << 16
+                               whether rows of a prompt are pooled */
     const char *const *labels;
     const char *const *domains;
     const uint32_t *eos;    /* each of them ends a text */

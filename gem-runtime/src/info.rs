@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 
 use crate::abi::MAX_CONTEXT;
+use crate::error::{Error, Result};
 use crate::simd::Level;
 
 /// A name: a literal in generated code.
@@ -67,6 +68,40 @@ pub struct Conventions {
 }
 
 impl Conventions {
+    /// All of them as one number: token types, what scores of labels are, whether rows of a prompt are pooled, from the lowest
+    /// byte on. Tables of linked objects have it.
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        let score = match self.score {
+            LabelScore::Softmax => 0,
+            LabelScore::Sigmoid => 1,
+            LabelScore::Identity => 2,
+        };
+        self.token_types | score << 8 | (self.pools_prompt as u32) << 16
+    }
+
+    /// What a number says.
+    ///
+    /// # Errors
+    /// [`Error::Program`] for one that [`Conventions::word`] does not make.
+    pub fn of_word(word: u32) -> Result<Self> {
+        let score = match word >> 8 & 0xff {
+            0 => LabelScore::Softmax,
+            1 => LabelScore::Sigmoid,
+            2 => LabelScore::Identity,
+            _ => return Err(Error::Program("unknown scores of labels")),
+        };
+        let token_types = word & 0xff;
+        if !(1..=2).contains(&token_types) || word >> 17 != 0 {
+            return Err(Error::Program("unknown conventions"));
+        }
+        Ok(Self {
+            token_types,
+            score,
+            pools_prompt: word >> 16 & 1 == 1,
+        })
+    }
+
     /// Nothing special.
     pub const PLAIN: Self = Self {
         token_types: 1,

@@ -200,7 +200,8 @@ impl Session {
     ///
     /// Layers that keep only a window of the last positions may have overwritten what precedes `n`. The next call then
     /// runs the first `n` tokens again before its own, which takes as long as reading them did. Tokens cut off by the
-    /// [`rewind`](ProgramShape::rewind) of the program's shape never need that.
+    /// [`rewind`](ProgramShape::rewind) of the program's shape never need that. Hooks do not see it: tokens whose routing was
+    /// forced are run again as the model routes them.
     pub fn truncate(&mut self, n: u32) {
         self.tokens.truncate(n as usize);
     }
@@ -331,13 +332,14 @@ impl Session {
             let hook = hook
                 .as_mut()
                 .map(|hook| &mut **hook as &mut dyn RoutingHook);
+            next += chunk.len() as u32;
+            // A step that fails halfway has written, too.
+            self.written = self.written.max(next);
             // SAFETY: the machine is this engine's, and the only slot is this session's memory, `context` long.
             unsafe { self.machine.body(&self.engine, &step, hook)? };
             let halves = self.engine.program().halves();
             // SAFETY: as above; the step has checked its positions, and no kernel runs any more.
             unsafe { self.saturated.add(halves, slots[0], self.context, &self.rows) };
-            next += chunk.len() as u32;
-            self.written = self.written.max(next);
             after(&mut self.machine, &self.engine, &step)?;
         }
         self.tokens.extend_from_slice(ids);
@@ -347,8 +349,13 @@ impl Session {
     /// Writes again what was lost of the tokens it holds.
     fn replay(&mut self) -> Result<()> {
         let tokens = core::mem::take(&mut self.tokens);
+        // They were counted when they came.
+        let saturated = core::mem::take(&mut self.saturated);
         let result = self.advance(&tokens, None, |_, _, _| Ok(()));
-        self.tokens = tokens;
+        (self.tokens, self.saturated) = (tokens, saturated);
+        if result.is_err() {
+            self.written = 0;
+        }
         result.map_err(|error| match error {
             Error::Cancelled { .. } => Error::Cancelled { taken: 0 },
             error => error,

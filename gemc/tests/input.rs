@@ -148,7 +148,7 @@ fn names_of_what_is_not_there_are_answered_with_what_is() {
     let unread = root.path().join("unread");
     fs::create_dir(&unread).expect("space");
     fs::write(unread.join("config.json"), "{\"model_type\": \"jamba\"}").expect("space");
-    let words = ["model_type", "Jamba's are not read yet", "docs/families.md"];
+    let words = ["model_type", "its layers keep a state", "docs/families.md"];
     refused(gemc(&cache, &["inspect", text(&unread)]), 1, &words);
 }
 

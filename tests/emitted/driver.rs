@@ -64,9 +64,14 @@ fn run(program: &CompiledProgram, from: &mut impl Read, to: &mut impl Write) {
     let rows: Vec<Row> = words(from).chunks(4).map(row).collect();
     let outputs = words(from);
     let context = word(from);
+    let ring_bytes = word(from) as usize;
     let kv: Vec<*mut u8> = slots
         .iter_mut()
-        .map(|s| s.lines.as_mut_ptr().cast())
+        .map(|s| {
+            assert!(ring_bytes <= s.len, "rings fit");
+            // SAFETY: as asserted.
+            unsafe { s.lines.as_mut_ptr().cast::<u8>().add(ring_bytes) }
+        })
         .collect();
     let ctx = Ctx {
         weights: weights.lines.as_ptr().cast(),

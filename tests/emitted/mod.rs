@@ -114,6 +114,7 @@ fn feed(input: &mut Vec<u8>, mut memory: Memory) {
         words.iter().for_each(|n| word(input, *n));
     }
     word(input, step.context);
+    word(input, step.ring_bytes);
 }
 
 /// Compiles the crate and runs it; what it wrote, to its end or to where it failed.

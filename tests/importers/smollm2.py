@@ -52,7 +52,9 @@ PROMPTS = [
 def logits(path, ids, *options):
     """Logits of every position, by gemc."""
     numbers = ",".join(str(i) for i in ids)
-    run = subprocess.run([GEMC, "logits", path, "--ids", numbers, "--quiet", *options], check=True, capture_output=True)
+    run = subprocess.run([GEMC, "logits", path, "--ids", numbers, *options], capture_output=True)
+    if run.returncode:
+        raise SystemExit(run.stderr.decode())
     rows = [np.array(line.split(), dtype=np.float32) for line in run.stdout.decode().splitlines() if line.strip()]
     return np.stack(rows)
 

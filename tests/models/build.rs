@@ -185,7 +185,7 @@ fn weights(model: &Model, loaded: &LoadedCheckpoint) -> Result<BitPlan, String> 
             format: Codec::ALL[codec].name().to_owned(),
             activations: None,
             bytes: 0,
-            predicted_kl: 0.0,
+            predicted_kl: Some(0.0),
             reason: String::new(),
             // Of another format, so that the unit is rounded anew.
             codes: format!("{}:{}", Codec::ALL[another].name(), "0".repeat(64)),
@@ -202,7 +202,7 @@ fn weights(model: &Model, loaded: &LoadedCheckpoint) -> Result<BitPlan, String> 
         bits_per_weight: 0.0,
         unit_bytes: 0,
         predicted_ms: None,
-        predicted_kl: 0.0,
+        predicted_kl: Some(0.0),
         measured_kl: None,
         measured_kl_rounded: None,
         overrides: Vec::new(),

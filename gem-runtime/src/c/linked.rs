@@ -188,13 +188,14 @@ unsafe fn info(program: &'static ProgramTable) -> Result<ModelInfo> {
             TOKEN_CLASSIFICATION => Task::TokenClassification,
             _ => return Err(Error::Program("an unknown task")),
         };
+        let conventions = Conventions::of_word(program.conventions)?;
         let level = Level::from_name(text(program.level)?);
         Ok(ModelInfo {
             name: Cow::Borrowed(text(program.name)?),
             task,
             target: Cow::Borrowed(text(program.target)?),
             level: level.ok_or(Error::Program("an unknown level"))?,
-            vocab_size: program.vocab_size,
+            vocab_size: program.vocab_size / conventions.token_types,
             hidden_size: program.hidden_size,
             max_positions: program.max_positions,
             domains: names(program.domains, program.n_domains)?,
@@ -203,8 +204,7 @@ unsafe fn info(program: &'static ProgramTable) -> Result<ModelInfo> {
                 Task::Embedding => program.n_logits,
                 Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => 0,
             },
-            // Objects are given ids, of all types.
-            conventions: Conventions::PLAIN,
+            conventions,
             bits_per_weight: program.bits_per_weight,
             weight_bytes: program.weight_bytes,
             plan_hash: program.plan_hash,

@@ -87,8 +87,8 @@ pub struct ProgramTable {
     pub max_context: u32,
     /// Logits of an output: tokens or labels.
     pub n_logits: u32,
-    /// Padding, always 0.
-    pub reserved: u32,
+    /// Conventions as `Conventions::word` has them.
+    pub conventions: u32,
     /// Names of the labels.
     pub labels: *const *const c_char,
     /// Names of the domains.

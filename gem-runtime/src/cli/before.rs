@@ -43,7 +43,7 @@ pub fn check(
         Mode::Prompt(prompt) => fits(text.tokenizer().encode(prompt)?.len(), context),
         Mode::Chat => {
             let chat = chat_options(&options.chat)?;
-            text.chat_template(chat.template.as_deref())?.check()
+            text.chat_template_for(&chat)?.check()
         }
         Mode::Messages(path) => {
             let ids = text.encode_chat(&messages(path)?, &chat_options(&options.chat)?)?;

@@ -41,7 +41,7 @@ const TIMES: usize = 4;
 /// use gem_runtime::text::{ChatTemplate, Message};
 ///
 /// let template = ChatTemplate::new("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>");
-/// let text = template.render(&[Message::user("Hello")], &Default::default(), None)?;
+/// let text = template.render(&[Message::user("Hello")], &Default::default(), &Default::default())?;
 /// assert_eq!(text, "<user>Hello<assistant>");
 /// # Ok::<(), gem_runtime::Error>(())
 /// ```

@@ -162,6 +162,13 @@ impl TextFolder {
         })
     }
 
+    /// Gives a file that is there other contents.
+    pub fn replace(&mut self, name: &str, contents: Vec<u8>) {
+        if let Some((_, old)) = self.files.iter_mut().find(|(known, _)| known == name) {
+            *old = contents;
+        }
+    }
+
     /// All of them: name, contents.
     #[must_use]
     pub fn into_files(self) -> Vec<(String, Vec<u8>)> {

@@ -123,18 +123,19 @@ impl Message {
         length(&self.fields)
     }
 
-    /// What a template sees. As in Hugging Face's `apply_chat_template`, thoughts are there under today's name and under the
-    /// one that gpt-oss has.
+    /// What a template sees. As in Hugging Face's `apply_chat_template`, fields that are null are not there, and thoughts are
+    /// there under today's name and under the one that gpt-oss has.
     pub(super) fn value(&self) -> Result<Value, Fault> {
-        let known = |name: &&str| self.fields.get(*name).is_some_and(|value| !value.is_null());
-        let Some(thoughts) = REASONING.iter().find(|name| known(name)) else {
-            return object(&self.fields);
+        let mut own = self.fields.clone();
+        own.retain(|_, value| !value.is_null());
+        let Some(name) = REASONING.iter().find(|name| own.contains_key(**name)) else {
+            return object(&own);
         };
-        let thoughts = &self.fields[*thoughts];
+        let thoughts = own[*name].clone();
         let mut fields = Map::new();
         fields.insert("thinking".to_owned(), thoughts.clone());
-        fields.extend(self.fields.clone());
-        fields.insert(REASONING[0].to_owned(), thoughts.clone());
+        fields.extend(own);
+        fields.insert(REASONING[0].to_owned(), thoughts);
         object(&fields)
     }
 }
@@ -178,6 +179,11 @@ impl ChatVariables {
                 .try_for_each(|(name, value)| self.insert(name, value)),
             other => Err(wrong(format!("found {}; allowed: an object", kind(&other)))),
         }
+    }
+
+    /// Whether a variable is there, and is not null.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.named.get(name).is_some_and(|value| !value.is_null())
     }
 
     fn insert(&mut self, name: String, value: Json) -> Result<()> {

@@ -156,13 +156,29 @@ impl Text {
         chat::choose(&self.chat, name)
     }
 
+    /// The chat template that options ask for: that of their name; with tools that called `tool_use`, if there is one; else
+    /// `default`.
+    ///
+    /// # Errors
+    /// As [`Text::chat_template`].
+    #[cfg(feature = "chat")]
+    pub fn chat_template_for(&self, options: &ChatOptions) -> Result<&ChatTemplate> {
+        const TOOLS: &str = "tool_use";
+        let tools = options.variables.has("tools");
+        let own = self.chat.iter().any(|template| template.name() == TOOLS);
+        match &options.template {
+            None if tools && own => self.chat_template(Some(TOOLS)),
+            name => self.chat_template(name.as_deref()),
+        }
+    }
+
     /// Ids of a conversation, up to where the model's answer begins.
     ///
     /// # Errors
     /// [`Error::Text`] without such a chat template, or when it cannot be read, fails or refuses the messages.
     #[cfg(feature = "chat")]
     pub fn encode_chat(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>> {
-        let template = self.chat_template(options.template.as_deref())?;
+        let template = self.chat_template_for(options)?;
         let text = template.render(messages, &self.tokens, options)?;
         // The template writes the special tokens itself.
         self.tokenizer.encode_plain(&text)

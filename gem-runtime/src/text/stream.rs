@@ -12,6 +12,9 @@ const REPLACEMENT: char = '\u{fffd}';
 /// A character has at most four bytes, so that at most three, each shown as a replacement, can be waiting for more.
 const MOST_WAITING: usize = 3;
 
+/// Tokens that are read again with each one that comes, at most: no text waits that long for the end of a character.
+const MOST_PENDING: usize = 256;
+
 /// How many tokens of the text before are kept: a decoder may join words by what precedes them.
 const CONTEXT: usize = 8;
 
@@ -63,7 +66,10 @@ impl Detokenizer {
     pub fn push(&mut self, id: u32) -> Result<String> {
         self.pending.push(id);
         let text = self.pending_text()?;
-        let certain = &text[..certain(&text)];
+        let certain = match self.pending.len() {
+            0..MOST_PENDING => &text[..certain(&text)],
+            _ => &text,
+        };
         let new = certain[common_boundary(certain, self.given.len())..].to_owned();
         if certain.len() < text.len() {
             self.given.push_str(&new);

@@ -242,15 +242,16 @@ fn of_plan(plan: Option<&PlanFile>) -> String {
         return "no unit is blamed without a plan, which predicts what each adds: `gemc plan`, then --plan".to_owned();
     };
     let units = plan.units.iter();
-    let worst = units.max_by(|a, b| a.predicted_kl.total_cmp(&b.predicted_kl));
-    let sum: f64 = plan.units.iter().map(|unit| unit.predicted_kl).sum();
+    let predicted = units.filter_map(|unit| Some((unit, unit.predicted_kl?)));
+    let worst = predicted.clone().max_by(|a, b| a.1.total_cmp(&b.1));
+    let sum: f64 = predicted.map(|(_, kl)| kl).sum();
     match worst.filter(|_| sum > 0.0) {
-        Some(unit) => format!(
+        Some((unit, kl)) => format!(
             "most is of {} ({}): its plan predicts {:.1e} nats, {} of all",
             unit.name,
             unit.format,
-            unit.predicted_kl,
-            percent(unit.predicted_kl, sum)
+            kl,
+            percent(kl, sum)
         ),
         None => "no unit is blamed: its plan predicts no KL".to_owned(),
     }

@@ -153,7 +153,7 @@ impl fmt::Display for BuildReport {
         )?;
         writeln!(f, "  {} kernels in {} phases", self.kernels, self.phases)?;
         let (arena, kv) = (
-            f64::from(self.arena_bytes + self.ring_bytes) / 1e6,
+            (f64::from(self.arena_bytes) + f64::from(self.ring_bytes)) / 1e6,
             f64::from(self.kv_bytes_per_position) / 1e3,
         );
         write!(

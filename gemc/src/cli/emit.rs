@@ -11,7 +11,7 @@ use crate::import::Split;
 use crate::progress::Progress as _;
 use crate::reference::{OutputRows, RunOptions};
 use crate::routing::Collector;
-use crate::texts::{self, Extent};
+use crate::texts::{self, Extent, TextSource};
 use crate::{calibrate, graph, sequences};
 
 /// A stage whose result can be looked at.
@@ -84,13 +84,11 @@ pub fn texts(
 fn routes(model: &Model, ui: &Ui) -> Result<String, Failure> {
     let loaded = &model.loaded;
     let extent = Extent::Tokens(ROUTED_TOKENS);
-    let documents = texts::documents(
-        loaded,
-        Split::Calibration,
-        None,
-        "to follow routes of",
-        extent,
-    )?;
+    let source = TextSource::find(loaded.checkpoint.dir(), Split::Calibration, None)?;
+    if let Some(name) = source.name() {
+        ui.note(&format!("routes are of the {name}"));
+    }
+    let documents = texts::read(loaded, &source, "to follow routes of", extent)?;
     let sequences = sequences::windows(&documents, texts::window(loaded), ROUTED_TOKENS);
     let reference = loaded.reference();
     let mut collector = Collector::new(&loaded.graph);

@@ -32,7 +32,8 @@ pub const PREDICTED: &str =
 struct Explanation {
     bits_per_weight: f64,
     unit_bytes: u64,
-    predicted_kl: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_kl: Option<f64>,
     measured_kl: Option<f64>,
     measured_kl_rounded: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,9 +49,13 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.4} bits per weight, {} bytes, predicted KL {:.6}",
-            self.bits_per_weight, self.unit_bytes, self.predicted_kl
+            "{:.4} bits per weight, {} bytes, predicted KL ",
+            self.bits_per_weight, self.unit_bytes
         )?;
+        match self.predicted_kl {
+            Some(kl) => write!(f, "{kl:.6}")?,
+            None => write!(f, "none: nothing was measured")?,
+        }
         if let Some(kl) = self.measured_kl {
             write!(f, ", measured {kl:.6}")?;
         }
@@ -79,9 +84,10 @@ impl fmt::Display for Explanation {
                 None => String::new(),
                 Some(format) => format!("; activations in {format}"),
             };
+            let nats = predicted_kl.map_or(String::new(), |kl| format!("{kl:.1e} nats  "));
             writeln!(
                 f,
-                "{name:width$}  {format:3} {bytes:>10} bytes  {predicted_kl:.1e} nats  {reason}{inputs}"
+                "{name:width$}  {format:3} {bytes:>10} bytes  {nats}{reason}{inputs}"
             )?;
         }
         match &self.dead {
@@ -107,7 +113,8 @@ impl Run for Explain {
                 return Err(Failure::Input(words.into()));
             }
         }
-        units.sort_by(|a, b| b.predicted_kl.total_cmp(&a.predicted_kl));
+        let cost = |unit: &PlanUnit| unit.predicted_kl.unwrap_or_default();
+        units.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
         let explained = Explanation {
             bits_per_weight: plan.bits_per_weight,
             unit_bytes: plan.unit_bytes,

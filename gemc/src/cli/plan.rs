@@ -20,7 +20,7 @@ use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
 use crate::plan::dead::DeadWeight;
-use crate::plan::file::Override;
+use crate::plan::file::{Override, PlanFile};
 use crate::planner::{self, Budget, Effort, FinishedPlan, Method, PlannerError, Settings, Texts};
 use crate::reference::RoutingRecords;
 use crate::report;
@@ -139,7 +139,8 @@ struct PlanReport {
     plan: String,
     bits_per_weight: f64,
     unit_bytes: u64,
-    predicted_kl: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_kl: Option<f64>,
     measured_kl: Option<f64>,
     measured_kl_rounded: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,7 +200,7 @@ impl fmt::Display for PlanReport {
 
 impl Run for Plan {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         let most = match self.effort {
             EffortName::Prior => 0,
             _ => u64::MAX,
@@ -211,6 +212,7 @@ impl Run for Plan {
             loaded.checkpoint.dir(),
             self.calib.as_deref(),
         )?;
+        settings.workplace = Cache::if_possible()?.and_then(|cache| cache.measurements());
         if self.effort == EffortName::Prior {
             return self.by_prior(&loaded, &settings, &outputs, ui);
         }
@@ -243,7 +245,7 @@ impl Run for Plan {
                 planner::some_of(several)
             )),
         }
-        self.write(loaded.checkpoint.path(), &made, &outputs)?;
+        self.write(loaded.checkpoint.path(), &made.file, &made.codes, &outputs)?;
         if self.report.is_some() {
             let html = self.page(&loaded, &texts, &made, &routes, ui)?;
             outputs.write_page(html.as_bytes())?;
@@ -288,6 +290,7 @@ impl Plan {
             (self.rounding.is_some(), "--rounding"),
             (self.report.is_some(), "--report"),
             (self.uniform_body, "--uniform-body"),
+            (self.prune.is_some(), "--prune"),
         ];
         if let Some((_, option)) = measures.into_iter().find(|(given, _)| *given) {
             let words = format!(
@@ -297,8 +300,7 @@ impl Plan {
         }
         let file = planner::by_prior(loaded, settings)?;
         ui.note("nothing was measured: bits by what each product is for; `gemc explain` tells, docs/plan.md has the prior");
-        let text = file.text().map_err(|e| Failure::Input(Box::new(e)))?;
-        outputs.write(text.as_bytes(), &|to| codes::write(to, &[]))?;
+        self.write(loaded.checkpoint.path(), &file, &[], outputs)?;
         let planned = PlanReport {
             plan: self.output.display().to_string(),
             bits_per_weight: file.bits_per_weight,
@@ -365,7 +367,6 @@ impl Plan {
             overrides: self.overrides.clone(),
             activations: self.activations.clone(),
             uniform_body: self.uniform_body,
-            workplace: Cache::if_possible()?.and_then(|cache| cache.measurements()),
             ..Settings::new(self.device.find()?, budget)
         })
     }
@@ -448,15 +449,16 @@ impl Plan {
     fn write(
         &self,
         checkpoint: &Path,
-        made: &FinishedPlan,
+        file: &PlanFile,
+        planes: &[std::sync::Arc<crate::quantise::Planes>],
         outputs: &Outputs,
     ) -> Result<(), Failure> {
-        let write = |to: &mut dyn Write| codes::write(to, &made.codes);
-        let text = made.file.text().map_err(|e| Failure::Input(Box::new(e)))?;
+        let write = |to: &mut dyn Write| codes::write(to, planes);
+        let text = file.text().map_err(|e| Failure::Input(Box::new(e)))?;
         let cache = Cache::if_possible()?;
         let kept = cache.and_then(|cache| {
             // Without it, `run` takes uniform formats unless it is given the plan.
-            let target = &made.file.target;
+            let target = &file.target;
             let kept = cache.keep_plan(checkpoint, target, text.as_bytes(), &write);
             kept.ok()
         });

@@ -63,7 +63,7 @@ fn texts(vocab: usize, documents: usize) -> Vec<Sequence> {
 fn a_dead_layer_is_named_and_no_other() {
     let loaded = tiny(ROUTED);
     let reference = with_a_dead_layer(&loaded);
-    let texts = texts(loaded.graph.facts().vocab_size, 256);
+    let texts = texts(loaded.graph.facts().vocab_size, 1024);
     let found = measure(&reference, &texts, None, &Silent).expect("texts fit");
     assert_eq!(found.branches, loaded.graph.branches().len());
     let of = |verdict| {
@@ -116,7 +116,7 @@ fn too_little_text_says_nothing() {
 fn what_goes_keeps_to_its_limit_together() {
     let loaded = tiny(ROUTED);
     let reference = with_a_dead_layer(&loaded);
-    let texts = texts(loaded.graph.facts().vocab_size, 256);
+    let texts = texts(loaded.graph.facts().vocab_size, 1024);
     let dropped = |limit: f64| {
         let mut found = measure(&reference, &texts, Some(limit), &Silent).expect("texts fit");
         drop_under(&reference, &texts, &mut found, limit, &Silent).expect("texts fit");

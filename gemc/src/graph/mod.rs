@@ -19,7 +19,9 @@ use std::sync::Arc;
 pub use branch::Branch;
 pub use dot::dot;
 pub use gem_runtime::{Conventions, LabelScore};
-pub use gemc_kernels::choices::{Activation, NormKind, Pooling, Score};
+pub use gemc_kernels::choices::{
+    Activation, CLAMPED_FACTOR, CLAMPED_LIMIT, NormKind, Pooling, Score,
+};
 pub use op::{Gates, Guard, LinearPart, Op, QkNorm, QkNormOver, ScarMask, attention_scale};
 pub use prune::Needed;
 pub use role::Role;
@@ -191,6 +193,20 @@ pub struct Graph<S = Untyped> {
 }
 
 impl<S> Graph<S> {
+    /// The linear map that gives the logits.
+    #[must_use]
+    pub fn head(&self) -> Option<NodeId> {
+        let mut id = self.output();
+        loop {
+            id = *self.node(id).inputs.first()?;
+            match self.node(id).op {
+                Op::Softcap { .. } => {}
+                Op::Linear { .. } => return Some(id),
+                _ => return None,
+            }
+        }
+    }
+
     /// Task, sizes and names that hold for the whole model.
     #[must_use]
     pub fn facts(&self) -> &ModelFacts {

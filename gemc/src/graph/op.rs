@@ -300,6 +300,15 @@ impl Op {
         }
     }
 
+    /// The matrix of a router, a row for each module.
+    #[must_use]
+    pub const fn routes_by(&self) -> Option<TensorId> {
+        match self {
+            Self::Router { weight, .. } => Some(*weight),
+            _ => None,
+        }
+    }
+
     /// Whether it is a router that gives the base of its site's sum a gate.
     #[must_use]
     pub const fn gates_base(&self) -> bool {

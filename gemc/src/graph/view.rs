@@ -207,6 +207,16 @@ impl View {
         self.step[1] == 1 || self.columns() == 1
     }
 
+    /// Whether every row is a run of whole blocks of so many stored values.
+    #[must_use]
+    pub fn is_of_blocks(&self, block: usize) -> bool {
+        let whole = |n: usize| n.is_multiple_of(block);
+        self.has_whole_rows()
+            && whole(self.columns())
+            && whole(self.first)
+            && (self.rows() == 1 || whole(self.step[0]))
+    }
+
     /// Index in the stored tensor of a row's first value.
     #[must_use]
     pub fn row_start(&self, row: usize) -> usize {

@@ -1,6 +1,7 @@
 //! An imported checkpoint: graph, config, the account of what became of every tensor and key, and the weights, which
 //! stay in the mapped files and are converted row by row.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -172,6 +173,8 @@ pub struct Checkpoint {
     pub(super) dir: PathBuf,
     pub(super) gguf: Option<PathBuf>,
     pub(super) values_read: bool,
+    /// Files of settings that decide what is computed, beside the config.
+    pub(super) beside: BTreeMap<String, Vec<u8>>,
     pub(super) config_bytes: Vec<u8>,
     pub(super) graph: Graph<Untyped>,
     pub(super) weights: Weights,
@@ -240,10 +243,17 @@ impl Checkpoint {
         let tensors = self.weights.files().files();
         let mut names: Vec<String> = tensors.map(|(name, _)| name.to_owned()).collect();
         names.extend(self.companions.in_folder.clone());
+        names.extend(self.own_settings().map(|(name, _)| name.clone()));
         if self.gguf.is_none() {
             names.push(super::CONFIG.to_owned());
         }
         names
+    }
+
+    /// Files of settings that are no files about text.
+    fn own_settings(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+        let texts = &self.companions.in_folder;
+        self.beside.iter().filter(|(name, _)| !texts.contains(name))
     }
 
     /// What it is called: as the folder, as the model that the folder is a snapshot of, or as the file without its extension.
@@ -300,7 +310,7 @@ impl Checkpoint {
         texts::read(&self.dir.join(split.folder()), &self.graph.facts().labels)
     }
 
-    /// SHA-256 of config and used tensors in hexadecimal; the same however the tensors are spread over shards.
+    /// SHA-256 of config, settings and used tensors in hexadecimal; the same however the tensors are spread over shards.
     ///
     /// Reads every tensor once, so it costs as much as the disk.
     #[must_use]
@@ -311,6 +321,10 @@ impl Checkpoint {
             hash.update(bytes);
         };
         part(&self.config_bytes);
+        for (name, bytes) in self.own_settings() {
+            part(name.as_bytes());
+            part(bytes);
+        }
         for (path, use_) in &self.account.tensors {
             let files = self.weights.files();
             let found = files.find(path).filter(|_| *use_ == TensorUse::Used);
@@ -321,6 +335,10 @@ impl Checkpoint {
                 part(format!("{stored}{:?}", entry.shape).as_bytes());
             }
             part(files.bytes(found));
+            if let Some(scales) = files.scales(found) {
+                part(format!("{:?} {:?}", scales.blocks, scales.stored).as_bytes());
+                part(scales.bytes);
+            }
         }
         let mut hex = String::with_capacity(64);
         for byte in hash.finalize() {

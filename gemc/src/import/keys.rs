@@ -46,6 +46,7 @@ pub struct Keys<'a> {
     unknown_allowed: bool,
     null_is_absent: bool,
     pooled: bool,
+    score: Option<Value>,
 }
 
 impl<'a> Keys<'a> {
@@ -62,6 +63,7 @@ impl<'a> Keys<'a> {
             unknown_allowed: false,
             null_is_absent: true,
             pooled: false,
+            score: None,
         }
     }
 
@@ -69,6 +71,17 @@ impl<'a> Keys<'a> {
     pub fn pooled(mut self, pooled: bool) -> Self {
         self.pooled = pooled;
         self
+    }
+
+    /// Says what a file beside the config names as the function of a classifier's logits.
+    pub fn scored(mut self, score: Option<Value>) -> Self {
+        self.score = score;
+        self
+    }
+
+    /// What a file beside the config names as the function of a classifier's logits.
+    pub fn score(&self) -> Option<Value> {
+        self.score.clone()
     }
 
     /// Whether files beside the config turn rows into a vector.

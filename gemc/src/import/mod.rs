@@ -139,7 +139,7 @@ pub fn checkpoint_with(path: &Path, most: u64) -> Result<Checkpoint, ImportError
     front_end(text.as_ref().unwrap_or(&config))?;
     let mut files = TensorFiles::open(path)?;
     let (config, whole, others) = match text {
-        Some(text) => (text, Some(config), wrapper::rename(&mut files)),
+        Some(text) => (text, Some(config), wrapper::rename(&mut files)?),
         None => (config, None, Vec::new()),
     };
     let source = Container {
@@ -147,7 +147,7 @@ pub fn checkpoint_with(path: &Path, most: u64) -> Result<Checkpoint, ImportError
         gguf: None,
         config,
         config_bytes,
-        pairs: false,
+        differences: None,
         keys: None,
         whole,
         others,
@@ -181,7 +181,7 @@ fn gguf_file(file: &Path, most: u64) -> Result<Checkpoint, ImportError> {
         gguf: Some(file.to_owned()),
         config: model.config,
         config_bytes: text.into_bytes(),
-        pairs: model.pairs,
+        differences: Some(model.architecture),
         keys: Some(model.keys),
         whole: None,
         others: Vec::new(),
@@ -197,7 +197,8 @@ struct Container {
     gguf: Option<PathBuf>,
     config: Map<String, Value>,
     config_bytes: Vec<u8>,
-    pairs: bool,
+    /// What weights are stored differently, in a file.
+    differences: Option<&'static gguf::Architecture>,
     /// What became of every key, where `config` is not as it was read.
     keys: Option<KeyAccount>,
     /// The config as it was read, where `config` is that of the part that reads text.
@@ -216,11 +217,14 @@ impl Container {
         let front = front_end(&self.config)?;
         let mut findings = Findings::default();
         let source = Source::of_files(&self.config, &files);
-        let mut source = source.with_pairs(self.pairs).with_folder(&self.dir);
+        let mut source = source
+            .with_differences(self.differences)
+            .with_folder(&self.dir);
         self.others
             .iter()
             .for_each(|name| source.drop(name, wrapper::left_out()));
         let built = (front.build)(&mut source, &mut findings);
+        let beside = source.beside();
         let (uses, _) = source.finish();
         check_surplus(&files, &uses, &mut findings);
         let read = files.files().map(|(_, bytes)| bytes as u64).sum::<u64>() <= most;
@@ -233,6 +237,7 @@ impl Container {
             return findings.into_result(()).and_then(|()| Err(unexplained()));
         };
         special_tokens(&mut built, &mut companions);
+        check_blocks(&built.graph, &files, &mut findings);
         findings.into_result(())?;
         let weights = Weights::of(&built.graph, files).ok_or_else(unexplained)?;
         Ok(Checkpoint {
@@ -240,6 +245,7 @@ impl Container {
             gguf: self.gguf,
             config_bytes: self.config_bytes,
             values_read: read,
+            beside,
             graph: built.graph,
             weights,
             account: Account {
@@ -251,6 +257,21 @@ impl Container {
             },
             companions,
         })
+    }
+}
+
+/// Refuses tensors that are stored in blocks of values where what is read of them is not made of whole ones.
+fn check_blocks(graph: &Graph<Untyped>, files: &TensorFiles, findings: &mut Findings) {
+    for (_, tensor) in graph.tensors() {
+        let found = files.find(tensor.view.stored());
+        let stored = found.and_then(|found| files.entry(found).stored.clone().ok());
+        let Some(stored) = stored else { continue };
+        let (block, _) = stored.block();
+        if block > 1 && !tensor.view.is_of_blocks(block) {
+            let what =
+                format!("is stored in blocks of {block}, which what is read of it would cut");
+            findings.push(Finding::tensor(tensor.view.stored(), what));
+        }
     }
 }
 
@@ -276,9 +297,9 @@ fn special_tokens(built: &mut ImportedModel, companions: &mut Companions) {
     if counts("eos_token_id") {
         let ids = &mut generation.eos_token_ids;
         ids.extend(built.special.eos.iter().filter_map(known));
-        ids.sort_unstable();
-        ids.dedup();
     }
+    generation.eos_token_ids.sort_unstable();
+    generation.eos_token_ids.dedup();
     if generation.bos_token_id.is_some() {
         ignore(
             &mut built.keys,

@@ -47,12 +47,12 @@ pub enum RopeScaling {
         /// Positions that they are for.
         positions: usize,
     },
-    /// Exponents over the whole head, whatever is rotated of it: the other pairs have frequency 0.
+    /// Exponents and pairs over the whole head, whatever is rotated of it: pairs behind the first have frequency 0.
     Proportional {
         /// Frequencies are divided by it.
         factor: f64,
-        /// Width of the head.
-        head_dim: usize,
+        /// Pairs that are rotated.
+        pairs: usize,
     },
 }
 
@@ -148,15 +148,13 @@ impl RopeRule {
     }
 
     fn frequencies(&self, width: usize) -> Vec<f64> {
-        let over = match self.scaling {
-            RopeScaling::Proportional { head_dim, .. } => head_dim,
-            _ => width,
-        };
-        let plain = (0..width / 2).map(|i| self.theta.powf(-((2 * i) as f64) / over as f64));
+        let plain = (0..width / 2).map(|i| self.theta.powf(-((2 * i) as f64) / width as f64));
         match &self.scaling {
             RopeScaling::None => plain.collect(),
-            RopeScaling::Linear { factor } | RopeScaling::Proportional { factor, .. } => {
-                plain.map(|f| f / factor).collect()
+            RopeScaling::Linear { factor } => plain.map(|f| f / factor).collect(),
+            RopeScaling::Proportional { factor, pairs } => {
+                let rotated = |(i, f)| if i < *pairs { f / factor } else { 0.0 };
+                plain.enumerate().map(rotated).collect()
             }
             RopeScaling::Llama3 {
                 factor,
@@ -239,9 +237,10 @@ mod tests {
     fn proportional_exponents_are_over_the_whole_head() {
         let scaling = RopeScaling::Proportional {
             factor: 1.0,
-            head_dim: 8,
+            pairs: 2,
         };
-        let part = table(10_000.0, scaling, 4);
-        assert_eq!(part, table(10_000.0, RopeScaling::None, 8)[..2]);
+        let part = table(10_000.0, scaling, 8);
+        assert_eq!(part[..2], table(10_000.0, RopeScaling::None, 8)[..2]);
+        assert_eq!(part[2..], [0.0, 0.0]);
     }
 }

@@ -1,5 +1,6 @@
 //! What a front end reads: a config, and the tensors of the files; with notes on what becomes of each.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use serde_json::{Map, Value};
 use super::checkpoint::TensorUse;
 use super::error::{Finding, Findings};
 use super::files::{StoredType, TensorFiles};
+use super::gguf::Architecture;
 use super::json;
 use crate::graph::View;
 
@@ -31,9 +33,10 @@ pub struct Source<'a> {
     pub config: &'a Map<String, Value>,
     files: Option<&'a TensorFiles>,
     dir: Option<&'a Path>,
-    pairs: bool,
+    differences: Option<&'static Architecture>,
     uses: BTreeMap<String, TensorUse>,
     wanted: Vec<Wanted>,
+    beside: RefCell<BTreeMap<String, Vec<u8>>>,
 }
 
 impl<'a> Source<'a> {
@@ -53,9 +56,10 @@ impl<'a> Source<'a> {
             config,
             files: None,
             dir: None,
-            pairs: false,
+            differences: None,
             uses: BTreeMap::new(),
             wanted: Vec::new(),
+            beside: RefCell::default(),
         }
     }
 
@@ -81,20 +85,36 @@ impl<'a> Source<'a> {
             return None;
         }
         let read = json::read_bounded(&path, name, LONGEST);
-        read.map_err(|finding| findings.push(finding)).ok()
+        let bytes = read.map_err(|finding| findings.push(finding)).ok()?;
+        self.beside
+            .borrow_mut()
+            .insert(name.to_owned(), bytes.clone());
+        Some(bytes)
     }
 
-    /// Says that rows of queries and keys stand in rotary pairs.
+    /// The files beside the tensors that were read so far, by name.
     #[must_use]
-    pub fn with_pairs(mut self, pairs: bool) -> Self {
-        self.pairs = pairs;
+    pub fn beside(&self) -> BTreeMap<String, Vec<u8>> {
+        self.beside.borrow().clone()
+    }
+
+    /// Says what is stored differently from transformers.
+    #[must_use]
+    pub fn with_differences(mut self, differences: Option<&'static Architecture>) -> Self {
+        self.differences = differences;
         self
     }
 
     /// Whether rows of queries and keys stand in rotary pairs: (0, 1), (2, 3), …, not (0, half), (1, half + 1), ….
     #[must_use]
     pub fn has_pairs(&self) -> bool {
-        self.pairs
+        self.differences.is_some_and(|d| d.pairs)
+    }
+
+    /// Whether weights of norms hold the one that their family adds to them.
+    #[must_use]
+    pub fn has_whole_norms(&self) -> bool {
+        self.differences.is_some_and(|d| d.whole_norms)
     }
 
     /// What became of the tensors that were asked for or dropped, and those that were asked for, in that order.
@@ -131,7 +151,9 @@ impl<'a> Source<'a> {
     /// All of a tensor that must be there with this shape; notes a finding where it is not, or cannot be read.
     pub fn expect(&mut self, path: &str, shape: &[usize], findings: &mut Findings) -> View {
         let view = View::whole(path, shape);
-        if self.uses.insert(path.to_owned(), TensorUse::Used).is_some() {
+        let before = self.uses.insert(path.to_owned(), TensorUse::Used);
+        // One that was left out before nobody has looked at.
+        if before == Some(TensorUse::Used) {
             return view;
         }
         if self.wanted.len() == MOST_TENSORS {

@@ -13,6 +13,7 @@ use gem_runtime::text::{
     TextFiles, TextFolder, Wrong,
 };
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 #[cfg(feature = "jit")]
 use super::error::printable;
@@ -57,10 +58,20 @@ pub fn read(
     vocab_size: Option<usize>,
     findings: &mut Findings,
 ) -> Companions {
-    let texts = texts.unwrap_or_else(|finding| {
+    let mut texts = texts.unwrap_or_else(|finding| {
         findings.push(finding);
         Texts::default()
     });
+    if let Some(vocab_size) = vocab_size
+        && let Err(finding) = fit(&mut texts.files, vocab_size)
+    {
+        findings.push(finding);
+        return Companions {
+            files: texts.files,
+            in_folder: texts.in_folder,
+            ..Companions::default()
+        };
+    }
     let mut companions = understood(&texts.files, vocab_size, findings);
     companions.files = texts.files;
     companions.in_folder = texts.in_folder;
@@ -89,12 +100,6 @@ fn understood(
             .into_iter()
             .map(finding)
             .for_each(|f| findings.push(f)),
-    }
-    if let (Some(tokenizer), Some(vocab_size)) = (tokenizer, vocab_size)
-        && let Err(finding) = check_ids(tokenizer, vocab_size)
-    {
-        findings.push(finding);
-        return companions;
     }
     #[cfg(feature = "jit")]
     if findings.is_empty() {
@@ -131,17 +136,34 @@ fn finding(wrong: Wrong) -> Finding {
     }
 }
 
-/// Compares the ids of a tokenizer with the vocabulary.
-fn check_ids(tokenizer: &[u8], vocab_size: usize) -> Result<(), Finding> {
-    let highest = highest_id(tokenizer).map_err(|e| Finding::file(TOKENIZER, e))?;
-    match highest {
-        Some((id, token)) if id >= vocab_size as u64 => {
-            let what = format!("gives token \"{}\" the id {id}", shown(&token));
-            let allowed = format!("ids below `vocab_size` = {vocab_size}");
-            Err(Finding::file(TOKENIZER, what).allowed(allowed))
-        }
-        _ => Ok(()),
+/// Compares the ids of the tokenizer with the vocabulary. Tokens added beyond it, such as those that stand for pictures in models
+/// that share a tokenizer with others, are taken away: their texts are read as any other.
+fn fit(files: &mut TextFolder, vocab_size: usize) -> Result<(), Finding> {
+    let Some(tokenizer) = files.get(TOKENIZER) else {
+        return Ok(());
+    };
+    let wrong = |what: String| Finding::file(TOKENIZER, what);
+    let [own, added] = highest_ids(tokenizer).map_err(wrong)?;
+    let beyond = |highest: &Option<(u64, String)>| {
+        let highest = highest.as_ref();
+        highest.is_some_and(|(id, _)| *id >= vocab_size as u64)
+    };
+    if let Some((id, token)) = own.filter(|own| beyond(&Some(own.clone()))) {
+        let what = format!("gives token \"{}\" the id {id}", shown(&token));
+        let allowed = format!("ids below `vocab_size` = {vocab_size}");
+        return Err(wrong(what).allowed(allowed));
     }
+    if !beyond(&added) {
+        return Ok(());
+    }
+    let mut whole = json::parse_object(tokenizer).map_err(wrong)?;
+    if let Some(Value::Array(added)) = whole.get_mut("added_tokens") {
+        let id = |token: &Value| token.get("id").and_then(Value::as_u64);
+        added.retain(|token| id(token).is_some_and(|id| id < vocab_size as u64));
+    }
+    let bytes = serde_json::to_vec(&whole).map_err(|e| wrong(e.to_string()))?;
+    files.replace(TOKENIZER, bytes);
+    Ok(())
 }
 
 impl Companions {
@@ -177,6 +199,11 @@ fn problem(source: &TemplateSource) -> Option<String> {
 /// # Errors
 /// With a sentence.
 pub fn highest_id(bytes: &[u8]) -> Result<Option<(u64, String)>, String> {
+    Ok(highest_ids(bytes)?.into_iter().flatten().max())
+}
+
+/// The highest id of the vocabulary, and of the tokens that were added to it.
+fn highest_ids(bytes: &[u8]) -> Result<[Option<(u64, String)>; 2], String> {
     #[derive(serde::Deserialize)]
     struct File {
         model: Model,
@@ -194,7 +221,7 @@ pub fn highest_id(bytes: &[u8]) -> Result<Option<(u64, String)>, String> {
     }
     let file: File = json::parse(bytes)?;
     let added = file.added_tokens.into_iter().map(|t| (t.id, t.content));
-    Ok(added.chain(file.model.vocab.0).max())
+    Ok([file.model.vocab.0, added.max()])
 }
 
 /// Of a vocabulary: an object token -> id, or a list of tokens (Unigram).
@@ -236,6 +263,24 @@ impl<'de> Deserialize<'de> for Highest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_added_beyond_the_vocabulary_are_taken_away() {
+        let text = br#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
+            "added_tokens": [{"id": 1, "content": "b"}, {"id": 2, "content": "<picture>"}]}"#;
+        let fitted = |vocab: usize| {
+            let mut files = TextFolder::of(vec![(TOKENIZER.to_owned(), text.to_vec())]);
+            fit(&mut files, vocab).map(|()| files.get(TOKENIZER).expect("there").to_vec())
+        };
+        assert_eq!(fitted(3).expect("all fit"), text);
+        let two = String::from_utf8(fitted(2).expect("it fits")).expect("UTF-8");
+        assert!(
+            !two.contains("picture") && two.contains("\"content\":\"b\""),
+            "{two}"
+        );
+        let told = fitted(1).expect_err("its own ids").to_string();
+        assert!(told.contains("\"b\" the id 1"), "{told}");
+    }
 
     #[test]
     fn the_highest_id_is_found_in_either_part() {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::FRONT_ENDS;
 use super::config::KeyUse;
+use super::error::Finding;
 use super::files::TensorFiles;
 use super::keys::KeyAccount;
 
@@ -16,6 +17,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("language_model.model.", "model."),
     ("language_model.lm_head.", "lm_head."),
     ("model.language_model.", "model."),
+    ("model.text_model.", "model."),
 ];
 
 /// Keys of the whole that hold for the text as well, where its own config does not say them.
@@ -53,7 +55,10 @@ pub fn text(config: &Map<String, Value>) -> Option<Map<String, Value>> {
 }
 
 /// Gives tensors of the text part the names that its family knows; gives those of other parts.
-pub fn rename(files: &mut TensorFiles) -> Vec<String> {
+///
+/// # Errors
+/// When a tensor of the text is there under two names.
+pub fn rename(files: &mut TensorFiles) -> Result<Vec<String>, Finding> {
     files.rename(|name| {
         let own = PREFIXES
             .iter()

@@ -196,9 +196,7 @@ pub fn router<S>(
 /// Which modules of a router the model has; nothing where it has all or none, and of other operations.
 #[must_use]
 pub fn kept_modules<S>(graph: &Graph<S>, router: NodeId) -> Option<VectorSource> {
-    let Op::Router { weight, .. } = graph.node(router).op else {
-        return None;
-    };
+    let weight = graph.node(router).op.routes_by()?;
     let modules = graph.tensor(weight).shape()[0] as u32;
     let there = |module| !graph.module_nodes(router, module).is_empty();
     let kept: Arc<[bool]> = (0..modules).map(there).collect();

@@ -84,9 +84,10 @@ pub struct PlanFile {
     /// target's costs are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_ms: Option<f64>,
-    /// Predicted KL in nats per token, the reference's routing forced: the sum over all units. Cosine error of a model that gives
-    /// vectors, here and below.
-    pub predicted_kl: f64,
+    /// Predicted KL in nats per token, the reference's routing forced: the sum over all units; `None` where nothing was measured to
+    /// predict from. Cosine error of a model that gives vectors, here and below. What a plan leaves out is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_kl: Option<f64>,
     /// KL of the whole, measured on the texts set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_kl: Option<f64>,
@@ -127,8 +128,9 @@ pub struct PlanUnit {
     pub activations: Option<String>,
     /// What kernels read of it.
     pub bytes: u64,
-    /// KL it is predicted to add, nats per token.
-    pub predicted_kl: f64,
+    /// KL it is predicted to add, nats per token, where anything was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_kl: Option<f64>,
     /// Why it has this format, in words.
     pub reason: String,
     /// `FORMAT:SHA-256` of its planes in `plan.codes`; they are used as long as the unit's format is that one. Empty where the

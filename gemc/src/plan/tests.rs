@@ -21,7 +21,7 @@ fn plan() -> PlanFile {
         bits_per_weight: 3.25,
         unit_bytes: 1000,
         predicted_ms: None,
-        predicted_kl: 1.25e-3,
+        predicted_kl: Some(1.25e-3),
         measured_kl: Some(0.1),
         measured_kl_rounded: None,
         overrides: vec![Override {
@@ -33,7 +33,7 @@ fn plan() -> PlanFile {
             format: "N4".to_owned(),
             activations: Some("int8-256".to_owned()),
             bytes: 1000,
-            predicted_kl: 0.0,
+            predicted_kl: Some(0.0),
             reason: "it = 'so'".to_owned(),
             codes: format!("N4:{}", "0f".repeat(32)),
         }],

@@ -93,18 +93,8 @@ pub fn make(
     let starved = starved::check(units, &stats, settings.effort.fit_tokens())?;
     let visits = UnitMap::of(units, |unit| visits(unit, &stats));
     let judged = texts.search(settings.effort);
-    let whole = (!loaded.dropped.is_empty()).then(|| loaded.original());
-    let whole = whole.transpose()?;
-    let original = whole.as_ref().unwrap_or(&reference);
-    let judge = Judge::against(
-        original,
-        &reference,
-        &judged,
-        Activations::F32,
-        KEPT_BYTES,
-        progress,
-    )?;
-    drop(whole);
+    // What is left out costs the same in every plan: formats are chosen beside what is left.
+    let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
     let reading = Reading::measure(&reference, units, &stats, &judge)?;
     let evidence = Evidence {
         stats: &stats,
@@ -141,7 +131,25 @@ pub fn make(
         ladder: &ladder,
         judge: &judge,
     };
-    let found = work.choose(settings, &fixed, &mut predictor, budget, progress)?;
+    let mut found = work.choose(settings, &fixed, &mut predictor, budget, progress)?;
+    let whole = match loaded.dropped.is_empty() {
+        true => None,
+        false => Some(Judge::against(
+            &loaded.original()?,
+            &reference,
+            &judged,
+            Activations::F32,
+            KEPT_BYTES,
+            progress,
+        )?),
+    };
+    let work = Work {
+        judge: whole.as_ref().unwrap_or(&judge),
+        ..work
+    };
+    if whole.is_some() {
+        found.kl = work.measured(found.formats.clone())?.kl;
+    }
     let activations = activations::chosen(graph, &found.formats, &settings.activations)
         .map_err(PlannerError::Activations)?;
     let (domains, rounded_kl) = work.measure_found(&found, &judged, &activations)?;
@@ -176,8 +184,13 @@ fn journal(
     };
     let mut hash = Sha256::new();
     hash.update(gemc_format::FINGERPRINT);
-    hash.update(env!("CARGO_PKG_VERSION"));
+    // Of this very gemc: of another's measurements some may be wrong.
+    hash.update(env!("GEMC_SOURCES"));
     hash.update(loaded.checkpoint.content_hash());
+    // Entries are named by numbers, which depend on what is left out.
+    for unit in loaded.graph.units().iter() {
+        hash.update(format!("{}\n", unit.name));
+    }
     hash.update(digest(&[fit, judged]));
     let (method, effort, without) = (settings.method, settings.effort, settings.without);
     hash.update(format!("{method:?} {effort:?} {without:?}"));
@@ -329,7 +342,7 @@ impl Work<'_> {
                 format: codec.name().to_owned(),
                 activations: None,
                 bytes: unit.shape.bytes(codec),
-                predicted_kl: predictor.cost(unit.id, codec),
+                predicted_kl: Some(predictor.cost(unit.id, codec)),
                 reason: reason(predictor, unit, codec),
                 codes: format!("{}:{}", codec.name(), hex(&planes.digest())),
             });
@@ -352,7 +365,7 @@ impl Work<'_> {
                 .as_ref()
                 .map(|_| 1e3 * predictor.seconds(&found.formats))
                 .filter(|ms| ms.is_finite()),
-            predicted_kl: predictor.kl(&found.formats),
+            predicted_kl: Some(predictor.kl(&found.formats)),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
             measured_kl_rounded: None,
             dead: None,

@@ -32,7 +32,8 @@ pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&C
             ),
             (
                 "predicted KL".to_owned(),
-                format!("{:.3e} nats", file.predicted_kl),
+                file.predicted_kl
+                    .map_or("none".to_owned(), |kl| format!("{kl:.3e} nats")),
             ),
             ("checkpoint".to_owned(), file.checkpoint.clone()),
             ("calibration".to_owned(), file.calibration.clone()),
@@ -98,7 +99,7 @@ fn units(made: &FinishedPlan) -> Vec<UnitRow> {
                 format: line.format.clone(),
                 bits: codec.map_or(0.0, |codec| codec.bits_per_weight()),
                 bytes: line.bytes,
-                predicted_kl: Some(line.predicted_kl),
+                predicted_kl: line.predicted_kl,
                 reason: line.reason.clone(),
             }
         })
@@ -165,7 +166,11 @@ fn frontier(made: &FinishedPlan) -> Vec<FrontierPoint> {
         series: "this plan".to_owned(),
         label: "this plan".to_owned(),
         bytes: made.file.unit_bytes,
-        kl: made.file.measured_kl.unwrap_or(made.file.predicted_kl),
+        kl: made
+            .file
+            .measured_kl
+            .or(made.file.predicted_kl)
+            .unwrap_or(f64::NAN),
         latency_ms: file.predicted_ms,
         chosen: true,
     });

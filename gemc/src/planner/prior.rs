@@ -77,7 +77,7 @@ pub fn by_prior(loaded: &LoadedCheckpoint, settings: &Settings) -> Result<PlanFi
                 .filter(|own| usual[unit.id] != Some(*own))
                 .map(|format| format.name().to_owned()),
             bytes: unit.shape.bytes(codec),
-            predicted_kl: 0.0,
+            predicted_kl: None,
             reason: reason(graph, unit),
             codes: String::new(),
         }
@@ -93,7 +93,7 @@ pub fn by_prior(loaded: &LoadedCheckpoint, settings: &Settings) -> Result<PlanFi
         bits_per_weight: mean_bits(weights.zip(formats.values().copied())),
         unit_bytes: assign::bytes(units, &formats),
         predicted_ms: None,
-        predicted_kl: 0.0,
+        predicted_kl: None,
         measured_kl: None,
         measured_kl_rounded: None,
         dead: None,

@@ -277,6 +277,7 @@ impl<'r, 'o> Exec<'r, 'o> {
                 }
                 // As before.
                 | Op::ShortConv { weight: _, bias: _ }
+                // As before.
                 | Op::Linear { parts: _ }
                 | Op::Attention {
                     // As before.
@@ -379,13 +380,26 @@ impl<'r, 'o> Exec<'r, 'o> {
         if let Some(observer) = &mut self.observer {
             observer(id, &x, &self.routing);
         }
-        if self.options.without_logits && self.model.head() == Some(id) {
-            return self.take(id, 0);
-        }
+        let x = match self.options.without_logits && self.model.graph.head() == Some(id) {
+            true => self.last_row(x),
+            false => x,
+        };
         let mut out = self.take(id, x.rows());
         linear::apply_unit(&x, weight, bias, &mut out);
         self.model.pool.recycle(x);
         out
+    }
+
+    /// The last row alone: what is no number in any row, or in the logits themselves, is seen there as a rule.
+    fn last_row(&mut self, x: Arc<Matrix>) -> Arc<Matrix> {
+        let Some(last) = x.rows().checked_sub(1) else {
+            return x;
+        };
+        let mut row = self.model.pool.take(1, x.width());
+        row.values_mut().copy_from_slice(x.row(last));
+        self.model.pool.recycle(x);
+        self.output_rows.drain(..last.min(self.output_rows.len()));
+        Arc::new(row)
     }
 
     /// A float wire, rounded.

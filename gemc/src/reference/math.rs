@@ -2,9 +2,7 @@
 //!
 //! `exp` is within 2 ulp of the exact value; sums run in eight lanes, which also keeps their error small.
 
-use gemc_kernels::choices::{CLAMPED_FACTOR, CLAMPED_LIMIT};
-
-use crate::graph::Activation;
+use crate::graph::{Activation, CLAMPED_FACTOR, CLAMPED_LIMIT};
 
 const LANES: usize = 8;
 

@@ -43,7 +43,7 @@ pub use router::Dispatch;
 pub use unit::{RowSource, UnitWeights};
 pub use wire::{Matrix, Wire, Wires};
 
-use crate::graph::{Graph, NodeId, Op, Typed};
+use crate::graph::{Graph, NodeId, Typed};
 use crate::tensors::TensorSource;
 use exec::Exec;
 use weights::NodeWeights;
@@ -227,19 +227,6 @@ impl Reference {
         options: &RunOptions<'_>,
     ) -> Result<Run, ReferenceError> {
         Exec::new(self, batch, options, None)?.run(from, start)
-    }
-
-    /// The linear map that gives the logits.
-    fn head(&self) -> Option<NodeId> {
-        let mut id = self.graph.output();
-        loop {
-            id = *self.graph.node(id).inputs.first()?;
-            match self.graph.node(id).op {
-                Op::Softcap { cap: _ } => {}
-                Op::Linear { parts: _ } => return Some(id),
-                _ => return None,
-            }
-        }
     }
 
     /// The wires that a run from `from` needs: made before it, read by it or later. At the start of a layer this is

@@ -14,8 +14,8 @@ pub struct RunOptions<'a> {
     pub activations: Activations,
     /// Wires to keep; see `Run::captured`.
     pub capture: &'a [NodeId],
-    /// Whether the last product is left out, which for a large vocabulary is most of the memory of a run: its input is seen
-    /// by who observes, and there are no logits.
+    /// Whether the last product is of the last row alone, since that of all is most of the memory of a run with a large
+    /// vocabulary: its input is seen by who observes, and whether it gives numbers.
     pub without_logits: bool,
 }
 

@@ -187,7 +187,11 @@ impl Judge {
             let (outputs, routing) = match std::ptr::eq(original, reference) {
                 true => (run.logits, run.routing),
                 false => {
-                    let whole = original.run(&batch, &RunOptions::default())?;
+                    let options = RunOptions {
+                        outputs: outputs(rows.as_deref()),
+                        ..RunOptions::default()
+                    };
+                    let whole = original.run(&batch, &options)?;
                     (whole.logits, whole.routing)
                 }
             };

@@ -63,7 +63,9 @@ impl Candidate for ProgramCandidate<'_> {
     ) -> Result<Output, CandidateError> {
         let request = LogitsRequest {
             ids: ids.to_vec(),
-            forced: forced.map(records::to_program).unwrap_or_default(),
+            forced: forced
+                .map(|records| records::to_program(records, self.graph))
+                .unwrap_or_default(),
             routing: true,
             setup: self.setup,
             ..LogitsRequest::default()

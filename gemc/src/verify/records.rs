@@ -8,11 +8,15 @@ use gem_runtime::protocol::RoutingRecord;
 use crate::graph::{Graph, Op, Site, Typed, WireType};
 use crate::reference::{ClusterIds, Decisions, RouterRule, RoutingRecords, SiteRouting};
 
-/// The executor's records as a program is forced to follow them.
+/// The executor's records as a program of a graph is forced to follow them, which may do without a site.
 #[must_use]
-pub fn to_program(records: &RoutingRecords) -> Vec<RoutingRecord> {
+pub fn to_program(records: &RoutingRecords, graph: &Graph<Typed>) -> Vec<RoutingRecord> {
+    let routers = graph.routers();
+    let sites = routers.iter().map(|(_, site)| *site);
+    let there: Vec<Site> = sites.collect();
     records
         .iter()
+        .filter(|(site, _)| there.contains(site))
         .map(|(site, routing)| site_to_program(site, routing))
         .collect()
 }

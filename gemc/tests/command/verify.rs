@@ -186,7 +186,10 @@ fn what_cannot_be_judged_or_written_is_told_before_the_work() {
         "{told}"
     );
     assert_eq!(fs::read(model.path("letter.xml")).expect("there"), b"Dear");
-    fs::remove_dir_all(model.path("model/evaluation")).expect("ours");
+    fs::write(model.path("model/evaluation/zz.jsonl"), "{").expect("space");
     model.verify(1, &["--junit", "junit.xml"]);
     assert!(!model.path("junit.xml").exists(), "whole or not at all");
+    fs::remove_dir_all(model.path("model/evaluation")).expect("ours");
+    let told = model.verify(0, &["--junit", "junit.xml"]);
+    assert!(told.contains("packaged default text"), "{told}");
 }

@@ -2,8 +2,9 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::failure::{Failure, Status, exclusive, list, report, shared, string};
+use super::failure::{Failure, exclusive, list, report, shared, string};
 use super::session::TextSession;
+use crate::c::Status;
 use crate::text::{ChatOptions, ChatVariables, Date, Message};
 
 /// `gem_message`: one turn of a conversation.

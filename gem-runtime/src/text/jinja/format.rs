@@ -18,7 +18,8 @@ struct Spec {
     plus: Option<char>,
     alternate: bool,
     width: usize,
-    comma: bool,
+    /// Between groups of three digits.
+    separator: Option<char>,
     precision: Option<usize>,
     kind: char,
 }
@@ -210,7 +211,7 @@ fn format_spec(text: &str) -> Option<Spec> {
     }
     (spec.width, rest) = digits(rest)?;
     if let Some(behind) = rest.strip_prefix([',', '_']) {
-        spec.comma = true;
+        spec.separator = rest.chars().next();
         rest = behind;
     }
     if let Some(behind) = rest.strip_prefix('.') {
@@ -247,7 +248,10 @@ fn write(value: &Value, spec: &Spec, out: &mut Text<'_>) -> JinjaResult<()> {
         (false, Some(_)) => " ",
         (false, None) => "",
     };
-    let digits = if spec.comma { grouped(&digits) } else { digits };
+    let digits = match spec.separator {
+        Some(separator) => grouped(&digits, separator),
+        None => digits,
+    };
     pad(sign, &digits, spec, '>', out)
 }
 
@@ -342,13 +346,13 @@ fn general(n: f64, precision: usize) -> String {
     trimmed(&format!("{n:.*}", decimals.unwrap_or(0)))
 }
 
-fn grouped(digits: &str) -> String {
+fn grouped(digits: &str, separator: char) -> String {
     let whole = digits.find(|c: char| !c.is_ascii_digit());
     let (whole, rest) = digits.split_at(whole.unwrap_or(digits.len()));
     let mut out = String::new();
     for (index, c) in whole.chars().enumerate() {
         if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            out.push(',');
+            out.push(separator);
         }
         out.push(c);
     }

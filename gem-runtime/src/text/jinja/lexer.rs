@@ -4,6 +4,9 @@
 //! behind a block or comment too, and so are blanks between the start of a line and a block; `-` takes all whitespace
 //! on its side, `+` leaves what is there.
 
+use std::iter::Peekable;
+use std::str::CharIndices;
+
 use super::{Fault, JinjaResult};
 
 /// A piece of a template.
@@ -227,7 +230,8 @@ impl<'s> Lexer<'s> {
     fn text(&mut self, quote: char) -> JinjaResult<()> {
         let rest = self.rest();
         let mut text = String::new();
-        let mut chars = rest.char_indices().skip(1);
+        let mut chars = rest.char_indices().peekable();
+        chars.next();
         while let Some((at, c)) = chars.next() {
             if c == quote {
                 self.push(Token::Text(text));
@@ -366,11 +370,29 @@ fn end_of_raw(text: &str) -> Option<(usize, Option<char>, usize, Option<char>)> 
     None
 }
 
+/// A character by one to three octal digits.
+fn octal(first: u32, chars: &mut Peekable<CharIndices<'_>>) -> char {
+    let mut code = first;
+    for _ in 0..2 {
+        let Some(digit) = chars.peek().and_then(|(_, c)| c.to_digit(8)) else {
+            break;
+        };
+        chars.next();
+        code = 8 * code + digit;
+    }
+    // At most 0o777.
+    char::from_u32(code).unwrap_or('\0')
+}
+
 /// One escape of a Python text; the backslash is passed.
-fn escape(chars: &mut impl Iterator<Item = (usize, char)>, to: &mut String) -> JinjaResult<()> {
+fn escape(chars: &mut Peekable<CharIndices<'_>>, to: &mut String) -> JinjaResult<()> {
     let Some((_, c)) = chars.next() else {
         return Ok(());
     };
+    if let Some(first) = c.to_digit(8) {
+        to.push(octal(first, chars));
+        return Ok(());
+    }
     let mut code = |digits: usize| {
         let text: String = chars.by_ref().take(digits).map(|(_, c)| c).collect();
         u32::from_str_radix(&text, 16)
@@ -383,7 +405,6 @@ fn escape(chars: &mut impl Iterator<Item = (usize, char)>, to: &mut String) -> J
         'n' => to.push('\n'),
         't' => to.push('\t'),
         'r' => to.push('\r'),
-        '0' => to.push('\0'),
         'a' => to.push('\u{7}'),
         'b' => to.push('\u{8}'),
         'f' => to.push('\u{c}'),
@@ -393,6 +414,11 @@ fn escape(chars: &mut impl Iterator<Item = (usize, char)>, to: &mut String) -> J
         'x' => to.push(code(2)?),
         'u' => to.push(code(4)?),
         'U' => to.push(code(8)?),
+        'N' => {
+            return Err(Fault::new(
+                "\\N{…}: names of characters are not known".to_owned(),
+            ));
+        }
         other => to.extend(['\\', other]),
     }
     Ok(())

@@ -76,9 +76,9 @@ pub fn build(
     let norm = format!("{prefix}{}", frame.norm);
     let weight = norm_weight(&mut blocks, &norm, common.hidden, frame.norms);
     // A product is scaled with its input.
-    let weight = match frame.logits {
-        1.0 => weight,
-        factor => weight.times(factor),
+    let weight = match (common.task, frame.logits) {
+        (Task::CausalLm, factor) if factor != 1.0 => weight.times(factor),
+        _ => weight,
     };
     let origin = format!("model.{}", frame.norm);
     let x = blocks.rms_norm(&origin, weight, common.eps, x);
@@ -128,7 +128,7 @@ pub fn prefix(c: &Common, source: &Source<'_>) -> String {
 }
 
 /// The weight of a norm, plus what its family adds.
-fn norm_weight(b: &mut Blocks<'_, '_>, path: &str, d: usize, added: f32) -> View {
+pub fn norm_weight(b: &mut Blocks<'_, '_>, path: &str, d: usize, added: f32) -> View {
     let weight = b.stored(&format!("{path}.weight"), &[d]);
     match added {
         0.0 => weight,

@@ -143,6 +143,7 @@ impl Experts {
         let fused = format!("{newer}.gate_up_proj");
         match self.layout.each {
             _ if b.has(&fused) => self.fused(b, [&fused, &format!("{newer}.down_proj")]),
+            _ if b.has(&format!("{newer}.gate_proj")) => self.stacked(b, &newer),
             None => {
                 let names =
                     ["input_linear", "output_linear"].map(|n| format!("{older}.{n}.weight"));
@@ -158,6 +159,21 @@ impl Experts {
                 })
                 .collect(),
         }
+    }
+
+    /// Experts in three tensors, as GGUF files have them: `[E, f, d]` of gates and of ups, and `[E, d, f]`.
+    fn stacked(&self, b: &mut Blocks<'_, '_>, p: &str) -> Vec<[Map; 3]> {
+        let (n, d, f) = (self.count, self.hidden, self.width);
+        let shapes = [("gate", [n, f, d]), ("up", [n, f, d]), ("down", [n, d, f])];
+        let all = shapes.map(|(name, shape)| b.stored(&format!("{p}.{name}_proj"), &shape));
+        let of = |e| {
+            let [gate, up, down] = all.clone().map(|all| Map {
+                weight: all.matrix(e),
+                bias: None,
+            });
+            [gate, up, down.times(self.residual)]
+        };
+        (0..n).map(of).collect()
     }
 
     /// Experts in two tensors: `[E, 2f, d]` of gates, then ups, and `[E, d, f]`.

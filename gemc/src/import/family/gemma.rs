@@ -93,18 +93,23 @@ fn front(
     let prefix = decoder::prefix(&config.common, source);
     let embedding = format!("{prefix}embed_tokens.weight");
     let root = (config.common.hidden as f64).sqrt() as f32;
+    let added = if source.has_whole_norms() { 0.0 } else { 1.0 };
     let frame = Frame {
         // transformers rounds it to the type of the weights.
         embedding: match source.stored_type(&embedding) {
+            // llama.cpp does not.
+            _ if source.has_whole_norms() => root,
             Some(StoredType::BF16) => half::bf16::from_f32(root).to_f32(),
             Some(StoredType::F16) => half::f16::from_f32(root).to_f32(),
             _ => root,
         },
         softcap: config.caps[1],
-        norms: 1.0,
+        norms: added,
         ..Frame::PLAIN
     };
-    let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| layer(family, &config, b, (l, p), x);
+    let layer = |b: &mut Blocks<'_, '_>, l: usize, p: &str, x| {
+        layer((family, added), &config, b, (l, p), x)
+    };
     let graph = decoder::build(&config.common, frame, Vec::new(), source, findings, layer)?;
     Some(ImportedModel {
         graph,
@@ -207,19 +212,20 @@ fn ropes(family: &Family, keys: &mut Keys<'_>, c: &Common) -> Option<[Rope; 2]> 
         return Some([rope.clone(), rope]);
     }
     let local = RopeDefaults::of(c, 10_000.0);
-    let [full, sliding] = rope::read_by_type(keys, [global, local], "rope_local_base_freq")?;
+    let [full, sliding] = rope::read_by_type(keys, [global, local], "rope_local_base_freq", false)?;
     Some([full.rope(), sliding.rope()])
 }
 
 fn layer(
-    family: &Family,
+    (family, added): (&Family, f32),
     config: &Config,
     b: &mut Blocks<'_, '_>,
     (l, p): (usize, &str),
     x: NodeId,
 ) -> NodeId {
     let c = &config.common;
-    let around = |b: &mut Blocks<'_, '_>, name: &str, x| norm(b, &format!("{p}.{name}"), c, 1.0, x);
+    let around =
+        |b: &mut Blocks<'_, '_>, name: &str, x| norm(b, &format!("{p}.{name}"), c, added, x);
     let normed = around(b, "input_layernorm", x);
     let attention = format!("{p}.self_attn");
     let (qkv, out) = decoder::attention_maps(b, c, &attention, [config.bias; 2]);
@@ -229,10 +235,8 @@ fn layer(
     spec.window = config.windows[l];
     spec.softcap = config.caps[0];
     spec.rope = Some(config.ropes[usize::from(config.slides[l])].clone());
-    let mut head_norm = |name: &str| {
-        b.stored(&format!("{attention}.{name}.weight"), &[c.head_dim])
-            .plus(1.0)
-    };
+    let mut head_norm =
+        |name: &str| decoder::norm_weight(b, &format!("{attention}.{name}"), c.head_dim, added);
     spec.norm = family.third.then(|| AttentionNorm {
         q: head_norm("q_norm"),
         k: head_norm("k_norm"),

@@ -90,7 +90,7 @@ fn read(keys: &mut Keys<'_>) -> Option<Config> {
     }
     if !["rope_parameters", "rope_scaling"]
         .iter()
-        .any(|key| keys.written(key))
+        .any(|key| keys.get(key).is_some_and(|value| !value.is_null()))
     {
         keys.refuse("rope_parameters", "is missing", "what transformers writes");
         return None;
@@ -110,7 +110,7 @@ fn attention(config: &Config, b: &mut Blocks<'_, '_>, (l, p): (usize, &str), x: 
     let c = &config.common;
     let (qkv, out) = decoder::attention_maps(b, c, p, [config.bias; 2]);
     let mut spec = decoder::heads(c);
-    spec.window = config.windows[l];
+    spec.window = decoder::window(c, config.windows[l]);
     spec.rope = Some(config.rope.clone());
     spec.sinks = Some(b.stored(&format!("{p}.sinks"), &[c.heads]));
     b.attention(p, spec, qkv, out, x)
@@ -144,27 +144,7 @@ fn experts(config: &Config, b: &mut Blocks<'_, '_>, p: &str, x: NodeId) -> NodeI
         select_bias: None,
         base_gate: None,
     };
-    let at = format!("{p}.experts");
-    // Blocks stand along the columns, plain values across them.
-    let wide = stored(b, &format!("{at}.gate_up_proj"), [count, 2 * f, d]);
-    let wide_bias = b.stored(&format!("{at}.gate_up_proj_bias"), &[count, 2 * f]);
-    let down = stored(b, &format!("{at}.down_proj"), [count, d, f]);
-    let down_bias = b.stored(&format!("{at}.down_proj_bias"), &[count, d]);
-    let maps = (0..count).map(|e| {
-        let of = |bias: &View, len| bias.clone().range(e..e + 1).reshaped(&[len]);
-        let both = wide(e);
-        let both_bias = of(&wide_bias, 2 * f);
-        let [gate, up] = [0, 1].map(|from| Map {
-            weight: both.clone().every_second(from),
-            bias: Some(both_bias.clone().every_second(from)),
-        });
-        let down = Map {
-            weight: down(e),
-            bias: Some(of(&down_bias, d)),
-        };
-        [gate, up, down]
-    });
-    let maps = maps.collect();
+    let maps = maps(b, &format!("{p}.experts"), [count, d, f]);
     let rule = Rule {
         top_k: config.top_k,
         score: Score::Softmax,
@@ -172,4 +152,48 @@ fn experts(config: &Config, b: &mut Blocks<'_, '_>, p: &str, x: NodeId) -> NodeI
         act: Activation::ClampedSilu,
     };
     experts::routed(b, &p, x, router, rule, maps, |_| None)
+}
+
+/// Gate, up and down of every expert.
+fn maps(b: &mut Blocks<'_, '_>, at: &str, [count, d, f]: [usize; 3]) -> Vec<[Map; 3]> {
+    let of = |bias: &View, e: usize, len| bias.clone().range(e..e + 1).reshaped(&[len]);
+    if b.has(&format!("{at}.gate_proj")) {
+        // As GGUF files have them.
+        let shapes = [("gate", [f, d]), ("up", [f, d]), ("down", [d, f])];
+        let all = shapes.map(|(name, [out, input])| {
+            let path = format!("{at}.{name}_proj");
+            let weight = b.stored(&path, &[count, out, input]);
+            (
+                weight,
+                b.stored(&format!("{path}_bias"), &[count, out]),
+                out,
+            )
+        });
+        let map = |e: usize| {
+            all.clone().map(|(weight, bias, out)| Map {
+                weight: weight.matrix(e),
+                bias: Some(of(&bias, e, out)),
+            })
+        };
+        return (0..count).map(map).collect();
+    }
+    // Blocks stand along the columns, plain values across them.
+    let wide = stored(b, &format!("{at}.gate_up_proj"), [count, 2 * f, d]);
+    let wide_bias = b.stored(&format!("{at}.gate_up_proj_bias"), &[count, 2 * f]);
+    let down = stored(b, &format!("{at}.down_proj"), [count, d, f]);
+    let down_bias = b.stored(&format!("{at}.down_proj_bias"), &[count, d]);
+    let map = |e: usize| {
+        let both = wide(e);
+        let both_bias = of(&wide_bias, e, 2 * f);
+        let [gate, up] = [0, 1].map(|from| Map {
+            weight: both.clone().every_second(from),
+            bias: Some(both_bias.clone().every_second(from)),
+        });
+        let down = Map {
+            weight: down(e),
+            bias: Some(of(&down_bias, e, d)),
+        };
+        [gate, up, down]
+    };
+    (0..count).map(map).collect()
 }

@@ -64,7 +64,9 @@ pub fn read<T>(
     values: impl FnOnce(&mut Keys<'_>) -> Option<T>,
 ) -> (Option<T>, KeyAccount) {
     let keys = Keys::new(CONFIG, source.config).tells_null();
-    let mut keys = keys.pooled(sentence::is_there(source));
+    let mut keys = keys
+        .pooled(sentence::is_there(source))
+        .scored(sentence::activation(source, findings));
     let read = values(&mut keys);
     let (account, found) = keys.finish_with(&unread);
     found.into_iter().for_each(|f| findings.push(f));
@@ -112,7 +114,8 @@ fn unread(key: &str, value: &Value) -> Unread {
         return Unread::Ignored(why);
     }
     let changes = |(begin, end): &(&str, &str)| key.starts_with(begin) && key.ends_with(end);
-    if MEANING.iter().any(changes) && !means_nothing(value) {
+    // Gemma 2 has its window under two names, of which transformers reads the other.
+    if MEANING.iter().any(changes) && !means_nothing(value) && key != "sliding_window_size" {
         return Unread::Refused(
             "it changes what models compute, and those of this family do not read it",
         );
@@ -261,10 +264,11 @@ pub fn label_score(keys: &mut Keys<'_>, task: Option<Task>, labels: usize) -> Op
         false => keys.choice("problem_type", &problems, Some(usual)),
     };
     // Of sentence-transformers' cross-encoders, in files of both ages.
+    let newest = keys.score();
     let newer = keys.get("sentence_transformers");
     let newer = newer.and_then(|settings| settings.get("activation_fn"));
     let older = keys.get("sbert_ce_default_activation_function");
-    let Some(named) = newer.or(older) else {
+    let Some(named) = newest.as_ref().or(newer).or(older) else {
         return usual;
     };
     let class = named.as_str().and_then(|name| name.rsplit('.').next());
@@ -273,9 +277,9 @@ pub fn label_score(keys: &mut Keys<'_>, task: Option<Task>, labels: usize) -> Op
         Some("Identity") => Some(LabelScore::Identity),
         _ => {
             let found = format!("names the function {}", super::super::json::kind(named));
-            let key = match newer {
-                Some(_) => "sentence_transformers",
-                None => "sbert_ce_default_activation_function",
+            let key = match (newest.is_some(), newer) {
+                (false, None) => "sbert_ce_default_activation_function",
+                _ => "sentence_transformers",
             };
             keys.refuse(key, found, "Sigmoid or Identity of PyTorch");
             None

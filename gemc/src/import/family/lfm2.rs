@@ -95,15 +95,17 @@ fn dense(keys: &mut Keys<'_>) -> Option<Config> {
     let adjusted = keys.flag("block_auto_adjust_ff_dim", Some(true))?;
     let multiple = keys.count("block_multiple_of", 1..=1 << 16, Some(256))?;
     let positive = |v: f64| v > 0.0 && v <= 1024.0;
-    let null = keys.is_null("block_ffn_dim_multiplier");
-    let allowed = "a number above 0, or null";
-    let factor = keys.number("block_ffn_dim_multiplier", positive, allowed, Some(1.0))?;
+    let key = "block_ffn_dim_multiplier";
+    // Without a factor the width is not rounded up either.
+    let factor = match keys.is_null(key) {
+        true => None,
+        false => Some(keys.number(key, positive, "a number above 0, or null", Some(1.0))?),
+    };
     if adjusted {
         let width = 2 * config.common.intermediate / 3;
-        config.common.intermediate = match null {
-            true => width,
-            false => ((factor * width as f64) as usize).next_multiple_of(multiple),
-        };
+        config.common.intermediate = factor.map_or(width, |factor| {
+            ((factor * width as f64) as usize).next_multiple_of(multiple)
+        });
     }
     Some(config)
 }
@@ -158,6 +160,13 @@ fn shared(
     let taps = keys.count("conv_L_cache", 1..=64, Some(3));
     let bias = keys.flag("conv_bias", Some(false));
     let mut common = common?;
+    if keys.written("hidden_act") {
+        common.act = Activation::Silu;
+        keys.ignore(
+            "hidden_act",
+            "layers of this family have silu, in transformers 5.24 either",
+        );
+    }
     // Names of older configs; what they say counts.
     if keys.written("tie_embedding") {
         common.tied = keys.flag("tie_embedding", None)?;

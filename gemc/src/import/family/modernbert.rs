@@ -98,6 +98,8 @@ fn read(keys: &mut Keys<'_>) -> Option<Config> {
         keys.ignore(key, "a setting of a Python library");
     }
     keys.ignore("initializer_cutoff_factor", "only training uses it");
+    let why = "positions are rotary in every model of this family";
+    keys.ignore("position_embedding_type", why);
     let hidden = keys.count("hidden_size", 1..=1 << 16, Some(768));
     let layers = keys.count("num_hidden_layers", 1..=1024, Some(22));
     let heads = keys.count("num_attention_heads", 1..=4096, Some(12));
@@ -131,6 +133,7 @@ fn read(keys: &mut Keys<'_>) -> Option<Config> {
         positions,
         partial: false,
         long: false,
+        original: None,
     };
     let global = keys.number(
         "global_rope_theta",
@@ -142,6 +145,7 @@ fn read(keys: &mut Keys<'_>) -> Option<Config> {
         keys,
         [defaults(global), defaults(10_000.0)],
         "local_rope_theta",
+        true,
     );
     let every = every?;
     let slides = types?.unwrap_or_else(|| (0..layers).map(|l| l % every != 0).collect());

@@ -328,6 +328,11 @@ fn shared_maps(
         return (p, maps);
     }
     let p = format!("{p}.shared_mlp");
+    // As GGUF files have it.
+    if b.has(&format!("{p}.gate_proj.weight")) {
+        let maps = decoder::mlp_maps(b, c, &p, f, false);
+        return (p, maps);
+    }
     let both = b.map(&format!("{p}.input_linear"), [2 * f, c.hidden], false);
     let down = b.map(&format!("{p}.output_linear"), [c.hidden, f], false);
     (p, [both.rows(0..f), both.rows(f..2 * f), down])

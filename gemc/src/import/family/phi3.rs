@@ -71,6 +71,8 @@ fn read(keys: &mut Keys<'_>) -> Option<Config> {
     let defaults = RopeDefaults {
         partial: true,
         long: true,
+        // It stands in the class of transformers' config, and wins over what a dictionary says.
+        original: Some(4096),
         ..RopeDefaults::of(&common, DEFAULTS.rope_theta)
     };
     let rope = rope::read(keys, defaults)?;

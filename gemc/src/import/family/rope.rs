@@ -25,6 +25,8 @@ pub struct RopeDefaults {
     pub partial: bool,
     /// Whether there may be a divisor for each pair (`longrope`).
     pub long: bool,
+    /// Positions of the original training, where the config does not say them beside its dictionary.
+    pub original: Option<usize>,
 }
 
 impl RopeDefaults {
@@ -36,6 +38,7 @@ impl RopeDefaults {
             positions: common.positions,
             partial: false,
             long: false,
+            original: None,
         }
     }
 }
@@ -101,23 +104,36 @@ pub fn read(keys: &mut Keys<'_>, defaults: RopeDefaults) -> Option<ReadRope> {
 
 /// Reads those of layers that see all positions, and of layers that slide, whose base is under the key `local` in older configs.
 ///
-/// The older dictionary `rope_scaling` is that of the first alone, as in Gemma 3.
+/// The older dictionary `rope_scaling` is that of the first alone, as in Gemma 3, unless it is `shared`.
 pub fn read_by_type(
     keys: &mut Keys<'_>,
     defaults: [RopeDefaults; 2],
     local: &'static str,
+    shared: bool,
 ) -> Option<[ReadRope; 2]> {
     let theta = keys.number(local, positive, POSITIVE, Some(defaults[1].theta))?;
     let nested = |value: &Value| {
         value.get("full_attention").is_some() || value.get("sliding_attention").is_some()
     };
     if !keys.get("rope_parameters").is_some_and(nested) {
-        let local = RopeRule {
-            theta,
-            scaling: RopeScaling::None,
+        let full = read(keys, defaults[0])?;
+        let local = match shared {
+            true => ReadRope {
+                rule: RopeRule {
+                    theta,
+                    ..full.rule.clone()
+                },
+                width: full.width,
+            },
+            false => ReadRope {
+                rule: RopeRule {
+                    theta,
+                    scaling: RopeScaling::None,
+                },
+                width: defaults[1].head_dim,
+            },
         };
-        let width = defaults[1].head_dim;
-        return Some([read(keys, defaults[0])?, ReadRope { rule: local, width }]);
+        return Some([full, local]);
     }
     if keys.get("rope_scaling").is_some() {
         let allowed = "one of the two";
@@ -155,9 +171,10 @@ fn outer(keys: &mut Keys<'_>, defaults: RopeDefaults) -> Option<(Outer, &'static
     let outer = Outer {
         theta: theta?,
         partial: partial?,
-        original: keys
-            .written("original_max_position_embeddings")
-            .then_some(original?),
+        original: match keys.get("original_max_position_embeddings") {
+            Some(_) => Some(original?),
+            None => defaults.original,
+        },
     };
     let older = matches!(keys.get("rope_scaling"), Some(Value::Object(map)) if !map.is_empty());
     let (used, other) = match older {
@@ -209,7 +226,7 @@ fn parameters(keys: &mut Keys<'_>, outer: Outer, defaults: RopeDefaults) -> Opti
         },
         Kind::Proportional => RopeScaling::Proportional {
             factor: keys.number("factor", positive, POSITIVE, Some(1.0))?,
-            head_dim: defaults.head_dim,
+            pairs: (partial * defaults.head_dim as f64 / 2.0) as usize,
         },
         Kind::Llama3 => llama3(keys, outer, defaults)?,
         Kind::Divisors => RopeScaling::Long {
@@ -235,7 +252,7 @@ fn parameters(keys: &mut Keys<'_>, outer: Outer, defaults: RopeDefaults) -> Opti
     }
     let rotated = (defaults.head_dim as f64 * partial) as usize;
     let width = match kind {
-        Kind::Proportional => 2 * (partial * defaults.head_dim as f64 / 2.0) as usize,
+        Kind::Proportional => defaults.head_dim,
         _ => rotated,
     };
     if !width.is_multiple_of(2) {

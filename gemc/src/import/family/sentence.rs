@@ -67,6 +67,23 @@ pub fn is_there(source: &Source<'_>) -> bool {
     source.has_file(MODULES)
 }
 
+/// What the file of a cross-encoder names as the function of its logits, where it is one of the newest kind.
+pub fn activation(source: &Source<'_>, findings: &mut Findings) -> Option<Value> {
+    const FILE: &str = "config_sentence_transformers.json";
+    let bytes = source.file(FILE, findings)?;
+    match json::parse_object(&bytes) {
+        Ok(settings) if settings.get("model_type")?.as_str() == Some("CrossEncoder") => settings
+            .get("activation_fn")
+            .filter(|f| !f.is_null())
+            .cloned(),
+        Ok(_) => None,
+        Err(what) => {
+            findings.push(Finding::file(FILE, what));
+            None
+        }
+    }
+}
+
 /// Folders beside a checkpoint that hold weights of their own; none where `modules.json` is not what it should be, which [`read`] tells.
 pub fn weight_folders(dir: &Path) -> Vec<String> {
     let path = dir.join(MODULES);
@@ -178,6 +195,9 @@ fn longest(source: &Source<'_>, findings: &mut Findings) -> Result<Option<usize>
             continue;
         };
         let settings = json::parse_object(&bytes).map_err(|e| Finding::file(file, e))?;
+        if settings.get("do_lower_case") == Some(&Value::Bool(true)) && key == "max_seq_length" {
+            lowers(source, file, findings)?;
+        }
         match settings.get(key) {
             None | Some(Value::Null) => {}
             // Tokenizers without a limit of their own have one of 1e30.
@@ -191,6 +211,30 @@ fn longest(source: &Source<'_>, findings: &mut Findings) -> Result<Option<usize>
         }
     }
     Ok(None)
+}
+
+/// Refuses `do_lower_case` where the tokenizer does not do it itself.
+fn lowers(source: &Source<'_>, file: &str, findings: &mut Findings) -> Result<(), Finding> {
+    let tokenizer = source.file("tokenizer.json", findings);
+    let tokenizer = tokenizer.and_then(|bytes| json::parse_object(&bytes).ok());
+    let normalizer = tokenizer.as_ref().and_then(|t| t.get("normalizer"));
+    let lower = |one: &Value| {
+        let kind = one.get("type").and_then(Value::as_str);
+        kind == Some("Lowercase")
+            || kind == Some("BertNormalizer") && one.get("lowercase") == Some(&Value::Bool(true))
+    };
+    let several = normalizer
+        .and_then(|n| n.get("normalizers"))
+        .and_then(Value::as_array);
+    let does = normalizer.is_some_and(lower) || several.is_some_and(|all| all.iter().any(lower));
+    match does {
+        true => Ok(()),
+        false => {
+            let what =
+                "`do_lower_case` is true, and the normalizer of tokenizer.json keeps capitals";
+            Err(Finding::file(file, what).allowed("false, or a tokenizer that does it"))
+        }
+    }
 }
 
 /// The ways in which rows are pooled, and whether those of a prompt are.

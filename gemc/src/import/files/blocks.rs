@@ -5,6 +5,8 @@
 
 use half::f16;
 
+use super::stored::e2m1;
+
 /// Values of a block of the small formats.
 const SMALL: usize = 32;
 /// Values of a block of the K formats.
@@ -29,6 +31,8 @@ pub enum BlockType {
     Q5K,
     /// 6 bits around 32; sixteen scales of 8 bits under one of f16.
     Q6K,
+    /// E2M1 under a power of two.
+    Mxfp4,
 }
 
 impl BlockType {
@@ -44,6 +48,7 @@ impl BlockType {
             Self::Q4K => (LARGE, 144),
             Self::Q5K => (LARGE, 176),
             Self::Q6K => (LARGE, 210),
+            Self::Mxfp4 => (SMALL, 17),
         }
     }
 
@@ -85,6 +90,11 @@ impl BlockType {
                 Self::Q4K => q4_q5_k(block, &block[16..], None, out),
                 Self::Q5K => q4_q5_k(block, &block[48..], Some(&block[16..48]), out),
                 Self::Q6K => q6_k(block, out),
+                Self::Mxfp4 => {
+                    // 2^(e - 127), from the bits of an f64, which has them all.
+                    let scale = f64::from_bits((u64::from(block[0]) + 1023 - 127) << 52) as f32;
+                    nibbles(&block[1..], out, |_, q| e2m1(q) * scale);
+                }
             }
         }
     }
@@ -160,7 +170,7 @@ fn q6_k(block: &[u8], out: &mut [f32]) {
 mod tests {
     use super::*;
 
-    const ALL: [BlockType; 8] = [
+    const ALL: [BlockType; 9] = [
         BlockType::Q4_0,
         BlockType::Q4_1,
         BlockType::Q5_0,
@@ -169,6 +179,7 @@ mod tests {
         BlockType::Q4K,
         BlockType::Q5K,
         BlockType::Q6K,
+        BlockType::Mxfp4,
     ];
 
     /// Values of a block of one format whose bytes are a fixed pattern, from PyPI's `gguf` 0.19 (`gguf.quants.dequantize`).
@@ -181,6 +192,7 @@ mod tests {
         let scales: &[usize] = match block {
             BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 => &[0],
             BlockType::Q6K => &[208],
+            BlockType::Mxfp4 => &[],
             _ => &[0, 2],
         };
         for (at, value) in scales.iter().zip([0.5, 0.25]) {

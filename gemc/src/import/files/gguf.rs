@@ -15,6 +15,8 @@ const MAGIC: &[u8; 4] = b"GGUF";
 const VERSION: u32 = 3;
 const MOST_DIMENSIONS: u32 = 4;
 const LONGEST_NAME: usize = 4096;
+/// Values of lists: a vocabulary of a million tokens has some four million, with scores, kinds and merges.
+const MOST_VALUES: usize = 1 << 23;
 const ALIGNMENT: &str = "general.alignment";
 
 /// A value of the metadata.
@@ -52,7 +54,11 @@ pub fn is_gguf(file: &[u8]) -> bool {
 /// # Errors
 /// With one sentence about the first thing that is wrong: after it nothing in the file can be believed.
 pub fn parse(file: &[u8]) -> Result<Gguf, String> {
-    let mut at = Reader { file, at: 0 };
+    let mut at = Reader {
+        file,
+        at: 0,
+        values: 0,
+    };
     if at.take(4)? != MAGIC {
         return Err("is no GGUF file".to_owned());
     }
@@ -198,7 +204,6 @@ fn stored(kind: u32) -> Result<StoredType, String> {
         (29, "IQ1_M"),
         (34, "TQ1_0"),
         (35, "TQ2_0"),
-        (39, "MXFP4"),
     ];
     Ok(match kind {
         0 => StoredType::F32,
@@ -212,6 +217,7 @@ fn stored(kind: u32) -> Result<StoredType, String> {
         13 => StoredType::Block(BlockType::Q5K),
         14 => StoredType::Block(BlockType::Q6K),
         30 => StoredType::BF16,
+        39 => StoredType::Block(BlockType::Mxfp4),
         other => {
             let named = NAMES.iter().find(|(number, _)| *number == other);
             return Err(named.map_or(format!("number {other}"), |(_, name)| (*name).to_owned()));
@@ -223,6 +229,8 @@ fn stored(kind: u32) -> Result<StoredType, String> {
 struct Reader<'a> {
     file: &'a [u8],
     at: usize,
+    /// Values of lists so far, each of which takes more memory than it may in the file.
+    values: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -295,6 +303,10 @@ impl<'a> Reader<'a> {
                 // Strings take 8 bytes at least, other values one.
                 let least = if kind == 8 { 8 } else { 1 };
                 let count = self.count(&format!("values of `{}`", shown(key)), least)?;
+                self.values = self.values.saturating_add(count);
+                if self.values > MOST_VALUES {
+                    return Err(format!("has lists of more than {MOST_VALUES} values"));
+                }
                 let values = (0..count).map(|_| self.value(kind, key, 1));
                 Value::List(values.collect::<Result<_, _>>()?)
             }

@@ -97,18 +97,21 @@ pub fn to_f32(stored: StoredType, bytes: &[u8], out: &mut [f32]) {
         }
         StoredType::F4E2M1 => {
             for (o, byte) in out.chunks_exact_mut(2).zip(bytes) {
-                o[0] = F4[usize::from(byte & 15)];
-                o[1] = F4[usize::from(byte >> 4)];
+                o[0] = e2m1(byte & 15);
+                o[1] = e2m1(byte >> 4);
             }
         }
         StoredType::Block(block) => block.to_f32(bytes, out),
     }
 }
 
-/// Values of E2M1 by their bits.
-const F4: [f32; 16] = [
-    0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0,
-];
+/// The value of E2M1 of the lower four bits.
+pub(super) fn e2m1(bits: u8) -> f32 {
+    const VALUES: [f32; 16] = [
+        0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0,
+    ];
+    VALUES[usize::from(bits & 15)]
+}
 
 /// E4M3 with a bias of 7, without infinities; all ones is no number.
 fn f8_to_f32(bits: u8) -> f32 {

@@ -242,19 +242,28 @@ impl TensorFiles {
     }
 
     /// Gives tensors other names; gives those that `name` has none for, which keep theirs.
-    pub fn rename(&mut self, name: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    ///
+    /// # Errors
+    /// When two tensors would have one name.
+    pub fn rename(
+        &mut self,
+        name: impl Fn(&str) -> Option<String>,
+    ) -> Result<Vec<String>, Finding> {
         let mut left = Vec::new();
         let mut renamed = BTreeMap::new();
         for (old, place) in std::mem::take(&mut self.by_name) {
-            // One that is there under both keeps its own, and is surplus.
-            let new = name(&old).filter(|new| !renamed.contains_key(new));
+            let new = name(&old);
             if new.is_none() {
                 left.push(old.clone());
             }
-            renamed.insert(new.unwrap_or(old), place);
+            let new = new.unwrap_or_else(|| old.clone());
+            if renamed.insert(new.clone(), place).is_some() {
+                let what = format!("is there twice, as {} as well", super::super::shown(&new));
+                return Err(Finding::tensor(&old, what));
+            }
         }
         self.by_name = renamed;
-        left
+        Ok(left)
     }
 
     /// All names, sorted.

@@ -2,7 +2,7 @@
 //! the tokenizer.
 //!
 //! So the front ends of families read both containers. What differs is told in three places: [`config`] has the keys, [`names`] the
-//! tensors, and `Source::has_pairs` says that rows of queries and keys stand in rotary pairs.
+//! tensors, and `Source::has_pairs` and `Source::has_whole_norms` say what weights are stored differently.
 
 mod config;
 mod names;
@@ -18,6 +18,7 @@ use super::error::{Finding, ImportError};
 use super::files::TensorFiles;
 use super::files::gguf::{Gguf, Value};
 use super::keys::{KeyAccount, KeyUse};
+pub use names::Architecture;
 
 /// A model in one file.
 pub struct GgufModel {
@@ -27,8 +28,8 @@ pub struct GgufModel {
     pub files: TensorFiles,
     /// What became of every entry of the metadata.
     pub keys: KeyAccount,
-    /// Whether rows of queries and keys stand in rotary pairs.
-    pub pairs: bool,
+    /// What is stored differently.
+    pub architecture: &'static Architecture,
     /// The tokenizer and what belongs to it.
     pub texts: TextFolder,
 }
@@ -45,11 +46,12 @@ pub fn open(path: &Path) -> Result<GgufModel, ImportError> {
     let Understood {
         config,
         keys,
-        pairs,
+        architecture,
         texts,
     } = understood(&gguf, &map).map_err(wrong)?;
     for tensor in &mut gguf.tensors {
-        if let Some(path) = names::transformers(&tensor.name) {
+        if let Some(path) = architecture.transformers(&tensor.name) {
+            tensor.shape = names::shape(&path, std::mem::take(&mut tensor.shape));
             tensor.name = path;
         }
     }
@@ -59,7 +61,7 @@ pub fn open(path: &Path) -> Result<GgufModel, ImportError> {
         config,
         files: TensorFiles::of_gguf(name, map, gguf.tensors)?,
         keys,
-        pairs,
+        architecture,
         texts,
     })
 }
@@ -79,7 +81,7 @@ pub fn texts(path: &Path) -> Result<TextFolder, ImportError> {
 pub struct Understood {
     config: Map<String, Json>,
     keys: KeyAccount,
-    pairs: bool,
+    architecture: &'static Architecture,
     texts: TextFolder,
 }
 
@@ -91,10 +93,10 @@ pub fn understood(gguf: &Gguf, file: &[u8]) -> Result<Understood, String> {
     let metadata = Metadata::new(&gguf.metadata);
     let architecture = metadata.architecture()?;
     Ok(Understood {
-        config: config::of(&architecture, &metadata, &gguf.tensors, file)?,
+        config: config::of(architecture, &metadata, &gguf.tensors, file)?,
         texts: tokenizer::files(&metadata)?,
-        keys: metadata.account(&architecture)?,
-        pairs: names::has_pairs(&architecture),
+        keys: metadata.account(architecture.name)?,
+        architecture,
     })
 }
 
@@ -171,6 +173,19 @@ impl<'a> Metadata<'a> {
         items.map_or_else(|| self.wrong(key, allowed), |items| Ok(Some(items)))
     }
 
+    /// An entry, before it is read.
+    fn entry(&self, key: &str) -> Option<&'a Value> {
+        self.entries.get(key)
+    }
+
+    fn flags(&self, key: &str) -> Result<Option<Vec<bool>>, String> {
+        self.list(key, "a list of flags", |item| match item {
+            Value::Bool(flag) => Some(*flag),
+            Value::Integer(n) => Some(*n != 0),
+            _ => None,
+        })
+    }
+
     fn texts(&self, key: &str) -> Result<Option<Vec<&'a str>>, String> {
         self.list(key, "a list of strings", |item| match item {
             Value::Text(text) => Some(text.as_str()),
@@ -192,17 +207,17 @@ impl<'a> Metadata<'a> {
         })
     }
 
-    fn architecture(&self) -> Result<String, String> {
+    fn architecture(&self) -> Result<&'static Architecture, String> {
         let name = self.text("general.architecture")?;
         let name = name.ok_or("metadata: `general.architecture` is missing")?;
-        if names::ARCHITECTURES.contains(&name) {
-            return Ok(name.to_owned());
-        }
-        Err(format!(
-            "holds a model of architecture \"{}\"; allowed: {}",
-            super::error::shown(name),
-            names::ARCHITECTURES.join(", ")
-        ))
+        Architecture::find(name).ok_or_else(|| {
+            let known: Vec<&str> = names::ARCHITECTURES.iter().map(|a| a.name).collect();
+            format!(
+                "holds a model of architecture \"{}\"; allowed: {}",
+                super::error::shown(name),
+                known.join(", ")
+            )
+        })
     }
 
     /// What became of every entry. Those of the architecture that nobody read may change what is computed.

@@ -100,6 +100,14 @@ fn every_family_has_a_graph_with_types() {
     }
 }
 
+/// A factor that is null is none, and rounds nothing up.
+#[test]
+fn lfm2_has_a_width_without_a_factor() {
+    let mut config = with("lfm2", "block_auto_adjust_ff_dim", json!(true));
+    config["block_ffn_dim_multiplier"] = Value::Null;
+    assert_eq!(told(&config), "");
+}
+
 #[test]
 fn keys_that_change_what_others_compute_are_refused_by_name() {
     for config in family_configs() {

@@ -5,7 +5,7 @@ use std::fs;
 use super::super::files::gguf::parse;
 use super::super::gguf::understood;
 use crate::graph::Op;
-use crate::import::checkpoint;
+use crate::import::{TensorUse, checkpoint};
 use crate::tensors::TensorSource as _;
 
 /// A file in the making.
@@ -51,6 +51,25 @@ impl File {
         self.entry(key, 9, &bytes)
     }
 
+    fn integers(&mut self, key: &str, items: &[i32]) -> &mut Self {
+        let mut bytes = 5u32.to_le_bytes().to_vec();
+        bytes.extend((items.len() as u64).to_le_bytes());
+        items
+            .iter()
+            .for_each(|item| bytes.extend(item.to_le_bytes()));
+        self.entry(key, 9, &bytes)
+    }
+
+    /// A tensor of MXFP4: the scale of each block is 2, its codes count up.
+    fn mxfp4(&mut self, name: &str, shape: &[u64]) -> &mut Self {
+        let blocks = shape.iter().product::<u64>() / 32;
+        let block = |_| std::iter::once(128).chain((0..16u8).map(|i| i << 4 | i));
+        let bytes = (0..blocks).flat_map(block).collect();
+        let shape = shape.iter().rev().copied().collect();
+        self.tensors.push((name.to_owned(), shape, 39, bytes));
+        self
+    }
+
     /// A tensor of F32; dimensions as PyTorch has them.
     fn tensor(&mut self, name: &str, shape: &[u64]) -> &mut Self {
         let count: u64 = shape.iter().product();
@@ -85,6 +104,10 @@ impl File {
 
 /// A llama of one layer.
 fn llama() -> File {
+    llama_of(&["a", "b", "ab", "<end>"])
+}
+
+fn llama_of(tokens: &[&str]) -> File {
     let mut file = File::default();
     file.words("general.architecture", "llama")
         .words("general.name", "toy")
@@ -99,7 +122,7 @@ fn llama() -> File {
         .count("llama.rope.dimension_count", 8)
         .words("tokenizer.ggml.model", "gpt2")
         .words("tokenizer.ggml.pre", "smollm")
-        .list("tokenizer.ggml.tokens", &["a", "b", "ab", "<end>"])
+        .list("tokenizer.ggml.tokens", tokens)
         .list("tokenizer.ggml.merges", &["a b"])
         .count("tokenizer.ggml.eos_token_id", 3)
         .tensor("token_embd.weight", &[4, 32])
@@ -114,6 +137,171 @@ fn llama() -> File {
         .tensor("blk.0.ffn_up.weight", &[64, 32])
         .tensor("blk.0.ffn_down.weight", &[32, 64]);
     file
+}
+
+/// What every architecture has, of two layers.
+fn common(name: &str) -> File {
+    let mut file = File::default();
+    let key = |rest: &str| format!("{name}.{rest}");
+    file.words("general.architecture", name)
+        .count(&key("block_count"), 2)
+        .count(&key("context_length"), 32)
+        .count(&key("embedding_length"), 32)
+        .count(&key("feed_forward_length"), 64)
+        .count(&key("attention.head_count"), 4)
+        .number(&key("attention.layer_norm_rms_epsilon"), 1e-5)
+        .words("tokenizer.ggml.model", "gpt2")
+        .words("tokenizer.ggml.pre", "smollm")
+        .list("tokenizer.ggml.tokens", &["a", "b", "ab", "<|im_end|>"])
+        .list("tokenizer.ggml.merges", &["a b"])
+        .integers("tokenizer.ggml.token_type", &[1, 1, 1, 3])
+        .tensor("token_embd.weight", &[4, 32]);
+    file
+}
+
+/// Tensors of every layer.
+fn layers(file: &mut File, layers: std::ops::Range<u32>, tensors: &[(&str, &[u64])]) {
+    for layer in layers {
+        for (name, shape) in tensors {
+            file.tensor(&format!("blk.{layer}.{name}"), shape);
+        }
+    }
+}
+
+const ATTENTION: [(&str, &[u64]); 5] = [
+    ("attn_norm.weight", &[32]),
+    ("attn_q.weight", &[32, 32]),
+    ("attn_k.weight", &[16, 32]),
+    ("attn_v.weight", &[16, 32]),
+    ("attn_output.weight", &[32, 32]),
+];
+
+const MLP: [(&str, &[u64]); 4] = [
+    ("ffn_norm.weight", &[32]),
+    ("ffn_gate.weight", &[64, 32]),
+    ("ffn_up.weight", &[64, 32]),
+    ("ffn_down.weight", &[32, 64]),
+];
+
+const EXPERTS: [(&str, &[u64]); 4] = [
+    ("ffn_gate_inp.weight", &[3, 32]),
+    ("ffn_gate_exps.weight", &[3, 24, 32]),
+    ("ffn_up_exps.weight", &[3, 24, 32]),
+    ("ffn_down_exps.weight", &[3, 32, 24]),
+];
+
+const HEAD_NORMS: [(&str, &[u64]); 2] =
+    [("attn_q_norm.weight", &[8]), ("attn_k_norm.weight", &[8])];
+
+/// Small files of the other architectures, as llama.cpp's converter lays them out.
+fn others() -> Vec<(&'static str, File)> {
+    let mut files = Vec::new();
+    let mut qwen = common("qwen3moe");
+    qwen.count("qwen3moe.attention.head_count_kv", 2)
+        .count("qwen3moe.expert_count", 3)
+        .count("qwen3moe.expert_used_count", 2)
+        .count("qwen3moe.expert_feed_forward_length", 24)
+        .tensor("output_norm.weight", &[32]);
+    for part in [&ATTENTION[..], &HEAD_NORMS, &MLP[..1], &EXPERTS] {
+        layers(&mut qwen, 0..2, part);
+    }
+    files.push(("qwen3moe", qwen));
+    let mut gemma = common("gemma3");
+    gemma
+        .count("gemma3.attention.head_count_kv", 2)
+        .count("gemma3.attention.key_length", 8)
+        .count("gemma3.attention.sliding_window", 5)
+        .tensor("output_norm.weight", &[32]);
+    let around: [(&str, &[u64]); 2] = [
+        ("post_attention_norm.weight", &[32]),
+        ("post_ffw_norm.weight", &[32]),
+    ];
+    for part in [&ATTENTION[..], &HEAD_NORMS, &MLP, &around] {
+        layers(&mut gemma, 0..2, part);
+    }
+    files.push(("gemma3", gemma));
+    let mut lfm = common("lfm2moe");
+    lfm.integers("lfm2moe.attention.head_count_kv", &[0, 2])
+        .count("lfm2moe.shortconv.l_cache", 3)
+        .count("lfm2moe.expert_count", 3)
+        .count("lfm2moe.expert_used_count", 2)
+        .count("lfm2moe.expert_gating_func", 2)
+        .count("lfm2moe.expert_feed_forward_length", 24)
+        .count("lfm2moe.leading_dense_block_count", 1)
+        .tensor("token_embd_norm.weight", &[32]);
+    let conv: [(&str, &[u64]); 4] = [
+        ("attn_norm.weight", &[32]),
+        ("shortconv.conv.weight", &[32, 3]),
+        ("shortconv.in_proj.weight", &[96, 32]),
+        ("shortconv.out_proj.weight", &[32, 32]),
+    ];
+    layers(&mut lfm, 0..1, &conv);
+    layers(&mut lfm, 0..1, &MLP);
+    for part in [&ATTENTION[..], &HEAD_NORMS, &MLP[..1], &EXPERTS] {
+        layers(&mut lfm, 1..2, part);
+    }
+    layers(&mut lfm, 1..2, &[("exp_probs_b.bias", &[3])]);
+    files.push(("lfm2moe", lfm));
+    let mut granite = common("granitemoe");
+    granite
+        .count("granitemoe.attention.head_count_kv", 2)
+        .count("granitemoe.expert_count", 3)
+        .count("granitemoe.expert_used_count", 2)
+        .count("granitemoe.expert_shared_feed_forward_length", 16)
+        .number("granitemoe.attention.scale", 0.25)
+        .number("granitemoe.embedding_scale", 12.0)
+        .number("granitemoe.residual_scale", 0.5)
+        .number("granitemoe.logit_scale", 8.0)
+        .tensor("output_norm.weight", &[32]);
+    let mut experts = EXPERTS.to_vec();
+    for (_, shape) in &mut experts[1..] {
+        *shape = match shape[1] {
+            24 => &[3, 64, 32],
+            _ => &[3, 32, 64],
+        };
+    }
+    let shared: [(&str, &[u64]); 3] = [
+        ("ffn_gate_shexp.weight", &[16, 32]),
+        ("ffn_up_shexp.weight", &[16, 32]),
+        ("ffn_down_shexp.weight", &[32, 16]),
+    ];
+    for part in [&ATTENTION[..], &MLP[..1], &experts, &shared] {
+        layers(&mut granite, 0..2, part);
+    }
+    files.push(("granitemoe", granite));
+    let mut oss = common("gpt-oss");
+    oss.count("gpt-oss.attention.head_count_kv", 2)
+        .count("gpt-oss.attention.sliding_window", 4)
+        .count("gpt-oss.expert_count", 3)
+        .count("gpt-oss.expert_used_count", 2)
+        .count("gpt-oss.expert_feed_forward_length", 64)
+        .number("gpt-oss.rope.freq_base", 150_000.0)
+        .words("gpt-oss.rope.scaling.type", "yarn")
+        .number("gpt-oss.rope.scaling.factor", 4.0)
+        .count("gpt-oss.rope.scaling.original_context_length", 8)
+        .tensor("output_norm.weight", &[32]);
+    let more: [(&str, &[u64]); 10] = [
+        ("post_attention_norm.weight", &[32]),
+        ("attn_sinks.weight", &[4]),
+        ("attn_q.bias", &[32]),
+        ("attn_k.bias", &[16]),
+        ("attn_v.bias", &[16]),
+        ("attn_output.bias", &[32]),
+        ("ffn_gate_inp.bias", &[3]),
+        ("ffn_gate_exps.bias", &[3, 64]),
+        ("ffn_up_exps.bias", &[3, 64]),
+        ("ffn_down_exps.bias", &[3, 32]),
+    ];
+    for part in [&ATTENTION[..], &experts[..1], &more] {
+        layers(&mut oss, 0..2, part);
+    }
+    for layer in 0..2 {
+        for (name, shape) in &experts[1..] {
+            oss.mxfp4(&format!("blk.{layer}.{name}"), shape);
+        }
+    }
+    files.push(("gpt-oss", oss));
+    files
 }
 
 /// A file that is accepted.
@@ -154,6 +342,57 @@ fn a_small_file_is_a_checkpoint() {
             matches!(&node.op, Op::Linear { parts } if parts.iter().any(embedding))
         });
         assert!(tied);
+    }
+}
+
+#[test]
+fn every_architecture_is_read_whole() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    for (name, file) in others() {
+        let path = root.path().join(format!("{name}.gguf"));
+        fs::write(&path, file.bytes()).expect("written");
+        let read = checkpoint(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let account = read.account();
+        assert_eq!(account.tensors.len(), file.tensors.len(), "{name}");
+        let used = |(_, what): &(String, TensorUse)| *what == TensorUse::Used;
+        assert!(
+            account.tensors.iter().all(used),
+            "{name}: {:?}",
+            account.tensors
+        );
+        // The end of a turn is there by its name alone.
+        assert_eq!(read.generation_config().eos_token_ids, [3], "{name}");
+        let graph = read.graph();
+        let ops = || graph.topo().map(|(_, node)| &node.op);
+        let routers = ops()
+            .filter(|op| matches!(op, Op::Router { top_k: 2, .. }))
+            .count();
+        let (windows, scales): (Vec<_>, Vec<_>) = ops()
+            .filter_map(|op| match op {
+                Op::Attention { window, scale, .. } => Some((*window, *scale)),
+                _ => None,
+            })
+            .unzip();
+        let expected = match name {
+            "gemma3" => (0, vec![Some(5), Some(5)]),
+            "lfm2moe" => (1, vec![None]),
+            "gpt-oss" => (2, vec![Some(4), None]),
+            _ => (2, vec![None, None]),
+        };
+        assert_eq!((routers, windows), expected, "{name}");
+        if name == "granitemoe" {
+            assert_eq!(scales, [0.25, 0.25]);
+        }
+        if name == "gpt-oss" {
+            let find = |(_, tensor): &(_, &crate::graph::Tensor)| {
+                tensor.path.contains("layers.1.mlp.experts.down_proj[2]")
+            };
+            let (down, _) = graph.tensors().find(find).expect("the last expert's");
+            let mut row = [0.0; 64];
+            read.weights().read_rows(down, 31..32, &mut row);
+            assert_eq!(row[..5], [0.0, 1.0, 2.0, 3.0, 4.0], "{row:?}");
+            assert_eq!(row[16..48], [&row[..16], &row[..16]].concat(), "{row:?}");
+        }
     }
 }
 
@@ -203,7 +442,24 @@ fn what_is_wrong_with_a_file_is_said() {
             edited(&|f| {
                 f.count("llama.expert_count", 4);
             }),
-            "`llama.expert_count` is not read",
+            "`llama.expert_used_count` is missing",
+        ),
+        (
+            {
+                let mut large = File::default();
+                large
+                    .words("general.architecture", "gemma3")
+                    .count("gemma3.embedding_length", 32)
+                    .count("gemma3.attention.head_count", 4)
+                    .count("gemma3.block_count", 1 << 31)
+                    .tensor("token_embd.weight", &[4, 32]);
+                large.bytes()
+            },
+            "`gemma3.block_count` is 2147483648; allowed: at most 1024",
+        ),
+        (
+            llama_of(&["a", "b", "ab", &"x".repeat(2000)]).bytes(),
+            "a token of 2000 bytes; allowed: at most 1024",
         ),
         (
             edited(&|f| {
@@ -248,8 +504,44 @@ fn what_is_wrong_with_a_file_is_said() {
         let gguf = parse(&bytes).expect("parsed");
         understood(&gguf, &bytes).err().unwrap_or_default()
     };
-    assert!(other("mamba").contains("allowed: llama, qwen2, qwen3"));
+    assert!(other("mamba").contains("allowed: llama, qwen2, qwen2moe, qwen3"));
     assert!(other("llama").contains("`token_embd.weight` is missing"));
+}
+
+/// A bias whose rows are exchanged cannot be read out of blocks.
+#[test]
+fn blocks_that_would_be_cut_are_refused() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut file = llama();
+    for (name, size) in [("q", 32), ("k", 32), ("v", 32), ("output", 32)] {
+        let name = format!("blk.0.attn_{name}.bias");
+        file.tensors.push((name, vec![size], 8, vec![0; 34]));
+    }
+    for (name, shape, _, bytes) in &mut file.tensors {
+        if name.ends_with("attn_k.weight") || name.ends_with("attn_v.weight") {
+            *shape = vec![32, 32];
+            bytes.resize(4 * 32 * 32, 0);
+        }
+    }
+    let mut metadata = File::default();
+    metadata.metadata = std::mem::take(&mut file.metadata);
+    metadata.entries = file.entries;
+    let path = root.path().join("toy.gguf");
+    // As many key heads as query heads.
+    let mut bytes = b"llama.attention.head_count_kv".to_vec();
+    bytes.extend([4, 0, 0, 0, 2, 0, 0, 0]);
+    let at = metadata
+        .metadata
+        .windows(bytes.len())
+        .position(|w| w == bytes);
+    metadata.metadata[at.expect("there") + bytes.len() - 4] = 4;
+    metadata.tensors = std::mem::take(&mut file.tensors);
+    fs::write(&path, metadata.bytes()).expect("written");
+    let told = checkpoint(&path).expect_err("refused").to_string();
+    assert!(
+        told.contains("q_proj.bias") && told.contains("is stored in blocks of 32"),
+        "{told}"
+    );
 }
 
 #[test]

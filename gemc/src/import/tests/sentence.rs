@@ -64,6 +64,40 @@ fn weights(dir: &Path, columns: usize) {
     fs::write(dir.join("2_Dense/model.safetensors"), file).expect("written");
 }
 
+/// What decides how rows are pooled is an input of the model, and part of what it is.
+#[test]
+fn files_beside_the_config_are_inputs() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let dir = encoder(root.path());
+    let read = checkpoint(&dir).expect("read");
+    let inputs = read.input_files();
+    for name in [
+        "modules.json",
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
+    ] {
+        assert!(
+            inputs.iter().any(|input| input == name),
+            "{name}: {inputs:?}"
+        );
+    }
+    put(
+        &dir,
+        "1_Pooling/config.json",
+        &json!({"pooling_mode": ["cls", "mean"]}),
+    );
+    let other = checkpoint(&dir).expect("read");
+    assert_ne!(read.content_hash(), other.content_hash());
+    put(
+        &dir,
+        "sentence_bert_config.json",
+        &json!({"do_lower_case": true}),
+    );
+    let told = checkpoint(&dir).expect_err("capitals stay").to_string();
+    assert!(told.contains("do_lower_case"), "{told}");
+}
+
 #[test]
 fn a_decoder_beside_modules_is_an_encoder() {
     let root = tempfile::tempdir().expect("a temporary folder");

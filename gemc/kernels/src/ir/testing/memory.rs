@@ -60,6 +60,8 @@ pub struct Step {
     pub n_slots: u32,
     /// Positions that each slot has room for.
     pub context: u32,
+    /// Bytes of rings, which stand before what the pointer of a slot points at.
+    pub ring_bytes: u32,
 }
 
 /// What a run may have changed, for comparison.
@@ -231,6 +233,7 @@ impl Memory {
             outputs: self.outputs.clone(),
             n_slots: self.kv.len() as u32,
             context: self.context,
+            ring_bytes: self.shape.ring_bytes,
         }
     }
 

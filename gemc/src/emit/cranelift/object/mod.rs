@@ -48,6 +48,11 @@ pub enum ObjectError {
         /// The Rust target's triple.
         triple: String,
     },
+    /// A model whose outputs C has no function for.
+    #[error(
+        "objects for C give one output for a text, and this model one for each of its tokens; allowed are crates and programs"
+    )]
+    Tokens,
     /// The kernels could not be translated.
     #[error(transparent)]
     Emit(#[from] EmitError),
@@ -95,6 +100,9 @@ pub fn object(
     contents: &Contents<'_>,
 ) -> Result<Vec<u8>, ObjectError> {
     check_format(isa, contents.target)?;
+    if contents.info.task == gem_runtime::Task::TokenClassification {
+        return Err(ObjectError::Tokens);
+    }
     let mut module = module(isa, contents.prefix)?;
     let prefix = contents.prefix;
     let copies = copies(&mut module, compiled, prefix)?;

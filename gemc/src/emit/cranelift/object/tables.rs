@@ -225,7 +225,7 @@ impl Builder {
         image.word(info.max_positions);
         image.word(info.most_positions(program.shape.max_rows));
         image.word(info.output_width() as u32);
-        image.word(0);
+        image.word(info.conventions.word());
         image.pointer(labels);
         image.pointer(domains);
         image.pointer(eos);

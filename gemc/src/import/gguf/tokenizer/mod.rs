@@ -21,6 +21,9 @@ const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER: i64 = 4;
 
+/// Bytes of a token at most.
+const LONGEST_TOKEN: usize = 1024;
+
 /// The files; none where the metadata has no tokenizer.
 ///
 /// # Errors
@@ -48,6 +51,23 @@ pub fn files(metadata: &Metadata<'_>) -> Result<TextFolder, String> {
     }
     templates(metadata, &mut files)?;
     Ok(TextFolder::of(files))
+}
+
+/// Tokens that end a text: those that the file names, and those whose names say it.
+///
+/// # Errors
+/// When an entry is not what it should be.
+pub fn ends(metadata: &Metadata<'_>) -> Result<Vec<u64>, String> {
+    let mut ids = Vec::new();
+    for key in ["eos", "eot", "eom"] {
+        ids.extend(metadata.count(&format!("tokenizer.ggml.{key}_token_id"))?);
+    }
+    if metadata.text("tokenizer.ggml.model")?.is_some() {
+        ids.extend(Vocabulary::read(metadata)?.ends());
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// `tokenizer.json` of a kind.
@@ -124,6 +144,13 @@ impl<'a> Vocabulary<'a> {
     fn read(metadata: &Metadata<'a>) -> Result<Self, String> {
         let tokens = metadata.texts("tokenizer.ggml.tokens")?;
         let tokens = tokens.ok_or("metadata: `tokenizer.ggml.tokens` is missing")?;
+        // Work grows with the square of a token's length.
+        if let Some(token) = tokens.iter().find(|token| token.len() > LONGEST_TOKEN) {
+            return Err(format!(
+                "metadata: `tokenizer.ggml.tokens` has a token of {} bytes; allowed: at most {LONGEST_TOKEN}",
+                token.len()
+            ));
+        }
         let kinds = metadata.integers("tokenizer.ggml.token_type")?;
         let kinds = kinds.unwrap_or_else(|| vec![1; tokens.len()]);
         if kinds.len() != tokens.len() {
@@ -134,6 +161,40 @@ impl<'a> Vocabulary<'a> {
             ));
         }
         Ok(Self { tokens, kinds })
+    }
+
+    /// Ids of control tokens that end a text by their names, as llama.cpp has it (`llama-vocab.cpp`): a file says one or two.
+    fn ends(&self) -> Vec<u64> {
+        const NAMES: [&str; 20] = [
+            "<|eot_id|>",
+            "<|im_end|>",
+            "<|end|>",
+            "<|return|>",
+            "<|call|>",
+            "<|flush|>",
+            "<|calls|>",
+            "<end_of_turn>",
+            "<|endoftext|>",
+            "</s>",
+            "<|eom_id|>",
+            "<EOT>",
+            "_<EOT>",
+            "[EOT]",
+            "[EOS]",
+            "<|end_of_text|>",
+            "<end_of_utterance>",
+            "<eos>",
+            "<turn|>",
+            "<｜end▁of▁sentence｜>",
+        ];
+        let has = |name: &str| self.tokens.contains(&name);
+        // There it ends a part of an answer.
+        let parts = has("<|return|>") && (has("<|call|>") || has("<|calls|>"));
+        let kinds = self.tokens.iter().zip(&self.kinds).enumerate();
+        let named = kinds.filter(|(_, (token, kind))| {
+            **kind == CONTROL && NAMES.contains(token) && !(parts && **token == "<|end|>")
+        });
+        named.map(|(id, _)| id as u64).collect()
     }
 
     fn ids(&self) -> Json {
