@@ -156,7 +156,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Parsed {
     /// Something to be run.
-    Run(Options),
+    Run(Box<Options>),
     /// `--help` was given.
     Help,
 }
@@ -224,7 +224,7 @@ impl Options {
             };
             draft.take(&name, &mut parser)?;
         }
-        draft.finish().map(Parsed::Run)
+        draft.finish().map(|options| Parsed::Run(Box::new(options)))
     }
 }
 

@@ -16,7 +16,7 @@ fn parse(arguments: &[&str]) -> Result<Parsed, Usage> {
 
 fn options(arguments: &[&str]) -> Options {
     match parse(arguments).expect("sound") {
-        Parsed::Run(options) => options,
+        Parsed::Run(options) => *options,
         Parsed::Help => unreachable!("no help was asked for"),
     }
 }

@@ -348,14 +348,7 @@ mod tests {
     }
 
     fn write(file: &Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>) {
-        let view = |(shape, bytes): &'_ (Vec<usize>, Vec<u8>)| -> (Vec<usize>, Vec<u8>) {
-            (shape.clone(), bytes.clone())
-        };
-        let owned: Vec<(String, (Vec<usize>, Vec<u8>))> = tensors
-            .iter()
-            .map(|(name, t)| (name.clone(), view(t)))
-            .collect();
-        let views = owned.iter().map(|(name, (shape, bytes))| {
+        let views = tensors.iter().map(|(name, (shape, bytes))| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("fits");
             (name.clone(), view)
         });

@@ -415,9 +415,7 @@ fn escape(chars: &mut Peekable<CharIndices<'_>>, to: &mut String) -> JinjaResult
         'u' => to.push(code(4)?),
         'U' => to.push(code(8)?),
         'N' => {
-            return Err(Fault::new(
-                "\\N{…}: names of characters are not known".to_owned(),
-            ));
+            return Err(Fault::new("\\N{…}: names of characters are not known"));
         }
         other => to.extend(['\\', other]),
     }

@@ -100,7 +100,9 @@ pub fn of(
             config["sliding_window"] = json!(own.need("attention.sliding_window")?);
             config["intermediate_size"] = json!(own.need("expert_feed_forward_length")?);
             // The corrections of yarn are not rounded to whole columns in this family.
-            config["rope_parameters"]["truncate"] = json!(false);
+            if config["rope_parameters"]["rope_type"] == "yarn" {
+                config["rope_parameters"]["truncate"] = json!(false);
+            }
         }
         _ => {}
     }
