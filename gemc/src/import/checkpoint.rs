@@ -172,6 +172,7 @@ fn read(view: &View, stored: StoredType, bytes: &[u8], rows: Range<usize>, out: 
 pub struct Checkpoint {
     pub(super) dir: PathBuf,
     pub(super) gguf: Option<PathBuf>,
+    pub(super) family: &'static str,
     pub(super) values_read: bool,
     /// Files of settings that decide what is computed, beside the config.
     pub(super) beside: BTreeMap<String, Vec<u8>>,
@@ -199,6 +200,36 @@ impl Checkpoint {
     #[must_use]
     pub fn graph(&self) -> &Graph<Untyped> {
         &self.graph
+    }
+
+    /// The `model_type` by which it was read.
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        self.family
+    }
+
+    /// Bits per weight of the tensors that are stored in blocks of codes; none where there are none of these.
+    #[must_use]
+    pub fn source_bits(&self) -> Option<f64> {
+        let files = self.weights.files();
+        let (mut bits, mut count) = (0.0, 0.0);
+        for (path, _) in &self.account.tensors {
+            let Some(found) = files.find(path) else {
+                continue;
+            };
+            let entry = files.entry(found);
+            let packed =
+                |stored: &&StoredType| stored.block().0 > 1 || **stored == StoredType::F8E4M3;
+            let Some(stored) = entry.stored.as_ref().ok().filter(packed) else {
+                continue;
+            };
+            let (values, bytes) = stored.block();
+            let scales = files.scales(found).map_or(0, |scales| scales.bytes.len());
+            let own: f64 = entry.shape.iter().map(|&d| d as f64).product();
+            bits += own * 8.0 * bytes as f64 / values as f64 + 8.0 * scales as f64;
+            count += own;
+        }
+        (count > 0.0).then(|| bits / count)
     }
 
     /// Whether all values were looked at, and are finite.

@@ -244,6 +244,7 @@ impl Container {
             dir: self.dir,
             gguf: self.gguf,
             config_bytes: self.config_bytes,
+            family: front.model_type,
             values_read: read,
             beside,
             graph: built.graph,

@@ -10,6 +10,7 @@ use crate::import::{counted, shown};
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = &self.sizes;
+        writeln!(f, "family      {}", self.family)?;
         writeln!(f, "task        {}", self.task)?;
         writeln!(
             f,
@@ -33,6 +34,16 @@ impl fmt::Display for Inspection {
             self.stored_bytes,
             types.join(", ")
         )?;
+        let takes = &self.footprint;
+        writeln!(
+            f,
+            "takes       {} of them for a token, {} bytes at 4.25 bits; {} bytes of keys and values a position, {} whatever the \
+             context",
+            takes.active, takes.bytes_at_4_25, takes.kv_bytes_per_position, takes.kv_bytes_fixed
+        )?;
+        if let Some(bits) = self.source_bits {
+            writeln!(f, "source      {}", requantised(bits))?;
+        }
         if !self.values_read {
             f.write_str(
                 "values      not looked at; --check reads them all, for NaN and infinity\n",
@@ -60,6 +71,14 @@ impl fmt::Display for Inspection {
         write_unused(f, "dropped tensors", &self.tensors_dropped)?;
         write_unused(f, "keys without effect", &self.keys_ignored)
     }
+}
+
+/// What is to be said of weights that are quantised already.
+pub fn requantised(bits: f64) -> String {
+    format!(
+        "quantised already, to {bits:.2} bits a weight: what that lost stays lost, and is lost a second time; the files that it was \
+         made from give a better model"
+    )
 }
 
 impl Inspection {

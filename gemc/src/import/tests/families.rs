@@ -1,5 +1,6 @@
 //! Configs of every public family: what is refused, and in which words.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use super::made;
 use crate::graph::Task;
 use crate::import::config::KeyUse;
 use crate::import::{FRONT_ENDS, Findings, Source, TensorUse, checkpoint, front_end};
+use crate::inspect;
 use crate::progress::Silent;
 use crate::synth::synth;
 use crate::tensors::TensorSource as _;
@@ -98,6 +100,23 @@ fn every_family_has_a_graph_with_types() {
         assert_ne!(graph.facts().task, Task::Embedding);
         typing::infer(graph).expect("types");
     }
+}
+
+/// What a person is told of a model of each family.
+#[test]
+fn every_family_is_described() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut told = String::new();
+    for config in family_configs() {
+        let dir = made(root.path(), &config);
+        let checkpoint = checkpoint(&dir).expect("good");
+        let report = inspect::report(&checkpoint).expect("no texts");
+        assert_eq!(config["model_type"], report.family);
+        assert!(report.footprint.active > 0 && report.footprint.active <= report.parameters);
+        let _ = writeln!(told, "{report}");
+        std::fs::remove_dir_all(dir).expect("ours");
+    }
+    insta::assert_snapshot!("families", told);
 }
 
 /// A factor that is null is none, and rounds nothing up.
