@@ -135,9 +135,25 @@ fn eight_compilers_at_once_quantise_once() {
     assert_eq!(made(&workspace.cache), first);
     // Matrices are kept when they are quantised: whoever came second found them, or the file.
     let programs: Vec<Vec<u8>> = (0..9).map(|i| compilers.program(i)).collect();
+    let differs = |(i, program): &(usize, &Vec<u8>)| {
+        let at = program.iter().zip(&programs[0]).position(|(a, b)| a != b);
+        at.map(|at| {
+            (
+                *i,
+                at,
+                program[at..].iter().take(64).copied().collect::<Vec<u8>>(),
+            )
+        })
+    };
+    let different: Vec<_> = programs
+        .iter()
+        .enumerate()
+        .filter_map(|one| differs(&one))
+        .collect();
+    let lengths: Vec<usize> = programs.iter().map(Vec::len).collect();
     assert!(
         programs.windows(2).all(|pair| pair[0] == pair[1]),
-        "the same bytes"
+        "the same bytes: lengths {lengths:?}, differ at {different:?}"
     );
 }
 
