@@ -114,7 +114,7 @@ def nmi(folder):
     out = WORK / "out"
     shutil.rmtree(out, ignore_errors=True)
     gemc("build", folder, "--target", "x86-64-v3", "--bits", "4.25", "--rounding", "plain", "-o", out, "--emit", "routes")
-    told = json.loads((out / "routes.json").read_text())
+    told = json.loads(next(out.rglob("routes.json")).read_text())
     sites = told["sites"] if isinstance(told["sites"], list) else list(told["sites"].values())
     found = [site["domain_nmi"] for site in sites if site.get("domain_nmi") is not None]
     return float(np.mean(found)) if found else None

@@ -80,10 +80,13 @@ impl Detokenizer {
     }
 
     /// The pending tokens are given out. Those that show nothing stay beside what was before: a decoder that takes one space
-    /// from the beginning of a text may have taken theirs, and takes none of the next token's then.
+    /// from the beginning of a text may have taken theirs, and takes none of the next token's then. They push nothing out.
     fn settle(&mut self, empty: bool) -> Result<()> {
-        if !empty {
-            self.context.clear();
+        match empty {
+            true => self
+                .pending
+                .truncate(CONTEXT.saturating_sub(self.context.len())),
+            false => self.context.clear(),
         }
         self.context.append(&mut self.pending);
         let old = self.context.len().saturating_sub(CONTEXT);

@@ -69,6 +69,23 @@ fn special_and_unknown_tokens_have_no_text() {
     );
 }
 
+/// Tokens that no text shows do not make the next word the first one.
+#[test]
+fn what_shows_nothing_is_passed_over() {
+    let json = r#"{"version":"1.0","model":{"type":"WordLevel","vocab":{"?":0,"red":1,"fox":2,"<s>":3},"unk_token":"?"},
+        "pre_tokenizer":{"type":"Whitespace"},
+        "added_tokens":[{"id":3,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}]}"#;
+    let tokenizer = Tokenizer::new(json.as_bytes(), 4).expect("sound");
+    for hidden in [1, 7, 8, 9, 30] {
+        let ids: Vec<u32> = [1].into_iter().chain(vec![3; hidden]).chain([2]).collect();
+        assert_eq!(
+            pieces(&tokenizer, &[], &ids).concat(),
+            "red fox",
+            "{hidden}"
+        );
+    }
+}
+
 #[test]
 fn spaces_depend_on_what_is_before() {
     let tokenizer = sentence_piece();

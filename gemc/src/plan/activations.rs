@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use gemc_format::{ActivationFormat, Codec};
 use regex::Regex;
 
-use crate::graph::{Graph, GroupId, NodeId, Op, Typed, Unit, UnitMap};
+use crate::graph::{Graph, GroupId, NodeId, Op, Task, Typed, Unit, UnitMap};
 
 /// Of units; nothing where one reads no activations.
 pub type Formats = UnitMap<Option<ActivationFormat>>;
@@ -22,11 +22,14 @@ pub struct Rule {
 }
 
 /// int8; but int16 where weights are B8 and what they give goes through a softmax: queries and keys, and logits. There the
-/// rounding of activations, not of weights, would be most of a model's error (docs/results/spine.md).
+/// rounding of activations, not of weights, would be most of a model's error (docs/results/spine.md). In a model that gives
+/// vectors it is so of all that is B8, since no softmax at the end hides it (docs/results/importers.md, MiniLM).
 #[must_use]
 pub fn usual(graph: &Graph<Typed>, formats: &UnitMap<Codec>) -> Formats {
+    let vectors = graph.facts().task == Task::Embedding;
     let precise = |reader: &Reader<'_>| {
-        formats[reader.unit.id] == Codec::B8 && feeds_softmax(graph, reader.node)
+        let shows = vectors || feeds_softmax(graph, reader.node);
+        formats[reader.unit.id] == Codec::B8 && shows
     };
     let mut usual = Formats::all(graph.units(), None);
     for group in readers(graph) {

@@ -78,7 +78,8 @@ pub fn of(pre: &str) -> Result<Splits, String> {
         },
         "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" => composed(vec![split(QWEN2)]),
         "megrez" | "stablelm2" | "hunyuan" | "solar-open" | "grok-2" => plain(vec![split(QWEN2)]),
-        "qwen35" => composed(vec![split(QWEN35)]),
+        // Marks stay beside their letters, as the ids that llama.cpp keeps for it say.
+        "qwen35" => plain(vec![split(QWEN35)]),
         "gpt-4o" | "llama4" | "kanana2" | "talkie" | "minimax-m2" => plain(vec![split(O200K)]),
         "tekken" => Splits {
             whole_words: true,

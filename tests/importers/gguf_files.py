@@ -4,7 +4,7 @@ The same model is read from transformers' folder and from the file: the logits a
 reads the file too, its logits stand beside; those of granite, which it does not read, are llama.cpp's. Needs torch, transformers
 5.24, gguf and llama-cpp-python from PyPI. Writes the section `gguf` of docs/results/importers.md.
 
-    python tests/importers/gguf.py [ARCHITECTURE ...]
+    python tests/importers/gguf_files.py [ARCHITECTURE ...]
 """
 
 import json
