@@ -25,12 +25,15 @@ use crate::plan::file::{Override, PlanFile};
 use crate::planner::{self, Budget, Effort, FinishedPlan, Method, PlannerError, Settings, Texts};
 use crate::reference::RoutingRecords;
 use crate::report;
-use crate::routing::{self, CausalOptions, Collector, Routes};
+use crate::routing::{self, Causal, CausalOptions, Collector, Routes};
 use crate::sequences::{self, Sequence};
 use crate::texts::{self, Extent, TextSource};
 
 /// Tokens that modules are switched off on, for the report.
 const CAUSAL_TOKENS: usize = 2_048;
+
+/// Products of weights and tokens that this may take: minutes.
+const MOST_CAUSAL: f64 = 1e13;
 
 /// Decide how many bits every piece of a model gets
 #[derive(clap::Args, Debug)]
@@ -437,7 +440,16 @@ impl Plan {
     ) -> Result<String, Failure> {
         let reference = loaded.reference();
         let judged = sequences::windows(&texts.search, texts::window(loaded), CAUSAL_TOKENS);
-        let causal = routing::causal(&reference, &judged, CausalOptions::default(), ui)?;
+        let causal = match runs_of_modules(loaded, &judged) <= MOST_CAUSAL {
+            true => routing::causal(&reference, &judged, CausalOptions::default(), ui)?,
+            false => {
+                ui.note(
+                    "the page does not say what each module is worth: switching them off one by one would take hours in a model with \
+                     so many",
+                );
+                Causal::default()
+            }
+        };
         let bits = made.file.bits_per_weight;
         let title = format!(
             "{} at {bits:.2} bits for {}",
@@ -480,6 +492,20 @@ impl Plan {
         })
     }
 }
+
+/// Products of weights and tokens in running a model once for each of its modules.
+fn runs_of_modules(loaded: &LoadedCheckpoint, texts: &[Sequence]) -> f64 {
+    let units = || loaded.graph.units().iter();
+    let weights: f64 = units().map(|unit| unit.shape.weights() as f64).sum();
+    let mut modules: Vec<_> = units()
+        .filter_map(|unit| Some((unit.site, unit.module?)))
+        .collect();
+    modules.sort_unstable();
+    modules.dedup();
+    let tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
+    modules.len() as f64 * weights * tokens as f64
+}
+
 /// The domains that documents are of.
 fn domains(documents: &[Sequence]) -> BTreeSet<&str> {
     documents.iter().map(|d| &*d.domain).collect()
