@@ -135,8 +135,7 @@ def main():
         calibration(made, False)
         domains = nmi(made)
         plan = WORK / f"{name}.toml"
-        told = json.loads(gemc("plan", made, "--effort", "low", "--target", "x86-64-v3", "-o", plan, "--report",
-                               WORK / f"{name}.html", "--json"))
+        told = json.loads(gemc("plan", made, "--effort", "low", "--target", "x86-64-v3", "-o", plan, "--json"))
         crate = WORK / f"{name}-crate"
         shutil.rmtree(crate, ignore_errors=True)
         gemc("build", made, "--target", "x86-64-v3", "--plan", plan, "-o", crate)
