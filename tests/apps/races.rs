@@ -54,12 +54,22 @@ pub struct Compilers<'a> {
     workspace: &'a Workspace,
     deps: PathBuf,
     out: PathBuf,
+    /// The library that macros are in, and the runtime: those that cargo linked here. Other tests build others beside them.
+    linked: [(&'static str, PathBuf); 2],
 }
 
 impl<'a> Compilers<'a> {
     pub fn new(workspace: &'a Workspace) -> Self {
-        workspace.succeed(&["build", "--quiet", "--package", "raced"]);
+        let messages = workspace.succeed(&[
+            "build",
+            "--quiet",
+            "--package",
+            "raced",
+            "--message-format=json",
+        ]);
         Self {
+            linked: [("gem_macros", ".so"), ("gem_runtime", ".rlib")]
+                .map(|(name, end)| (name, artifact(&messages, name, end))),
             workspace,
             deps: temporary("apps-target").join("debug/deps"),
             out: workspace.root.join("out"),
@@ -68,10 +78,10 @@ impl<'a> Compilers<'a> {
 
     /// Starts one, which has a folder of its own for the program.
     pub fn start(&self, i: usize, cache: &Path) -> Child {
-        let linked = |name: &str, end: &str| {
-            let file = newest(&self.deps, &format!("lib{name}-"), end);
-            format!("{name}={}", file.display())
-        };
+        let linked = self
+            .linked
+            .each_ref()
+            .map(|(name, file)| format!("{name}={}", file.display()));
         let root = self.workspace.root.join("raced");
         Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
             .args(["--edition=2024", "--crate-name", "raced"])
@@ -79,8 +89,7 @@ impl<'a> Compilers<'a> {
             .arg(root.join("src/main.rs"))
             .arg("--out-dir")
             .arg(self.folder(i))
-            .args(["--extern", &linked("gem_macros", ".so")])
-            .args(["--extern", &linked("gem_runtime", ".rlib")])
+            .args(["--extern", &linked[0], "--extern", &linked[1]])
             .arg("-L")
             .arg(format!("dependency={}", self.deps.display()))
             .env("CARGO_MANIFEST_DIR", root)
@@ -98,15 +107,19 @@ impl<'a> Compilers<'a> {
     }
 }
 
-/// A file of a folder by its beginning and end, the newest.
-fn newest(folder: &Path, prefix: &str, end: &str) -> PathBuf {
-    let items = fs::read_dir(folder).expect("a folder").flatten();
-    let named = items.filter(|item| {
-        let name = item.file_name().to_string_lossy().into_owned();
-        name.starts_with(prefix) && name.ends_with(end)
-    });
-    let time = |item: &fs::DirEntry| item.metadata().and_then(|meta| meta.modified()).ok();
-    named.max_by_key(time).expect("it was built").path()
+/// The file of a library in cargo's messages.
+fn artifact(messages: &str, library: &str, end: &str) -> PathBuf {
+    let file = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let files = message["filenames"].as_array()?.clone();
+        let named = message["target"]["name"] == library;
+        let found = files
+            .into_iter()
+            .filter_map(|file| file.as_str().map(PathBuf::from));
+        let mut found = found.filter(|file| file.to_string_lossy().ends_with(end));
+        found.next().filter(|_| named)
+    };
+    messages.lines().find_map(file).expect("it was built")
 }
 
 /// An empty folder for a cache.
