@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::workspace::{Workspace, kept, ours, temporary};
@@ -36,6 +37,16 @@ pub fn workspace(name: &str) -> Workspace {
     workspace
 }
 
+/// Cargo names packages by their place in their workspace: those of two workspaces that share a target folder are one to it. So they
+/// are built one after the other, from a source that is newer than what was built before.
+fn alone(workspace: &Workspace) -> MutexGuard<'static, ()> {
+    static BUILDS: Mutex<()> = Mutex::new(());
+    // A test that failed holding it has told already.
+    let guard = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    fs::write(workspace.root.join("raced/src/main.rs"), MAIN).expect("space");
+    guard
+}
+
 /// When the only weight file of a cache was put there.
 fn made(cache: &Path) -> SystemTime {
     let folders = fs::read_dir(cache.join("weights"))
@@ -60,6 +71,7 @@ pub struct Compilers<'a> {
 
 impl<'a> Compilers<'a> {
     pub fn new(workspace: &'a Workspace) -> Self {
+        let _alone = alone(workspace);
         let messages = workspace.succeed(&[
             "build",
             "--quiet",
@@ -181,6 +193,7 @@ fn two_checkouts_with_two_caches_give_the_same_program() {
         let text = fs::read_to_string(&manifest).expect("written before");
         fs::write(&manifest, text + "strip = true\n").expect("space");
         let macros = temporary("apps-target");
+        let _alone = alone(&workspace);
         let status = workspace
             .cargo(&["build", "--quiet", "--package", "raced"])
             .env("CARGO_TARGET_DIR", &macros)
