@@ -121,13 +121,23 @@ def answer(path, question):
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def questions(llama, path):
+def theirs_to(llama, tokenizer, question):
+    """What llama.cpp says, greedily, to the ids that the template makes: its Python binding writes a prompt of its own."""
+    text = tokenizer.apply_chat_template([{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True)
+    ids, said = tokenizer(text, add_special_tokens=False)["input_ids"], []
+    llama.reset()
+    for token in llama.generate(ids, top_k=1, temp=0.0, repeat_penalty=1.0):
+        if token == tokenizer.eos_token_id or len(said) == 48:
+            break
+        said.append(token)
+    return tokenizer.decode(said)
+
+
+def questions(llama, tokenizer, path):
     """Rows of question, and whether gemc and llama.cpp are right."""
     rows = []
     for question, expected in json.loads((ROOT / "tests/importers/questions.json").read_text()):
-        messages = [{"role": "user", "content": question}]
-        theirs = llama.create_chat_completion(messages, temperature=0.0, repeat_penalty=1.0, max_tokens=48)
-        theirs = theirs["choices"][0]["message"]["content"]
+        theirs = theirs_to(llama, tokenizer, question)
         ours = answer(path, question)
         rows.append([question, *("yes" if any(word in text for word in expected) else "no" for text in (ours, theirs))])
         print(*rows[-1], flush=True)
@@ -167,7 +177,7 @@ def main():
     from llama_cpp import Llama
     llama = Llama(str(folder / FILE), n_ctx=1024, n_threads=2, n_threads_batch=2, verbose=False)
     speeds = speed(llama, folder / FILE)
-    asked = questions(llama, folder / FILE)
+    asked = questions(llama, tokenizer, folder / FILE)
     measured = texts(model, tokenizer, folder / FILE)
     answered = greedy(model, tokenizer, folder / FILE)
     whole = sum(equal >= until for _, equal, until, _ in answered)
