@@ -68,6 +68,9 @@ their weights in 8 bits (not measured where it cannot decide). Left out together
 Whole and without them at {BITS} bits, as programs against the f32 model on evaluation text (`gemc verify --backend jit`, own routing):
 
 {page.table(["plan", "bytes that kernels read", "KL"], sizes)}
+
+Both have {BITS} bits a weight of what they hold: the whole model's plan gives dead weights two bits and spends theirs on the others, which is why
+it has more bytes and less KL.
 """
     page.write("dead", text)
 
