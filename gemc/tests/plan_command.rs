@@ -456,3 +456,67 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Without text and without measuring: what is planned is the last plan, and predicts nothing.
+#[test]
+fn a_prior_plans_without_text() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("plan.toml");
+    let cache = dir.path().join("cache");
+    let gemc = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_gemc"))
+            .args(arguments)
+            .env("GEMC_CACHE", &cache)
+            .output()
+            .expect("it starts")
+    };
+    let prior = |more: &[&str]| {
+        let all = [
+            "plan",
+            text(checkpoint()),
+            "-o",
+            text(&file),
+            "--effort",
+            "prior",
+        ];
+        gemc(&[&all[..], more].concat())
+    };
+    for option in [
+        &["--prune", "0.1"][..],
+        &["--rounding", "plain"],
+        &["--latency", "3"],
+    ] {
+        let refused = prior(option);
+        assert_eq!(
+            refused.status.code(),
+            Some(2),
+            "{option:?}: {}",
+            told(&refused)
+        );
+        assert!(told(&refused).contains(option[0]), "{}", told(&refused));
+        assert!(!file.exists());
+    }
+    let made = prior(&["--bits", "3.25", "--json"]);
+    assert!(made.status.success(), "{}", told(&made));
+    let said: serde_json::Value = serde_json::from_slice(&made.stdout).expect("one value");
+    assert!(said.get("predicted_kl").is_none() && said["measured_kl"].is_null());
+    assert!(
+        said["bits_per_weight"]
+            .as_f64()
+            .is_some_and(|bits| bits <= 3.25)
+    );
+    let explained = gemc(&["explain", text(&file)]);
+    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(explained.contains("nothing was measured"), "{explained}");
+    let ran = gemc(&[
+        "run",
+        text(checkpoint()),
+        "--prompt",
+        "law",
+        "-n",
+        "1",
+        "--backend",
+        "interp",
+    ]);
+    assert!(told(&ran).contains("the plan made last"), "{}", told(&ran));
+}

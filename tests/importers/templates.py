@@ -106,6 +106,7 @@ def expected(template, messages, variables):
     named = dict(TOKENS, add_generation_prompt=True) | variables
     tools, documents = named.pop("tools", None), named.pop("documents", None)
     try:
+        messages = hugging_face._normalize_chat_messages(messages)
         (text,), _ = hugging_face.render_jinja_template([messages], tools, documents, template, **named)
         return text, None
     except Exception as error:  # noqa: BLE001 - whatever a template does

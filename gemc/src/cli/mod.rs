@@ -25,6 +25,7 @@ mod man;
 mod model;
 mod numbers;
 mod plan;
+mod plan_report;
 mod planned;
 #[cfg(feature = "hub")]
 mod pull;

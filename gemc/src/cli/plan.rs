@@ -1,15 +1,14 @@
 //! `gemc plan`: a checkpoint, calibration text and a budget -> plan.toml and plan.codes.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gemc_format::ActivationFormat;
-use serde::Serialize;
 
 use super::choices::Device;
 use super::numbers::{above_zero, bytes};
+use super::plan_report::PlanReport;
 use super::planned::Outputs;
 use super::{Failure, Outcome, Run, Ui};
 use crate::cache::Cache;
@@ -134,74 +133,6 @@ fn activation_rule(text: &str) -> Result<Rule, &'static str> {
     })
 }
 
-/// What models with distributions are measured by.
-const KL: &str = "KL";
-
-/// What `--json` says of a plan.
-#[derive(Debug, Serialize)]
-struct PlanReport {
-    plan: String,
-    bits_per_weight: f64,
-    unit_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    predicted_kl: Option<f64>,
-    measured_kl: Option<f64>,
-    measured_kl_rounded: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    predicted_ms: Option<f64>,
-    formats: Vec<(&'static str, u64)>,
-    domains: Vec<(String, f64)>,
-    starved: Vec<String>,
-    /// What that text was, where it is not the checkpoint's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    calibration_text: Option<String>,
-    /// What leaving out branches costs, where that was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dead: Option<DeadWeight>,
-    /// `KL`, or what takes its place.
-    #[serde(skip)]
-    measure: &'static str,
-    /// What the calibration text visited; too long for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    routes: Option<Routes>,
-}
-
-impl fmt::Display for PlanReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}: {:.4} bits per weight, {} bytes",
-            self.plan, self.bits_per_weight, self.unit_bytes
-        )?;
-        for (format, bytes) in &self.formats {
-            let share = 100.0 * *bytes as f64 / self.unit_bytes.max(1) as f64;
-            writeln!(f, "  {format}: {share:.1} % of the bytes")?;
-        }
-        if let Some(kl) = self.measured_kl {
-            let forced = match self.measure {
-                KL => ", routing forced",
-                _ => "",
-            };
-            write!(f, "  {} {kl:.6} on texts set aside{forced}", self.measure)?;
-            match self.measured_kl_rounded {
-                Some(kl) => writeln!(f, "; {kl:.6} with rounded activations")?,
-                None => writeln!(f)?,
-            }
-        }
-        if let Some(ms) = self.predicted_ms {
-            writeln!(f, "  {ms:.4} ms predicted {}", super::explain::PREDICTED)?;
-        }
-        let worst = self.domains.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-        if let Some((domain, kl)) = worst {
-            writeln!(f, "  worst domain: {domain}, {} {kl:.6}", self.measure)?;
-        }
-        if let Some(dead) = &self.dead {
-            write!(f, "{dead}")?;
-        }
-        Ok(())
-    }
-}
-
 impl Run for Plan {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         let mut settings = self.settings()?;
@@ -257,25 +188,11 @@ impl Run for Plan {
             let html = self.page(&loaded, &texts, &made, &routes, ui)?;
             outputs.write_page(html.as_bytes())?;
         }
-        let planned = PlanReport {
-            plan: self.output.display().to_string(),
-            bits_per_weight: made.file.bits_per_weight,
-            unit_bytes: made.file.unit_bytes,
-            predicted_kl: made.file.predicted_kl,
-            measured_kl: made.file.measured_kl,
-            measured_kl_rounded: made.file.measured_kl_rounded,
-            predicted_ms: made.file.predicted_ms,
-            formats: planner::shares(&made.file),
-            domains: made.domains,
-            starved: made.starved,
-            calibration_text: made.file.calibration_text,
-            dead: made.file.dead,
-            measure: match loaded.graph.facts().task {
-                Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => KL,
-                Task::Embedding => "cosine error",
-            },
-            routes: self.json.then_some(routes),
-        };
+        let task = loaded.graph.facts().task;
+        let mut planned = PlanReport::new(&self.output, made.file, task);
+        planned.domains = made.domains;
+        planned.starved = made.starved;
+        planned.routes = self.json.then_some(routes);
         ui.result(self.json, &planned)?;
         Ok(Outcome::Done)
     }
@@ -308,22 +225,7 @@ impl Plan {
         let file = planner::by_prior(loaded, settings)?;
         ui.note("nothing was measured: bits by what each product is for; `gemc explain` tells, docs/plan.md has the prior");
         self.write(loaded.checkpoint.path(), &file, &[], outputs)?;
-        let planned = PlanReport {
-            plan: self.output.display().to_string(),
-            bits_per_weight: file.bits_per_weight,
-            unit_bytes: file.unit_bytes,
-            predicted_kl: file.predicted_kl,
-            measured_kl: None,
-            measured_kl_rounded: None,
-            predicted_ms: None,
-            formats: planner::shares(&file),
-            domains: Vec::new(),
-            starved: Vec::new(),
-            calibration_text: None,
-            dead: None,
-            measure: KL,
-            routes: None,
-        };
+        let planned = PlanReport::new(&self.output, file, loaded.graph.facts().task);
         ui.result(self.json, &planned)?;
         Ok(Outcome::Done)
     }

@@ -28,14 +28,7 @@ impl Trial {
     ) -> Result<Self, ReferenceError> {
         let batch = batch(sequences);
         let starts = branches.iter().map(|branch| start(reference, branch));
-        let mut capture: Vec<NodeId> = starts.flat_map(|start| reference.cut(start)).collect();
-        capture.sort_unstable();
-        capture.dedup();
-        let options = RunOptions {
-            capture: &capture,
-            ..RunOptions::default()
-        };
-        let run = reference.run(&batch, &options)?;
+        let run = reference.run_to_resume(&batch, starts)?;
         Ok(Self { batch, run })
     }
 

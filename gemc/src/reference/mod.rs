@@ -229,6 +229,26 @@ impl Reference {
         Exec::new(self, batch, options, None)?.run(from, start)
     }
 
+    /// Runs a batch, and keeps what runs from any of these nodes need ([`Reference::run_from`]).
+    ///
+    /// # Errors
+    /// As [`Reference::run`].
+    pub fn run_to_resume(
+        &self,
+        batch: &Batch,
+        starts: impl IntoIterator<Item = NodeId>,
+    ) -> Result<Run, ReferenceError> {
+        let starts = starts.into_iter();
+        let mut capture: Vec<NodeId> = starts.flat_map(|start| self.cut(start)).collect();
+        capture.sort_unstable();
+        capture.dedup();
+        let options = RunOptions {
+            capture: &capture,
+            ..RunOptions::default()
+        };
+        self.run(batch, &options)
+    }
+
     /// The wires that a run from `from` needs: made before it, read by it or later. At the start of a layer this is
     /// the residual stream alone.
     #[must_use]

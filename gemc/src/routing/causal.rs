@@ -178,17 +178,7 @@ impl<'s> Trial<'s> {
     ) -> Result<Self, ReferenceError> {
         let ids: Vec<&[u32]> = sequences.iter().map(|s| &s.ids[..]).collect();
         let batch = Batch::of(&ids);
-        let mut capture: Vec<NodeId> = subjects
-            .iter()
-            .flat_map(|s| reference.cut(s.start))
-            .collect();
-        capture.sort_unstable();
-        capture.dedup();
-        let options = RunOptions {
-            capture: &capture,
-            ..RunOptions::default()
-        };
-        let run = reference.run(&batch, &options)?;
+        let run = reference.run_to_resume(&batch, subjects.iter().map(|s| s.start))?;
         let of_rows: Vec<&str> = sequences
             .iter()
             .flat_map(|s| std::iter::repeat_n(s.domain.as_str(), s.ids.len()))

@@ -55,7 +55,11 @@ fn the_exported_structure_is_the_runtimes() {
         domains: vec![Name::from("law")].into(),
         labels: vec![Name::from("good"), Name::from("bad"), Name::from("ugly")].into(),
         embedding: 0,
-        conventions: gem_runtime::Conventions::PLAIN,
+        conventions: gem_runtime::Conventions {
+            score: gem_runtime::LabelScore::Sigmoid,
+            pools_prompt: false,
+            ..gem_runtime::Conventions::PLAIN
+        },
         bits_per_weight: 4.25,
         weight_bytes: 24,
         plan_hash: std::array::from_fn(|i| i as u8),
@@ -104,6 +108,10 @@ fn the_exported_structure_is_the_runtimes() {
         [c::SEQUENCE_CLASSIFICATION, 21, 22, 23]
     );
     assert_eq!([read.max_context, read.n_logits], [12, 3]);
+    let conventions = gem_runtime::Conventions::of_word(read.conventions);
+    assert_eq!(conventions.expect("its own word"), info.conventions);
+    assert!(gem_runtime::Conventions::of_word(0).is_err());
+    assert!(gem_runtime::Conventions::of_word(u32::MAX).is_err());
     assert_eq!([read.n_labels, read.n_domains, read.n_eos], [3, 1, 4]);
     assert_eq!((read.bos, read.bits_per_weight), (c::NONE, 4.25));
     assert_eq!(read.weight_bytes, 24);
