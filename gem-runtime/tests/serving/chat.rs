@@ -1,6 +1,8 @@
 //! Chat templates as they are written for Python's Jinja.
 
-use gem_runtime::text::{ChatOptions, ChatTemplate, Date, Message, TokenizerConfig};
+use gem_runtime::text::{
+    ChatOptions, ChatTemplate, Date, Message, Text, TextFiles, TokenizerConfig,
+};
 
 fn messages() -> Vec<Message> {
     vec![
@@ -283,4 +285,31 @@ fn variables_are_the_callers() {
     }
     let shown = ChatTemplate::new("{{ [a, b, c, d, e, f] }}").render(&[], &tokens(), &options);
     assert_eq!(shown.expect("sound"), "[True, 3, '3', 'high', '[1', '']");
+}
+
+/// As transformers chooses: with tools the template for them, if the model has one and nobody named another.
+#[test]
+fn tools_have_a_template_of_their_own() {
+    let config = r#"{"chat_template": [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}]}"#;
+    let tokenizer = br#"{"version":"1.0","model":{"type":"WordLevel","vocab":{"?":0,"plain":1,"tools":2},"unk_token":"?"}}"#;
+    let files = TextFiles {
+        tokenizer,
+        tokenizer_config: Some(config.as_bytes()),
+        ..TextFiles::default()
+    };
+    let text = Text::new(&files, 3).expect("sound");
+    let ids = |tools: Option<&str>, template: Option<&str>| {
+        let mut options = ChatOptions {
+            template: template.map(str::to_owned),
+            ..ChatOptions::default()
+        };
+        if let Some(tools) = tools {
+            options.variables.set("tools", tools).expect("JSON");
+        }
+        text.encode_chat(&[], &options).expect("sound")
+    };
+    assert_eq!(ids(None, None), [1]);
+    assert_eq!(ids(Some("null"), None), [1]);
+    assert_eq!(ids(Some("[{}]"), None), [2]);
+    assert_eq!(ids(Some("[{}]"), Some("default")), [1]);
 }
