@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use gemc::package::{Linkage, Toolchain};
 use gemc::target::Target;
 
 use crate::needs::skipped;
@@ -68,6 +69,37 @@ impl Machine {
             }
         }
         true
+    }
+
+    /// Makes cargo compile for the machine and run what it compiled, where it is foreign: with a compiler that has the
+    /// standard library for it, and programs that need nothing else.
+    ///
+    /// # Panics
+    /// When there is none and `GEM_REQUIRE=all`.
+    #[must_use]
+    pub fn cargo(&self, mut command: Command) -> Option<Command> {
+        if self.runner.is_empty() {
+            return Some(command);
+        }
+        let target = Target::find(self.target).expect("an embedded target");
+        let toolchain = match Toolchain::find(target.rust_triple().as_deref(), Linkage::Static) {
+            Ok(toolchain) => toolchain,
+            Err(missing) => {
+                skipped(&missing.to_string()).expect("GEM_REQUIRE is not set");
+                return None;
+            }
+        };
+        let variable = |name: &str| {
+            let triple = toolchain.triple.to_uppercase().replace('-', "_");
+            format!("CARGO_TARGET_{triple}_{name}")
+        };
+        command
+            .args(["--target", &toolchain.triple])
+            .env("RUSTC", &toolchain.rustc.program)
+            .env(variable("LINKER"), self.compiler)
+            .env(variable("RUNNER"), self.runner.join(" "))
+            .env(variable("RUSTFLAGS"), "-Ctarget-feature=+crt-static");
+        Some(command)
     }
 
     /// The command that runs a program of the machine, emulated where it is foreign.

@@ -335,6 +335,9 @@ pub fn bounded(index: i32, n: i32) -> i32 {
 #[must_use]
 #[inline(always)]
 pub fn min_f32(a: f32, b: f32) -> f32 {
+    #[cfg(target_arch = "aarch64")]
+    return chosen!(a, b, "mi");
+    #[cfg(not(target_arch = "aarch64"))]
     if a < b { a } else { b }
 }
 
@@ -342,8 +345,34 @@ pub fn min_f32(a: f32, b: f32) -> f32 {
 #[must_use]
 #[inline(always)]
 pub fn max_f32(a: f32, b: f32) -> f32 {
+    #[cfg(target_arch = "aarch64")]
+    return chosen!(a, b, "gt");
+    #[cfg(not(target_arch = "aarch64"))]
     if a > b { a } else { b }
 }
+
+/// The first if a condition of their comparison holds, else the second. By instructions that LLVM does not know: of a
+/// comparison and a selection it makes `fminnm`, whose result of a signalling NaN is a NaN.
+#[cfg(target_arch = "aarch64")]
+macro_rules! chosen {
+    ($a:ident, $b:ident, $condition:literal) => {{
+        let chosen: f32;
+        // SAFETY: computes a register from registers, by instructions that every 64-bit Arm has.
+        unsafe {
+            core::arch::asm!(
+                "fcmp {a:s}, {b:s}",
+                concat!("fcsel {chosen:s}, {a:s}, {b:s}, ", $condition),
+                a = in(vreg) $a,
+                b = in(vreg) $b,
+                chosen = lateout(vreg) chosen,
+                options(pure, nomem, nostack)
+            );
+        }
+        chosen
+    }};
+}
+#[cfg(target_arch = "aarch64")]
+use chosen;
 
 /// A kernel with its arguments.
 #[must_use]

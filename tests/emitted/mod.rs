@@ -10,6 +10,7 @@ use gem_runtime::simd::Level;
 use gemc_kernels::ir::testing::Memory;
 use gemc_kernels::rust;
 
+use crate::machine::Machine;
 use crate::needs::repository;
 use crate::sample::Sample;
 
@@ -32,18 +33,21 @@ impl Case {
     }
 }
 
-/// Compiles the programs into one crate in the folder, runs it, and holds what each leaves against the interpreter.
+/// Compiles the programs into one crate in the folder, runs it on the machine if that can be, and holds what each leaves
+/// against the interpreter.
 ///
 /// # Panics
 /// When rustc refuses one, or it leaves other memory than the interpreter.
-pub fn check(temporary: &Path, name: &str, cases: &[Case]) {
+pub fn check(temporary: &Path, name: &str, machine: &Machine, cases: &[Case]) {
     let root = temporary.join("differential").join(name);
     write_crate(&root, name, cases);
     let mut input = Vec::new();
     cases
         .iter()
         .for_each(|case| feed(&mut input, case.sample.memory()));
-    let left = drive(temporary, &root, input);
+    let Some(left) = drive(temporary, &root, machine, input) else {
+        return;
+    };
     let mut rest = &left[..];
     for Case { sample, level } in cases {
         let what = format!("emitted Rust of level {}", level.name());
@@ -118,13 +122,14 @@ fn feed(input: &mut Vec<u8>, mut memory: Memory) {
 }
 
 /// Compiles the crate and runs it; what it wrote, to its end or to where it failed.
-fn drive(temporary: &Path, root: &Path, input: Vec<u8>) -> Vec<u8> {
+fn drive(temporary: &Path, root: &Path, machine: &Machine, input: Vec<u8>) -> Option<Vec<u8>> {
     let mut command = Command::new(env!("CARGO"));
     command
         .args(["run", "--quiet", "--offline"])
         .current_dir(root);
     let target = temporary.join("generated-target");
-    let mut child = command
+    let mut child = machine
+        .cargo(command)?
         .env("CARGO_TARGET_DIR", target)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -135,5 +140,5 @@ fn drive(temporary: &Path, root: &Path, input: Vec<u8>) -> Vec<u8> {
     let feed = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let output = child.wait_with_output().expect("it ends");
     feed.join().expect("no panic");
-    output.stdout
+    Some(output.stdout)
 }

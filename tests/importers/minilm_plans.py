@@ -21,11 +21,9 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 import page
-from fetch import MINILM, package
+from fetch import LLAMA_CPP, MINILM, package
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "peers"))
-from llama_cpp import source  # noqa: E402
 
 WORK = ROOT / "target" / "importers" / "minilm-plans"
 TYPES = ["Q8_0", "Q5_1", "Q5_0", "Q4_1", "IQ4_NL", "Q4_0"]
@@ -45,7 +43,7 @@ def quantiser():
     """llama.cpp's quantiser as a program."""
     program = WORK / "ggml_quantise"
     if not program.exists():
-        ggml = source(WORK) / "ggml"
+        ggml = next(package(LLAMA_CPP).glob("llama_cpp_python-*/vendor/llama.cpp/ggml"))
         here = Path(__file__).parent
         # What the two files refer to elsewhere is never called.
         (WORK / "ggml-version.h").write_text('#define GGML_VERSION ""\n#define GGML_COMMIT ""\n')

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use gem_runtime::simd::Level;
 use gem_tests::emitted::{self, Case};
+use gem_tests::machine::{ARM, Machine, NATIVE};
+use gemc::target::Target;
 
 use crate::check::{self, Outcome};
 use crate::model::{Choices, Model};
@@ -22,6 +24,8 @@ const CRATE: usize = 10;
 pub struct Run {
     /// Of its crates, so that several runs at a time do not meet.
     name: String,
+    /// Whose CPU emitted Rust is for, where it is not this one's; every model is emitted then.
+    machine: Option<Machine>,
     emitted: usize,
     models: u64,
     pub faults: u64,
@@ -37,10 +41,17 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run of a seed.
+    /// A run of a seed, with emitted Rust for the Arm that `GEM_MODELS_MACHINE` names, if it does.
     pub fn new(seed: u64) -> Self {
+        let named = std::env::var("GEM_MODELS_MACHINE").ok();
+        let machine = named.map(|name| {
+            let found = ARM.into_iter().find(|machine| machine.target == name);
+            found.expect("GEM_MODELS_MACHINE names an emulated machine")
+        });
+        let suffix = machine.map_or("", |machine| machine.target);
         Self {
-            name: format!("models-{seed}"),
+            name: format!("models-{seed}{suffix}"),
+            machine,
             ..Self::default()
         }
     }
@@ -50,7 +61,7 @@ impl Run {
         let found = check::check(model);
         self.slowest = self.slowest.max(start.elapsed());
         self.models += 1;
-        if i % EVERY == EVERY - 1 {
+        if i % EVERY == EVERY - 1 || self.machine.is_some() {
             self.emit(i, model);
         }
         match found {
@@ -69,8 +80,18 @@ impl Run {
 
     /// Adds a model to a crate, which is compiled and run when it is full.
     fn emit(&mut self, i: u64, model: &Model) {
-        let level = Some(model.target.level).filter(|level| level.supported());
-        let level = level.unwrap_or(Level::Portable);
+        let mut model = model.clone();
+        let level = match &self.machine {
+            Some(machine) => {
+                model.target = Target::find(machine.target).expect("an embedded target");
+                model.target.level
+            }
+            None => {
+                let level = Some(model.target.level).filter(|level| level.supported());
+                level.unwrap_or(Level::Portable)
+            }
+        };
+        let model = &model;
         match check::sample(model, format!("model_{i}")) {
             Ok(sample) => {
                 self.waiting.push(Case { sample, level });
@@ -94,7 +115,8 @@ impl Run {
             return;
         }
         let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let checked = AssertUnwindSafe(|| emitted::check(root, &self.name, &cases));
+        let machine = self.machine.as_ref().unwrap_or(&NATIVE);
+        let checked = AssertUnwindSafe(|| emitted::check(root, &self.name, machine, &cases));
         if catch_unwind(checked).is_err() {
             self.faults += 1;
             println!("emitted Rust, one of:\n  {}", models.join("\n  "));

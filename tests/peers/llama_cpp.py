@@ -3,7 +3,7 @@
 Fetches llama.cpp's source (the sdist of PyPI's `llama-cpp-python` holds it), builds `llama-quantize` and `llama-imatrix`,
 writes the checkpoint as GGUF, makes an importance matrix from the checkpoint's own calibration text, quantises, and
 dequantises every tensor again. What comes out goes to `cargo run --release -p gemc-lab --bin peers`. Needs a C++ compiler,
-and `gguf`, `safetensors`, `numpy`, `cmake` and `ninja` from PyPI.
+and `gguf`, `safetensors`, `numpy`, `scikit-build-core`, `cmake` and `ninja` from PyPI.
 
     python tests/peers/llama_cpp.py examples/models/gem-lm-dense OUT [--types Q5_K_M Q4_K_M IQ3_M] [--work DIR]
 """
@@ -32,7 +32,8 @@ def source(work):
     """Folder of llama.cpp's source, fetched once."""
     found = list(work.glob("llama_cpp_python-*/vendor/llama.cpp"))
     if not found:
-        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", work, PACKAGE)
+        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
+            "-d", work, PACKAGE)
         archive, = work.glob("llama_cpp_python-*.tar.gz")
         with tarfile.open(archive) as files:
             files.extractall(work, filter="data")

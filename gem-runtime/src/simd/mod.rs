@@ -6,6 +6,10 @@
 //! IR's verifier excludes. The functions of a level may be called where [`Level::features`] are enabled.
 
 pub mod half;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
+#[cfg(target_arch = "aarch64")]
+pub mod neon_dotprod;
 pub mod portable;
 #[cfg(all(test, feature = "std"))]
 mod tests;
@@ -19,6 +23,10 @@ pub mod x86_v4_vnni;
 pub enum Level {
     /// Plain Rust on arrays.
     Portable,
+    /// 64-bit Arm with NEON, as every one has.
+    Neon,
+    /// 64-bit Arm with NEON and the dot product of signed bytes (ARMv8.2: Cortex-A55, A76 and later).
+    NeonDotprod,
     /// x86-64 with AVX2, FMA and F16C: vectors are pairs of 256 bits.
     X86V3,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
@@ -26,14 +34,22 @@ pub enum Level {
 }
 
 impl Level {
-    /// Every level, slowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::X86V3, Self::X86V4Vnni];
+    /// Every level, the slowest of an architecture first.
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Neon,
+        Self::NeonDotprod,
+        Self::X86V3,
+        Self::X86V4Vnni,
+    ];
 
     /// Name of the module in [`crate::simd`], also in targets and messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::NeonDotprod => "neon_dotprod",
             Self::X86V3 => "x86_v3",
             Self::X86V4Vnni => "x86_v4_vnni",
         }
@@ -50,6 +66,8 @@ impl Level {
     pub const fn features(self) -> &'static str {
         match self {
             Self::Portable => "",
+            Self::Neon => "neon",
+            Self::NeonDotprod => "neon,dotprod",
             Self::X86V3 => "avx2,fma,f16c",
             Self::X86V4Vnni => "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
         }
@@ -69,13 +87,13 @@ impl Level {
 }
 
 /// Asks the CPU for one of the features that levels name; without `std` the build.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 macro_rules! has {
-    ($asked:expr; $($feature:tt),*) => {
+    ($asked:expr, $detected:ident; $($feature:tt),*) => {
         match $asked {
             $(
                 #[cfg(feature = "std")]
-                $feature => std::arch::is_x86_feature_detected!($feature),
+                $feature => std::arch::$detected!($feature),
                 #[cfg(not(feature = "std"))]
                 $feature => cfg!(target_feature = $feature),
             )*
@@ -86,10 +104,15 @@ macro_rules! has {
 
 #[cfg(target_arch = "x86_64")]
 fn has(feature: &str) -> bool {
-    has!(feature; "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
+    has!(feature, is_x86_feature_detected; "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn has(feature: &str) -> bool {
+    has!(feature, is_aarch64_feature_detected; "neon", "dotprod")
+}
+
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
 fn has(_: &str) -> bool {
     false
 }

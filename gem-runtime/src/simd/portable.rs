@@ -3,6 +3,7 @@
 use core::array::from_fn;
 
 use super::half;
+use crate::kernel::{max_f32, min_f32};
 
 /// Declares a vector type.
 macro_rules! vector {
@@ -65,9 +66,9 @@ lanewise! {
     /// `a * b + c`, rounded once.
     fma_f32x16(a: F32x16, b: F32x16, c: F32x16) -> F32x16 = fma_f32(a, b, c);
     /// `a < b ? a : b`.
-    min_f32x16(a: F32x16, b: F32x16) -> F32x16 = if a < b { a } else { b };
+    min_f32x16(a: F32x16, b: F32x16) -> F32x16 = min_f32(a, b);
     /// `a > b ? a : b`.
-    max_f32x16(a: F32x16, b: F32x16) -> F32x16 = if a > b { a } else { b };
+    max_f32x16(a: F32x16, b: F32x16) -> F32x16 = max_f32(a, b);
     /// Sign bit cleared.
     abs_f32x16(a: F32x16) -> F32x16 = a.abs();
     /// Sign bit flipped.
@@ -264,7 +265,7 @@ pub fn reduce_add_i32x16(a: I32x16) -> i32 {
 #[must_use]
 #[inline]
 pub fn reduce_max_f32x16(a: F32x16) -> f32 {
-    halves(a.0, |a, b| if a > b { a } else { b })
+    halves(a.0, max_f32)
 }
 
 #[inline]
@@ -295,7 +296,7 @@ pub fn dot4_u_i8x64(acc: I32x16, unsigned: I8x64, signed: I8x64) -> I32x16 {
     }))
 }
 
-/// Lane `i`: `acc + ` the sum of products of bytes `4 i ..`, both signed, wrapping.
+/// Lane `i`: `acc + ` the sum of products of bytes `4 i ..`, both signed, wrapping; one operand has no -128.
 #[must_use]
 #[inline]
 pub fn dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 {

@@ -159,19 +159,20 @@ fn check(name: &str, kinds: &[Kind], compare: Compare, reference: Run, levels: &
 /// Calls an operation of a level, with or without a literal shift.
 macro_rules! call {
     ($s:ident, $name:ident, , $($a:expr),+) => { $s::$name($($a),+) };
+    ($s:ident, $name:ident, $f:ident, $($a:expr),+) => { $s::$f($($a),+) };
     ($s:ident, $name:ident, $f:ident $n:literal, $($a:expr),+) => { $s::$f::<$n>($($a),+) };
 }
 
-/// `name [= function ::<n>] (operand kinds) -> comparison;`
+/// `name [= function [::<n>]] (operand kinds) -> comparison;`
 macro_rules! operations {
-    ($($name:ident $(= $f:ident ::<$n:literal>)? ($($i:tt $kind:ident),+) -> $compare:ident;)*) => {
+    ($($name:ident $(= $f:ident $(::<$n:literal>)?)? ($($i:tt $kind:ident),+) -> $compare:ident;)*) => {
         /// Number of entries.
         const OPERATIONS: usize = [$(stringify!($name)),*].len();
 
         mod reference {
             use super::*;
             $(pub fn $name(o: &[Bytes; 3]) -> Bytes {
-                write(call!(portable, $name, $($f $n)?, $(read(&o[$i])),+))
+                write(call!(portable, $name, $($f $($n)?)?, $(read(&o[$i])),+))
             })*
         }
 
@@ -182,7 +183,7 @@ macro_rules! operations {
             $(pub fn $name(o: &[Bytes; 3]) -> Bytes {
                 #[target_feature(enable = "avx2,fma,f16c")]
                 fn run(o: &[Bytes; 3]) -> Bytes {
-                    write(call!(x86_v3, $name, $($f $n)?, $(read(&o[$i])),+))
+                    write(call!(x86_v3, $name, $($f $($n)?)?, $(read(&o[$i])),+))
                 }
                 // SAFETY: `check` asked the CPU.
                 unsafe { run(o) }
@@ -196,7 +197,35 @@ macro_rules! operations {
             $(pub fn $name(o: &[Bytes; 3]) -> Bytes {
                 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
                 fn run(o: &[Bytes; 3]) -> Bytes {
-                    write(call!(x86_v4_vnni, $name, $($f $n)?, $(read(&o[$i])),+))
+                    write(call!(x86_v4_vnni, $name, $($f $($n)?)?, $(read(&o[$i])),+))
+                }
+                // SAFETY: `check` asked the CPU.
+                unsafe { run(o) }
+            })*
+        }
+
+        #[cfg(target_arch = "aarch64")]
+        mod on_neon {
+            use super::*;
+            use super::super::neon;
+            $(pub fn $name(o: &[Bytes; 3]) -> Bytes {
+                #[target_feature(enable = "neon")]
+                fn run(o: &[Bytes; 3]) -> Bytes {
+                    write(call!(neon, $name, $($f $($n)?)?, $(read(&o[$i])),+))
+                }
+                // SAFETY: `check` asked the CPU.
+                unsafe { run(o) }
+            })*
+        }
+
+        #[cfg(target_arch = "aarch64")]
+        mod on_neon_dotprod {
+            use super::*;
+            use super::super::neon_dotprod;
+            $(pub fn $name(o: &[Bytes; 3]) -> Bytes {
+                #[target_feature(enable = "neon,dotprod")]
+                fn run(o: &[Bytes; 3]) -> Bytes {
+                    write(call!(neon_dotprod, $name, $($f $($n)?)?, $(read(&o[$i])),+))
                 }
                 // SAFETY: `check` asked the CPU.
                 unsafe { run(o) }
@@ -208,6 +237,10 @@ macro_rules! operations {
             $(#[test]
             fn $name() {
                 let levels: &[(Level, Run)] = &[
+                    #[cfg(target_arch = "aarch64")]
+                    (Level::Neon, on_neon::$name),
+                    #[cfg(target_arch = "aarch64")]
+                    (Level::NeonDotprod, on_neon_dotprod::$name),
                     #[cfg(target_arch = "x86_64")]
                     (Level::X86V3, v3::$name),
                     #[cfg(target_arch = "x86_64")]
@@ -278,6 +311,9 @@ operations! {
     shr_s_i32x16_by_31 = shr_s_i32x16::<31>(0 Any) -> Bits;
     shr_u_i32x16_by_0 = shr_u_i32x16::<0>(0 Any) -> Bits;
     shr_u_i32x16_by_31 = shr_u_i32x16::<31>(0 Any) -> Bits;
+    shr_s_i32x16_by_0 = shr_s_i32x16::<0>(0 Any) -> Bits;
+    shl_i32x16_by_31 = shl_i32x16::<31>(0 Any) -> Bits;
+    shr_u_i8x64_by_0 = shr_u_i8x64::<0>(0 Any) -> Bits;
     shr_u_i8x64_by_4 = shr_u_i8x64::<4>(0 Any) -> Bits;
     shr_u_i8x64_by_7 = shr_u_i8x64::<7>(0 Any) -> Bits;
     reduce_add_f32x16(0 Float) -> Floats;
@@ -285,7 +321,8 @@ operations! {
     reduce_add_i32x16(0 Any) -> Bits;
     lookup_i8x64(0 Any, 1 Index) -> Bits;
     dot4_u_i8x64(0 Any, 1 Any, 2 Any) -> Bits;
-    dot4_s_i8x64(0 Any, 1 Any, 2 Any) -> Bits;
+    dot4_s_i8x64(0 Any, 1 Any, 2 Code) -> Bits;
+    dot4_s_i8x64_reversed = dot4_s_i8x64(0 Any, 1 Code, 2 Any) -> Bits;
     dot2_u_i8x64(0 Any, 1 Any) -> Bits;
     dot2_s_i8x64(0 Code, 1 Code) -> Bits;
     dot_words_i16x32(0 Any, 1 Any) -> Bits;
@@ -309,6 +346,7 @@ fn what_a_cpu_lacks_is_named_and_nothing_else() {
         let missing: Vec<&str> = level.missing().collect();
         assert_eq!(missing.is_empty(), level.supported());
         let told = crate::Error::Cpu { needed: level }.to_string();
+        let told = told.replace(&format!("`{}`", level.name()), "the level");
         for feature in level.features().split(',').filter(|f| !f.is_empty()) {
             assert_eq!(told.contains(feature), missing.contains(&feature), "{told}");
         }
@@ -369,6 +407,18 @@ macro_rules! memory_test {
 #[test]
 fn unaligned_memory_portable() {
     memory_test!(portable);
+}
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn unaligned_memory_arm() {
+    use super::neon;
+    #[target_feature(enable = "neon")]
+    fn run() {
+        memory_test!(neon);
+    }
+    // SAFETY: every one has NEON.
+    unsafe { run() };
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -471,8 +521,8 @@ fn dots_saturate_or_not_as_documented() {
         [1000 - 4 * 255 * 128; 16]
     );
     assert_eq!(
-        portable::dot4_s_i8x64(acc, bytes(128), bytes(128)).0,
-        [1000 + 4 * 128 * 128; 16]
+        portable::dot4_s_i8x64(acc, bytes(128), bytes(0x81)).0,
+        [1000 + 4 * 128 * 127; 16]
     );
 }
 

@@ -3,6 +3,12 @@
 //! The files of the levels are written by gemc from the kernels' one definition. A copy stands for every outline whose
 //! text has its key; see `gemc_kernels::ir::outline`.
 
+#[cfg(target_arch = "aarch64")]
+#[rustfmt::skip]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+#[rustfmt::skip]
+mod neon_dotprod;
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 mod x86_v3;
@@ -20,7 +26,7 @@ pub type Run = unsafe extern "C" fn(regions: *const *mut u8, inputs: *const i32,
 /// A copy and the hash of its outline's text.
 #[repr(C)]
 #[cfg_attr(
-    not(target_arch = "x86_64"),
+    not(any(target_arch = "aarch64", target_arch = "x86_64")),
     allow(dead_code, reason = "no level has copies here")
 )]
 struct Copy {
@@ -30,7 +36,7 @@ struct Copy {
 
 /// An entry of a level's table.
 #[cfg_attr(
-    not(target_arch = "x86_64"),
+    not(any(target_arch = "aarch64", target_arch = "x86_64")),
     allow(dead_code, reason = "no level has copies here")
 )]
 const fn copy(key: u64, run: Run) -> Copy {
@@ -63,6 +69,10 @@ pub fn find(key: u64) -> Option<Run> {
 
 fn copies(level: Level) -> &'static [Copy] {
     match level {
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => neon::COPIES,
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonDotprod => neon_dotprod::COPIES,
         #[cfg(target_arch = "x86_64")]
         Level::X86V3 => x86_v3::COPIES,
         #[cfg(target_arch = "x86_64")]

@@ -39,10 +39,12 @@ pub fn measured(
     ladder: &Ladder<'_>,
     formats: &Formats,
     judge: &Judge,
+    progress: &dyn Progress,
 ) -> Result<(Reference, f64), ReferenceError> {
     let mut candidate = reference.clone();
     let formats: Vec<_> = units.iter().map(|unit| (unit, formats[unit.id])).collect();
-    ladder.apply_all(&mut candidate, &formats)?;
+    progress.start("rounding the plan's weights", formats.len() as u64);
+    ladder.apply_all(&mut candidate, &formats, progress)?;
     let kl = judge.judge(&candidate, NodeId(0), true)?.mean();
     Ok((candidate, kl))
 }
@@ -68,7 +70,7 @@ pub fn refine(
     let Some(formats) = predictor.best(budget) else {
         return Ok(None);
     };
-    let (mut model, kl) = measured(reference, units, ladder, &formats, judge)?;
+    let (mut model, kl) = measured(reference, units, ladder, &formats, judge, progress)?;
     let mut best = RefinedPlan {
         formats,
         kl,
@@ -82,8 +84,11 @@ pub fn refine(
         kl,
     ));
     let groups = units.groups();
-    progress.start("refining the plan", (rounds * groups.len()) as u64);
     for round in 1..=rounds {
+        progress.start(
+            &format!("refining the plan, round {round}"),
+            groups.len() as u64,
+        );
         let mut trial = predictor.clone();
         for members in groups.iter().map(|group| &group.units) {
             let slope = in_place(&mut model, units, ladder, judge, predictor, &best, members)?;
@@ -107,7 +112,7 @@ pub fn refine(
         }
         // Its weights go before the next model's come; when that is no better, nothing needs them any more.
         drop(model);
-        let (candidate, kl) = measured(reference, units, ladder, &formats, judge)?;
+        let (candidate, kl) = measured(reference, units, ladder, &formats, judge, progress)?;
         best.trials
             .push((format!("round {round}"), trial.kl(&formats), kl));
         if kl >= best.kl {

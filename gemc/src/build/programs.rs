@@ -15,7 +15,7 @@ use crate::target::Target;
 /// first. The last is for every architecture that has no line.
 const DEFAULT: &[(&str, &[&str])] = &[
     ("x86_64", &["x86-64-v4-vnni", "x86-64-v3", "portable"]),
-    ("aarch64", &["aarch64"]),
+    ("aarch64", &["aarch64-dotprod", "aarch64"]),
     ("", &["portable"]),
 ];
 

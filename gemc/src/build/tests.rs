@@ -27,10 +27,11 @@ fn every_architecture_has_a_program_unless_targets_are_named() {
         (r#"#[cfg(target_arch="x86_64")]"#, "modx86_64_v4_vnni_0{"),
         (r#"#[cfg(target_arch="x86_64")]"#, "modx86_64_v3_1{"),
         (r#"#[cfg(target_arch="x86_64")]"#, "modportable_2{"),
-        (r#"#[cfg(target_arch="aarch64")]"#, "modaarch64_3{"),
+        (r#"#[cfg(target_arch="aarch64")]"#, "modaarch64_dotprod_3{"),
+        (r#"#[cfg(target_arch="aarch64")]"#, "modaarch64_4{"),
         (
             r#"#[cfg(not(any(target_arch="x86_64",target_arch="aarch64")))]"#,
-            "modportable_4{",
+            "modportable_5{",
         ),
     ] {
         assert!(text.contains(&format!("{condition}{program}")), "{program}");

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the input is at fault, 2 usage, 3 a bound did not hold; never 101. Standard output carries the
 //! result (one JSON value with `--json`), standard error everything else.
 
+mod allocator;
 mod bench;
 mod budget;
 mod build;
@@ -145,6 +146,7 @@ fn with_any_value(argument: Arg) -> Arg {
 /// Runs the command with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    allocator::give_back();
     gem_runtime::cli::report_file_limits();
     gem_runtime::text::hide_caught_panics();
     gem_runtime::cli::end_at_lost_files(

@@ -45,7 +45,7 @@ pub use program::Builder;
 pub use program_manifest::ProgramManifest;
 pub use requirements::{Requirements, glibc_version};
 pub use text_runtime::{LIBRARY, write_runtime, write_sources};
-pub use toolchain::Linkage;
+pub use toolchain::{Linkage, Toolchain};
 
 /// Name of the weight file in a package.
 pub const WEIGHTS: &str = "model.gemw";

@@ -34,7 +34,7 @@ use crate::pipeline::LoadedCheckpoint;
 use crate::plan::KvFormat;
 use crate::plan::activations::{self, Formats};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::quantise::Planes;
 use crate::reference::{Activations, Reference, RoutingRecords};
 pub use crate::sensitivity::Method;
@@ -148,7 +148,7 @@ pub fn make(
         ..work
     };
     if whole.is_some() {
-        found.kl = work.measured(found.formats.clone())?.kl;
+        found.kl = work.measured(found.formats.clone(), progress)?.kl;
     }
     let activations = activations::chosen(graph, &found.formats, &settings.activations)
         .map_err(PlannerError::Activations)?;
@@ -260,7 +260,7 @@ impl Work<'_> {
         };
         if settings.uniform_body {
             let formats = body(self.units, fixed, budget, 0).ok_or_else(impossible)?;
-            return self.measured(formats);
+            return self.measured(formats, progress);
         }
         let impossible = impossible();
         let rounds = if settings.without.refinement {
@@ -281,13 +281,18 @@ impl Work<'_> {
         found.ok_or(impossible)
     }
 
-    fn measured(&self, formats: assign::Formats) -> Result<RefinedPlan, PlannerError> {
+    fn measured(
+        &self,
+        formats: assign::Formats,
+        progress: &dyn Progress,
+    ) -> Result<RefinedPlan, PlannerError> {
         let (_, kl) = assign::measured(
             self.reference,
             self.units,
             self.ladder,
             &formats,
             self.judge,
+            progress,
         )?;
         Ok(RefinedPlan {
             formats,
@@ -312,7 +317,7 @@ impl Work<'_> {
         let units = self.units.iter();
         let formats: Vec<(&Unit, Codec)> =
             units.map(|unit| (unit, found.formats[unit.id])).collect();
-        self.ladder.apply_all(&mut candidate, &formats)?;
+        self.ladder.apply_all(&mut candidate, &formats, &Silent)?;
         let format = |unit| activations[unit].unwrap_or_default();
         fake::round_activations(&mut candidate, format)?;
         let kl = |activations| {

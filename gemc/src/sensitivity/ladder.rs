@@ -15,13 +15,14 @@ use super::journal::Journal;
 use super::spill::Spill;
 use crate::calibrate::{Inputs as Seen, Stats};
 use crate::graph::{GroupMap, Unit, UnitId, UnitMap, Units};
+use crate::progress::Progress;
 use crate::quantise::factor::Moments;
 use crate::quantise::{PlaneBytes, Planes, dequantise_rows, quantise, quantise_rows};
 use crate::reference::{Reference, ReferenceError, RowSource, UnitWeights};
 
 /// Planes kept in memory, at least; of a model whose weights are in memory half as many bytes as its checkpoint has. Beyond
 /// that they are made again, or kept in a file: see [`Ladder::keep_in`].
-const KEPT_BYTES: usize = 96 << 20;
+const KEPT_BYTES: usize = 56 << 20;
 
 /// A unit that calibration saw less often than every so many tokens counts as if it had been seen that often.
 const LEAST_SHARE: f64 = 1e-3;
@@ -92,7 +93,6 @@ pub struct Ladder<'a> {
 struct InputFacts {
     seen: Seen,
     moments: Option<Moments>,
-    importance: Vec<f32>,
     /// Of an embedding that is also the head.
     reading: Option<Reading>,
     /// What errors are multiplied with, so that they are per token of the text.
@@ -151,7 +151,6 @@ impl<'a> Ladder<'a> {
                 (Method::Plain | Method::Search, _) => None,
             };
             Some(InputFacts {
-                importance: seen.importance(),
                 seen,
                 moments,
                 reading,
@@ -266,17 +265,19 @@ impl<'a> Ladder<'a> {
     /// What rounding is to know of a unit's inputs.
     fn with_inputs(&self, unit: &Unit, round: impl FnOnce(Inputs<'_>) -> Planes) -> Planes {
         let known = self.known[unit.id].as_ref();
-        let factor: Factor<'_>;
+        let (factor, importance): (Factor<'_>, Vec<f32>);
         let inputs = match (self.method, known) {
             (Method::Plain, _) => Inputs::Unknown(Rounding::Plain),
             (_, None) => Inputs::Unknown(Rounding::Search),
-            (Method::Search, Some(known)) => Inputs::Importance(&known.importance),
-            (Method::Feedback, Some(known)) => match &known.moments {
+            (Method::Search | Method::Feedback, Some(known)) => match &known.moments {
                 Some(moments) => {
                     factor = moments.factor();
                     Inputs::Factor(&factor)
                 }
-                None => Inputs::Importance(&known.importance),
+                None => {
+                    importance = known.seen.importance();
+                    Inputs::Importance(&importance)
+                }
             },
         };
         round(inputs)
@@ -345,7 +346,7 @@ impl<'a> Ladder<'a> {
         self.give(candidate, unit, self.planes(unit, codec))
     }
 
-    /// The same for many units, which are rounded side by side.
+    /// The same for many units, which are rounded side by side; each is a unit of progress.
     ///
     /// # Errors
     /// Never for a clone of the ladder's reference.
@@ -353,10 +354,13 @@ impl<'a> Ladder<'a> {
         &self,
         candidate: &mut Reference,
         formats: &[(&Unit, Codec)],
+        progress: &dyn Progress,
     ) -> Result<(), ReferenceError> {
-        let rounded = formats
-            .par_iter()
-            .map(|(unit, codec)| self.planes(unit, *codec));
+        let rounded = formats.par_iter().map(|(unit, codec)| {
+            let planes = self.planes(unit, *codec);
+            progress.advance(1);
+            planes
+        });
         let rounded: Vec<Arc<Planes>> = rounded.collect();
         let mut each = formats.iter().zip(rounded);
         each.try_for_each(|((unit, _), planes)| self.give(candidate, unit, planes))

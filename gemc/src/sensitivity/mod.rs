@@ -20,7 +20,7 @@ pub use slope::Slope;
 use gemc_format::Codec;
 
 use crate::graph::{Group, GroupMap, NodeId, Unit, Units};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::reference::{Reference, ReferenceError};
 
 /// The factor from error to KL of every group.
@@ -58,7 +58,7 @@ pub fn measure(
             let kl = ladder.journal().get(&name, || {
                 let mut candidate = reference.clone();
                 let formats: Vec<_> = members.iter().map(|unit| (*unit, codec)).collect();
-                ladder.apply_all(&mut candidate, &formats)?;
+                ladder.apply_all(&mut candidate, &formats, &Silent)?;
                 Ok(judge.judge(&candidate, from, true)?.mean())
             })?;
             ladder.journal().flush();

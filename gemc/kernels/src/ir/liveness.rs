@@ -4,7 +4,24 @@
 
 use std::collections::BTreeSet;
 
-use crate::ir::{Block, Op, Stmt, ValueDef, ValueId, VarId};
+use crate::ir::{Block, Op, Stmt, ValueDef, ValueId, VarId, walk};
+
+/// Locals that an outline has from outside if it is a function: what it reads, and the arrays that it changes, whether they
+/// are read behind it or not.
+pub fn handed_over(defs: &[ValueDef], outline: &Block) -> BTreeSet<VarId> {
+    let (mut used, mut own) = (BTreeSet::new(), BTreeSet::new());
+    walk(outline, &mut |stmt| match stmt {
+        Stmt::Let(v) => {
+            if let Op::Get(m) | Op::Element(m, _) = defs[v.index()].op {
+                used.insert(m);
+            }
+        }
+        Stmt::SetElement(m, ..) => drop(used.insert(*m)),
+        Stmt::Var(m, _) | Stmt::Set(m, _) => drop(own.insert(*m)),
+        _ => {}
+    });
+    &used - &own
+}
 
 /// What becomes of an assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +63,10 @@ fn steps(
     let mut out = Vec::new();
     for stmt in block {
         match stmt {
-            Stmt::Outline { body, .. } => out.append(&mut steps(defs, body, needed, count)),
+            Stmt::Outline { body, .. } => {
+                out.extend(handed_over(defs, body).into_iter().map(Step::Read));
+                out.append(&mut steps(defs, body, needed, count));
+            }
             Stmt::Let(v) => {
                 if let Op::Get(m) | Op::Element(m, _) = defs[v.index()].op
                     && needed(*v)

@@ -159,7 +159,7 @@ pub enum Op {
     Lookup(ValueId, ValueId),
     /// `acc + sum of 4 products`, u8 times i8: I32x16, I8x64 (unsigned), I8x64 (signed).
     Dot4U(ValueId, ValueId, ValueId),
-    /// `acc + sum of 4 products`, i8 times i8: I32x16, I8x64, I8x64.
+    /// `acc + sum of 4 products`, i8 times i8, of which one operand has no -128: I32x16, I8x64, I8x64.
     Dot4S(ValueId, ValueId, ValueId),
     /// Sums of 2 products, u8 times i8, into 16 bits: I8x64 (unsigned), I8x64 (signed) -> I16x32. Saturates in
     /// hardware; the verifier proves that it cannot.

@@ -4,9 +4,9 @@
 //! A value is inlined when it has one use, in the loop where it is defined, and reads no memory. Vectors are inlined only
 //! where they cost no readability: into a statement, or when they are a splat, a cast or a literal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::liveness::{Fate, fates};
+use super::liveness::{Fate, fates, handed_over};
 use crate::ir::{Block, Op, Stmt, ValueDef, ValueId, VarId};
 
 /// What the printer needs to know about every value and mutable local.
@@ -60,11 +60,7 @@ impl Uses {
         let mut finder = Finder::new(values, vars, Vec::new());
         let loop_ = finder.new_loop();
         finder.block(body, loop_);
-        for &m in read {
-            finder.uses.vars[m.index()].read = true;
-            let assigned = finder.uses.vars[m.index()].inputs.clone();
-            finder.roots.extend(assigned);
-        }
+        finder.read.extend(read);
         finder.finish()
     }
 
@@ -115,6 +111,8 @@ struct Finder<'a> {
     assignments: usize,
     /// Operands of statements that are needed whatever else is.
     roots: Vec<(ValueId, u32)>,
+    /// Locals that are read whatever is needed.
+    read: BTreeSet<VarId>,
     /// For inputs of outlines: the value outside, and the loop it is read in.
     inputs: HashMap<ValueId, (ValueId, u32)>,
 }
@@ -132,6 +130,7 @@ impl<'a> Finder<'a> {
             loops: 0,
             assignments: 0,
             roots: Vec::new(),
+            read: BTreeSet::new(),
             inputs: HashMap::new(),
         }
     }
@@ -201,6 +200,7 @@ impl<'a> Finder<'a> {
                     self.inputs.insert(*inner, (*outer, loop_));
                     self.uses.values[inner.index()].defined_in = loop_;
                 }
+                self.read.extend(handed_over(self.defs, body));
                 self.block(body, loop_);
             }
             Stmt::If {
@@ -224,6 +224,11 @@ impl<'a> Finder<'a> {
     /// Follows needed values to what they need, then decides what is inlined.
     fn finish(mut self) -> Uses {
         let mut reached: Vec<ValueId> = Vec::new();
+        for m in std::mem::take(&mut self.read) {
+            let local = &mut self.uses.vars[m.index()];
+            local.read = true;
+            self.roots.extend(local.inputs.iter().copied());
+        }
         for (v, loop_) in std::mem::take(&mut self.roots) {
             self.use_(v, loop_, true, &mut reached);
         }

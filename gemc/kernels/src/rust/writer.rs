@@ -14,6 +14,9 @@ use super::types::rust_type;
 use crate::ir::liveness::Fate;
 use crate::ir::{Block, Count, Kernel, Local, Op, ParamId, Stmt, ValueId, VarId, walk};
 
+/// The longest text of an expression in the head of a macro.
+const LONGEST_HEAD: usize = 30;
+
 /// Prints statements, and finds out what must be bound above them.
 pub(super) struct Writer<'a> {
     pub(super) printer: Printer<'a>,
@@ -360,6 +363,9 @@ impl<'a> Writer<'a> {
             false => this.index(index),
         };
         let (name, body) = self.scope(bind, body);
+        if body.is_empty() {
+            return before;
+        }
         if !named {
             return quote!(#before for #name in 0..#n { #body });
         }
@@ -375,14 +381,23 @@ impl<'a> Writer<'a> {
         count: &Count,
         body: &Block,
     ) -> TokenStream {
-        let end = self.value(end).alone();
-        let before = self.printer.settle(&assigned(body));
+        let mut end = self.value(end).alone();
+        let mut before = self.printer.settle(&assigned(body));
+        // The head must stay on one line: it is written as a macro's.
+        if end.to_string().len() > LONGEST_HEAD {
+            let limit = self.printer.names.fresh(Some("limit"), "limit");
+            before.extend(quote!(let #limit = #end;));
+            end = quote!(#limit);
+        }
         let name = count.name.clone().unwrap_or_default();
         self.generic.insert(name.clone(), count.n);
         let constant = generic_name(&name);
         self.printer.call(size, constant.clone());
         let (first, body) = self.scope(|this| this.printer.bind(first), body);
         self.generic.remove(&name);
+        if body.is_empty() {
+            return before;
+        }
         let (written, n) = (
             format_ident!("{}", text::STRIPS),
             Literal::u32_unsuffixed(count.n),

@@ -3,6 +3,7 @@
 use gemc::assign::{FixedFormats, Formats, Predictor, budget_of_bits, bytes, measured};
 use gemc::graph::{Role, Unit, UnitId, UnitMap, Units};
 use gemc::planner::Effort;
+use gemc::progress::Silent;
 use gemc::reference::{Activations, Reference};
 use gemc::sensitivity::{self, Judge, Ladder, Slopes};
 use gemc_format::Codec;
@@ -74,7 +75,14 @@ impl Prediction<'_> {
         let mut random = Random(7);
         // The joint factor comes from a plan of this size on the texts that slopes were measured on.
         let first = self.random_plan(&mut random, budget, pinned);
-        let (_, kl) = measured(self.reference, self.units, self.ladder, &first, self.search)?;
+        let (_, kl) = measured(
+            self.reference,
+            self.units,
+            self.ladder,
+            &first,
+            self.search,
+            &Silent,
+        )?;
         let joint = kl / predictor.kl(&first);
         let mut pairs = Vec::new();
         for _ in 0..PLANS {
@@ -85,6 +93,7 @@ impl Prediction<'_> {
                 self.ladder,
                 &formats,
                 self.evaluation,
+                &Silent,
             )?;
             pairs.push((joint * predictor.kl(&formats), kl));
         }

@@ -250,7 +250,7 @@ impl<'k> Val<'k> {
         self.op(Op::Dot4U(self.id, unsigned.id, signed.id), Ty::I32x16)
     }
 
-    /// [`Op::Dot4S`]: sums plus products of four by four signed bytes.
+    /// [`Op::Dot4S`]: sums plus products of four by four signed bytes, of which one operand has no -128.
     #[track_caller]
     pub fn dot4_s(self, a: Self, b: Self) -> Self {
         self.op(Op::Dot4S(self.id, a.id, b.id), Ty::I32x16)

@@ -76,8 +76,8 @@ pub enum Fault {
     #[error("word sum {0} leaves 16 bits")]
     Word(i32),
     /// -128 where it is excluded.
-    #[error("a byte is -128 in `dot2_s`")]
-    Minus128,
+    #[error("a byte is -128 in `{0}`")]
+    Minus128(&'static str),
     /// A table index beyond its 16 entries.
     #[error("`lookup` of index {0}, expected in 0..16")]
     Lookup(u8),

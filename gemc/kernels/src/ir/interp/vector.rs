@@ -177,7 +177,7 @@ pub(super) fn two(op: V2, a: &Vector, b: &Vector) -> Result<Vector, Fault> {
         V2::Dot2S => {
             let (a, b) = (a.i8s(), b.i8s());
             if a.contains(&-128) || b.contains(&-128) {
-                return Err(Fault::Minus128);
+                return Err(Fault::Minus128("dot2_s"));
             }
             let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
             words(from_fn(|i| product(2 * i) + product(2 * i + 1)))?
@@ -237,6 +237,9 @@ pub(super) fn three(op: V3, a: &Vector, b: &Vector, c: &Vector) -> Result<Vector
         }
         V3::Dot4S => {
             let (acc, x, y) = (a.i32s(), b.i8s(), c.i8s());
+            if x.contains(&-128) && y.contains(&-128) {
+                return Err(Fault::Minus128("dot4_s"));
+            }
             let product = |i: usize| i32::from(x[i]) * i32::from(y[i]);
             Vector::of::<[i32; 16]>(from_fn(|i| {
                 let dot: i32 = (4 * i..4 * i + 4).map(product).sum();

@@ -59,10 +59,7 @@ impl Flow<'_> {
                 let dot = products(4, unsigned(self.range(a)?), signed(self.range(b)?));
                 Some(self.range(acc)?.add(dot))
             }
-            Op::Dot4S(acc, a, b) => {
-                let dot = products(4, signed(self.range(a)?), signed(self.range(b)?));
-                Some(self.range(acc)?.add(dot))
-            }
+            Op::Dot4S(acc, a, b) => self.dot4_s(v, acc, a, b),
             Op::Dot2U(a, b) => self.dot2_u(v, a, b),
             Op::Dot2S(a, b) => self.dot2_s(v, a, b),
             Op::DotWords(a, b) => {
@@ -208,6 +205,15 @@ impl Flow<'_> {
             self.lanes_problem(v, "lookup", index, range, "0..=15");
         }
         self.range(table)
+    }
+
+    /// NEON adds two products in 16 bits, which holds any but twice -128 times -128.
+    fn dot4_s(&mut self, v: ValueId, acc: ValueId, a: ValueId, b: ValueId) -> Option<Range> {
+        let (x, y) = (signed(self.range(a)?), signed(self.range(b)?));
+        if x.lo < -127 && y.lo < -127 {
+            self.lanes_problem(v, "dot4_s", b, y, "-127..=127, or the other operand in it");
+        }
+        Some(self.range(acc)?.add(products(4, x, y)))
     }
 
     fn dot2_u(&mut self, v: ValueId, a: ValueId, b: ValueId) -> Option<Range> {

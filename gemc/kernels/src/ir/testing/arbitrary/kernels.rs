@@ -1,7 +1,7 @@
 //! Kernels of valid random programs: control flow, memory and calls around random values.
 
 use super::values::{Pool, clamp_float};
-use crate::ir::build::{FunctionRef, KernelBuilder, Val};
+use crate::ir::build::{FunctionRef, KernelBuilder, Region, Val};
 use crate::ir::testing::Bytes;
 use crate::ir::{Count, Elem, Extent, Kernel, Space, Ty};
 
@@ -47,11 +47,13 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
         let negate = || acc.update(|x| -x);
         k.if_(flag, negate, || acc.set(pool.pick(b, Ty::F32x16)));
         pool.add(acc.get());
-        let array = repeated(k, b, &pool);
+        let array = repeated(k, b, &pool, input);
         pool.add(array);
         let own = out.row(k.item(), UNIT_WORDS);
         k.comment("what every item leaves");
-        for at in (0..UNIT_WORDS).step_by(16) {
+        // What comes of the array is needed, whatever else is.
+        own.store(0, array);
+        for at in (16..UNIT_WORDS).step_by(16) {
             let ty = b.pick(&[
                 Ty::F32x16,
                 Ty::I32x16,
@@ -67,7 +69,12 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
 
 /// An array that repetitions change, in a loop, in an outline and by themselves, and strips over a number of
 /// its elements; gives what comes of it.
-fn repeated<'k>(k: &'k KernelBuilder, b: &mut Bytes, pool: &Pool<'k>) -> Val<'k> {
+fn repeated<'k>(
+    k: &'k KernelBuilder,
+    b: &mut Bytes,
+    pool: &Pool<'k>,
+    input: Region<'k>,
+) -> Val<'k> {
     let n = 1 + b.below(4);
     let count = match b.below(2) {
         0 => Count::of(n),
@@ -93,10 +100,11 @@ fn repeated<'k>(k: &'k KernelBuilder, b: &mut Bytes, pool: &Pool<'k>) -> Val<'k>
         k.repeat(&count, "row", |row| step(&inner, row));
     });
     k.outline("part", &[("times", k.lit(2))], |inputs| {
-        k.for_n(inputs[0], |_| {
+        k.for_n(inputs[0], |at| {
+            let read = clamp_float(input.lanes(at * 16));
             k.repeat(&count, "row", |row| {
                 let more = starts.get(row).to_float().splat();
-                array.update(row, |x| clamp_float(x * 0.5 + more));
+                array.update(row, |x| clamp_float(x * 0.5 + more + read));
             });
         });
     });

@@ -201,7 +201,10 @@ impl<'k> Pool<'k> {
             5 => {
                 let sum = self.pick(b, Ty::I32x16);
                 let [x, y] = self.two(b, Ty::I8x64);
-                sum.dot4_s(x, y)
+                match b.below(2) {
+                    0 => sum.dot4_s(x, y & 127u8),
+                    _ => sum.dot4_s(x & 127u8, y),
+                }
             }
             _ => {
                 let [x, y] = self.two(b, Ty::I16x32);

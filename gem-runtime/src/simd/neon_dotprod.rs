@@ -1,0 +1,40 @@
+//! 64-bit Arm with NEON and the dot product of ARMv8.2: [`super::neon`] but for products of four signed bytes.
+
+use core::arch::aarch64::{int8x16_t, int32x4_t};
+use core::arch::asm;
+
+pub use super::neon::*;
+
+/// See [`dot4_s_i8x64`](super::portable::dot4_s_i8x64).
+///
+/// # Safety
+/// The CPU has the features of this level, see [`super::Level::supported`].
+#[must_use]
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub fn dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 {
+    I32x16(
+        sdot(acc.0, a.0, b.0),
+        sdot(acc.1, a.1, b.1),
+        sdot(acc.2, a.2, b.2),
+        sdot(acc.3, a.3, b.3),
+    )
+}
+
+/// The instruction, whose intrinsic is not stable.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot(acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    let sums;
+    // SAFETY: computes a register from registers, by an instruction of the features.
+    unsafe {
+        asm!(
+            "sdot {acc:v}.4s, {a:v}.16b, {b:v}.16b",
+            acc = inlateout(vreg) acc => sums,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
