@@ -1,5 +1,5 @@
 //! A model -> nothing, or what is wrong: the executor of the reference against the interpreter, and the interpreter against
-//! machine code in calls of any size on any number of threads.
+//! machine code in calls of any size on any number of threads, and against the kernels of another target.
 //!
 //! The executor is compared where all activations are int16 and keys and values f32, so that an error of a kernel is far
 //! above what rounding does; roughly also with the model's own formats. The interpreter decides its routing; the executor is
@@ -15,6 +15,7 @@ use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::plan::KvFormat;
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Batch, Reference, RoutingSource, RunOptions};
+use gemc::target::Target;
 use gemc::{fake, synth};
 use gemc_format::Rounding;
 
@@ -89,6 +90,7 @@ fn tried(model: &Model) -> Result<Outcome, String> {
     let build = Build::new(model, &loaded)?;
     let kernels = build.interpreted();
     machine_code(model, &build, &kernels)?;
+    on_another_target(model, &loaded, &kernels)?;
     let exact = Build::exact(model, &loaded)?;
     let mut faked = loaded.reference();
     fake::quantise(&mut faked, &exact.prepared.plan, Rounding::Plain).map_err(said)?;
@@ -195,6 +197,27 @@ fn machine_code(
         }
     }
     Ok(())
+}
+
+/// A model gives the same bits on every target: the next one in the list, so that a run of models meets every two neighbours.
+fn on_another_target(
+    model: &Model,
+    loaded: &LoadedCheckpoint,
+    expected: &Result<Answer, String>,
+) -> Result<(), String> {
+    let targets = Target::with_own_kernels();
+    let own = targets.iter().position(|t| t.name == model.target.name);
+    let next = own.map_or(0, |own| (own + 1) % targets.len());
+    let mut other = model.clone();
+    other.target = targets[next].clone();
+    let found = Build::new(&other, loaded)?.interpreted();
+    let difference = match (expected, &found) {
+        (Ok(want), Ok(got)) => difference(want, got),
+        (Err(want), Err(got)) if want == got => None,
+        _ => Some("one of them fails".to_owned()),
+    };
+    let told = |what| format!("{} and {}: {what}", model.target.name, other.target.name);
+    difference.map_or(Ok(()), |what| Err(told(what)))
 }
 
 /// Where one execution differs from another.

@@ -1,0 +1,155 @@
+"""Cycles of the inner products on cores that nobody here has: the loops that are emitted for Arm, through llvm-mca.
+
+    RUSTC=/usr/bin/rustc python tests/devices/cycles.py
+
+Compiles the copies of inner loops in gemc/kernels/src/micro (the text that generated crates have), finds the loop over blocks of
+each, and asks llvm-mca how many cycles it takes where nothing waits for memory. Needs a rustc with the standard library for
+aarch64-unknown-linux-gnu (Debian: rustc-web, libstd-rust-web-dev:arm64) in RUSTC, and llvm-mca of LLVM 22 (Debian: llvm-22) in MCA or
+as `llvm-mca-22`. Writes the section `cycles` of docs/results/devices.md.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "results" / "devices.md"
+TRIPLE = "aarch64-unknown-linux-gnu"
+RUSTC = os.environ.get("RUSTC", "rustc")
+MCA = os.environ.get("MCA", "llvm-mca-22")
+
+# Formats, with the turns of the loop over the chunks of a block where the compiler leaves it one: docs/formats.md, "planes".
+CHUNKS = {"B8": 8, "L6": 2, "N5": 4, "N4": 4, "L4": 4, "N3": 1, "N2": 2, "MX4": 4}
+# Levels, with the cores that they are for: name of LLVM's model, and whose it is.
+LEVELS = {"neon": {"cortex-a72": "A72"}, "neon_dotprod": {"neoverse-n1": "A76", "cortex-x1": "X1"}}
+TURNS = 300
+ROWS_OF_A_TILE = 16
+BRANCH = re.compile(r"^(b\.\w+|cbz|cbnz|tbz|tbnz|b)\s+(.*)$")
+
+
+def run(*command, **more):
+    return subprocess.run([str(part) for part in command], check=True, text=True, **more)
+
+
+def assembly(folder):
+    """The copies of both levels as assembly."""
+    runtime = ROOT / "gem-runtime" / "src"
+    modules = {"abi": "abi.rs", "kernel": "kernel.rs", "simd": "simd/mod.rs"}
+    text = "".join(f'#[path = "{runtime / path}"] pub mod {name};\n' for name, path in modules.items())
+    (folder / "gem_runtime.rs").write_text(text)
+    text = ("pub type Run = unsafe extern \"C\" fn(*const *mut u8, *const i32, *mut f32);\n"
+            "#[repr(C)] pub struct Copy { key: u64, run: Run }\n"
+            "const fn copy(key: u64, run: Run) -> Copy { Copy { key, run } }\n")
+    for level in LEVELS:
+        path = ROOT / "gemc" / "kernels" / "src" / "micro" / f"{level}.rs"
+        text += (f'#[path = "{path}"] mod {level};\n'
+                 f"#[unsafe(no_mangle)] pub static copies_{level}: &[Copy] = {level}::COPIES;\n")
+    (folder / "copies.rs").write_text(text)
+    rustc = [RUSTC, "--edition=2024", "--cap-lints=allow", '--cfg=feature="std"', "-Copt-level=3", "-Cpanic=abort",
+             "-Ccodegen-units=1", "-Csymbol-mangling-version=v0", "--target", TRIPLE]
+    library = folder / "libgem_runtime.rlib"
+    run(*rustc, "--crate-type=rlib", "--crate-name=gem_runtime", folder / "gem_runtime.rs", "-o", library)
+    out = folder / "copies.s"
+    run(*rustc, "--crate-type=lib", "--emit=asm", "--extern", f"gem_runtime={library}", folder / "copies.rs", "-o", out)
+    return out.read_text()
+
+
+def functions(text):
+    """{symbol: [(label or None, instruction or None)]}."""
+    found, body = {}, None
+    for line in text.splitlines():
+        line = line.split("//")[0].rstrip()
+        label = re.match(r"^([\w.$]+):$", line)
+        if label and label[1].startswith(".L"):
+            body is not None and body.append((label[1], None))
+        elif label:
+            body = found.setdefault(label[1], [])
+        elif body is not None and re.match(r"^\s+[a-z]", line):
+            body.append((None, re.sub(r"\s+", " ", line.strip())))
+    return found
+
+
+def loops(body):
+    """(first, last) of every loop: from a label to the last branch back to it."""
+    labels = {label: i for i, (label, _) in enumerate(body) if label}
+    found = {}
+    for i, (_, instruction) in enumerate(body):
+        branch = instruction and BRANCH.match(instruction)
+        start = branch and labels.get(branch[2].split(",")[-1].strip())
+        if start is not None and start <= i:
+            found[start] = i
+    return sorted(found.items())
+
+
+def vectors(body):
+    return sum(1 for _, instruction in body if instruction and re.search(r"\bv\d+\.|\bq\d+\b", instruction))
+
+
+def block(body, turns):
+    """[(times, instructions)] of one turn of the loop over blocks: its inner loop, if one is left, and what is around it."""
+    every = loops(body)
+    inner = [a for a in every if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in every)]
+    first, last = max(inner, key=lambda loop: vectors(body[loop[0]:loop[1]]))
+    around = [a for a in every if a != (first, last) and a[0] <= first and last <= a[1]]
+    parts = [(1, body[first:last + 1])]
+    # The innermost loop is that over blocks unless one around it is; those of several blocks are told by their names.
+    if around and turns > 1:
+        begin, end = min(around, key=lambda loop: loop[1] - loop[0])
+        parts = [(turns, body[first:last + 1]), (1, body[begin:first] + body[last + 1:end + 1])]
+    return [(times, plain(part)) for times, part in parts]
+
+
+def plain(body):
+    """Instructions as llvm-mca reads them: branches to one label, no addresses of symbols."""
+    lines = []
+    for _, instruction in body:
+        if not instruction or instruction.startswith(("adrp", "b .")):
+            continue
+        instruction = re.sub(r"\.LBB\w+", "LOOP", instruction)
+        lines.append(re.sub(r", :lo12:[^\]]*\]", "]", instruction))
+    return lines
+
+
+def cycles(lines, core):
+    source = "LOOP:\n" + "\n".join(lines) + "\n"
+    done = run(MCA, f"-mcpu={core}", f"-mtriple={TRIPLE}", "-mattr=+neon,+dotprod", f"-iterations={TURNS}", input=source,
+               capture_output=True)
+    return float(re.search(r"Total Cycles:\s+(\d+)", done.stdout)[1]) / TURNS
+
+
+def spills(lines):
+    return sum(1 for line in lines if re.match(r"(ldr|str|ldp|stp|ldur|stur) [qds]\d+.*\[(sp|x29)", line))
+
+
+def rows(found):
+    for level, cores in LEVELS.items():
+        for codec, turns in CHUNKS.items():
+            for together in (1, 2):
+                name = re.compile(rf"{len(level)}{level}\d+run_dot_{codec.lower()}Kj{together}_")
+                body, = (body for symbol, body in found.items() if name.search(symbol))
+                parts = block(body, turns)
+                units = ROWS_OF_A_TILE * together
+                each = [sum(times * cycles(lines, core) for times, lines in parts) / units for core in cores]
+                instructions = sum(times * len(lines) for times, lines in parts)
+                stacked = sum(times * spills(lines) for times, lines in parts)
+                told = ", ".join(f"{core} {n:.2f}" for core, n in zip(cores.values(), each))
+                yield f"| `{level}` | {codec} | {together} | {told} | {instructions} | {stacked} |"
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        found = functions(assembly(Path(folder)))
+    rustc = run(RUSTC, "--version", capture_output=True).stdout.split()[1]
+    text = "\n".join(["| level | format | rows at once | cycles | instructions of a block | accesses of vectors on the stack |",
+                      "| --- | --- | --- | --- | --- | --- |", *rows(found)])
+    begin, end = "<!-- begin cycles -->\n", "<!-- end cycles -->"
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(begin)
+    PAGE.write_text(f"{before}{begin}rustc {rustc}, llvm-mca 22:\n\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
