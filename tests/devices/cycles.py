@@ -5,7 +5,7 @@
 Compiles the copies of inner loops in gemc/kernels/src/micro (the text that generated crates have), finds the loop over blocks of
 each, and asks llvm-mca how many cycles it takes where nothing waits for memory. Needs a rustc with the standard library for
 aarch64-unknown-linux-gnu (Debian: rustc-web, libstd-rust-web-dev:arm64) in RUSTC, and llvm-mca of LLVM 22 (Debian: llvm-22) in MCA or
-as `llvm-mca-22`. Writes the section `cycles` of docs/results/devices.md.
+as `llvm-mca-22`. Writes the section `cycles` of docs/results/devices.md, and what follows from it as `[costs]` of the devices in targets/.
 """
 
 import os
@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,14 @@ MCA = os.environ.get("MCA", "llvm-mca-22")
 CHUNKS = {"B8": 8, "L6": 2, "N5": 4, "N4": 4, "L4": 4, "N3": 1, "N2": 2, "MX4": 4}
 # Levels, with the cores that they are for: name of LLVM's model, and whose it is.
 LEVELS = {"neon": {"cortex-a72": "A72"}, "neon_dotprod": {"neoverse-n1": "A76", "cortex-x1": "X1"}}
+# Devices: threads and their cores with clocks in GHz, and GB/s of memory. Where the last are from stands in their files.
+DEVICES = {
+    "pi4": ([("cortex-a72", 1.5)] * 4, 4.0),
+    "pi5": ([("neoverse-n1", 2.4)] * 4, 11.0),
+    "pixel6": ([("cortex-x1", 2.8)] * 2 + [("neoverse-n1", 2.25)] * 2, 25.0),
+}
+# How much longer silicon took than the model: the middle of 1.75 to 2.1 and of 1.10 to 1.18.
+FACTORS = {"cortex-a72": 1.925, "neoverse-n1": 1.14, "cortex-x1": 1.14}
 TURNS = 300
 ROWS_OF_A_TILE = 16
 BRANCH = re.compile(r"^(b\.\w+|cbz|cbnz|tbz|tbnz|b)\s+(.*)$")
@@ -124,7 +133,8 @@ def spills(lines):
     return sum(1 for line in lines if re.match(r"(ldr|str|ldp|stp|ldur|stur) [qds]\d+.*\[(sp|x29)", line))
 
 
-def rows(found):
+def measured(found):
+    """(level, codec, rows at once, {core: cycles}, instructions, accesses of the stack) of every copy."""
     for level, cores in LEVELS.items():
         for codec, turns in CHUNKS.items():
             for together in (1, 2):
@@ -132,19 +142,45 @@ def rows(found):
                 body, = (body for symbol, body in found.items() if name.search(symbol))
                 parts = block(body, turns)
                 units = ROWS_OF_A_TILE * together
-                each = [sum(times * cycles(lines, core) for times, lines in parts) / units for core in cores]
+                each = {core: sum(times * cycles(lines, core) for times, lines in parts) / units for core in cores}
                 instructions = sum(times * len(lines) for times, lines in parts)
                 stacked = sum(times * spills(lines) for times, lines in parts)
-                told = ", ".join(f"{core} {n:.2f}" for core, n in zip(cores.values(), each))
-                yield f"| `{level}` | {codec} | {together} | {told} | {instructions} | {stacked} |"
+                yield level, codec, together, each, instructions, stacked
+
+
+def line(level, codec, together, each, instructions, stacked):
+    told = ", ".join(f"{LEVELS[level][core]} {n:.2f}" for core, n in each.items())
+    return f"| `{level}` | {codec} | {together} | {told} | {instructions} | {stacked} |"
+
+
+def project(device, table, rustc):
+    """Writes the device's costs: nanoseconds for 1000 weights of a thread, the mean of threads that share out the work."""
+    threads, bandwidth = DEVICES[device]
+    path = ROOT / "targets" / f"{device}.toml"
+    costs = [f"[costs]\nprojected = true\nthreads = {len(threads)}\nbandwidth = {bandwidth}\n"]
+    for name, together in ("weights", 1), ("batch", 2):
+        costs.append(f"\n[costs.{name}]\n")
+        for codec in sorted(CHUNKS):
+            rates = [ghz / (table[core, codec, together] * FACTORS[core]) for core, ghz in threads]
+            costs.append(f"{codec} = {1000 / 32 * len(rates) / sum(rates):.3g}\n")
+    models = ", ".join(sorted({core for core, _ in threads}))
+    how = (f'costs = "projected on {date.today()}: static cycles of the emitted loops (tests/devices/cycles.py, rustc {rustc}, '
+           f'llvm-mca 22, {models}) times what silicon took longer than such models; two rows for batch"')
+    text = path.read_text(encoding="utf-8")
+    before, provenance = re.split(r"(?:\[costs\].*)?\[provenance\]\n", text, flags=re.DOTALL)
+    lines = [one for one in provenance.splitlines() if not one.startswith("costs =")]
+    path.write_text(before + "".join(costs) + "\n[provenance]\n" + "\n".join([how, *lines]) + "\n", encoding="utf-8")
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        found = functions(assembly(Path(folder)))
+        all_ = list(measured(functions(assembly(Path(folder)))))
     rustc = run(RUSTC, "--version", capture_output=True).stdout.split()[1]
     text = "\n".join(["| level | format | rows at once | cycles | instructions of a block | accesses of vectors on the stack |",
-                      "| --- | --- | --- | --- | --- | --- |", *rows(found)])
+                      "| --- | --- | --- | --- | --- | --- |", *(line(*one) for one in all_)])
+    table = {(core, codec, together): n for _, codec, together, each, _, _ in all_ for core, n in each.items()}
+    for device in DEVICES:
+        project(device, table, rustc)
     begin, end = "<!-- begin cycles -->\n", "<!-- end cycles -->"
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(begin)

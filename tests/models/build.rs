@@ -202,6 +202,7 @@ fn weights(model: &Model, loaded: &LoadedCheckpoint) -> Result<BitPlan, String> 
         bits_per_weight: 0.0,
         unit_bytes: 0,
         predicted_ms: None,
+        projected: false,
         predicted_kl: Some(0.0),
         measured_kl: None,
         measured_kl_rounded: None,

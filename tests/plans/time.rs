@@ -15,6 +15,7 @@ fn slow_target() -> Target {
     ];
     Target {
         costs: Some(Costs {
+            projected: false,
             threads: 1,
             bandwidth: 1e9,
             weights: speeds.map(|(name, ns)| (name.to_owned(), ns)).into(),
@@ -118,6 +119,14 @@ fn plans_keep_to_a_time() {
     let small = make(&loaded, &half_known(3.25, None));
     assert!(names(&small).iter().any(|f| f == "N3"));
     assert_eq!(small.file.predicted_ms, None);
+
+    // What nobody measured is told from what somebody did.
+    let board = Settings {
+        target: Target::find("pi4").expect("it is embedded"),
+        ..timed(8.25, Some(1.0))
+    };
+    let made = make(&loaded, &board);
+    assert!(made.file.projected && ms(&made) < 1e3 && !free.file.projected);
 
     let unknown = Settings {
         target: Target::find("aarch64").expect("it is embedded"),

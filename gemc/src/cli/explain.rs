@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Failure, Outcome, Run, Ui};
 use crate::plan::dead::DeadWeight;
 use crate::plan::file::{PlanFile, PlanUnit};
+use crate::target::Costs;
 
 /// Tell why a plan gives its formats
 #[derive(clap::Args, Debug)]
@@ -38,6 +39,7 @@ struct Explanation {
     measured_kl_rounded: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_ms: Option<f64>,
+    projected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     calibration_text: Option<String>,
     units: Vec<PlanUnit>,
@@ -64,7 +66,8 @@ impl fmt::Display for Explanation {
             None => writeln!(f)?,
         }
         if let Some(ms) = self.predicted_ms {
-            writeln!(f, "{ms:.4} ms predicted {PREDICTED}")?;
+            let word = Costs::word(self.projected);
+            writeln!(f, "{ms:.4} ms {word} {PREDICTED}")?;
         }
         if let Some(text) = &self.calibration_text {
             writeln!(f, "calibrated with {text}")?;
@@ -122,6 +125,7 @@ impl Run for Explain {
             measured_kl: plan.measured_kl,
             measured_kl_rounded: plan.measured_kl_rounded,
             predicted_ms: plan.predicted_ms,
+            projected: plan.projected,
             calibration_text: plan.calibration_text,
             units,
             dead: plan.dead,

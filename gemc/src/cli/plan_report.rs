@@ -10,6 +10,7 @@ use crate::plan::dead::DeadWeight;
 use crate::plan::file::PlanFile;
 use crate::planner;
 use crate::routing::Routes;
+use crate::target::Costs;
 
 /// What models with distributions are measured by.
 const KL: &str = "KL";
@@ -26,6 +27,7 @@ pub struct PlanReport {
     measured_kl_rounded: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_ms: Option<f64>,
+    projected: bool,
     formats: Vec<(&'static str, u64)>,
     pub domains: Vec<(String, f64)>,
     pub starved: Vec<String>,
@@ -54,6 +56,7 @@ impl PlanReport {
             measured_kl: file.measured_kl,
             measured_kl_rounded: file.measured_kl_rounded,
             predicted_ms: file.predicted_ms,
+            projected: file.projected,
             formats: planner::shares(&file),
             domains: Vec::new(),
             starved: Vec::new(),
@@ -91,7 +94,8 @@ impl fmt::Display for PlanReport {
             }
         }
         if let Some(ms) = self.predicted_ms {
-            writeln!(f, "  {ms:.4} ms predicted {}", super::explain::PREDICTED)?;
+            let word = Costs::word(self.projected);
+            writeln!(f, "  {ms:.4} ms {word} {}", super::explain::PREDICTED)?;
         }
         let worst = self.domains.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((domain, kl)) = worst {

@@ -67,6 +67,7 @@ pub fn measure(target: &Target, threads: Option<u32>) -> Result<Costs, MeasureEr
             .collect::<Result<_, MeasureError>>()
     };
     Ok(Costs {
+        projected: false,
         threads: found.threads,
         bandwidth: round(found.bytes_per_second / 1e9),
         weights: measured(1)?,

@@ -84,6 +84,9 @@ pub struct PlanFile {
     /// target's costs are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_ms: Option<f64>,
+    /// Whether those costs are projections, which nobody measured on the device.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub projected: bool,
     /// Predicted KL in nats per token, the reference's routing forced: the sum over all units; `None` where nothing was measured to
     /// predict from. Cosine error of a model that gives vectors, here and below. What a plan leaves out is not in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,6 +21,7 @@ fn plan() -> PlanFile {
         bits_per_weight: 3.25,
         unit_bytes: 1000,
         predicted_ms: None,
+        projected: false,
         predicted_kl: Some(1.25e-3),
         measured_kl: Some(0.1),
         measured_kl_rounded: None,

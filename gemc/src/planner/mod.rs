@@ -370,6 +370,11 @@ impl Work<'_> {
                 .as_ref()
                 .map(|_| 1e3 * predictor.seconds(&found.formats))
                 .filter(|ms| ms.is_finite()),
+            projected: settings
+                .target
+                .costs
+                .as_ref()
+                .is_some_and(|costs| costs.projected),
             predicted_kl: Some(predictor.kl(&found.formats)),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
             measured_kl_rounded: None,

@@ -93,6 +93,7 @@ pub fn by_prior(loaded: &LoadedCheckpoint, settings: &Settings) -> Result<PlanFi
         bits_per_weight: mean_bits(weights.zip(formats.values().copied())),
         unit_bytes: assign::bytes(units, &formats),
         predicted_ms: None,
+        projected: false,
         predicted_kl: None,
         measured_kl: None,
         measured_kl_rounded: None,

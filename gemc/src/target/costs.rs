@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Costs {
+    /// Whether nobody measured them on the device: they are projections from static cycles of the emitted loops.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub projected: bool,
     /// Threads that compute.
     pub threads: u32,
     /// GB/s that they read together from memory.
@@ -21,6 +24,12 @@ pub struct Costs {
 }
 
 impl Costs {
+    /// What a time that follows from them is.
+    #[must_use]
+    pub const fn word(projected: bool) -> &'static str {
+        if projected { "projected" } else { "predicted" }
+    }
+
     /// Seconds for a matrix of so many weights and bytes that each of `rows` rows visits with a probability: bytes come while
     /// the weights before them are computed, so the slower of both counts. A matrix that no row visits is not read. `None`
     /// where nothing is known of the format.

@@ -59,7 +59,7 @@ fn the_doctor_knows_each_target() {
         for words in [
             &format!("target {name}: "),
             &format!("rustup target add {triple}"),
-            &format!("missing  costs of {name}"),
+            &format!("costs of {name}: projected, of B8"),
             &format!("gemc targets {name} --measure"),
         ] {
             assert!(text.contains(words), "`{words}` in {text}");

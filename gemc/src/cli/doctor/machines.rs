@@ -43,7 +43,13 @@ pub fn checks_for(target: &Target, compilers: &[Rustc]) -> Vec<Check> {
             &format!("costs of {name}"),
             target.costs.as_ref().map(|costs| {
                 let formats: Vec<&str> = costs.weights.keys().map(String::as_str).collect();
-                format!("of {}", formats.join(", "))
+                let formats = formats.join(", ");
+                match costs.projected {
+                    true => format!(
+                        "projected, of {formats}; on the device `gemc targets {name} --measure` measures them"
+                    ),
+                    false => format!("measured, of {formats}"),
+                }
             }),
             "gemc plan --latency",
             &format!(
