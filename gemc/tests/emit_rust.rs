@@ -18,10 +18,10 @@ fn folder(level: Level) -> PathBuf {
 }
 
 fn emit(level: Level) -> Vec<(String, String)> {
-    let dot = if level == Level::X86V3 {
-        DotStrategy::Pairs
-    } else {
-        DotStrategy::Bytes4
+    let dot = match level {
+        Level::X86V3 => DotStrategy::Pairs,
+        Level::Neon | Level::NeonDotprod => DotStrategy::SignedBytes4,
+        Level::Portable | Level::X86V4Vnni => DotStrategy::Bytes4,
     };
     let verified = verify(programs::small(dot)).unwrap_or_else(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();

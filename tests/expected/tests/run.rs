@@ -178,11 +178,17 @@ fn portable() -> Memory {
 #[test]
 fn every_level_gives_the_bits_of_the_portable_one() {
     let want = portable();
-    #[cfg(target_arch = "x86_64")]
-    for (level, program) in [
+    let levels: &[(Level, &CompiledProgram)] = &[
+        #[cfg(target_arch = "aarch64")]
+        (Level::Neon, &small::neon::PROGRAM),
+        #[cfg(target_arch = "aarch64")]
+        (Level::NeonDotprod, &small::neon_dotprod::PROGRAM),
+        #[cfg(target_arch = "x86_64")]
         (Level::X86V3, &small::x86_v3::PROGRAM),
+        #[cfg(target_arch = "x86_64")]
         (Level::X86V4Vnni, &small::x86_v4_vnni::PROGRAM),
-    ] {
+    ];
+    for (level, program) in levels {
         if !level.supported() {
             println!(
                 "{} not run: this CPU lacks some of {}",

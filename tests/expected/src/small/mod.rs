@@ -16,6 +16,10 @@ macro_rules! level {
 }
 
 level!(portable);
+#[cfg(target_arch = "aarch64")]
+level!(neon);
+#[cfg(target_arch = "aarch64")]
+level!(neon_dotprod);
 #[cfg(target_arch = "x86_64")]
 level!(x86_v3);
 #[cfg(target_arch = "x86_64")]
