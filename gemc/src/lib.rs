@@ -1,7 +1,7 @@
 //! Compiles a routed language model (a GEM checkpoint) into a small specialised Rust crate, an object for C, or machine code
 //! of this process.
 //!
-//! In a `build.rs`, [`Build`] makes a model a module of a program. [`model`](crate::model) runs a checkpoint by its path; what
+//! In a `build.rs`, [`Build`] makes a model a module of a program. [`model`] runs a checkpoint by its path; what
 //! else the command does begins with [`pipeline::load`] and [`prepared::PreparedModel`]: `docs/library.md` shows how to
 //! compile, plan, verify and run, in programs of a page.
 //!

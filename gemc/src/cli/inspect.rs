@@ -24,7 +24,7 @@ pub struct Inspect {
     /// Also read the values of a checkpoint of more than 4 GiB, for NaN and infinity; those of a smaller one always are
     #[arg(long)]
     check: bool,
-    /// Also say what leaving out each branch costs, measured on calibration text: a folder of <domain>.jsonl or a plain text;
+    /// Also say what leaving out each branch costs, measured on calibration text: a folder of `<domain>.jsonl` or a plain text;
     /// without a PATH the checkpoint's own, or a packaged default where it has none
     #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
     calib: Option<Option<PathBuf>>,

@@ -51,7 +51,7 @@ pub struct Plan {
     /// Milliseconds for a token decoded at position 512, or for classifying 128 tokens, predicted by the target's costs
     #[arg(long, value_name = "MS", conflicts_with = "uniform_body", value_parser = above_zero)]
     latency: Option<f64>,
-    /// Calibration text: a folder of <domain>.jsonl, or a plain text; the checkpoint's own unless given, and a packaged default
+    /// Calibration text: a folder of `<domain>.jsonl`, or a plain text; the checkpoint's own unless given, and a packaged default
     /// where it has none
     #[arg(long, value_name = "PATH")]
     calib: Option<PathBuf>,

@@ -125,7 +125,7 @@ pub fn checkpoint(path: &Path) -> Result<Checkpoint, ImportError> {
 /// The same, but values of files of more than `most` bytes are not looked at: they may hold NaN or infinity.
 ///
 /// # Errors
-/// As of [`checkpoint`].
+/// As of `checkpoint`.
 pub fn checkpoint_with(path: &Path, most: u64) -> Result<Checkpoint, ImportError> {
     let path = &hub::locate(Path::new(""), path).path;
     if let Some(file) = folder::gguf(path) {

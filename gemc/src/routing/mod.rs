@@ -1,5 +1,5 @@
 //! What the reference executor decided on text -> [`Routes`]: who visits which module, after which one, how surely, in
-//! which domain of the text; and what each module is worth ([`causal`]).
+//! which domain of the text; and what each module is worth (`causal`).
 //!
 //! Every measure is defined in docs/routing.md. All of them are functions of integer counts and of f64 sums in the order
 //! of the text, so the same text gives the same bytes. No measure is NaN: one that does not apply is absent.
