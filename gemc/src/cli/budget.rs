@@ -263,10 +263,14 @@ fn slowest(model: &Model, predicted: &Predicted) -> String {
     let of = |unit: &Unit| predicted.units[unit.id];
     match units.iter().max_by(|a, b| of(a).total_cmp(&of(b))) {
         Some(unit) => format!(
-            "most is of {} ({}): {:.4} ms by the costs of {}, {} of {:.4}",
+            "most is of {} ({}): {:.4} ms by the {}costs of {}, {} of {:.4}",
             unit.name,
             model.plan.codec(unit.id).name(),
             of(unit),
+            match &model.target.costs {
+                Some(costs) if costs.projected => "projected ",
+                _ => "",
+            },
             model.target.name,
             percent(of(unit), predicted.ms),
             predicted.ms

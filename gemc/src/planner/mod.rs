@@ -355,6 +355,10 @@ impl Work<'_> {
         }
         let weights = self.units.iter().map(|unit| unit.shape.weights());
         let matrices = weights.zip(found.formats.values().copied());
+        let costs = settings.target.costs.as_ref();
+        let predicted_ms = costs
+            .map(|_| 1e3 * predictor.seconds(&found.formats))
+            .filter(|ms| ms.is_finite());
         let file = PlanFile {
             version: VERSION,
             checkpoint: loaded.checkpoint.content_hash(),
@@ -364,17 +368,8 @@ impl Work<'_> {
             rounding: settings.method.name().to_owned(),
             bits_per_weight: mean_bits(matrices),
             unit_bytes: assign::bytes(self.units, &found.formats),
-            predicted_ms: settings
-                .target
-                .costs
-                .as_ref()
-                .map(|_| 1e3 * predictor.seconds(&found.formats))
-                .filter(|ms| ms.is_finite()),
-            projected: settings
-                .target
-                .costs
-                .as_ref()
-                .is_some_and(|costs| costs.projected),
+            predicted_ms,
+            projected: predicted_ms.is_some() && costs.is_some_and(|costs| costs.projected),
             predicted_kl: Some(predictor.kl(&found.formats)),
             measured_kl: (self.judge.tokens() > 0).then_some(found.kl),
             measured_kl_rounded: None,

@@ -20,7 +20,13 @@ pub fn page(title: &str, made: &FinishedPlan, routes: &Routes, causal: Option<&C
     let mut page = Page {
         title: title.to_owned(),
         facts: vec![
-            ("target".to_owned(), file.target.clone()),
+            (
+                "target".to_owned(),
+                match file.projected {
+                    true => format!("{} (its times are projected, not measured)", file.target),
+                    false => file.target.clone(),
+                },
+            ),
             ("rounding".to_owned(), file.rounding.clone()),
             (
                 "bits per weight".to_owned(),
