@@ -72,7 +72,8 @@ pub struct Target {
     pub features: Vec<String>,
     /// How dots are taken.
     pub dot: DotStrategy,
-    /// Rows of a matrix multiplication that share one pass over a tile.
+    /// Rows of a matrix multiplication that share one pass over a tile: up to 8 with their sums in registers, or 16 or 32 that
+    /// pass by weights in registers.
     pub row_block: u32,
     /// What decoding takes, where it is known: `--latency` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,9 +128,9 @@ impl Target {
             reason,
         };
         let target: Self = toml::from_str(text).map_err(|e| invalid(e.to_string()))?;
-        if !(1..=8).contains(&target.row_block) {
+        if ![1, 2, 3, 4, 5, 6, 7, 8, 16, 32].contains(&target.row_block) {
             return Err(invalid(format!(
-                "row_block is {}, allowed are 1 to 8",
+                "row_block is {}, allowed are 1 to 8, 16 and 32",
                 target.row_block
             )));
         }

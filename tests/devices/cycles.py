@@ -1,13 +1,15 @@
 """Cycles of the inner products on cores that nobody here has: the loops that are emitted for Arm, through llvm-mca.
 
-    RUSTC=/usr/bin/rustc python tests/devices/cycles.py
+    RUSTC=/usr/bin/rustc python tests/devices/cycles.py [--spills]
 
 Compiles the copies of inner loops in gemc/kernels/src/micro (the text that generated crates have), finds the loop over blocks of
 each, and asks llvm-mca how many cycles it takes where nothing waits for memory. Needs a rustc with the standard library for
 aarch64-unknown-linux-gnu (Debian: rustc-web, libstd-rust-web-dev:arm64) in RUSTC, and llvm-mca of LLVM 22 (Debian: llvm-22) in MCA or
-as `llvm-mca-22`. Writes the section `cycles` of docs/results/devices.md, and what follows from it as `[costs]` of the devices in targets/.
+as `llvm-mca-22`. Writes the section `cycles` of docs/results/devices.md, and what follows from it as `[costs]` of the devices in targets/. With `--spills`
+it counts accesses of vectors on the stack inside the loops that multiply, and prints them as JSON, without llvm-mca.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -22,8 +24,7 @@ TRIPLE = "aarch64-unknown-linux-gnu"
 RUSTC = os.environ.get("RUSTC", "rustc")
 MCA = os.environ.get("MCA", "llvm-mca-22")
 
-# Formats, with the turns of the loop over the chunks of a block where the compiler leaves it one: docs/formats.md, "planes".
-CHUNKS = {"B8": 8, "L6": 2, "N5": 4, "N4": 4, "L4": 4, "N3": 1, "N2": 2, "MX4": 4}
+FORMATS = ["B8", "L6", "N5", "N4", "L4", "N3", "N2", "MX4"]
 # Levels, with the cores that they are for: name of LLVM's model, and whose it is.
 LEVELS = {"neon": {"cortex-a72": "A72"}, "neon_dotprod": {"neoverse-n1": "A76", "cortex-x1": "X1"}}
 # Devices: threads and their cores with clocks in GHz, and GB/s of memory. Where the last are from stands in their files.
@@ -36,6 +37,8 @@ DEVICES = {
 FACTORS = {"cortex-a72": 1.925, "neoverse-n1": 1.14, "cortex-x1": 1.14}
 TURNS = 300
 ROWS_OF_A_TILE = 16
+# Rows that pass by weights in registers.
+ROWS = 32
 BRANCH = re.compile(r"^(b\.\w+|cbz|cbnz|tbz|tbnz|b)\s+(.*)$")
 
 
@@ -97,18 +100,33 @@ def vectors(body):
     return sum(1 for _, instruction in body if instruction and re.search(r"\bv\d+\.|\bq\d+\b", instruction))
 
 
-def block(body, turns):
-    """[(times, instructions)] of one turn of the loop over blocks: its inner loop, if one is left, and what is around it."""
+def block(body):
+    """Instructions of the loop over blocks, the one with most vectors."""
     every = loops(body)
     inner = [a for a in every if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in every)]
     first, last = max(inner, key=lambda loop: vectors(body[loop[0]:loop[1]]))
-    around = [a for a in every if a != (first, last) and a[0] <= first and last <= a[1]]
-    parts = [(1, body[first:last + 1])]
-    # The innermost loop is that over blocks unless one around it is; those of several blocks are told by their names.
-    if around and turns > 1:
-        begin, end = min(around, key=lambda loop: loop[1] - loop[0])
-        parts = [(turns, body[first:last + 1]), (1, body[begin:first] + body[last + 1:end + 1])]
+    return plain(body[first:last + 1])
+
+
+def passing(body, rows):
+    """[(times, instructions)] of one turn of the loop over blocks, where rows pass by parts of a block in inner loops."""
+    every = loops(body)
+    inside = lambda a, b: a != b and a[0] <= b[0] and b[1] <= a[1]  # noqa: E731
+    inner = [a for a in every if not any(inside(a, b) for b in every)]
+    # Of loops around others the innermost whose inner loops multiply: that over blocks.
+    around = [a for a in every if any(inside(a, b) for b in inner)]
+    first, last = max(around, key=lambda a: (sum(inside(a, b) for b in inner if multiplies(body, b)), a[0] - a[1]))
+    parts, rest, at = [], [], first
+    for begin, end in (b for b in inner if inside((first, last), b) and multiplies(body, b)):
+        parts.append((rows, body[begin:end + 1]))
+        rest += body[at:begin]
+        at = end + 1
+    parts.append((1, rest + body[at:last + 1]))
     return [(times, plain(part)) for times, part in parts]
+
+
+def multiplies(body, loop):
+    return any(instruction and re.match(r"(smull|sdot)", instruction) for _, instruction in body[loop[0]:loop[1]])
 
 
 def plain(body):
@@ -133,14 +151,30 @@ def spills(lines):
     return sum(1 for line in lines if re.match(r"(ldr|str|ldp|stp|ldur|stur) [qds]\d+.*\[(sp|x29)", line))
 
 
+def copy(found, level, name):
+    """The body of an outline's copy."""
+    name = re.compile(rf"{len(level)}{level}\d+{name}$")
+    body, = (body for symbol, body in found.items() if name.search(symbol))
+    return body
+
+
+def inner_spills(found):
+    """{level: {codec: [of the loop over blocks for a row alone, of the loops over rows]}}"""
+    def of(level, codec):
+        alone = block(copy(found, level, f"run_alone_{codec.lower()}"))
+        loops_ = passing(copy(found, level, f"run_pass_{codec.lower()}"), ROWS)
+        return [spills(alone), sum(spills(lines) for times, lines in loops_ if times == ROWS)]
+    return {level: {codec: of(level, codec) for codec in FORMATS} for level in LEVELS}
+
+
 def measured(found):
     """(level, codec, rows at once, {core: cycles}, instructions, accesses of the stack) of every copy."""
     for level, cores in LEVELS.items():
-        for codec, turns in CHUNKS.items():
-            for together in (1, 2):
-                name = re.compile(rf"{len(level)}{level}\d+run_dot_{codec.lower()}Kj{together}_")
-                body, = (body for symbol, body in found.items() if name.search(symbol))
-                parts = block(body, turns)
+        for codec in FORMATS:
+            for together in (1, ROWS):
+                name = {1: "alone", ROWS: "pass"}[together]
+                body = copy(found, level, f"run_{name}_{codec.lower()}")
+                parts = [(1, block(body))] if together == 1 else passing(body, ROWS)
                 units = ROWS_OF_A_TILE * together
                 each = {core: sum(times * cycles(lines, core) for times, lines in parts) / units for core in cores}
                 instructions = sum(times * len(lines) for times, lines in parts)
@@ -158,14 +192,14 @@ def project(device, table, rustc):
     threads, bandwidth = DEVICES[device]
     path = ROOT / "targets" / f"{device}.toml"
     costs = [f"[costs]\nprojected = true\nthreads = {len(threads)}\nbandwidth = {bandwidth}\n"]
-    for name, together in ("weights", 1), ("batch", 2):
+    for name, together in ("weights", 1), ("batch", ROWS):
         costs.append(f"\n[costs.{name}]\n")
-        for codec in sorted(CHUNKS):
+        for codec in sorted(FORMATS):
             rates = [ghz / (table[core, codec, together] * FACTORS[core]) for core, ghz in threads]
             costs.append(f"{codec} = {1000 / 32 * len(rates) / sum(rates):.3g}\n")
     models = ", ".join(sorted({core for core, _ in threads}))
     how = (f'costs = "projected on {date.today()}: static cycles of the emitted loops (tests/devices/cycles.py, rustc {rustc}, '
-           f'llvm-mca 22, {models}) times what silicon took longer than such models; two rows for batch"')
+           f'llvm-mca 22, {models}) times what silicon took longer than such models; {ROWS} rows for batch"')
     text = path.read_text(encoding="utf-8")
     before, provenance = re.split(r"(?:\[costs\].*)?\[provenance\]\n", text, flags=re.DOTALL)
     lines = [one for one in provenance.splitlines() if not one.startswith("costs =")]
@@ -174,7 +208,10 @@ def project(device, table, rustc):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        all_ = list(measured(functions(assembly(Path(folder)))))
+        found = functions(assembly(Path(folder)))
+    if sys.argv[1:] == ["--spills"]:
+        return print(json.dumps(inner_spills(found)))
+    all_ = list(measured(found))
     rustc = run(RUSTC, "--version", capture_output=True).stdout.split()[1]
     text = "\n".join(["| level | format | rows at once | cycles | instructions of a block | accesses of vectors on the stack |",
                       "| --- | --- | --- | --- | --- | --- |", *(line(*one) for one in all_)])

@@ -110,6 +110,8 @@ fn products_follow_the_rule_of_the_format_to_the_bit() {
             for &cols in columns(format) {
                 for dot in STRATEGIES {
                     check_product(codec, cols, format, dot, 1);
+                    // Rows pass by.
+                    check_product(codec, cols, format, dot, 32);
                 }
             }
             for row_block in [2, 4] {

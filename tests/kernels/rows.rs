@@ -213,7 +213,10 @@ fn products_quantise_what_they_would_store() {
     const COLS: usize = 64;
     for gated in [false, true] {
         for width in WIDTHS {
-            for (format, row_block) in ActivationFormat::ALL.map(|b| [(b, 1), (b, 2)]).concat() {
+            for (format, row_block) in ActivationFormat::ALL
+                .map(|b| [(b, 1), (b, 2), (b, 32)])
+                .concat()
+            {
                 let outputs = if gated { 2 * width } else { width };
                 let mut product = Matmul {
                     codec: Codec::N4,

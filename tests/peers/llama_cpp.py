@@ -20,6 +20,7 @@ from to_gguf import back, to_gguf
 
 PACKAGE = "llama-cpp-python==0.3.36"
 TOOLS = ("llama-quantize", "llama-imatrix")
+BENCH = "llama-bench"
 CONTEXT = 256  # tokens of a chunk of the importance matrix: the windows that the model was trained on
 
 
@@ -41,17 +42,17 @@ def source(work):
     return found[0]
 
 
-def tools(work):
-    """{tool: program}, built once for this machine, without network, servers or GPUs."""
-    build = work / "build"
-    programs = {tool: build / "bin" / tool for tool in TOOLS}
+def tools(work, wanted=TOOLS, options=()):
+    """{tool: program}, built once, without network, servers or GPUs; for this machine unless options of CMake say otherwise."""
+    build = work / "-".join(["build", *(option.split("=")[0].lower() for option in options)])
+    programs = {tool: build / "bin" / tool for tool in wanted}
     if not all(program.exists() for program in programs.values()):
         off = ("LLAMA_CURL", "LLAMA_OPENSSL", "LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_SERVER", "GGML_OPENMP",
                "BUILD_SHARED_LIBS")
         path = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         run("cmake", "-S", source(work), "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-            *(f"-D{option}=OFF" for option in off), env=path)
-        run("cmake", "--build", build, "--target", *TOOLS, env=path)
+            *(f"-D{option}=OFF" for option in off), *(f"-D{option}" for option in options), env=path)
+        run("cmake", "--build", build, "--target", *wanted, env=path)
     return programs
 
 

@@ -6,10 +6,28 @@ use core::arch::asm;
 /// 16 bytes.
 pub type I8x16 = int8x16_t;
 
-/// 16 words of 16 bits, or half-precision floats.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct I16x16(pub int16x8_t, pub int16x8_t);
+/// Declares a vector type of two quarters.
+macro_rules! pair {
+    ($($(#[$doc:meta])* $name:ident($quarter:ty);)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            #[repr(C)]
+            pub struct $name(pub $quarter, pub $quarter);
+        )*
+    };
+}
+
+pair! {
+    /// 16 words of 16 bits, or half-precision floats.
+    I16x16(int16x8_t);
+    /// Half of an [`I8x64`].
+    I8x32(int8x16_t);
+    /// Half of an [`I32x16`].
+    I32x8(int32x4_t);
+    /// Half of an [`F32x16`].
+    F32x8(float32x4_t);
+}
 
 /// Declares a vector type of four quarters.
 macro_rules! quad {
@@ -120,22 +138,62 @@ quarterwise! {
     to_int_f32x16(a: F32x16) -> I32x16 = vcvtnq_s32_f32(a);
 
     dot2_u_i8x64(unsigned: I8x64, signed: I8x64) -> I16x32 = dot2_u(unsigned, signed);
-    dot2_s_i8x64(a: I8x64, b: I8x64) -> I16x32 = {
-        let [low, high] = products(a, b);
-        vpaddq_s16(low, high)
+    dot2_s_i8x64(a: I8x64, b: I8x64) -> I16x32 = dot2_s(a, b);
+    dot_words_i16x32(a: I16x32, b: I16x32) -> I32x16 = dot_words(a, b);
+    dot4_u_i8x64(acc: I32x16, unsigned: I8x64, signed: I8x64) -> I32x16 = dot4_u(acc, unsigned, signed);
+    dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 = dot4_s(acc, a, b);
+}
+
+/// Declares operations on halves whose quarters are computed alone.
+macro_rules! halfwise {
+    ($($name:ident($($a:ident: $A:ident),+) -> $R:ident = $e:expr;)*) => {
+        level! {
+            $(fn $name($($a: $A),+) -> $R {
+                let first = { $(let $a = $a.0;)+ $e };
+                let second = { $(let $a = $a.1;)+ $e };
+                $R(first, second)
+            })*
+        }
     };
-    dot_words_i16x32(a: I16x32, b: I16x32) -> I32x16 = {
-        vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b))
-    };
-    dot4_u_i8x64(acc: I32x16, unsigned: I8x64, signed: I8x64) -> I32x16 = {
-        let [low, high] = unsigned_products(unsigned, signed);
-        vaddq_s32(acc, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)))
-    };
-    dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 = {
-        // Sums of two products fit: no pair is -128 and -128.
-        let [low, high] = products(a, b);
-        vpadalq_s16(acc, vpaddq_s16(low, high))
-    };
+}
+
+halfwise! {
+    add_i16x16(a: I16x16, b: I16x16) -> I16x16 = vaddq_s16(a, b);
+    add_i32x8(a: I32x8, b: I32x8) -> I32x8 = vaddq_s32(a, b);
+    mul_i32x8(a: I32x8, b: I32x8) -> I32x8 = vmulq_s32(a, b);
+    add_f32x8(a: F32x8, b: F32x8) -> F32x8 = vaddq_f32(a, b);
+    mul_f32x8(a: F32x8, b: F32x8) -> F32x8 = vmulq_f32(a, b);
+    fma_f32x8(a: F32x8, b: F32x8, c: F32x8) -> F32x8 = vfmaq_f32(c, a, b);
+    to_float_i32x8(a: I32x8) -> F32x8 = vcvtq_f32_s32(a);
+    dot2_u_i8x32(unsigned: I8x32, signed: I8x32) -> I16x16 = dot2_u(unsigned, signed);
+    dot2_s_i8x32(a: I8x32, b: I8x32) -> I16x16 = dot2_s(a, b);
+    dot_words_i16x16(a: I16x16, b: I16x16) -> I32x8 = dot_words(a, b);
+    dot4_u_i8x32(acc: I32x8, unsigned: I8x32, signed: I8x32) -> I32x8 = dot4_u(acc, unsigned, signed);
+    dot4_s_i8x32(acc: I32x8, a: I8x32, b: I8x32) -> I32x8 = dot4_s(acc, a, b);
+}
+
+level! {
+    fn dot4_s_by_i8x64<const N: i32>(acc: I32x16, a: I8x64, b: I8x16) -> I32x16 {
+        let b = spread::<N>(b);
+        I32x16(
+            dot4_s(acc.0, a.0, b),
+            dot4_s(acc.1, a.1, b),
+            dot4_s(acc.2, a.2, b),
+            dot4_s(acc.3, a.3, b),
+        )
+    }
+    fn dot4_s_by_i8x32<const N: i32>(acc: I32x8, a: I8x32, b: I8x16) -> I32x8 {
+        let b = spread::<N>(b);
+        I32x8(dot4_s(acc.0, a.0, b), dot4_s(acc.1, a.1, b))
+    }
+    fn low_i8x64(a: I8x64) -> I8x32 { I8x32(a.0, a.1) }
+    fn high_i8x64(a: I8x64) -> I8x32 { I8x32(a.2, a.3) }
+    fn low_i16x32(a: I16x32) -> I16x16 { I16x16(a.0, a.1) }
+    fn high_i16x32(a: I16x32) -> I16x16 { I16x16(a.2, a.3) }
+    fn low_i32x16(a: I32x16) -> I32x8 { I32x8(a.0, a.1) }
+    fn high_i32x16(a: I32x16) -> I32x8 { I32x8(a.2, a.3) }
+    fn low_f32x16(a: F32x16) -> F32x8 { F32x8(a.0, a.1) }
+    fn high_f32x16(a: F32x16) -> F32x8 { F32x8(a.2, a.3) }
 }
 
 #[inline]
@@ -209,6 +267,44 @@ fn unsigned_products(unsigned: int8x16_t, signed: int8x16_t) -> [int16x8_t; 2] {
         vmulq_s16(low, vmovl_s8(vget_low_s8(signed))),
         vmulq_s16(high, vmovl_high_s8(signed)),
     ]
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn dot_words(a: int16x8_t, b: int16x8_t) -> int32x4_t {
+    vpaddq_s32(
+        vmull_s16(vget_low_s16(a), vget_low_s16(b)),
+        vmull_high_s16(a, b),
+    )
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn dot4_u(acc: int32x4_t, unsigned: int8x16_t, signed: int8x16_t) -> int32x4_t {
+    let [low, high] = unsigned_products(unsigned, signed);
+    vaddq_s32(acc, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)))
+}
+
+/// Four bytes in every lane.
+#[inline]
+#[target_feature(enable = "neon")]
+fn spread<const N: i32>(bytes: int8x16_t) -> int8x16_t {
+    vreinterpretq_s8_s32(vdupq_laneq_s32::<N>(vreinterpretq_s32_s8(bytes)))
+}
+
+/// Sums of two products fit 16 bits: no pair is -128 and -128.
+#[inline]
+#[target_feature(enable = "neon")]
+fn dot4_s(acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    let [low, high] = products(a, b);
+    vpadalq_s16(acc, vpaddq_s16(low, high))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn dot2_s(a: int8x16_t, b: int8x16_t) -> int16x8_t {
+    let [low, high] = products(a, b);
+    vpaddq_s16(low, high)
 }
 
 #[inline]
@@ -393,4 +489,7 @@ memory! {
     load_i16x32, store_i16x32, I16x32;
     load_i32x16, store_i32x16, I32x16;
     load_f32x16, store_f32x16, F32x16;
+    load_i8x32, store_i8x32, I8x32;
+    load_i32x8, store_i32x8, I32x8;
+    load_f32x8, store_f32x8, F32x8;
 }

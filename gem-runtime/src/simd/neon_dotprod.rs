@@ -21,6 +21,63 @@ pub fn dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 {
     )
 }
 
+/// See [`dot4_s_i8x32`](super::portable::dot4_s_i8x32).
+///
+/// # Safety
+/// The CPU has the features of this level, see [`super::Level::supported`].
+#[must_use]
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub fn dot4_s_i8x32(acc: I32x8, a: I8x32, b: I8x32) -> I32x8 {
+    I32x8(sdot(acc.0, a.0, b.0), sdot(acc.1, a.1, b.1))
+}
+
+/// See [`dot4_s_by_i8x64`](super::portable::dot4_s_by_i8x64).
+///
+/// # Safety
+/// The CPU has the features of this level, see [`super::Level::supported`].
+#[must_use]
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub fn dot4_s_by_i8x64<const N: i32>(acc: I32x16, a: I8x64, b: I8x16) -> I32x16 {
+    I32x16(
+        sdot_by::<N>(acc.0, a.0, b),
+        sdot_by::<N>(acc.1, a.1, b),
+        sdot_by::<N>(acc.2, a.2, b),
+        sdot_by::<N>(acc.3, a.3, b),
+    )
+}
+
+/// See [`dot4_s_by_i8x32`](super::portable::dot4_s_by_i8x32).
+///
+/// # Safety
+/// The CPU has the features of this level, see [`super::Level::supported`].
+#[must_use]
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub fn dot4_s_by_i8x32<const N: i32>(acc: I32x8, a: I8x32, b: I8x16) -> I32x8 {
+    I32x8(sdot_by::<N>(acc.0, a.0, b), sdot_by::<N>(acc.1, a.1, b))
+}
+
+/// The instruction with four bytes of the second operand in every lane.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot_by<const N: i32>(acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    let sums;
+    // SAFETY: computes a register from registers, by an instruction of the features.
+    unsafe {
+        asm!(
+            "sdot {acc:v}.4s, {a:v}.16b, {b:v}.4b[{n}]",
+            acc = inlateout(vreg) acc => sums,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            n = const N,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
 /// The instruction, whose intrinsic is not stable.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]

@@ -30,6 +30,12 @@ vector! {
     I32x16([i32; 16]);
     /// 16 singles.
     F32x16([f32; 16]);
+    /// Half of an [`I8x64`].
+    I8x32([i8; 32]);
+    /// Half of an [`I32x16`].
+    I32x8([i32; 8]);
+    /// Half of an [`F32x16`].
+    F32x8([f32; 8]);
 }
 
 /// Declares operations that compute lane `i` of the result from lanes `i` of the operands.
@@ -144,6 +150,21 @@ lanewise! {
     half_to_float_i16x16(a: I16x16) -> F32x16 = half::to_f32(a as u16);
     /// Singles as half-precision floats, to nearest even.
     float_to_half_f32x16(a: F32x16) -> I16x16 = half::from_f32(a) as i16;
+
+    /// `a + b`, wrapping.
+    add_i16x16(a: I16x16, b: I16x16) -> I16x16 = a.wrapping_add(b);
+    /// `a + b`, wrapping.
+    add_i32x8(a: I32x8, b: I32x8) -> I32x8 = a.wrapping_add(b);
+    /// `a * b`, wrapping.
+    mul_i32x8(a: I32x8, b: I32x8) -> I32x8 = a.wrapping_mul(b);
+    /// `a + b`.
+    add_f32x8(a: F32x8, b: F32x8) -> F32x8 = a + b;
+    /// `a * b`.
+    mul_f32x8(a: F32x8, b: F32x8) -> F32x8 = a * b;
+    /// `a * b + c`, rounded once.
+    fma_f32x8(a: F32x8, b: F32x8, c: F32x8) -> F32x8 = fma_f32(a, b, c);
+    /// Integer to float, to nearest even.
+    to_float_i32x8(a: I32x8) -> F32x8 = a as f32;
 }
 
 /// `a * b + c`, rounded once.
@@ -251,25 +272,25 @@ pub fn shr_u_i8x64<const N: u32>(a: I8x64) -> I8x64 {
 #[must_use]
 #[inline]
 pub fn reduce_add_f32x16(a: F32x16) -> f32 {
-    halves(a.0, |a, b| a + b)
+    by_halves(a.0, |a, b| a + b)
 }
 
 /// Sum of the lanes, wrapping.
 #[must_use]
 #[inline]
 pub fn reduce_add_i32x16(a: I32x16) -> i32 {
-    halves(a.0, i32::wrapping_add)
+    by_halves(a.0, i32::wrapping_add)
 }
 
 /// Largest lane by halves, `a > b ? a : b` with the lower lane first.
 #[must_use]
 #[inline]
 pub fn reduce_max_f32x16(a: F32x16) -> f32 {
-    halves(a.0, max_f32)
+    by_halves(a.0, max_f32)
 }
 
 #[inline]
-fn halves<T: Copy>(mut lanes: [T; 16], f: impl Fn(T, T) -> T) -> T {
+fn by_halves<T: Copy>(mut lanes: [T; 16], f: impl Fn(T, T) -> T) -> T {
     for half in [8, 4, 2, 1] {
         for i in 0..half {
             lanes[i] = f(lanes[i], lanes[i + half]);
@@ -285,57 +306,111 @@ pub fn lookup_i8x64(table: I8x16, index: I8x64) -> I8x64 {
     I8x64(index.0.map(|i| table.0[(i & 15) as usize]))
 }
 
-/// Lane `i`: `acc + ` the sum of products of bytes `4 i ..`, the first operand unsigned, wrapping.
-#[must_use]
-#[inline]
-pub fn dot4_u_i8x64(acc: I32x16, unsigned: I8x64, signed: I8x64) -> I32x16 {
-    I32x16(from_fn(|i| {
-        (4 * i..4 * i + 4).fold(acc.0[i], |sum, k| {
-            sum.wrapping_add(i32::from(unsigned.0[k] as u8) * i32::from(signed.0[k]))
-        })
-    }))
+/// Declares products of bytes and words on whole vectors and halves.
+macro_rules! dots {
+    ($($bytes:ident, $words:ident, $sums:ident: $dot4_u:ident $dot4_s:ident $dot2_u:ident $dot2_s:ident $dot_words:ident;)*) => {
+        $(
+            /// Lane `i`: `acc + ` the sum of products of bytes `4 i ..`, the first operand unsigned, wrapping.
+            #[must_use]
+            #[inline]
+            pub fn $dot4_u(acc: $sums, unsigned: $bytes, signed: $bytes) -> $sums {
+                $sums(from_fn(|i| {
+                    (4 * i..4 * i + 4).fold(acc.0[i], |sum, k| {
+                        sum.wrapping_add(i32::from(unsigned.0[k] as u8) * i32::from(signed.0[k]))
+                    })
+                }))
+            }
+
+            /// Lane `i`: `acc + ` the sum of products of bytes `4 i ..`, both signed, wrapping; one operand has no -128.
+            #[must_use]
+            #[inline]
+            pub fn $dot4_s(acc: $sums, a: $bytes, b: $bytes) -> $sums {
+                $sums(from_fn(|i| {
+                    (4 * i..4 * i + 4).fold(acc.0[i], |sum, k| {
+                        sum.wrapping_add(i32::from(a.0[k]) * i32::from(b.0[k]))
+                    })
+                }))
+            }
+
+            /// Lane `i`: the sum of products of bytes `2 i` and `2 i + 1`, the first operand unsigned; saturates.
+            #[must_use]
+            #[inline]
+            pub fn $dot2_u(unsigned: $bytes, signed: $bytes) -> $words {
+                $words(from_fn(|i| {
+                    let product = |k: usize| i32::from(unsigned.0[k] as u8) * i32::from(signed.0[k]);
+                    let sum = product(2 * i) + product(2 * i + 1);
+                    sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+                }))
+            }
+
+            /// Lane `i`: the sum of products of bytes `2 i` and `2 i + 1`, both signed, neither -128.
+            #[must_use]
+            #[inline]
+            pub fn $dot2_s(a: $bytes, b: $bytes) -> $words {
+                $words(from_fn(|i| {
+                    let product = |k: usize| i32::from(a.0[k]) * i32::from(b.0[k]);
+                    (product(2 * i) + product(2 * i + 1)) as i16
+                }))
+            }
+
+            /// Lane `i`: the sum of products of words `2 i` and `2 i + 1`, wrapping.
+            #[must_use]
+            #[inline]
+            pub fn $dot_words(a: $words, b: $words) -> $sums {
+                $sums(from_fn(|i| {
+                    let product = |k: usize| i32::from(a.0[k]) * i32::from(b.0[k]);
+                    product(2 * i).wrapping_add(product(2 * i + 1))
+                }))
+            }
+        )*
+    };
 }
 
-/// Lane `i`: `acc + ` the sum of products of bytes `4 i ..`, both signed, wrapping; one operand has no -128.
-#[must_use]
-#[inline]
-pub fn dot4_s_i8x64(acc: I32x16, a: I8x64, b: I8x64) -> I32x16 {
-    I32x16(from_fn(|i| {
-        (4 * i..4 * i + 4).fold(acc.0[i], |sum, k| {
-            sum.wrapping_add(i32::from(a.0[k]) * i32::from(b.0[k]))
-        })
-    }))
+dots! {
+    I8x64, I16x32, I32x16: dot4_u_i8x64 dot4_s_i8x64 dot2_u_i8x64 dot2_s_i8x64 dot_words_i16x32;
+    I8x32, I16x16, I32x8: dot4_u_i8x32 dot4_s_i8x32 dot2_u_i8x32 dot2_s_i8x32 dot_words_i16x16;
 }
 
-/// Lane `i`: the sum of products of bytes `2 i` and `2 i + 1`, the first operand unsigned; saturates.
+/// As [`dot4_s_i8x64`], with bytes `4 N ..` of the second operand in every lane.
 #[must_use]
 #[inline]
-pub fn dot2_u_i8x64(unsigned: I8x64, signed: I8x64) -> I16x32 {
-    I16x32(from_fn(|i| {
-        let product = |k: usize| i32::from(unsigned.0[k] as u8) * i32::from(signed.0[k]);
-        let sum = product(2 * i) + product(2 * i + 1);
-        sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
-    }))
+pub fn dot4_s_by_i8x64<const N: usize>(acc: I32x16, a: I8x64, b: I8x16) -> I32x16 {
+    dot4_s_i8x64(acc, a, I8x64(from_fn(|i| b.0[4 * N + i % 4])))
 }
 
-/// Lane `i`: the sum of products of bytes `2 i` and `2 i + 1`, both signed, neither -128.
+/// As [`dot4_s_i8x32`], with bytes `4 N ..` of the second operand in every lane.
 #[must_use]
 #[inline]
-pub fn dot2_s_i8x64(a: I8x64, b: I8x64) -> I16x32 {
-    I16x32(from_fn(|i| {
-        let product = |k: usize| i32::from(a.0[k]) * i32::from(b.0[k]);
-        (product(2 * i) + product(2 * i + 1)) as i16
-    }))
+pub fn dot4_s_by_i8x32<const N: usize>(acc: I32x8, a: I8x32, b: I8x16) -> I32x8 {
+    dot4_s_i8x32(acc, a, I8x32(from_fn(|i| b.0[4 * N + i % 4])))
 }
 
-/// Lane `i`: the sum of products of words `2 i` and `2 i + 1`, wrapping.
-#[must_use]
-#[inline]
-pub fn dot_words_i16x32(a: I16x32, b: I16x32) -> I32x16 {
-    I32x16(from_fn(|i| {
-        let product = |k: usize| i32::from(a.0[k]) * i32::from(b.0[k]);
-        product(2 * i).wrapping_add(product(2 * i + 1))
-    }))
+/// Declares both halves of vectors.
+macro_rules! halves {
+    ($($low:ident $high:ident($A:ident) -> $R:ident;)*) => {
+        $(
+            /// The lower half of the lanes.
+            #[must_use]
+            #[inline]
+            pub fn $low(a: $A) -> $R {
+                $R(from_fn(|i| a.0[i]))
+            }
+
+            /// The upper half of the lanes.
+            #[must_use]
+            #[inline]
+            pub fn $high(a: $A) -> $R {
+                $R(from_fn(|i| a.0[a.0.len() / 2 + i]))
+            }
+        )*
+    };
+}
+
+halves! {
+    low_i8x64 high_i8x64(I8x64) -> I8x32;
+    low_i16x32 high_i16x32(I16x32) -> I16x16;
+    low_i32x16 high_i32x16(I32x16) -> I32x8;
+    low_f32x16 high_f32x16(F32x16) -> F32x8;
 }
 
 /// Declares casts of the same 64 bytes.
@@ -403,4 +478,7 @@ memory! {
     load_i16x32, store_i16x32, I16x32;
     load_i32x16, store_i32x16, I32x16;
     load_f32x16, store_f32x16, F32x16;
+    load_i8x32, store_i8x32, I8x32;
+    load_i32x8, store_i32x8, I32x8;
+    load_f32x8, store_f32x8, F32x8;
 }

@@ -326,6 +326,31 @@ operations! {
     dot2_u_i8x64(0 Any, 1 Any) -> Bits;
     dot2_s_i8x64(0 Code, 1 Code) -> Bits;
     dot_words_i16x32(0 Any, 1 Any) -> Bits;
+    add_i16x16(0 Any, 1 Any) -> Bits;
+    add_i32x8(0 Any, 1 Any) -> Bits;
+    mul_i32x8(0 Any, 1 Any) -> Bits;
+    add_f32x8(0 Float, 1 Float) -> Floats;
+    mul_f32x8(0 Float, 1 Float) -> Floats;
+    fma_f32x8(0 Float, 1 Float, 2 Float) -> Floats;
+    to_float_i32x8(0 Any) -> Bits;
+    dot4_u_i8x32(0 Any, 1 Any, 2 Any) -> Bits;
+    dot4_s_i8x32(0 Any, 1 Any, 2 Code) -> Bits;
+    dot4_s_i8x32_reversed = dot4_s_i8x32(0 Any, 1 Code, 2 Any) -> Bits;
+    dot4_s_by_i8x64_0 = dot4_s_by_i8x64::<0>(0 Any, 1 Any, 2 Code) -> Bits;
+    dot4_s_by_i8x64_3 = dot4_s_by_i8x64::<3>(0 Any, 1 Code, 2 Any) -> Bits;
+    dot4_s_by_i8x32_1 = dot4_s_by_i8x32::<1>(0 Any, 1 Any, 2 Code) -> Bits;
+    dot4_s_by_i8x32_2 = dot4_s_by_i8x32::<2>(0 Any, 1 Code, 2 Any) -> Bits;
+    dot2_u_i8x32(0 Any, 1 Any) -> Bits;
+    dot2_s_i8x32(0 Code, 1 Code) -> Bits;
+    dot_words_i16x16(0 Any, 1 Any) -> Bits;
+    low_i8x64(0 Any) -> Bits;
+    high_i8x64(0 Any) -> Bits;
+    low_i16x32(0 Any) -> Bits;
+    high_i16x32(0 Any) -> Bits;
+    low_i32x16(0 Any) -> Bits;
+    high_i32x16(0 Any) -> Bits;
+    low_f32x16(0 Any) -> Bits;
+    high_f32x16(0 Any) -> Bits;
     bits_i8x64_i16x32(0 Any) -> Bits;
     bits_i8x64_i32x16(0 Any) -> Bits;
     bits_i8x64_f32x16(0 Any) -> Bits;
@@ -399,7 +424,8 @@ macro_rules! memory_test {
     ($s:ident) => {
         memory_test!(
             $s, load_i8x16 store_i8x16 16, load_i8x64 store_i8x64 64, load_i16x16 store_i16x16 32,
-            load_i16x32 store_i16x32 64, load_i32x16 store_i32x16 64, load_f32x16 store_f32x16 64
+            load_i16x32 store_i16x32 64, load_i32x16 store_i32x16 64, load_f32x16 store_f32x16 64,
+            load_i8x32 store_i8x32 32, load_i32x8 store_i32x8 32, load_f32x8 store_f32x8 32
         )
     };
 }

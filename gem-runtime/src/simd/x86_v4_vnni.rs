@@ -7,6 +7,12 @@ use core::arch::x86_64::*;
 pub type I8x16 = __m128i;
 /// 16 words of 16 bits, or half-precision floats.
 pub type I16x16 = __m256i;
+/// Half of an [`I8x64`].
+pub type I8x32 = __m256i;
+/// Half of an [`I32x16`].
+pub type I32x8 = __m256i;
+/// Half of an [`F32x16`].
+pub type F32x8 = __m256;
 
 /// Declares a vector type of one register.
 macro_rules! register {
@@ -243,6 +249,38 @@ level! {
     fn lookup_i8x64(table: I8x16, index: I8x64) -> I8x64 {
         I8x64(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index.0))
     }
+
+    fn add_i16x16(a: I16x16, b: I16x16) -> I16x16 { _mm256_add_epi16(a, b) }
+    fn add_i32x8(a: I32x8, b: I32x8) -> I32x8 { _mm256_add_epi32(a, b) }
+    fn mul_i32x8(a: I32x8, b: I32x8) -> I32x8 { _mm256_mullo_epi32(a, b) }
+    fn add_f32x8(a: F32x8, b: F32x8) -> F32x8 { _mm256_add_ps(a, b) }
+    fn mul_f32x8(a: F32x8, b: F32x8) -> F32x8 { _mm256_mul_ps(a, b) }
+    fn fma_f32x8(a: F32x8, b: F32x8, c: F32x8) -> F32x8 { _mm256_fmadd_ps(a, b, c) }
+    fn to_float_i32x8(a: I32x8) -> F32x8 { _mm256_cvtepi32_ps(a) }
+    fn dot2_u_i8x32(unsigned: I8x32, signed: I8x32) -> I16x16 { _mm256_maddubs_epi16(unsigned, signed) }
+    fn dot2_s_i8x32(a: I8x32, b: I8x32) -> I16x16 {
+        _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a))
+    }
+    fn dot_words_i16x16(a: I16x16, b: I16x16) -> I32x8 { _mm256_madd_epi16(a, b) }
+    fn dot4_u_i8x32(acc: I32x8, unsigned: I8x32, signed: I8x32) -> I32x8 { _mm256_dpbusd_epi32(acc, unsigned, signed) }
+    fn dot4_s_i8x32(acc: I32x8, a: I8x32, b: I8x32) -> I32x8 {
+        let whole = |a| _mm512_zextsi256_si512(a);
+        _mm512_castsi512_si256(dot4_s(whole(acc), whole(a), whole(b)))
+    }
+    fn dot4_s_by_i8x64<const N: i32>(acc: I32x16, a: I8x64, b: I8x16) -> I32x16 {
+        dot4_s_i8x64(acc, a, splat_i32_i8x64(_mm_extract_epi32::<N>(b)))
+    }
+    fn dot4_s_by_i8x32<const N: i32>(acc: I32x8, a: I8x32, b: I8x16) -> I32x8 {
+        dot4_s_i8x32(acc, a, _mm256_set1_epi32(_mm_extract_epi32::<N>(b)))
+    }
+    fn low_i8x64(a: I8x64) -> I8x32 { _mm512_castsi512_si256(a.0) }
+    fn high_i8x64(a: I8x64) -> I8x32 { _mm512_extracti64x4_epi64::<1>(a.0) }
+    fn low_i16x32(a: I16x32) -> I16x16 { _mm512_castsi512_si256(a.0) }
+    fn high_i16x32(a: I16x32) -> I16x16 { _mm512_extracti64x4_epi64::<1>(a.0) }
+    fn low_i32x16(a: I32x16) -> I32x8 { _mm512_castsi512_si256(a.0) }
+    fn high_i32x16(a: I32x16) -> I32x8 { _mm512_extracti64x4_epi64::<1>(a.0) }
+    fn low_f32x16(a: F32x16) -> F32x8 { _mm512_castps512_ps256(a.0) }
+    fn high_f32x16(a: F32x16) -> F32x8 { _mm512_extractf32x8_ps::<1>(a.0) }
 }
 
 /// Declares unaligned loads and stores.
@@ -282,4 +320,7 @@ memory! {
     load_i16x32, store_i16x32, I16x32;
     load_i32x16, store_i32x16, I32x16;
     load_f32x16, store_f32x16, F32x16;
+    load_i8x32, store_i8x32, I8x32;
+    load_i32x8, store_i32x8, I32x8;
+    load_f32x8, store_f32x8, F32x8;
 }

@@ -15,6 +15,7 @@
 pub mod build;
 pub mod expand;
 mod fold;
+pub mod homes;
 pub mod interp;
 pub mod liveness;
 mod op;

@@ -23,6 +23,7 @@ pub mod rows;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod spec;
+pub mod standing;
 pub mod vector;
 
 use gemc_format::{ActivationFormat, Codec};

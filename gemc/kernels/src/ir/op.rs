@@ -3,7 +3,8 @@
 
 use super::{FuncId, ParamId, ValueId, VarId};
 
-/// Type of a value. Vectors have 16 lanes of 32 bits, or as many bytes as those: four segments, unless named shorter.
+/// Type of a value. Vectors have 16 lanes of 32 bits, or as many bytes as those: four segments, unless named shorter; and
+/// halves of those have two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ty {
     /// Truth value.
@@ -24,6 +25,12 @@ pub enum Ty {
     I32x16,
     /// 16 singles.
     F32x16,
+    /// Half of an I8x64.
+    I8x32,
+    /// Half of an I32x16.
+    I32x8,
+    /// Half of an F32x16.
+    F32x8,
 }
 
 impl Ty {
@@ -34,7 +41,7 @@ impl Ty {
             Self::Bool => 0,
             Self::I32 | Self::F32 => 4,
             Self::I8x16 => 16,
-            Self::I16x16 => 32,
+            Self::I16x16 | Self::I8x32 | Self::I32x8 | Self::F32x8 => 32,
             Self::I8x64 | Self::I16x32 | Self::I32x16 | Self::F32x16 => 64,
         }
     }
@@ -88,17 +95,18 @@ pub enum Op {
     /// Current value of an element of a local: by the index of a [`super::Stmt::Repeat`], or a literal.
     Element(VarId, ValueId),
 
-    /// Number + number; integers wrap. I16x32 too, wrapping (the verifier proves that it does not).
+    /// Number + number; integers wrap. Of halves, too; and of I16x32 and I16x16, wrapping (the verifier proves that it does
+    /// not).
     Add(ValueId, ValueId),
     /// Number - number.
     Sub(ValueId, ValueId),
-    /// Number * number.
+    /// Number * number; of halves, too.
     Mul(ValueId, ValueId),
     /// Float / float; I32 / positive I32 of non-negative values, rounding down.
     Div(ValueId, ValueId),
     /// I32 % positive I32 of non-negative values.
     Rem(ValueId, ValueId),
-    /// `a * b + c` of floats, rounded once.
+    /// `a * b + c` of floats or their halves, rounded once.
     Fma(ValueId, ValueId, ValueId),
     /// `a < b ? a : b` of numbers.
     Min(ValueId, ValueId),
@@ -132,7 +140,7 @@ pub enum Op {
     /// clamp that changes the value is an error in the interpreter and a debug assertion in generated code.
     Bounded(ValueId, ValueId),
 
-    /// Integer to float, rounded to nearest even.
+    /// Integer to float, rounded to nearest even; of halves, too.
     ToFloat(ValueId),
     /// Float to integer, rounded to nearest even; the operand lies within ±2^30 (checked by the interpreter).
     ToInt(ValueId),
@@ -150,6 +158,10 @@ pub enum Op {
     HalfToFloat(ValueId),
     /// F32x16 -> I16x16 of half-precision floats, to nearest even.
     FloatToHalf(ValueId),
+    /// The lower half of the lanes: I8x64 -> I8x32, I16x32 -> I16x16, I32x16 -> I32x8, F32x16 -> F32x8.
+    Low(ValueId),
+    /// The upper half, likewise.
+    High(ValueId),
     /// Sum of the lanes by halves (i += i+8, i+4, i+2, i+1): F32x16 -> F32, I32x16 -> I32.
     ReduceAdd(ValueId),
     /// `Max` of the lanes by halves, the lower lane first operand: F32x16 -> F32.
@@ -157,10 +169,13 @@ pub enum Op {
 
     /// `table[index & 15]` per byte: I8x16 table, I8x64 indices in 0..16.
     Lookup(ValueId, ValueId),
-    /// `acc + sum of 4 products`, u8 times i8: I32x16, I8x64 (unsigned), I8x64 (signed).
+    /// `acc + sum of 4 products`, u8 times i8: I32x16, I8x64 (unsigned), I8x64 (signed); this and the products below of
+    /// halves, too.
     Dot4U(ValueId, ValueId, ValueId),
     /// `acc + sum of 4 products`, i8 times i8, of which one operand has no -128: I32x16, I8x64, I8x64.
     Dot4S(ValueId, ValueId, ValueId),
+    /// As [`Op::Dot4S`], with bytes `4 n ..` of the second operand in every lane: I32x16, I8x64, I8x16, n in 0..4.
+    Dot4SBy(ValueId, ValueId, ValueId, u32),
     /// Sums of 2 products, u8 times i8, into 16 bits: I8x64 (unsigned), I8x64 (signed) -> I16x32. Saturates in
     /// hardware; the verifier proves that it cannot.
     Dot2U(ValueId, ValueId),

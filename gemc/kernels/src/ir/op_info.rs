@@ -4,7 +4,7 @@ use super::{Cmp, Elem, Op, Space, Ty, ValueId};
 use std::fmt;
 
 /// Every type, in the order of their declaration.
-pub const ALL_TYPES: [Ty; 9] = [
+pub const ALL_TYPES: [Ty; 12] = [
     Ty::Bool,
     Ty::I32,
     Ty::F32,
@@ -14,6 +14,9 @@ pub const ALL_TYPES: [Ty; 9] = [
     Ty::I16x32,
     Ty::I32x16,
     Ty::F32x16,
+    Ty::I8x32,
+    Ty::I32x8,
+    Ty::F32x8,
 ];
 
 impl Ty {
@@ -30,13 +33,16 @@ impl Ty {
             Self::I16x32 => "i16x32",
             Self::I32x16 => "i32x16",
             Self::F32x16 => "f32x16",
+            Self::I8x32 => "i8x32",
+            Self::I32x8 => "i32x8",
+            Self::F32x8 => "f32x8",
         }
     }
 
     /// Whether the lanes are f32.
     #[must_use]
     pub const fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F32x16)
+        matches!(self, Self::F32 | Self::F32x16 | Self::F32x8)
     }
 
     /// Whether it is I32 or I32x16.
@@ -48,13 +54,25 @@ impl Ty {
     /// Whether it is I32, F32, I32x16 or F32x16.
     #[must_use]
     pub const fn is_number(self) -> bool {
-        self.is_float() || self.is_integer()
+        self.is_integer() || matches!(self, Self::F32 | Self::F32x16)
+    }
+
+    /// What [`Op::Low`] and [`Op::High`] of it give.
+    #[must_use]
+    pub const fn half(self) -> Option<Self> {
+        match self {
+            Self::I8x64 => Some(Self::I8x32),
+            Self::I16x32 => Some(Self::I16x16),
+            Self::I32x16 => Some(Self::I32x8),
+            Self::F32x16 => Some(Self::F32x8),
+            _ => None,
+        }
     }
 
     /// Whether the lanes are bytes.
     #[must_use]
     pub const fn is_bytes(self) -> bool {
-        matches!(self, Self::I8x16 | Self::I8x64)
+        matches!(self, Self::I8x16 | Self::I8x64 | Self::I8x32)
     }
 
     /// Whether it is held in vector registers.
@@ -168,6 +186,8 @@ macro_rules! each_operand {
             | Op::Narrow(a)
             | Op::HalfToFloat(a)
             | Op::FloatToHalf(a)
+            | Op::Low(a)
+            | Op::High(a)
             | Op::ReduceAdd(a)
             | Op::ReduceMax(a) => $f(a),
             Op::Add(a, b)
@@ -189,7 +209,11 @@ macro_rules! each_operand {
                 $f(a);
                 $f(b);
             }
-            Op::Fma(a, b, c) | Op::Select(a, b, c) | Op::Dot4U(a, b, c) | Op::Dot4S(a, b, c) => {
+            Op::Fma(a, b, c)
+            | Op::Select(a, b, c)
+            | Op::Dot4U(a, b, c)
+            | Op::Dot4S(a, b, c)
+            | Op::Dot4SBy(a, b, c, _) => {
                 $f(a);
                 $f(b);
                 $f(c);
@@ -253,11 +277,14 @@ impl Op {
             Self::Narrow(_) => "narrow",
             Self::HalfToFloat(_) => "half_to_float",
             Self::FloatToHalf(_) => "float_to_half",
+            Self::Low(_) => "low",
+            Self::High(_) => "high",
             Self::ReduceAdd(_) => "reduce_add",
             Self::ReduceMax(_) => "reduce_max",
             Self::Lookup(..) => "lookup",
             Self::Dot4U(..) => "dot4_u",
             Self::Dot4S(..) => "dot4_s",
+            Self::Dot4SBy(..) => "dot4_s_by",
             Self::Dot2U(..) => "dot2_u",
             Self::Dot2S(..) => "dot2_s",
             Self::DotWords(..) => "dot_words",

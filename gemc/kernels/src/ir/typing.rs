@@ -209,21 +209,25 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
             t.one(*index, "i32", |ty| ty == Ty::I32)?;
             env.var(*m).ok_or(TypeError::UnknownVar(*m))
         }
-        Op::Add(a, b) => t.same(*a, *b, "a number or i16x32", |ty| {
-            ty.is_number() || ty == Ty::I16x32
+        Op::Add(a, b) => t.same(
+            *a,
+            *b,
+            "a number, a half of numbers, i16x32 or i16x16",
+            |ty| ty.is_number() || is_half_number(ty) || matches!(ty, Ty::I16x32 | Ty::I16x16),
+        ),
+        Op::Mul(a, b) => t.same(*a, *b, "a number or a half of numbers", |ty| {
+            ty.is_number() || is_half_number(ty)
         }),
-        Op::Sub(a, b) | Op::Mul(a, b) | Op::Min(a, b) | Op::Max(a, b) => {
-            t.same(*a, *b, "a number", Ty::is_number)
-        }
+        Op::Sub(a, b) | Op::Min(a, b) | Op::Max(a, b) => t.same(*a, *b, "a number", Ty::is_number),
         Op::Div(a, b) => t.same(*a, *b, "a float or i32", |ty| {
-            ty.is_float() || ty == Ty::I32
+            is_whole_float(ty) || ty == Ty::I32
         }),
         Op::Rem(a, b) | Op::Bounded(a, b) => t.same(*a, *b, "i32", |ty| ty == Ty::I32),
         Op::Fma(a, b, c) => {
             t.same(*a, *b, "a float", Ty::is_float)?;
             t.same(*a, *c, "a float", Ty::is_float)
         }
-        Op::Abs(a) | Op::Neg(a) | Op::Sqrt(a) => t.one(*a, "a float", Ty::is_float),
+        Op::Abs(a) | Op::Neg(a) | Op::Sqrt(a) => t.one(*a, "f32 or f32x16", is_whole_float),
         Op::And(a, b) | Op::Or(a, b) => t.same(*a, *b, "bool, i32, i32x16 or i8x64", |ty| {
             ty == Ty::Bool || is_bitwise(ty)
         }),
@@ -245,8 +249,12 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
         Op::Select(cond, a, b) => t.select(*cond, *a, *b),
         Op::ToFloat(a) => t.map(
             *a,
-            "i32 or i32x16",
-            &[(Ty::I32, Ty::F32), (Ty::I32x16, Ty::F32x16)],
+            "i32, i32x16 or i32x8",
+            &[
+                (Ty::I32, Ty::F32),
+                (Ty::I32x16, Ty::F32x16),
+                (Ty::I32x8, Ty::F32x8),
+            ],
         ),
         Op::ToInt(a) => t.map(
             *a,
@@ -263,6 +271,12 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
         Op::Narrow(a) => t.map(*a, "i32x16", &[(Ty::I32x16, Ty::I8x16)]),
         Op::HalfToFloat(a) => t.map(*a, "i16x16", &[(Ty::I16x16, Ty::F32x16)]),
         Op::FloatToHalf(a) => t.map(*a, "f32x16", &[(Ty::F32x16, Ty::I16x16)]),
+        Op::Low(a) | Op::High(a) => {
+            let whole = t.one(*a, "i8x64, i16x32, i32x16 or f32x16", |ty| {
+                ty.half().is_some()
+            })?;
+            Ok(whole.half().unwrap_or(whole))
+        }
         Op::ReduceAdd(a) => t.map(
             *a,
             "f32x16 or i32x16",
@@ -274,16 +288,31 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
             t.one(*index, "i8x64", |ty| ty == Ty::I8x64)
         }
         Op::Dot4U(acc, a, b) | Op::Dot4S(acc, a, b) => {
-            t.same(*a, *b, "i8x64", |ty| ty == Ty::I8x64)?;
-            t.one(*acc, "i32x16", |ty| ty == Ty::I32x16)
+            match t.same(*a, *b, "i8x64 or i8x32", is_multiplied)? {
+                Ty::I8x32 => t.one(*acc, "i32x8", |ty| ty == Ty::I32x8),
+                _ => t.one(*acc, "i32x16", |ty| ty == Ty::I32x16),
+            }
+        }
+        Op::Dot4SBy(acc, a, b, n) => {
+            t.shift(*n, 3)?;
+            t.one(*b, "i8x16", |ty| ty == Ty::I8x16)?;
+            match t.one(*a, "i8x64 or i8x32", is_multiplied)? {
+                Ty::I8x32 => t.one(*acc, "i32x8", |ty| ty == Ty::I32x8),
+                _ => t.one(*acc, "i32x16", |ty| ty == Ty::I32x16),
+            }
         }
         Op::Dot2U(a, b) | Op::Dot2S(a, b) => {
-            t.same(*a, *b, "i8x64", |ty| ty == Ty::I8x64)?;
-            Ok(Ty::I16x32)
+            Ok(match t.same(*a, *b, "i8x64 or i8x32", is_multiplied)? {
+                Ty::I8x32 => Ty::I16x16,
+                _ => Ty::I16x32,
+            })
         }
         Op::DotWords(a, b) => {
-            t.same(*a, *b, "i16x32", |ty| ty == Ty::I16x32)?;
-            Ok(Ty::I32x16)
+            let words = |ty| matches!(ty, Ty::I16x32 | Ty::I16x16);
+            Ok(match t.same(*a, *b, "i16x32 or i16x16", words)? {
+                Ty::I16x16 => Ty::I32x8,
+                _ => Ty::I32x16,
+            })
         }
         Op::Load {
             region,
@@ -319,6 +348,18 @@ pub fn check_store(
     let t = Rules { env, op: &op };
     t.access(region, slot, index)?;
     t.storable(t.value(value)?).map(|_| ())
+}
+
+const fn is_half_number(ty: Ty) -> bool {
+    matches!(ty, Ty::I32x8 | Ty::F32x8)
+}
+
+const fn is_whole_float(ty: Ty) -> bool {
+    matches!(ty, Ty::F32 | Ty::F32x16)
+}
+
+const fn is_multiplied(ty: Ty) -> bool {
+    matches!(ty, Ty::I8x64 | Ty::I8x32)
 }
 
 const fn is_bitwise(ty: Ty) -> bool {

@@ -101,6 +101,46 @@ impl<'k> Block<'_, 'k> {
         }
     }
 
+    /// The groups of the block, by their index and their 64 bytes, written out one by one as they are asked for.
+    pub fn groups(
+        &self,
+        k: &'k KernelBuilder,
+        form: Form,
+    ) -> impl Iterator<Item = (usize, Val<'k>)> {
+        let plane = &self.spec.planes[0];
+        let groups = turns(plane).flat_map(move |chunk| {
+            let load = |chunk: usize| self.load(k.lit(chunk + plane.chunk)).named("bytes");
+            let whole = whole(plane, chunk, |v, mask| v & mask, load);
+            let bits = (0..8).step_by(plane.cell as usize);
+            bits.map(move |bit| (plane.group(chunk, bit), bit, whole))
+        });
+        let decode = move |(group, bit, whole)| {
+            let weights = match (self.spec.planes, self.spec.table) {
+                ([plane], None) => self.even(form, plane, whole, bit),
+                ([plane], Some(table)) => {
+                    // Two cells or one in a nibble, which the lookup takes whole.
+                    let index = cell(whole, bit & 4, 4).named("index");
+                    let bit = bit % 4;
+                    debug_assert!(bit % plane.cell == 0);
+                    let offset = offset(self.spec, form);
+                    let values = table16(|i| value(table, i >> bit, offset));
+                    k.i8_lanes(values).named("values").lookup(index)
+                }
+                ([_, top], Some(table)) => {
+                    debug_assert_eq!(top.cell, 1, "group g's top bit is bit g");
+                    let masks = k.i8_lanes(table16(|i| -((i & 1) as i8))).named("masks");
+                    let tops = self.load(k.lit(top.chunk)).named("tops");
+                    let top = masks.lookup(cell(tops, group as u32, 4).named("top"));
+                    let index = cell(whole, bit, 4).named("index");
+                    halves(k, table, offset(self.spec, form), index, top)
+                }
+                _ => unreachable!("a codec has one plane, or two and a table"),
+            };
+            (group, weights.named("weights"))
+        };
+        groups.map(decode)
+    }
+
     /// A code that is a value but for a constant.
     fn even(&self, form: Form, plane: &Plane, whole: Val<'k>, bit: u32) -> Val<'k> {
         let code = cell(whole, bit, plane.bits);
@@ -208,11 +248,21 @@ pub fn whole<'k>(
         .unwrap_or_else(|| load(chunk))
 }
 
+/// The chunks of a plane, each missing one behind those that hold its bits.
+fn turns(plane: &Plane) -> impl Iterator<Item = usize> + use<> {
+    let (stored, missing) = (plane.stored(), plane.chunks() - plane.stored());
+    let sources = stored / missing.max(1);
+    (0..missing.max(1)).flat_map(move |turn| {
+        let own = turn * sources..(turn + 1) * sources;
+        own.chain((missing > 0).then_some(stored + turn))
+    })
+}
+
 /// Bits `bit..bit + bits` of every byte, at its bottom.
 fn cell(whole: Val<'_>, bit: u32, bits: u32) -> Val<'_> {
     let shifted = if bit == 0 { whole } else { whole.shr_u(bit) };
     // The shift filled with zeros.
-    if bit + bits == 8 {
+    if bit + bits >= 8 {
         return shifted;
     }
     shifted & ((1u32 << bits) - 1) as u8

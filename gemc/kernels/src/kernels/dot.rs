@@ -14,20 +14,20 @@ use super::codes::{self, Block, Form};
 use super::planes::PlaneRegions;
 use super::quantise::QuantisedRegions;
 use crate::choices::DotStrategy;
-use crate::ir::build::{Array, KernelBuilder, Val};
+use crate::ir::build::{Array, KernelBuilder, Region, Val};
 use crate::ir::{Count, Ty};
 
 /// Weight rows of a tile.
 pub const TILE: usize = 16;
 
 /// Whether an activation scale serves several blocks of weights.
-const fn is_wide(x: &QuantisedRegions) -> bool {
+pub(super) const fn is_wide(x: &QuantisedRegions) -> bool {
     x.format.weight_blocks() > 1
 }
 
 /// The form of codes that a strategy multiplies: products of signed bytes cost AVX2 more than an offset does, but for codes
 /// that are signed bytes already.
-fn form(dot: DotStrategy, spec: &CodecSpec) -> Form {
+pub(super) fn form(dot: DotStrategy, spec: &CodecSpec) -> Form {
     match dot {
         DotStrategy::SignedBytes4 => Form::Signed,
         DotStrategy::Pairs if spec.codes.0 < 0 => Form::Signed,
@@ -36,6 +36,13 @@ fn form(dot: DotStrategy, spec: &CodecSpec) -> Form {
 }
 
 impl<'k> PlaneRegions<'k> {
+    /// Of an outline that multiplies blocks of this codec with rows of this format.
+    pub(super) fn outline_name(&self, kind: &str, x: &QuantisedRegions<'_>) -> String {
+        let codec = self.size.codec.name().to_lowercase();
+        let suffix = if is_wide(x) { "_by256" } else { "" };
+        format!("{kind}_{codec}{suffix}")
+    }
+
     /// 16 outputs of tile `tile` for each of `rows` activation rows, which `row` gives.
     pub fn dot_tile(
         &self,
@@ -57,36 +64,57 @@ impl<'k> PlaneRegions<'k> {
             ("block_count", k.lit(self.size.blocks)),
             ("first_block", tile * self.size.blocks),
         ];
-        let suffix = if is_wide(x) { "_by256" } else { "" };
-        let name = format!("dot_{}{suffix}", self.size.codec.name().to_lowercase());
-        k.outline(&name, &inputs, |inputs| match product.spec.sums {
-            BlockSums::Integers if is_wide(x) => product.groups(inputs[0], inputs[1]),
-            BlockSums::Integers | BlockSums::Floats => product.blocks(inputs[0], inputs[1]),
-        });
+        k.outline(
+            &self.outline_name("dot", x),
+            &inputs,
+            |inputs| match product.spec.sums {
+                BlockSums::Integers if is_wide(x) => product.groups(inputs[0], inputs[1]),
+                BlockSums::Integers | BlockSums::Floats => product.blocks(inputs[0], inputs[1]),
+            },
+        );
         Outputs {
-            sums: product.acc,
+            sums: SumsOf::Registers(product.acc),
             terms,
-            row_scale: (self.row_scales).map(|scales| scales.lanes(tile * TILE).named("row_scale")),
+            row_scale: self.row_scale(tile),
         }
+    }
+
+    /// Scales of the rows of a tile, where the codec has them.
+    pub(super) fn row_scale(&self, tile: Val<'k>) -> Option<Val<'k>> {
+        (self.row_scales).map(|scales| scales.lanes(tile * TILE).named("row_scale"))
     }
 }
 
 /// Outputs of a tile for some rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'k> {
-    sums: Array<'k>,
-    terms: usize,
-    row_scale: Option<Val<'k>>,
+    pub(super) sums: SumsOf<'k>,
+    pub(super) terms: usize,
+    pub(super) row_scale: Option<Val<'k>>,
+}
+
+/// Where the sums of rows of codes are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SumsOf<'k> {
+    Registers(Array<'k>),
+    /// 16 of each row in local memory.
+    Memory(Region<'k>),
 }
 
 impl<'k> Outputs<'k> {
-    /// Those of the row of this index: F32x16.
-    pub fn of(&self, row: Val<'k>) -> Val<'k> {
-        let terms = (0..self.terms).map(|term| self.sums.get(row * self.terms + term));
-        let scaled = terms.map(|sum| self.row_scale.map_or(sum, |scale| sum * scale));
-        scaled
-            .reduce(|first, second| first + second)
-            .expect("a row has a term")
+    /// Those of the row of this index, bias added: F32x16.
+    pub fn of(&self, row: Val<'k>, bias: Option<Val<'k>>) -> Val<'k> {
+        let sum = |term: usize| {
+            let at = row * self.terms + term;
+            let sum = match self.sums {
+                SumsOf::Registers(sums) => sums.get(at),
+                SumsOf::Memory(sums) => sums.lanes(at * TILE),
+            };
+            self.row_scale.map_or(sum, |scale| sum * scale)
+        };
+        let sum = (0..self.terms).map(sum).reduce(|a, b| a + b);
+        let sum = sum.expect("a row has a term");
+        bias.map_or(sum, |bias| sum + bias)
     }
 }
 
@@ -194,9 +222,10 @@ impl<'a, 'k> Product<'a, 'k> {
     /// Calls `each(row, scaled)` with the sums of one block, integers or floats as the codec's [`BlockSums`] say, in units of
     /// the activation scale and the row scale.
     fn scaled_sums(&self, at: Val<'k>, block: Val<'k>, each: impl FnOnce(Val<'k>, Val<'k>)) {
+        let k = self.k;
         let sums = self.block_sums(at.named("at"), block);
-        let scale = self.block_scale(at);
-        self.k.repeat(&self.rows, "row", |row| {
+        let scale = BlockScale::load(k, self.planes, self.dot, at);
+        k.repeat(&self.rows, "row", |row| {
             let sum = || {
                 self.x
                     .sums
@@ -221,7 +250,7 @@ impl<'a, 'k> Product<'a, 'k> {
             chunks: self.planes.codes(at),
         };
         let column = (block * BLOCK).named("column");
-        let sums = Sums::new(k, self.dot, form, &self.spec, &self.rows);
+        let sums = Sums::new(k, self.dot, &self.spec, &self.rows);
         codes.unpack(
             k,
             form,
@@ -237,37 +266,24 @@ impl<'a, 'k> Product<'a, 'k> {
         );
         sums.finish()
     }
+}
 
-    fn block_scale(&self, at: Val<'k>) -> BlockScale<'k> {
-        let k = self.k;
-        let offset = codes::offset(&self.spec, form(self.dot, &self.spec));
-        let bytes = self.planes.scales(at).lanes(0).named("scale_bytes");
-        let byte = if self.spec.unsigned_scale {
-            bytes.widen_u()
-        } else {
-            bytes.widen_s()
-        };
-        let byte = byte.named("scale");
-        if self.spec.shift == 0 {
-            return BlockScale {
-                factor: match self.spec.scales {
-                    Scales::Integers { .. } => byte,
-                    Scales::PowersOfTwo { bias } => codes::powers_of_two(byte, bias).named("power"),
-                },
-                offset: Offset::Fixed(offset),
-            };
-        }
-        let shift = (byte & 1) * self.spec.shift;
-        BlockScale {
-            factor: (byte | 1).named("factor"),
-            offset: Offset::PerRow((shift - k.splat(offset)).named("shift")),
-        }
+/// A scalar in every lane of a vector like another one, or like a half of one.
+pub(super) fn in_lanes<'k>(scalar: Val<'k>, like: Val<'k>) -> Val<'k> {
+    match like.ty() {
+        Ty::I32x8 | Ty::F32x8 => scalar.splat().low(),
+        _ => scalar.splat(),
     }
 }
 
+/// A sum of activation codes, which fits 16 bits, in every word that counts.
+fn in_words(sum: Val<'_>) -> Val<'_> {
+    sum.splat().bits(Ty::I16x32)
+}
+
 /// Block scales of 16 rows, and what unsigned codes are too large by.
-struct BlockScale<'k> {
-    factor: Val<'k>,
+pub(super) struct BlockScale<'k> {
+    pub factor: Val<'k>,
     offset: Offset<'k>,
 }
 
@@ -276,24 +292,125 @@ enum Offset<'k> {
     Fixed(i32),
     /// This vector times the sum of activation codes is to be added.
     PerRow(Val<'k>),
+    /// As [`Offset::PerRow`], as words of 16 bits of which every other one is 0.
+    PerRowInWords(Val<'k>),
 }
 
 impl<'k> BlockScale<'k> {
+    /// Those of the block with this number.
+    pub fn load(
+        k: &'k KernelBuilder,
+        planes: &PlaneRegions<'k>,
+        dot: DotStrategy,
+        at: Val<'k>,
+    ) -> Self {
+        let spec = planes.size.codec.spec();
+        let offset = codes::offset(&spec, form(dot, &spec));
+        let bytes = planes.scales(at).lanes(0).named("scale_bytes");
+        let byte = if spec.unsigned_scale {
+            bytes.widen_u()
+        } else {
+            bytes.widen_s()
+        };
+        let byte = byte.named("scale");
+        if spec.shift == 0 {
+            return Self {
+                factor: match spec.scales {
+                    Scales::Integers { .. } => byte,
+                    Scales::PowersOfTwo { bias } => codes::powers_of_two(byte, bias).named("power"),
+                },
+                offset: Offset::Fixed(offset),
+            };
+        }
+        let shift = ((byte & 1) * spec.shift - k.splat(offset)).named("shift");
+        Self {
+            factor: (byte | 1).named("factor"),
+            offset: match dot {
+                // Both it and sums fit 16 bits, whose products cost less; the upper words are 0.
+                DotStrategy::Pairs => {
+                    let words = (shift & 0xffff).bits(Ty::I16x32);
+                    Offset::PerRowInWords(words.named("shift_words"))
+                }
+                DotStrategy::Bytes4 | DotStrategy::SignedBytes4 => Offset::PerRow(shift),
+            },
+        }
+    }
+
+    /// Those of some of the rows, which `cut` takes out of vectors of all.
+    pub fn of_rows(&self, cut: impl Fn(Val<'k>) -> Val<'k>) -> Self {
+        Self {
+            factor: cut(self.factor),
+            offset: match self.offset {
+                Offset::Fixed(offset) => Offset::Fixed(offset),
+                Offset::PerRow(factor) => Offset::PerRow(cut(factor)),
+                Offset::PerRowInWords(words) => Offset::PerRowInWords(cut(words)),
+            },
+        }
+    }
+
     /// Sums with the offset of the codes taken off through the block's sum of activation codes.
-    fn corrected(&self, sums: Val<'k>, activations: impl FnOnce() -> Val<'k>) -> Val<'k> {
+    pub fn corrected(&self, sums: Val<'k>, activations: impl FnOnce() -> Val<'k>) -> Val<'k> {
         match self.offset {
             Offset::Fixed(0) => sums,
             Offset::Fixed(offset) => sums + (activations() * -offset).splat(),
             Offset::PerRow(factor) => sums + factor * activations().splat(),
+            Offset::PerRowInWords(words) => sums + words.dot_words(in_words(activations())),
         }
+    }
+
+    /// What sums with the offset taken off begin with, where there is one, through the block's sum of activation codes.
+    pub fn correction(&self, activations: impl FnOnce() -> Val<'k>) -> Option<Val<'k>> {
+        match self.offset {
+            Offset::Fixed(0) => None,
+            Offset::Fixed(offset) => Some(in_lanes(activations() * -offset, self.factor)),
+            Offset::PerRow(factor) => Some(factor * in_lanes(activations(), factor)),
+            Offset::PerRowInWords(words) => {
+                let sums = in_words(activations());
+                let sums = match words.ty() {
+                    Ty::I16x16 => sums.low(),
+                    _ => sums,
+                };
+                Some(words.dot_words(sums))
+            }
+        }
+    }
+}
+
+/// How the bytes of 4 columns are multiplied.
+#[derive(Clone, Copy)]
+pub(super) enum Product4 {
+    /// Sums of four in 32 bits, and products that are added to them.
+    Words(for<'k> fn(Val<'k>, Val<'k>, Val<'k>) -> Val<'k>),
+    /// Sums of two in 16 bits.
+    Pairs(for<'k> fn(Val<'k>, Val<'k>) -> Val<'k>),
+}
+
+impl Product4 {
+    pub fn of(dot: DotStrategy, spec: &CodecSpec) -> Self {
+        match (dot, form(dot, spec)) {
+            (DotStrategy::Bytes4, _) => Self::Words(|sum, w, x| sum.dot4_u(w, x)),
+            (DotStrategy::SignedBytes4, _) => Self::Words(|sum, w, x| sum.dot4_s(w, x)),
+            (DotStrategy::Pairs, Form::Unsigned) => Self::Pairs(|w, x| w.dot2_u(x)),
+            (DotStrategy::Pairs, Form::Signed) => Self::Pairs(|w, x| w.dot2_s(x)),
+        }
+    }
+}
+
+/// How many sums of two can be added in 16 bits.
+pub(super) fn chain(dot: DotStrategy, spec: &CodecSpec) -> usize {
+    match (dot, form(dot, spec)) {
+        (DotStrategy::Pairs, Form::Unsigned) => {
+            let pairs = i32::from(i16::MAX) / (2 * codes::largest(spec) * 127);
+            (pairs as usize).clamp(1, GROUPS)
+        }
+        _ => 1,
     }
 }
 
 /// Accumulators of a block by strategy and row.
 struct Sums<'a, 'k> {
     k: &'k KernelBuilder,
-    dot: DotStrategy,
-    form: Form,
+    product: Product4,
     rows: &'a Count,
     words: Array<'k>,
     /// Sums of pairs in 16 bits, where more than one fits.
@@ -305,25 +422,12 @@ struct Sums<'a, 'k> {
 }
 
 impl<'a, 'k> Sums<'a, 'k> {
-    fn new(
-        k: &'k KernelBuilder,
-        dot: DotStrategy,
-        form: Form,
-        spec: &CodecSpec,
-        rows: &'a Count,
-    ) -> Self {
-        let chain = match (dot, form) {
-            (DotStrategy::Pairs, Form::Unsigned) => {
-                let pairs = i32::from(i16::MAX) / (2 * codes::largest(spec) * 127);
-                (pairs as usize).clamp(1, GROUPS)
-            }
-            _ => 1,
-        };
+    fn new(k: &'k KernelBuilder, dot: DotStrategy, spec: &CodecSpec, rows: &'a Count) -> Self {
+        let (product, chain) = (Product4::of(dot, spec), chain(dot, spec));
         let zero = || k.splat(0);
         Self {
             k,
-            dot,
-            form,
+            product,
             rows,
             words: k.array("words", rows, zero()),
             pairs: (chain > 1).then(|| k.array("pairs", rows, zero().bits(Ty::I16x32))),
@@ -337,15 +441,11 @@ impl<'a, 'k> Sums<'a, 'k> {
         let (first, full) = (self.added.get() == 0, self.added.get() + 1 == self.chain);
         self.k.repeat(self.rows, "row", |row| {
             let x = activations(row);
-            let pairs = match (self.dot, self.form) {
-                (DotStrategy::Bytes4, _) => {
-                    return self.words.update(row, |words| words.dot4_u(weights, x));
+            let pairs = match self.product {
+                Product4::Words(add) => {
+                    return self.words.update(row, |words| add(words, weights, x));
                 }
-                (DotStrategy::SignedBytes4, _) => {
-                    return self.words.update(row, |words| words.dot4_s(weights, x));
-                }
-                (DotStrategy::Pairs, Form::Unsigned) => weights.dot2_u(x).named("pair"),
-                (DotStrategy::Pairs, Form::Signed) => weights.dot2_s(x).named("pair"),
+                Product4::Pairs(multiply) => multiply(weights, x).named("pair"),
             };
             match self.pairs {
                 None => self.widen(row, pairs),

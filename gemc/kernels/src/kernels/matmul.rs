@@ -1,18 +1,26 @@
 //! Matrix products: one item is a tile of outputs (a pair of tiles where the epilogue quantises), for all its rows.
 
+mod quantised;
+
 use gemc_format::{ActivationFormat, BLOCK, Codec};
 
 use super::dot::TILE;
 use super::planes::PlaneRegions;
 use super::quantise::{QuantisedRegions, quantise_name, reading_name};
-use super::vector::{load_pair, store_pair};
-use crate::choices::{Activation, CLAMPED_LIMIT, DotStrategy};
-use crate::functions::Math;
+use super::standing::{Passing, takes_rows_alone};
+use crate::choices::{Activation, DotStrategy};
 use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Count, Elem, Kernel};
+use quantised::{Quantised, tiles_of_a_row};
 
 /// Rows that share one pass over a tile, at most.
-pub const MAX_ROW_BLOCK: usize = 8;
+pub const MAX_ROW_BLOCK: usize = 32;
+
+/// Of them, those whose sums are in registers.
+pub const MAX_BLOCKED_ROWS: usize = 8;
+
+/// Local memory for tiles of outputs, in floats: a part of the first cache.
+const TILES_LOCAL: usize = 4096;
 
 /// Which activation rows take part, and where their results go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,27 +146,44 @@ impl Matmul {
         );
         KernelBuilder::build(&self.name(), &doc, self.items(), |k| {
             let body = Body::declare(k, self);
-            let end = body.row_count();
-            let terms = self.input_format.terms();
-            let block = (self.row_block as usize / terms).max(1);
-            if block > 1 {
-                k.comment(&format!(
-                    "{block} rows at a time share one pass over the weights"
-                ));
+            match body.passing {
+                Some(passing) => body.passes(passing),
+                None => body.strips(),
             }
-            if terms == 1 {
-                let count = Count::named(block, "rows");
-                return k.strips(end, &count, |first, size| body.rows(first, size, block));
-            }
-            // Rows of codes are as many as rows, times their terms: no count that strips could take the place of.
-            let strips = end / block;
-            k.for_n(strips, |at| {
-                body.rows((at * block).named("first"), k.lit(block), block)
-            });
-            k.for_(strips * block, end, |row| {
-                body.rows(row.named("row"), k.lit(1), 1)
-            });
         })
+    }
+
+    /// Rows that share a pass over the weights, in this kernel.
+    fn rows_of_a_pass(&self) -> usize {
+        let rows = (self.row_block as usize / self.input_format.terms()).max(1);
+        match self.epilogue {
+            _ if self.row_block as usize <= MAX_BLOCKED_ROWS => rows,
+            Epilogue::Quantise { gated, format, .. } => rows
+                .min(TILES_LOCAL / tiles_of_a_row(gated, format))
+                .min(self.most_rows()),
+            Epilogue::Store | Epilogue::Residual => rows.min(self.most_rows()),
+        }
+    }
+
+    /// Rows that a step has at most.
+    fn most_rows(&self) -> usize {
+        match self.rows {
+            Rows::List { entries, .. } => entries,
+            Rows::All | Rows::Outputs => self.output_rows,
+        }
+    }
+
+    /// Rows whose sums are in registers, in this kernel.
+    fn rows_in_registers(&self) -> usize {
+        match self.passes_by() {
+            true => 1,
+            false => self.rows_of_a_pass(),
+        }
+    }
+
+    /// Whether rows pass by weights that stand in registers, rather than weights by the sums of rows.
+    fn passes_by(&self) -> bool {
+        self.row_block as usize > MAX_BLOCKED_ROWS && self.most_rows() > 1
     }
 }
 
@@ -184,17 +209,44 @@ struct Body<'a, 'k> {
     list: Option<[Region<'k>; 2]>,
     residual: Option<Region<'k>>,
     output: Output<'k>,
+    /// Local memory of rows that pass by.
+    passing: Option<Passing<'k>>,
+}
+
+/// Rows that share a pass over the weights.
+#[derive(Clone, Copy)]
+struct Pass<'k> {
+    first: Val<'k>,
+    size: Val<'k>,
+    /// The most that they are, and where their number is known, it.
+    count: usize,
+    /// Where they pass by, and the end of all rows.
+    passing: Option<(Passing<'k>, Val<'k>)>,
+}
+
+impl<'k> Pass<'k> {
+    /// The row of this index among all.
+    fn row(&self, index: Val<'k>) -> Val<'k> {
+        let row = self.first + index;
+        match self.passing {
+            // Says what sizes of passes imply.
+            Some((_, end)) => row.bounded(end),
+            None => row,
+        }
+    }
+
+    /// Calls `each` with the index of every row.
+    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>)) {
+        match self.passing {
+            Some(_) => k.for_n(self.size, |row| each(row.named("row"))),
+            None => k.repeat(&Count::named(self.count, "rows"), "row", each),
+        }
+    }
 }
 
 enum Output<'k> {
     Floats(Region<'k>),
-    QuantisedRegions {
-        rows: QuantisedRegions<'k>,
-        /// The item's sums, `[tile][row][16]`, up behind gate.
-        tiles: Region<'k>,
-        /// Values of a wide activation block.
-        group: Option<Region<'k>>,
-    },
+    Quantised(Box<Quantised<'k>>),
 }
 
 impl<'a, 'k> Body<'a, 'k> {
@@ -202,14 +254,15 @@ impl<'a, 'k> Body<'a, 'k> {
         let width = spec.output_width();
         let floats = spec.output_rows * width;
         let (cols, by) = (spec.cols.next_multiple_of(BLOCK), spec.input_format);
+        let planes = PlaneRegions::declare(k, spec.codec, spec.tiles, spec.cols);
+        let bias = (spec.bias).then(|| k.weights("bias", Elem::F32, spec.tiles * TILE));
+        let input = QuantisedRegions::declare(k, "x", spec.input_rows, cols, by, false);
         Self {
             k,
             spec,
-            planes: PlaneRegions::declare(k, spec.codec, spec.tiles, spec.cols),
-            bias: spec
-                .bias
-                .then(|| k.weights("bias", Elem::F32, spec.tiles * TILE)),
-            input: QuantisedRegions::declare(k, "x", spec.input_rows, cols, by, false),
+            planes,
+            bias,
+            input,
             list: match spec.rows {
                 Rows::List { entries, .. } => {
                     let sizes = [("list", entries), ("count", 1)];
@@ -221,29 +274,77 @@ impl<'a, 'k> Body<'a, 'k> {
                 .then(|| k.input("residual", Elem::F32, floats)),
             output: match spec.epilogue {
                 Epilogue::Quantise { gated, format, .. } => {
-                    let wide = format == ActivationFormat::Int8Wide;
-                    let each = match wide {
-                        false => 4 * TILE,
-                        true => (1 + usize::from(gated)) * format.columns(),
-                    };
-                    Output::QuantisedRegions {
-                        rows: QuantisedRegions::declare(
-                            k,
-                            "y",
-                            spec.output_rows,
-                            width,
-                            format,
-                            true,
-                        ),
-                        tiles: k.local("tiles", Elem::F32, MAX_ROW_BLOCK * each),
-                        group: wide.then(|| k.local("group", Elem::F32, format.columns())),
-                    }
+                    Output::Quantised(Box::new(Quantised::declare(k, spec, gated, format)))
                 }
                 Epilogue::Store | Epilogue::Residual => {
                     Output::Floats(k.output("y", Elem::F32, floats))
                 }
             },
+            passing: (spec.passes_by())
+                .then(|| Passing::declare(k, spec.dot, &input, spec.rows_of_a_pass())),
         }
+    }
+
+    /// One row by itself, several pass by in turns.
+    fn passes(&self, passing: Passing<'k>) {
+        let (k, end, count) = (self.k, self.row_count(), self.spec.rows_of_a_pass());
+        k.comment(&format!("up to {count} rows pass by weights in registers"));
+        let alone = |row: Val<'k>| self.one(row.named("row"));
+        let several = || {
+            k.for_n((end + (count - 1)) / count, |turn| {
+                let first = (turn * count).named("first");
+                let size = (end - first).min(count).named("size");
+                let pass = Pass {
+                    first,
+                    size,
+                    count,
+                    passing: Some((passing, end)),
+                };
+                k.for_n(size, |row| {
+                    let row = row.named("row");
+                    passing.bind(row, self.resolve(pass.row(row))[0]);
+                });
+                self.rows(pass);
+            });
+        };
+        k.if_(end.gt(1), several, || k.for_n(end, alone));
+    }
+
+    /// As many rows at a time as sums fit into registers.
+    fn strips(&self) {
+        let (k, end, count) = (self.k, self.row_count(), self.spec.rows_of_a_pass());
+        let strip = |first, size| {
+            let passing = None;
+            self.rows(Pass {
+                first,
+                size,
+                count,
+                passing,
+            });
+        };
+        if count > 1 {
+            k.comment(&format!(
+                "{count} rows at a time share one pass over the weights"
+            ));
+        }
+        if self.spec.input_format.terms() == 1 {
+            return k.strips(end, &Count::named(count, "rows"), strip);
+        }
+        // Rows of codes are as many as rows, times their terms: no count that strips could take the place of.
+        let strips = end / count;
+        k.for_n(strips, |at| {
+            strip((at * count).named("first"), k.lit(count));
+        });
+        k.for_(strips * count, end, |row| self.one(row.named("row")));
+    }
+
+    fn one(&self, row: Val<'k>) {
+        self.rows(Pass {
+            first: row,
+            size: self.k.lit(1),
+            count: 1,
+            passing: None,
+        });
     }
 
     fn row_count(&self) -> Val<'k> {
@@ -269,147 +370,41 @@ impl<'a, 'k> Body<'a, 'k> {
         }
     }
 
-    /// All that an item does for `size` rows from index `first` on; `count` is the most that they are, and in a strip
-    /// stands for them.
-    fn rows(&self, first: Val<'k>, size: Val<'k>, count: usize) {
-        let (k, item) = (self.k, self.k.item());
+    /// All that an item does for the rows of a pass.
+    fn rows(&self, pass: Pass<'k>) {
+        let item = self.k.item();
         match &self.output {
-            Output::Floats(y) => self.tile(item, first, count, |row, sum| {
-                let [_, result] = self.resolve(first + row);
+            Output::Floats(y) => self.tile(item, pass, |row, sum| {
+                let [_, result] = self.resolve(pass.row(row));
                 let at = result * self.spec.output_width() + item * TILE;
                 let before = self.residual.map(|residual| residual.lanes(at));
                 y.store(at, before.map_or(sum, |before| before + sum));
             }),
-            Output::QuantisedRegions { rows, tiles, group } => {
-                match group {
-                    Some(_) => self.group_tiles(rows, *tiles, first, count),
-                    None => self.local_tiles(*tiles, first, count),
-                }
-                k.for_n(size, |row| {
-                    let row = row.named("row");
-                    let [_, result] = self.resolve(first + row);
-                    // Of a tile: its place among the item's.
-                    let value = |gate: Val<'k>, up: Val<'k>| {
-                        let [gate, up] = [gate, up].map(|tile| (tile * count + row) * TILE);
-                        self.activated(*tiles, gate, up)
-                    };
-                    match group {
-                        Some(group) => {
-                            self.activate_group(rows, *group, value);
-                            let load = |_, place| load_pair(*group, place);
-                            rows.store_group(k, result, item, load);
-                        }
-                        None => {
-                            let halves = [0, 1].map(|half| value(k.lit(half), k.lit(half + 2)));
-                            rows.store_block(result, item, halves);
-                        }
-                    }
-                });
-            }
+            Output::Quantised(output) => self.quantised_rows(output, pass),
         }
     }
 
-    /// Calls `each(row, sums)` for `count` rows from index `first` on with the sums of a tile, bias added.
-    fn tile(
-        &self,
-        tile: Val<'k>,
-        first: Val<'k>,
-        count: usize,
-        each: impl FnOnce(Val<'k>, Val<'k>),
-    ) {
-        let input = |row: Val<'k>| self.resolve(first + row)[0];
-        let (dot, x) = (self.spec.dot, &self.input);
-        let outputs = self.planes.dot_tile(self.k, dot, tile, x, (count, input));
-        let bias = self.bias.map(|bias| bias.lanes(tile * TILE).named("bias"));
-        self.k.repeat(&Count::named(count, "rows"), "row", |row| {
-            let sum = outputs.of(row);
-            each(row, bias.map_or(sum, |bias| sum + bias));
-        });
-    }
-
-    /// The tiles whose outputs make one block of 32: two of them, and two more for up.
-    fn tiles_per_item(&self) -> usize {
-        match self.spec.epilogue {
-            Epilogue::Quantise { gated: true, .. } => 4,
-            _ => 2,
-        }
-    }
-
-    /// Computes the item's tiles into local memory, `[tile][row][16]`.
-    fn local_tiles(&self, local: Region<'k>, first: Val<'k>, count: usize) {
-        // Up begins in the middle of the tiles.
-        let to_up = self.spec.tiles as i32 / 2 - 2;
-        self.k.for_n(self.tiles_per_item(), |part| {
-            let part = part.named("part");
-            let tile = (self.k.item() * 2 + part + part / 2 * to_up).named("tile");
-            self.tile(tile, first, count, |row, sum| {
-                local.store((part * count + row) * TILE, sum);
-            });
-        });
-    }
-
-    /// Tiles of the outputs that are quantised together, or of their gate.
-    const GROUP_TILES: usize = ActivationFormat::Int8Wide.columns() / TILE;
-
-    /// As [`Body::local_tiles`] for an item that is a wide activation block, the last one perhaps shorter: gate's tiles, then
-    /// up's from place [`Body::GROUP_TILES`] on.
-    fn group_tiles(
-        &self,
-        output: &QuantisedRegions<'k>,
-        local: Region<'k>,
-        first: Val<'k>,
-        count: usize,
-    ) {
-        let k = self.k;
-        let half = output.cols / TILE;
-        k.for_n(self.spec.tiles / half, |part| {
-            let part = part.named("part");
-            output.each_block(k, k.item(), |block, place| {
-                let before = part * half + block * 2;
-                let stored = part * Self::GROUP_TILES + place * 2;
-                k.for_n(2, |side| {
-                    let at = stored + side;
-                    self.tile((before + side).named("tile"), first, count, |row, sum| {
-                        local.store((at * count + row) * TILE, sum);
-                    });
-                });
-            });
-        });
-    }
-
-    /// Activated values of one row of the item's tiles into `group`; `value` gives those of a tile of gate and one of up.
-    fn activate_group(
-        &self,
-        output: &QuantisedRegions<'k>,
-        group: Region<'k>,
-        value: impl Fn(Val<'k>, Val<'k>) -> Val<'k>,
-    ) {
-        output.each_block(self.k, self.k.item(), |_, place| {
-            let halves = [0, 1].map(|side| {
-                let gate = place * 2 + side;
-                value(gate, gate + Self::GROUP_TILES)
-            });
-            store_pair(group, place, halves);
-        });
-    }
-
-    /// 16 activated values from the item's local tiles, whose gate and up begin at these elements.
-    fn activated(&self, local: Region<'k>, gate: Val<'k>, up: Val<'k>) -> Val<'k> {
-        let gate = local.lanes(gate);
-        let Epilogue::Quantise { act, gated, .. } = self.spec.epilogue else {
-            return gate;
-        };
-        let gate = match act {
-            Some(act) => Math::of(act).reference().call(&[gate]),
-            None => gate,
-        };
-        match (gated, act) {
-            (true, Some(Activation::ClampedSilu)) => {
-                let up = local.lanes(up).min(CLAMPED_LIMIT).max(-CLAMPED_LIMIT);
-                gate * (up + 1.0)
+    /// Calls `each(row, sums)` for the rows of a pass with the sums of a tile, bias added.
+    fn tile(&self, tile: Val<'k>, pass: Pass<'k>, each: impl FnOnce(Val<'k>, Val<'k>)) {
+        let (k, dot, x) = (self.k, self.spec.dot, &self.input);
+        let bias = || self.bias.map(|bias| bias.lanes(tile * TILE).named("bias"));
+        match pass.passing {
+            None => {
+                let input = |row: Val<'k>| self.resolve(pass.row(row))[0];
+                let outputs = match takes_rows_alone(dot, x) && pass.count == 1 {
+                    true => self.planes.dot_alone(k, dot, tile, x, input(k.lit(0))),
+                    false => self.planes.dot_tile(k, dot, tile, x, (pass.count, input)),
+                };
+                let bias = bias();
+                pass.each(k, |row| each(row, outputs.of(row, bias)));
             }
-            (true, _) => gate * local.lanes(up),
-            (false, _) => gate,
+            Some((passing, _)) => {
+                self.planes
+                    .dot_passing(k, dot, tile, x, (pass.size, passing));
+                let outputs = passing.outputs(&self.planes, tile);
+                let bias = bias();
+                pass.each(k, |row| each(row, outputs.of(row, bias)));
+            }
         }
     }
 }

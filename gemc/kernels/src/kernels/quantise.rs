@@ -19,6 +19,8 @@ pub struct QuantisedRegions<'k> {
     pub sums: Region<'k>,
     /// Number of columns.
     pub cols: usize,
+    /// Rows of codes: as many as rows, times their terms.
+    pub code_rows: usize,
     /// How many columns share a scale, and terms a row has.
     pub format: ActivationFormat,
 }
@@ -70,6 +72,7 @@ impl<'k> QuantisedRegions<'k> {
             scales: region("scales", Elem::F32, scales_per_row(cols, format)),
             sums: region("sums", Elem::I32, cols / BLOCK),
             cols,
+            code_rows: rows * format.terms(),
             format,
         }
     }

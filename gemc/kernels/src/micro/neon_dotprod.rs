@@ -12,38 +12,46 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::neon_dotprod as s;
 pub(super) static COPIES: &[Copy] = &[
+    copy(9804035214212671116u64, run_pass_b8),
+    copy(1323390400806367463u64, run_alone_b8),
+    copy(13007733186939693736u64, run_pass_n4),
+    copy(6965028196067532077u64, run_alone_n4),
+    copy(4369674893787023249u64, run_pass_l4),
+    copy(1785922220889100165u64, run_alone_l4),
+    copy(1136831900785653740u64, run_pass_l6),
+    copy(18398552232615803394u64, run_alone_l6),
+    copy(12225727853586030250u64, run_pass_n5),
+    copy(120179233091488341u64, run_alone_n5),
+    copy(16298997281035822678u64, run_pass_n3),
+    copy(1390346135358283102u64, run_alone_n3),
+    copy(14179513396925463028u64, run_pass_n2),
+    copy(13352140796210050853u64, run_alone_n2),
+    copy(16869866492177629278u64, run_pass_mx4),
+    copy(13375863132712234668u64, run_alone_mx4),
+    copy(15473358694260861070u64, run_pass_b8_by256),
+    copy(406290094733606979u64, run_alone_b8_by256),
+    copy(14522514774017163620u64, run_pass_n4_by256),
+    copy(2723141564999726887u64, run_alone_n4_by256),
+    copy(11425370609647381236u64, run_pass_l4_by256),
+    copy(4358950186797478424u64, run_alone_l4_by256),
+    copy(621999524640210428u64, run_pass_l6_by256),
+    copy(6810872645740017401u64, run_alone_l6_by256),
+    copy(2253803715706086423u64, run_pass_n5_by256),
+    copy(13767592392667264501u64, run_alone_n5_by256),
+    copy(453134528147034102u64, run_pass_n3_by256),
+    copy(4301798316686418524u64, run_alone_n3_by256),
+    copy(8896064028564176032u64, run_pass_n2_by256),
+    copy(7642934868472134930u64, run_alone_n2_by256),
+    copy(3250439248581361689u64, run_pass_mx4_by256),
+    copy(8635189013583942127u64, run_alone_mx4_by256),
     copy(17628823695831382037u64, run_dot_b8::<2>),
-    copy(1663815182159313894u64, run_dot_b8::<1>),
-    copy(9346854472167970398u64, run_dot_n4::<2>),
-    copy(9151642922169115695u64, run_dot_n4::<1>),
+    copy(3494287768873760838u64, run_dot_n4::<2>),
     copy(5398705947621842066u64, run_dot_l4::<2>),
-    copy(5965669557236633769u64, run_dot_l4::<1>),
     copy(16705159869525273012u64, run_dot_l6::<2>),
-    copy(15019644418364466296u64, run_dot_l6::<1>),
-    copy(15778543883358119531u64, run_dot_n5::<2>),
-    copy(9521335560216329590u64, run_dot_n5::<1>),
-    copy(1643240833097692153u64, run_dot_n3::<2>),
-    copy(6108154170218056547u64, run_dot_n3::<1>),
-    copy(15610092004841564143u64, run_dot_n2::<2>),
-    copy(432137781704629768u64, run_dot_n2::<1>),
+    copy(10302198248303768207u64, run_dot_n5::<2>),
+    copy(1525444852095081803u64, run_dot_n3::<2>),
+    copy(9378394704490548195u64, run_dot_n2::<2>),
     copy(10077252351031840136u64, run_dot_mx4::<2>),
-    copy(959668799929357301u64, run_dot_mx4::<1>),
-    copy(518898226593146202u64, run_dot_b8_by256::<2>),
-    copy(3408776372544209875u64, run_dot_b8_by256::<1>),
-    copy(2144849729123148068u64, run_dot_n4_by256::<2>),
-    copy(16517820956162411322u64, run_dot_n4_by256::<1>),
-    copy(7379285393033903744u64, run_dot_l4_by256::<2>),
-    copy(4453859085460623846u64, run_dot_l4_by256::<1>),
-    copy(8443710206666839369u64, run_dot_l6_by256::<2>),
-    copy(13728120948933011582u64, run_dot_l6_by256::<1>),
-    copy(2926023255361038646u64, run_dot_n5_by256::<2>),
-    copy(12912954201769602552u64, run_dot_n5_by256::<1>),
-    copy(11523410440769528013u64, run_dot_n3_by256::<2>),
-    copy(9674653190997906464u64, run_dot_n3_by256::<1>),
-    copy(5143007195202709219u64, run_dot_n2_by256::<2>),
-    copy(7632594137990107794u64, run_dot_n2_by256::<1>),
-    copy(2654858252195079140u64, run_dot_mx4_by256::<2>),
-    copy(8055770462533971523u64, run_dot_mx4_by256::<1>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
     copy(5847095235097110127u64, run_score_keys_listed::<1>),
@@ -93,6 +101,597 @@ pub(super) static COPIES: &[Copy] = &[
     copy(9488806683568120887u64, run_score_keys_listed_kvint8::<8>),
     copy(12473231711227672523u64, run_sum_values_listed_kvint8::<8>),
 ];
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_b8(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_b8(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_b8(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_b8(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<f32>::endless(*regions.add(3)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_n4(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_n4(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_l4(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_l4(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l6(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_l6(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_l6(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n5(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_n5(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_n5(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n3(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_n3(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_n3(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n2(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_n2(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_n2(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_mx4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_mx4(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_mx4(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<f32>::endless(*regions.add(3)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_b8_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_b8_by256(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_b8_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<f32>::endless(*regions.add(3)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_n4_by256(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_n4_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_l4_by256(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_l4_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l6_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_l6_by256(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_l6_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n5_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_n5_by256(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_n5_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n3_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_n3_by256(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_n3_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n2_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_n2_by256(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_n2_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_mx4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_alone_mx4_by256(regions: *const *mut u8, inputs: *const i32, locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let after = alone_mx4_by256(
+            k::Region::<i8>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<f32>::endless(*regions.add(3)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            locals.cast::<[s::F32x16; 1]>().read_unaligned(),
+        );
+        locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
 #[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_dot_b8<const ROWS: usize>(
     regions: *const *mut u8,
@@ -262,194 +861,6 @@ unsafe extern "C" fn run_dot_mx4<const ROWS: usize>(
     // SAFETY: the module's contract.
     unsafe {
         let after = dot_mx4(
-            k::Region::<i8>::endless(*regions.add(0)),
-            k::Region::<i8>::endless(*regions.add(1)),
-            k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<f32>::endless(*regions.add(3)),
-            *inputs.add(0),
-            *inputs.add(1),
-            inputs.add(2).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
-            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
-        );
-        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
-    }
-}
-#[target_feature(enable = "neon,dotprod")]
-unsafe extern "C" fn run_dot_b8_by256<const ROWS: usize>(
-    regions: *const *mut u8,
-    inputs: *const i32,
-    locals: *mut f32,
-) {
-    // SAFETY: the module's contract.
-    unsafe {
-        let after = dot_b8_by256(
-            k::Region::<i8>::endless(*regions.add(0)),
-            k::Region::<i8>::endless(*regions.add(1)),
-            k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<f32>::endless(*regions.add(3)),
-            *inputs.add(0),
-            *inputs.add(1),
-            inputs.add(2).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
-            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
-        );
-        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
-    }
-}
-#[target_feature(enable = "neon,dotprod")]
-unsafe extern "C" fn run_dot_n4_by256<const ROWS: usize>(
-    regions: *const *mut u8,
-    inputs: *const i32,
-    locals: *mut f32,
-) {
-    // SAFETY: the module's contract.
-    unsafe {
-        let after = dot_n4_by256(
-            k::Region::<i8>::endless(*regions.add(0)),
-            k::Region::<i8>::endless(*regions.add(1)),
-            k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<f32>::endless(*regions.add(4)),
-            *inputs.add(0),
-            *inputs.add(1),
-            inputs.add(2).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS + ROWS).cast::<[i32; ROWS]>().read(),
-            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
-        );
-        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
-    }
-}
-#[target_feature(enable = "neon,dotprod")]
-unsafe extern "C" fn run_dot_l4_by256<const ROWS: usize>(
-    regions: *const *mut u8,
-    inputs: *const i32,
-    locals: *mut f32,
-) {
-    // SAFETY: the module's contract.
-    unsafe {
-        let after = dot_l4_by256(
-            k::Region::<i8>::endless(*regions.add(0)),
-            k::Region::<i8>::endless(*regions.add(1)),
-            k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<f32>::endless(*regions.add(4)),
-            *inputs.add(0),
-            *inputs.add(1),
-            inputs.add(2).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS + ROWS).cast::<[i32; ROWS]>().read(),
-            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
-        );
-        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
-    }
-}
-#[target_feature(enable = "neon,dotprod")]
-unsafe extern "C" fn run_dot_l6_by256<const ROWS: usize>(
-    regions: *const *mut u8,
-    inputs: *const i32,
-    locals: *mut f32,
-) {
-    // SAFETY: the module's contract.
-    unsafe {
-        let after = dot_l6_by256(
-            k::Region::<i8>::endless(*regions.add(0)),
-            k::Region::<i8>::endless(*regions.add(1)),
-            k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<f32>::endless(*regions.add(4)),
-            *inputs.add(0),
-            *inputs.add(1),
-            inputs.add(2).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS + ROWS).cast::<[i32; ROWS]>().read(),
-            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
-        );
-        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
-    }
-}
-#[target_feature(enable = "neon,dotprod")]
-unsafe extern "C" fn run_dot_n5_by256<const ROWS: usize>(
-    regions: *const *mut u8,
-    inputs: *const i32,
-    locals: *mut f32,
-) {
-    // SAFETY: the module's contract.
-    unsafe {
-        let after = dot_n5_by256(
-            k::Region::<i8>::endless(*regions.add(0)),
-            k::Region::<i8>::endless(*regions.add(1)),
-            k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<f32>::endless(*regions.add(4)),
-            *inputs.add(0),
-            *inputs.add(1),
-            inputs.add(2).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS + ROWS).cast::<[i32; ROWS]>().read(),
-            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
-        );
-        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
-    }
-}
-#[target_feature(enable = "neon,dotprod")]
-unsafe extern "C" fn run_dot_n3_by256<const ROWS: usize>(
-    regions: *const *mut u8,
-    inputs: *const i32,
-    locals: *mut f32,
-) {
-    // SAFETY: the module's contract.
-    unsafe {
-        let after = dot_n3_by256(
-            k::Region::<i8>::endless(*regions.add(0)),
-            k::Region::<i8>::endless(*regions.add(1)),
-            k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<f32>::endless(*regions.add(4)),
-            *inputs.add(0),
-            *inputs.add(1),
-            inputs.add(2).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS + ROWS).cast::<[i32; ROWS]>().read(),
-            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
-        );
-        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
-    }
-}
-#[target_feature(enable = "neon,dotprod")]
-unsafe extern "C" fn run_dot_n2_by256<const ROWS: usize>(
-    regions: *const *mut u8,
-    inputs: *const i32,
-    locals: *mut f32,
-) {
-    // SAFETY: the module's contract.
-    unsafe {
-        let after = dot_n2_by256(
-            k::Region::<i8>::endless(*regions.add(0)),
-            k::Region::<i8>::endless(*regions.add(1)),
-            k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<f32>::endless(*regions.add(4)),
-            *inputs.add(0),
-            *inputs.add(1),
-            inputs.add(2).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS).cast::<[i32; ROWS]>().read(),
-            inputs.add(2 + ROWS + ROWS).cast::<[i32; ROWS]>().read(),
-            locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
-        );
-        locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
-    }
-}
-#[target_feature(enable = "neon,dotprod")]
-unsafe extern "C" fn run_dot_mx4_by256<const ROWS: usize>(
-    regions: *const *mut u8,
-    inputs: *const i32,
-    locals: *mut f32,
-) {
-    // SAFETY: the module's contract.
-    unsafe {
-        let after = dot_mx4_by256(
             k::Region::<i8>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -728,6 +1139,3727 @@ unsafe extern "C" fn run_sum_values_listed_kvint8<const PARTS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
+unsafe fn pass_b8(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 512;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+            let half = s::low_i8x64(bytes);
+            let half_2 = s::low_i8x64(bytes_2);
+            let half_3 = s::low_i8x64(bytes_3);
+            let half_4 = s::low_i8x64(bytes_4);
+            let half_5 = s::low_i8x64(bytes_5);
+            let half_6 = s::low_i8x64(bytes_6);
+            let half_7 = s::low_i8x64(bytes_7);
+            let half_8 = s::low_i8x64(bytes_8);
+            let half_9 = s::low_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
+                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
+                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_2 = row * 16;
+                let sum_2 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_2));
+            }
+            let half_10 = s::high_i8x64(bytes);
+            let half_11 = s::high_i8x64(bytes_2);
+            let half_12 = s::high_i8x64(bytes_3);
+            let half_13 = s::high_i8x64(bytes_4);
+            let half_14 = s::high_i8x64(bytes_5);
+            let half_15 = s::high_i8x64(bytes_6);
+            let half_16 = s::high_i8x64(bytes_7);
+            let half_17 = s::high_i8x64(bytes_8);
+            let half_18 = s::high_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
+                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
+                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = row * 16 + 8;
+                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
+                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product, half_20, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_b8(
+    scales: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 512;
+            let place = row * block_count + block;
+            let x_at = place * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), bytes, x);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+            let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
+            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+            let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
+            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+            let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
+            let float = s::to_float_i32x16(sum);
+            let product = s::mul_f32x16(float, float_factor);
+            let x_scale = k::load_f32(x_scales.at::<4>(place));
+            sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
+            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 256;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([
+                -63,
+                -52,
+                -42,
+                -33,
+                -25,
+                -18,
+                -11,
+                -5,
+                1,
+                7,
+                13,
+                19,
+                27,
+                35,
+                45,
+                57,
+            ]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half = s::low_i8x64(weights);
+            let half_2 = s::low_i8x64(weights_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let half_4 = s::low_i8x64(weights_4);
+            let half_5 = s::low_i8x64(weights_5);
+            let half_6 = s::low_i8x64(weights_6);
+            let half_7 = s::low_i8x64(weights_7);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let half_10 = s::low_i32x16(shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x8(half_10, half_11);
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_3 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_4 = row * 16;
+                let sum_2 = s::load_f32x8(sums.at::<32>(product_4));
+                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_2));
+            }
+            let half_11 = s::high_i8x64(weights);
+            let half_12 = s::high_i8x64(weights_2);
+            let half_13 = s::high_i8x64(weights_3);
+            let half_14 = s::high_i8x64(weights_4);
+            let half_15 = s::high_i8x64(weights_5);
+            let half_16 = s::high_i8x64(weights_6);
+            let half_17 = s::high_i8x64(weights_7);
+            let half_18 = s::high_i8x64(weights_8);
+            let half_19 = s::high_f32x16(float_factor);
+            let half_20 = s::high_i32x16(shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x8(half_20, half_21);
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_3 = s::mul_f32x8(float, half_19);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = row * 16 + 8;
+                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
+                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product_3, half_22, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_n4(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes);
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
+            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let factor = s::or_i32x16(scale, lanes);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 256;
+            let place = row * block_count + block;
+            let x_sum = k::load_i32(x_sums.at::<4>(place));
+            let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+            let x_at = place * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([
+                -63,
+                -52,
+                -42,
+                -33,
+                -25,
+                -18,
+                -11,
+                -5,
+                1,
+                7,
+                13,
+                19,
+                27,
+                35,
+                45,
+                57,
+            ]);
+            let weights = s::lookup_i8x64(values, index);
+            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum);
+            let product_3 = s::mul_f32x16(float, float_factor);
+            let x_scale = k::load_f32(x_scales.at::<4>(place));
+            sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 256;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let weights = s::and_i8x64(bytes, bits);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let half = s::low_i8x64(weights);
+            let half_2 = s::low_i8x64(weights_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let half_4 = s::low_i8x64(weights_4);
+            let half_5 = s::low_i8x64(weights_5);
+            let half_6 = s::low_i8x64(weights_6);
+            let half_7 = s::low_i8x64(weights_7);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_2 = row * 16;
+                let sum_2 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_2));
+            }
+            let half_10 = s::high_i8x64(weights);
+            let half_11 = s::high_i8x64(weights_2);
+            let half_12 = s::high_i8x64(weights_3);
+            let half_13 = s::high_i8x64(weights_4);
+            let half_14 = s::high_i8x64(weights_5);
+            let half_15 = s::high_i8x64(weights_6);
+            let half_16 = s::high_i8x64(weights_7);
+            let half_17 = s::high_i8x64(weights_8);
+            let half_18 = s::high_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = row * 16 + 8;
+                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
+                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product, half_20, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_l4(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 256;
+            let place = row * block_count + block;
+            let x_sum = k::load_i32(x_sums.at::<4>(place));
+            let x_at = place * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let weights = s::and_i8x64(bytes, bits);
+            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
+            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
+            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum);
+            let product = s::mul_f32x16(float, float_factor);
+            let x_scale = k::load_f32(x_scales.at::<4>(place));
+            sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 384;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+            let weights = s::and_i8x64(bytes, bits);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let weights_2 = s::and_i8x64(bytes_2, bits);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let weights_3 = s::and_i8x64(bytes_3, bits);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<6>(bytes_4);
+            let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+            let bits_3 = s::and_i8x64(shifted, bits_2);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+            let bits_5 = s::and_i8x64(shifted_2, bits_4);
+            let bits_6 = s::or_i8x64(bits_3, bits_5);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+            let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+            let bits_8 = s::and_i8x64(shifted_3, bits_7);
+            let bits_9 = s::or_i8x64(bits_6, bits_8);
+            let weights_4 = s::and_i8x64(bits_9, bits);
+            let sum_3 = codes_at + 192;
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let weights_5 = s::and_i8x64(bytes_7, bits);
+            let sum_4 = codes_at + 256;
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let weights_6 = s::and_i8x64(bytes_8, bits);
+            let sum_5 = codes_at + 320;
+            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let weights_7 = s::and_i8x64(bytes_9, bits);
+            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+            let bits_10 = s::and_i8x64(shifted_4, bits_2);
+            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+            let bits_11 = s::and_i8x64(shifted_5, bits_4);
+            let bits_12 = s::or_i8x64(bits_10, bits_11);
+            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+            let bits_13 = s::and_i8x64(shifted_6, bits_7);
+            let bits_14 = s::or_i8x64(bits_12, bits_13);
+            let weights_8 = s::and_i8x64(bits_14, bits);
+            let half = s::low_i8x64(weights);
+            let half_2 = s::low_i8x64(weights_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let half_4 = s::low_i8x64(weights_4);
+            let half_5 = s::low_i8x64(weights_5);
+            let half_6 = s::low_i8x64(weights_6);
+            let half_7 = s::low_i8x64(weights_7);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_6);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_2 = row * 16;
+                let sum_7 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_7));
+            }
+            let half_10 = s::high_i8x64(weights);
+            let half_11 = s::high_i8x64(weights_2);
+            let half_12 = s::high_i8x64(weights_3);
+            let half_13 = s::high_i8x64(weights_4);
+            let half_14 = s::high_i8x64(weights_5);
+            let half_15 = s::high_i8x64(weights_6);
+            let half_16 = s::high_i8x64(weights_7);
+            let half_17 = s::high_i8x64(weights_8);
+            let half_18 = s::high_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_6);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_7 = row * 16 + 8;
+                let sum_8 = s::load_f32x8(sums.at::<32>(sum_7));
+                s::store_f32x8(sums.at_mut::<32>(sum_7), s::fma_f32x8(product, half_20, sum_8));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_l6(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 384;
+            let place = row * block_count + block;
+            let x_sum = k::load_i32(x_sums.at::<4>(place));
+            let x_at = place * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+            let weights = s::and_i8x64(bytes, bits);
+            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-32)), weights, x);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let weights_2 = s::and_i8x64(bytes_2, bits);
+            let products_2 = s::dot4_s_by_i8x64::<1>(products, weights_2, x);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let weights_3 = s::and_i8x64(bytes_3, bits);
+            let products_3 = s::dot4_s_by_i8x64::<2>(products_2, weights_3, x);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<6>(bytes_4);
+            let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+            let bits_3 = s::and_i8x64(shifted, bits_2);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+            let bits_5 = s::and_i8x64(shifted_2, bits_4);
+            let bits_6 = s::or_i8x64(bits_3, bits_5);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+            let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+            let bits_8 = s::and_i8x64(shifted_3, bits_7);
+            let bits_9 = s::or_i8x64(bits_6, bits_8);
+            let weights_4 = s::and_i8x64(bits_9, bits);
+            let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
+            let sum_3 = codes_at + 192;
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let weights_5 = s::and_i8x64(bytes_7, bits);
+            let products_5 = s::dot4_s_by_i8x64::<3>(products_4, weights_5, x);
+            let sum_4 = codes_at + 256;
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let weights_6 = s::and_i8x64(bytes_8, bits);
+            let products_6 = s::dot4_s_by_i8x64::<0>(products_5, weights_6, x_2);
+            let sum_5 = codes_at + 320;
+            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let weights_7 = s::and_i8x64(bytes_9, bits);
+            let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
+            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+            let bits_10 = s::and_i8x64(shifted_4, bits_2);
+            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+            let bits_11 = s::and_i8x64(shifted_5, bits_4);
+            let bits_12 = s::or_i8x64(bits_10, bits_11);
+            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+            let bits_13 = s::and_i8x64(shifted_6, bits_7);
+            let bits_14 = s::or_i8x64(bits_12, bits_13);
+            let weights_8 = s::and_i8x64(bits_14, bits);
+            let sum_6 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum_6);
+            let product = s::mul_f32x16(float, float_factor);
+            let x_scale = k::load_f32(x_scales.at::<4>(place));
+            sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, lanes_2);
+            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 320;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let sum = codes_at + 256;
+            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let top = s::and_i8x64(tops, bits_2);
+            let found = s::lookup_i8x64(masks, top);
+            let index = s::and_i8x64(bytes, bits_2);
+            let lower = s::lanes_i8x16([
+                -65,
+                -58,
+                -50,
+                -45,
+                -41,
+                -37,
+                -33,
+                -29,
+                -25,
+                -21,
+                -18,
+                -15,
+                -12,
+                -9,
+                -6,
+                -3,
+            ]);
+            let found_2 = s::lookup_i8x64(lower, index);
+            let change = s::lanes_i8x16([
+                -65,
+                -59,
+                -53,
+                -37,
+                -36,
+                -43,
+                -50,
+                -10,
+                -2,
+                -10,
+                -49,
+                -44,
+                -34,
+                -40,
+                -49,
+                -61,
+            ]);
+            let found_3 = s::lookup_i8x64(change, index);
+            let bits_3 = s::and_i8x64(found_3, found);
+            let weights = s::xor_i8x64(found_2, bits_3);
+            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+            let top_2 = s::shr_u_i8x64::<4>(tops_2);
+            let found_4 = s::lookup_i8x64(masks, top_2);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let found_5 = s::lookup_i8x64(lower, index_2);
+            let found_6 = s::lookup_i8x64(change, index_2);
+            let bits_4 = s::and_i8x64(found_6, found_4);
+            let weights_2 = s::xor_i8x64(found_5, bits_4);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted = s::shr_u_i8x64::<1>(tops_3);
+            let top_3 = s::and_i8x64(shifted, bits_2);
+            let found_7 = s::lookup_i8x64(masks, top_3);
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let found_8 = s::lookup_i8x64(lower, index_3);
+            let found_9 = s::lookup_i8x64(change, index_3);
+            let bits_5 = s::and_i8x64(found_9, found_7);
+            let weights_3 = s::xor_i8x64(found_8, bits_5);
+            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+            let top_4 = s::shr_u_i8x64::<5>(tops_4);
+            let found_10 = s::lookup_i8x64(masks, top_4);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let found_11 = s::lookup_i8x64(lower, index_4);
+            let found_12 = s::lookup_i8x64(change, index_4);
+            let bits_6 = s::and_i8x64(found_12, found_10);
+            let weights_4 = s::xor_i8x64(found_11, bits_6);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+            let top_5 = s::and_i8x64(shifted_2, bits_2);
+            let found_13 = s::lookup_i8x64(masks, top_5);
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let found_14 = s::lookup_i8x64(lower, index_5);
+            let found_15 = s::lookup_i8x64(change, index_5);
+            let bits_7 = s::and_i8x64(found_15, found_13);
+            let weights_5 = s::xor_i8x64(found_14, bits_7);
+            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+            let top_6 = s::shr_u_i8x64::<6>(tops_6);
+            let found_16 = s::lookup_i8x64(masks, top_6);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let found_17 = s::lookup_i8x64(lower, index_6);
+            let found_18 = s::lookup_i8x64(change, index_6);
+            let bits_8 = s::and_i8x64(found_18, found_16);
+            let weights_6 = s::xor_i8x64(found_17, bits_8);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+            let top_7 = s::and_i8x64(shifted_3, bits_2);
+            let found_19 = s::lookup_i8x64(masks, top_7);
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let found_20 = s::lookup_i8x64(lower, index_7);
+            let found_21 = s::lookup_i8x64(change, index_7);
+            let bits_9 = s::and_i8x64(found_21, found_19);
+            let weights_7 = s::xor_i8x64(found_20, bits_9);
+            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+            let top_8 = s::shr_u_i8x64::<7>(tops_8);
+            let found_22 = s::lookup_i8x64(masks, top_8);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let found_23 = s::lookup_i8x64(lower, index_8);
+            let found_24 = s::lookup_i8x64(change, index_8);
+            let bits_10 = s::and_i8x64(found_24, found_22);
+            let weights_8 = s::xor_i8x64(found_23, bits_10);
+            let half = s::low_i8x64(weights);
+            let half_2 = s::low_i8x64(weights_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let half_4 = s::low_i8x64(weights_4);
+            let half_5 = s::low_i8x64(weights_5);
+            let half_6 = s::low_i8x64(weights_6);
+            let half_7 = s::low_i8x64(weights_7);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let half_10 = s::low_i32x16(shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x8(half_10, half_11);
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_2);
+                let product_3 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_4 = row * 16;
+                let sum_3 = s::load_f32x8(sums.at::<32>(product_4));
+                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_3));
+            }
+            let half_11 = s::high_i8x64(weights);
+            let half_12 = s::high_i8x64(weights_2);
+            let half_13 = s::high_i8x64(weights_3);
+            let half_14 = s::high_i8x64(weights_4);
+            let half_15 = s::high_i8x64(weights_5);
+            let half_16 = s::high_i8x64(weights_6);
+            let half_17 = s::high_i8x64(weights_7);
+            let half_18 = s::high_i8x64(weights_8);
+            let half_19 = s::high_f32x16(float_factor);
+            let half_20 = s::high_i32x16(shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x8(half_20, half_21);
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
+                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let float = s::to_float_i32x8(sum_2);
+                let product_3 = s::mul_f32x8(float, half_19);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = row * 16 + 8;
+                let sum_4 = s::load_f32x8(sums.at::<32>(sum_3));
+                s::store_f32x8(sums.at_mut::<32>(sum_3), s::fma_f32x8(product_3, half_22, sum_4));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_n5(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes);
+            let product = s::mul_i32x16(bits, lanes);
+            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let factor = s::or_i32x16(scale, lanes);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 320;
+            let place = row * block_count + block;
+            let x_sum = k::load_i32(x_sums.at::<4>(place));
+            let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+            let x_at = place * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let sum = codes_at + 256;
+            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let top = s::and_i8x64(tops, bits_2);
+            let found = s::lookup_i8x64(masks, top);
+            let index = s::and_i8x64(bytes, bits_2);
+            let lower = s::lanes_i8x16([
+                -65,
+                -58,
+                -50,
+                -45,
+                -41,
+                -37,
+                -33,
+                -29,
+                -25,
+                -21,
+                -18,
+                -15,
+                -12,
+                -9,
+                -6,
+                -3,
+            ]);
+            let found_2 = s::lookup_i8x64(lower, index);
+            let change = s::lanes_i8x16([
+                -65,
+                -59,
+                -53,
+                -37,
+                -36,
+                -43,
+                -50,
+                -10,
+                -2,
+                -10,
+                -49,
+                -44,
+                -34,
+                -40,
+                -49,
+                -61,
+            ]);
+            let found_3 = s::lookup_i8x64(change, index);
+            let bits_3 = s::and_i8x64(found_3, found);
+            let weights = s::xor_i8x64(found_2, bits_3);
+            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
+            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+            let top_2 = s::shr_u_i8x64::<4>(tops_2);
+            let found_4 = s::lookup_i8x64(masks, top_2);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let found_5 = s::lookup_i8x64(lower, index_2);
+            let found_6 = s::lookup_i8x64(change, index_2);
+            let bits_4 = s::and_i8x64(found_6, found_4);
+            let weights_2 = s::xor_i8x64(found_5, bits_4);
+            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted = s::shr_u_i8x64::<1>(tops_3);
+            let top_3 = s::and_i8x64(shifted, bits_2);
+            let found_7 = s::lookup_i8x64(masks, top_3);
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let found_8 = s::lookup_i8x64(lower, index_3);
+            let found_9 = s::lookup_i8x64(change, index_3);
+            let bits_5 = s::and_i8x64(found_9, found_7);
+            let weights_3 = s::xor_i8x64(found_8, bits_5);
+            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+            let top_4 = s::shr_u_i8x64::<5>(tops_4);
+            let found_10 = s::lookup_i8x64(masks, top_4);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let found_11 = s::lookup_i8x64(lower, index_4);
+            let found_12 = s::lookup_i8x64(change, index_4);
+            let bits_6 = s::and_i8x64(found_12, found_10);
+            let weights_4 = s::xor_i8x64(found_11, bits_6);
+            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+            let top_5 = s::and_i8x64(shifted_2, bits_2);
+            let found_13 = s::lookup_i8x64(masks, top_5);
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let found_14 = s::lookup_i8x64(lower, index_5);
+            let found_15 = s::lookup_i8x64(change, index_5);
+            let bits_7 = s::and_i8x64(found_15, found_13);
+            let weights_5 = s::xor_i8x64(found_14, bits_7);
+            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+            let top_6 = s::shr_u_i8x64::<6>(tops_6);
+            let found_16 = s::lookup_i8x64(masks, top_6);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let found_17 = s::lookup_i8x64(lower, index_6);
+            let found_18 = s::lookup_i8x64(change, index_6);
+            let bits_8 = s::and_i8x64(found_18, found_16);
+            let weights_6 = s::xor_i8x64(found_17, bits_8);
+            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+            let top_7 = s::and_i8x64(shifted_3, bits_2);
+            let found_19 = s::lookup_i8x64(masks, top_7);
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let found_20 = s::lookup_i8x64(lower, index_7);
+            let found_21 = s::lookup_i8x64(change, index_7);
+            let bits_9 = s::and_i8x64(found_21, found_19);
+            let weights_7 = s::xor_i8x64(found_20, bits_9);
+            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+            let top_8 = s::shr_u_i8x64::<7>(tops_8);
+            let found_22 = s::lookup_i8x64(masks, top_8);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let found_23 = s::lookup_i8x64(lower, index_8);
+            let found_24 = s::lookup_i8x64(change, index_8);
+            let bits_10 = s::and_i8x64(found_24, found_22);
+            let weights_8 = s::xor_i8x64(found_23, bits_10);
+            let sum_2 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum_2);
+            let product_3 = s::mul_f32x16(float, float_factor);
+            let x_scale = k::load_f32(x_scales.at::<4>(place));
+            sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 192;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+            let bits_5 = s::or_i8x64(bits_3, bits_4);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+            let bits_7 = s::or_i8x64(bits_5, bits_6);
+            let index_7 = s::and_i8x64(bits_7, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bits_7);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half = s::low_i8x64(weights);
+            let half_2 = s::low_i8x64(weights_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let half_4 = s::low_i8x64(weights_4);
+            let half_5 = s::low_i8x64(weights_5);
+            let half_6 = s::low_i8x64(weights_6);
+            let half_7 = s::low_i8x64(weights_7);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let half_10 = s::low_i32x16(shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x8(half_10, half_11);
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_3);
+                let product_3 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_4 = row * 16;
+                let sum_4 = s::load_f32x8(sums.at::<32>(product_4));
+                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_4));
+            }
+            let half_11 = s::high_i8x64(weights);
+            let half_12 = s::high_i8x64(weights_2);
+            let half_13 = s::high_i8x64(weights_3);
+            let half_14 = s::high_i8x64(weights_4);
+            let half_15 = s::high_i8x64(weights_5);
+            let half_16 = s::high_i8x64(weights_6);
+            let half_17 = s::high_i8x64(weights_7);
+            let half_18 = s::high_i8x64(weights_8);
+            let half_19 = s::high_f32x16(float_factor);
+            let half_20 = s::high_i32x16(shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x8(half_20, half_21);
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let float = s::to_float_i32x8(sum_3);
+                let product_3 = s::mul_f32x8(float, half_19);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_4 = row * 16 + 8;
+                let sum_5 = s::load_f32x8(sums.at::<32>(sum_4));
+                s::store_f32x8(sums.at_mut::<32>(sum_4), s::fma_f32x8(product_3, half_22, sum_5));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_n3(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let factor = s::or_i32x16(scale, lanes);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 192;
+            let place = row * block_count + block;
+            let x_sum = k::load_i32(x_sums.at::<4>(place));
+            let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+            let x_at = place * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
+            let weights = s::lookup_i8x64(values, index);
+            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+            let bits_5 = s::or_i8x64(bits_3, bits_4);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+            let bits_7 = s::or_i8x64(bits_5, bits_6);
+            let index_7 = s::and_i8x64(bits_7, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let index_8 = s::shr_u_i8x64::<4>(bits_7);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let sum_3 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum_3);
+            let product_3 = s::mul_f32x16(float, float_factor);
+            let x_scale = k::load_f32(x_scales.at::<4>(place));
+            sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 128;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+            let weights = s::lookup_i8x64(values, index);
+            let values_2 = s::lanes_i8x16([-21, -21, -21, -21, -8, -8, -8, -8, 0, 0, 0, 0, 10, 10, 10, 10]);
+            let weights_2 = s::lookup_i8x64(values_2, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_3 = s::lookup_i8x64(values, index_2);
+            let weights_4 = s::lookup_i8x64(values_2, index_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_3);
+            let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_7 = s::lookup_i8x64(values, index_4);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
+            let half = s::low_i8x64(weights);
+            let half_2 = s::low_i8x64(weights_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let half_4 = s::low_i8x64(weights_4);
+            let half_5 = s::low_i8x64(weights_5);
+            let half_6 = s::low_i8x64(weights_6);
+            let half_7 = s::low_i8x64(weights_7);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let half_10 = s::low_i32x16(shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x8(half_10, half_11);
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_3 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_4 = row * 16;
+                let sum_2 = s::load_f32x8(sums.at::<32>(product_4));
+                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_2));
+            }
+            let half_11 = s::high_i8x64(weights);
+            let half_12 = s::high_i8x64(weights_2);
+            let half_13 = s::high_i8x64(weights_3);
+            let half_14 = s::high_i8x64(weights_4);
+            let half_15 = s::high_i8x64(weights_5);
+            let half_16 = s::high_i8x64(weights_6);
+            let half_17 = s::high_i8x64(weights_7);
+            let half_18 = s::high_i8x64(weights_8);
+            let half_19 = s::high_f32x16(float_factor);
+            let half_20 = s::high_i32x16(shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x8(half_20, half_21);
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_12, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_13, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_14, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_15, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_3 = s::mul_f32x8(float, half_19);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = row * 16 + 8;
+                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
+                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product_3, half_22, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_n2(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let factor = s::or_i32x16(scale, lanes);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 128;
+            let place = row * block_count + block;
+            let x_sum = k::load_i32(x_sums.at::<4>(place));
+            let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+            let x_at = place * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+            let weights = s::lookup_i8x64(values, index);
+            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
+            let values_2 = s::lanes_i8x16([-21, -21, -21, -21, -8, -8, -8, -8, 0, 0, 0, 0, 10, 10, 10, 10]);
+            let weights_2 = s::lookup_i8x64(values_2, index);
+            let products_2 = s::dot4_s_by_i8x64::<2>(products, weights_2, x);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_3 = s::lookup_i8x64(values, index_2);
+            let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
+            let weights_4 = s::lookup_i8x64(values_2, index_2);
+            let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_3);
+            let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
+            let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let products_6 = s::dot4_s_by_i8x64::<3>(products_5, weights_6, x);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_7 = s::lookup_i8x64(values, index_4);
+            let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
+            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum);
+            let product_3 = s::mul_f32x16(float, float_factor);
+            let x_scale = k::load_f32(x_scales.at::<4>(place));
+            sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half = s::low_i8x64(weights);
+            let half_2 = s::low_i8x64(weights_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let half_4 = s::low_i8x64(weights_4);
+            let half_5 = s::low_i8x64(weights_5);
+            let half_6 = s::low_i8x64(weights_6);
+            let half_7 = s::low_i8x64(weights_7);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(power);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_2 = row * 16;
+                let sum_2 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_2));
+            }
+            let half_10 = s::high_i8x64(weights);
+            let half_11 = s::high_i8x64(weights_2);
+            let half_12 = s::high_i8x64(weights_3);
+            let half_13 = s::high_i8x64(weights_4);
+            let half_14 = s::high_i8x64(weights_5);
+            let half_15 = s::high_i8x64(weights_6);
+            let half_16 = s::high_i8x64(weights_7);
+            let half_17 = s::high_i8x64(weights_8);
+            let half_18 = s::high_f32x16(power);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = row * 16 + 8;
+                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
+                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product, half_20, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_mx4(
+    scales: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let place = row * block_count + block;
+            let x_at = place * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
+            let weights = s::lookup_i8x64(values, index);
+            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), weights, x);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum);
+            let product = s::mul_f32x16(float, power);
+            let x_scale = k::load_f32(x_scales.at::<4>(place));
+            sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_b8_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_u_i8x16(scale_bytes);
+                let codes_at = at * 512;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+                let half = s::low_i8x64(bytes);
+                let half_2 = s::low_i8x64(bytes_2);
+                let half_3 = s::low_i8x64(bytes_3);
+                let half_4 = s::low_i8x64(bytes_4);
+                let half_5 = s::low_i8x64(bytes_5);
+                let half_6 = s::low_i8x64(bytes_6);
+                let half_7 = s::low_i8x64(bytes_7);
+                let half_8 = s::low_i8x64(bytes_8);
+                let half_9 = s::low_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
+                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
+                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum, half_9);
+                    let product_3 = row * 16;
+                    let total = s::load_i32x8(totals.at::<32>(product_3));
+                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                }
+                let half_10 = s::high_i8x64(bytes);
+                let half_11 = s::high_i8x64(bytes_2);
+                let half_12 = s::high_i8x64(bytes_3);
+                let half_13 = s::high_i8x64(bytes_4);
+                let half_14 = s::high_i8x64(bytes_5);
+                let half_15 = s::high_i8x64(bytes_6);
+                let half_16 = s::high_i8x64(bytes_7);
+                let half_17 = s::high_i8x64(bytes_8);
+                let half_18 = s::high_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
+                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
+                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_2 = s::mul_i32x8(sum, half_18);
+                    let sum_2 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_2));
+                    s::store_i32x8(totals.at_mut::<32>(sum_2), s::add_i32x8(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_b8_by256(
+    scales: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes = s::splat_i32(0);
+            let mut totals = lanes;
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_u_i8x16(scale_bytes);
+                let codes_at = at * 512;
+                let x_at = (row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let products = s::dot4_s_by_i8x64::<0>(lanes, bytes, x);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
+                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+                let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+                let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
+                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+                let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
+                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+                let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
+                let product_2 = s::mul_i32x16(sum, scale);
+                totals = s::add_i32x16(totals, product_2);
+            }
+            let float = s::to_float_i32x16(totals);
+            let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+                let shift = s::sub_i32x16(product_2, lanes_2);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let codes_at = at * 256;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    -63,
+                    -52,
+                    -42,
+                    -33,
+                    -25,
+                    -18,
+                    -11,
+                    -5,
+                    1,
+                    7,
+                    13,
+                    19,
+                    27,
+                    35,
+                    45,
+                    57,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                let half = s::low_i8x64(weights);
+                let half_2 = s::low_i8x64(weights_2);
+                let half_3 = s::low_i8x64(weights_3);
+                let half_4 = s::low_i8x64(weights_4);
+                let half_5 = s::low_i8x64(weights_5);
+                let half_6 = s::low_i8x64(weights_6);
+                let half_7 = s::low_i8x64(weights_7);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(factor);
+                let half_10 = s::low_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_10, half_11);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let product_5 = row * 16;
+                    let total = s::load_i32x8(totals.at::<32>(product_5));
+                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                }
+                let half_11 = s::high_i8x64(weights);
+                let half_12 = s::high_i8x64(weights_2);
+                let half_13 = s::high_i8x64(weights_3);
+                let half_14 = s::high_i8x64(weights_4);
+                let half_15 = s::high_i8x64(weights_5);
+                let half_16 = s::high_i8x64(weights_6);
+                let half_17 = s::high_i8x64(weights_7);
+                let half_18 = s::high_i8x64(weights_8);
+                let half_19 = s::high_i32x16(factor);
+                let half_20 = s::high_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_20, half_21);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let sum_2 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_2));
+                    s::store_i32x8(totals.at_mut::<32>(sum_2), s::add_i32x8(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_n4_by256(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes = s::splat_i32(0);
+            let mut totals = lanes;
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_2 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_2);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+                let shift = s::sub_i32x16(product_2, lanes);
+                let factor = s::or_i32x16(scale, lanes_2);
+                let codes_at = at * 256;
+                let place = row * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    -63,
+                    -52,
+                    -42,
+                    -33,
+                    -25,
+                    -18,
+                    -11,
+                    -5,
+                    1,
+                    7,
+                    13,
+                    19,
+                    27,
+                    35,
+                    45,
+                    57,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let product_4 = s::mul_i32x16(sum, factor);
+                totals = s::add_i32x16(totals, product_4);
+            }
+            let float = s::to_float_i32x16(totals);
+            let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 256;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let weights = s::and_i8x64(bytes, bits);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let half = s::low_i8x64(weights);
+                let half_2 = s::low_i8x64(weights_2);
+                let half_3 = s::low_i8x64(weights_3);
+                let half_4 = s::low_i8x64(weights_4);
+                let half_5 = s::low_i8x64(weights_5);
+                let half_6 = s::low_i8x64(weights_6);
+                let half_7 = s::low_i8x64(weights_7);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum, half_9);
+                    let product_3 = row * 16;
+                    let total = s::load_i32x8(totals.at::<32>(product_3));
+                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                }
+                let half_10 = s::high_i8x64(weights);
+                let half_11 = s::high_i8x64(weights_2);
+                let half_12 = s::high_i8x64(weights_3);
+                let half_13 = s::high_i8x64(weights_4);
+                let half_14 = s::high_i8x64(weights_5);
+                let half_15 = s::high_i8x64(weights_6);
+                let half_16 = s::high_i8x64(weights_7);
+                let half_17 = s::high_i8x64(weights_8);
+                let half_18 = s::high_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_2 = s::mul_i32x8(sum, half_18);
+                    let sum_2 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_2));
+                    s::store_i32x8(totals.at_mut::<32>(sum_2), s::add_i32x8(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_l4_by256(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let mut totals = s::splat_i32(0);
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 256;
+                let place = row * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let weights = s::and_i8x64(bytes, bits);
+                let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let product_2 = s::mul_i32x16(sum, scale);
+                totals = s::add_i32x16(totals, product_2);
+            }
+            let float = s::to_float_i32x16(totals);
+            let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 384;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let weights = s::and_i8x64(bytes, bits);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let weights_2 = s::and_i8x64(bytes_2, bits);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let weights_3 = s::and_i8x64(bytes_3, bits);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<6>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+                let bits_3 = s::and_i8x64(shifted, bits_2);
+                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+                let bits_5 = s::and_i8x64(shifted_2, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+                let bits_8 = s::and_i8x64(shifted_3, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let weights_4 = s::and_i8x64(bits_9, bits);
+                let sum_3 = codes_at + 192;
+                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let weights_5 = s::and_i8x64(bytes_7, bits);
+                let sum_4 = codes_at + 256;
+                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let weights_6 = s::and_i8x64(bytes_8, bits);
+                let sum_5 = codes_at + 320;
+                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let weights_7 = s::and_i8x64(bytes_9, bits);
+                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_4, bits_2);
+                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_5, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
+                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_6, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let weights_8 = s::and_i8x64(bits_14, bits);
+                let half = s::low_i8x64(weights);
+                let half_2 = s::low_i8x64(weights_2);
+                let half_3 = s::low_i8x64(weights_3);
+                let half_4 = s::low_i8x64(weights_4);
+                let half_5 = s::low_i8x64(weights_5);
+                let half_6 = s::low_i8x64(weights_6);
+                let half_7 = s::low_i8x64(weights_7);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                    let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_6, half_9);
+                    let product_3 = row * 16;
+                    let total = s::load_i32x8(totals.at::<32>(product_3));
+                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                }
+                let half_10 = s::high_i8x64(weights);
+                let half_11 = s::high_i8x64(weights_2);
+                let half_12 = s::high_i8x64(weights_3);
+                let half_13 = s::high_i8x64(weights_4);
+                let half_14 = s::high_i8x64(weights_5);
+                let half_15 = s::high_i8x64(weights_6);
+                let half_16 = s::high_i8x64(weights_7);
+                let half_17 = s::high_i8x64(weights_8);
+                let half_18 = s::high_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                    let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_2 = s::mul_i32x8(sum_6, half_18);
+                    let sum_7 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_7));
+                    s::store_i32x8(totals.at_mut::<32>(sum_7), s::add_i32x8(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_l6_by256(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let mut totals = s::splat_i32(0);
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 384;
+                let place = row * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let weights = s::and_i8x64(bytes, bits);
+                let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-32)), weights, x);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let weights_2 = s::and_i8x64(bytes_2, bits);
+                let products_2 = s::dot4_s_by_i8x64::<1>(products, weights_2, x);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let weights_3 = s::and_i8x64(bytes_3, bits);
+                let products_3 = s::dot4_s_by_i8x64::<2>(products_2, weights_3, x);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<6>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+                let bits_3 = s::and_i8x64(shifted, bits_2);
+                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+                let bits_5 = s::and_i8x64(shifted_2, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+                let bits_8 = s::and_i8x64(shifted_3, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let weights_4 = s::and_i8x64(bits_9, bits);
+                let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
+                let sum_3 = codes_at + 192;
+                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let weights_5 = s::and_i8x64(bytes_7, bits);
+                let products_5 = s::dot4_s_by_i8x64::<3>(products_4, weights_5, x);
+                let sum_4 = codes_at + 256;
+                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let weights_6 = s::and_i8x64(bytes_8, bits);
+                let products_6 = s::dot4_s_by_i8x64::<0>(products_5, weights_6, x_2);
+                let sum_5 = codes_at + 320;
+                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let weights_7 = s::and_i8x64(bytes_9, bits);
+                let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
+                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_4, bits_2);
+                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_5, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
+                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_6, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let weights_8 = s::and_i8x64(bits_14, bits);
+                let sum_6 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let product_2 = s::mul_i32x16(sum_6, scale);
+                totals = s::add_i32x16(totals, product_2);
+            }
+            let float = s::to_float_i32x16(totals);
+            let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, lanes_3);
+                let shift = s::sub_i32x16(product_2, lanes_2);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let codes_at = at * 320;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let sum = codes_at + 256;
+                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let top = s::and_i8x64(tops, bits_2);
+                let found = s::lookup_i8x64(masks, top);
+                let index = s::and_i8x64(bytes, bits_2);
+                let lower = s::lanes_i8x16([
+                    -65,
+                    -58,
+                    -50,
+                    -45,
+                    -41,
+                    -37,
+                    -33,
+                    -29,
+                    -25,
+                    -21,
+                    -18,
+                    -15,
+                    -12,
+                    -9,
+                    -6,
+                    -3,
+                ]);
+                let found_2 = s::lookup_i8x64(lower, index);
+                let change = s::lanes_i8x16([
+                    -65,
+                    -59,
+                    -53,
+                    -37,
+                    -36,
+                    -43,
+                    -50,
+                    -10,
+                    -2,
+                    -10,
+                    -49,
+                    -44,
+                    -34,
+                    -40,
+                    -49,
+                    -61,
+                ]);
+                let found_3 = s::lookup_i8x64(change, index);
+                let bits_3 = s::and_i8x64(found_3, found);
+                let weights = s::xor_i8x64(found_2, bits_3);
+                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+                let top_2 = s::shr_u_i8x64::<4>(tops_2);
+                let found_4 = s::lookup_i8x64(masks, top_2);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let found_5 = s::lookup_i8x64(lower, index_2);
+                let found_6 = s::lookup_i8x64(change, index_2);
+                let bits_4 = s::and_i8x64(found_6, found_4);
+                let weights_2 = s::xor_i8x64(found_5, bits_4);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted = s::shr_u_i8x64::<1>(tops_3);
+                let top_3 = s::and_i8x64(shifted, bits_2);
+                let found_7 = s::lookup_i8x64(masks, top_3);
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let found_8 = s::lookup_i8x64(lower, index_3);
+                let found_9 = s::lookup_i8x64(change, index_3);
+                let bits_5 = s::and_i8x64(found_9, found_7);
+                let weights_3 = s::xor_i8x64(found_8, bits_5);
+                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+                let top_4 = s::shr_u_i8x64::<5>(tops_4);
+                let found_10 = s::lookup_i8x64(masks, top_4);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let found_11 = s::lookup_i8x64(lower, index_4);
+                let found_12 = s::lookup_i8x64(change, index_4);
+                let bits_6 = s::and_i8x64(found_12, found_10);
+                let weights_4 = s::xor_i8x64(found_11, bits_6);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+                let top_5 = s::and_i8x64(shifted_2, bits_2);
+                let found_13 = s::lookup_i8x64(masks, top_5);
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let found_14 = s::lookup_i8x64(lower, index_5);
+                let found_15 = s::lookup_i8x64(change, index_5);
+                let bits_7 = s::and_i8x64(found_15, found_13);
+                let weights_5 = s::xor_i8x64(found_14, bits_7);
+                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+                let top_6 = s::shr_u_i8x64::<6>(tops_6);
+                let found_16 = s::lookup_i8x64(masks, top_6);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let found_17 = s::lookup_i8x64(lower, index_6);
+                let found_18 = s::lookup_i8x64(change, index_6);
+                let bits_8 = s::and_i8x64(found_18, found_16);
+                let weights_6 = s::xor_i8x64(found_17, bits_8);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+                let top_7 = s::and_i8x64(shifted_3, bits_2);
+                let found_19 = s::lookup_i8x64(masks, top_7);
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let found_20 = s::lookup_i8x64(lower, index_7);
+                let found_21 = s::lookup_i8x64(change, index_7);
+                let bits_9 = s::and_i8x64(found_21, found_19);
+                let weights_7 = s::xor_i8x64(found_20, bits_9);
+                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+                let top_8 = s::shr_u_i8x64::<7>(tops_8);
+                let found_22 = s::lookup_i8x64(masks, top_8);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let found_23 = s::lookup_i8x64(lower, index_8);
+                let found_24 = s::lookup_i8x64(change, index_8);
+                let bits_10 = s::and_i8x64(found_24, found_22);
+                let weights_8 = s::xor_i8x64(found_23, bits_10);
+                let half = s::low_i8x64(weights);
+                let half_2 = s::low_i8x64(weights_2);
+                let half_3 = s::low_i8x64(weights_3);
+                let half_4 = s::low_i8x64(weights_4);
+                let half_5 = s::low_i8x64(weights_5);
+                let half_6 = s::low_i8x64(weights_6);
+                let half_7 = s::low_i8x64(weights_7);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(factor);
+                let half_10 = s::low_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_10, half_11);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_4 = s::mul_i32x8(sum_2, half_9);
+                    let product_5 = row * 16;
+                    let total = s::load_i32x8(totals.at::<32>(product_5));
+                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                }
+                let half_11 = s::high_i8x64(weights);
+                let half_12 = s::high_i8x64(weights_2);
+                let half_13 = s::high_i8x64(weights_3);
+                let half_14 = s::high_i8x64(weights_4);
+                let half_15 = s::high_i8x64(weights_5);
+                let half_16 = s::high_i8x64(weights_6);
+                let half_17 = s::high_i8x64(weights_7);
+                let half_18 = s::high_i8x64(weights_8);
+                let half_19 = s::high_i32x16(factor);
+                let half_20 = s::high_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_20, half_21);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
+                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let product_4 = s::mul_i32x8(sum_2, half_19);
+                    let sum_3 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_3));
+                    s::store_i32x8(totals.at_mut::<32>(sum_3), s::add_i32x8(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_n5_by256(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes = s::splat_i32(0);
+            let mut totals = lanes;
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_2 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_2);
+                let product_2 = s::mul_i32x16(bits, lanes_2);
+                let shift = s::sub_i32x16(product_2, lanes);
+                let factor = s::or_i32x16(scale, lanes_2);
+                let codes_at = at * 320;
+                let place = row * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let sum = codes_at + 256;
+                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let top = s::and_i8x64(tops, bits_2);
+                let found = s::lookup_i8x64(masks, top);
+                let index = s::and_i8x64(bytes, bits_2);
+                let lower = s::lanes_i8x16([
+                    -65,
+                    -58,
+                    -50,
+                    -45,
+                    -41,
+                    -37,
+                    -33,
+                    -29,
+                    -25,
+                    -21,
+                    -18,
+                    -15,
+                    -12,
+                    -9,
+                    -6,
+                    -3,
+                ]);
+                let found_2 = s::lookup_i8x64(lower, index);
+                let change = s::lanes_i8x16([
+                    -65,
+                    -59,
+                    -53,
+                    -37,
+                    -36,
+                    -43,
+                    -50,
+                    -10,
+                    -2,
+                    -10,
+                    -49,
+                    -44,
+                    -34,
+                    -40,
+                    -49,
+                    -61,
+                ]);
+                let found_3 = s::lookup_i8x64(change, index);
+                let bits_3 = s::and_i8x64(found_3, found);
+                let weights = s::xor_i8x64(found_2, bits_3);
+                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+                let top_2 = s::shr_u_i8x64::<4>(tops_2);
+                let found_4 = s::lookup_i8x64(masks, top_2);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let found_5 = s::lookup_i8x64(lower, index_2);
+                let found_6 = s::lookup_i8x64(change, index_2);
+                let bits_4 = s::and_i8x64(found_6, found_4);
+                let weights_2 = s::xor_i8x64(found_5, bits_4);
+                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted = s::shr_u_i8x64::<1>(tops_3);
+                let top_3 = s::and_i8x64(shifted, bits_2);
+                let found_7 = s::lookup_i8x64(masks, top_3);
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let found_8 = s::lookup_i8x64(lower, index_3);
+                let found_9 = s::lookup_i8x64(change, index_3);
+                let bits_5 = s::and_i8x64(found_9, found_7);
+                let weights_3 = s::xor_i8x64(found_8, bits_5);
+                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+                let top_4 = s::shr_u_i8x64::<5>(tops_4);
+                let found_10 = s::lookup_i8x64(masks, top_4);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let found_11 = s::lookup_i8x64(lower, index_4);
+                let found_12 = s::lookup_i8x64(change, index_4);
+                let bits_6 = s::and_i8x64(found_12, found_10);
+                let weights_4 = s::xor_i8x64(found_11, bits_6);
+                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+                let top_5 = s::and_i8x64(shifted_2, bits_2);
+                let found_13 = s::lookup_i8x64(masks, top_5);
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let found_14 = s::lookup_i8x64(lower, index_5);
+                let found_15 = s::lookup_i8x64(change, index_5);
+                let bits_7 = s::and_i8x64(found_15, found_13);
+                let weights_5 = s::xor_i8x64(found_14, bits_7);
+                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+                let top_6 = s::shr_u_i8x64::<6>(tops_6);
+                let found_16 = s::lookup_i8x64(masks, top_6);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let found_17 = s::lookup_i8x64(lower, index_6);
+                let found_18 = s::lookup_i8x64(change, index_6);
+                let bits_8 = s::and_i8x64(found_18, found_16);
+                let weights_6 = s::xor_i8x64(found_17, bits_8);
+                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+                let top_7 = s::and_i8x64(shifted_3, bits_2);
+                let found_19 = s::lookup_i8x64(masks, top_7);
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let found_20 = s::lookup_i8x64(lower, index_7);
+                let found_21 = s::lookup_i8x64(change, index_7);
+                let bits_9 = s::and_i8x64(found_21, found_19);
+                let weights_7 = s::xor_i8x64(found_20, bits_9);
+                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+                let top_8 = s::shr_u_i8x64::<7>(tops_8);
+                let found_22 = s::lookup_i8x64(masks, top_8);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let found_23 = s::lookup_i8x64(lower, index_8);
+                let found_24 = s::lookup_i8x64(change, index_8);
+                let bits_10 = s::and_i8x64(found_24, found_22);
+                let weights_8 = s::xor_i8x64(found_23, bits_10);
+                let sum_2 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let product_4 = s::mul_i32x16(sum_2, factor);
+                totals = s::add_i32x16(totals, product_4);
+            }
+            let float = s::to_float_i32x16(totals);
+            let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, lanes_2);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let codes_at = at * 192;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    -37,
+                    -22,
+                    -13,
+                    -6,
+                    0,
+                    7,
+                    15,
+                    26,
+                    -37,
+                    -22,
+                    -13,
+                    -6,
+                    0,
+                    7,
+                    15,
+                    26,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+                let bits_5 = s::or_i8x64(bits_3, bits_4);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+                let bits_7 = s::or_i8x64(bits_5, bits_6);
+                let index_7 = s::and_i8x64(bits_7, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bits_7);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                let half = s::low_i8x64(weights);
+                let half_2 = s::low_i8x64(weights_2);
+                let half_3 = s::low_i8x64(weights_3);
+                let half_4 = s::low_i8x64(weights_4);
+                let half_5 = s::low_i8x64(weights_5);
+                let half_6 = s::low_i8x64(weights_6);
+                let half_7 = s::low_i8x64(weights_7);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(factor);
+                let half_10 = s::low_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_10, half_11);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_4 = s::mul_i32x8(sum_3, half_9);
+                    let product_5 = row * 16;
+                    let total = s::load_i32x8(totals.at::<32>(product_5));
+                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                }
+                let half_11 = s::high_i8x64(weights);
+                let half_12 = s::high_i8x64(weights_2);
+                let half_13 = s::high_i8x64(weights_3);
+                let half_14 = s::high_i8x64(weights_4);
+                let half_15 = s::high_i8x64(weights_5);
+                let half_16 = s::high_i8x64(weights_6);
+                let half_17 = s::high_i8x64(weights_7);
+                let half_18 = s::high_i8x64(weights_8);
+                let half_19 = s::high_i32x16(factor);
+                let half_20 = s::high_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_20, half_21);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
+                    let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let product_4 = s::mul_i32x8(sum_3, half_19);
+                    let sum_4 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_4));
+                    s::store_i32x8(totals.at_mut::<32>(sum_4), s::add_i32x8(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_n3_by256(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes = s::splat_i32(0);
+            let mut totals = lanes;
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_2 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_2);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, lanes);
+                let factor = s::or_i32x16(scale, lanes_2);
+                let codes_at = at * 192;
+                let place = row * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    -37,
+                    -22,
+                    -13,
+                    -6,
+                    0,
+                    7,
+                    15,
+                    26,
+                    -37,
+                    -22,
+                    -13,
+                    -6,
+                    0,
+                    7,
+                    15,
+                    26,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+                let bits_5 = s::or_i8x64(bits_3, bits_4);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+                let bits_7 = s::or_i8x64(bits_5, bits_6);
+                let index_7 = s::and_i8x64(bits_7, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+                let index_8 = s::shr_u_i8x64::<4>(bits_7);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                let sum_3 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let product_4 = s::mul_i32x16(sum_3, factor);
+                totals = s::add_i32x16(totals, product_4);
+            }
+            let float = s::to_float_i32x16(totals);
+            let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, lanes_2);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let codes_at = at * 128;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+                let weights = s::lookup_i8x64(values, index);
+                let values_2 = s::lanes_i8x16([
+                    -21,
+                    -21,
+                    -21,
+                    -21,
+                    -8,
+                    -8,
+                    -8,
+                    -8,
+                    0,
+                    0,
+                    0,
+                    0,
+                    10,
+                    10,
+                    10,
+                    10,
+                ]);
+                let weights_2 = s::lookup_i8x64(values_2, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_3 = s::lookup_i8x64(values, index_2);
+                let weights_4 = s::lookup_i8x64(values_2, index_2);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_3);
+                let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_7 = s::lookup_i8x64(values, index_4);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
+                let half = s::low_i8x64(weights);
+                let half_2 = s::low_i8x64(weights_2);
+                let half_3 = s::low_i8x64(weights_3);
+                let half_4 = s::low_i8x64(weights_4);
+                let half_5 = s::low_i8x64(weights_5);
+                let half_6 = s::low_i8x64(weights_6);
+                let half_7 = s::low_i8x64(weights_7);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(factor);
+                let half_10 = s::low_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_10, half_11);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let product_5 = row * 16;
+                    let total = s::load_i32x8(totals.at::<32>(product_5));
+                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                }
+                let half_11 = s::high_i8x64(weights);
+                let half_12 = s::high_i8x64(weights_2);
+                let half_13 = s::high_i8x64(weights_3);
+                let half_14 = s::high_i8x64(weights_4);
+                let half_15 = s::high_i8x64(weights_5);
+                let half_16 = s::high_i8x64(weights_6);
+                let half_17 = s::high_i8x64(weights_7);
+                let half_18 = s::high_i8x64(weights_8);
+                let half_19 = s::high_i32x16(factor);
+                let half_20 = s::high_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_20, half_21);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_12, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_13, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_14, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_15, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let sum_2 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_2));
+                    s::store_i32x8(totals.at_mut::<32>(sum_2), s::add_i32x8(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_n2_by256(
+    scales: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes = s::splat_i32(0);
+            let mut totals = lanes;
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_2 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_2);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, lanes);
+                let factor = s::or_i32x16(scale, lanes_2);
+                let codes_at = at * 128;
+                let place = row * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+                let weights = s::lookup_i8x64(values, index);
+                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let values_2 = s::lanes_i8x16([
+                    -21,
+                    -21,
+                    -21,
+                    -21,
+                    -8,
+                    -8,
+                    -8,
+                    -8,
+                    0,
+                    0,
+                    0,
+                    0,
+                    10,
+                    10,
+                    10,
+                    10,
+                ]);
+                let weights_2 = s::lookup_i8x64(values_2, index);
+                let products_2 = s::dot4_s_by_i8x64::<2>(products, weights_2, x);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_3 = s::lookup_i8x64(values, index_2);
+                let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
+                let weights_4 = s::lookup_i8x64(values_2, index_2);
+                let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_3);
+                let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
+                let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let products_6 = s::dot4_s_by_i8x64::<3>(products_5, weights_6, x);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_7 = s::lookup_i8x64(values, index_4);
+                let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
+                let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let product_4 = s::mul_i32x16(sum, factor);
+                totals = s::add_i32x16(totals, product_4);
+            }
+            let float = s::to_float_i32x16(totals);
+            let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half = s::low_i8x64(weights);
+            let half_2 = s::low_i8x64(weights_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let half_4 = s::low_i8x64(weights_4);
+            let half_5 = s::low_i8x64(weights_5);
+            let half_6 = s::low_i8x64(weights_6);
+            let half_7 = s::low_i8x64(weights_7);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(power);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_2 = row * 16;
+                let sum_2 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_2));
+            }
+            let half_10 = s::high_i8x64(weights);
+            let half_11 = s::high_i8x64(weights_2);
+            let half_12 = s::high_i8x64(weights_3);
+            let half_13 = s::high_i8x64(weights_4);
+            let half_14 = s::high_i8x64(weights_5);
+            let half_15 = s::high_i8x64(weights_6);
+            let half_16 = s::high_i8x64(weights_7);
+            let half_17 = s::high_i8x64(weights_8);
+            let half_18 = s::high_f32x16(power);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = row * 16 + 8;
+                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
+                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product, half_20, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn alone_mx4_by256(
+    scales: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    row: i32,
+    mut sums: [s::F32x16; 1],
+) -> [s::F32x16; 1] {
+    // SAFETY: the module's contract.
+    unsafe {
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let x_at = (row * block_count + block) * 32;
+            let x = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
+            let weights = s::lookup_i8x64(values, index);
+            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), weights, x);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum);
+            let product = s::mul_f32x16(float, power);
+            let x_scale = k::load_f32(x_scales.at::<4>(row * ((block_count + 7) / 8) + block / 8));
+            sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
+        }
+    }
+    sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_b8<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -829,8 +4961,8 @@ unsafe fn dot_n4<const ROWS: usize>(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let factor = s::or_i32x16(scale, lanes_2);
             let shift = s::sub_i32x16(product, lanes);
+            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1070,8 +5202,8 @@ unsafe fn dot_n5<const ROWS: usize>(
             let lanes_2 = s::splat_i32(1);
             let bits_2 = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits_2, lanes_2);
-            let factor = s::or_i32x16(scale, lanes_2);
             let shift = s::sub_i32x16(product, lanes);
+            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1181,8 +5313,8 @@ unsafe fn dot_n3<const ROWS: usize>(
             let lanes_2 = s::splat_i32(1);
             let bits_6 = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes_2);
             let shift = s::sub_i32x16(product, lanes);
+            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1272,8 +5404,8 @@ unsafe fn dot_n2<const ROWS: usize>(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes_2);
             let shift = s::sub_i32x16(product, lanes);
+            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1334,713 +5466,6 @@ unsafe fn dot_mx4<const ROWS: usize>(
                 let float = s::to_float_i32x16(words[row]);
                 let scaled = s::mul_f32x16(float, power);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
-                acc[row] = s::fma_f32x16(scaled, s::splat_f32(x_scale), acc[row]);
-            });
-        }
-    }
-    acc
-}
-
-/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
-#[inline(always)]
-unsafe fn dot_b8_by256<const ROWS: usize>(
-    codes: k::Region<i8>,
-    x_codes: k::Region<i8>,
-    scales: k::Region<i8>,
-    x_scales: k::Region<f32>,
-    block_count: i32,
-    first_block: i32,
-    code_at: [i32; ROWS],
-    scale_at: [i32; ROWS],
-    mut acc: [s::F32x16; ROWS],
-) -> [s::F32x16; ROWS] {
-    // SAFETY: the module's contract.
-    unsafe {
-        for group in 0..(block_count + 7) / 8 {
-            let lanes = s::splat_i32(0);
-            let mut totals = [lanes; ROWS];
-            let product = group * 8;
-            for block in product..i32::min(product + 8, block_count) {
-                let at = first_block + block;
-                let codes_at = at * 512;
-                let column = block * 32;
-                let mut words = [lanes; ROWS];
-                for chunk in 0..8 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
-                    let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_s_i8x64(words[row], bytes, s::splat_i32_i8x64(x));
-                    });
-                }
-                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
-                let scale = s::widen_u_i8x16(scale_bytes);
-                k::repeat!(row in ROWS, 2, {
-                    let scaled = s::mul_i32x16(words[row], scale);
-                    totals[row] = s::add_i32x16(totals[row], scaled);
-                });
-            }
-            k::repeat!(row in ROWS, 2, {
-                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
-                let float = s::to_float_i32x16(totals[row]);
-                acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
-            });
-        }
-    }
-    acc
-}
-
-/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
-#[inline(always)]
-unsafe fn dot_n4_by256<const ROWS: usize>(
-    codes: k::Region<i8>,
-    x_codes: k::Region<i8>,
-    scales: k::Region<i8>,
-    x_sums: k::Region<i32>,
-    x_scales: k::Region<f32>,
-    block_count: i32,
-    first_block: i32,
-    code_at: [i32; ROWS],
-    block_at: [i32; ROWS],
-    scale_at: [i32; ROWS],
-    mut acc: [s::F32x16; ROWS],
-) -> [s::F32x16; ROWS] {
-    // SAFETY: the module's contract.
-    unsafe {
-        for group in 0..(block_count + 7) / 8 {
-            let lanes = s::splat_i32(0);
-            let mut totals = [lanes; ROWS];
-            let product = group * 8;
-            for block in product..i32::min(product + 8, block_count) {
-                let at = first_block + block;
-                let codes_at = at * 256;
-                let column = block * 32;
-                let mut words = [lanes; ROWS];
-                for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
-                    let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                    let values = s::lanes_i8x16([
-                        -63,
-                        -52,
-                        -42,
-                        -33,
-                        -25,
-                        -18,
-                        -11,
-                        -5,
-                        1,
-                        7,
-                        13,
-                        19,
-                        27,
-                        35,
-                        45,
-                        57,
-                    ]);
-                    let weights = s::lookup_i8x64(values, index);
-                    let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_s_i8x64(words[row], weights, s::splat_i32_i8x64(x));
-                    });
-                    let index_2 = s::shr_u_i8x64::<4>(bytes);
-                    let weights_2 = s::lookup_i8x64(values, index_2);
-                    let sum_2 = column + (chunk + 4) * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
-                    });
-                }
-                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
-                let scale = s::widen_s_i8x16(scale_bytes);
-                let lanes_2 = s::splat_i32(1);
-                let bits = s::and_i32x16(scale, lanes_2);
-                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
-                let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_2, lanes);
-                k::repeat!(row in ROWS, 2, {
-                    let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_3);
-                    let scaled = s::mul_i32x16(sum, factor);
-                    totals[row] = s::add_i32x16(totals[row], scaled);
-                });
-            }
-            k::repeat!(row in ROWS, 2, {
-                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
-                let float = s::to_float_i32x16(totals[row]);
-                acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
-            });
-        }
-    }
-    acc
-}
-
-/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
-#[inline(always)]
-unsafe fn dot_l4_by256<const ROWS: usize>(
-    codes: k::Region<i8>,
-    x_codes: k::Region<i8>,
-    scales: k::Region<i8>,
-    x_sums: k::Region<i32>,
-    x_scales: k::Region<f32>,
-    block_count: i32,
-    first_block: i32,
-    code_at: [i32; ROWS],
-    block_at: [i32; ROWS],
-    scale_at: [i32; ROWS],
-    mut acc: [s::F32x16; ROWS],
-) -> [s::F32x16; ROWS] {
-    // SAFETY: the module's contract.
-    unsafe {
-        for group in 0..(block_count + 7) / 8 {
-            let lanes = s::splat_i32(0);
-            let mut totals = [lanes; ROWS];
-            let product = group * 8;
-            for block in product..i32::min(product + 8, block_count) {
-                let at = first_block + block;
-                let codes_at = at * 256;
-                let column = block * 32;
-                let mut words = [lanes; ROWS];
-                for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
-                    let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                    let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_s_i8x64(words[row], bits, s::splat_i32_i8x64(x));
-                    });
-                    let shifted = s::shr_u_i8x64::<4>(bytes);
-                    let sum_2 = column + (chunk + 4) * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        words[row] = s::dot4_s_i8x64(words[row], shifted, s::splat_i32_i8x64(x));
-                    });
-                }
-                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
-                let scale = s::widen_s_i8x16(scale_bytes);
-                k::repeat!(row in ROWS, 2, {
-                    let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-8)));
-                    let scaled = s::mul_i32x16(sum, scale);
-                    totals[row] = s::add_i32x16(totals[row], scaled);
-                });
-            }
-            k::repeat!(row in ROWS, 2, {
-                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
-                let float = s::to_float_i32x16(totals[row]);
-                acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
-            });
-        }
-    }
-    acc
-}
-
-/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
-#[inline(always)]
-unsafe fn dot_l6_by256<const ROWS: usize>(
-    codes: k::Region<i8>,
-    x_codes: k::Region<i8>,
-    scales: k::Region<i8>,
-    x_sums: k::Region<i32>,
-    x_scales: k::Region<f32>,
-    block_count: i32,
-    first_block: i32,
-    code_at: [i32; ROWS],
-    block_at: [i32; ROWS],
-    scale_at: [i32; ROWS],
-    mut acc: [s::F32x16; ROWS],
-) -> [s::F32x16; ROWS] {
-    // SAFETY: the module's contract.
-    unsafe {
-        for group in 0..(block_count + 7) / 8 {
-            let lanes = s::splat_i32(0);
-            let mut totals = [lanes; ROWS];
-            let product = group * 8;
-            for block in product..i32::min(product + 8, block_count) {
-                let at = first_block + block;
-                let codes_at = at * 384;
-                let column = block * 32;
-                let mut words = [lanes; ROWS];
-                for chunk in 0..2 {
-                    let product_2 = chunk * 3;
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + product_2 * 64));
-                    let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
-                    let bits_2 = s::and_i8x64(bytes, bits);
-                    let sum = column + product_2 * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_s_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
-                    });
-                    let sum_2 = product_2 + 1;
-                    let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
-                    let bits_3 = s::and_i8x64(bytes_2, bits);
-                    let sum_3 = column + sum_2 * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                        words[row] = s::dot4_s_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
-                    });
-                    let sum_4 = product_2 + 2;
-                    let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
-                    let bits_4 = s::and_i8x64(bytes_3, bits);
-                    let sum_5 = column + sum_4 * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
-                        words[row] = s::dot4_s_i8x64(words[row], bits_4, s::splat_i32_i8x64(x));
-                    });
-                    let shifted = s::shr_u_i8x64::<6>(bytes);
-                    let bits_5 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x0303_0303));
-                    let shifted_2 = s::shr_u_i8x64::<4>(bytes_2);
-                    let bits_6 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x0c0c_0c0c));
-                    let bits_7 = s::or_i8x64(bits_5, bits_6);
-                    let shifted_3 = s::shr_u_i8x64::<2>(bytes_3);
-                    let bits_8 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x3030_3030));
-                    let spare = s::or_i8x64(bits_7, bits_8);
-                    let bits_9 = s::and_i8x64(spare, bits);
-                    let sum_6 = column + (chunk + 6) * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
-                        words[row] = s::dot4_s_i8x64(words[row], bits_9, s::splat_i32_i8x64(x));
-                    });
-                }
-                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
-                let scale = s::widen_s_i8x16(scale_bytes);
-                k::repeat!(row in ROWS, 2, {
-                    let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-32)));
-                    let scaled = s::mul_i32x16(sum, scale);
-                    totals[row] = s::add_i32x16(totals[row], scaled);
-                });
-            }
-            k::repeat!(row in ROWS, 2, {
-                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
-                let float = s::to_float_i32x16(totals[row]);
-                acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
-            });
-        }
-    }
-    acc
-}
-
-/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
-#[inline(always)]
-unsafe fn dot_n5_by256<const ROWS: usize>(
-    codes: k::Region<i8>,
-    x_codes: k::Region<i8>,
-    scales: k::Region<i8>,
-    x_sums: k::Region<i32>,
-    x_scales: k::Region<f32>,
-    block_count: i32,
-    first_block: i32,
-    code_at: [i32; ROWS],
-    block_at: [i32; ROWS],
-    scale_at: [i32; ROWS],
-    mut acc: [s::F32x16; ROWS],
-) -> [s::F32x16; ROWS] {
-    // SAFETY: the module's contract.
-    unsafe {
-        for group in 0..(block_count + 7) / 8 {
-            let lanes = s::splat_i32(0);
-            let mut totals = [lanes; ROWS];
-            let product = group * 8;
-            for block in product..i32::min(product + 8, block_count) {
-                let at = first_block + block;
-                let codes_at = at * 320;
-                let column = block * 32;
-                let mut words = [lanes; ROWS];
-                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
-                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let mut top_bits = [s::and_i8x64(tops, bits); 2];
-                top_bits[1] = s::shr_u_i8x64::<4>(tops);
-                for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
-                    let index = s::and_i8x64(bytes, bits);
-                    let before = top_bits[0];
-                    let found = s::lookup_i8x64(masks, before);
-                    let lower = s::lanes_i8x16([
-                        -65,
-                        -58,
-                        -50,
-                        -45,
-                        -41,
-                        -37,
-                        -33,
-                        -29,
-                        -25,
-                        -21,
-                        -18,
-                        -15,
-                        -12,
-                        -9,
-                        -6,
-                        -3,
-                    ]);
-                    let found_2 = s::lookup_i8x64(lower, index);
-                    let change = s::lanes_i8x16([
-                        -65,
-                        -59,
-                        -53,
-                        -37,
-                        -36,
-                        -43,
-                        -50,
-                        -10,
-                        -2,
-                        -10,
-                        -49,
-                        -44,
-                        -34,
-                        -40,
-                        -49,
-                        -61,
-                    ]);
-                    let found_3 = s::lookup_i8x64(change, index);
-                    let bits_2 = s::and_i8x64(found_3, found);
-                    let weights = s::xor_i8x64(found_2, bits_2);
-                    let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_s_i8x64(words[row], weights, s::splat_i32_i8x64(x));
-                    });
-                    top_bits[0] = s::shr_u_i8x64::<1>(before);
-                    let index_2 = s::shr_u_i8x64::<4>(bytes);
-                    let before_2 = top_bits[1];
-                    let found_4 = s::lookup_i8x64(masks, before_2);
-                    let found_5 = s::lookup_i8x64(lower, index_2);
-                    let found_6 = s::lookup_i8x64(change, index_2);
-                    let bits_3 = s::and_i8x64(found_6, found_4);
-                    let weights_2 = s::xor_i8x64(found_5, bits_3);
-                    let sum_2 = column + (chunk + 4) * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
-                    });
-                    top_bits[1] = s::shr_u_i8x64::<1>(before_2);
-                }
-                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
-                let scale = s::widen_s_i8x16(scale_bytes);
-                let lanes_2 = s::splat_i32(1);
-                let bits_2 = s::and_i32x16(scale, lanes_2);
-                let product_2 = s::mul_i32x16(bits_2, lanes_2);
-                let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_2, lanes);
-                k::repeat!(row in ROWS, 2, {
-                    let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_3);
-                    let scaled = s::mul_i32x16(sum, factor);
-                    totals[row] = s::add_i32x16(totals[row], scaled);
-                });
-            }
-            k::repeat!(row in ROWS, 2, {
-                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
-                let float = s::to_float_i32x16(totals[row]);
-                acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
-            });
-        }
-    }
-    acc
-}
-
-/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
-#[inline(always)]
-unsafe fn dot_n3_by256<const ROWS: usize>(
-    codes: k::Region<i8>,
-    x_codes: k::Region<i8>,
-    scales: k::Region<i8>,
-    x_sums: k::Region<i32>,
-    x_scales: k::Region<f32>,
-    block_count: i32,
-    first_block: i32,
-    code_at: [i32; ROWS],
-    block_at: [i32; ROWS],
-    scale_at: [i32; ROWS],
-    mut acc: [s::F32x16; ROWS],
-) -> [s::F32x16; ROWS] {
-    // SAFETY: the module's contract.
-    unsafe {
-        for group in 0..(block_count + 7) / 8 {
-            let lanes = s::splat_i32(0);
-            let mut totals = [lanes; ROWS];
-            let product = group * 8;
-            for block in product..i32::min(product + 8, block_count) {
-                let at = first_block + block;
-                let codes_at = at * 192;
-                let column = block * 32;
-                let mut words = [lanes; ROWS];
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let index = s::and_i8x64(bytes, bits);
-                let values = s::lanes_i8x16([
-                    -37,
-                    -22,
-                    -13,
-                    -6,
-                    0,
-                    7,
-                    15,
-                    26,
-                    -37,
-                    -22,
-                    -13,
-                    -6,
-                    0,
-                    7,
-                    15,
-                    26,
-                ]);
-                let weights = s::lookup_i8x64(values, index);
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + column));
-                    words[row] = s::dot4_s_i8x64(words[row], weights, s::splat_i32_i8x64(x));
-                });
-                let index_2 = s::shr_u_i8x64::<4>(bytes);
-                let weights_2 = s::lookup_i8x64(values, index_2);
-                let sum = column + 16;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
-                });
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let index_3 = s::and_i8x64(bytes_2, bits);
-                let weights_3 = s::lookup_i8x64(values, index_3);
-                let sum_2 = column + 4;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    words[row] = s::dot4_s_i8x64(words[row], weights_3, s::splat_i32_i8x64(x));
-                });
-                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let weights_4 = s::lookup_i8x64(values, index_4);
-                let sum_3 = column + 20;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                    words[row] = s::dot4_s_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
-                });
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let index_5 = s::and_i8x64(bytes_3, bits);
-                let weights_5 = s::lookup_i8x64(values, index_5);
-                let sum_4 = column + 8;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
-                    words[row] = s::dot4_s_i8x64(words[row], weights_5, s::splat_i32_i8x64(x));
-                });
-                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let weights_6 = s::lookup_i8x64(values, index_6);
-                let sum_5 = column + 24;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
-                    words[row] = s::dot4_s_i8x64(words[row], weights_6, s::splat_i32_i8x64(x));
-                });
-                let shifted = s::shr_u_i8x64::<3>(bytes);
-                let bits_2 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let shifted_2 = s::shr_u_i8x64::<2>(bytes_2);
-                let bits_3 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
-                let bits_4 = s::or_i8x64(bits_2, bits_3);
-                let shifted_3 = s::shr_u_i8x64::<1>(bytes_3);
-                let bits_5 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
-                let spare = s::or_i8x64(bits_4, bits_5);
-                let index_7 = s::and_i8x64(spare, bits);
-                let weights_7 = s::lookup_i8x64(values, index_7);
-                let sum_6 = column + 12;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
-                    words[row] = s::dot4_s_i8x64(words[row], weights_7, s::splat_i32_i8x64(x));
-                });
-                let index_8 = s::shr_u_i8x64::<4>(spare);
-                let weights_8 = s::lookup_i8x64(values, index_8);
-                let sum_7 = column + 28;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_7));
-                    words[row] = s::dot4_s_i8x64(words[row], weights_8, s::splat_i32_i8x64(x));
-                });
-                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
-                let scale = s::widen_s_i8x16(scale_bytes);
-                let lanes_2 = s::splat_i32(1);
-                let bits_6 = s::and_i32x16(scale, lanes_2);
-                let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
-                let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_2, lanes);
-                k::repeat!(row in ROWS, 2, {
-                    let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum_8 = s::add_i32x16(words[row], product_3);
-                    let scaled = s::mul_i32x16(sum_8, factor);
-                    totals[row] = s::add_i32x16(totals[row], scaled);
-                });
-            }
-            k::repeat!(row in ROWS, 2, {
-                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
-                let float = s::to_float_i32x16(totals[row]);
-                acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
-            });
-        }
-    }
-    acc
-}
-
-/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
-#[inline(always)]
-unsafe fn dot_n2_by256<const ROWS: usize>(
-    codes: k::Region<i8>,
-    x_codes: k::Region<i8>,
-    scales: k::Region<i8>,
-    x_sums: k::Region<i32>,
-    x_scales: k::Region<f32>,
-    block_count: i32,
-    first_block: i32,
-    code_at: [i32; ROWS],
-    block_at: [i32; ROWS],
-    scale_at: [i32; ROWS],
-    mut acc: [s::F32x16; ROWS],
-) -> [s::F32x16; ROWS] {
-    // SAFETY: the module's contract.
-    unsafe {
-        for group in 0..(block_count + 7) / 8 {
-            let lanes = s::splat_i32(0);
-            let mut totals = [lanes; ROWS];
-            let product = group * 8;
-            for block in product..i32::min(product + 8, block_count) {
-                let at = first_block + block;
-                let codes_at = at * 128;
-                let column = block * 32;
-                let mut words = [lanes; ROWS];
-                for chunk in 0..2 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
-                    let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                    let values = s::lanes_i8x16([
-                        -21,
-                        -8,
-                        0,
-                        10,
-                        -21,
-                        -8,
-                        0,
-                        10,
-                        -21,
-                        -8,
-                        0,
-                        10,
-                        -21,
-                        -8,
-                        0,
-                        10,
-                    ]);
-                    let weights = s::lookup_i8x64(values, index);
-                    let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                        words[row] = s::dot4_s_i8x64(words[row], weights, s::splat_i32_i8x64(x));
-                    });
-                    let values_2 = s::lanes_i8x16([
-                        -21,
-                        -21,
-                        -21,
-                        -21,
-                        -8,
-                        -8,
-                        -8,
-                        -8,
-                        0,
-                        0,
-                        0,
-                        0,
-                        10,
-                        10,
-                        10,
-                        10,
-                    ]);
-                    let weights_2 = s::lookup_i8x64(values_2, index);
-                    let sum_2 = column + (chunk + 2) * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                        words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
-                    });
-                    let index_2 = s::shr_u_i8x64::<4>(bytes);
-                    let weights_3 = s::lookup_i8x64(values, index_2);
-                    let sum_3 = column + (chunk + 4) * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
-                        words[row] = s::dot4_s_i8x64(words[row], weights_3, s::splat_i32_i8x64(x));
-                    });
-                    let weights_4 = s::lookup_i8x64(values_2, index_2);
-                    let sum_4 = column + (chunk + 6) * 4;
-                    k::repeat!(row in ROWS, 2, {
-                        let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
-                        words[row] = s::dot4_s_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
-                    });
-                }
-                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
-                let scale = s::widen_s_i8x16(scale_bytes);
-                let lanes_2 = s::splat_i32(1);
-                let bits = s::and_i32x16(scale, lanes_2);
-                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let factor = s::or_i32x16(scale, lanes_2);
-                let shift = s::sub_i32x16(product_2, lanes);
-                k::repeat!(row in ROWS, 2, {
-                    let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_3);
-                    let scaled = s::mul_i32x16(sum, factor);
-                    totals[row] = s::add_i32x16(totals[row], scaled);
-                });
-            }
-            k::repeat!(row in ROWS, 2, {
-                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
-                let float = s::to_float_i32x16(totals[row]);
-                acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
-            });
-        }
-    }
-    acc
-}
-
-/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
-#[inline(always)]
-unsafe fn dot_mx4_by256<const ROWS: usize>(
-    codes: k::Region<i8>,
-    x_codes: k::Region<i8>,
-    scales: k::Region<i8>,
-    x_scales: k::Region<f32>,
-    block_count: i32,
-    first_block: i32,
-    code_at: [i32; ROWS],
-    scale_at: [i32; ROWS],
-    mut acc: [s::F32x16; ROWS],
-) -> [s::F32x16; ROWS] {
-    // SAFETY: the module's contract.
-    unsafe {
-        for block in 0..block_count {
-            let at = first_block + block;
-            let codes_at = at * 256;
-            let column = block * 32;
-            let mut words = [s::splat_i32(0); ROWS];
-            for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
-                let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
-                let weights = s::lookup_i8x64(values, index);
-                let sum = column + chunk * 4;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
-                    words[row] = s::dot4_s_i8x64(words[row], weights, s::splat_i32_i8x64(x));
-                });
-                let index_2 = s::shr_u_i8x64::<4>(bytes);
-                let weights_2 = s::lookup_i8x64(values, index_2);
-                let sum_2 = column + (chunk + 4) * 4;
-                k::repeat!(row in ROWS, 2, {
-                    let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
-                    words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
-                });
-            }
-            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
-            let scale = s::widen_u_i8x16(scale_bytes);
-            let shifted = s::shl_i32x16::<23>(scale);
-            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
-            k::repeat!(row in ROWS, 2, {
-                let float = s::to_float_i32x16(words[row]);
-                let scaled = s::mul_f32x16(float, power);
-                let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + block / 8));
                 acc[row] = s::fma_f32x16(scaled, s::splat_f32(x_scale), acc[row]);
             });
         }

@@ -12,38 +12,46 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::x86_v3 as s;
 pub(super) static COPIES: &[Copy] = &[
-    copy(4976917434412866057u64, run_dot_b8::<2>),
+    copy(6639784534645143761u64, run_pass_b8),
     copy(1573904399820915984u64, run_dot_b8::<1>),
-    copy(1678956923584191032u64, run_dot_n4::<2>),
-    copy(2012930380670581338u64, run_dot_n4::<1>),
-    copy(3895786428990991762u64, run_dot_l4::<2>),
+    copy(2688492995145074432u64, run_pass_n4),
+    copy(2299875883566392413u64, run_dot_n4::<1>),
+    copy(9584465707264893687u64, run_pass_l4),
     copy(14786631538387049272u64, run_dot_l4::<1>),
-    copy(8454306220103041516u64, run_dot_l6::<2>),
+    copy(14237711335198296171u64, run_pass_l6),
     copy(4643228548919035601u64, run_dot_l6::<1>),
-    copy(328925701534972881u64, run_dot_n5::<2>),
-    copy(10283689560044147903u64, run_dot_n5::<1>),
-    copy(14810409787013319446u64, run_dot_n3::<2>),
-    copy(1324197106858912796u64, run_dot_n3::<1>),
-    copy(6417752237517967158u64, run_dot_n2::<2>),
-    copy(5529460522145873913u64, run_dot_n2::<1>),
-    copy(4399299565770951256u64, run_dot_mx4::<2>),
+    copy(8921550696726790811u64, run_pass_n5),
+    copy(13581255607986895858u64, run_dot_n5::<1>),
+    copy(13723585223784343050u64, run_pass_n3),
+    copy(12360367942840544721u64, run_dot_n3::<1>),
+    copy(7197083672436422565u64, run_pass_n2),
+    copy(5607301920890798324u64, run_dot_n2::<1>),
+    copy(18168878704679912153u64, run_pass_mx4),
     copy(8994866302862859478u64, run_dot_mx4::<1>),
-    copy(8722555530989965820u64, run_dot_b8_by256::<2>),
+    copy(9672900190274167273u64, run_pass_b8_by256),
     copy(7960025287995820736u64, run_dot_b8_by256::<1>),
-    copy(3834620213426810419u64, run_dot_n4_by256::<2>),
-    copy(12734637744013016263u64, run_dot_n4_by256::<1>),
-    copy(10636866524402710524u64, run_dot_l4_by256::<2>),
+    copy(6130600674243287904u64, run_pass_n4_by256),
+    copy(13383476457538391696u64, run_dot_n4_by256::<1>),
+    copy(4489265735345316416u64, run_pass_l4_by256),
     copy(17142504010021119346u64, run_dot_l4_by256::<1>),
-    copy(17458215554504881778u64, run_dot_l6_by256::<2>),
+    copy(4536529438566728167u64, run_pass_l6_by256),
     copy(2652198280745215908u64, run_dot_l6_by256::<1>),
-    copy(14783806503157788953u64, run_dot_n5_by256::<2>),
-    copy(143730386692752289u64, run_dot_n5_by256::<1>),
-    copy(4461174271673045391u64, run_dot_n3_by256::<2>),
-    copy(13711280291809954441u64, run_dot_n3_by256::<1>),
-    copy(12370295668701655516u64, run_dot_n2_by256::<2>),
-    copy(5831787300661026840u64, run_dot_n2_by256::<1>),
-    copy(1321752034333926391u64, run_dot_mx4_by256::<2>),
+    copy(9355655794044997932u64, run_pass_n5_by256),
+    copy(4190829205587187444u64, run_dot_n5_by256::<1>),
+    copy(10076130394192988661u64, run_pass_n3_by256),
+    copy(5430033250207111486u64, run_dot_n3_by256::<1>),
+    copy(10784285145262209871u64, run_pass_n2_by256),
+    copy(14640808315875923627u64, run_dot_n2_by256::<1>),
+    copy(14760336070703247346u64, run_pass_mx4_by256),
     copy(14477396258327936669u64, run_dot_mx4_by256::<1>),
+    copy(4976917434412866057u64, run_dot_b8::<2>),
+    copy(6537737879363974858u64, run_dot_n4::<2>),
+    copy(3895786428990991762u64, run_dot_l4::<2>),
+    copy(8454306220103041516u64, run_dot_l6::<2>),
+    copy(16112514853615423646u64, run_dot_n5::<2>),
+    copy(841666773985683494u64, run_dot_n3::<2>),
+    copy(15787999271153425964u64, run_dot_n2::<2>),
+    copy(4399299565770951256u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
     copy(5847095235097110127u64, run_score_keys_listed::<1>),
@@ -94,6 +102,25 @@ pub(super) static COPIES: &[Copy] = &[
     copy(12473231711227672523u64, run_sum_values_listed_kvint8::<8>),
 ];
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_b8(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_b8(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_dot_b8<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -113,6 +140,26 @@ unsafe extern "C" fn run_dot_b8<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -139,6 +186,26 @@ unsafe extern "C" fn run_dot_n4<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_dot_l4<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -159,6 +226,26 @@ unsafe extern "C" fn run_dot_l4<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l6(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -185,6 +272,26 @@ unsafe extern "C" fn run_dot_l6<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n5(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_dot_n5<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -205,6 +312,26 @@ unsafe extern "C" fn run_dot_n5<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n3(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -231,6 +358,26 @@ unsafe extern "C" fn run_dot_n3<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n2(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_dot_n2<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -251,6 +398,26 @@ unsafe extern "C" fn run_dot_n2<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_mx4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -277,6 +444,26 @@ unsafe extern "C" fn run_dot_mx4<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_b8_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_dot_b8_by256<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -296,6 +483,27 @@ unsafe extern "C" fn run_dot_b8_by256<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<i32>::endless(*regions.add(7)),
+            k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -323,6 +531,27 @@ unsafe extern "C" fn run_dot_n4_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<i32>::endless(*regions.add(7)),
+            k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_dot_l4_by256<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -344,6 +573,27 @@ unsafe extern "C" fn run_dot_l4_by256<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l6_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<i32>::endless(*regions.add(7)),
+            k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -371,6 +621,27 @@ unsafe extern "C" fn run_dot_l6_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n5_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<i32>::endless(*regions.add(7)),
+            k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_dot_n5_by256<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -392,6 +663,27 @@ unsafe extern "C" fn run_dot_n5_by256<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n3_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<i32>::endless(*regions.add(7)),
+            k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -419,6 +711,27 @@ unsafe extern "C" fn run_dot_n3_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n2_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<i32>::endless(*regions.add(7)),
+            k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_dot_n2_by256<const ROWS: usize>(
     regions: *const *mut u8,
     inputs: *const i32,
@@ -440,6 +753,26 @@ unsafe extern "C" fn run_dot_n2_by256<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_mx4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -731,6 +1064,98 @@ unsafe extern "C" fn run_sum_values_listed_kvint8<const PARTS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
+unsafe fn pass_b8(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 512;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                    * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let pairs = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
+                let bits = s::splat_i32_i16x32(0x0001_0001);
+                let products = s::dot_words_i16x32(pairs, bits);
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let pairs_2 = s::dot2_s_i8x64(bytes_2, s::splat_i32_i8x64(x_2));
+                let products_2 = s::dot_words_i16x32(pairs_2, bits);
+                let sum = s::add_i32x16(products, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let pairs_3 = s::dot2_s_i8x64(bytes_3, s::splat_i32_i8x64(x_3));
+                let products_3 = s::dot_words_i16x32(pairs_3, bits);
+                let sum_2 = s::add_i32x16(sum, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let pairs_4 = s::dot2_s_i8x64(bytes_4, s::splat_i32_i8x64(x_4));
+                let products_4 = s::dot_words_i16x32(pairs_4, bits);
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_4));
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let product = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let pairs = s::dot2_s_i8x64(bytes_5, s::splat_i32_i8x64(x));
+                let bits = s::splat_i32_i16x32(0x0001_0001);
+                let products = s::dot_words_i16x32(pairs, bits);
+                let sum = s::add_i32x16(before_value, products);
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let pairs_2 = s::dot2_s_i8x64(bytes_6, s::splat_i32_i8x64(x_2));
+                let products_2 = s::dot_words_i16x32(pairs_2, bits);
+                let sum_2 = s::add_i32x16(sum, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let pairs_3 = s::dot2_s_i8x64(bytes_7, s::splat_i32_i8x64(x_3));
+                let products_3 = s::dot_words_i16x32(pairs_3, bits);
+                let sum_3 = s::add_i32x16(sum_2, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let pairs_4 = s::dot2_s_i8x64(bytes_8, s::splat_i32_i8x64(x_4));
+                let products_4 = s::dot_words_i16x32(pairs_4, bits);
+                let sum_4 = s::add_i32x16(sum_3, products_4);
+                let float = s::to_float_i32x16(sum_4);
+                let product_2 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_5 = s::load_f32x16(sums.at::<64>(product));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_5),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_b8<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -770,6 +1195,123 @@ unsafe fn dot_b8<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
+            let shift = s::sub_i32x16(product, s::splat_i32(63));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 256;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_3);
+            let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_3);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits_3);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                let products_2 = s::dot_words_i16x32(pairs, bits_4);
+                let sum = s::add_i32x16(products, products_2);
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let products_3 = s::dot_words_i16x32(pairs_2, bits_4);
+                let sum_2 = s::add_i32x16(sum, products_3);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let products_4 = s::dot_words_i16x32(pairs_3, bits_4);
+                let sum_3 = s::add_i32x16(sum_2, products_4);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_5));
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let product_2 = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product_2));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                let products = s::dot_words_i16x32(pairs, bits_4);
+                let sum = s::add_i32x16(before_value, products);
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let products_2 = s::dot_words_i16x32(pairs_2, bits_4);
+                let sum_2 = s::add_i32x16(sum, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let products_3 = s::dot_words_i16x32(pairs_3, bits_4);
+                let sum_3 = s::add_i32x16(sum_2, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let products_4 = s::dot_words_i16x32(pairs_4, bits_4);
+                let sum_4 = s::add_i32x16(sum_3, products_4);
+                let float = s::to_float_i32x16(sum_4);
+                let product_3 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_5 = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_5),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -822,12 +1364,14 @@ unsafe fn dot_n4<const ROWS: usize>(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let factor = s::or_i32x16(scale, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(63));
+            let factor = s::or_i32x16(scale, lanes);
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_2);
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let sum = s::add_i32x16(words[row], products);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -836,6 +1380,101 @@ unsafe fn dot_n4<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 256;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let weights = s::and_i8x64(bytes, bits);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                s::store_i32x16(
+                    before.at_mut::<64>(row * 16),
+                    s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
+                );
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let product = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                let sum_3 = s::add_i32x16(before_value, products_5);
+                let float = s::to_float_i32x16(sum_3);
+                let product_2 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_4 = s::load_f32x16(sums.at::<64>(product));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_4),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -895,6 +1534,134 @@ unsafe fn dot_l4<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 384;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+            let weights = s::and_i8x64(bytes, bits);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let weights_2 = s::and_i8x64(bytes_2, bits);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let weights_3 = s::and_i8x64(bytes_3, bits);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<6>(bytes_4);
+            let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+            let bits_3 = s::and_i8x64(shifted, bits_2);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+            let bits_5 = s::and_i8x64(shifted_2, bits_4);
+            let bits_6 = s::or_i8x64(bits_3, bits_5);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+            let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+            let bits_8 = s::and_i8x64(shifted_3, bits_7);
+            let bits_9 = s::or_i8x64(bits_6, bits_8);
+            let weights_4 = s::and_i8x64(bits_9, bits);
+            let sum_3 = codes_at + 192;
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let weights_5 = s::and_i8x64(bytes_7, bits);
+            let sum_4 = codes_at + 256;
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let weights_6 = s::and_i8x64(bytes_8, bits);
+            let sum_5 = codes_at + 320;
+            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let weights_7 = s::and_i8x64(bytes_9, bits);
+            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+            let bits_10 = s::and_i8x64(shifted_4, bits_2);
+            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+            let bits_11 = s::and_i8x64(shifted_5, bits_4);
+            let bits_12 = s::or_i8x64(bits_10, bits_11);
+            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+            let bits_13 = s::and_i8x64(shifted_6, bits_7);
+            let bits_14 = s::or_i8x64(bits_12, bits_13);
+            let weights_8 = s::and_i8x64(bits_14, bits);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products, products_2);
+                let bits_15 = s::splat_i32_i16x32(0x0001_0001);
+                let products_3 = s::dot_words_i16x32(pairs, bits_15);
+                let sum_6 = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_4, products_5);
+                let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_6, products_6));
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let product = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products, products_2);
+                let bits_15 = s::splat_i32_i16x32(0x0001_0001);
+                let products_3 = s::dot_words_i16x32(pairs, bits_15);
+                let sum_6 = s::add_i32x16(before_value, products_3);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_4, products_5);
+                let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
+                let sum_7 = s::add_i32x16(sum_6, products_6);
+                let float = s::to_float_i32x16(sum_7);
+                let product_2 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_8 = s::load_f32x16(sums.at::<64>(product));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_8),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -984,6 +1751,177 @@ unsafe fn dot_l6<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
+unsafe fn pass_n5(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, lanes_2);
+            let shift = s::sub_i32x16(product, s::splat_i32(65));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 320;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let sum = codes_at + 256;
+            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let top = s::and_i8x64(tops, bits_3);
+            let found = s::lookup_i8x64(masks, top);
+            let index = s::and_i8x64(bytes, bits_3);
+            let lower = s::lanes_i8x16([0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62]);
+            let found_2 = s::lookup_i8x64(lower, index);
+            let change = s::lanes_i8x16([65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65]);
+            let found_3 = s::lookup_i8x64(change, index);
+            let bits_4 = s::and_i8x64(found_3, found);
+            let weights = s::xor_i8x64(found_2, bits_4);
+            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+            let top_2 = s::shr_u_i8x64::<4>(tops_2);
+            let found_4 = s::lookup_i8x64(masks, top_2);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let found_5 = s::lookup_i8x64(lower, index_2);
+            let found_6 = s::lookup_i8x64(change, index_2);
+            let bits_5 = s::and_i8x64(found_6, found_4);
+            let weights_2 = s::xor_i8x64(found_5, bits_5);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted = s::shr_u_i8x64::<1>(tops_3);
+            let top_3 = s::and_i8x64(shifted, bits_3);
+            let found_7 = s::lookup_i8x64(masks, top_3);
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let found_8 = s::lookup_i8x64(lower, index_3);
+            let found_9 = s::lookup_i8x64(change, index_3);
+            let bits_6 = s::and_i8x64(found_9, found_7);
+            let weights_3 = s::xor_i8x64(found_8, bits_6);
+            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+            let top_4 = s::shr_u_i8x64::<5>(tops_4);
+            let found_10 = s::lookup_i8x64(masks, top_4);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let found_11 = s::lookup_i8x64(lower, index_4);
+            let found_12 = s::lookup_i8x64(change, index_4);
+            let bits_7 = s::and_i8x64(found_12, found_10);
+            let weights_4 = s::xor_i8x64(found_11, bits_7);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+            let top_5 = s::and_i8x64(shifted_2, bits_3);
+            let found_13 = s::lookup_i8x64(masks, top_5);
+            let index_5 = s::and_i8x64(bytes_3, bits_3);
+            let found_14 = s::lookup_i8x64(lower, index_5);
+            let found_15 = s::lookup_i8x64(change, index_5);
+            let bits_8 = s::and_i8x64(found_15, found_13);
+            let weights_5 = s::xor_i8x64(found_14, bits_8);
+            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+            let top_6 = s::shr_u_i8x64::<6>(tops_6);
+            let found_16 = s::lookup_i8x64(masks, top_6);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let found_17 = s::lookup_i8x64(lower, index_6);
+            let found_18 = s::lookup_i8x64(change, index_6);
+            let bits_9 = s::and_i8x64(found_18, found_16);
+            let weights_6 = s::xor_i8x64(found_17, bits_9);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+            let top_7 = s::and_i8x64(shifted_3, bits_3);
+            let found_19 = s::lookup_i8x64(masks, top_7);
+            let index_7 = s::and_i8x64(bytes_4, bits_3);
+            let found_20 = s::lookup_i8x64(lower, index_7);
+            let found_21 = s::lookup_i8x64(change, index_7);
+            let bits_10 = s::and_i8x64(found_21, found_19);
+            let weights_7 = s::xor_i8x64(found_20, bits_10);
+            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+            let top_8 = s::shr_u_i8x64::<7>(tops_8);
+            let found_22 = s::lookup_i8x64(masks, top_8);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let found_23 = s::lookup_i8x64(lower, index_8);
+            let found_24 = s::lookup_i8x64(change, index_8);
+            let bits_11 = s::and_i8x64(found_24, found_22);
+            let weights_8 = s::xor_i8x64(found_23, bits_11);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let bits_12 = s::splat_i32_i16x32(0x0001_0001);
+                let products_2 = s::dot_words_i16x32(pairs, bits_12);
+                let sum_2 = s::add_i32x16(products, products_2);
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let products_3 = s::dot_words_i16x32(pairs_2, bits_12);
+                let sum_3 = s::add_i32x16(sum_2, products_3);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let products_4 = s::dot_words_i16x32(pairs_3, bits_12);
+                let sum_4 = s::add_i32x16(sum_3, products_4);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let products_5 = s::dot_words_i16x32(pairs_4, bits_12);
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let product_2 = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product_2));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let bits_12 = s::splat_i32_i16x32(0x0001_0001);
+                let products = s::dot_words_i16x32(pairs, bits_12);
+                let sum_2 = s::add_i32x16(before_value, products);
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let products_2 = s::dot_words_i16x32(pairs_2, bits_12);
+                let sum_3 = s::add_i32x16(sum_2, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let products_3 = s::dot_words_i16x32(pairs_3, bits_12);
+                let sum_4 = s::add_i32x16(sum_3, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let products_4 = s::dot_words_i16x32(pairs_4, bits_12);
+                let sum_5 = s::add_i32x16(sum_4, products_4);
+                let float = s::to_float_i32x16(sum_5);
+                let product_3 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_6 = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_6),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_n5<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1050,12 +1988,14 @@ unsafe fn dot_n5<const ROWS: usize>(
             let lanes = s::splat_i32(1);
             let bits_2 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_2, lanes);
-            let factor = s::or_i32x16(scale, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(65));
+            let factor = s::or_i32x16(scale, lanes);
+            let bits_3 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_3);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_2);
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let sum = s::add_i32x16(words[row], products);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1064,6 +2004,131 @@ unsafe fn dot_n5<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(37));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 192;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_3);
+            let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let index_5 = s::and_i8x64(bytes_3, bits_3);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_4 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_5 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+            let bits_6 = s::or_i8x64(bits_4, bits_5);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_7 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+            let bits_8 = s::or_i8x64(bits_6, bits_7);
+            let index_7 = s::and_i8x64(bits_8, bits_3);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bits_8);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products_2, products_3);
+                let bits_9 = s::splat_i32_i16x32(0x0001_0001);
+                let products_4 = s::dot_words_i16x32(pairs, bits_9);
+                let sum_3 = s::add_i32x16(products, products_4);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_5, products_6);
+                let products_7 = s::dot_words_i16x32(pairs_2, bits_9);
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_7));
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let product_2 = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product_2));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products, products_2);
+                let bits_9 = s::splat_i32_i16x32(0x0001_0001);
+                let products_3 = s::dot_words_i16x32(pairs, bits_9);
+                let sum_3 = s::add_i32x16(before_value, products_3);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_4, products_5);
+                let products_6 = s::dot_words_i16x32(pairs_2, bits_9);
+                let sum_4 = s::add_i32x16(sum_3, products_6);
+                let float = s::to_float_i32x16(sum_4);
+                let product_3 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_5 = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_5),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1174,12 +2239,14 @@ unsafe fn dot_n3<const ROWS: usize>(
             let lanes_2 = s::splat_i32(1);
             let bits_6 = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes_2);
             let shift = s::sub_i32x16(product, s::splat_i32(37));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits_7 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_7);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum_8 = s::add_i32x16(words[row], product_2);
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let sum_8 = s::add_i32x16(words[row], products);
                 let scaled = s::mul_i32x16(sum_8, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1188,6 +2255,110 @@ unsafe fn dot_n3<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(21));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 128;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_3);
+            let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
+            let weights = s::lookup_i8x64(values, index);
+            let values_2 = s::lanes_i8x16([0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31]);
+            let weights_2 = s::lookup_i8x64(values_2, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_3 = s::lookup_i8x64(values, index_2);
+            let weights_4 = s::lookup_i8x64(values_2, index_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let weights_5 = s::lookup_i8x64(values, index_3);
+            let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_7 = s::lookup_i8x64(values, index_4);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products_2, products_3);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_4);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_5);
+                let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(products, products_6));
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let product_2 = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product_2));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                let sum_3 = s::add_i32x16(before_value, products_5);
+                let float = s::to_float_i32x16(sum_3);
+                let product_3 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_4 = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_4),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1254,12 +2425,14 @@ unsafe fn dot_n2<const ROWS: usize>(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes_2);
             let shift = s::sub_i32x16(product, s::splat_i32(21));
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_2);
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let sum = s::add_i32x16(words[row], products);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -1268,6 +2441,111 @@ unsafe fn dot_n2<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                s::store_i32x16(
+                    before.at_mut::<64>(row * 16),
+                    s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
+                );
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let product = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                let sum_3 = s::add_i32x16(before_value, products_5);
+                let float = s::to_float_i32x16(sum_3);
+                let product_2 = s::mul_f32x16(float, power);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_4 = s::load_f32x16(sums.at::<64>(product));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_4),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1335,6 +2613,116 @@ unsafe fn dot_mx4<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
+unsafe fn pass_b8_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_u_i8x16(scale_bytes);
+                let codes_at = at * 512;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let pairs = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
+                    let bits = s::splat_i32_i16x32(0x0001_0001);
+                    let products = s::dot_words_i16x32(pairs, bits);
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let pairs_2 = s::dot2_s_i8x64(bytes_2, s::splat_i32_i8x64(x_2));
+                    let products_2 = s::dot_words_i16x32(pairs_2, bits);
+                    let sum = s::add_i32x16(products, products_2);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let pairs_3 = s::dot2_s_i8x64(bytes_3, s::splat_i32_i8x64(x_3));
+                    let products_3 = s::dot_words_i16x32(pairs_3, bits);
+                    let sum_2 = s::add_i32x16(sum, products_3);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let pairs_4 = s::dot2_s_i8x64(bytes_4, s::splat_i32_i8x64(x_4));
+                    let products_4 = s::dot_words_i16x32(pairs_4, bits);
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_4));
+                }
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let product_2 = row * 16;
+                    let before_value = s::load_i32x16(before.at::<64>(product_2));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let pairs = s::dot2_s_i8x64(bytes_5, s::splat_i32_i8x64(x));
+                    let bits = s::splat_i32_i16x32(0x0001_0001);
+                    let products = s::dot_words_i16x32(pairs, bits);
+                    let sum = s::add_i32x16(before_value, products);
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let pairs_2 = s::dot2_s_i8x64(bytes_6, s::splat_i32_i8x64(x_2));
+                    let products_2 = s::dot_words_i16x32(pairs_2, bits);
+                    let sum_2 = s::add_i32x16(sum, products_2);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let pairs_3 = s::dot2_s_i8x64(bytes_7, s::splat_i32_i8x64(x_3));
+                    let products_3 = s::dot_words_i16x32(pairs_3, bits);
+                    let sum_3 = s::add_i32x16(sum_2, products_3);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let pairs_4 = s::dot2_s_i8x64(bytes_8, s::splat_i32_i8x64(x_4));
+                    let products_4 = s::dot_words_i16x32(pairs_4, bits);
+                    let sum_4 = s::add_i32x16(sum_3, products_4);
+                    let product_3 = s::mul_i32x16(sum_4, scale);
+                    let total = s::load_i32x16(totals.at::<64>(product_2));
+                    s::store_i32x16(totals.at_mut::<64>(product_2), s::add_i32x16(total, product_3));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
 unsafe fn dot_b8_by256<const ROWS: usize>(
     codes: k::Region<i8>,
     x_codes: k::Region<i8>,
@@ -1360,7 +2748,7 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                 for chunk in 0..8 {
                     let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         let pair = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
                         let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
@@ -1369,12 +2757,12 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let scaled = s::mul_i32x16(words[row], scale);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
             }
-            k::repeat!(row in ROWS, 2, {
+            k::repeat!(row in ROWS, 1, {
                 let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
                 let float = s::to_float_i32x16(totals[row]);
                 acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
@@ -1382,6 +2770,143 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(63));
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                let codes_at = at * 256;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_3);
+                let values = s::lanes_i8x16([
+                    0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_3);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let index_7 = s::and_i8x64(bytes_4, bits_3);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_2 = s::dot_words_i16x32(pairs, bits_4);
+                    let sum = s::add_i32x16(products, products_2);
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let products_3 = s::dot_words_i16x32(pairs_2, bits_4);
+                    let sum_2 = s::add_i32x16(sum, products_3);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let products_4 = s::dot_words_i16x32(pairs_3, bits_4);
+                    let sum_3 = s::add_i32x16(sum_2, products_4);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_5));
+                }
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let product_3 = row * 16;
+                    let before_value = s::load_i32x16(before.at::<64>(product_3));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                    let products = s::dot_words_i16x32(pairs, bits_4);
+                    let sum = s::add_i32x16(before_value, products);
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let products_2 = s::dot_words_i16x32(pairs_2, bits_4);
+                    let sum_2 = s::add_i32x16(sum, products_2);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let products_3 = s::dot_words_i16x32(pairs_3, bits_4);
+                    let sum_3 = s::add_i32x16(sum_2, products_3);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let products_4 = s::dot_words_i16x32(pairs_4, bits_4);
+                    let sum_4 = s::add_i32x16(sum_3, products_4);
+                    let product_4 = s::mul_i32x16(sum_4, factor);
+                    let total = s::load_i32x16(totals.at::<64>(product_3));
+                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1418,7 +2943,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                     ]);
                     let weights = s::lookup_i8x64(values, index);
                     let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         let pair = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
                         let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
@@ -1427,7 +2952,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
                     let weights_2 = s::lookup_i8x64(values, index_2);
                     let sum_2 = column + (chunk + 4) * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                         let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
                         let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
@@ -1439,17 +2964,19 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
-                k::repeat!(row in ROWS, 2, {
+                let factor = s::or_i32x16(scale, lanes_2);
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_3);
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let sum = s::add_i32x16(words[row], products);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
             }
-            k::repeat!(row in ROWS, 2, {
+            k::repeat!(row in ROWS, 1, {
                 let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
                 let float = s::to_float_i32x16(totals[row]);
                 acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
@@ -1457,6 +2984,119 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 256;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let weights = s::and_i8x64(bytes, bits);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let sum = s::add_i16x32(products, products_2);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let sum_2 = s::add_i16x32(sum, products_3);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs = s::add_i16x32(sum_2, products_4);
+                    let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                    s::store_i32x16(
+                        before.at_mut::<64>(row * 16),
+                        s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
+                    );
+                }
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let product_2 = row * 16;
+                    let before_value = s::load_i32x16(before.at::<64>(product_2));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let sum = s::add_i16x32(products, products_2);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let sum_2 = s::add_i16x32(sum, products_3);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let pairs = s::add_i16x32(sum_2, products_4);
+                    let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                    let sum_3 = s::add_i32x16(before_value, products_5);
+                    let product_3 = s::mul_i32x16(sum_3, scale);
+                    let total = s::load_i32x16(totals.at::<64>(product_2));
+                    s::store_i32x16(totals.at_mut::<64>(product_2), s::add_i32x16(total, product_3));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1490,33 +3130,33 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
                     let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         let pair = s::dot2_u_i8x64(bits, s::splat_i32_i8x64(x));
                         pairs[row] = s::add_i16x32(pairs[row], pair);
                     });
                     let shifted = s::shr_u_i8x64::<4>(bytes);
                     let sum_2 = column + (chunk + 4) * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                         let pair = s::dot2_u_i8x64(shifted, s::splat_i32_i8x64(x));
                         pairs[row] = s::add_i16x32(pairs[row], pair);
                     });
                 }
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let products = s::dot_words_i16x32(pairs[row], s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-8)));
                     let scaled = s::mul_i32x16(sum, scale);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
             }
-            k::repeat!(row in ROWS, 2, {
+            k::repeat!(row in ROWS, 1, {
                 let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
                 let float = s::to_float_i32x16(totals[row]);
                 acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
@@ -1524,6 +3164,152 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 384;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let weights = s::and_i8x64(bytes, bits);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let weights_2 = s::and_i8x64(bytes_2, bits);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let weights_3 = s::and_i8x64(bytes_3, bits);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<6>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+                let bits_3 = s::and_i8x64(shifted, bits_2);
+                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+                let bits_5 = s::and_i8x64(shifted_2, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+                let bits_8 = s::and_i8x64(shifted_3, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let weights_4 = s::and_i8x64(bits_9, bits);
+                let sum_3 = codes_at + 192;
+                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let weights_5 = s::and_i8x64(bytes_7, bits);
+                let sum_4 = codes_at + 256;
+                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let weights_6 = s::and_i8x64(bytes_8, bits);
+                let sum_5 = codes_at + 320;
+                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let weights_7 = s::and_i8x64(bytes_9, bits);
+                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_4, bits_2);
+                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_5, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
+                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_6, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let weights_8 = s::and_i8x64(bits_14, bits);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products, products_2);
+                    let bits_15 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_3 = s::dot_words_i16x32(pairs, bits_15);
+                    let sum_6 = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_4, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_6, products_6));
+                }
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let product_2 = row * 16;
+                    let before_value = s::load_i32x16(before.at::<64>(product_2));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products, products_2);
+                    let bits_15 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_3 = s::dot_words_i16x32(pairs, bits_15);
+                    let sum_6 = s::add_i32x16(before_value, products_3);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_4, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
+                    let sum_7 = s::add_i32x16(sum_6, products_6);
+                    let product_3 = s::mul_i32x16(sum_7, scale);
+                    let total = s::load_i32x16(totals.at::<64>(product_2));
+                    s::store_i32x16(totals.at_mut::<64>(product_2), s::add_i32x16(total, product_3));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1559,7 +3345,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
                     let sum = column + product_2 * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         pairs[row] = s::dot2_u_i8x64(bits_2, s::splat_i32_i8x64(x));
                     });
@@ -1567,7 +3353,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                     let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                     let bits_3 = s::and_i8x64(bytes_2, bits);
                     let sum_3 = column + sum_2 * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                         let pair = s::dot2_u_i8x64(bits_3, s::splat_i32_i8x64(x));
                         let sum_4 = s::add_i16x32(pairs[row], pair);
@@ -1578,7 +3364,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                     let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                     let bits_4 = s::and_i8x64(bytes_3, bits);
                     let sum_5 = column + sum_4 * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
                         pairs[row] = s::dot2_u_i8x64(bits_4, s::splat_i32_i8x64(x));
                     });
@@ -1592,7 +3378,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                     let spare = s::or_i8x64(bits_7, bits_8);
                     let bits_9 = s::and_i8x64(spare, bits);
                     let sum_6 = column + (chunk + 6) * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
                         let pair = s::dot2_u_i8x64(bits_9, s::splat_i32_i8x64(x));
                         let sum_7 = s::add_i16x32(pairs[row], pair);
@@ -1602,14 +3388,14 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 }
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-32)));
                     let scaled = s::mul_i32x16(sum, scale);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
             }
-            k::repeat!(row in ROWS, 2, {
+            k::repeat!(row in ROWS, 1, {
                 let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
                 let float = s::to_float_i32x16(totals[row]);
                 acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
@@ -1617,6 +3403,197 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, lanes_3);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(65));
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                let codes_at = at * 320;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let sum = codes_at + 256;
+                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let top = s::and_i8x64(tops, bits_3);
+                let found = s::lookup_i8x64(masks, top);
+                let index = s::and_i8x64(bytes, bits_3);
+                let lower = s::lanes_i8x16([0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62]);
+                let found_2 = s::lookup_i8x64(lower, index);
+                let change = s::lanes_i8x16([
+                    65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+                ]);
+                let found_3 = s::lookup_i8x64(change, index);
+                let bits_4 = s::and_i8x64(found_3, found);
+                let weights = s::xor_i8x64(found_2, bits_4);
+                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+                let top_2 = s::shr_u_i8x64::<4>(tops_2);
+                let found_4 = s::lookup_i8x64(masks, top_2);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let found_5 = s::lookup_i8x64(lower, index_2);
+                let found_6 = s::lookup_i8x64(change, index_2);
+                let bits_5 = s::and_i8x64(found_6, found_4);
+                let weights_2 = s::xor_i8x64(found_5, bits_5);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted = s::shr_u_i8x64::<1>(tops_3);
+                let top_3 = s::and_i8x64(shifted, bits_3);
+                let found_7 = s::lookup_i8x64(masks, top_3);
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let found_8 = s::lookup_i8x64(lower, index_3);
+                let found_9 = s::lookup_i8x64(change, index_3);
+                let bits_6 = s::and_i8x64(found_9, found_7);
+                let weights_3 = s::xor_i8x64(found_8, bits_6);
+                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+                let top_4 = s::shr_u_i8x64::<5>(tops_4);
+                let found_10 = s::lookup_i8x64(masks, top_4);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let found_11 = s::lookup_i8x64(lower, index_4);
+                let found_12 = s::lookup_i8x64(change, index_4);
+                let bits_7 = s::and_i8x64(found_12, found_10);
+                let weights_4 = s::xor_i8x64(found_11, bits_7);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+                let top_5 = s::and_i8x64(shifted_2, bits_3);
+                let found_13 = s::lookup_i8x64(masks, top_5);
+                let index_5 = s::and_i8x64(bytes_3, bits_3);
+                let found_14 = s::lookup_i8x64(lower, index_5);
+                let found_15 = s::lookup_i8x64(change, index_5);
+                let bits_8 = s::and_i8x64(found_15, found_13);
+                let weights_5 = s::xor_i8x64(found_14, bits_8);
+                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+                let top_6 = s::shr_u_i8x64::<6>(tops_6);
+                let found_16 = s::lookup_i8x64(masks, top_6);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let found_17 = s::lookup_i8x64(lower, index_6);
+                let found_18 = s::lookup_i8x64(change, index_6);
+                let bits_9 = s::and_i8x64(found_18, found_16);
+                let weights_6 = s::xor_i8x64(found_17, bits_9);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+                let top_7 = s::and_i8x64(shifted_3, bits_3);
+                let found_19 = s::lookup_i8x64(masks, top_7);
+                let index_7 = s::and_i8x64(bytes_4, bits_3);
+                let found_20 = s::lookup_i8x64(lower, index_7);
+                let found_21 = s::lookup_i8x64(change, index_7);
+                let bits_10 = s::and_i8x64(found_21, found_19);
+                let weights_7 = s::xor_i8x64(found_20, bits_10);
+                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+                let top_8 = s::shr_u_i8x64::<7>(tops_8);
+                let found_22 = s::lookup_i8x64(masks, top_8);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let found_23 = s::lookup_i8x64(lower, index_8);
+                let found_24 = s::lookup_i8x64(change, index_8);
+                let bits_11 = s::and_i8x64(found_24, found_22);
+                let weights_8 = s::xor_i8x64(found_23, bits_11);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let bits_12 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_2 = s::dot_words_i16x32(pairs, bits_12);
+                    let sum_2 = s::add_i32x16(products, products_2);
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let products_3 = s::dot_words_i16x32(pairs_2, bits_12);
+                    let sum_3 = s::add_i32x16(sum_2, products_3);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let products_4 = s::dot_words_i16x32(pairs_3, bits_12);
+                    let sum_4 = s::add_i32x16(sum_3, products_4);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let products_5 = s::dot_words_i16x32(pairs_4, bits_12);
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
+                }
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let product_3 = row * 16;
+                    let before_value = s::load_i32x16(before.at::<64>(product_3));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let bits_12 = s::splat_i32_i16x32(0x0001_0001);
+                    let products = s::dot_words_i16x32(pairs, bits_12);
+                    let sum_2 = s::add_i32x16(before_value, products);
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let products_2 = s::dot_words_i16x32(pairs_2, bits_12);
+                    let sum_3 = s::add_i32x16(sum_2, products_2);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let products_3 = s::dot_words_i16x32(pairs_3, bits_12);
+                    let sum_4 = s::add_i32x16(sum_3, products_3);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let products_4 = s::dot_words_i16x32(pairs_4, bits_12);
+                    let sum_5 = s::add_i32x16(sum_4, products_4);
+                    let product_4 = s::mul_i32x16(sum_5, factor);
+                    let total = s::load_i32x16(totals.at::<64>(product_3));
+                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1667,7 +3644,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                     let bits_2 = s::and_i8x64(found_3, found);
                     let weights = s::xor_i8x64(found_2, bits_2);
                     let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         let pair = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
                         let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
@@ -1682,7 +3659,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                     let bits_3 = s::and_i8x64(found_6, found_4);
                     let weights_2 = s::xor_i8x64(found_5, bits_3);
                     let sum_2 = column + (chunk + 4) * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                         let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
                         let products = s::dot_words_i16x32(pair, s::splat_i32_i16x32(0x0001_0001));
@@ -1695,17 +3672,19 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let lanes_2 = s::splat_i32(1);
                 let bits_2 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_2, lanes_2);
-                let factor = s::or_i32x16(scale, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
-                k::repeat!(row in ROWS, 2, {
+                let factor = s::or_i32x16(scale, lanes_2);
+                let bits_3 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_3);
+                k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_3);
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let sum = s::add_i32x16(words[row], products);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
             }
-            k::repeat!(row in ROWS, 2, {
+            k::repeat!(row in ROWS, 1, {
                 let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
                 let float = s::to_float_i32x16(totals[row]);
                 acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
@@ -1713,6 +3692,149 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(37));
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                let codes_at = at * 192;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_3);
+                let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let index_5 = s::and_i8x64(bytes_3, bits_3);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_4 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_5 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+                let bits_6 = s::or_i8x64(bits_4, bits_5);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_7 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+                let bits_8 = s::or_i8x64(bits_6, bits_7);
+                let index_7 = s::and_i8x64(bits_8, bits_3);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bits_8);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products_2, products_3);
+                    let bits_9 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_4 = s::dot_words_i16x32(pairs, bits_9);
+                    let sum_3 = s::add_i32x16(products, products_4);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_5, products_6);
+                    let products_7 = s::dot_words_i16x32(pairs_2, bits_9);
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_7));
+                }
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let product_3 = row * 16;
+                    let before_value = s::load_i32x16(before.at::<64>(product_3));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products, products_2);
+                    let bits_9 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_3 = s::dot_words_i16x32(pairs, bits_9);
+                    let sum_3 = s::add_i32x16(before_value, products_3);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_4, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs_2, bits_9);
+                    let sum_4 = s::add_i32x16(sum_3, products_6);
+                    let product_4 = s::mul_i32x16(sum_4, factor);
+                    let total = s::load_i32x16(totals.at::<64>(product_3));
+                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1747,14 +3869,14 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
                 let weights = s::lookup_i8x64(values, index);
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + column));
                     pairs[row] = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let sum = column + 16;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
                     let sum_2 = s::add_i16x32(pairs[row], pair);
@@ -1765,14 +3887,14 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                     pairs[row] = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x));
                 });
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let sum_3 = column + 20;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     let pair = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
                     let sum_4 = s::add_i16x32(pairs[row], pair);
@@ -1783,14 +3905,14 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
                     pairs[row] = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
                 });
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let sum_5 = column + 24;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_5));
                     let pair = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x));
                     let sum_6 = s::add_i16x32(pairs[row], pair);
@@ -1808,14 +3930,14 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let index_7 = s::and_i8x64(spare, bits);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let sum_6 = column + 12;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_6));
                     pairs[row] = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x));
                 });
                 let index_8 = s::shr_u_i8x64::<4>(spare);
                 let weights_8 = s::lookup_i8x64(values, index_8);
                 let sum_7 = column + 28;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_7));
                     let pair = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x));
                     let sum_8 = s::add_i16x32(pairs[row], pair);
@@ -1827,17 +3949,19 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let lanes_2 = s::splat_i32(1);
                 let bits_6 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(37));
-                k::repeat!(row in ROWS, 2, {
+                let factor = s::or_i32x16(scale, lanes_2);
+                let bits_7 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_7);
+                k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum_8 = s::add_i32x16(words[row], product_3);
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let sum_8 = s::add_i32x16(words[row], products);
                     let scaled = s::mul_i32x16(sum_8, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
             }
-            k::repeat!(row in ROWS, 2, {
+            k::repeat!(row in ROWS, 1, {
                 let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
                 let float = s::to_float_i32x16(totals[row]);
                 acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
@@ -1845,6 +3969,128 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(21));
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                let codes_at = at * 128;
+                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_3);
+                let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
+                let weights = s::lookup_i8x64(values, index);
+                let values_2 = s::lanes_i8x16([0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31]);
+                let weights_2 = s::lookup_i8x64(values_2, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_3 = s::lookup_i8x64(values, index_2);
+                let weights_4 = s::lookup_i8x64(values_2, index_2);
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let weights_5 = s::lookup_i8x64(values, index_3);
+                let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_7 = s::lookup_i8x64(values, index_4);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let sum = s::add_i16x32(products_2, products_3);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let sum_2 = s::add_i16x32(sum, products_4);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs = s::add_i16x32(sum_2, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(products, products_6));
+                }
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let product_3 = row * 16;
+                    let before_value = s::load_i32x16(before.at::<64>(product_3));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let sum = s::add_i16x32(products, products_2);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let sum_2 = s::add_i16x32(sum, products_3);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let pairs = s::add_i16x32(sum_2, products_4);
+                    let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                    let sum_3 = s::add_i32x16(before_value, products_5);
+                    let product_4 = s::mul_i32x16(sum_3, factor);
+                    let total = s::load_i32x16(totals.at::<64>(product_3));
+                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let product_2 = row * 16;
+                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product_2),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1880,7 +4126,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                     let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
                     let sum = column + chunk * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                         pairs[row] = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
                     });
@@ -1889,7 +4135,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                     ]);
                     let weights_2 = s::lookup_i8x64(values_2, index);
                     let sum_2 = column + (chunk + 2) * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                         let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
                         pairs[row] = s::add_i16x32(pairs[row], pair);
@@ -1897,14 +4143,14 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                     let index_2 = s::shr_u_i8x64::<4>(bytes);
                     let weights_3 = s::lookup_i8x64(values, index_2);
                     let sum_3 = column + (chunk + 4) * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                         let pair = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x));
                         pairs[row] = s::add_i16x32(pairs[row], pair);
                     });
                     let weights_4 = s::lookup_i8x64(values_2, index_2);
                     let sum_4 = column + (chunk + 6) * 4;
-                    k::repeat!(row in ROWS, 2, {
+                    k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_4));
                         let pair = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x));
                         let sum_5 = s::add_i16x32(pairs[row], pair);
@@ -1917,17 +4163,19 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
-                k::repeat!(row in ROWS, 2, {
+                let factor = s::or_i32x16(scale, lanes_2);
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                    let sum = s::add_i32x16(words[row], product_3);
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let sum = s::add_i32x16(words[row], products);
                     let scaled = s::mul_i32x16(sum, factor);
                     totals[row] = s::add_i32x16(totals[row], scaled);
                 });
             }
-            k::repeat!(row in ROWS, 2, {
+            k::repeat!(row in ROWS, 1, {
                 let x_scale = k::load_f32(x_scales.at::<4>(scale_at[row] + group));
                 let float = s::to_float_i32x16(totals[row]);
                 acc[row] = s::fma_f32x16(float, s::splat_f32(x_scale), acc[row]);
@@ -1935,6 +4183,111 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                s::store_i32x16(
+                    before.at_mut::<64>(row * 16),
+                    s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
+                );
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let product = row * 16;
+                let before_value = s::load_i32x16(before.at::<64>(product));
+                let x_at = (input_row * block_count + block) * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                let sum_3 = s::add_i32x16(before_value, products_5);
+                let float = s::to_float_i32x16(sum_3);
+                let product_2 = s::mul_f32x16(float, power);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let sum_4 = s::load_f32x16(sums.at::<64>(product));
+                s::store_f32x16(
+                    sums.at_mut::<64>(product),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_4),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -1967,19 +4320,19 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);
                 let sum = column + chunk * 4;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     pairs[row] = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
                 });
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let sum_2 = column + (chunk + 4) * 4;
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_2));
                     let pair = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x));
                     pairs[row] = s::add_i16x32(pairs[row], pair);
                 });
-                k::repeat!(row in ROWS, 2, {
+                k::repeat!(row in ROWS, 1, {
                     let products = s::dot_words_i16x32(pairs[row], s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
@@ -1988,7 +4341,7 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
             let scale = s::widen_u_i8x16(scale_bytes);
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
-            k::repeat!(row in ROWS, 2, {
+            k::repeat!(row in ROWS, 1, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let sum = s::add_i32x16(words[row], s::splat_i32(x_sum.wrapping_mul(-12)));
                 let float = s::to_float_i32x16(sum);

@@ -14,43 +14,43 @@ use gem_runtime::simd::x86_v4_vnni as s;
 pub(super) static COPIES: &[Copy] = &[
     copy(7061458069121776519u64, run_dot_b8::<8>),
     copy(6249450240307959837u64, run_dot_b8::<1>),
-    copy(14319072459512942398u64, run_dot_n4::<8>),
-    copy(16237847356077311907u64, run_dot_n4::<1>),
+    copy(1914954105039652044u64, run_dot_n4::<8>),
+    copy(10341894714004377101u64, run_dot_n4::<1>),
     copy(12072847374196624060u64, run_dot_l4::<8>),
     copy(14456236823772999509u64, run_dot_l4::<1>),
     copy(7380243609715352147u64, run_dot_l6::<8>),
     copy(17910425477997557164u64, run_dot_l6::<1>),
-    copy(3079528528620889571u64, run_dot_n5::<8>),
-    copy(6298668930219818279u64, run_dot_n5::<1>),
-    copy(2974603101869532708u64, run_dot_n3::<8>),
-    copy(12386813980131196307u64, run_dot_n3::<1>),
-    copy(4798080669811212196u64, run_dot_n2::<8>),
-    copy(7625900868287656617u64, run_dot_n2::<1>),
+    copy(6340104213513886111u64, run_dot_n5::<8>),
+    copy(9315634106512032995u64, run_dot_n5::<1>),
+    copy(4677005686240797474u64, run_dot_n3::<8>),
+    copy(4228242486169992425u64, run_dot_n3::<1>),
+    copy(17409148612405400764u64, run_dot_n2::<8>),
+    copy(9071866192544826381u64, run_dot_n2::<1>),
     copy(14994421416165225418u64, run_dot_mx4::<8>),
     copy(17730586655188774733u64, run_dot_mx4::<1>),
     copy(11680266470264229038u64, run_dot_b8_by256::<8>),
     copy(3323054109325113079u64, run_dot_b8_by256::<1>),
-    copy(12312601844549487635u64, run_dot_n4_by256::<8>),
-    copy(16998044824383126024u64, run_dot_n4_by256::<1>),
+    copy(11838206329488420823u64, run_dot_n4_by256::<8>),
+    copy(15860553378697007962u64, run_dot_n4_by256::<1>),
     copy(16901864862782439273u64, run_dot_l4_by256::<8>),
     copy(5394990762153347046u64, run_dot_l4_by256::<1>),
     copy(14297935072142063440u64, run_dot_l6_by256::<8>),
     copy(14611468805877049202u64, run_dot_l6_by256::<1>),
-    copy(2443506210668835315u64, run_dot_n5_by256::<8>),
-    copy(15448909700884750207u64, run_dot_n5_by256::<1>),
-    copy(7211418060213850697u64, run_dot_n3_by256::<8>),
-    copy(15561518635724388520u64, run_dot_n3_by256::<1>),
-    copy(12313664079518867212u64, run_dot_n2_by256::<8>),
-    copy(9589161179706516967u64, run_dot_n2_by256::<1>),
+    copy(1853282826700458769u64, run_dot_n5_by256::<8>),
+    copy(14025659924823724521u64, run_dot_n5_by256::<1>),
+    copy(11792399336713766430u64, run_dot_n3_by256::<8>),
+    copy(10329280069894312618u64, run_dot_n3_by256::<1>),
+    copy(17784740519490613726u64, run_dot_n2_by256::<8>),
+    copy(6901360493446371023u64, run_dot_n2_by256::<1>),
     copy(17256874815205824640u64, run_dot_mx4_by256::<8>),
     copy(1644918813404805132u64, run_dot_mx4_by256::<1>),
     copy(13495493671495841309u64, run_dot_b8::<2>),
-    copy(7102716704174190908u64, run_dot_n4::<2>),
+    copy(10119759013050741196u64, run_dot_n4::<2>),
     copy(12944095368671253494u64, run_dot_l4::<2>),
     copy(6372139645007942096u64, run_dot_l6::<2>),
-    copy(7653588615322143410u64, run_dot_n5::<2>),
-    copy(7469979419617450153u64, run_dot_n3::<2>),
-    copy(1056430915464287873u64, run_dot_n2::<2>),
+    copy(837760036295491478u64, run_dot_n5::<2>),
+    copy(14752988140455250365u64, run_dot_n3::<2>),
+    copy(9031348091263274699u64, run_dot_n2::<2>),
     copy(4858262285980180465u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
@@ -831,8 +831,8 @@ unsafe fn dot_n4<const ROWS: usize>(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let factor = s::or_i32x16(scale, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(63));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1039,8 +1039,8 @@ unsafe fn dot_n5<const ROWS: usize>(
             let lanes = s::splat_i32(1);
             let bits_2 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_2, lanes);
-            let factor = s::or_i32x16(scale, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(65));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1149,8 +1149,8 @@ unsafe fn dot_n3<const ROWS: usize>(
             let lanes = s::splat_i32(1);
             let bits_6 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(37));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1222,8 +1222,8 @@ unsafe fn dot_n2<const ROWS: usize>(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(21));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1399,8 +1399,8 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
+                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1637,8 +1637,8 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let lanes_2 = s::splat_i32(1);
                 let bits_2 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_2, lanes_2);
-                let factor = s::or_i32x16(scale, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
+                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1756,8 +1756,8 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let lanes_2 = s::splat_i32(1);
                 let bits_6 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(37));
+                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1840,8 +1840,8 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
+                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));

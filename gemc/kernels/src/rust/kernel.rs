@@ -61,7 +61,7 @@ pub(super) fn kernel(
     writer.bind_sizes();
     let item = writer.printer.bind(ValueId(0));
     let body = writer.block(&kernel.body);
-    let locals = locals(&mut writer, kernel);
+    let locals = writer.locals(&kernel.body);
     let bindings = bindings(&mut writer, kernel);
     let env = writer.env;
     let item = if env.item { quote!(#item) } else { quote!(_) };
@@ -95,35 +95,6 @@ fn used(used: bool, name: &str) -> Ident {
     } else {
         format_ident!("_{name}")
     }
-}
-
-/// Local arrays, declared in the loop over items because they start as zeros.
-fn locals(writer: &mut Writer<'_>, kernel: &Kernel) -> TokenStream {
-    let mut tokens = TokenStream::new();
-    for (i, param) in kernel.params.iter().enumerate() {
-        if let (
-            Param::Region {
-                space: Space::Local,
-                elem,
-                len,
-                ..
-            },
-            (Some(name), true),
-        ) = (param, &writer.env.params[i])
-        {
-            let elem = element(*elem);
-            let len = Literal::i64_unsuffixed(len.fixed);
-            let memory = writer
-                .printer
-                .names
-                .fresh(Some(&format!("{name}_memory")), "memory");
-            tokens.extend(quote! {
-                let mut #memory = k::Local::<#elem, #len>::zeroed();
-                let #name = #memory.region();
-            });
-        }
-    }
-    tokens
 }
 
 /// Regions, scalars and sizes that the body refers to.

@@ -49,10 +49,22 @@ pub(super) fn operation(op: &Op, t: OpTypes, a: &[Code]) -> Code {
         // The second operand is what is looked up, and decides the name.
         Op::Lookup(..) => call(quote!(s::lookup_i8x64), a),
         // Here the accumulator comes first, and the products decide.
-        Op::Dot4U(..) => call(quote!(s::dot4_u_i8x64), a),
-        Op::Dot4S(..) => call(quote!(s::dot4_s_i8x64), a),
+        Op::Dot4U(..) | Op::Dot4S(..) => simd(op.mnemonic(), multiplied(t.ty), a),
+        Op::Dot4SBy(.., n) => {
+            let path = level_path(&format!("{}_{}", op.mnemonic(), multiplied(t.ty)));
+            let n = Literal::u32_unsuffixed(*n);
+            call(quote!(#path::<#n>), a)
+        }
         _ if t.operand.is_vector() => vector(op, t, a),
         _ => scalar(op, t, a),
+    }
+}
+
+/// The bytes whose products sums are.
+const fn multiplied(sums: Ty) -> Ty {
+    match sums {
+        Ty::I32x8 => Ty::I8x32,
+        _ => Ty::I8x64,
     }
 }
 

@@ -305,12 +305,16 @@ fn usual_name(op: &Op) -> &'static str {
         Op::Splat(_) | Op::I32Lanes(_) => "lanes",
         Op::WidenS(_) | Op::WidenU(_) | Op::HalfToFloat(_) => "wide",
         Op::Narrow(_) | Op::FloatToHalf(_) => "narrow",
+        Op::Low(_) | Op::High(_) => "half",
         Op::ReduceAdd(_) => "total",
         Op::I8Lanes(_) => "table",
         Op::Lookup(..) => "found",
-        Op::Dot4U(..) | Op::Dot4S(..) | Op::Dot2U(..) | Op::Dot2S(..) | Op::DotWords(..) => {
-            "products"
-        }
+        Op::Dot4U(..)
+        | Op::Dot4S(..)
+        | Op::Dot4SBy(..)
+        | Op::Dot2U(..)
+        | Op::Dot2S(..)
+        | Op::DotWords(..) => "products",
         Op::Call(..) => "result",
         Op::Load { .. } => "loaded",
         Op::Get(_) | Op::Element(..) => "before",

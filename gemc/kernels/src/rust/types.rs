@@ -18,6 +18,9 @@ pub(super) fn rust_type(ty: Ty) -> TokenStream {
         Ty::I16x32 => quote!(s::I16x32),
         Ty::I32x16 => quote!(s::I32x16),
         Ty::F32x16 => quote!(s::F32x16),
+        Ty::I8x32 => quote!(s::I8x32),
+        Ty::I32x8 => quote!(s::I32x8),
+        Ty::F32x8 => quote!(s::F32x8),
     }
 }
 

@@ -10,9 +10,10 @@ use super::env::{Env, memory_function};
 use super::outline::Outlines;
 use super::printer::Printer;
 use super::text;
-use super::types::rust_type;
+use super::types::{element, rust_type};
+use crate::ir::homes::Homes;
 use crate::ir::liveness::Fate;
-use crate::ir::{Block, Count, Kernel, Local, Op, ParamId, Stmt, ValueId, VarId, walk};
+use crate::ir::{Block, Count, Kernel, Local, Op, Param, ParamId, Stmt, ValueId, VarId, walk};
 
 /// The longest text of an expression in the head of a macro.
 const LONGEST_HEAD: usize = 30;
@@ -22,6 +23,7 @@ pub(super) struct Writer<'a> {
     pub(super) printer: Printer<'a>,
     pub(super) env: Env,
     kernel: &'a Kernel,
+    homes: Homes<'a>,
     /// What outlines are called that are functions; the others are printed in their place.
     outlines: &'a Outlines,
     /// In an outline by itself: the most that a count with a name is anywhere.
@@ -51,6 +53,7 @@ impl<'a> Writer<'a> {
             printer,
             env: Env::new(kernel.params.len()),
             kernel,
+            homes: Homes::of(kernel),
             outlines,
             generic: HashMap::new(),
             subscripts,
@@ -410,12 +413,41 @@ impl<'a> Writer<'a> {
         let mut changed = assigned(then);
         changed.append(&mut assigned(otherwise));
         let before = self.printer.settle(&changed);
-        let ((), then) = self.scope(|_| (), then);
+        let then = self.branch(then);
         let otherwise = (!otherwise.is_empty()).then(|| {
-            let ((), otherwise) = self.scope(|_| (), otherwise);
+            let otherwise = self.branch(otherwise);
             quote!(else { #otherwise })
         });
         quote!(#before if #cond { #then } #otherwise)
+    }
+
+    fn branch(&mut self, branch: &Block) -> TokenStream {
+        let ((), body) = self.scope(|_| (), branch);
+        let locals = self.locals(branch);
+        quote!(#locals #body)
+    }
+
+    /// Declares the local arrays that begin as zeros where a block begins, of those that the body refers to.
+    pub(super) fn locals(&mut self, block: &Block) -> TokenStream {
+        let regions = self.homes.begin_at(block).into_iter();
+        regions.map(|region| self.local(region)).collect()
+    }
+
+    fn local(&mut self, region: ParamId) -> TokenStream {
+        let (Param::Region { elem, len, .. }, (Some(name), true)) = (
+            &self.kernel.params[region.index()],
+            &self.env.params[region.index()],
+        ) else {
+            return TokenStream::new();
+        };
+        let elem = element(*elem);
+        let len = Literal::i64_unsuffixed(len.fixed);
+        let memory = format!("{name}_memory");
+        let memory = self.printer.names.fresh(Some(&memory), "memory");
+        quote! {
+            let mut #memory = k::Local::<#elem, #len>::zeroed();
+            let #name = #memory.region();
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Translator<'_, '_> {
     fn items(&mut self, kernel: &Kernel, begin: Value, end: Value) {
         let items = self.enter_loop(begin, end, false);
         self.scope.set(ValueId(0), Segments::one(items.index));
-        self.memory.zero_locals(&mut self.e);
+        self.memory.zero_locals(&mut self.e, &kernel.body);
         self.block(&kernel.body);
         self.leave_loop(&items, end);
     }
@@ -346,6 +346,7 @@ impl Translator<'_, '_> {
             self.e.b.seal_block(label);
             self.e.enter(label);
             self.memory.enter();
+            self.memory.zero_locals(&mut self.e, block);
             self.block(block);
             self.memory.leave();
             self.e.ins().jump(join, &[]);

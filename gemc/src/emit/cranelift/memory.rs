@@ -9,8 +9,9 @@ use cranelift_codegen::ir::{
     InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Value, types,
 };
 use gem_runtime::abi::ARG_UNIT;
+use gemc_kernels::ir::homes::Homes;
 use gemc_kernels::ir::verify::Range;
-use gemc_kernels::ir::{Kernel, Op, Param, ParamId, Space, ValueId};
+use gemc_kernels::ir::{Block, Kernel, Op, Param, ParamId, Space, ValueId};
 
 use super::emitter::Emitter;
 use super::layout::{CTX, POINTER_BYTES};
@@ -57,8 +58,9 @@ pub(super) struct Memory<'a> {
     addresses: Vec<HashMap<Key, Value>>,
     /// The table of slots and the number of the last one, where the kernel has regions in slots.
     slots: Option<(Value, Value)>,
-    /// Local arrays with their sizes, to be zeroed for every item.
-    locals: Vec<(Value, u32)>,
+    /// Local arrays, with their sizes.
+    locals: HashMap<ParamId, (Value, u32)>,
+    homes: Homes<'a>,
 }
 
 /// Flags of an access that the verifier proved in range where it stands; it need not be aligned.
@@ -87,7 +89,7 @@ impl<'a> Memory<'a> {
     /// Binds every parameter, at the top of the kernel.
     pub(super) fn bind(
         e: &mut Emitter<'_>,
-        kernel: &Kernel,
+        kernel: &'a Kernel,
         ranges: &'a [Option<Range>],
         ctx: Value,
         args: Value,
@@ -98,7 +100,8 @@ impl<'a> Memory<'a> {
             ranges,
             addresses: vec![HashMap::new()],
             slots: None,
-            locals: Vec::new(),
+            locals: HashMap::new(),
+            homes: Homes::of(kernel),
         };
         let mut at = 0;
         for param in &kernel.params {
@@ -126,7 +129,10 @@ impl<'a> Memory<'a> {
             (Space::Kv, Some(word)) => self.slots(e, word, len.per_context == 0),
             (Space::Rows, _) => Base::Fixed(field(e, types::I64, self.ctx, CTX.rows)),
             (Space::Outputs, _) => Base::Fixed(field(e, types::I64, self.ctx, CTX.outputs)),
-            _ => Base::Fixed(self.local(e, len.fixed.unsigned_abs() as u32 * bytes)),
+            _ => {
+                let region = ParamId::from_index(self.params.len());
+                Base::Fixed(self.local(e, region, len.fixed.unsigned_abs() as u32 * bytes))
+            }
         };
         Bound::Region(Region {
             base,
@@ -161,12 +167,12 @@ impl<'a> Memory<'a> {
         Base::Slots(e.ins().imul(word, context))
     }
 
-    fn local(&mut self, e: &mut Emitter<'_>, bytes: u32) -> Value {
+    fn local(&mut self, e: &mut Emitter<'_>, region: ParamId, bytes: u32) -> Value {
         let bytes = bytes.next_multiple_of(64);
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
         let slot = e.b.create_sized_stack_slot(data);
         let base = e.ins().stack_addr(types::I64, slot, 0);
-        self.locals.push((base, bytes));
+        self.locals.insert(region, (base, bytes));
         base
     }
 
@@ -195,10 +201,12 @@ impl<'a> Memory<'a> {
         self.address(e, scope, (region, slot, None))
     }
 
-    /// Local arrays are zero when an item starts.
-    pub(super) fn zero_locals(&self, e: &mut Emitter<'_>) {
-        for &(base, bytes) in &self.locals {
-            zero(e, base, bytes);
+    /// Local arrays are zero where the block begins that they belong to.
+    pub(super) fn zero_locals(&self, e: &mut Emitter<'_>, block: &Block) {
+        for region in self.homes.begin_at(block) {
+            if let Some(&(base, bytes)) = self.locals.get(&region) {
+                zero(e, base, bytes);
+            }
         }
     }
 

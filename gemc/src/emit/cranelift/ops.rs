@@ -91,12 +91,21 @@ impl Emitter<'_> {
             Op::Narrow(_) => self.narrow(a[0]),
             Op::HalfToFloat(_) => self.half_to_float(a[0]),
             Op::FloatToHalf(_) => self.float_to_half(a[0]),
+            Op::Low(_) => Segments::of([a[0].at(0), a[0].at(1)]),
+            Op::High(_) => Segments::of([a[0].at(2), a[0].at(3)]),
             Op::ReduceAdd(_) if ty == Ty::F32 => self.reduce(a[0], |e, x, y| e.ins().fadd(x, y)),
             Op::ReduceAdd(_) => self.reduce(a[0], |e, x, y| e.ins().iadd(x, y)),
             Op::ReduceMax(_) => self.reduce(a[0], Self::float_max),
             Op::Lookup(..) => self.zip([a[0], a[1]], |e, [table, index]| e.lookup(table, index)),
             Op::Dot4U(..) => self.zip([a[0], a[1], a[2]], |e, [c, x, y]| e.dot4_u(c, x, y)),
             Op::Dot4S(..) => self.zip([a[0], a[1], a[2]], |e, [c, x, y]| e.dot4_s(c, x, y)),
+            Op::Dot4SBy(.., n) => {
+                let words = self.cast(types::I32X4, a[2].first());
+                let word = self.ins().extractlane(words, *n as u8);
+                let all = self.ins().splat(types::I32X4, word);
+                let all = Segments::one(self.cast(types::I8X16, all));
+                self.zip([a[0], a[1], all], |e, [c, x, y]| e.dot4_s(c, x, y))
+            }
             Op::Dot2U(..) => self.zip([a[0], a[1]], |e, [x, y]| e.dot2_u(x, y)),
             Op::Dot2S(..) => self.zip([a[0], a[1]], |e, [x, y]| e.dot2_s(x, y)),
             Op::DotWords(..) => self.zip([a[0], a[1]], |e, [x, y]| e.dot_words(x, y)),

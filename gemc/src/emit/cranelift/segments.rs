@@ -72,5 +72,8 @@ pub(super) const fn shape(ty: Ty) -> (Type, usize) {
         Ty::I16x32 => (types::I16X8, 4),
         Ty::I32x16 => (types::I32X4, 4),
         Ty::F32x16 => (types::F32X4, 4),
+        Ty::I8x32 => (types::I8X16, 2),
+        Ty::I32x8 => (types::I32X4, 2),
+        Ty::F32x8 => (types::F32X4, 2),
     }
 }

@@ -27,9 +27,10 @@ impl<'k> Operand<'k> for Val<'k> {
 /// A number, in every lane of what it stands beside.
 #[track_caller]
 fn spread<'k>(number: Val<'k>, other: Val<'k>) -> Val<'k> {
-    match other.ty().is_vector() {
-        true => number.splat(),
-        false => number,
+    match other.ty() {
+        Ty::I32x8 | Ty::F32x8 => number.splat().low(),
+        ty if ty.is_vector() => number.splat(),
+        _ => number,
     }
 }
 
@@ -87,7 +88,7 @@ impl<'k> Operand<'k> for u8 {
     }
 }
 
-/// 32 words of 16 bits, each this one.
+/// Words of 16 bits, each this one: 32, or 16 beside as many.
 impl<'k> Operand<'k> for i16 {
     #[track_caller]
     fn on(self, core: &'k Core) -> Val<'k> {
@@ -100,7 +101,11 @@ impl<'k> Operand<'k> for i16 {
 
     #[track_caller]
     fn beside(self, other: Val<'k>) -> Val<'k> {
-        self.on(other.core())
+        let words = self.on(other.core());
+        match other.ty() {
+            Ty::I16x16 => words.low(),
+            _ => words,
+        }
     }
 }
 

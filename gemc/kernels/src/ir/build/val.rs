@@ -226,6 +226,18 @@ impl<'k> Val<'k> {
         self.unary(Op::FloatToHalf)
     }
 
+    /// [`Op::Low`].
+    #[track_caller]
+    pub fn low(self) -> Self {
+        self.unary(Op::Low)
+    }
+
+    /// [`Op::High`].
+    #[track_caller]
+    pub fn high(self) -> Self {
+        self.unary(Op::High)
+    }
+
     /// [`Op::ReduceAdd`].
     #[track_caller]
     pub fn reduce_add(self) -> Self {
@@ -254,6 +266,12 @@ impl<'k> Val<'k> {
     #[track_caller]
     pub fn dot4_s(self, a: Self, b: Self) -> Self {
         self.op(Op::Dot4S(self.id, a.id, b.id), Ty::I32x16)
+    }
+
+    /// [`Op::Dot4SBy`]: sums plus products of four signed bytes by bytes `4 n ..` of `b`.
+    #[track_caller]
+    pub fn dot4_s_by(self, a: Self, b: Self, n: usize) -> Self {
+        self.op(Op::Dot4SBy(self.id, a.id, b.id, n as u32), Ty::I32x16)
     }
 
     /// [`Op::Dot2U`]: products of two unsigned by two signed bytes.

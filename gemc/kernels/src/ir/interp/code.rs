@@ -304,6 +304,8 @@ pub(super) enum V1 {
     Narrow,
     HalfToFloat,
     FloatToHalf,
+    Low,
+    High,
 }
 
 /// Vector operations of two operands.
@@ -339,6 +341,7 @@ pub(super) enum V3 {
     Select,
     Dot4U,
     Dot4S,
+    Dot4SBy(u8),
 }
 
 /// Reductions of a vector to a scalar.

@@ -72,13 +72,15 @@ pub(super) fn vector_one(op: &Op, ty: Ty) -> V1 {
         Op::Narrow(_) => V1::Narrow,
         Op::HalfToFloat(_) => V1::HalfToFloat,
         Op::FloatToHalf(_) => V1::FloatToHalf,
+        Op::Low(_) => V1::Low,
+        Op::High(_) => V1::High,
         op => unexpected(op),
     }
 }
 
 pub(super) fn vector_two(op: &Op, ty: Ty) -> V2 {
     match (op, ty.is_float()) {
-        (Op::Add(..), _) if ty == Ty::I16x32 => V2::AddWords,
+        (Op::Add(..), _) if matches!(ty, Ty::I16x32 | Ty::I16x16) => V2::AddWords,
         (Op::Add(..), false) => V2::Add,
         (Op::Sub(..), false) => V2::Sub,
         (Op::Mul(..), false) => V2::Mul,

@@ -331,10 +331,14 @@ impl<'a> Translator<'a> {
                 a: self.slot(*a),
             },
             Op::Select(c, a, b) => self.select(d, *c, *a, *b),
-            Op::Fma(a, b, c) | Op::Dot4U(a, b, c) | Op::Dot4S(a, b, c) => {
+            Op::Fma(a, b, c)
+            | Op::Dot4U(a, b, c)
+            | Op::Dot4S(a, b, c)
+            | Op::Dot4SBy(a, b, c, _) => {
                 let op = match def.op {
                     Op::Fma(..) => V3::Fma,
                     Op::Dot4U(..) => V3::Dot4U,
+                    Op::Dot4SBy(.., n) => V3::Dot4SBy(n as u8),
                     _ => V3::Dot4S,
                 };
                 let (a, b, c) = (self.slot(*a), self.slot(*b), self.slot(*c));

@@ -56,7 +56,10 @@ impl Vector {
         match ty {
             Ty::I8x16 => self.i8s()[..16].iter().map(|&x| x.into()).collect(),
             Ty::I8x64 => self.i8s().map(i64::from).to_vec(),
+            Ty::I8x32 => self.i8s()[..32].iter().map(|&x| x.into()).collect(),
             Ty::I16x32 => self.i16s().map(i64::from).to_vec(),
+            Ty::I16x16 => self.i16s()[..16].iter().map(|&x| x.into()).collect(),
+            Ty::I32x8 => self.i32s()[..8].iter().map(|&x| x.into()).collect(),
             _ => self.i32s().map(i64::from).to_vec(),
         }
     }
@@ -138,6 +141,8 @@ pub(super) fn one(op: V1, a: &Vector) -> Result<Vector, Fault> {
             let words: [u16; 16] = from_fn(|i| f16::from_f32(a[i]).to_bits());
             Vector::narrow(bytemuck::bytes_of(&words))
         }
+        V1::Low => Vector::narrow(&a.u8s()[..32]),
+        V1::High => Vector::narrow(&a.u8s()[32..]),
     })
 }
 
@@ -234,6 +239,10 @@ pub(super) fn three(op: V3, a: &Vector, b: &Vector, c: &Vector) -> Result<Vector
                 let dot: i32 = (4 * i..4 * i + 4).map(product).sum();
                 acc[i].wrapping_add(dot)
             }))
+        }
+        V3::Dot4SBy(n) => {
+            let word = c.i32s()[usize::from(n)];
+            return three(V3::Dot4S, a, b, &Vector::of([word; 16]));
         }
         V3::Dot4S => {
             let (acc, x, y) = (a.i32s(), b.i8s(), c.i8s());

@@ -182,7 +182,7 @@ fn any_def(b: &mut Bytes) -> ValueDef {
 }
 
 fn any_op(b: &mut Bytes) -> Op {
-    const UNARY: [fn(ValueId) -> Op; 14] = [
+    const UNARY: [fn(ValueId) -> Op; 16] = [
         Op::Abs,
         Op::Neg,
         Op::Sqrt,
@@ -195,6 +195,8 @@ fn any_op(b: &mut Bytes) -> Op {
         Op::Narrow,
         Op::HalfToFloat,
         Op::FloatToHalf,
+        Op::Low,
+        Op::High,
         Op::ReduceAdd,
         Op::ReduceMax,
     ];
@@ -216,7 +218,7 @@ fn any_op(b: &mut Bytes) -> Op {
         Op::DotWords,
     ];
     const LEAVES: [Op; 4] = [Op::Index, Op::RowCount, Op::OutputCount, Op::Context];
-    match b.below(21) {
+    match b.below(22) {
         0 => Op::I32(b.word() as i32),
         1 => Op::F32(b.word()),
         2 => Op::I32Lanes(std::array::from_fn(|_| b.byte().into())),
@@ -245,6 +247,7 @@ fn any_op(b: &mut Bytes) -> Op {
         16 => b.pick(&UNARY)(any_value(b)),
         17 => LEAVES[b.below(4)].clone(),
         18 => Op::Param(b.below(4) as u32),
+        20 => Op::Dot4SBy(any_value(b), any_value(b), any_value(b), b.below(5) as u32),
         _ => b.pick(&BINARY)(any_value(b), any_value(b)),
     }
 }

@@ -4,7 +4,7 @@ use super::parse::{Parser, Result};
 use crate::ir::{ALL_TYPES, Cmp, FuncId, Op, ParamId, Ty, ValueDef, ValueId, VarId};
 
 /// Operations of values alone, by number of operands.
-const UNARY: [fn(ValueId) -> Op; 14] = [
+const UNARY: [fn(ValueId) -> Op; 16] = [
     Op::Abs,
     Op::Neg,
     Op::Sqrt,
@@ -17,6 +17,8 @@ const UNARY: [fn(ValueId) -> Op; 14] = [
     Op::Narrow,
     Op::HalfToFloat,
     Op::FloatToHalf,
+    Op::Low,
+    Op::High,
     Op::ReduceAdd,
     Op::ReduceMax,
 ];
@@ -136,6 +138,11 @@ impl Parser {
         } else if self.eat_word("cmp") {
             let cmp = self.choice(&Cmp::ALL, Cmp::name)?;
             Ok(Op::Cmp(cmp, self.value()?, self.after_comma()?))
+        } else if self.eat_word("dot4_s_by") {
+            let operands = [self.value()?, self.after_comma()?, self.after_comma()?];
+            let [acc, a, b] = operands;
+            self.mark(",")?;
+            Ok(Op::Dot4SBy(acc, a, b, self.u32()?))
         } else if self.eat_word("bits") {
             Ok(Op::Bits(self.ty()?, self.value()?))
         } else if self.eat_word("load") {

@@ -31,7 +31,7 @@ impl Flow<'_> {
             Op::Context => Some(Range::context()),
             Op::Get(m) => self.vars[m.index()],
             Op::Element(..) => unreachable!("{EXPANDED}"),
-            Op::Add(a, b) if ty == Ty::I16x32 => self.add_words(v, a, b),
+            Op::Add(a, b) if matches!(ty, Ty::I16x32 | Ty::I16x16) => self.add_words(v, a, b),
             Op::Add(a, b) => self.both(a, b, Range::add),
             Op::Sub(a, b) => self.both(a, b, Range::sub),
             Op::Mul(a, b) => self.both(a, b, Range::mul),
@@ -54,12 +54,13 @@ impl Flow<'_> {
             Op::WidenS(a) => self.range(a).map(signed),
             Op::WidenU(a) => self.range(a).map(unsigned),
             Op::Narrow(a) => self.range(a).map(low_bytes),
+            Op::Low(a) | Op::High(a) => self.range(a),
             Op::Lookup(table, index) => self.lookup(v, table, index),
             Op::Dot4U(acc, a, b) => {
                 let dot = products(4, unsigned(self.range(a)?), signed(self.range(b)?));
                 Some(self.range(acc)?.add(dot))
             }
-            Op::Dot4S(acc, a, b) => self.dot4_s(v, acc, a, b),
+            Op::Dot4S(acc, a, b) | Op::Dot4SBy(acc, a, b, _) => self.dot4_s(v, acc, a, b),
             Op::Dot2U(a, b) => self.dot2_u(v, a, b),
             Op::Dot2S(a, b) => self.dot2_s(v, a, b),
             Op::DotWords(a, b) => {
@@ -194,7 +195,7 @@ impl Flow<'_> {
         }
         let (x, y) = (self.range(a)?, self.range(b)?);
         Some(match self.values[v.index()].ty {
-            Ty::I8x16 | Ty::I8x64 if x.hi.max(y.hi) > 127 => unsigned(x).join(unsigned(y)),
+            ty if ty.is_bytes() && x.hi.max(y.hi) > 127 => unsigned(x).join(unsigned(y)),
             _ => x.join(y),
         })
     }
@@ -211,7 +212,8 @@ impl Flow<'_> {
     fn dot4_s(&mut self, v: ValueId, acc: ValueId, a: ValueId, b: ValueId) -> Option<Range> {
         let (x, y) = (signed(self.range(a)?), signed(self.range(b)?));
         if x.lo < -127 && y.lo < -127 {
-            self.lanes_problem(v, "dot4_s", b, y, "-127..=127, or the other operand in it");
+            let op = self.values[v.index()].op.mnemonic();
+            self.lanes_problem(v, op, b, y, "-127..=127, or the other operand in it");
         }
         Some(self.range(acc)?.add(products(4, x, y)))
     }

@@ -14,10 +14,10 @@ pub(super) const ANY_WORD: Range = Range::new(-32768, 32767);
 /// What any value of a type holds; `None` for types whose lanes are no integers.
 pub(super) const fn any(ty: Ty) -> Option<Range> {
     match ty {
-        Ty::I32 | Ty::I32x16 => Some(Range::ANY),
-        Ty::I8x16 | Ty::I8x64 => Some(ANY_BYTE),
-        Ty::I16x32 => Some(ANY_WORD),
-        Ty::Bool | Ty::F32 | Ty::F32x16 | Ty::I16x16 => None,
+        Ty::I32 | Ty::I32x16 | Ty::I32x8 => Some(Range::ANY),
+        Ty::I8x16 | Ty::I8x64 | Ty::I8x32 => Some(ANY_BYTE),
+        Ty::I16x32 | Ty::I16x16 => Some(ANY_WORD),
+        Ty::Bool | Ty::F32 | Ty::F32x16 | Ty::F32x8 => None,
     }
 }
 

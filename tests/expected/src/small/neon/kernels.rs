@@ -90,8 +90,8 @@ unsafe fn dot_n4<const ROWS: usize>(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let factor = s::or_i32x16(scale, lanes_2);
             let shift = s::sub_i32x16(product, lanes);
+            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));

@@ -72,8 +72,8 @@ unsafe fn dot_n4<const ROWS: usize>(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let factor = s::or_i32x16(scale, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(63));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));

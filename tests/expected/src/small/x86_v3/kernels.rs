@@ -78,12 +78,14 @@ unsafe fn dot_n4<const ROWS: usize>(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let factor = s::or_i32x16(scale, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(63));
+            let factor = s::or_i32x16(scale, lanes);
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_2);
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let sum = s::add_i32x16(words[row], products);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);

@@ -61,6 +61,9 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
                 Ty::I16x32,
                 Ty::I32,
                 Ty::I16x16,
+                Ty::I8x32,
+                Ty::I32x8,
+                Ty::F32x8,
             ]);
             own.store(at, pool.pick(b, ty));
         }

@@ -33,8 +33,10 @@ impl<'k> Pool<'k> {
         let item = k.item();
         let flag = item.lt(scalar);
         let (rows, outputs, context) = (k.row_count(), k.output_count(), k.context());
+        let (low_bytes, low_ints, low_floats) = (wide.low(), ints.low(), floats.high());
         let values = vec![
-            flag, item, scalar, x, table, wide, halves, words, ints, floats, rows, outputs, context,
+            flag, item, scalar, x, table, wide, halves, words, ints, floats, rows, outputs,
+            context, low_bytes, low_ints, low_floats,
         ];
         Self {
             k,
@@ -53,6 +55,8 @@ impl<'k> Pool<'k> {
             Ty::I16x16,
             Ty::I32x16,
             Ty::I32,
+            Ty::I8x32,
+            Ty::I32x8,
         ] {
             let at = item * 64 + item + b.below(2048);
             self.add(weights.load(ty, at));
@@ -97,8 +101,12 @@ impl<'k> Pool<'k> {
             Ty::F32x16 => self.float_lanes(b),
             Ty::I8x16 => self.pick(b, Ty::I32x16).narrow(),
             Ty::I8x64 => self.bytes(b),
-            Ty::I16x16 => self.pick(b, Ty::F32x16).float_to_half(),
+            Ty::I16x16 if b.below(2) == 0 => self.pick(b, Ty::F32x16).float_to_half(),
+            Ty::I16x16 => self.half_words(b),
             Ty::I16x32 => self.words(b),
+            Ty::I8x32 => self.half_of(b, Ty::I8x64),
+            Ty::I32x8 => self.half_ints(b),
+            Ty::F32x8 => self.half_floats(b),
         };
         self.add(v);
     }
@@ -201,8 +209,9 @@ impl<'k> Pool<'k> {
             5 => {
                 let sum = self.pick(b, Ty::I32x16);
                 let [x, y] = self.two(b, Ty::I8x64);
-                match b.below(2) {
+                match b.below(3) {
                     0 => sum.dot4_s(x, y & 127u8),
+                    1 => sum.dot4_s_by(x & 127u8, self.pick(b, Ty::I8x16), b.below(4)),
                     _ => sum.dot4_s(x & 127u8, y),
                 }
             }
@@ -242,6 +251,70 @@ impl<'k> Pool<'k> {
                 let x = self.any_of(b, &[Ty::F32x16, Ty::I8x64, Ty::I32x16]);
                 x.bits(Ty::I16x32)
             }
+        }
+    }
+
+    /// A half of a vector of a type.
+    fn half_of(&self, b: &mut Bytes, ty: Ty) -> Val<'k> {
+        let whole = self.pick(b, ty);
+        match b.below(2) {
+            0 => whole.low(),
+            _ => whole.high(),
+        }
+    }
+
+    /// 32 bytes in `0..=most`.
+    fn small_bytes(&self, b: &mut Bytes, most: u8) -> Val<'k> {
+        let small = self.pick(b, Ty::I8x64) & most;
+        match b.below(2) {
+            0 => small.low(),
+            _ => small.high(),
+        }
+    }
+
+    fn half_words(&self, b: &mut Bytes) -> Val<'k> {
+        match b.below(4) {
+            0 => self.half_of(b, Ty::I16x32),
+            1 => self.small_bytes(b, 63).dot2_u(self.pick(b, Ty::I8x32)),
+            2 => self.small_bytes(b, 127).dot2_s(self.small_bytes(b, 127)),
+            _ => {
+                let [x, y] = self.two(b, Ty::I8x32);
+                let small = self.small_bytes(b, 15);
+                small.dot2_u(x) + small.dot2_u(y)
+            }
+        }
+    }
+
+    fn half_ints(&self, b: &mut Bytes) -> Val<'k> {
+        let [x, y] = self.two(b, Ty::I32x8);
+        let bytes = self.pick(b, Ty::I8x32);
+        match b.below(8) {
+            0 => self.half_of(b, Ty::I32x16),
+            6 => {
+                let small = self.small_bytes(b, 127);
+                x.dot4_s_by(small, self.pick(b, Ty::I8x16), b.below(4))
+            }
+            1 => x + y,
+            2 => x * y,
+            3 => x.dot4_u(bytes, self.pick(b, Ty::I8x32)),
+            4 => x.dot4_s(bytes, self.small_bytes(b, 127)),
+            5 => x.dot4_s(self.small_bytes(b, 127), bytes),
+            _ => {
+                let [x, y] = self.two(b, Ty::I16x16);
+                x.dot_words(y)
+            }
+        }
+    }
+
+    /// Halves of what is clamped, small enough that one step stays finite.
+    fn half_floats(&self, b: &mut Bytes) -> Val<'k> {
+        let [x, y, z] = [(); 3].map(|()| self.half_of(b, Ty::F32x16));
+        match b.below(5) {
+            0 => self.pick(b, Ty::I32x8).to_float(),
+            1 => x + y,
+            2 => x * y,
+            3 => x.mul_add(y, z),
+            _ => x,
         }
     }
 

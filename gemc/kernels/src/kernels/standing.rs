@@ -1,0 +1,542 @@
+//! Products of rows with a tile, many of which pass by weights that stand in registers.
+//!
+//! A piece of a block, as much as registers hold, is unpacked once; then a loop over the rows multiplies it with each row's
+//! activations, whose sums wait in local memory. So unpacking is paid once for all rows of a pass, no number
+//! of rows makes registers spill, and sums are those of [`super::dot`], added in the same order. A row alone takes weights as
+//! they are unpacked.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use gemc_format::{BLOCK, BlockSums, CodecSpec, GROUPS};
+
+use super::codes::Block;
+use super::dot::{BlockScale, Outputs, Product4, SumsOf, TILE, chain, form, in_lanes, is_wide};
+use super::planes::PlaneRegions;
+use super::quantise::QuantisedRegions;
+use crate::choices::DotStrategy;
+use crate::ir::build::{Array, KernelBuilder, Region, Val, Var};
+use crate::ir::{Count, Elem, Ty};
+
+/// Rows of codes that pass by, and their sums, in local memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Passing<'k> {
+    /// The rows of codes, by number.
+    rows: Region<'k>,
+    /// F32, 16 of each row.
+    sums: Region<'k>,
+    /// I32, 16 of each row: what the pieces of a block before this one give, where they are of the same rows of the tile.
+    before: Option<Region<'k>>,
+    /// I32, 16 of each row: of the blocks that share an activation scale.
+    totals: Option<Region<'k>>,
+    terms: usize,
+}
+
+/// The rows of a tile whose weights stand at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Whole,
+    Low,
+    High,
+}
+
+impl Side {
+    /// Its part of a vector with something of every row.
+    fn cut(self, whole: Val<'_>) -> Val<'_> {
+        match self {
+            Self::Whole => whole,
+            Self::Low => whole.low(),
+            Self::High => whole.high(),
+        }
+    }
+
+    /// Its first row's place among the tile's.
+    const fn first(self) -> usize {
+        match self {
+            Self::Whole | Self::Low => 0,
+            Self::High => TILE / 2,
+        }
+    }
+
+    /// Type of a vector with a float of each row.
+    const fn floats(self) -> Ty {
+        match self {
+            Self::Whole => Ty::F32x16,
+            Self::Low | Self::High => Ty::F32x8,
+        }
+    }
+
+    /// As [`Side::floats`], of integers.
+    const fn integers(self) -> Ty {
+        match self {
+            Self::Whole => Ty::I32x16,
+            Self::Low | Self::High => Ty::I32x8,
+        }
+    }
+}
+
+impl<'k> Passing<'k> {
+    /// Declares local memory for passes of at most so many rows.
+    pub fn declare(
+        k: &'k KernelBuilder,
+        dot: DotStrategy,
+        x: &QuantisedRegions<'k>,
+        rows: usize,
+    ) -> Self {
+        let terms = x.format.terms();
+        let sums = |name, elem| k.local(name, elem, rows * terms * TILE);
+        Self {
+            rows: k.local("row_numbers", Elem::I32, rows * terms),
+            sums: sums("sums", Elem::F32),
+            before: (dot == DotStrategy::Pairs).then(|| sums("before", Elem::I32)),
+            totals: is_wide(x).then(|| sums("totals", Elem::I32)),
+            terms,
+        }
+    }
+
+    /// Says which row of the input the row of this index is.
+    pub fn bind(&self, index: Val<'k>, row: Val<'k>) {
+        for term in 0..self.terms {
+            self.rows
+                .store(index * self.terms + term, row * self.terms + term);
+        }
+    }
+
+    /// What [`PlaneRegions::dot_passing`] has added up for a tile.
+    pub fn outputs(&self, planes: &PlaneRegions<'k>, tile: Val<'k>) -> Outputs<'k> {
+        Outputs {
+            sums: SumsOf::Memory(self.sums),
+            terms: self.terms,
+            row_scale: planes.row_scale(tile),
+        }
+    }
+}
+
+/// Weights of a block that stand at once: some of its groups, for a side of the tile.
+struct Piece {
+    side: Side,
+    groups: Range<usize>,
+}
+
+impl Piece {
+    /// The pieces of a block, in order: each fills eight registers of AVX2 and AVX-512, and sixteen of Arm, which has half as
+    /// many rows rather than columns, since it loads those of a row together.
+    fn standing(dot: DotStrategy) -> Vec<Self> {
+        let piece = |side, groups| Self { side, groups };
+        match dot {
+            DotStrategy::Pairs => vec![
+                piece(Side::Whole, 0..GROUPS / 2),
+                piece(Side::Whole, GROUPS / 2..GROUPS),
+            ],
+            DotStrategy::SignedBytes4 => {
+                vec![piece(Side::Low, 0..GROUPS), piece(Side::High, 0..GROUPS)]
+            }
+            DotStrategy::Bytes4 => vec![Self::whole()],
+        }
+    }
+
+    /// A block of a tile.
+    const fn whole() -> Self {
+        Self {
+            side: Side::Whole,
+            groups: 0..GROUPS,
+        }
+    }
+}
+
+/// Whether the inner products of a row alone are written here: multiplication by an element of a vector, whose number is a
+/// literal.
+pub const fn takes_rows_alone(dot: DotStrategy, x: &QuantisedRegions<'_>) -> bool {
+    matches!(dot, DotStrategy::SignedBytes4) && x.format.terms() == 1
+}
+
+impl<'k> PlaneRegions<'k> {
+    /// Sums of tile `tile` for `size` rows that pass by.
+    pub fn dot_passing(
+        &self,
+        k: &'k KernelBuilder,
+        dot: DotStrategy,
+        tile: Val<'k>,
+        x: &QuantisedRegions<'k>,
+        (size, passing): (Val<'k>, Passing<'k>),
+    ) {
+        let inputs = [
+            ("block_count", k.lit(self.size.blocks)),
+            ("first_block", tile * self.size.blocks),
+            ("size", size * passing.terms),
+            ("input_rows", k.lit(x.code_rows)),
+        ];
+        k.outline(&self.outline_name("pass", x), &inputs, |inputs| {
+            let [count, first, size, input_rows] = *inputs else {
+                unreachable!("four inputs")
+            };
+            let rows = PassingRows {
+                passing,
+                size,
+                input_rows,
+            };
+            self.pass(k, dot, x, rows, (count, first));
+        });
+    }
+
+    /// Sums of tile `tile` for row `row` of the input.
+    pub fn dot_alone(
+        &self,
+        k: &'k KernelBuilder,
+        dot: DotStrategy,
+        tile: Val<'k>,
+        x: &QuantisedRegions<'k>,
+        row: Val<'k>,
+    ) -> Outputs<'k> {
+        let count = Count::of(1);
+        let sums = k.array("sums", &count, k.splat(0.0));
+        let inputs = [
+            ("block_count", k.lit(self.size.blocks)),
+            ("first_block", tile * self.size.blocks),
+            ("row", row),
+        ];
+        k.outline(&self.outline_name("alone", x), &inputs, |inputs| {
+            let [count, first, row] = *inputs else {
+                unreachable!("three inputs")
+            };
+            let totals = Cell::new(None);
+            let rows = RowAlone { row, sums, totals };
+            self.pass(k, dot, x, rows, (count, first));
+        });
+        Outputs {
+            sums: SumsOf::Registers(sums),
+            terms: 1,
+            row_scale: self.row_scale(tile),
+        }
+    }
+
+    fn pass<R: PassRows<'k>>(
+        &self,
+        k: &'k KernelBuilder,
+        dot: DotStrategy,
+        x: &QuantisedRegions<'k>,
+        rows: R,
+        (count, first): (Val<'k>, Val<'k>),
+    ) {
+        let pass = Pass {
+            k,
+            planes: self,
+            dot,
+            spec: self.size.codec.spec(),
+            x,
+            rows,
+            count,
+        };
+        match is_wide(x) && pass.spec.sums == BlockSums::Integers {
+            true => pass.groups(first),
+            false => pass.blocks(first),
+        }
+    }
+}
+
+/// The rows that take part in a pass, and where their sums are.
+trait PassRows<'k> {
+    /// Pieces of a block, in order.
+    fn pieces(&self, dot: DotStrategy) -> Vec<Piece>;
+
+    /// Calls `each` with every row: its index, and its number among the input's rows.
+    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>));
+
+    /// Makes all sums zero, where they are not.
+    fn begin(&self, k: &'k KernelBuilder);
+
+    /// Makes all totals zero.
+    fn begin_totals(&self, k: &'k KernelBuilder);
+
+    /// Changes a row's sums of floats.
+    fn update(&self, side: Side, row: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>);
+
+    /// Adds to a row's totals of integers.
+    fn add_total(&self, side: Side, row: Val<'k>, sum: Val<'k>);
+
+    /// A row's totals of integers, of the whole tile.
+    fn total(&self, row: Val<'k>) -> Val<'k>;
+
+    /// What the pieces of a block before one give for a row, where there are some for the same side.
+    fn before(&self) -> Option<Region<'k>>;
+}
+
+/// Rows that pass by, and wait in local memory.
+struct PassingRows<'k> {
+    passing: Passing<'k>,
+    size: Val<'k>,
+    /// Rows of codes that there are.
+    input_rows: Val<'k>,
+}
+
+impl<'k> PassingRows<'k> {
+    fn totals(&self) -> Region<'k> {
+        (self.passing.totals).expect("declared where scales serve several blocks")
+    }
+
+    fn fill(&self, k: &'k KernelBuilder, sums: Region<'k>, value: Val<'k>) {
+        k.for_n(self.size, |row| sums.store(row.named("row") * TILE, value));
+    }
+}
+
+impl<'k> PassRows<'k> for PassingRows<'k> {
+    fn pieces(&self, dot: DotStrategy) -> Vec<Piece> {
+        Piece::standing(dot)
+    }
+
+    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>)) {
+        k.for_n(self.size, |row| {
+            let row = row.named("row");
+            let input = self.passing.rows.get(row).bounded(self.input_rows);
+            each(row, input.named("input_row"));
+        });
+    }
+
+    fn begin(&self, k: &'k KernelBuilder) {
+        self.fill(k, self.passing.sums, k.splat(0.0));
+    }
+
+    fn begin_totals(&self, k: &'k KernelBuilder) {
+        self.fill(k, self.totals(), k.splat(0));
+    }
+
+    fn update(&self, side: Side, row: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>) {
+        let (sums, lanes) = (self.passing.sums, row * TILE + side.first());
+        sums.store(lanes, f(sums.load(side.floats(), lanes)));
+    }
+
+    fn add_total(&self, side: Side, row: Val<'k>, sum: Val<'k>) {
+        let (totals, lanes) = (self.totals(), row * TILE + side.first());
+        totals.store(lanes, totals.load(side.integers(), lanes) + sum);
+    }
+
+    fn total(&self, row: Val<'k>) -> Val<'k> {
+        self.totals().lanes(row * TILE)
+    }
+
+    fn before(&self) -> Option<Region<'k>> {
+        self.passing.before
+    }
+}
+
+/// A row alone, whose sums are in registers.
+struct RowAlone<'k> {
+    row: Val<'k>,
+    sums: Array<'k>,
+    /// Of the group of blocks at hand, where these share an activation scale.
+    totals: Cell<Option<Var<'k>>>,
+}
+
+impl<'k> RowAlone<'k> {
+    fn totals(&self) -> Var<'k> {
+        (self.totals.get()).expect("a group has begun")
+    }
+}
+
+impl<'k> PassRows<'k> for RowAlone<'k> {
+    fn pieces(&self, _: DotStrategy) -> Vec<Piece> {
+        vec![Piece::whole()]
+    }
+
+    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>)) {
+        each(k.lit(0), self.row);
+    }
+
+    fn begin(&self, _: &'k KernelBuilder) {}
+
+    fn begin_totals(&self, k: &'k KernelBuilder) {
+        self.totals.set(Some(k.var("totals", k.splat(0))));
+    }
+
+    fn update(&self, _: Side, row: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>) {
+        self.sums.update(row, f);
+    }
+
+    fn add_total(&self, _: Side, _: Val<'k>, sum: Val<'k>) {
+        self.totals().update(|total| total + sum);
+    }
+
+    fn total(&self, _: Val<'k>) -> Val<'k> {
+        self.totals().get()
+    }
+
+    fn before(&self) -> Option<Region<'k>> {
+        None
+    }
+}
+
+/// A pass of rows over a tile under construction.
+struct Pass<'a, 'k, R> {
+    k: &'k KernelBuilder,
+    planes: &'a PlaneRegions<'k>,
+    dot: DotStrategy,
+    spec: CodecSpec,
+    x: &'a QuantisedRegions<'k>,
+    rows: R,
+    /// Blocks of a row.
+    count: Val<'k>,
+}
+
+impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
+    /// All blocks of a tile, whose sums become floats block by block.
+    fn blocks(&self, first: Val<'k>) {
+        self.rows.begin(self.k);
+        let per_scale = self.x.format.weight_blocks();
+        self.k.for_n(self.count, |block| {
+            let block = block.named("block");
+            let at = (first + block).named("at");
+            let mut scale = BlockScale::load(self.k, self.planes, self.dot, at);
+            if self.spec.sums == BlockSums::Integers {
+                scale.factor = scale.factor.to_float().named("float_factor");
+            }
+            self.pieces(at, block, &scale, |side, scale, row, sum| {
+                // Both factors are exact floats, and so is the product in integers before it is rounded: the same bits.
+                let scaled = sum.to_float() * scale.factor;
+                let x_scale = match per_scale {
+                    1 => row.input * self.count + block,
+                    _ => self.group_scale(row.input) + block / per_scale,
+                };
+                self.accumulate(side, row.index, x_scale, scaled);
+            });
+        });
+    }
+
+    /// All blocks of a tile, where eight of them share an activation scale: their scaled sums are added as integers.
+    fn groups(&self, first: Val<'k>) {
+        let k = self.k;
+        let size = self.x.format.weight_blocks();
+        self.rows.begin(k);
+        k.for_n((self.count + (size - 1)) / size, |group| {
+            let group = group.named("group");
+            self.rows.begin_totals(k);
+            let start = group * size;
+            k.for_(start, (start + size).min(self.count), |block| {
+                let block = block.named("block");
+                let at = (first + block).named("at");
+                let scale = BlockScale::load(k, self.planes, self.dot, at);
+                self.pieces(at, block, &scale, |side, scale, row, sum| {
+                    self.rows.add_total(side, row.index, sum * scale.factor);
+                });
+            });
+            self.rows.each(k, |row, input| {
+                let total = self.rows.total(row).to_float();
+                let at = self.group_scale(input) + group;
+                self.accumulate(Side::Whole, row, at, total);
+            });
+        });
+    }
+
+    /// The first activation scale of an input's row, where one serves several blocks.
+    fn group_scale(&self, input: Val<'k>) -> Val<'k> {
+        let size = self.x.format.weight_blocks();
+        input * ((self.count + (size - 1)) / size)
+    }
+
+    /// Adds a block's part to a row's sum, in units of the activation scale `at` an index.
+    fn accumulate(&self, side: Side, row: Val<'k>, at: Val<'k>, scaled: Val<'k>) {
+        let scale = in_lanes(self.x.scales.get(at).named("x_scale"), scaled);
+        self.rows
+            .update(side, row, |sum| scaled.mul_add(scale, sum));
+    }
+
+    /// Lets all rows pass by each piece of a block; calls `each(side, scale, row, sum)` with the side's scales and the sum of a
+    /// row's block, in units of the scales.
+    fn pieces(
+        &self,
+        at: Val<'k>,
+        block: Val<'k>,
+        scale: &BlockScale<'k>,
+        each: impl Fn(Side, &BlockScale<'k>, Row<'k>, Val<'k>),
+    ) {
+        let k = self.k;
+        let codes = Block {
+            spec: &self.spec,
+            chunks: self.planes.codes(at),
+        };
+        let form = form(self.dot, &self.spec);
+        let pieces = self.rows.pieces(self.dot);
+        // A row alone takes codes as they come; pieces are cut out of all.
+        let mut alone = Some(codes.groups(k, form)).filter(|_| pieces.len() == 1);
+        let all: Vec<_> = match alone {
+            None => codes.groups(k, form).collect(),
+            Some(_) => Vec::new(),
+        };
+        for Piece { side, groups: own } in pieces {
+            let cut = |&(group, codes): &(usize, Val<'k>)| (group, side.cut(codes));
+            let weights: Vec<_> = all
+                .iter()
+                .skip(own.start)
+                .take(own.len())
+                .map(cut)
+                .collect();
+            let (is_first, is_last) = (own.start == 0, own.end == GROUPS);
+            let scale = scale.of_rows(|whole| side.cut(whole));
+            self.rows.each(k, |index, input| {
+                let place = (input * self.count + block).named("place");
+                let start = match self.rows.before().filter(|_| !is_first) {
+                    None => scale.correction(|| self.x.sums.get(place).named("x_sum")),
+                    Some(before) => Some(before.lanes(index * TILE)),
+                };
+                let x_at = (place * BLOCK).named("x_at");
+                let sum = match alone.take() {
+                    Some(groups) => self.products(side, start, groups, x_at),
+                    None => self.products(side, start, weights.into_iter(), x_at),
+                };
+                match self.rows.before().filter(|_| !is_last) {
+                    None => each(side, &scale, Row { index, input }, sum.named("sum")),
+                    Some(before) => before.store(index * TILE, sum),
+                }
+            });
+        }
+    }
+
+    /// Adds the products of groups of weights with a row's codes, which begin at an element, to what sums start with.
+    fn products(
+        &self,
+        side: Side,
+        start: Option<Val<'k>>,
+        weights: impl Iterator<Item = (usize, Val<'k>)>,
+        at: Val<'k>,
+    ) -> Val<'k> {
+        let zero = || side.cut(self.k.splat(0));
+        let x = |group: usize| {
+            let word = self.x.codes.load_in(Ty::I32, at + group * 4, -127..=127);
+            side.cut(word.named("x").splat().bits(Ty::I8x64))
+        };
+        match Product4::of(self.dot, &self.spec) {
+            // Arm multiplies by an element of a vector.
+            Product4::Words(_) if self.dot == DotStrategy::SignedBytes4 => {
+                let load = |half: usize| {
+                    let at = at + half * 16;
+                    self.x.codes.load_in(Ty::I8x16, at, -127..=127).named("x")
+                };
+                let x = [load(0), load(1)];
+                let step = |sum: Val<'k>, (group, weights): (usize, Val<'k>)| {
+                    sum.dot4_s_by(weights, x[group / 4], group % 4)
+                };
+                weights.fold(start.unwrap_or_else(zero), step)
+            }
+            Product4::Words(add) => {
+                let step = |sum, (group, weights): (usize, Val<'k>)| add(sum, weights, x(group));
+                weights.fold(start.unwrap_or_else(zero), step)
+            }
+            Product4::Pairs(multiply) => {
+                let weights: Vec<_> = weights.collect();
+                let chains = weights.chunks(chain(self.dot, &self.spec)).map(|chain| {
+                    let pairs = chain.iter().map(|(group, w)| multiply(*w, x(*group)));
+                    let pairs = pairs.reduce(|a, b| a + b).expect("a chain has a link");
+                    pairs.named("pairs").dot_words(1i16)
+                });
+                let sums = start.into_iter().chain(chains);
+                sums.reduce(|a, b| a + b).expect("a block has groups")
+            }
+        }
+    }
+}
+
+/// A row of a pass: its index, and its number among the input's rows of codes.
+#[derive(Clone, Copy)]
+struct Row<'k> {
+    index: Val<'k>,
+    input: Val<'k>,
+}

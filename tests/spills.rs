@@ -1,0 +1,47 @@
+//! Vectors in inner loops for Arm stay in registers: the loops that are emitted, compiled by the toolchain for the target, and
+//! their accesses to the stack counted (`tests/devices/cycles.py --spills`).
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use gem_tests::needs::{repository, skipped};
+use gemc::package::{Linkage, Toolchain};
+use gemc::target::Target;
+
+/// Accesses that are known: N5 looks its codes up in two tables. By format: of the loop over blocks for a row alone, and of the
+/// loops over rows.
+const KNOWN: [(&str, [u64; 2]); 3] = [("N5", [28, 5]), ("N3", [7, 0]), ("N2", [2, 0])];
+
+#[test]
+fn inner_loops_for_arm_keep_vectors_in_registers() {
+    let target = Target::find("aarch64").expect("an embedded target");
+    let toolchain = match Toolchain::find(target.rust_triple().as_deref(), Linkage::Static) {
+        Ok(toolchain) => toolchain,
+        Err(missing) => return skipped(&missing.to_string()).expect("GEM_REQUIRE is not set"),
+    };
+    let run = Command::new("python3")
+        .arg(repository("tests/devices/cycles.py"))
+        .arg("--spills")
+        .env("RUSTC", &toolchain.rustc.program)
+        .output()
+        .expect("python3");
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    let found: BTreeMap<String, BTreeMap<String, [u64; 2]>> =
+        serde_json::from_slice(&run.stdout).expect("JSON");
+    assert_eq!(found.len(), 2, "both levels");
+    for (level, formats) in found {
+        assert_eq!(formats.len(), 8, "all formats of {level}");
+        for (format, accesses) in formats {
+            let known = KNOWN.iter().find(|(name, _)| *name == format);
+            let most = known.map_or([0, 0], |(_, most)| *most);
+            assert!(
+                accesses[0] <= most[0] && accesses[1] <= most[1],
+                "{level} {format}: {accesses:?} accesses of the stack, {most:?} are known"
+            );
+        }
+    }
+}
