@@ -27,6 +27,15 @@ MCA = os.environ.get("MCA", "llvm-mca-22")
 FORMATS = ["B8", "L6", "N5", "N4", "L4", "N3", "N2", "MX4"]
 # Levels, with the cores that they are for: name of LLVM's model, and whose it is.
 LEVELS = {"neon": {"cortex-a72": "A72"}, "neon_dotprod": {"neoverse-n1": "A76", "cortex-x1": "X1"}}
+# What is asked of a core, format and number of rows: at least, and the aim.
+BARS = {
+    ("cortex-a72", 1): {"L4": (5.5, 4.7), "B8": (5.6, 5.0), "N4": (9.7, 8.2), "N3": (11, 9.3), "N2": (9.3, 7.3), "L6": (8.9, 7.8), "N5": (14, 13)},
+    ("cortex-a72", 32): {"L4": (5.0, 4.5), "B8": (5.6, 5.0), "N2": (5.3, 4.7)} | {codec: (6.8, 6.0) for codec in ("N4", "N5", "L6", "N3")},
+    ("neoverse-n1", 1): {"L4": (3.1, 2.9), "B8": (3.1, 3.0), "N4": (4.7, 4.3), "N3": (5.6, 5.0), "N2": (3.9, 3.4)},
+    ("neoverse-n1", 32): {"L4": (2.2, 1.8), "B8": (2.0, 1.75)} | {codec: (2.5, 2.1) for codec in ("N4", "N3", "N2", "N5")},
+    ("cortex-x1", 1): {"L4": (1.5, 1.3), "N4": (2.8, 2.6), "B8": (1.0, 0.75)},
+    ("cortex-x1", 32): {"L4": (0.85, 0.75), "N4": (1.0, 0.9)},
+}
 # Devices: threads and their cores with clocks in GHz, and GB/s of memory. Where the last are from stands in their files.
 DEVICES = {
     "pi4": ([("cortex-a72", 1.5)] * 4, 4.0),
@@ -184,7 +193,9 @@ def measured(found):
 
 def line(level, codec, together, each, instructions, stacked):
     told = ", ".join(f"{LEVELS[level][core]} {n:.2f}" for core, n in each.items())
-    return f"| `{level}` | {codec} | {together} | {told} | {instructions} | {stacked} |"
+    bars = [(LEVELS[level][core], BARS[core, together].get(codec)) for core in each]
+    asked = ", ".join(f"{whose} {bar[0]} / {bar[1]}" for whose, bar in bars if bar)
+    return f"| `{level}` | {codec} | {together} | {told} | {asked} | {instructions} | {stacked} |"
 
 
 def project(device, table, rustc):
@@ -213,8 +224,8 @@ def main():
         return print(json.dumps(inner_spills(found)))
     all_ = list(measured(found))
     rustc = run(RUSTC, "--version", capture_output=True).stdout.split()[1]
-    text = "\n".join(["| level | format | rows at once | cycles | instructions of a block | accesses of vectors on the stack |",
-                      "| --- | --- | --- | --- | --- | --- |", *(line(*one) for one in all_)])
+    text = "\n".join(["| level | format | rows at once | cycles | at least / aim | instructions of a block | accesses of vectors on the stack |",
+                      "| --- | --- | --- | --- | --- | --- | --- |", *(line(*one) for one in all_)])
     table = {(core, codec, together): n for _, codec, together, each, _, _ in all_ for core, n in each.items()}
     for device in DEVICES:
         project(device, table, rustc)

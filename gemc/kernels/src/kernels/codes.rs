@@ -5,7 +5,9 @@
 //! way of coding. What comes out is exact: a code's value plus [`offset`], which the dot takes off through the sum of
 //! activation codes.
 
-use gemc_format::{CodecSpec, Plane};
+use std::ops::Range;
+
+use gemc_format::{CodecSpec, GROUPS, Plane};
 
 use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Count, Ty};
@@ -101,14 +103,23 @@ impl<'k> Block<'_, 'k> {
         }
     }
 
-    /// The groups of the block, by their index and their 64 bytes, written out one by one as they are asked for.
+    /// Some of the block's groups, by their index and their 64 bytes, written out one by one as they are asked for: of all in
+    /// the order of their chunks those in `places`, which are all of some chunks.
     pub fn groups(
         &self,
         k: &'k KernelBuilder,
         form: Form,
+        places: Range<usize>,
     ) -> impl Iterator<Item = (usize, Val<'k>)> {
         let plane = &self.spec.planes[0];
-        let groups = turns(plane).flat_map(move |chunk| {
+        let each = GROUPS / plane.chunks();
+        debug_assert!(
+            [places.start, places.end]
+                .iter()
+                .all(|at| at.is_multiple_of(each))
+        );
+        let chunks = turns(plane).skip(places.start / each);
+        let groups = chunks.take(places.len() / each).flat_map(move |chunk| {
             let load = |chunk: usize| self.load(k.lit(chunk + plane.chunk)).named("bytes");
             let whole = whole(plane, chunk, |v, mask| v & mask, load);
             let bits = (0..8).step_by(plane.cell as usize);

@@ -239,6 +239,12 @@ trait PassRows<'k> {
     /// Pieces of a block, in order.
     fn pieces(&self, dot: DotStrategy) -> Vec<Piece>;
 
+    /// The weights of a piece, made before the rows or when they are asked for.
+    fn hold(
+        &self,
+        weights: impl Iterator<Item = (usize, Val<'k>)>,
+    ) -> impl Iterator<Item = (usize, Val<'k>)>;
+
     /// Calls `each` with every row: its index, and its number among the input's rows.
     fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>));
 
@@ -282,6 +288,13 @@ impl<'k> PassingRows<'k> {
 impl<'k> PassRows<'k> for PassingRows<'k> {
     fn pieces(&self, dot: DotStrategy) -> Vec<Piece> {
         Piece::standing(dot)
+    }
+
+    fn hold(
+        &self,
+        weights: impl Iterator<Item = (usize, Val<'k>)>,
+    ) -> impl Iterator<Item = (usize, Val<'k>)> {
+        weights.collect::<Vec<_>>().into_iter()
     }
 
     fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>)) {
@@ -336,6 +349,13 @@ impl<'k> RowAlone<'k> {
 impl<'k> PassRows<'k> for RowAlone<'k> {
     fn pieces(&self, _: DotStrategy) -> Vec<Piece> {
         vec![Piece::whole()]
+    }
+
+    fn hold(
+        &self,
+        weights: impl Iterator<Item = (usize, Val<'k>)>,
+    ) -> impl Iterator<Item = (usize, Val<'k>)> {
+        weights
     }
 
     fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>)) {
@@ -454,22 +474,12 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
             chunks: self.planes.codes(at),
         };
         let form = form(self.dot, &self.spec);
-        let pieces = self.rows.pieces(self.dot);
-        // A row alone takes codes as they come; pieces are cut out of all.
-        let mut alone = Some(codes.groups(k, form)).filter(|_| pieces.len() == 1);
-        let all: Vec<_> = match alone {
-            None => codes.groups(k, form).collect(),
-            Some(_) => Vec::new(),
-        };
-        for Piece { side, groups: own } in pieces {
-            let cut = |&(group, codes): &(usize, Val<'k>)| (group, side.cut(codes));
-            let weights: Vec<_> = all
-                .iter()
-                .skip(own.start)
-                .take(own.len())
-                .map(cut)
-                .collect();
-            let (is_first, is_last) = (own.start == 0, own.end == GROUPS);
+        for Piece { side, groups } in self.rows.pieces(self.dot) {
+            let (is_first, is_last) = (groups.start == 0, groups.end == GROUPS);
+            let weights = codes.groups(k, form, groups);
+            let weights = self
+                .rows
+                .hold(weights.map(|(g, codes)| (g, side.cut(codes))));
             let scale = scale.of_rows(|whole| side.cut(whole));
             self.rows.each(k, |index, input| {
                 let place = (input * self.count + block).named("place");
@@ -478,10 +488,7 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
                     Some(before) => Some(before.lanes(index * TILE)),
                 };
                 let x_at = (place * BLOCK).named("x_at");
-                let sum = match alone.take() {
-                    Some(groups) => self.products(side, start, groups, x_at),
-                    None => self.products(side, start, weights.into_iter(), x_at),
-                };
+                let sum = self.products(side, start, weights, x_at);
                 match self.rows.before().filter(|_| !is_last) {
                     None => each(side, &scale, Row { index, input }, sum.named("sum")),
                     Some(before) => before.store(index * TILE, sum),

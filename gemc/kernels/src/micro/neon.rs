@@ -12,37 +12,37 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::neon as s;
 pub(super) static COPIES: &[Copy] = &[
-    copy(9804035214212671116u64, run_pass_b8),
+    copy(5752054834128473945u64, run_pass_b8),
     copy(1323390400806367463u64, run_alone_b8),
-    copy(13007733186939693736u64, run_pass_n4),
+    copy(15426866269050150960u64, run_pass_n4),
     copy(6965028196067532077u64, run_alone_n4),
-    copy(4369674893787023249u64, run_pass_l4),
+    copy(10935920699157780477u64, run_pass_l4),
     copy(1785922220889100165u64, run_alone_l4),
-    copy(1136831900785653740u64, run_pass_l6),
+    copy(15283272613297316388u64, run_pass_l6),
     copy(18398552232615803394u64, run_alone_l6),
-    copy(12225727853586030250u64, run_pass_n5),
+    copy(122061281601310861u64, run_pass_n5),
     copy(120179233091488341u64, run_alone_n5),
-    copy(16298997281035822678u64, run_pass_n3),
+    copy(16205686443399446423u64, run_pass_n3),
     copy(1390346135358283102u64, run_alone_n3),
-    copy(14179513396925463028u64, run_pass_n2),
+    copy(6834097398633601357u64, run_pass_n2),
     copy(13352140796210050853u64, run_alone_n2),
-    copy(16869866492177629278u64, run_pass_mx4),
+    copy(674422079437469765u64, run_pass_mx4),
     copy(13375863132712234668u64, run_alone_mx4),
-    copy(15473358694260861070u64, run_pass_b8_by256),
+    copy(1389941547626227153u64, run_pass_b8_by256),
     copy(406290094733606979u64, run_alone_b8_by256),
-    copy(14522514774017163620u64, run_pass_n4_by256),
+    copy(10032668601086501268u64, run_pass_n4_by256),
     copy(2723141564999726887u64, run_alone_n4_by256),
-    copy(11425370609647381236u64, run_pass_l4_by256),
+    copy(10501540001990603992u64, run_pass_l4_by256),
     copy(4358950186797478424u64, run_alone_l4_by256),
-    copy(621999524640210428u64, run_pass_l6_by256),
+    copy(6977180250419202377u64, run_pass_l6_by256),
     copy(6810872645740017401u64, run_alone_l6_by256),
-    copy(2253803715706086423u64, run_pass_n5_by256),
+    copy(14612244387817511648u64, run_pass_n5_by256),
     copy(13767592392667264501u64, run_alone_n5_by256),
-    copy(453134528147034102u64, run_pass_n3_by256),
+    copy(3834601789738936805u64, run_pass_n3_by256),
     copy(4301798316686418524u64, run_alone_n3_by256),
-    copy(8896064028564176032u64, run_pass_n2_by256),
+    copy(15545977167898605389u64, run_pass_n2_by256),
     copy(7642934868472134930u64, run_alone_n2_by256),
-    copy(3250439248581361689u64, run_pass_mx4_by256),
+    copy(2429525208247550922u64, run_pass_mx4_by256),
     copy(8635189013583942127u64, run_alone_mx4_by256),
     copy(17628823695831382037u64, run_dot_b8::<2>),
     copy(3494287768873760838u64, run_dot_n4::<2>),
@@ -1164,20 +1164,27 @@ unsafe fn pass_b8(
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
             let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
-            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
-            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
-            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
             let half = s::low_i8x64(bytes);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
             let half_2 = s::low_i8x64(bytes_2);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
             let half_3 = s::low_i8x64(bytes_3);
+            let sum_3 = codes_at + 192;
+            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
             let half_4 = s::low_i8x64(bytes_4);
+            let sum_4 = codes_at + 256;
+            let bytes_5 = s::load_i8x64(codes.at::<64>(sum_4));
             let half_5 = s::low_i8x64(bytes_5);
+            let sum_5 = codes_at + 320;
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_5));
             let half_6 = s::low_i8x64(bytes_6);
+            let sum_6 = codes_at + 384;
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_6));
             let half_7 = s::low_i8x64(bytes_7);
+            let sum_7 = codes_at + 448;
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_7));
             let half_8 = s::low_i8x64(bytes_8);
             let half_9 = s::low_f32x16(float_factor);
             for row in 0..size {
@@ -1194,23 +1201,31 @@ unsafe fn pass_b8(
                 let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
                 let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_8);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_2 = row * 16;
-                let sum_2 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_2));
+                let sum_9 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_9));
             }
-            let half_10 = s::high_i8x64(bytes);
-            let half_11 = s::high_i8x64(bytes_2);
-            let half_12 = s::high_i8x64(bytes_3);
-            let half_13 = s::high_i8x64(bytes_4);
-            let half_14 = s::high_i8x64(bytes_5);
-            let half_15 = s::high_i8x64(bytes_6);
-            let half_16 = s::high_i8x64(bytes_7);
-            let half_17 = s::high_i8x64(bytes_8);
+            let bytes_9 = s::load_i8x64(codes.at::<64>(codes_at));
+            let half_10 = s::high_i8x64(bytes_9);
+            let bytes_10 = s::load_i8x64(codes.at::<64>(sum));
+            let half_11 = s::high_i8x64(bytes_10);
+            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_2));
+            let half_12 = s::high_i8x64(bytes_11);
+            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_3));
+            let half_13 = s::high_i8x64(bytes_12);
+            let bytes_13 = s::load_i8x64(codes.at::<64>(sum_4));
+            let half_14 = s::high_i8x64(bytes_13);
+            let bytes_14 = s::load_i8x64(codes.at::<64>(sum_5));
+            let half_15 = s::high_i8x64(bytes_14);
+            let bytes_15 = s::load_i8x64(codes.at::<64>(sum_6));
+            let half_16 = s::high_i8x64(bytes_15);
+            let bytes_16 = s::load_i8x64(codes.at::<64>(sum_7));
+            let half_17 = s::high_i8x64(bytes_16);
             let half_18 = s::high_f32x16(float_factor);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -1226,14 +1241,14 @@ unsafe fn pass_b8(
                 let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
                 let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_8);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_2 = row * 16 + 8;
-                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
-                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product, half_20, sum_3));
+                let sum_9 = row * 16 + 8;
+                let sum_10 = s::load_f32x8(sums.at::<32>(sum_9));
+                s::store_f32x8(sums.at_mut::<32>(sum_9), s::fma_f32x8(product, half_20, sum_10));
             }
         }
     }
@@ -1342,30 +1357,33 @@ unsafe fn pass_n4(
                 57,
             ]);
             let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_2 = s::low_i8x64(weights_2);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let half_4 = s::low_i8x64(weights_4);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let half_6 = s::low_i8x64(weights_6);
+            let sum_3 = codes_at + 192;
+            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let half = s::low_i8x64(weights);
-            let half_2 = s::low_i8x64(weights_2);
-            let half_3 = s::low_i8x64(weights_3);
-            let half_4 = s::low_i8x64(weights_4);
-            let half_5 = s::low_i8x64(weights_5);
-            let half_6 = s::low_i8x64(weights_6);
-            let half_7 = s::low_i8x64(weights_7);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
             let half_10 = s::low_i32x16(shift);
@@ -1385,23 +1403,43 @@ unsafe fn pass_n4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_4);
                 let product_3 = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_4 = row * 16;
-                let sum_2 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_2));
+                let sum_5 = s::load_f32x8(sums.at::<32>(product_4));
+                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_5));
             }
-            let half_11 = s::high_i8x64(weights);
-            let half_12 = s::high_i8x64(weights_2);
-            let half_13 = s::high_i8x64(weights_3);
-            let half_14 = s::high_i8x64(weights_4);
-            let half_15 = s::high_i8x64(weights_5);
-            let half_16 = s::high_i8x64(weights_6);
-            let half_17 = s::high_i8x64(weights_7);
-            let half_18 = s::high_i8x64(weights_8);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_11 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_12 = s::high_i8x64(weights_10);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let index_11 = s::and_i8x64(bytes_6, bits_2);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_13 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_14 = s::high_i8x64(weights_12);
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let index_13 = s::and_i8x64(bytes_7, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_15 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_16 = s::high_i8x64(weights_14);
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let index_15 = s::and_i8x64(bytes_8, bits_2);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_17 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
             let half_20 = s::high_i32x16(shift);
             for row in 0..size {
@@ -1420,14 +1458,14 @@ unsafe fn pass_n4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let float = s::to_float_i32x8(sum_4);
                 let product_3 = s::mul_f32x8(float, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_2 = row * 16 + 8;
-                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
-                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product_3, half_22, sum_3));
+                let sum_5 = row * 16 + 8;
+                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
+                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product_3, half_22, sum_6));
             }
         }
     }
@@ -1551,23 +1589,26 @@ unsafe fn pass_l4(
             let bytes = s::load_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
-            let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let weights_3 = s::and_i8x64(bytes_2, bits);
-            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let weights_5 = s::and_i8x64(bytes_3, bits);
-            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let weights_7 = s::and_i8x64(bytes_4, bits);
-            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             let half = s::low_i8x64(weights);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
             let half_2 = s::low_i8x64(weights_2);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
             let half_3 = s::low_i8x64(weights_3);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             let half_4 = s::low_i8x64(weights_4);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
             let half_5 = s::low_i8x64(weights_5);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
             let half_6 = s::low_i8x64(weights_6);
+            let sum_3 = codes_at + 192;
+            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
             let half_7 = s::low_i8x64(weights_7);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
             for row in 0..size {
@@ -1585,23 +1626,35 @@ unsafe fn pass_l4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_2 = row * 16;
-                let sum_2 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_2));
+                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
             }
-            let half_10 = s::high_i8x64(weights);
-            let half_11 = s::high_i8x64(weights_2);
-            let half_12 = s::high_i8x64(weights_3);
-            let half_13 = s::high_i8x64(weights_4);
-            let half_14 = s::high_i8x64(weights_5);
-            let half_15 = s::high_i8x64(weights_6);
-            let half_16 = s::high_i8x64(weights_7);
-            let half_17 = s::high_i8x64(weights_8);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let weights_9 = s::and_i8x64(bytes_5, bits);
+            let half_10 = s::high_i8x64(weights_9);
+            let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let half_11 = s::high_i8x64(weights_10);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let weights_11 = s::and_i8x64(bytes_6, bits);
+            let half_12 = s::high_i8x64(weights_11);
+            let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let half_13 = s::high_i8x64(weights_12);
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let weights_13 = s::and_i8x64(bytes_7, bits);
+            let half_14 = s::high_i8x64(weights_13);
+            let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let half_15 = s::high_i8x64(weights_14);
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let weights_15 = s::and_i8x64(bytes_8, bits);
+            let half_16 = s::high_i8x64(weights_15);
+            let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let half_17 = s::high_i8x64(weights_16);
             let half_18 = s::high_f32x16(float_factor);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -1618,14 +1671,14 @@ unsafe fn pass_l4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_2 = row * 16 + 8;
-                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
-                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product, half_20, sum_3));
+                let sum_5 = row * 16 + 8;
+                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
+                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
             }
         }
     }
@@ -1717,12 +1770,15 @@ unsafe fn pass_l6(
             let bytes = s::load_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
+            let half = s::low_i8x64(weights);
             let sum = codes_at + 64;
             let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
             let weights_2 = s::and_i8x64(bytes_2, bits);
+            let half_2 = s::low_i8x64(weights_2);
             let sum_2 = codes_at + 128;
             let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
             let weights_3 = s::and_i8x64(bytes_3, bits);
+            let half_3 = s::low_i8x64(weights_3);
             let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
@@ -1738,15 +1794,19 @@ unsafe fn pass_l6(
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
+            let half_4 = s::low_i8x64(weights_4);
             let sum_3 = codes_at + 192;
             let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
             let weights_5 = s::and_i8x64(bytes_7, bits);
+            let half_5 = s::low_i8x64(weights_5);
             let sum_4 = codes_at + 256;
             let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
             let weights_6 = s::and_i8x64(bytes_8, bits);
+            let half_6 = s::low_i8x64(weights_6);
             let sum_5 = codes_at + 320;
             let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
             let weights_7 = s::and_i8x64(bytes_9, bits);
+            let half_7 = s::low_i8x64(weights_7);
             let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
@@ -1759,13 +1819,6 @@ unsafe fn pass_l6(
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
-            let half = s::low_i8x64(weights);
-            let half_2 = s::low_i8x64(weights_2);
-            let half_3 = s::low_i8x64(weights_3);
-            let half_4 = s::low_i8x64(weights_4);
-            let half_5 = s::low_i8x64(weights_5);
-            let half_6 = s::low_i8x64(weights_6);
-            let half_7 = s::low_i8x64(weights_7);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
             for row in 0..size {
@@ -1792,14 +1845,50 @@ unsafe fn pass_l6(
                 let sum_7 = s::load_f32x8(sums.at::<32>(product_2));
                 s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_7));
             }
-            let half_10 = s::high_i8x64(weights);
-            let half_11 = s::high_i8x64(weights_2);
-            let half_12 = s::high_i8x64(weights_3);
-            let half_13 = s::high_i8x64(weights_4);
-            let half_14 = s::high_i8x64(weights_5);
-            let half_15 = s::high_i8x64(weights_6);
-            let half_16 = s::high_i8x64(weights_7);
-            let half_17 = s::high_i8x64(weights_8);
+            let bytes_13 = s::load_i8x64(codes.at::<64>(codes_at));
+            let weights_9 = s::and_i8x64(bytes_13, bits);
+            let half_10 = s::high_i8x64(weights_9);
+            let bytes_14 = s::load_i8x64(codes.at::<64>(sum));
+            let weights_10 = s::and_i8x64(bytes_14, bits);
+            let half_11 = s::high_i8x64(weights_10);
+            let bytes_15 = s::load_i8x64(codes.at::<64>(sum_2));
+            let weights_11 = s::and_i8x64(bytes_15, bits);
+            let half_12 = s::high_i8x64(weights_11);
+            let bytes_16 = s::load_i8x64(codes.at::<64>(codes_at));
+            let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
+            let bits_15 = s::and_i8x64(shifted_7, bits_2);
+            let bytes_17 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
+            let bits_16 = s::and_i8x64(shifted_8, bits_4);
+            let bits_17 = s::or_i8x64(bits_15, bits_16);
+            let bytes_18 = s::load_i8x64(codes.at::<64>(sum_2));
+            let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
+            let bits_18 = s::and_i8x64(shifted_9, bits_7);
+            let bits_19 = s::or_i8x64(bits_17, bits_18);
+            let weights_12 = s::and_i8x64(bits_19, bits);
+            let half_13 = s::high_i8x64(weights_12);
+            let bytes_19 = s::load_i8x64(codes.at::<64>(sum_3));
+            let weights_13 = s::and_i8x64(bytes_19, bits);
+            let half_14 = s::high_i8x64(weights_13);
+            let bytes_20 = s::load_i8x64(codes.at::<64>(sum_4));
+            let weights_14 = s::and_i8x64(bytes_20, bits);
+            let half_15 = s::high_i8x64(weights_14);
+            let bytes_21 = s::load_i8x64(codes.at::<64>(sum_5));
+            let weights_15 = s::and_i8x64(bytes_21, bits);
+            let half_16 = s::high_i8x64(weights_15);
+            let bytes_22 = s::load_i8x64(codes.at::<64>(sum_3));
+            let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
+            let bits_20 = s::and_i8x64(shifted_10, bits_2);
+            let bytes_23 = s::load_i8x64(codes.at::<64>(sum_4));
+            let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
+            let bits_21 = s::and_i8x64(shifted_11, bits_4);
+            let bits_22 = s::or_i8x64(bits_20, bits_21);
+            let bytes_24 = s::load_i8x64(codes.at::<64>(sum_5));
+            let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
+            let bits_23 = s::and_i8x64(shifted_12, bits_7);
+            let bits_24 = s::or_i8x64(bits_22, bits_23);
+            let weights_16 = s::and_i8x64(bits_24, bits);
+            let half_17 = s::high_i8x64(weights_16);
             let half_18 = s::high_f32x16(float_factor);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -1997,6 +2086,7 @@ unsafe fn pass_n5(
             let found_3 = s::lookup_i8x64(change, index);
             let bits_3 = s::and_i8x64(found_3, found);
             let weights = s::xor_i8x64(found_2, bits_3);
+            let half = s::low_i8x64(weights);
             let tops_2 = s::load_i8x64(codes.at::<64>(sum));
             let top_2 = s::shr_u_i8x64::<4>(tops_2);
             let found_4 = s::lookup_i8x64(masks, top_2);
@@ -2005,7 +2095,9 @@ unsafe fn pass_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_4 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_4);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_2 = s::low_i8x64(weights_2);
+            let sum_2 = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum_2));
             let tops_3 = s::load_i8x64(codes.at::<64>(sum));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_2);
@@ -2015,6 +2107,7 @@ unsafe fn pass_n5(
             let found_9 = s::lookup_i8x64(change, index_3);
             let bits_5 = s::and_i8x64(found_9, found_7);
             let weights_3 = s::xor_i8x64(found_8, bits_5);
+            let half_3 = s::low_i8x64(weights_3);
             let tops_4 = s::load_i8x64(codes.at::<64>(sum));
             let top_4 = s::shr_u_i8x64::<5>(tops_4);
             let found_10 = s::lookup_i8x64(masks, top_4);
@@ -2023,7 +2116,9 @@ unsafe fn pass_n5(
             let found_12 = s::lookup_i8x64(change, index_4);
             let bits_6 = s::and_i8x64(found_12, found_10);
             let weights_4 = s::xor_i8x64(found_11, bits_6);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let half_4 = s::low_i8x64(weights_4);
+            let sum_3 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_3));
             let tops_5 = s::load_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_2);
@@ -2033,6 +2128,7 @@ unsafe fn pass_n5(
             let found_15 = s::lookup_i8x64(change, index_5);
             let bits_7 = s::and_i8x64(found_15, found_13);
             let weights_5 = s::xor_i8x64(found_14, bits_7);
+            let half_5 = s::low_i8x64(weights_5);
             let tops_6 = s::load_i8x64(codes.at::<64>(sum));
             let top_6 = s::shr_u_i8x64::<6>(tops_6);
             let found_16 = s::lookup_i8x64(masks, top_6);
@@ -2041,7 +2137,9 @@ unsafe fn pass_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_8 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_8);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let half_6 = s::low_i8x64(weights_6);
+            let sum_4 = codes_at + 192;
+            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_4));
             let tops_7 = s::load_i8x64(codes.at::<64>(sum));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_2);
@@ -2051,6 +2149,7 @@ unsafe fn pass_n5(
             let found_21 = s::lookup_i8x64(change, index_7);
             let bits_9 = s::and_i8x64(found_21, found_19);
             let weights_7 = s::xor_i8x64(found_20, bits_9);
+            let half_7 = s::low_i8x64(weights_7);
             let tops_8 = s::load_i8x64(codes.at::<64>(sum));
             let top_8 = s::shr_u_i8x64::<7>(tops_8);
             let found_22 = s::lookup_i8x64(masks, top_8);
@@ -2059,13 +2158,6 @@ unsafe fn pass_n5(
             let found_24 = s::lookup_i8x64(change, index_8);
             let bits_10 = s::and_i8x64(found_24, found_22);
             let weights_8 = s::xor_i8x64(found_23, bits_10);
-            let half = s::low_i8x64(weights);
-            let half_2 = s::low_i8x64(weights_2);
-            let half_3 = s::low_i8x64(weights_3);
-            let half_4 = s::low_i8x64(weights_4);
-            let half_5 = s::low_i8x64(weights_5);
-            let half_6 = s::low_i8x64(weights_6);
-            let half_7 = s::low_i8x64(weights_7);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
             let half_10 = s::low_i32x16(shift);
@@ -2085,23 +2177,94 @@ unsafe fn pass_n5(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum_2);
+                let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_5);
                 let product_3 = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_4 = row * 16;
-                let sum_3 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_3));
+                let sum_6 = s::load_f32x8(sums.at::<32>(product_4));
+                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_6));
             }
-            let half_11 = s::high_i8x64(weights);
-            let half_12 = s::high_i8x64(weights_2);
-            let half_13 = s::high_i8x64(weights_3);
-            let half_14 = s::high_i8x64(weights_4);
-            let half_15 = s::high_i8x64(weights_5);
-            let half_16 = s::high_i8x64(weights_6);
-            let half_17 = s::high_i8x64(weights_7);
-            let half_18 = s::high_i8x64(weights_8);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let tops_9 = s::load_i8x64(codes.at::<64>(sum));
+            let top_9 = s::and_i8x64(tops_9, bits_2);
+            let found_25 = s::lookup_i8x64(masks, top_9);
+            let index_9 = s::and_i8x64(bytes_5, bits_2);
+            let found_26 = s::lookup_i8x64(lower, index_9);
+            let found_27 = s::lookup_i8x64(change, index_9);
+            let bits_11 = s::and_i8x64(found_27, found_25);
+            let weights_9 = s::xor_i8x64(found_26, bits_11);
+            let half_11 = s::high_i8x64(weights_9);
+            let tops_10 = s::load_i8x64(codes.at::<64>(sum));
+            let top_10 = s::shr_u_i8x64::<4>(tops_10);
+            let found_28 = s::lookup_i8x64(masks, top_10);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let found_29 = s::lookup_i8x64(lower, index_10);
+            let found_30 = s::lookup_i8x64(change, index_10);
+            let bits_12 = s::and_i8x64(found_30, found_28);
+            let weights_10 = s::xor_i8x64(found_29, bits_12);
+            let half_12 = s::high_i8x64(weights_10);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let tops_11 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_4 = s::shr_u_i8x64::<1>(tops_11);
+            let top_11 = s::and_i8x64(shifted_4, bits_2);
+            let found_31 = s::lookup_i8x64(masks, top_11);
+            let index_11 = s::and_i8x64(bytes_6, bits_2);
+            let found_32 = s::lookup_i8x64(lower, index_11);
+            let found_33 = s::lookup_i8x64(change, index_11);
+            let bits_13 = s::and_i8x64(found_33, found_31);
+            let weights_11 = s::xor_i8x64(found_32, bits_13);
+            let half_13 = s::high_i8x64(weights_11);
+            let tops_12 = s::load_i8x64(codes.at::<64>(sum));
+            let top_12 = s::shr_u_i8x64::<5>(tops_12);
+            let found_34 = s::lookup_i8x64(masks, top_12);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let found_35 = s::lookup_i8x64(lower, index_12);
+            let found_36 = s::lookup_i8x64(change, index_12);
+            let bits_14 = s::and_i8x64(found_36, found_34);
+            let weights_12 = s::xor_i8x64(found_35, bits_14);
+            let half_14 = s::high_i8x64(weights_12);
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let tops_13 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_5 = s::shr_u_i8x64::<2>(tops_13);
+            let top_13 = s::and_i8x64(shifted_5, bits_2);
+            let found_37 = s::lookup_i8x64(masks, top_13);
+            let index_13 = s::and_i8x64(bytes_7, bits_2);
+            let found_38 = s::lookup_i8x64(lower, index_13);
+            let found_39 = s::lookup_i8x64(change, index_13);
+            let bits_15 = s::and_i8x64(found_39, found_37);
+            let weights_13 = s::xor_i8x64(found_38, bits_15);
+            let half_15 = s::high_i8x64(weights_13);
+            let tops_14 = s::load_i8x64(codes.at::<64>(sum));
+            let top_14 = s::shr_u_i8x64::<6>(tops_14);
+            let found_40 = s::lookup_i8x64(masks, top_14);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let found_41 = s::lookup_i8x64(lower, index_14);
+            let found_42 = s::lookup_i8x64(change, index_14);
+            let bits_16 = s::and_i8x64(found_42, found_40);
+            let weights_14 = s::xor_i8x64(found_41, bits_16);
+            let half_16 = s::high_i8x64(weights_14);
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let tops_15 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_6 = s::shr_u_i8x64::<3>(tops_15);
+            let top_15 = s::and_i8x64(shifted_6, bits_2);
+            let found_43 = s::lookup_i8x64(masks, top_15);
+            let index_15 = s::and_i8x64(bytes_8, bits_2);
+            let found_44 = s::lookup_i8x64(lower, index_15);
+            let found_45 = s::lookup_i8x64(change, index_15);
+            let bits_17 = s::and_i8x64(found_45, found_43);
+            let weights_15 = s::xor_i8x64(found_44, bits_17);
+            let half_17 = s::high_i8x64(weights_15);
+            let tops_16 = s::load_i8x64(codes.at::<64>(sum));
+            let top_16 = s::shr_u_i8x64::<7>(tops_16);
+            let found_46 = s::lookup_i8x64(masks, top_16);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let found_47 = s::lookup_i8x64(lower, index_16);
+            let found_48 = s::lookup_i8x64(change, index_16);
+            let bits_18 = s::and_i8x64(found_48, found_46);
+            let weights_16 = s::xor_i8x64(found_47, bits_18);
+            let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
             let half_20 = s::high_i32x16(shift);
             for row in 0..size {
@@ -2120,14 +2283,14 @@ unsafe fn pass_n5(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                let float = s::to_float_i32x8(sum_2);
+                let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let float = s::to_float_i32x8(sum_5);
                 let product_3 = s::mul_f32x8(float, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_3 = row * 16 + 8;
-                let sum_4 = s::load_f32x8(sums.at::<32>(sum_3));
-                s::store_f32x8(sums.at_mut::<32>(sum_3), s::fma_f32x8(product_3, half_22, sum_4));
+                let sum_6 = row * 16 + 8;
+                let sum_7 = s::load_f32x8(sums.at::<32>(sum_6));
+                s::store_f32x8(sums.at_mut::<32>(sum_6), s::fma_f32x8(product_3, half_22, sum_7));
             }
         }
     }
@@ -2329,42 +2492,45 @@ unsafe fn pass_n3(
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
             let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
+            let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
             let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
+            let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
             let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
+            let half_6 = s::low_i8x64(weights_6);
             let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
-            let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+            let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+            let bits_4 = s::and_i8x64(shifted, bits_3);
             let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
-            let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
-            let bits_5 = s::or_i8x64(bits_3, bits_4);
+            let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+            let bits_6 = s::and_i8x64(shifted_2, bits_5);
+            let bits_7 = s::or_i8x64(bits_4, bits_6);
             let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
-            let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
-            let bits_7 = s::or_i8x64(bits_5, bits_6);
-            let index_7 = s::and_i8x64(bits_7, bits_2);
+            let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+            let bits_9 = s::and_i8x64(shifted_3, bits_8);
+            let bits_10 = s::or_i8x64(bits_7, bits_9);
+            let index_7 = s::and_i8x64(bits_10, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
-            let index_8 = s::shr_u_i8x64::<4>(bits_7);
-            let weights_8 = s::lookup_i8x64(values, index_8);
-            let half = s::low_i8x64(weights);
-            let half_2 = s::low_i8x64(weights_2);
-            let half_3 = s::low_i8x64(weights_3);
-            let half_4 = s::low_i8x64(weights_4);
-            let half_5 = s::low_i8x64(weights_5);
-            let half_6 = s::low_i8x64(weights_6);
             let half_7 = s::low_i8x64(weights_7);
+            let index_8 = s::shr_u_i8x64::<4>(bits_10);
+            let weights_8 = s::lookup_i8x64(values, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
             let half_10 = s::low_i32x16(shift);
@@ -2393,14 +2559,44 @@ unsafe fn pass_n3(
                 let sum_4 = s::load_f32x8(sums.at::<32>(product_4));
                 s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_4));
             }
-            let half_11 = s::high_i8x64(weights);
-            let half_12 = s::high_i8x64(weights_2);
-            let half_13 = s::high_i8x64(weights_3);
-            let half_14 = s::high_i8x64(weights_4);
-            let half_15 = s::high_i8x64(weights_5);
-            let half_16 = s::high_i8x64(weights_6);
-            let half_17 = s::high_i8x64(weights_7);
-            let half_18 = s::high_i8x64(weights_8);
+            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_7, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_11 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_12 = s::high_i8x64(weights_10);
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum));
+            let index_11 = s::and_i8x64(bytes_8, bits_2);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_13 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_14 = s::high_i8x64(weights_12);
+            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_2));
+            let index_13 = s::and_i8x64(bytes_9, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_15 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_9);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_16 = s::high_i8x64(weights_14);
+            let bytes_10 = s::load_i8x64(codes.at::<64>(codes_at));
+            let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
+            let bits_11 = s::and_i8x64(shifted_4, bits_3);
+            let bytes_11 = s::load_i8x64(codes.at::<64>(sum));
+            let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
+            let bits_12 = s::and_i8x64(shifted_5, bits_5);
+            let bits_13 = s::or_i8x64(bits_11, bits_12);
+            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_2));
+            let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
+            let bits_14 = s::and_i8x64(shifted_6, bits_8);
+            let bits_15 = s::or_i8x64(bits_13, bits_14);
+            let index_15 = s::and_i8x64(bits_15, bits_2);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_17 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bits_15);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
             let half_20 = s::high_i32x16(shift);
             for row in 0..size {
@@ -2552,25 +2748,26 @@ unsafe fn pass_n2(
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
             let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
             let values_2 = s::lanes_i8x16([-21, -21, -21, -21, -8, -8, -8, -8, 0, 0, 0, 0, 10, 10, 10, 10]);
             let weights_2 = s::lookup_i8x64(values_2, index);
+            let half_2 = s::low_i8x64(weights_2);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_3 = s::lookup_i8x64(values, index_2);
+            let half_3 = s::low_i8x64(weights_3);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_4 = s::low_i8x64(weights_4);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
+            let half_5 = s::low_i8x64(weights_5);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let half_6 = s::low_i8x64(weights_6);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_7 = s::lookup_i8x64(values, index_4);
-            let weights_8 = s::lookup_i8x64(values_2, index_4);
-            let half = s::low_i8x64(weights);
-            let half_2 = s::low_i8x64(weights_2);
-            let half_3 = s::low_i8x64(weights_3);
-            let half_4 = s::low_i8x64(weights_4);
-            let half_5 = s::low_i8x64(weights_5);
-            let half_6 = s::low_i8x64(weights_6);
             let half_7 = s::low_i8x64(weights_7);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
             let half_10 = s::low_i32x16(shift);
@@ -2590,23 +2787,37 @@ unsafe fn pass_n2(
                 let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
                 let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_2);
                 let product_3 = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_4 = row * 16;
-                let sum_2 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_2));
+                let sum_3 = s::load_f32x8(sums.at::<32>(product_4));
+                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_3));
             }
-            let half_11 = s::high_i8x64(weights);
-            let half_12 = s::high_i8x64(weights_2);
-            let half_13 = s::high_i8x64(weights_3);
-            let half_14 = s::high_i8x64(weights_4);
-            let half_15 = s::high_i8x64(weights_5);
-            let half_16 = s::high_i8x64(weights_6);
-            let half_17 = s::high_i8x64(weights_7);
-            let half_18 = s::high_i8x64(weights_8);
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_5);
+            let half_11 = s::high_i8x64(weights_9);
+            let weights_10 = s::lookup_i8x64(values_2, index_5);
+            let half_12 = s::high_i8x64(weights_10);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_11 = s::lookup_i8x64(values, index_6);
+            let half_13 = s::high_i8x64(weights_11);
+            let weights_12 = s::lookup_i8x64(values_2, index_6);
+            let half_14 = s::high_i8x64(weights_12);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(sum));
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_7);
+            let half_15 = s::high_i8x64(weights_13);
+            let weights_14 = s::lookup_i8x64(values_2, index_7);
+            let half_16 = s::high_i8x64(weights_14);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_15 = s::lookup_i8x64(values, index_8);
+            let half_17 = s::high_i8x64(weights_15);
+            let weights_16 = s::lookup_i8x64(values_2, index_8);
+            let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
             let half_20 = s::high_i32x16(shift);
             for row in 0..size {
@@ -2625,14 +2836,14 @@ unsafe fn pass_n2(
                 let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_15, x);
                 let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
                 let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let float = s::to_float_i32x8(sum_2);
                 let product_3 = s::mul_f32x8(float, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_2 = row * 16 + 8;
-                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
-                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product_3, half_22, sum_3));
+                let sum_3 = row * 16 + 8;
+                let sum_4 = s::load_f32x8(sums.at::<32>(sum_3));
+                s::store_f32x8(sums.at_mut::<32>(sum_3), s::fma_f32x8(product_3, half_22, sum_4));
             }
         }
     }
@@ -2736,30 +2947,33 @@ unsafe fn pass_mx4(
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
             let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_2 = s::low_i8x64(weights_2);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let half_4 = s::low_i8x64(weights_4);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let half_6 = s::low_i8x64(weights_6);
+            let sum_3 = codes_at + 192;
+            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let half = s::low_i8x64(weights);
-            let half_2 = s::low_i8x64(weights_2);
-            let half_3 = s::low_i8x64(weights_3);
-            let half_4 = s::low_i8x64(weights_4);
-            let half_5 = s::low_i8x64(weights_5);
-            let half_6 = s::low_i8x64(weights_6);
-            let half_7 = s::low_i8x64(weights_7);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(power);
             for row in 0..size {
@@ -2776,23 +2990,43 @@ unsafe fn pass_mx4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_2 = row * 16;
-                let sum_2 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_2));
+                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
             }
-            let half_10 = s::high_i8x64(weights);
-            let half_11 = s::high_i8x64(weights_2);
-            let half_12 = s::high_i8x64(weights_3);
-            let half_13 = s::high_i8x64(weights_4);
-            let half_14 = s::high_i8x64(weights_5);
-            let half_15 = s::high_i8x64(weights_6);
-            let half_16 = s::high_i8x64(weights_7);
-            let half_17 = s::high_i8x64(weights_8);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_10 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_11 = s::high_i8x64(weights_10);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let index_11 = s::and_i8x64(bytes_6, bits);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_12 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_13 = s::high_i8x64(weights_12);
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let index_13 = s::and_i8x64(bytes_7, bits);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_14 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_15 = s::high_i8x64(weights_14);
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let index_15 = s::and_i8x64(bytes_8, bits);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_16 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_17 = s::high_i8x64(weights_16);
             let half_18 = s::high_f32x16(power);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -2808,14 +3042,14 @@ unsafe fn pass_mx4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_2 = row * 16 + 8;
-                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
-                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product, half_20, sum_3));
+                let sum_5 = row * 16 + 8;
+                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
+                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
             }
         }
     }
@@ -2919,20 +3153,27 @@ unsafe fn pass_b8_by256(
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
                 let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
-                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
-                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
-                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
                 let half = s::low_i8x64(bytes);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
                 let half_2 = s::low_i8x64(bytes_2);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
                 let half_3 = s::low_i8x64(bytes_3);
+                let sum_3 = codes_at + 192;
+                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
                 let half_4 = s::low_i8x64(bytes_4);
+                let sum_4 = codes_at + 256;
+                let bytes_5 = s::load_i8x64(codes.at::<64>(sum_4));
                 let half_5 = s::low_i8x64(bytes_5);
+                let sum_5 = codes_at + 320;
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_5));
                 let half_6 = s::low_i8x64(bytes_6);
+                let sum_6 = codes_at + 384;
+                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_6));
                 let half_7 = s::low_i8x64(bytes_7);
+                let sum_7 = codes_at + 448;
+                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_7));
                 let half_8 = s::low_i8x64(bytes_8);
                 let half_9 = s::low_i32x16(scale);
                 for row in 0..size {
@@ -2949,20 +3190,28 @@ unsafe fn pass_b8_by256(
                     let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
                     let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
-                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_2 = s::mul_i32x8(sum, half_9);
+                    let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_8, half_9);
                     let product_3 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let half_10 = s::high_i8x64(bytes);
-                let half_11 = s::high_i8x64(bytes_2);
-                let half_12 = s::high_i8x64(bytes_3);
-                let half_13 = s::high_i8x64(bytes_4);
-                let half_14 = s::high_i8x64(bytes_5);
-                let half_15 = s::high_i8x64(bytes_6);
-                let half_16 = s::high_i8x64(bytes_7);
-                let half_17 = s::high_i8x64(bytes_8);
+                let bytes_9 = s::load_i8x64(codes.at::<64>(codes_at));
+                let half_10 = s::high_i8x64(bytes_9);
+                let bytes_10 = s::load_i8x64(codes.at::<64>(sum));
+                let half_11 = s::high_i8x64(bytes_10);
+                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_2));
+                let half_12 = s::high_i8x64(bytes_11);
+                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_3));
+                let half_13 = s::high_i8x64(bytes_12);
+                let bytes_13 = s::load_i8x64(codes.at::<64>(sum_4));
+                let half_14 = s::high_i8x64(bytes_13);
+                let bytes_14 = s::load_i8x64(codes.at::<64>(sum_5));
+                let half_15 = s::high_i8x64(bytes_14);
+                let bytes_15 = s::load_i8x64(codes.at::<64>(sum_6));
+                let half_16 = s::high_i8x64(bytes_15);
+                let bytes_16 = s::load_i8x64(codes.at::<64>(sum_7));
+                let half_17 = s::high_i8x64(bytes_16);
                 let half_18 = s::high_i32x16(scale);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -2978,11 +3227,11 @@ unsafe fn pass_b8_by256(
                     let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
                     let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
-                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                    let product_2 = s::mul_i32x8(sum, half_18);
-                    let sum_2 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_2));
-                    s::store_i32x8(totals.at_mut::<32>(sum_2), s::add_i32x8(total, product_2));
+                    let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_2 = s::mul_i32x8(sum_8, half_18);
+                    let sum_9 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_9));
+                    s::store_i32x8(totals.at_mut::<32>(sum_9), s::add_i32x8(total, product_2));
                 }
             }
             for row in 0..size {
@@ -3119,30 +3368,33 @@ unsafe fn pass_n4_by256(
                     57,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
+                let half = s::low_i8x64(weights);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let half_2 = s::low_i8x64(weights_2);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
+                let half_3 = s::low_i8x64(weights_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let half_4 = s::low_i8x64(weights_4);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
+                let half_5 = s::low_i8x64(weights_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let half_6 = s::low_i8x64(weights_6);
+                let sum_3 = codes_at + 192;
+                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
+                let half_7 = s::low_i8x64(weights_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
                 let weights_8 = s::lookup_i8x64(values, index_8);
-                let half = s::low_i8x64(weights);
-                let half_2 = s::low_i8x64(weights_2);
-                let half_3 = s::low_i8x64(weights_3);
-                let half_4 = s::low_i8x64(weights_4);
-                let half_5 = s::low_i8x64(weights_5);
-                let half_6 = s::low_i8x64(weights_6);
-                let half_7 = s::low_i8x64(weights_7);
                 let half_8 = s::low_i8x64(weights_8);
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
@@ -3162,20 +3414,40 @@ unsafe fn pass_n4_by256(
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_4 = s::mul_i32x8(sum_4, half_9);
                     let product_5 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let half_11 = s::high_i8x64(weights);
-                let half_12 = s::high_i8x64(weights_2);
-                let half_13 = s::high_i8x64(weights_3);
-                let half_14 = s::high_i8x64(weights_4);
-                let half_15 = s::high_i8x64(weights_5);
-                let half_16 = s::high_i8x64(weights_6);
-                let half_17 = s::high_i8x64(weights_7);
-                let half_18 = s::high_i8x64(weights_8);
+                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+                let index_9 = s::and_i8x64(bytes_5, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_9);
+                let half_11 = s::high_i8x64(weights_9);
+                let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+                let weights_10 = s::lookup_i8x64(values, index_10);
+                let half_12 = s::high_i8x64(weights_10);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+                let index_11 = s::and_i8x64(bytes_6, bits_2);
+                let weights_11 = s::lookup_i8x64(values, index_11);
+                let half_13 = s::high_i8x64(weights_11);
+                let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+                let weights_12 = s::lookup_i8x64(values, index_12);
+                let half_14 = s::high_i8x64(weights_12);
+                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+                let index_13 = s::and_i8x64(bytes_7, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_13);
+                let half_15 = s::high_i8x64(weights_13);
+                let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+                let weights_14 = s::lookup_i8x64(values, index_14);
+                let half_16 = s::high_i8x64(weights_14);
+                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+                let index_15 = s::and_i8x64(bytes_8, bits_2);
+                let weights_15 = s::lookup_i8x64(values, index_15);
+                let half_17 = s::high_i8x64(weights_15);
+                let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+                let weights_16 = s::lookup_i8x64(values, index_16);
+                let half_18 = s::high_i8x64(weights_16);
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
                 for row in 0..size {
@@ -3194,11 +3466,11 @@ unsafe fn pass_n4_by256(
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                    let product_4 = s::mul_i32x8(sum, half_19);
-                    let sum_2 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_2));
-                    s::store_i32x8(totals.at_mut::<32>(sum_2), s::add_i32x8(total, product_4));
+                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let product_4 = s::mul_i32x8(sum_4, half_19);
+                    let sum_5 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_5));
+                    s::store_i32x8(totals.at_mut::<32>(sum_5), s::add_i32x8(total, product_4));
                 }
             }
             for row in 0..size {
@@ -3351,23 +3623,26 @@ unsafe fn pass_l4_by256(
                 let bytes = s::load_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
-                let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let weights_3 = s::and_i8x64(bytes_2, bits);
-                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let weights_5 = s::and_i8x64(bytes_3, bits);
-                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let weights_7 = s::and_i8x64(bytes_4, bits);
-                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 let half = s::low_i8x64(weights);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
                 let half_2 = s::low_i8x64(weights_2);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
                 let half_3 = s::low_i8x64(weights_3);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let half_4 = s::low_i8x64(weights_4);
+                let sum_2 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
                 let half_5 = s::low_i8x64(weights_5);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let half_6 = s::low_i8x64(weights_6);
+                let sum_3 = codes_at + 192;
+                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
                 let half_7 = s::low_i8x64(weights_7);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 let half_8 = s::low_i8x64(weights_8);
                 let half_9 = s::low_i32x16(scale);
                 for row in 0..size {
@@ -3385,20 +3660,32 @@ unsafe fn pass_l4_by256(
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_2 = s::mul_i32x8(sum, half_9);
+                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_4, half_9);
                     let product_3 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let half_10 = s::high_i8x64(weights);
-                let half_11 = s::high_i8x64(weights_2);
-                let half_12 = s::high_i8x64(weights_3);
-                let half_13 = s::high_i8x64(weights_4);
-                let half_14 = s::high_i8x64(weights_5);
-                let half_15 = s::high_i8x64(weights_6);
-                let half_16 = s::high_i8x64(weights_7);
-                let half_17 = s::high_i8x64(weights_8);
+                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+                let weights_9 = s::and_i8x64(bytes_5, bits);
+                let half_10 = s::high_i8x64(weights_9);
+                let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
+                let half_11 = s::high_i8x64(weights_10);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+                let weights_11 = s::and_i8x64(bytes_6, bits);
+                let half_12 = s::high_i8x64(weights_11);
+                let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
+                let half_13 = s::high_i8x64(weights_12);
+                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+                let weights_13 = s::and_i8x64(bytes_7, bits);
+                let half_14 = s::high_i8x64(weights_13);
+                let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
+                let half_15 = s::high_i8x64(weights_14);
+                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+                let weights_15 = s::and_i8x64(bytes_8, bits);
+                let half_16 = s::high_i8x64(weights_15);
+                let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
+                let half_17 = s::high_i8x64(weights_16);
                 let half_18 = s::high_i32x16(scale);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -3415,11 +3702,11 @@ unsafe fn pass_l4_by256(
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                    let product_2 = s::mul_i32x8(sum, half_18);
-                    let sum_2 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_2));
-                    s::store_i32x8(totals.at_mut::<32>(sum_2), s::add_i32x8(total, product_2));
+                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_2 = s::mul_i32x8(sum_4, half_18);
+                    let sum_5 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_5));
+                    s::store_i32x8(totals.at_mut::<32>(sum_5), s::add_i32x8(total, product_2));
                 }
             }
             for row in 0..size {
@@ -3539,12 +3826,15 @@ unsafe fn pass_l6_by256(
                 let bytes = s::load_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
+                let half = s::low_i8x64(weights);
                 let sum = codes_at + 64;
                 let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
+                let half_2 = s::low_i8x64(weights_2);
                 let sum_2 = codes_at + 128;
                 let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
+                let half_3 = s::low_i8x64(weights_3);
                 let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
@@ -3560,15 +3850,19 @@ unsafe fn pass_l6_by256(
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
                 let bits_9 = s::or_i8x64(bits_6, bits_8);
                 let weights_4 = s::and_i8x64(bits_9, bits);
+                let half_4 = s::low_i8x64(weights_4);
                 let sum_3 = codes_at + 192;
                 let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
+                let half_5 = s::low_i8x64(weights_5);
                 let sum_4 = codes_at + 256;
                 let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
+                let half_6 = s::low_i8x64(weights_6);
                 let sum_5 = codes_at + 320;
                 let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
+                let half_7 = s::low_i8x64(weights_7);
                 let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
@@ -3581,13 +3875,6 @@ unsafe fn pass_l6_by256(
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
                 let weights_8 = s::and_i8x64(bits_14, bits);
-                let half = s::low_i8x64(weights);
-                let half_2 = s::low_i8x64(weights_2);
-                let half_3 = s::low_i8x64(weights_3);
-                let half_4 = s::low_i8x64(weights_4);
-                let half_5 = s::low_i8x64(weights_5);
-                let half_6 = s::low_i8x64(weights_6);
-                let half_7 = s::low_i8x64(weights_7);
                 let half_8 = s::low_i8x64(weights_8);
                 let half_9 = s::low_i32x16(scale);
                 for row in 0..size {
@@ -3611,14 +3898,50 @@ unsafe fn pass_l6_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let half_10 = s::high_i8x64(weights);
-                let half_11 = s::high_i8x64(weights_2);
-                let half_12 = s::high_i8x64(weights_3);
-                let half_13 = s::high_i8x64(weights_4);
-                let half_14 = s::high_i8x64(weights_5);
-                let half_15 = s::high_i8x64(weights_6);
-                let half_16 = s::high_i8x64(weights_7);
-                let half_17 = s::high_i8x64(weights_8);
+                let bytes_13 = s::load_i8x64(codes.at::<64>(codes_at));
+                let weights_9 = s::and_i8x64(bytes_13, bits);
+                let half_10 = s::high_i8x64(weights_9);
+                let bytes_14 = s::load_i8x64(codes.at::<64>(sum));
+                let weights_10 = s::and_i8x64(bytes_14, bits);
+                let half_11 = s::high_i8x64(weights_10);
+                let bytes_15 = s::load_i8x64(codes.at::<64>(sum_2));
+                let weights_11 = s::and_i8x64(bytes_15, bits);
+                let half_12 = s::high_i8x64(weights_11);
+                let bytes_16 = s::load_i8x64(codes.at::<64>(codes_at));
+                let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
+                let bits_15 = s::and_i8x64(shifted_7, bits_2);
+                let bytes_17 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
+                let bits_16 = s::and_i8x64(shifted_8, bits_4);
+                let bits_17 = s::or_i8x64(bits_15, bits_16);
+                let bytes_18 = s::load_i8x64(codes.at::<64>(sum_2));
+                let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
+                let bits_18 = s::and_i8x64(shifted_9, bits_7);
+                let bits_19 = s::or_i8x64(bits_17, bits_18);
+                let weights_12 = s::and_i8x64(bits_19, bits);
+                let half_13 = s::high_i8x64(weights_12);
+                let bytes_19 = s::load_i8x64(codes.at::<64>(sum_3));
+                let weights_13 = s::and_i8x64(bytes_19, bits);
+                let half_14 = s::high_i8x64(weights_13);
+                let bytes_20 = s::load_i8x64(codes.at::<64>(sum_4));
+                let weights_14 = s::and_i8x64(bytes_20, bits);
+                let half_15 = s::high_i8x64(weights_14);
+                let bytes_21 = s::load_i8x64(codes.at::<64>(sum_5));
+                let weights_15 = s::and_i8x64(bytes_21, bits);
+                let half_16 = s::high_i8x64(weights_15);
+                let bytes_22 = s::load_i8x64(codes.at::<64>(sum_3));
+                let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
+                let bits_20 = s::and_i8x64(shifted_10, bits_2);
+                let bytes_23 = s::load_i8x64(codes.at::<64>(sum_4));
+                let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
+                let bits_21 = s::and_i8x64(shifted_11, bits_4);
+                let bits_22 = s::or_i8x64(bits_20, bits_21);
+                let bytes_24 = s::load_i8x64(codes.at::<64>(sum_5));
+                let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
+                let bits_23 = s::and_i8x64(shifted_12, bits_7);
+                let bits_24 = s::or_i8x64(bits_22, bits_23);
+                let weights_16 = s::and_i8x64(bits_24, bits);
+                let half_17 = s::high_i8x64(weights_16);
                 let half_18 = s::high_i32x16(scale);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -3841,6 +4164,7 @@ unsafe fn pass_n5_by256(
                 let found_3 = s::lookup_i8x64(change, index);
                 let bits_3 = s::and_i8x64(found_3, found);
                 let weights = s::xor_i8x64(found_2, bits_3);
+                let half = s::low_i8x64(weights);
                 let tops_2 = s::load_i8x64(codes.at::<64>(sum));
                 let top_2 = s::shr_u_i8x64::<4>(tops_2);
                 let found_4 = s::lookup_i8x64(masks, top_2);
@@ -3849,7 +4173,9 @@ unsafe fn pass_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_4 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_4);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let half_2 = s::low_i8x64(weights_2);
+                let sum_2 = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum_2));
                 let tops_3 = s::load_i8x64(codes.at::<64>(sum));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_2);
@@ -3859,6 +4185,7 @@ unsafe fn pass_n5_by256(
                 let found_9 = s::lookup_i8x64(change, index_3);
                 let bits_5 = s::and_i8x64(found_9, found_7);
                 let weights_3 = s::xor_i8x64(found_8, bits_5);
+                let half_3 = s::low_i8x64(weights_3);
                 let tops_4 = s::load_i8x64(codes.at::<64>(sum));
                 let top_4 = s::shr_u_i8x64::<5>(tops_4);
                 let found_10 = s::lookup_i8x64(masks, top_4);
@@ -3867,7 +4194,9 @@ unsafe fn pass_n5_by256(
                 let found_12 = s::lookup_i8x64(change, index_4);
                 let bits_6 = s::and_i8x64(found_12, found_10);
                 let weights_4 = s::xor_i8x64(found_11, bits_6);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let half_4 = s::low_i8x64(weights_4);
+                let sum_3 = codes_at + 128;
+                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_3));
                 let tops_5 = s::load_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_2);
@@ -3877,6 +4206,7 @@ unsafe fn pass_n5_by256(
                 let found_15 = s::lookup_i8x64(change, index_5);
                 let bits_7 = s::and_i8x64(found_15, found_13);
                 let weights_5 = s::xor_i8x64(found_14, bits_7);
+                let half_5 = s::low_i8x64(weights_5);
                 let tops_6 = s::load_i8x64(codes.at::<64>(sum));
                 let top_6 = s::shr_u_i8x64::<6>(tops_6);
                 let found_16 = s::lookup_i8x64(masks, top_6);
@@ -3885,7 +4215,9 @@ unsafe fn pass_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_8 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_8);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let half_6 = s::low_i8x64(weights_6);
+                let sum_4 = codes_at + 192;
+                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_4));
                 let tops_7 = s::load_i8x64(codes.at::<64>(sum));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_2);
@@ -3895,6 +4227,7 @@ unsafe fn pass_n5_by256(
                 let found_21 = s::lookup_i8x64(change, index_7);
                 let bits_9 = s::and_i8x64(found_21, found_19);
                 let weights_7 = s::xor_i8x64(found_20, bits_9);
+                let half_7 = s::low_i8x64(weights_7);
                 let tops_8 = s::load_i8x64(codes.at::<64>(sum));
                 let top_8 = s::shr_u_i8x64::<7>(tops_8);
                 let found_22 = s::lookup_i8x64(masks, top_8);
@@ -3903,13 +4236,6 @@ unsafe fn pass_n5_by256(
                 let found_24 = s::lookup_i8x64(change, index_8);
                 let bits_10 = s::and_i8x64(found_24, found_22);
                 let weights_8 = s::xor_i8x64(found_23, bits_10);
-                let half = s::low_i8x64(weights);
-                let half_2 = s::low_i8x64(weights_2);
-                let half_3 = s::low_i8x64(weights_3);
-                let half_4 = s::low_i8x64(weights_4);
-                let half_5 = s::low_i8x64(weights_5);
-                let half_6 = s::low_i8x64(weights_6);
-                let half_7 = s::low_i8x64(weights_7);
                 let half_8 = s::low_i8x64(weights_8);
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
@@ -3929,20 +4255,91 @@ unsafe fn pass_n5_by256(
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_4 = s::mul_i32x8(sum_2, half_9);
+                    let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_4 = s::mul_i32x8(sum_5, half_9);
                     let product_5 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let half_11 = s::high_i8x64(weights);
-                let half_12 = s::high_i8x64(weights_2);
-                let half_13 = s::high_i8x64(weights_3);
-                let half_14 = s::high_i8x64(weights_4);
-                let half_15 = s::high_i8x64(weights_5);
-                let half_16 = s::high_i8x64(weights_6);
-                let half_17 = s::high_i8x64(weights_7);
-                let half_18 = s::high_i8x64(weights_8);
+                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+                let tops_9 = s::load_i8x64(codes.at::<64>(sum));
+                let top_9 = s::and_i8x64(tops_9, bits_2);
+                let found_25 = s::lookup_i8x64(masks, top_9);
+                let index_9 = s::and_i8x64(bytes_5, bits_2);
+                let found_26 = s::lookup_i8x64(lower, index_9);
+                let found_27 = s::lookup_i8x64(change, index_9);
+                let bits_11 = s::and_i8x64(found_27, found_25);
+                let weights_9 = s::xor_i8x64(found_26, bits_11);
+                let half_11 = s::high_i8x64(weights_9);
+                let tops_10 = s::load_i8x64(codes.at::<64>(sum));
+                let top_10 = s::shr_u_i8x64::<4>(tops_10);
+                let found_28 = s::lookup_i8x64(masks, top_10);
+                let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+                let found_29 = s::lookup_i8x64(lower, index_10);
+                let found_30 = s::lookup_i8x64(change, index_10);
+                let bits_12 = s::and_i8x64(found_30, found_28);
+                let weights_10 = s::xor_i8x64(found_29, bits_12);
+                let half_12 = s::high_i8x64(weights_10);
+                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let tops_11 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_4 = s::shr_u_i8x64::<1>(tops_11);
+                let top_11 = s::and_i8x64(shifted_4, bits_2);
+                let found_31 = s::lookup_i8x64(masks, top_11);
+                let index_11 = s::and_i8x64(bytes_6, bits_2);
+                let found_32 = s::lookup_i8x64(lower, index_11);
+                let found_33 = s::lookup_i8x64(change, index_11);
+                let bits_13 = s::and_i8x64(found_33, found_31);
+                let weights_11 = s::xor_i8x64(found_32, bits_13);
+                let half_13 = s::high_i8x64(weights_11);
+                let tops_12 = s::load_i8x64(codes.at::<64>(sum));
+                let top_12 = s::shr_u_i8x64::<5>(tops_12);
+                let found_34 = s::lookup_i8x64(masks, top_12);
+                let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+                let found_35 = s::lookup_i8x64(lower, index_12);
+                let found_36 = s::lookup_i8x64(change, index_12);
+                let bits_14 = s::and_i8x64(found_36, found_34);
+                let weights_12 = s::xor_i8x64(found_35, bits_14);
+                let half_14 = s::high_i8x64(weights_12);
+                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let tops_13 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_5 = s::shr_u_i8x64::<2>(tops_13);
+                let top_13 = s::and_i8x64(shifted_5, bits_2);
+                let found_37 = s::lookup_i8x64(masks, top_13);
+                let index_13 = s::and_i8x64(bytes_7, bits_2);
+                let found_38 = s::lookup_i8x64(lower, index_13);
+                let found_39 = s::lookup_i8x64(change, index_13);
+                let bits_15 = s::and_i8x64(found_39, found_37);
+                let weights_13 = s::xor_i8x64(found_38, bits_15);
+                let half_15 = s::high_i8x64(weights_13);
+                let tops_14 = s::load_i8x64(codes.at::<64>(sum));
+                let top_14 = s::shr_u_i8x64::<6>(tops_14);
+                let found_40 = s::lookup_i8x64(masks, top_14);
+                let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+                let found_41 = s::lookup_i8x64(lower, index_14);
+                let found_42 = s::lookup_i8x64(change, index_14);
+                let bits_16 = s::and_i8x64(found_42, found_40);
+                let weights_14 = s::xor_i8x64(found_41, bits_16);
+                let half_16 = s::high_i8x64(weights_14);
+                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let tops_15 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_6 = s::shr_u_i8x64::<3>(tops_15);
+                let top_15 = s::and_i8x64(shifted_6, bits_2);
+                let found_43 = s::lookup_i8x64(masks, top_15);
+                let index_15 = s::and_i8x64(bytes_8, bits_2);
+                let found_44 = s::lookup_i8x64(lower, index_15);
+                let found_45 = s::lookup_i8x64(change, index_15);
+                let bits_17 = s::and_i8x64(found_45, found_43);
+                let weights_15 = s::xor_i8x64(found_44, bits_17);
+                let half_17 = s::high_i8x64(weights_15);
+                let tops_16 = s::load_i8x64(codes.at::<64>(sum));
+                let top_16 = s::shr_u_i8x64::<7>(tops_16);
+                let found_46 = s::lookup_i8x64(masks, top_16);
+                let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+                let found_47 = s::lookup_i8x64(lower, index_16);
+                let found_48 = s::lookup_i8x64(change, index_16);
+                let bits_18 = s::and_i8x64(found_48, found_46);
+                let weights_16 = s::xor_i8x64(found_47, bits_18);
+                let half_18 = s::high_i8x64(weights_16);
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
                 for row in 0..size {
@@ -3961,11 +4358,11 @@ unsafe fn pass_n5_by256(
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                    let product_4 = s::mul_i32x8(sum_2, half_19);
-                    let sum_3 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_3));
-                    s::store_i32x8(totals.at_mut::<32>(sum_3), s::add_i32x8(total, product_4));
+                    let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let product_4 = s::mul_i32x8(sum_5, half_19);
+                    let sum_6 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_6));
+                    s::store_i32x8(totals.at_mut::<32>(sum_6), s::add_i32x8(total, product_4));
                 }
             }
             for row in 0..size {
@@ -4213,42 +4610,45 @@ unsafe fn pass_n3_by256(
                     26,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
+                let half = s::low_i8x64(weights);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
+                let half_2 = s::low_i8x64(weights_2);
                 let sum = codes_at + 64;
                 let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
+                let half_3 = s::low_i8x64(weights_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
+                let half_4 = s::low_i8x64(weights_4);
                 let sum_2 = codes_at + 128;
                 let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
+                let half_5 = s::low_i8x64(weights_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
+                let half_6 = s::low_i8x64(weights_6);
                 let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
-                let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+                let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+                let bits_4 = s::and_i8x64(shifted, bits_3);
                 let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
-                let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
-                let bits_5 = s::or_i8x64(bits_3, bits_4);
+                let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+                let bits_6 = s::and_i8x64(shifted_2, bits_5);
+                let bits_7 = s::or_i8x64(bits_4, bits_6);
                 let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
-                let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
-                let bits_7 = s::or_i8x64(bits_5, bits_6);
-                let index_7 = s::and_i8x64(bits_7, bits_2);
+                let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+                let bits_9 = s::and_i8x64(shifted_3, bits_8);
+                let bits_10 = s::or_i8x64(bits_7, bits_9);
+                let index_7 = s::and_i8x64(bits_10, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
-                let index_8 = s::shr_u_i8x64::<4>(bits_7);
-                let weights_8 = s::lookup_i8x64(values, index_8);
-                let half = s::low_i8x64(weights);
-                let half_2 = s::low_i8x64(weights_2);
-                let half_3 = s::low_i8x64(weights_3);
-                let half_4 = s::low_i8x64(weights_4);
-                let half_5 = s::low_i8x64(weights_5);
-                let half_6 = s::low_i8x64(weights_6);
                 let half_7 = s::low_i8x64(weights_7);
+                let index_8 = s::shr_u_i8x64::<4>(bits_10);
+                let weights_8 = s::lookup_i8x64(values, index_8);
                 let half_8 = s::low_i8x64(weights_8);
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
@@ -4274,14 +4674,44 @@ unsafe fn pass_n3_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let half_11 = s::high_i8x64(weights);
-                let half_12 = s::high_i8x64(weights_2);
-                let half_13 = s::high_i8x64(weights_3);
-                let half_14 = s::high_i8x64(weights_4);
-                let half_15 = s::high_i8x64(weights_5);
-                let half_16 = s::high_i8x64(weights_6);
-                let half_17 = s::high_i8x64(weights_7);
-                let half_18 = s::high_i8x64(weights_8);
+                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at));
+                let index_9 = s::and_i8x64(bytes_7, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_9);
+                let half_11 = s::high_i8x64(weights_9);
+                let index_10 = s::shr_u_i8x64::<4>(bytes_7);
+                let weights_10 = s::lookup_i8x64(values, index_10);
+                let half_12 = s::high_i8x64(weights_10);
+                let bytes_8 = s::load_i8x64(codes.at::<64>(sum));
+                let index_11 = s::and_i8x64(bytes_8, bits_2);
+                let weights_11 = s::lookup_i8x64(values, index_11);
+                let half_13 = s::high_i8x64(weights_11);
+                let index_12 = s::shr_u_i8x64::<4>(bytes_8);
+                let weights_12 = s::lookup_i8x64(values, index_12);
+                let half_14 = s::high_i8x64(weights_12);
+                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_2));
+                let index_13 = s::and_i8x64(bytes_9, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_13);
+                let half_15 = s::high_i8x64(weights_13);
+                let index_14 = s::shr_u_i8x64::<4>(bytes_9);
+                let weights_14 = s::lookup_i8x64(values, index_14);
+                let half_16 = s::high_i8x64(weights_14);
+                let bytes_10 = s::load_i8x64(codes.at::<64>(codes_at));
+                let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
+                let bits_11 = s::and_i8x64(shifted_4, bits_3);
+                let bytes_11 = s::load_i8x64(codes.at::<64>(sum));
+                let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
+                let bits_12 = s::and_i8x64(shifted_5, bits_5);
+                let bits_13 = s::or_i8x64(bits_11, bits_12);
+                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_2));
+                let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
+                let bits_14 = s::and_i8x64(shifted_6, bits_8);
+                let bits_15 = s::or_i8x64(bits_13, bits_14);
+                let index_15 = s::and_i8x64(bits_15, bits_2);
+                let weights_15 = s::lookup_i8x64(values, index_15);
+                let half_17 = s::high_i8x64(weights_15);
+                let index_16 = s::shr_u_i8x64::<4>(bits_15);
+                let weights_16 = s::lookup_i8x64(values, index_16);
+                let half_18 = s::high_i8x64(weights_16);
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
                 for row in 0..size {
@@ -4476,6 +4906,7 @@ unsafe fn pass_n2_by256(
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
                 let weights = s::lookup_i8x64(values, index);
+                let half = s::low_i8x64(weights);
                 let values_2 = s::lanes_i8x16([
                     -21,
                     -21,
@@ -4495,23 +4926,23 @@ unsafe fn pass_n2_by256(
                     10,
                 ]);
                 let weights_2 = s::lookup_i8x64(values_2, index);
+                let half_2 = s::low_i8x64(weights_2);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
+                let half_3 = s::low_i8x64(weights_3);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let half_4 = s::low_i8x64(weights_4);
+                let sum = codes_at + 64;
+                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
+                let half_5 = s::low_i8x64(weights_5);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let half_6 = s::low_i8x64(weights_6);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_7 = s::lookup_i8x64(values, index_4);
-                let weights_8 = s::lookup_i8x64(values_2, index_4);
-                let half = s::low_i8x64(weights);
-                let half_2 = s::low_i8x64(weights_2);
-                let half_3 = s::low_i8x64(weights_3);
-                let half_4 = s::low_i8x64(weights_4);
-                let half_5 = s::low_i8x64(weights_5);
-                let half_6 = s::low_i8x64(weights_6);
                 let half_7 = s::low_i8x64(weights_7);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
                 let half_8 = s::low_i8x64(weights_8);
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
@@ -4531,20 +4962,34 @@ unsafe fn pass_n2_by256(
                     let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
                     let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_4 = s::mul_i32x8(sum_2, half_9);
                     let product_5 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let half_11 = s::high_i8x64(weights);
-                let half_12 = s::high_i8x64(weights_2);
-                let half_13 = s::high_i8x64(weights_3);
-                let half_14 = s::high_i8x64(weights_4);
-                let half_15 = s::high_i8x64(weights_5);
-                let half_16 = s::high_i8x64(weights_6);
-                let half_17 = s::high_i8x64(weights_7);
-                let half_18 = s::high_i8x64(weights_8);
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_5);
+                let half_11 = s::high_i8x64(weights_9);
+                let weights_10 = s::lookup_i8x64(values_2, index_5);
+                let half_12 = s::high_i8x64(weights_10);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_11 = s::lookup_i8x64(values, index_6);
+                let half_13 = s::high_i8x64(weights_11);
+                let weights_12 = s::lookup_i8x64(values_2, index_6);
+                let half_14 = s::high_i8x64(weights_12);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(sum));
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_7);
+                let half_15 = s::high_i8x64(weights_13);
+                let weights_14 = s::lookup_i8x64(values_2, index_7);
+                let half_16 = s::high_i8x64(weights_14);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_15 = s::lookup_i8x64(values, index_8);
+                let half_17 = s::high_i8x64(weights_15);
+                let weights_16 = s::lookup_i8x64(values_2, index_8);
+                let half_18 = s::high_i8x64(weights_16);
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
                 for row in 0..size {
@@ -4563,11 +5008,11 @@ unsafe fn pass_n2_by256(
                     let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_15, x);
                     let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
                     let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
-                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                    let product_4 = s::mul_i32x8(sum, half_19);
-                    let sum_2 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_2));
-                    s::store_i32x8(totals.at_mut::<32>(sum_2), s::add_i32x8(total, product_4));
+                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let product_4 = s::mul_i32x8(sum_2, half_19);
+                    let sum_3 = row * 16 + 8;
+                    let total = s::load_i32x8(totals.at::<32>(sum_3));
+                    s::store_i32x8(totals.at_mut::<32>(sum_3), s::add_i32x8(total, product_4));
                 }
             }
             for row in 0..size {
@@ -4710,30 +5155,33 @@ unsafe fn pass_mx4_by256(
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
             let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_2 = s::low_i8x64(weights_2);
+            let sum = codes_at + 64;
+            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let half_4 = s::low_i8x64(weights_4);
+            let sum_2 = codes_at + 128;
+            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let half_6 = s::low_i8x64(weights_6);
+            let sum_3 = codes_at + 192;
+            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let half = s::low_i8x64(weights);
-            let half_2 = s::low_i8x64(weights_2);
-            let half_3 = s::low_i8x64(weights_3);
-            let half_4 = s::low_i8x64(weights_4);
-            let half_5 = s::low_i8x64(weights_5);
-            let half_6 = s::low_i8x64(weights_6);
-            let half_7 = s::low_i8x64(weights_7);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(power);
             for row in 0..size {
@@ -4750,23 +5198,43 @@ unsafe fn pass_mx4_by256(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_2 = row * 16;
-                let sum_2 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_2));
+                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
             }
-            let half_10 = s::high_i8x64(weights);
-            let half_11 = s::high_i8x64(weights_2);
-            let half_12 = s::high_i8x64(weights_3);
-            let half_13 = s::high_i8x64(weights_4);
-            let half_14 = s::high_i8x64(weights_5);
-            let half_15 = s::high_i8x64(weights_6);
-            let half_16 = s::high_i8x64(weights_7);
-            let half_17 = s::high_i8x64(weights_8);
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_10 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_11 = s::high_i8x64(weights_10);
+            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let index_11 = s::and_i8x64(bytes_6, bits);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_12 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_13 = s::high_i8x64(weights_12);
+            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let index_13 = s::and_i8x64(bytes_7, bits);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_14 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_15 = s::high_i8x64(weights_14);
+            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let index_15 = s::and_i8x64(bytes_8, bits);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_16 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_17 = s::high_i8x64(weights_16);
             let half_18 = s::high_f32x16(power);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -4782,14 +5250,14 @@ unsafe fn pass_mx4_by256(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum);
+                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_2 = row * 16 + 8;
-                let sum_3 = s::load_f32x8(sums.at::<32>(sum_2));
-                s::store_f32x8(sums.at_mut::<32>(sum_2), s::fma_f32x8(product, half_20, sum_3));
+                let sum_5 = row * 16 + 8;
+                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
+                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
             }
         }
     }

@@ -12,37 +12,37 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::x86_v3 as s;
 pub(super) static COPIES: &[Copy] = &[
-    copy(6639784534645143761u64, run_pass_b8),
+    copy(238101143015690671u64, run_pass_b8),
     copy(1573904399820915984u64, run_dot_b8::<1>),
-    copy(2688492995145074432u64, run_pass_n4),
+    copy(2588607221287371104u64, run_pass_n4),
     copy(2299875883566392413u64, run_dot_n4::<1>),
-    copy(9584465707264893687u64, run_pass_l4),
+    copy(15260812668963738234u64, run_pass_l4),
     copy(14786631538387049272u64, run_dot_l4::<1>),
-    copy(14237711335198296171u64, run_pass_l6),
+    copy(14424889951772037243u64, run_pass_l6),
     copy(4643228548919035601u64, run_dot_l6::<1>),
-    copy(8921550696726790811u64, run_pass_n5),
+    copy(568143284428748847u64, run_pass_n5),
     copy(13581255607986895858u64, run_dot_n5::<1>),
-    copy(13723585223784343050u64, run_pass_n3),
+    copy(15471455355369835956u64, run_pass_n3),
     copy(12360367942840544721u64, run_dot_n3::<1>),
-    copy(7197083672436422565u64, run_pass_n2),
+    copy(11762458910216772885u64, run_pass_n2),
     copy(5607301920890798324u64, run_dot_n2::<1>),
-    copy(18168878704679912153u64, run_pass_mx4),
+    copy(16829875170293142176u64, run_pass_mx4),
     copy(8994866302862859478u64, run_dot_mx4::<1>),
-    copy(9672900190274167273u64, run_pass_b8_by256),
+    copy(10182231317121476480u64, run_pass_b8_by256),
     copy(7960025287995820736u64, run_dot_b8_by256::<1>),
-    copy(6130600674243287904u64, run_pass_n4_by256),
+    copy(15250953642365012184u64, run_pass_n4_by256),
     copy(13383476457538391696u64, run_dot_n4_by256::<1>),
-    copy(4489265735345316416u64, run_pass_l4_by256),
+    copy(9198860143023969274u64, run_pass_l4_by256),
     copy(17142504010021119346u64, run_dot_l4_by256::<1>),
-    copy(4536529438566728167u64, run_pass_l6_by256),
+    copy(3411184929419343275u64, run_pass_l6_by256),
     copy(2652198280745215908u64, run_dot_l6_by256::<1>),
-    copy(9355655794044997932u64, run_pass_n5_by256),
+    copy(7646768816323011097u64, run_pass_n5_by256),
     copy(4190829205587187444u64, run_dot_n5_by256::<1>),
-    copy(10076130394192988661u64, run_pass_n3_by256),
+    copy(8938199726489541022u64, run_pass_n3_by256),
     copy(5430033250207111486u64, run_dot_n3_by256::<1>),
-    copy(10784285145262209871u64, run_pass_n2_by256),
+    copy(7498631051807771888u64, run_pass_n2_by256),
     copy(14640808315875923627u64, run_dot_n2_by256::<1>),
-    copy(14760336070703247346u64, run_pass_mx4_by256),
+    copy(6831769601186376203u64, run_pass_mx4_by256),
     copy(14477396258327936669u64, run_dot_mx4_by256::<1>),
     copy(4976917434412866057u64, run_dot_b8::<2>),
     copy(6537737879363974858u64, run_dot_n4::<2>),
@@ -1093,10 +1093,6 @@ unsafe fn pass_b8(
             let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
             let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
             let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
-            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
-            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
-            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let x_at = (k::bounded(row_number, input_rows) * block_count + block)
@@ -1118,6 +1114,10 @@ unsafe fn pass_b8(
                 let products_4 = s::dot_words_i16x32(pairs_4, bits);
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_4));
             }
+            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -1244,16 +1244,6 @@ unsafe fn pass_n4(
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let index_5 = s::and_i8x64(bytes_3, bits_3);
-            let weights_5 = s::lookup_i8x64(values, index_5);
-            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let index_7 = s::and_i8x64(bytes_4, bits_3);
-            let weights_7 = s::lookup_i8x64(values, index_7);
-            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -1278,6 +1268,16 @@ unsafe fn pass_n4(
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_5));
             }
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_3);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits_3);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -1417,12 +1417,6 @@ unsafe fn pass_l4(
             let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let weights_5 = s::and_i8x64(bytes_3, bits);
-            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let weights_7 = s::and_i8x64(bytes_4, bits);
-            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -1445,6 +1439,12 @@ unsafe fn pass_l4(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                 );
             }
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -1588,6 +1588,27 @@ unsafe fn pass_l6(
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products, products_2);
+                let bits_10 = s::splat_i32_i16x32(0x0001_0001);
+                let products_3 = s::dot_words_i16x32(pairs, bits_10);
+                let sum_3 = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_4, products_5);
+                let products_6 = s::dot_words_i16x32(pairs_2, bits_10);
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_6));
+            }
             let sum_3 = codes_at + 192;
             let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
             let weights_5 = s::and_i8x64(bytes_7, bits);
@@ -1609,27 +1630,6 @@ unsafe fn pass_l6(
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at));
-                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
-                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
-                let pairs = s::add_i16x32(products, products_2);
-                let bits_15 = s::splat_i32_i16x32(0x0001_0001);
-                let products_3 = s::dot_words_i16x32(pairs, bits_15);
-                let sum_6 = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
-                let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
-                let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
-                let pairs_2 = s::add_i16x32(products_4, products_5);
-                let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_6, products_6));
-            }
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -1824,6 +1824,30 @@ unsafe fn pass_n5(
             let found_12 = s::lookup_i8x64(change, index_4);
             let bits_7 = s::and_i8x64(found_12, found_10);
             let weights_4 = s::xor_i8x64(found_11, bits_7);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let bits_8 = s::splat_i32_i16x32(0x0001_0001);
+                let products_2 = s::dot_words_i16x32(pairs, bits_8);
+                let sum_2 = s::add_i32x16(products, products_2);
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let products_3 = s::dot_words_i16x32(pairs_2, bits_8);
+                let sum_3 = s::add_i32x16(sum_2, products_3);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let products_4 = s::dot_words_i16x32(pairs_3, bits_8);
+                let sum_4 = s::add_i32x16(sum_3, products_4);
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
+            }
             let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
             let tops_5 = s::load_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
@@ -1860,30 +1884,6 @@ unsafe fn pass_n5(
             let found_24 = s::lookup_i8x64(change, index_8);
             let bits_11 = s::and_i8x64(found_24, found_22);
             let weights_8 = s::xor_i8x64(found_23, bits_11);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
-                let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at));
-                let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let bits_12 = s::splat_i32_i16x32(0x0001_0001);
-                let products_2 = s::dot_words_i16x32(pairs, bits_12);
-                let sum_2 = s::add_i32x16(products, products_2);
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
-                let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
-                let products_3 = s::dot_words_i16x32(pairs_2, bits_12);
-                let sum_3 = s::add_i32x16(sum_2, products_3);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
-                let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                let products_4 = s::dot_words_i16x32(pairs_3, bits_12);
-                let sum_4 = s::add_i32x16(sum_3, products_4);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
-                let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
-                let products_5 = s::dot_words_i16x32(pairs_4, bits_12);
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
-            }
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -2054,6 +2054,28 @@ unsafe fn pass_n3(
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products_2, products_3);
+                let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                let products_4 = s::dot_words_i16x32(pairs, bits_4);
+                let sum_2 = s::add_i32x16(products, products_4);
+                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_5, products_6);
+                let products_7 = s::dot_words_i16x32(pairs_2, bits_4);
+                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_7));
+            }
             let sum_2 = codes_at + 128;
             let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_3);
@@ -2075,28 +2097,6 @@ unsafe fn pass_n3(
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bits_8);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
-                let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at));
-                let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
-                let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
-                let pairs = s::add_i16x32(products_2, products_3);
-                let bits_9 = s::splat_i32_i16x32(0x0001_0001);
-                let products_4 = s::dot_words_i16x32(pairs, bits_9);
-                let sum_3 = s::add_i32x16(products, products_4);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
-                let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
-                let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
-                let pairs_2 = s::add_i16x32(products_5, products_6);
-                let products_7 = s::dot_words_i16x32(pairs_2, bits_9);
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_7));
-            }
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -2302,13 +2302,6 @@ unsafe fn pass_n2(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_3 = s::lookup_i8x64(values, index_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let index_3 = s::and_i8x64(bytes_2, bits_3);
-            let weights_5 = s::lookup_i8x64(values, index_3);
-            let weights_6 = s::lookup_i8x64(values_2, index_3);
-            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let weights_7 = s::lookup_i8x64(values, index_4);
-            let weights_8 = s::lookup_i8x64(values_2, index_4);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -2329,6 +2322,13 @@ unsafe fn pass_n2(
                 let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(products, products_6));
             }
+            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let weights_5 = s::lookup_i8x64(values, index_3);
+            let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_7 = s::lookup_i8x64(values, index_4);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -2484,16 +2484,6 @@ unsafe fn pass_mx4(
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let index_5 = s::and_i8x64(bytes_3, bits);
-            let weights_5 = s::lookup_i8x64(values, index_5);
-            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let index_7 = s::and_i8x64(bytes_4, bits);
-            let weights_7 = s::lookup_i8x64(values, index_7);
-            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -2516,6 +2506,16 @@ unsafe fn pass_mx4(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -2649,10 +2649,6 @@ unsafe fn pass_b8_by256(
                 let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
                 let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
                 let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
-                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
-                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
-                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let x_at = (k::bounded(row_number, input_rows) * block_count + block)
@@ -2674,6 +2670,10 @@ unsafe fn pass_b8_by256(
                     let products_4 = s::dot_words_i16x32(pairs_4, bits);
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_4));
                 }
+                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let product_2 = row * 16;
@@ -2828,16 +2828,6 @@ unsafe fn pass_n4_by256(
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let index_5 = s::and_i8x64(bytes_3, bits_3);
-                let weights_5 = s::lookup_i8x64(values, index_5);
-                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let index_7 = s::and_i8x64(bytes_4, bits_3);
-                let weights_7 = s::lookup_i8x64(values, index_7);
-                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-                let weights_8 = s::lookup_i8x64(values, index_8);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -2862,6 +2852,16 @@ unsafe fn pass_n4_by256(
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_5));
                 }
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_3);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let index_7 = s::and_i8x64(bytes_4, bits_3);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_8 = s::lookup_i8x64(values, index_8);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let product_3 = row * 16;
@@ -3028,12 +3028,6 @@ unsafe fn pass_l4_by256(
                 let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let weights_5 = s::and_i8x64(bytes_3, bits);
-                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let weights_7 = s::and_i8x64(bytes_4, bits);
-                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -3056,6 +3050,12 @@ unsafe fn pass_l4_by256(
                         s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                     );
                 }
+                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let product_2 = row * 16;
@@ -3225,6 +3225,27 @@ unsafe fn pass_l6_by256(
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
                 let bits_9 = s::or_i8x64(bits_6, bits_8);
                 let weights_4 = s::and_i8x64(bits_9, bits);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products, products_2);
+                    let bits_10 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_3 = s::dot_words_i16x32(pairs, bits_10);
+                    let sum_3 = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_4, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs_2, bits_10);
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_6));
+                }
                 let sum_3 = codes_at + 192;
                 let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
@@ -3246,27 +3267,6 @@ unsafe fn pass_l6_by256(
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
                 let weights_8 = s::and_i8x64(bits_14, bits);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let x_at = place * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at));
-                    let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
-                    let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
-                    let pairs = s::add_i16x32(products, products_2);
-                    let bits_15 = s::splat_i32_i16x32(0x0001_0001);
-                    let products_3 = s::dot_words_i16x32(pairs, bits_15);
-                    let sum_6 = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
-                    let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
-                    let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
-                    let pairs_2 = s::add_i16x32(products_4, products_5);
-                    let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_6, products_6));
-                }
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let product_2 = row * 16;
@@ -3489,6 +3489,30 @@ unsafe fn pass_n5_by256(
                 let found_12 = s::lookup_i8x64(change, index_4);
                 let bits_7 = s::and_i8x64(found_12, found_10);
                 let weights_4 = s::xor_i8x64(found_11, bits_7);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let bits_8 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_2 = s::dot_words_i16x32(pairs, bits_8);
+                    let sum_2 = s::add_i32x16(products, products_2);
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let products_3 = s::dot_words_i16x32(pairs_2, bits_8);
+                    let sum_3 = s::add_i32x16(sum_2, products_3);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let products_4 = s::dot_words_i16x32(pairs_3, bits_8);
+                    let sum_4 = s::add_i32x16(sum_3, products_4);
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
+                }
                 let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
                 let tops_5 = s::load_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
@@ -3525,30 +3549,6 @@ unsafe fn pass_n5_by256(
                 let found_24 = s::lookup_i8x64(change, index_8);
                 let bits_11 = s::and_i8x64(found_24, found_22);
                 let weights_8 = s::xor_i8x64(found_23, bits_11);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
-                    let x_at = place * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at));
-                    let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let bits_12 = s::splat_i32_i16x32(0x0001_0001);
-                    let products_2 = s::dot_words_i16x32(pairs, bits_12);
-                    let sum_2 = s::add_i32x16(products, products_2);
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
-                    let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
-                    let products_3 = s::dot_words_i16x32(pairs_2, bits_12);
-                    let sum_3 = s::add_i32x16(sum_2, products_3);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
-                    let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                    let products_4 = s::dot_words_i16x32(pairs_3, bits_12);
-                    let sum_4 = s::add_i32x16(sum_3, products_4);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
-                    let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
-                    let products_5 = s::dot_words_i16x32(pairs_4, bits_12);
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
-                }
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let product_3 = row * 16;
@@ -3749,6 +3749,28 @@ unsafe fn pass_n3_by256(
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products_2, products_3);
+                    let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_4 = s::dot_words_i16x32(pairs, bits_4);
+                    let sum_2 = s::add_i32x16(products, products_4);
+                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_5, products_6);
+                    let products_7 = s::dot_words_i16x32(pairs_2, bits_4);
+                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_7));
+                }
                 let sum_2 = codes_at + 128;
                 let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_3);
@@ -3770,28 +3792,6 @@ unsafe fn pass_n3_by256(
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bits_8);
                 let weights_8 = s::lookup_i8x64(values, index_8);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
-                    let x_at = place * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at));
-                    let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
-                    let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
-                    let pairs = s::add_i16x32(products_2, products_3);
-                    let bits_9 = s::splat_i32_i16x32(0x0001_0001);
-                    let products_4 = s::dot_words_i16x32(pairs, bits_9);
-                    let sum_3 = s::add_i32x16(products, products_4);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
-                    let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
-                    let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
-                    let pairs_2 = s::add_i16x32(products_5, products_6);
-                    let products_7 = s::dot_words_i16x32(pairs_2, bits_9);
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_7));
-                }
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let product_3 = row * 16;
@@ -4023,13 +4023,6 @@ unsafe fn pass_n2_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let index_3 = s::and_i8x64(bytes_2, bits_3);
-                let weights_5 = s::lookup_i8x64(values, index_3);
-                let weights_6 = s::lookup_i8x64(values_2, index_3);
-                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let weights_7 = s::lookup_i8x64(values, index_4);
-                let weights_8 = s::lookup_i8x64(values_2, index_4);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -4050,6 +4043,13 @@ unsafe fn pass_n2_by256(
                     let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(products, products_6));
                 }
+                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let weights_5 = s::lookup_i8x64(values, index_3);
+                let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_7 = s::lookup_i8x64(values, index_4);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let product_3 = row * 16;
@@ -4226,16 +4226,6 @@ unsafe fn pass_mx4_by256(
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let index_5 = s::and_i8x64(bytes_3, bits);
-            let weights_5 = s::lookup_i8x64(values, index_5);
-            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let index_7 = s::and_i8x64(bytes_4, bits);
-            let weights_7 = s::lookup_i8x64(values, index_7);
-            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -4258,6 +4248,16 @@ unsafe fn pass_mx4_by256(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
+            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let input_row = k::bounded(row_number, input_rows);
