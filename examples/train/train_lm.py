@@ -2,14 +2,18 @@
 
 The recipe is a list of traps avoided. The threshold starts at 0 and reaches its shipped value between
 20 and 60 % of the run: on from the start, nothing would fire and router and modules would get no
-gradient. Layers 1, 3 and 5 learn to name the text's domain (0.02 x cross-entropy of p); layers 0, 2
-and 4 keep p near a target load within each text and certain per token, so that they cut text another
-way. A controller per layer steers certainty so that about 85 % of tokens pass the shipped threshold.
-Centroids are fitted once p has settled, follow with reseeding, are refitted at 80 % on >= 50,000
-activations, and are frozen then. Domains are drawn by the square root of their size.
+gradient. Every router learns to name the domain of each token's text (0.02 x cross-entropy of p). A controller per layer steers
+certainty so that about 85 % of tokens pass the shipped threshold. Centroids are fitted once p has settled, follow with reseeding,
+are refitted at 80 % on >= 50,000 activations, and are frozen then. Domains are drawn by the square root of their size. Half of all
+windows hold 2 to 4 stretches of different domains: where a window has one domain, every token sees every other, and SCAR has
+nothing to select.
 Muon's updates all have the same size, so nothing stops queries and keys from growing: without a bound
 attention logits reached 380, attention became an argmax, and an int8 rounding of its input, or of one
 unit in the last place anywhere, changed the output. Each head's query and key maps are kept at HEAD_NORM.
+SCAR's output is added to what the MLPs read, with no norm behind it. Unbounded it became a constant twenty times as long as its
+input, shut the gates of SiLU for good, and two of six layers had MLPs that did nothing. So the largest singular values of its value
+and output maps are bounded, both have no biases, the output map starts small, and AdamW trains them. A run in which the hidden
+values of a layer's MLP vanish stops by itself.
 
 Everything scheduled is a function of progress, which is elapsed over budgeted time (`--minutes`) or,
 to repeat a run exactly, step over steps (`--steps`). The state (weights, optimisers, controllers,
@@ -37,13 +41,13 @@ from gem.modeling import Routed
 CACHE = Path(os.environ.get("GEM_TRAIN_CACHE", "~/.cache/gem-train")).expanduser()
 DOMAINS = ["healthcare", "law", "finance", "stem", "commonsense", "conversation", "multilingual", "domain-adaptive"]
 CONTEXT, ROWS = 256, 8
-SUPERVISED, UNSUPERVISED = (1, 3, 5), (0, 2, 4)
-DOMAIN_WEIGHT, LOAD_WEIGHT, FIRED_TARGET = 0.02, 0.05, 0.85
-RARE_SHARE = 0.02  # one module of each unsupervised layer is meant to be rare: sparse loads are a test case
+DOMAIN_WEIGHT, FIRED_TARGET = 0.02, 0.85
+MIXED, STRETCHES, SHORTEST = 0.5, (2, 4), 32  # share of mixed windows, how many stretches they hold, and their least length
 RAMP, STREAM_FROM, REFIT_AT, DECAY_FROM, WARMUP = (0.20, 0.60), 0.05, 0.80, 0.45, 0.03
 REFIT_ROWS = 60_000
 HEAD_NORM = 10.0  # of W diag(norm weight), about the mean length of a query or key; logits of about 10 * 10 / sqrt(64)
-SHARPNESS = 4.0  # softmax(4 logits): the load of choices, which a thin layer of probability over all tokens does not feed
+SCAR_VALUE, SCAR_OUT, SCAR_START = 2.0, 1.0, 0.3  # largest singular values of W_v diag(norm weight) and W_out; W_out's first size
+DEAD, DEAD_STEPS = 0.05, 200  # hidden rms of an MLP below this for so many steps: the run stops
 SAVE_EVERY = 240  # seconds
 
 CONFIG = {
@@ -64,7 +68,7 @@ DENSE = {k: v for k, v in CONFIG.items() if k not in ("router", "scar", "modules
 
 
 class Data:
-    """Windows of CONTEXT + 1 tokens of one domain each; an epoch of a domain visits every window once."""
+    """Windows of CONTEXT + 1 tokens, of one domain or of stretches of several; an epoch of a domain visits every window once."""
 
     def __init__(self, corpus, seed):
         self.streams = [np.load(corpus / "train" / f"{d}.npy") for d in DOMAINS]
@@ -82,11 +86,21 @@ class Data:
             self.epoch[m], self.next[m] = self.epoch[m] + 1, 0
         return stream[start:start + CONTEXT + 1]
 
+    def row(self, rng):
+        """(ids [CONTEXT + 1], domain of each): the beginnings of as many windows as there are stretches."""
+        count = int(rng.integers(STRETCHES[0], STRETCHES[1] + 1)) if rng.random() < MIXED else 1
+        domains = rng.choice(len(DOMAINS), count, replace=False, p=self.weights)
+        spare = CONTEXT + 1 - count * SHORTEST
+        cuts = np.sort(rng.integers(0, spare + 1, count - 1))
+        lengths = SHORTEST + np.diff(np.concatenate([[0], cuts, [spare]]))
+        ids = np.concatenate([self.window(m)[:n] for m, n in zip(domains, lengths)])
+        return ids.astype(np.int64), np.repeat(domains, lengths)
+
     def batch(self, step, rows):
-        """(ids [rows, CONTEXT + 1], domain of each row)"""
-        domains = np.random.default_rng((self.seed, step)).choice(len(DOMAINS), rows, p=self.weights)
-        ids = np.stack([self.window(m) for m in domains]).astype(np.int64)
-        return torch.from_numpy(ids), torch.from_numpy(domains)
+        """(ids, domain of each token's text), both [rows, CONTEXT + 1]"""
+        rng = np.random.default_rng((self.seed, step))
+        ids, domains = zip(*(self.row(rng) for _ in range(rows)))
+        return torch.from_numpy(np.stack(ids)), torch.from_numpy(np.stack(domains))
 
     def state(self):
         return {"epoch": self.epoch, "next": self.next}
@@ -146,7 +160,7 @@ class Parameter:
         matrix = value.ndim == 2 and ".layers." in name and "router" not in name
         self.name, self.value = name, value
         self.grads = [torch.zeros_like(value).share_memory_() for _ in range(workers)]
-        self.muon = matrix and (args.muon == "all" or args.muon == "dense" and ".modules." not in name)
+        self.muon = matrix and ".scar." not in name and (args.muon == "all" or args.muon == "dense" and ".modules." not in name)
         self.peak = args.muon_lr if self.muon else args.embed_lr if "embed_tokens" in name else args.lr
         self.decay = args.weight_decay if matrix else 0.0
         self.first = torch.zeros_like(value).share_memory_()
@@ -201,28 +215,13 @@ def threshold_at(progress, shipped):
     return shipped * min(1.0, max(0.0, (progress - start) / (end - start)))
 
 
-def target_load(layer):
-    """What share of tokens each module of an unsupervised layer is meant to get: one rare, the others alike."""
-    rare = (layer // 2) * 3 % len(DOMAINS)
-    load = torch.full((len(DOMAINS),), (1 - RARE_SHARE) / (len(DOMAINS) - 1))
-    load[rare] = RARE_SHARE
-    return load
-
-
 def router_losses(routing, domains, weights):
-    """Sum of the auxiliary losses; `weights[l]` is that of the entropy per token of layer l."""
+    """Sum of the auxiliary losses; `weights[l]` is that of the entropy per token of layer l. `domains` [B, T]."""
     total = 0.0
     for layer, r in routing.items():
         logp = r.logits.log_softmax(-1)
         total = total + weights[layer] * -(r.p * logp).sum(-1).mean()
-        if layer in SUPERVISED:
-            labels = domains[:, None].expand(r.p.shape[:2]).reshape(-1)
-            total = total + DOMAIN_WEIGHT * F.nll_loss(logp.flatten(0, 1), labels)
-        else:
-            target, within = target_load(layer), r.p.mean(1)
-            gap = (within * (within / target).clamp(min=1e-6).log()).sum(-1).mean()  # within each text
-            chosen = (SHARPNESS * r.logits).softmax(-1).mean((0, 1))  # over the batch; this direction revives what died
-            total = total + LOAD_WEIGHT * (gap + (target * (target / chosen.clamp(min=1e-6)).log()).sum())
+        total = total + DOMAIN_WEIGHT * F.nll_loss(logp.flatten(0, 1), domains.flatten())
     return total
 
 
@@ -237,6 +236,61 @@ def bound_attention(layers, width):
             heads = weight.view(-1, width, weight.shape[1])
             lengths = (heads * norm.weight).norm(dim=(1, 2), keepdim=True)
             heads.mul_((HEAD_NORM / lengths).clamp(max=1.0))
+
+
+def largest_singular_value(matrix):
+    return float(torch.linalg.eigvalsh(matrix @ matrix.T)[-1].clamp(min=0).sqrt())
+
+
+@torch.no_grad()
+def bound_scar(layers):
+    """Scales SCAR's value and output maps down to their bounds, and keeps their biases at zero."""
+    for layer in layers:
+        if not (layer.routed and layer.has_scar):
+            continue
+        scar, width = layer.scar, layer.scar.out.in_features
+        value, out = scar.qkv.weight.data[2 * width:], scar.out.weight.data
+        value.mul_(min(1.0, SCAR_VALUE / max(largest_singular_value(value * layer.post_attention_norm.weight), 1e-9)))
+        out.mul_(min(1.0, SCAR_OUT / max(largest_singular_value(out), 1e-9)))
+        scar.qkv.bias.data[2 * width:].zero_()
+        scar.out.bias.data.zero_()
+
+
+class Pulse:
+    """What shows whether a layer lives, of the last forward: SCAR's output, the gates and the hidden values of its MLP."""
+
+    def __init__(self, model):
+        self.seen, self.quiet = {}, {}
+        for index, layer in enumerate(model.model.layers):
+            if layer.routed and layer.has_scar:
+                layer.scar.register_forward_hook(self.keep("s", index))
+            layer.general.gate_proj.register_forward_hook(self.keep("gate", index))
+            layer.general.down_proj.register_forward_hook(lambda _, inputs, __, index=index: self.put("hidden", index, inputs[0]))
+
+    def keep(self, what, index):
+        return lambda _, __, output: self.put(what, index, output)
+
+    def put(self, what, index, value):
+        self.seen[what, index] = value.detach()
+
+    @torch.no_grad()
+    def dead(self):
+        """A layer whose hidden values have been too small for too long, or None; to be called once a step."""
+        for (what, index), value in self.seen.items():
+            if what == "hidden":
+                quiet = float(value.square().mean().sqrt()) < DEAD
+                self.quiet[index] = self.quiet.get(index, 0) + 1 if quiet else 0
+        return next((index for index, steps in self.quiet.items() if steps >= DEAD_STEPS), None)
+
+    @torch.no_grad()
+    def told(self, index):
+        """As a part of a line of the log. The constant part of s: the power of its mean over tokens, as a share of all."""
+        words = [f"hidden {float(self.seen['hidden', index].square().mean().sqrt()):.3f}", f"gate {float(self.seen['gate', index].mean()):+.2f}"]
+        if ("s", index) in self.seen:
+            s = self.seen["s", index].flatten(0, 1)
+            share = float(s.mean(0).square().sum() / s.square().sum(-1).mean().clamp(min=1e-12))
+            words.append(f"s {float(s.square().mean().sqrt()):.3f} of it constant {share:.2f}")
+        return " ".join(words)
 
 
 @torch.no_grad()
@@ -326,9 +380,11 @@ class Run:
     def __init__(self, args):
         self.args = args
         torch.manual_seed(args.seed)
-        self.config = GemConfig.from_dict(DENSE if args.dense else CONFIG)
+        self.config = GemConfig.from_dict(DENSE if args.dense else CONFIG if args.scar else CONFIG | {"scar": {"mask": "off"}})
         self.model = build(self.config, args.seed).share_memory()
-        self.params = [Parameter(n, p, args.workers, args) for n, p in self.model.named_parameters()]
+        self.prepare(args)
+        trained = [(n, p) for n, p in self.model.named_parameters() if not (args.random_routing and ".router." in n)]
+        self.params = [Parameter(n, p, args.workers, args) for n, p in trained]
         self.data, self.clusters = Data(args.corpus, args.seed), Clusters(self.model)
         layers = self.config.num_hidden_layers
         self.certainty = torch.zeros(layers).share_memory_()
@@ -338,6 +394,18 @@ class Run:
         self.losses = torch.zeros(args.workers).share_memory_()
         self.stopped = torch.zeros(1).share_memory_()
         self.shares = self.share_out(args.workers)
+
+    @torch.no_grad()
+    def prepare(self, args):
+        """What initialisation does not know: SCAR's output starts small; a random router is drawn once and stays."""
+        generator = torch.Generator().manual_seed(args.seed + 1)
+        for layer in self.model.model.layers:
+            if layer.routed and layer.has_scar:
+                layer.scar.out.weight.mul_(SCAR_START)
+            if layer.routed and args.random_routing:
+                # Logits of unit inputs spread by 4, so that most tokens pass the threshold.
+                layer.router.weight.normal_(0.0, 4.0 * layer.router.weight.shape[1] ** -0.5, generator=generator)
+                layer.router.weight.requires_grad_(False)
 
     def share_out(self, workers):
         """Which worker updates which parameters: largest first, to whoever has least to do."""
@@ -395,9 +463,11 @@ class Worker:
         mine = slice(self.rank, None, args.workers)
         ids, domains = ids[mine], domains[mine]
         torch._foreach_zero_([p.grads[self.rank] for p in self.run.params])
-        out = self.model(ids[:, :-1])
+        out, domains = self.model(ids[:, :-1]), domains[:, :-1]
         loss = F.cross_entropy(out.logits.flatten(0, 1), ids[:, 1:].flatten())
-        (loss + router_losses(out.routing, domains, entropy_weights(self.run.certainty, self.run.fired))).backward()
+        weights = entropy_weights(self.run.certainty, self.run.fired)
+        others = 0.0 if args.random_routing else router_losses(out.routing, domains, weights)
+        (loss + others).backward()
         self.run.losses[self.rank] = float(loss.detach())
         return out.routing, domains
 
@@ -428,7 +498,7 @@ class Worker:
 
 
 @torch.no_grad()
-def report(run, progress, losses, rate, routing, domains):
+def report(run, progress, losses, rate, routing, domains, pulse):
     """One line about the run and one about each layer's router on this worker's last rows."""
     head = {"step": run.step, "progress": round(progress, 4), "loss": round(sum(losses) / len(losses), 4),
             "tokens_per_s": round(rate), "minutes": round(float(run.clock[1]) / 60, 2)}
@@ -436,9 +506,9 @@ def report(run, progress, losses, rate, routing, domains):
     for layer, r in routing.items():
         choice = r.p.argmax(-1)
         load = torch.bincount(choice.flatten(), minlength=len(DOMAINS)).float() / choice.numel()
-        hit = float((choice == domains[:, None]).float().mean())
+        hit = float((choice == domains).float().mean())
         layers.append(f"{layer}: fire {run.fired[layer]:.2f} hit {hit:.2f} certainty {run.certainty[layer]:+.4f} "
-                      "load " + " ".join(f"{100 * v:.0f}" for v in load.tolist()))
+                      f"load {' '.join(f'{100 * v:.0f}' for v in load.tolist())} {pulse.told(layer)}")
     line = json.dumps(head)
     print(line + "\n   " + "\n   ".join(layers), flush=True)
     with open(run.args.run / "log.jsonl", "a") as log:
@@ -451,6 +521,7 @@ def work(rank, run, barrier):
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     worker, args = Worker(run, rank, barrier), run.args
+    pulse = Pulse(run.model) if rank == 0 else None
     saved = mark = time.monotonic()
     losses = []
     stable = run.progress() >= DECAY_FROM
@@ -458,6 +529,7 @@ def work(rank, run, barrier):
         begin, progress, step = time.monotonic(), run.progress(), run.step
         if rank == 0:
             bound_attention(run.model.model.layers, run.config.head_dim)
+            bound_scar(run.model.model.layers)
         barrier.wait()  # nobody moves the clock before everybody has read it
         if progress >= 1.0 or run.stopped:
             break
@@ -470,9 +542,12 @@ def work(rank, run, barrier):
             now = time.monotonic()
             run.clock += torch.tensor([1.0, now - begin], dtype=torch.float64)
             if now - mark > args.report_seconds:
-                report(run, progress, losses, len(losses) * args.rows * CONTEXT / (now - mark), routing, domains)
+                report(run, progress, losses, len(losses) * args.rows * CONTEXT / (now - mark), routing, domains, pulse)
                 mark, losses = now, []
-            run.stopped[0] = (args.run / "stop").exists()
+            dead = pulse.dead()
+            if dead is not None:
+                print(f"stopped: the hidden values of layer {dead}'s MLP were below {DEAD} for {DEAD_STEPS} steps", flush=True)
+            run.stopped[0] = dead is not None or (args.run / "stop").exists()
         barrier.wait()
         if rank == 0 and time.monotonic() - saved > SAVE_EVERY:
             run.save("last.pt")
@@ -494,6 +569,8 @@ def main():
     parser.add_argument("--run", type=Path, default=CACHE / "gem-lm")
     parser.add_argument("--corpus", type=Path, default=CACHE / "corpus")
     parser.add_argument("--dense", action="store_true", help="gem-lm-dense: no router, SCAR or modules")
+    parser.add_argument("--no-scar", dest="scar", action="store_false", help="the same model without SCAR")
+    parser.add_argument("--random-routing", action="store_true", help="routers are drawn once and not trained")
     parser.add_argument("--minutes", type=float, default=115)
     parser.add_argument("--steps", type=int, help="a budget of steps instead of time: repeatable")
     parser.add_argument("--extend-from", type=Path, help="start from this state's weights with a new budget")
