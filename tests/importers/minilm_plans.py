@@ -150,8 +150,8 @@ scales and row scales of all matrices, the tokens' embedding (half of the weight
 rounded with error feedback from gemc's packaged default text ({CALIBRATION.stat().st_size:,} bytes), which none of these documents is part of; llama.cpp's types are
 those of its own `ggml_quantize_chunk` (llama-cpp-python 0.3.36), every matrix in the named type, columns weighed by the mean squares of their
 inputs on the same text, as `llama-imatrix` would give them. MiniLM's rows have 384 columns, so that K and IQ3 types, which need 256,
-do not apply. *Recipe by layer*: the two formats next to the size, the larger one in the first layers. Intervals are of 95 %, by
-resampling documents.
+do not apply. *Recipe by layer*: the two formats next to the size, the larger one in the first layers; the tokens' embedding in the one that
+fills the size better. Intervals are of 95 %, by resampling documents.
 
 {page.table(["weights", "bytes", "bits", "cosine error", "plan's bytes", "plan's error", "plan / other"], rows)}
 """
