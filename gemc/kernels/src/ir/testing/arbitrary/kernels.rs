@@ -23,6 +23,7 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
         let input = k.input("input", Elem::F32, OUT_WORDS.min(IN_WORDS));
         let out = k.output("out", Elem::F32, OUT_WORDS);
         let scratch = k.local("scratch", Elem::I32, 64);
+        let lonely = k.local("lonely", Elem::F32, 16);
         let mut pool = Pool::new(k, functions, k.scalar("shift", 63));
         pool.loads(b, weights, input);
         for _ in 0..4 + b.below(24) {
@@ -44,7 +45,11 @@ pub(super) fn mixed(b: &mut Bytes, name: &str, functions: &[FunctionRef]) -> Ker
         });
         let flag = pool.pick(b, Ty::Bool);
         pool.add(scratch.lanes(b.below(49)));
-        let negate = || acc.update(|x| -x);
+        // Only this branch uses it: there it must be zero, whatever items before have left.
+        let negate = || {
+            acc.update(|x| lonely.lanes(0) - x);
+            lonely.store(0, acc.get());
+        };
         k.if_(flag, negate, || acc.set(pool.pick(b, Ty::F32x16)));
         pool.add(acc.get());
         let array = repeated(k, b, &pool, input);
