@@ -51,3 +51,61 @@ const fn round_shift(value: u32, by: u32) -> u32 {
     let half = (1 << (by - 1)) - 1;
     (value + half + (value >> by & 1)) >> by
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of a half by its definition.
+    fn half_value(half: u16) -> f64 {
+        let (exponent, fraction) = (i32::from(half >> 10 & 31), f64::from(half & 0x3ff));
+        let magnitude = match exponent {
+            0 => fraction * 2f64.powi(-24),
+            31 if fraction == 0.0 => f64::INFINITY,
+            31 => f64::NAN,
+            _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+        };
+        if half >> 15 == 1 {
+            -magnitude
+        } else {
+            magnitude
+        }
+    }
+
+    #[test]
+    fn every_half_has_its_value_and_comes_back() {
+        for bits in 0..=u16::MAX {
+            let (want, got) = (half_value(bits), to_f32(bits));
+            assert!(
+                f64::from(got) == want && got.is_sign_negative() == want.is_sign_negative()
+                    || got.is_nan() && want.is_nan()
+            );
+            let back = from_f32(got);
+            assert!(
+                back == bits || got.is_nan() && back == bits | 0x200,
+                "{bits:04x} {back:04x}"
+            );
+        }
+    }
+
+    #[test]
+    fn floats_round_to_the_nearest_half_ties_to_even() {
+        for bits in 0..0x7c00u16 {
+            let (low, high) = (
+                half_value(bits),
+                if bits == 0x7bff {
+                    65536.0
+                } else {
+                    half_value(bits + 1)
+                },
+            );
+            let middle = ((low + high) / 2.0) as f32;
+            let even = bits + (bits & 1);
+            assert_eq!(from_f32(middle), even, "{middle}");
+            assert_eq!(from_f32(middle.next_down()), bits, "{middle}");
+            assert_eq!(from_f32(-middle.next_up()), 0x8000 | (bits + 1), "{middle}");
+        }
+        assert_eq!(from_f32(f32::MAX), 0x7c00);
+        assert_eq!(from_f32(f32::MIN_POSITIVE), 0);
+    }
+}

@@ -1,7 +1,9 @@
 //! One table of operations; each entry becomes a test of every level this CPU has against the portable one, on random
 //! operands and on the corners of their ranges. Levels that the CPU lacks are named and counted, not passed.
 
-use super::{Level, half, portable};
+mod levels;
+
+use super::{Level, portable};
 
 /// Rounds of operands per operation.
 const ROUNDS: u64 = 200;
@@ -365,27 +367,6 @@ operations! {
     bits_f32x16_i32x16(0 Any) -> Bits;
 }
 
-#[test]
-fn what_a_cpu_lacks_is_named_and_nothing_else() {
-    for level in Level::ALL {
-        let missing: Vec<&str> = level.missing().collect();
-        assert_eq!(missing.is_empty(), level.supported());
-        let told = crate::Error::Cpu { needed: level }.to_string();
-        let told = told.replace(&format!("`{}`", level.name()), "the level");
-        for feature in level.features().split(',').filter(|f| !f.is_empty()) {
-            assert_eq!(told.contains(feature), missing.contains(&feature), "{told}");
-        }
-    }
-    assert!(Level::Portable.supported());
-    #[cfg(target_arch = "x86_64")]
-    assert_eq!(
-        Level::X86V3.supported(),
-        std::arch::is_x86_feature_detected!("avx2")
-            && std::arch::is_x86_feature_detected!("fma")
-            && std::arch::is_x86_feature_detected!("f16c")
-    );
-}
-
 /// Says how much of the table this machine could not run; see the tests' output for each.
 #[test]
 fn levels_this_cpu_lacks_are_counted() {
@@ -469,63 +450,6 @@ fn unaligned_memory_x86() {
     }
 }
 
-/// The value of a half by its definition.
-fn half_value(half: u16) -> f64 {
-    let (exponent, fraction) = (i32::from(half >> 10 & 31), f64::from(half & 0x3ff));
-    let magnitude = match exponent {
-        0 => fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
-    };
-    if half >> 15 == 1 {
-        -magnitude
-    } else {
-        magnitude
-    }
-}
-
-#[test]
-fn every_half_has_its_value_and_comes_back() {
-    for bits in 0..=u16::MAX {
-        let (want, got) = (half_value(bits), half::to_f32(bits));
-        assert!(
-            f64::from(got) == want && got.is_sign_negative() == want.is_sign_negative()
-                || got.is_nan() && want.is_nan()
-        );
-        let back = half::from_f32(got);
-        assert!(
-            back == bits || got.is_nan() && back == bits | 0x200,
-            "{bits:04x} {back:04x}"
-        );
-    }
-}
-
-#[test]
-fn floats_round_to_the_nearest_half_ties_to_even() {
-    for bits in 0..0x7c00u16 {
-        let (low, high) = (
-            half_value(bits),
-            if bits == 0x7bff {
-                65536.0
-            } else {
-                half_value(bits + 1)
-            },
-        );
-        let middle = ((low + high) / 2.0) as f32;
-        let even = bits + (bits & 1);
-        assert_eq!(half::from_f32(middle), even, "{middle}");
-        assert_eq!(half::from_f32(middle.next_down()), bits, "{middle}");
-        assert_eq!(
-            half::from_f32(-middle.next_up()),
-            0x8000 | (bits + 1),
-            "{middle}"
-        );
-    }
-    assert_eq!(half::from_f32(f32::MAX), 0x7c00);
-    assert_eq!(half::from_f32(f32::MIN_POSITIVE), 0);
-}
-
 #[test]
 fn dots_saturate_or_not_as_documented() {
     let bytes = |b: u8| portable::I8x64([b as i8; 64]);
@@ -564,12 +488,5 @@ fn libm_and_std_agree() {
         );
         assert!(equal(a.sqrt(), libm::sqrtf(a)));
         assert!(equal(a.round_ties_even(), libm::rintf(a)));
-    }
-}
-
-#[test]
-fn levels_have_names() {
-    for level in Level::ALL {
-        assert_eq!(Level::from_name(level.name()), Some(level));
     }
 }

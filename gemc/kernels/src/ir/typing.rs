@@ -1,7 +1,11 @@
 //! The type of every operation, from the types of its operands: one function, used by the builder, the verifier and
 //! through them by everything else.
 
-use super::{FuncId, Function, Kernel, Op, Param, ParamId, Space, Ty, ValueId, VarId};
+mod rules;
+
+use rules::Rules;
+
+use super::{FuncId, Function, Kernel, Op, Param, ParamId, Ty, ValueId, VarId};
 
 /// Types of what an operation refers to.
 pub trait TypeEnv {
@@ -183,8 +187,6 @@ pub enum TypeError {
     },
 }
 
-const BITS_RULE: &str = "i32 or f32 of f32 or i32, or a 64-byte vector of a 64-byte vector";
-
 /// The type of an operation. `declared` is the type its definition claims; it decides only where operands do not: what
 /// a load reads, and the type of a function's parameter.
 ///
@@ -364,178 +366,4 @@ const fn is_multiplied(ty: Ty) -> bool {
 
 const fn is_bitwise(ty: Ty) -> bool {
     matches!(ty, Ty::I32 | Ty::I32x16 | Ty::I8x64)
-}
-
-/// The rules' shared parts, for one operation.
-struct Rules<'a, E> {
-    env: &'a E,
-    op: &'a Op,
-}
-
-impl<E: TypeEnv> Rules<'_, E> {
-    fn value(&self, id: ValueId) -> Result<Ty, TypeError> {
-        self.env.value(id).ok_or(TypeError::UnknownValue(id))
-    }
-
-    fn param(&self, id: ParamId) -> Result<&Param, TypeError> {
-        self.env.param(id).ok_or(TypeError::UnknownParam(id))
-    }
-
-    fn param_kind(&self, param: ParamId, expected: &'static str) -> TypeError {
-        TypeError::ParamKind {
-            op: self.op.mnemonic(),
-            param,
-            expected,
-        }
-    }
-
-    fn one(
-        &self,
-        a: ValueId,
-        expected: &'static str,
-        allowed: impl Fn(Ty) -> bool,
-    ) -> Result<Ty, TypeError> {
-        let found = self.value(a)?;
-        if allowed(found) {
-            return Ok(found);
-        }
-        Err(TypeError::Operand {
-            op: self.op.mnemonic(),
-            value: a,
-            found,
-            expected,
-        })
-    }
-
-    fn same(
-        &self,
-        a: ValueId,
-        b: ValueId,
-        expected: &'static str,
-        allowed: impl Fn(Ty) -> bool,
-    ) -> Result<Ty, TypeError> {
-        let ty = self.one(a, expected, &allowed)?;
-        let other = self.one(b, expected, &allowed)?;
-        if ty == other {
-            return Ok(ty);
-        }
-        Err(TypeError::Mismatch {
-            op: self.op.mnemonic(),
-            left: a,
-            left_ty: ty,
-            right: b,
-            right_ty: other,
-        })
-    }
-
-    fn map(&self, a: ValueId, expected: &'static str, table: &[(Ty, Ty)]) -> Result<Ty, TypeError> {
-        let found = self.value(a)?;
-        table
-            .iter()
-            .find(|(from, _)| *from == found)
-            .map(|(_, to)| *to)
-            .ok_or(TypeError::Operand {
-                op: self.op.mnemonic(),
-                value: a,
-                found,
-                expected,
-            })
-    }
-
-    fn shift(&self, by: u32, max: u32) -> Result<(), TypeError> {
-        if by <= max {
-            return Ok(());
-        }
-        Err(TypeError::Shift {
-            op: self.op.mnemonic(),
-            by,
-            max,
-        })
-    }
-
-    fn select(&self, cond: ValueId, a: ValueId, b: ValueId) -> Result<Ty, TypeError> {
-        match self.value(cond)? {
-            Ty::Bool => self.same(a, b, "any type", |_| true),
-            Ty::I32x16 => self.same(a, b, "i32x16 or f32x16", |ty| {
-                matches!(ty, Ty::I32x16 | Ty::F32x16)
-            }),
-            found => Err(TypeError::Operand {
-                op: self.op.mnemonic(),
-                value: cond,
-                found,
-                expected: "bool or an i32x16 mask",
-            }),
-        }
-    }
-
-    fn bits(&self, to: Ty, a: ValueId) -> Result<Ty, TypeError> {
-        let found = self.value(a)?;
-        let scalar = |ty| matches!(ty, Ty::I32 | Ty::F32);
-        let wide = |ty: Ty| ty.bytes() == 64;
-        if (scalar(found) && scalar(to)) || (wide(found) && wide(to)) {
-            return Ok(to);
-        }
-        Err(TypeError::Operand {
-            op: self.op.mnemonic(),
-            value: a,
-            found,
-            expected: BITS_RULE,
-        })
-    }
-
-    fn access(
-        &self,
-        region: ParamId,
-        slot: Option<ValueId>,
-        index: ValueId,
-    ) -> Result<(), TypeError> {
-        let Param::Region { space, .. } = self.param(region)? else {
-            return Err(self.param_kind(region, "region"));
-        };
-        match (*space == Space::Kv, slot) {
-            (true, None) => return Err(self.slot(region, "lies in kv, so a slot is needed")),
-            (false, Some(_)) => {
-                return Err(self.slot(region, "does not lie in kv, so it has no slots"));
-            }
-            (true, Some(slot)) => {
-                self.one(slot, "i32", |ty| ty == Ty::I32)?;
-            }
-            (false, None) => {}
-        }
-        self.one(index, "i32", |ty| ty == Ty::I32).map(|_| ())
-    }
-
-    fn slot(&self, param: ParamId, rule: &'static str) -> TypeError {
-        TypeError::Slot {
-            op: self.op.mnemonic(),
-            param,
-            rule,
-        }
-    }
-
-    fn storable(&self, ty: Ty) -> Result<Ty, TypeError> {
-        if ty.bytes() > 0 {
-            return Ok(ty);
-        }
-        Err(TypeError::Type {
-            op: self.op.mnemonic(),
-            ty,
-            expected: "any type but bool",
-        })
-    }
-
-    fn call(&self, f: FuncId, args: &[ValueId]) -> Result<Ty, TypeError> {
-        let signature = self.env.signature(f).ok_or(TypeError::UnknownFunction(f))?;
-        if signature.params.len() != args.len() {
-            return Err(TypeError::Arity {
-                function: f,
-                expected: signature.params.len(),
-                found: args.len(),
-            });
-        }
-        for (&arg, &expected) in args.iter().zip(&signature.params) {
-            self.one(arg, expected.name(), |ty| ty == expected)?;
-        }
-        Ok(signature.result)
-    }
 }

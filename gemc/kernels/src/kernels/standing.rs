@@ -5,8 +5,9 @@
 //! of rows makes registers spill, and sums are those of [`super::dot`], added in the same order. A row alone takes weights as
 //! they are unpacked.
 
+mod rows;
+
 use std::cell::Cell;
-use std::ops::Range;
 
 use gemc_format::{BLOCK, BlockSums, CodecSpec, GROUPS};
 
@@ -15,8 +16,9 @@ use super::dot::{BlockScale, Outputs, Product4, SumsOf, TILE, chain, form, in_la
 use super::planes::PlaneRegions;
 use super::quantise::QuantisedRegions;
 use crate::choices::DotStrategy;
-use crate::ir::build::{Array, KernelBuilder, Region, Val, Var};
+use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Count, Elem, Ty};
+use rows::{PassRows, PassingRows, Piece, Row, RowAlone, Side};
 
 /// Rows of codes that pass by, and their sums, in local memory.
 #[derive(Clone, Copy, Debug)]
@@ -30,49 +32,6 @@ pub struct Passing<'k> {
     /// I32, 16 of each row: of the blocks that share an activation scale.
     totals: Option<Region<'k>>,
     terms: usize,
-}
-
-/// The rows of a tile whose weights stand at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Whole,
-    Low,
-    High,
-}
-
-impl Side {
-    /// Its part of a vector with something of every row.
-    fn cut(self, whole: Val<'_>) -> Val<'_> {
-        match self {
-            Self::Whole => whole,
-            Self::Low => whole.low(),
-            Self::High => whole.high(),
-        }
-    }
-
-    /// Its first row's place among the tile's.
-    const fn first(self) -> usize {
-        match self {
-            Self::Whole | Self::Low => 0,
-            Self::High => TILE / 2,
-        }
-    }
-
-    /// Type of a vector with a float of each row.
-    const fn floats(self) -> Ty {
-        match self {
-            Self::Whole => Ty::F32x16,
-            Self::Low | Self::High => Ty::F32x8,
-        }
-    }
-
-    /// As [`Side::floats`], of integers.
-    const fn integers(self) -> Ty {
-        match self {
-            Self::Whole => Ty::I32x16,
-            Self::Low | Self::High => Ty::I32x8,
-        }
-    }
 }
 
 impl<'k> Passing<'k> {
@@ -108,38 +67,6 @@ impl<'k> Passing<'k> {
             sums: SumsOf::Memory(self.sums),
             terms: self.terms,
             row_scale: planes.row_scale(tile),
-        }
-    }
-}
-
-/// Weights of a block that stand at once: some of its groups, for a side of the tile.
-struct Piece {
-    side: Side,
-    groups: Range<usize>,
-}
-
-impl Piece {
-    /// The pieces of a block, in order: each fills eight registers of AVX2 and AVX-512, and sixteen of Arm, which has half as
-    /// many rows rather than columns, since it loads those of a row together.
-    fn standing(dot: DotStrategy) -> Vec<Self> {
-        let piece = |side, groups| Self { side, groups };
-        match dot {
-            DotStrategy::Pairs => vec![
-                piece(Side::Whole, 0..GROUPS / 2),
-                piece(Side::Whole, GROUPS / 2..GROUPS),
-            ],
-            DotStrategy::SignedBytes4 => {
-                vec![piece(Side::Low, 0..GROUPS), piece(Side::High, 0..GROUPS)]
-            }
-            DotStrategy::Bytes4 => vec![Self::whole()],
-        }
-    }
-
-    /// A block of a tile.
-    const fn whole() -> Self {
-        Self {
-            side: Side::Whole,
-            groups: 0..GROUPS,
         }
     }
 }
@@ -231,157 +158,6 @@ impl<'k> PlaneRegions<'k> {
             true => pass.groups(first),
             false => pass.blocks(first),
         }
-    }
-}
-
-/// The rows that take part in a pass, and where their sums are.
-trait PassRows<'k> {
-    /// Pieces of a block, in order.
-    fn pieces(&self, dot: DotStrategy) -> Vec<Piece>;
-
-    /// The weights of a piece, made before the rows or when they are asked for.
-    fn hold(
-        &self,
-        weights: impl Iterator<Item = (usize, Val<'k>)>,
-    ) -> impl Iterator<Item = (usize, Val<'k>)>;
-
-    /// Calls `each` with every row: its index, and its number among the input's rows.
-    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>));
-
-    /// Makes all sums zero, where they are not.
-    fn begin(&self, k: &'k KernelBuilder);
-
-    /// Makes all totals zero.
-    fn begin_totals(&self, k: &'k KernelBuilder);
-
-    /// Changes a row's sums of floats.
-    fn update(&self, side: Side, row: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>);
-
-    /// Adds to a row's totals of integers.
-    fn add_total(&self, side: Side, row: Val<'k>, sum: Val<'k>);
-
-    /// A row's totals of integers, of the whole tile.
-    fn total(&self, row: Val<'k>) -> Val<'k>;
-
-    /// What the pieces of a block before one give for a row, where there are some for the same side.
-    fn before(&self) -> Option<Region<'k>>;
-}
-
-/// Rows that pass by, and wait in local memory.
-struct PassingRows<'k> {
-    passing: Passing<'k>,
-    size: Val<'k>,
-    /// Rows of codes that there are.
-    input_rows: Val<'k>,
-}
-
-impl<'k> PassingRows<'k> {
-    fn totals(&self) -> Region<'k> {
-        (self.passing.totals).expect("declared where scales serve several blocks")
-    }
-
-    fn fill(&self, k: &'k KernelBuilder, sums: Region<'k>, value: Val<'k>) {
-        k.for_n(self.size, |row| sums.store(row.named("row") * TILE, value));
-    }
-}
-
-impl<'k> PassRows<'k> for PassingRows<'k> {
-    fn pieces(&self, dot: DotStrategy) -> Vec<Piece> {
-        Piece::standing(dot)
-    }
-
-    fn hold(
-        &self,
-        weights: impl Iterator<Item = (usize, Val<'k>)>,
-    ) -> impl Iterator<Item = (usize, Val<'k>)> {
-        weights.collect::<Vec<_>>().into_iter()
-    }
-
-    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>)) {
-        k.for_n(self.size, |row| {
-            let row = row.named("row");
-            let input = self.passing.rows.get(row).bounded(self.input_rows);
-            each(row, input.named("input_row"));
-        });
-    }
-
-    fn begin(&self, k: &'k KernelBuilder) {
-        self.fill(k, self.passing.sums, k.splat(0.0));
-    }
-
-    fn begin_totals(&self, k: &'k KernelBuilder) {
-        self.fill(k, self.totals(), k.splat(0));
-    }
-
-    fn update(&self, side: Side, row: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>) {
-        let (sums, lanes) = (self.passing.sums, row * TILE + side.first());
-        sums.store(lanes, f(sums.load(side.floats(), lanes)));
-    }
-
-    fn add_total(&self, side: Side, row: Val<'k>, sum: Val<'k>) {
-        let (totals, lanes) = (self.totals(), row * TILE + side.first());
-        totals.store(lanes, totals.load(side.integers(), lanes) + sum);
-    }
-
-    fn total(&self, row: Val<'k>) -> Val<'k> {
-        self.totals().lanes(row * TILE)
-    }
-
-    fn before(&self) -> Option<Region<'k>> {
-        self.passing.before
-    }
-}
-
-/// A row alone, whose sums are in registers.
-struct RowAlone<'k> {
-    row: Val<'k>,
-    sums: Array<'k>,
-    /// Of the group of blocks at hand, where these share an activation scale.
-    totals: Cell<Option<Var<'k>>>,
-}
-
-impl<'k> RowAlone<'k> {
-    fn totals(&self) -> Var<'k> {
-        (self.totals.get()).expect("a group has begun")
-    }
-}
-
-impl<'k> PassRows<'k> for RowAlone<'k> {
-    fn pieces(&self, _: DotStrategy) -> Vec<Piece> {
-        vec![Piece::whole()]
-    }
-
-    fn hold(
-        &self,
-        weights: impl Iterator<Item = (usize, Val<'k>)>,
-    ) -> impl Iterator<Item = (usize, Val<'k>)> {
-        weights
-    }
-
-    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>)) {
-        each(k.lit(0), self.row);
-    }
-
-    fn begin(&self, _: &'k KernelBuilder) {}
-
-    fn begin_totals(&self, k: &'k KernelBuilder) {
-        self.totals.set(Some(k.var("totals", k.splat(0))));
-    }
-
-    fn update(&self, _: Side, row: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>) {
-        self.sums.update(row, f);
-    }
-
-    fn add_total(&self, _: Side, _: Val<'k>, sum: Val<'k>) {
-        self.totals().update(|total| total + sum);
-    }
-
-    fn total(&self, _: Val<'k>) -> Val<'k> {
-        self.totals().get()
-    }
-
-    fn before(&self) -> Option<Region<'k>> {
-        None
     }
 }
 
@@ -539,11 +315,4 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
             }
         }
     }
-}
-
-/// A row of a pass: its index, and its number among the input's rows of codes.
-#[derive(Clone, Copy)]
-struct Row<'k> {
-    index: Val<'k>,
-    input: Val<'k>,
 }
