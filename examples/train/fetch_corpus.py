@@ -22,7 +22,8 @@ import subprocess
 from pathlib import Path
 
 from corpus.extract import EXTRACTORS
-from corpus.sources import COPYRIGHT_ONLY, DOMAINS, SOURCES
+from corpus.families import family, stanzas
+from corpus.sources import COPYRIGHT_ONLY, DOMAINS, LICENCES, SOURCES
 
 CACHE = Path(os.environ.get("GEM_TRAIN_CACHE", "~/.cache/gem-train")).expanduser()
 TRAIN_LIMIT = 8 << 20  # bytes of a domain: more would not be seen in a run of two hours
@@ -92,9 +93,18 @@ def documents(domain, roots):
                 continue
             paths = sorted({p for g in globs for p in roots[name].glob(g) if p.is_file()})
             for path in paths:
-                for number, paragraphs in enumerate(EXTRACTORS[kind](path)):
-                    group = f"{name}:{path.relative_to(roots[name])}:{number}"
+                for group, paragraphs in parts(name, kind, path, roots[name]):
                     yield group, name, paragraphs
+
+
+def parts(package, kind, path, root):
+    """(group, paragraphs) of a file's documents. Licences are grouped by family."""
+    if kind == "copyright":
+        yield from ((f"family:{name}", paragraphs) for name, paragraphs in stanzas(path))
+        return
+    for number, paragraphs in enumerate(EXTRACTORS[kind](path)):
+        group = f"family:{family(path.stem)}" if package in LICENCES else f"{package}:{path.relative_to(root)}:{number}"
+        yield group, paragraphs
 
 
 def readable(paragraph):
@@ -134,8 +144,11 @@ def split_documents(found):
     """Documents by split: a stable shuffle by group, held-out splits first, each up to its share."""
     total = sum(len(p) for _, _, ps in found for p in ps)
     splits, sizes = collections.defaultdict(list), collections.Counter()
-    for document in sorted(found, key=lambda d: number_of(d[0])):
-        size = sum(len(p.encode()) for p in document[2])
+    groups = collections.defaultdict(list)
+    for document in found:
+        groups[document[0]].append(document)
+    for group in sorted(groups, key=number_of):
+        size = sum(len(p.encode()) for _, _, ps in groups[group] for p in ps)
         for name, percent in HELD_OUT_PERCENT.items():
             room = min(HELD_OUT_LIMIT[name], total * percent // 100)
             if sizes[name] < room and size < max(room // 4, 4000):
@@ -143,7 +156,7 @@ def split_documents(found):
         else:
             name = "train"
         sizes[name] += size
-        splits[name].append(document)
+        splits[name] += groups[group]
     return splits
 
 

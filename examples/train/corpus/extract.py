@@ -106,16 +106,6 @@ def text(path):
     yield wrapped(re.sub(r"^---\n.*?\n---\n", "", read(path), flags=re.S))
 
 
-def copyright(path):
-    """A copyright file: its prose, without the lists of files and holders."""
-    body = re.sub(r"^ \.$", "", read(path), flags=re.M)
-    body = re.sub(r"(?m)^(Format|Files|Copyright|Source|Upstream-\w+|Files-Excluded)(-\w+)?:.*(\n[ \t]+\S.*)*", "", body)
-    body = re.sub(r"(?m)^(License|Comment):.*$", "", body)
-    keep = [b for b in wrapped(body) if len(b) > 80 and b.count(" ") > 10]
-    for i in range(0, len(keep), 12):
-        yield keep[i:i + 12]
-
-
 def perl_licence(path):
     found = re.search(r"__LICENSE__\n(.*)", read(path), flags=re.S)
     if found:
@@ -252,7 +242,7 @@ def endless_sky(path):
         yield paragraphs[i:i + 25]
 
 
-EXTRACTORS = {"html": html_pages, "html_prose": html_prose, "docbook": docbook, "text": text, "copyright": copyright,
+EXTRACTORS = {"html": html_pages, "html_prose": html_prose, "docbook": docbook, "text": text,
               "perl_licence": perl_licence, "pod": pod, "info": info, "docstrings": docstrings, "latex": latex,
               "gretl_data": gretl_data, "man": man, "wordnet": wordnet, "fortunes": fortunes, "wesnoth": wesnoth,
               "endless_sky": endless_sky}

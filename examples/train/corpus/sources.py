@@ -90,4 +90,6 @@ COPYRIGHT_ONLY = ["libreoffice-common", "r-base-core", "octave-common", "fonts-n
                   "supertuxkart-data", "freedoom", "kicad-libraries", "llvm-14",
                   "libwebkit2gtk-4.0-37", "libopencv-core406", "ghostscript", "libgnutls30", "grub-common",
                   "samba-common", "mame-data", "dosbox", "calibre", "darktable", "audacity-data"]
+# One licence a file: split by family (`families.py`), as what copyright files hold.
+LICENCES = ["base-files", "libsoftware-license-perl", "ruby-licensee", "ruby-license-finder"]
 DOMAINS = list(SOURCES)
