@@ -17,7 +17,7 @@ use crate::calibrate::{Inputs as Seen, Stats};
 use crate::graph::{GroupMap, Unit, UnitId, UnitMap, Units};
 use crate::progress::Progress;
 use crate::quantise::factor::Moments;
-use crate::quantise::{PlaneBytes, Planes, dequantise_rows, quantise, quantise_rows};
+use crate::quantise::{PlaneBytes, Planes, dequantise_rows, quantise, quantise_rows, stream};
 use crate::reference::{Reference, ReferenceError, RowSource, UnitWeights};
 
 /// Planes kept in memory, at least; of a model whose weights are in memory half as many bytes as its checkpoint has. Beyond
@@ -30,6 +30,9 @@ const LEAST_SHARE: f64 = 1e-3;
 /// Units of a group from which on fewer rows of each tell its error, and how many do at least.
 const FEW_UNITS: usize = 16;
 const LEAST_ERROR_ROWS: usize = 32;
+
+/// Planes of so many bytes are never in memory as a whole, where there is a file for them.
+const LARGE: usize = 16 << 20;
 
 /// Weights that are compared at a time.
 const PIECE: usize = 4 << 20;
@@ -83,6 +86,8 @@ pub struct Ladder<'a> {
     kept_bytes: usize,
     /// Where those beyond are kept.
     spill: Option<Spill>,
+    /// See [`LARGE`].
+    large: usize,
     /// Errors that were measured before.
     journal: Journal,
     made: Mutex<CandidateStore>,
@@ -165,6 +170,7 @@ impl<'a> Ladder<'a> {
             error_rows: GroupMap::of(units, |_| usize::MAX),
             kept_bytes: kept_bytes(reference, units),
             spill: None,
+            large: LARGE,
             journal: Journal::default(),
             made: Mutex::default(),
         }
@@ -247,9 +253,29 @@ impl<'a> Ladder<'a> {
         self.with_inputs(unit, |inputs| match self.weights(unit) {
             Some(UnitWeights::Read(source)) => {
                 let read = |rows: Range<usize>, out: &mut [f32]| source.read_rows(rows, out);
-                quantise_rows(read, &unit.shape, codec, inputs)
+                let spilled = self.spilled(unit, codec, inputs, &read);
+                spilled.unwrap_or_else(|| quantise_rows(read, &unit.shape, codec, inputs))
             }
             _ => quantise(&self.original(unit), &unit.shape, codec, inputs),
+        })
+    }
+
+    /// Rounds a large unit piece by piece into the file; nothing where there is none, or it takes no more.
+    fn spilled(
+        &self,
+        unit: &Unit,
+        codec: Codec,
+        inputs: Inputs<'_>,
+        read: &(impl Fn(Range<usize>, &mut [f32]) + Sync),
+    ) -> Option<Planes> {
+        let bytes = unit.shape.size(codec).bytes;
+        let spill = self.spill.as_ref().filter(|_| bytes >= self.large)?;
+        let shape = unit.shape.clone();
+        let written = spill.written(bytes, |write| stream(&shape, codec, inputs, read, write));
+        written.ok().map(|bytes| Planes {
+            codec,
+            shape,
+            bytes,
         })
     }
 
@@ -454,4 +480,51 @@ fn sites(units: &Units, stats: &Stats) -> GroupMap<Option<Seen>> {
         seen.for_each(|own| site.merge(own));
         Some(site)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::calibrate::{self, Gather};
+    use crate::pipeline;
+    use crate::progress::Silent;
+    use crate::sequences::Sequence;
+
+    #[test]
+    fn large_planes_go_to_the_file_piece_by_piece_and_are_the_same() {
+        let dir =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints/lm-dense-pre-rope");
+        let loaded = pipeline::load(&dir).expect("a good checkpoint");
+        let held = loaded.reference();
+        let weights = Arc::new(loaded.checkpoint.weights().clone());
+        let streamed = Reference::streamed(&loaded.graph, weights);
+        let units = loaded.graph.units();
+        let text = [Sequence {
+            domain: String::new(),
+            ids: (1..40).collect(),
+            label: None,
+        }];
+        let stats = calibrate::run(&held, &text, Gather::Moments, &mut |_, _| {}, &Silent);
+        let evidence = Evidence {
+            stats: &stats.expect("it fits"),
+            reading: None,
+            routing_weights: true,
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        for method in [Method::Plain, Method::Search, Method::Feedback] {
+            let expected = Ladder::new(&held, units, &evidence, method);
+            let mut found = Ladder::new(&streamed, units, &evidence, method);
+            found.keep_in(folder.path());
+            found.large = 0;
+            for unit in units.iter() {
+                for codec in Codec::ALL {
+                    let planes = found.planes(unit, *codec);
+                    assert!(matches!(planes.bytes, PlaneBytes::Mapped(_)));
+                    assert_eq!(planes, expected.planes(unit, *codec), "{}", unit.name);
+                }
+            }
+        }
+    }
 }

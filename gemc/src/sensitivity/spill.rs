@@ -38,16 +38,38 @@ impl Spill {
     }
 
     fn mapped(&self, bytes: &[u8]) -> io::Result<PlaneBytes> {
-        let length = bytes.len() as u64;
+        self.written(bytes.len(), |write| write(bytes))
+    }
+
+    /// So many bytes that `fill` hands over piece by piece, so that they are never in memory together.
+    ///
+    /// # Errors
+    /// From the file, and where the pieces are not as long together.
+    pub fn written(
+        &self,
+        length: usize,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<PlaneBytes> {
         let offset = {
             let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
             let offset = *end;
-            *end += length.next_multiple_of(ALIGNMENT);
+            *end += (length as u64).next_multiple_of(ALIGNMENT);
             offset
         };
-        self.file.write_all_at(bytes, offset)?;
+        let mut done = 0;
+        fill(&mut |piece| {
+            if piece.len() > length - done {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            self.file.write_all_at(piece, offset + done as u64)?;
+            done += piece.len();
+            Ok(())
+        })?;
+        if done < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let mut options = MmapOptions::new();
-        options.offset(offset).len(bytes.len());
+        options.offset(offset).len(length);
         // SAFETY: the file has no name, so that nobody else has it; this piece of it was written above, and `end` lets nobody
         // write it again.
         let map = unsafe { options.map(&self.file) }?;
@@ -92,5 +114,18 @@ mod tests {
                 .all(|planes| matches!(planes.bytes, PlaneBytes::Mapped(_)))
         );
         assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
+    }
+
+    #[test]
+    fn pieces_follow_each_other_and_are_as_long_as_was_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spill = Spill::new(folder.path()).expect("a file");
+        let of = |pieces: &[&[u8]]| {
+            spill.written(5, |write| pieces.iter().try_for_each(|piece| write(piece)))
+        };
+        let first = of(&[b"ab", b"", b"cde"]).expect("as long");
+        assert!(of(&[b"ab"]).is_err() && of(&[b"ab", b"cdef"]).is_err());
+        let second = of(&[b"fghij"]).expect("as long");
+        assert_eq!((&*first, &*second), (&b"abcde"[..], &b"fghij"[..]));
     }
 }
