@@ -3,17 +3,20 @@
 use std::error::Error;
 use std::path::Path;
 
+pub mod judged;
+
 use gemc::import::Split;
 use gemc::pipeline::{self, LoadedCheckpoint};
 use gemc::planner::Texts;
-use gemc::sequences::{self, Sequence};
+
+use self::judged::Judged;
 use gemc::texts::{self, Extent};
 
-/// Tokens of evaluation text.
-const TOKENS: usize = 16_384;
+/// Windows of evaluation text, of each domain.
+const OF_DOMAIN: usize = 64;
 
 /// Bytes of probabilities that a judge keeps, enough for all tokens.
-pub const MEMORY: usize = 2 << 30;
+pub const MEMORY: usize = 4 << 30;
 
 /// A checkpoint and its texts.
 pub struct Material {
@@ -24,24 +27,24 @@ pub struct Material {
     /// Calibration text, divided as for a plan.
     pub texts: Texts,
     /// Windows of evaluation text.
-    pub evaluation: Vec<Sequence>,
+    pub judged: Judged,
 }
 
 impl Material {
-    /// Reads everything.
+    /// Reads everything; evaluation text is the checkpoint's own, or that of another folder.
     ///
     /// # Errors
     /// When the folder is no checkpoint with texts of both kinds.
-    pub fn open(checkpoint: &Path) -> Result<Self, Box<dyn Error>> {
+    pub fn open(checkpoint: &Path, evaluation: Option<&Path>) -> Result<Self, Box<dyn Error>> {
         let loaded = pipeline::load(checkpoint)?;
         let window = texts::window(&loaded);
-        let read = |split, what| texts::documents(&loaded, split, None, what, Extent::All);
-        let evaluation = read(Split::Evaluation, "to measure on")?;
-        let calibration = read(Split::Calibration, "to calibrate with")?;
+        let read = |split, from, what| texts::documents(&loaded, split, from, what, Extent::All);
+        let evaluation = read(Split::Evaluation, evaluation, "to measure on")?;
+        let calibration = read(Split::Calibration, None, "to calibrate with")?;
         Ok(Self {
             window,
             texts: Texts::divide(&calibration, window),
-            evaluation: sequences::windows(&evaluation, window, TOKENS),
+            judged: Judged::spread(&evaluation, window, OF_DOMAIN),
             loaded,
         })
     }

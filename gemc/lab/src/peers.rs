@@ -66,13 +66,19 @@ impl Bench {
         let Material {
             loaded,
             texts,
-            evaluation,
+            judged,
             ..
-        } = Material::open(checkpoint)?;
+        } = Material::open(checkpoint, None)?;
         let reference = loaded.reference();
         Ok(Self {
             texts,
-            judge: Judge::new(&reference, &evaluation, Activations::F32, MEMORY, &Silent)?,
+            judge: Judge::new(
+                &reference,
+                &judged.windows,
+                Activations::F32,
+                MEMORY,
+                &Silent,
+            )?,
             units: loaded.graph.units().clone(),
             reference,
             loaded,

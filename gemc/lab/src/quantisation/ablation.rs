@@ -36,7 +36,7 @@ fn steps(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
             "| {name} | {} | {:.6} | {:.6} | {seconds:.1} |",
             row.bytes,
             row.forced.mean(),
-            row.free
+            row.free.mean()
         );
     }
     for (name, routing_weights, refinement) in [
@@ -53,7 +53,8 @@ fn steps(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
         let (kl, seconds) = (row.forced.mean(), plan.seconds);
         println!(
             "| {name} | {} | {kl:.6} | {:.6} | {seconds:.1} |",
-            row.bytes, row.free
+            row.bytes,
+            row.free.mean()
         );
     }
     println!("\nFeedback's seconds are of planes that the tables above had made already.\n");
@@ -94,7 +95,7 @@ fn body_only(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
         let budget = Budget::Units(uniform.bytes);
         let plan = bench.plan(budget, Effort::Default, &pinned, Ablation::default())?;
         let planned = bench.row("plan", &plan.formats, &plan.model)?;
-        let ratio = planned.forced.mean() / uniform.forced.mean();
+        let ratio = planned.free.mean() / uniform.free.mean();
         println!("Plan over body {}: KL {ratio:.3}.", codec.name());
         rows.extend([uniform, planned]);
     }

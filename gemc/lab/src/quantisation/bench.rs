@@ -22,6 +22,7 @@ use gemc::sensitivity::{Evidence, Judge, JudgedOutputs, Ladder, Method, Reading}
 use gemc::sequences::{self, Sequence};
 use gemc::target::Target;
 use gemc_format::Codec;
+use gemc_lab::judged::Judged;
 use gemc_lab::{MEMORY, Material};
 
 use crate::Result;
@@ -42,7 +43,8 @@ pub struct Bench {
     pub reference: Reference,
     pub units: Arc<Units>,
     pub texts: Texts,
-    pub evaluation: Vec<Sequence>,
+    /// What builds are judged on.
+    pub judged: Judged,
     /// Evaluation text, rounded activations.
     pub judge: Judge,
     /// Search text, f32 activations.
@@ -52,7 +54,7 @@ pub struct Bench {
     pub held: Stats,
     pub reading: Option<Reading>,
     /// KL of the build in which everything is B8.
-    pub floor: JudgedOutputs,
+    pub floor: Row,
     /// Names of domains.
     pub domains: Vec<String>,
     /// Plans made so far, by everything they were made with.
@@ -67,11 +69,14 @@ pub struct Ladders<'a> {
 }
 
 /// A build that was measured.
+#[derive(Default)]
 pub struct Row {
     pub name: String,
     pub bytes: u64,
+    /// Routing forced to the f32 model's.
     pub forced: JudgedOutputs,
-    pub free: f64,
+    /// Each model routing by itself.
+    pub free: JudgedOutputs,
 }
 
 /// A plan with the model that it makes.
@@ -82,39 +87,39 @@ pub struct Plan {
 }
 
 impl Bench {
-    pub fn new(checkpoint: &Path) -> Result<Self> {
+    pub fn new(checkpoint: &Path, evaluation: Option<&Path>) -> Result<Self> {
         let Material {
             loaded,
             window,
             texts: divided,
-            evaluation,
-        } = Material::open(checkpoint)?;
+            judged,
+        } = Material::open(checkpoint, evaluation)?;
         let reference = loaded.reference();
         let units = loaded.graph.units().clone();
         let stats = |texts: &[Sequence]| {
             calibrate::run(&reference, texts, Gather::Moments, &mut |_, _| {}, &Log)
         };
-        let (fit, held) = (stats(&divided.fit)?, stats(&evaluation)?);
+        let (fit, held) = (stats(&divided.fit)?, stats(&judged.windows)?);
         let windows = sequences::windows(&divided.search, window, 6_144);
         let search = Judge::new(&reference, &windows, Activations::F32, MEMORY, &Log)?;
-        let mut domains: Vec<String> = evaluation.iter().map(|s| s.domain.clone()).collect();
+        let mut domains: Vec<String> = judged.windows.iter().map(|s| s.domain.clone()).collect();
         domains.sort();
         domains.dedup();
         let mut bench = Self {
             judge: Judge::new(
                 &reference,
-                &evaluation,
+                &judged.windows,
                 Activations::Rounded,
                 MEMORY,
                 &Silent,
             )?,
             reading: Reading::measure(&reference, &units, &fit, &search)?,
             texts: divided,
-            floor: JudgedOutputs::default(),
+            floor: Row::default(),
             loaded,
             reference,
             units,
-            evaluation,
+            judged,
             search,
             fit,
             held,
@@ -123,7 +128,7 @@ impl Bench {
         };
         let all_b8 = Formats::all(&bench.units, Codec::B8);
         let model = bench.model(&bench.ladder(Method::Feedback), &all_b8)?;
-        bench.floor = bench.judge.judge(&model, NodeId(0), true)?;
+        bench.floor = bench.row("all B8", &all_b8, &model)?;
         Ok(bench)
     }
 
@@ -174,7 +179,7 @@ impl Bench {
             name: name.to_owned(),
             bytes: bytes(&self.units, formats),
             forced: self.judge.judge(model, NodeId(0), true)?,
-            free: self.judge.judge(model, NodeId(0), false)?.mean(),
+            free: self.judge.judge(model, NodeId(0), false)?,
         })
     }
 
@@ -190,6 +195,20 @@ impl Bench {
         if let Some(made) = self.plans.borrow().get(&key) {
             return Ok(made.clone());
         }
+        let plan = self.plan_for(&self.texts, budget, effort, overrides, without)?;
+        self.plans.borrow_mut().insert(key, plan.clone());
+        Ok(plan)
+    }
+
+    /// The same, fitted to other text.
+    pub fn plan_for(
+        &self,
+        texts: &Texts,
+        budget: Budget,
+        effort: Effort,
+        overrides: &[Override],
+        without: Ablation,
+    ) -> Result<Rc<Plan>> {
         let settings = Settings {
             target: Target::host(),
             budget,
@@ -203,16 +222,14 @@ impl Bench {
             workplace: None,
         };
         let begin = Instant::now();
-        let made = planner::make(&self.loaded, &settings, &self.texts, &mut |_, _| {}, &Log)?;
+        let made = planner::make(&self.loaded, &settings, texts, &mut |_, _| {}, &Log)?;
         let seconds = begin.elapsed().as_secs_f64();
         eprintln!("  planned in {seconds:.1} s");
-        let plan = Rc::new(Plan {
+        Ok(Rc::new(Plan {
             formats: formats(&made.codes),
             model: self.of_codes(&made.codes)?,
             seconds,
-        });
-        self.plans.borrow_mut().insert(key, plan.clone());
-        Ok(plan)
+        }))
     }
 
     fn of_codes(&self, codes: &[Arc<Planes>]) -> Result<Reference> {
@@ -228,13 +245,16 @@ impl Bench {
     }
 
     /// KL above the build in which everything is B8.
-    pub fn excess(&self, row: &Row) -> f64 {
-        row.forced.mean() - self.floor.mean()
+    pub fn excess(&self, row: &Row, forced: bool) -> f64 {
+        match forced {
+            true => row.forced.mean() - self.floor.forced.mean(),
+            false => row.free.mean() - self.floor.free.mean(),
+        }
     }
 
-    /// The domain with the largest KL.
+    /// The domain with the largest KL, each model routing by itself.
     pub fn worst(&self, row: &Row) -> (f64, &str) {
-        let domains = row.forced.by_domain();
+        let domains = row.free.by_domain();
         let named = domains.iter().zip(&self.domains);
         let worst = named.max_by(|a, b| a.0.total_cmp(b.0));
         worst.map_or((0.0, ""), |(kl, name)| (*kl, name))

@@ -122,7 +122,7 @@ fn uniform(bench: &Bench, ladders: &Ladders<'_>) -> Result<()> {
             let formats = Formats::of(&bench.units, of);
             let excess = |ladder: &Ladder<'_>| -> Result<f64> {
                 let model = bench.model(ladder, &formats)?;
-                Ok(bench.excess(&bench.row("", &formats, &model)?))
+                Ok(bench.excess(&bench.row("", &formats, &model)?, true))
             };
             let (search, feedback) = (excess(&ladders.search)?, excess(&ladders.feedback)?);
             let ratio = feedback / search;

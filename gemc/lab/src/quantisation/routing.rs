@@ -77,7 +77,7 @@ fn compare(bench: &Bench, model: &Reference) -> Result<(BTreeMap<Site, f64>, Cou
     let (mut agreement, mut original, mut planned) =
         (BTreeMap::new(), Counts::new(), Counts::new());
     let mut tokens = 0;
-    for group in batches(&bench.evaluation) {
+    for group in batches(&bench.judged.windows) {
         let batch = batch_of(group);
         let run = |model: &Reference, activations| {
             let outputs = OutputRows::None;
