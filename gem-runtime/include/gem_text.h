@@ -53,7 +53,7 @@ int gem_text_check(const gem_text *text);
 /* Lets a model go; its sessions may live on. Null is allowed. */
 void gem_text_close(gem_text *text);
 
-/* Starts a session. `context` 0: the model's, at most 4096. `threads` 0: as many as the machine runs at once. */
+/* Starts a session. `context` 0: the model's, at most 4096. `threads` 0: one for each fast core. */
 int gem_session_open(gem_session **session, const gem_text *text, uint32_t context, uint32_t threads);
 
 /* Ends a session. Null is allowed. */

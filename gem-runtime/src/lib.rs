@@ -37,6 +37,8 @@ mod generate;
 #[doc(hidden)]
 pub mod generated;
 pub mod kernel;
+#[cfg(feature = "cli")]
+pub mod kit;
 #[cfg(feature = "std")]
 pub mod protocol;
 #[cfg(feature = "std")]

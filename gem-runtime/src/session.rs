@@ -34,7 +34,7 @@ pub const DEFAULT_CONTEXT: u32 = 4096;
 pub struct SessionOptions {
     /// Positions it has room for; by default the model's, at most [`DEFAULT_CONTEXT`].
     pub context: Option<u32>,
-    /// Threads; by default as many as the machine runs at once.
+    /// Threads; by default one for each fast core that the process may use.
     pub threads: Option<usize>,
 }
 
@@ -258,6 +258,13 @@ impl Session {
         each: impl FnMut(u32, &[f32]),
     ) -> Result<()> {
         self.forward_from(0, ids, Some(hook), each)
+    }
+
+    /// The nanoseconds of each phase, those of the head last, since this was called last; none the first time. Phases are
+    /// timed from then on.
+    #[cfg(feature = "std")]
+    pub(crate) fn phase_times(&mut self) -> Vec<u64> {
+        self.machine.phase_times(&self.engine)
     }
 
     /// Appends tokens; calls `each` with every new position not before `from`, and the logits after its token. Positions

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::memory::Buffer;
 use crate::model::Engine;
 use crate::routing::{RoutingHook, RoutingView};
-use crate::team::Team;
+use crate::team::{AfterPhase, Team};
 
 /// What a step is about: rows, each naming a sequence's memory by its slot.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,9 @@ pub(crate) struct Step<'a> {
 pub(crate) struct Machine {
     arena: Buffer,
     team: Team,
+    /// Nanoseconds of each phase so far, those of the head last, where they are wanted.
+    #[cfg(feature = "std")]
+    times: Option<Vec<u64>>,
 }
 
 impl Machine {
@@ -34,7 +37,51 @@ impl Machine {
         Ok(Self {
             arena: Buffer::zeroed(u64::from(shape.arena_bytes))?,
             team: Team::new(threads)?,
+            #[cfg(feature = "std")]
+            times: None,
         })
+    }
+
+    /// The nanoseconds of each phase since this was called last, if it was. From now on they are counted.
+    #[cfg(feature = "std")]
+    pub(crate) fn phase_times(&mut self, engine: &Engine) -> Vec<u64> {
+        let phases = [Part::Body, Part::Head].map(|part| engine.program().phases(part).len());
+        let counted = self.times.replace(vec![0; phases.iter().sum()]);
+        counted.unwrap_or_default()
+    }
+
+    /// Runs a part, and counts the time of its phases where that is wanted.
+    ///
+    /// # Safety
+    /// As of [`Team::run_part`].
+    unsafe fn run(
+        &mut self,
+        engine: &Engine,
+        part: Part,
+        ctx: &Ctx,
+        after: Option<AfterPhase<'_>>,
+    ) -> Result<()> {
+        let program = engine.program();
+        #[cfg(feature = "std")]
+        if let Some(times) = &mut self.times {
+            let first = match part {
+                Part::Body => 0,
+                Part::Head => program.phases(Part::Body).len(),
+            };
+            let mut after = after;
+            let mut last = std::time::Instant::now();
+            let mut timed = |phase: usize| {
+                let took = u64::try_from(last.elapsed().as_nanos());
+                times[first + phase] += took.unwrap_or(u64::MAX);
+                let result = after.as_mut().map_or(Ok(()), |after| after(phase));
+                last = std::time::Instant::now();
+                result
+            };
+            // SAFETY: the caller keeps the contract.
+            return unsafe { self.team.run_part(program, part, ctx, Some(&mut timed)) };
+        }
+        // SAFETY: the caller keeps the contract.
+        unsafe { self.team.run_part(program, part, ctx, after) }
     }
 
     /// Bytes of scratch memory.
@@ -61,7 +108,7 @@ impl Machine {
         let taps = engine.program().taps();
         let Some(hook) = hook else {
             // SAFETY: `context` checked the rows; the caller vouches for the slots; the rest is ours or the engine's.
-            return unsafe { self.team.run_part(engine.program(), Part::Body, &ctx, None) };
+            return unsafe { self.run(engine, Part::Body, &ctx, None) };
         };
         let mut after = |phase: usize| {
             for tap in taps.iter().filter(|tap| tap.after as usize == phase) {
@@ -73,12 +120,8 @@ impl Machine {
             }
             Ok(())
         };
-        let program = engine.program();
         // SAFETY: as above.
-        unsafe {
-            self.team
-                .run_part(program, Part::Body, &ctx, Some(&mut after))
-        }
+        unsafe { self.run(engine, Part::Body, &ctx, Some(&mut after)) }
     }
 
     /// Runs the head over the rows with these indices, after a body over the same step.
@@ -93,7 +136,7 @@ impl Machine {
     ) -> Result<()> {
         let ctx = self.context(engine, step, outputs)?;
         // SAFETY: as in `body`; `context` checked the outputs.
-        unsafe { self.team.run_part(engine.program(), Part::Head, &ctx, None) }
+        unsafe { self.run(engine, Part::Head, &ctx, None) }
     }
 
     /// The logits of an output of the last head run.

@@ -350,7 +350,7 @@ fn check() {
         bytes.len()
     );
     assert!(
-        output.starts_with(&said) && output.ends_with(" s; tokenizer sound\n"),
+        output.starts_with(&said) && output.ends_with(" s; tokenizer sound; kernels of portable\n"),
         "{output}"
     );
     assert_eq!(output.lines().count(), 1);

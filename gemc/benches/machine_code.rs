@@ -71,6 +71,7 @@ fn measure(engine: &Engine, prefill: u32, decode: u32, threads: u32) -> Result<S
         prefill,
         decode,
         runs: 3,
+        phases: false,
         threads: Some(threads),
     };
     let mut server = Server::new(engine, 0);

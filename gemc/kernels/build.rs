@@ -23,7 +23,7 @@ mod relocatable {
     use gem_runtime::sources;
 
     /// Levels that have copies, named as their modules and files.
-    const LEVELS: &[&str] = &["x86_v3", "x86_v4_vnni"];
+    const LEVELS: &[&str] = &["x86_v3", "x86_v3_vnni", "x86_v4_vnni"];
 
     /// Modules of gem-runtime that copies need.
     const MODULES: &[&str] = &["abi", "kernel", "simd"];

@@ -76,6 +76,10 @@ pub mod plan;
 #[cfg(feature = "calibrate")]
 pub mod planner;
 pub mod prepared;
+#[doc(hidden)]
+pub mod products;
+#[doc(hidden)]
+pub mod profile;
 pub mod progress;
 #[doc(hidden)]
 pub mod quantise;

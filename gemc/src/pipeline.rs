@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gemc_kernels::ir::verify::{Verified, verify};
+use gemc_kernels::kernels::spec::Spec;
 
 use crate::graph::{Graph, Typed};
 use crate::import::{self, Checkpoint, ImportError};
@@ -120,6 +121,8 @@ impl LoadedCheckpoint {
 pub struct CompiledModel {
     /// The proved program, which every backend takes.
     pub program: Verified,
+    /// What each kernel is, by its number.
+    pub specs: Vec<Spec>,
     /// Where each weight stands in the weight file.
     pub layout: Layout,
 }
@@ -167,6 +170,7 @@ pub fn compile(
         verify(lowered.program).map_err(|errors| CompileError::Kernel(listed(&errors)))?;
     Ok(CompiledModel {
         program,
+        specs: lowered.specs,
         layout: lowered.layout,
     })
 }

@@ -1,16 +1,19 @@
 //! A device as data: what `targets/*.toml` says, checked; `host` picks one by asking the CPU.
 
 mod costs;
+mod device;
+mod file;
 
 use std::path::Path;
 
 use gem_runtime::regular;
 use gem_runtime::simd::Level;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::import::{nearest, shown};
 
 pub use costs::Costs;
+pub use device::{Cores, Memory};
 pub use gemc_kernels::choices::DotStrategy;
 
 /// What can be wrong with a target.
@@ -55,8 +58,7 @@ pub enum TargetError {
 /// assert!(error.to_string().contains("pi4"), "{error}");
 /// # Ok::<(), gemc::target::TargetError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Target {
     /// Name, as in `--target`.
     pub name: String,
@@ -65,18 +67,28 @@ pub struct Target {
     /// Rust target triple; `host` for whatever runs the compiler.
     pub triple: String,
     /// Set of vector operations that kernels use.
-    #[serde(with = "level_name")]
+    #[serde(serialize_with = "file::level_name")]
     pub level: Level,
     /// Features of its CPUs beyond the level, by Rust's names, for backends that select instructions themselves.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// Targets of its architecture whose kernels its crates and programs hold, too, the best first: what the CPU has is found
+    /// out when they start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// How dots are taken.
     pub dot: DotStrategy,
     /// Rows of a matrix multiplication that share one pass over a tile: up to 8 with their sums in registers, or 16 or 32 that
     /// pass by weights in registers.
     pub row_block: u32,
+    /// Groups of equal cores, where it is one device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<Cores>,
+    /// Sizes, where it is one device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// What decoding takes, where it is known: `--latency` needs it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub costs: Option<Costs>,
     /// Where each figure comes from.
     pub provenance: std::collections::BTreeMap<String, String>,
@@ -127,23 +139,79 @@ impl Target {
             path: path.to_owned(),
             reason,
         };
-        let target: Self = toml::from_str(text).map_err(|e| invalid(e.to_string()))?;
-        if ![1, 2, 3, 4, 5, 6, 7, 8, 16, 32].contains(&target.row_block) {
-            return Err(invalid(format!(
-                "row_block is {}, allowed are 1 to 8, 16 and 32",
-                target.row_block
-            )));
-        }
-        if let Some(Err(words)) = target.costs.as_ref().map(Costs::check) {
-            return Err(invalid(words));
-        }
-        if let Some(unknown) = (target.features.iter()).find(|f| !FEATURES.contains(&f.as_str())) {
-            let known = FEATURES.join(", ");
-            return Err(invalid(format!(
-                "unknown feature `{unknown}`; known: {known}"
-            )));
-        }
+        let file: file::TargetFile = toml::from_str(text).map_err(|e| invalid(e.to_string()))?;
+        let target = file.resolved().map_err(invalid)?;
+        target.check().map_err(invalid)?;
         Ok(target)
+    }
+
+    /// Whether values are in range and agree.
+    fn check(&self) -> Result<(), String> {
+        if ![1, 2, 3, 4, 5, 6, 7, 8, 16, 32].contains(&self.row_block) {
+            let found = self.row_block;
+            return Err(format!(
+                "row_block is {found}, allowed are 1 to 8, 16 and 32"
+            ));
+        }
+        if let Some(unknown) = (self.features.iter()).find(|f| !FEATURES.contains(&f.as_str())) {
+            let known = FEATURES.join(", ");
+            return Err(format!("unknown feature `{unknown}`; known: {known}"));
+        }
+        self.also
+            .iter()
+            .try_for_each(|name| self.check_also(name))?;
+        Cores::check(&self.cores)?;
+        self.memory.as_ref().map_or(Ok(()), Memory::check)?;
+        let Some(costs) = &self.costs else {
+            return Ok(());
+        };
+        costs.check()?;
+        match self.used_cores() {
+            Some(cores) if costs.threads > cores => Err(format!(
+                "costs.threads is {}, and {cores} cores are used",
+                costs.threads
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_also(&self, name: &str) -> Result<(), String> {
+        let arch = |target: &Self| target.triple.split('-').next().map(str::to_owned);
+        match Self::embedded(name) {
+            Some(other)
+                if arch(&other) == arch(self)
+                    && other.level > self.level
+                    && other.level.includes(self.level) =>
+            {
+                Ok(())
+            }
+            Some(_) => Err(format!(
+                "also: {name} has no better kernels for {}",
+                self.triple
+            )),
+            None => {
+                let name = shown(name);
+                Err(format!("also: `{name}` is no target that is built in"))
+            }
+        }
+    }
+
+    /// How many cores its programs use, where they are known.
+    #[must_use]
+    pub fn used_cores(&self) -> Option<u32> {
+        let used = self.cores.iter().filter(|cores| cores.used);
+        (!self.cores.is_empty()).then(|| used.map(|cores| cores.count).sum())
+    }
+
+    /// One that is built in.
+    fn embedded(name: &str) -> Option<Self> {
+        let (name, text) = gemc_targets::ALL.iter().find(|(known, _)| *known == name)?;
+        Self::parse(name, text).ok()
+    }
+
+    /// The targets of [`Target::also`].
+    pub fn better(&self) -> impl Iterator<Item = Self> {
+        self.also.iter().filter_map(|name| Self::embedded(name))
     }
 
     /// Everything its CPUs must have, by Rust's names: the level's features, then those beyond it.
@@ -239,24 +307,6 @@ fn detected(feature: &str) -> bool {
     };
 }
 
-/// A level by its name.
-mod level_name {
-    use gem_runtime::simd::Level;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub fn serialize<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(level.name())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Level, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Level::from_name(&name).ok_or_else(|| {
-            let known = Level::ALL.map(Level::name).join(", ");
-            D::Error::custom(format!("unknown level `{name}`; known: {known}"))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,15 +336,20 @@ mod tests {
             ("pi4", "aarch64"),
             ("pi5", "aarch64-dotprod"),
             ("pixel6", "aarch64-dotprod"),
+            ("iphone13", "aarch64-dotprod"),
+            ("apple-silicon", "aarch64-dotprod"),
         ] {
             let (device, cores) = (find(device), find(cores));
             assert!(device.description.contains(&cores.name), "{device:?}");
             assert_eq!(device.features, cores.features);
             assert_eq!((device.level, device.dot), (cores.level, cores.dot));
             assert_eq!(device.row_block, cores.row_block);
-            let costs = device.costs.expect("projections");
-            assert!(costs.projected, "nobody measured any");
+            let projected = device.costs.is_none_or(|costs| costs.projected);
+            assert!(projected, "nobody measured any");
             assert_eq!(cores.costs, None, "cores differ");
+            assert!(!device.cores.is_empty() && device.memory.is_some());
+            assert!(device.provenance.contains_key("cores"), "{}", device.name);
+            assert!(device.also.is_empty() && device.provenance.contains_key("row_block"));
         }
         let of_arm = Target::all().into_iter();
         let of_arm = of_arm.filter(|t| t.triple.starts_with("aarch64"));
@@ -380,6 +435,83 @@ mod tests {
         std::fs::write(&path, format!("\u{feff}{}", gemc_targets::ALL[0].1)).unwrap();
         let found = Target::find(path.to_str().unwrap()).unwrap();
         assert_eq!(found.name, gemc_targets::ALL[0].0);
+    }
+
+    #[test]
+    fn a_board_inherits_what_its_file_does_not_say() {
+        let parse = |text: &str| Target::parse("board.toml", text);
+        let head = "name = \"mine\"\ndescription = \"my board\"\ninherits = \"pi4\"\n";
+        let (mine, pi4) = (parse(head).unwrap(), Target::find("pi4").unwrap());
+        let named = Target {
+            name: mine.name.clone(),
+            description: mine.description.clone(),
+            ..pi4.clone()
+        };
+        assert_eq!(mine, named);
+        // Costs of other cores would be wrong; a word on where a figure is from replaces the one there was.
+        let faster = "[[cores]]\nname = \"Cortex-A72\"\ncount = 4\nghz = 1.8\n[provenance]\ncores = \"mine\"\n";
+        let faster = parse(&format!("{head}{faster}")).unwrap();
+        assert_eq!((&faster.costs, faster.used_cores()), (&None, Some(4)));
+        assert_eq!(faster.provenance["cores"], "mine");
+        assert!(!faster.provenance.contains_key("costs"));
+        assert_eq!(faster.provenance["dot"], pi4.provenance["dot"]);
+        // What is shown is a file of its own.
+        let shown = toml::to_string_pretty(&pi4).unwrap();
+        assert_eq!(parse(&shown).unwrap(), pi4);
+        for (text, says) in [
+            ("inherits = \"pi9\"", "`pi9` is no target that is built in"),
+            ("inherits = \"./x.toml\"", "is no target that is built in"),
+            ("", "triple is missing"),
+            ("inherits = \"pi4\"\nghz = 2.0", "unknown field `ghz`"),
+            (
+                "inherits = \"pi4\"\nlevel = \"sse9\"",
+                "unknown level `sse9`",
+            ),
+            (
+                "inherits = \"pi4\"\nalso = [\"aarch64\"]",
+                "also: aarch64 has no better kernels",
+            ),
+            (
+                "inherits = \"pi4\"\nalso = [\"x86-64-v3\"]",
+                "also: x86-64-v3 has no better kernels",
+            ),
+            ("inherits = \"pi4\"\nalso = [\"pi9\"]", "also: `pi9` is no"),
+            (
+                "inherits = \"pi4\"\n[memory]\nram = 0",
+                "memory.ram is 0, allowed are bytes from 1",
+            ),
+            (
+                "inherits = \"pi4\"\n[memory]\nram = 5\ncache = 6",
+                "memory.cache is 6",
+            ),
+            (
+                "inherits = \"pi4\"\n[[cores]]\nname = \"A\"\ncount = 0\nghz = 1.0",
+                "A: count is 0, allowed are 1 to 1024",
+            ),
+            (
+                "inherits = \"pi4\"\n[[cores]]\nname = \"A\"\ncount = 1\nghz = nan",
+                "A: ghz is NaN",
+            ),
+            (
+                "inherits = \"pi4\"\n[[cores]]\nname = \"A\"\ncount = 1\nghz = 1.0\nused = false",
+                "no group is used",
+            ),
+        ] {
+            let text = format!("name = \"mine\"\ndescription = \"my board\"\n{text}\n");
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(
+                error.contains(says) && error.contains("board.toml"),
+                "{error}"
+            );
+        }
+        let text = toml::to_string(&pi4)
+            .unwrap()
+            .replace("threads = 4", "threads = 5");
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(
+            error.contains("costs.threads is 5, and 4 cores are used"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn emit(level: Level) -> Vec<(String, String)> {
     let dot = match level {
         Level::X86V3 => DotStrategy::Pairs,
         Level::Neon | Level::NeonDotprod => DotStrategy::SignedBytes4,
-        Level::Portable | Level::X86V4Vnni => DotStrategy::Bytes4,
+        Level::Portable | Level::X86V3Vnni | Level::X86V4Vnni => DotStrategy::Bytes4,
     };
     let verified = verify(programs::small(dot)).unwrap_or_else(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -36,12 +37,9 @@ BARS = {
     ("cortex-x1", 1): {"L4": (1.5, 1.3), "N4": (2.8, 2.6), "B8": (1.0, 0.75)},
     ("cortex-x1", 32): {"L4": (0.85, 0.75), "N4": (1.0, 0.9)},
 }
-# Devices: threads and their cores with clocks in GHz, and GB/s of memory. Where the last are from stands in their files.
-DEVICES = {
-    "pi4": ([("cortex-a72", 1.5)] * 4, 4.0),
-    "pi5": ([("neoverse-n1", 2.4)] * 4, 11.0),
-    "pixel6": ([("cortex-x1", 2.8)] * 2 + [("neoverse-n1", 2.25)] * 2, 25.0),
-}
+# Devices whose cores LLVM has models of. Their files say which cores with which clocks, and GB/s of memory.
+DEVICES = ["pi4", "pi5", "pixel6"]
+MODELS = {"Cortex-A72": "cortex-a72", "Cortex-A76": "neoverse-n1", "Cortex-X1": "cortex-x1"}
 # How much longer silicon took than the model: the middle of 1.75 to 2.1 and of 1.10 to 1.18.
 FACTORS = {"cortex-a72": 1.925, "neoverse-n1": 1.14, "cortex-x1": 1.14}
 TURNS = 300
@@ -200,8 +198,11 @@ def line(level, codec, together, each, instructions, stacked):
 
 def project(device, table, rustc):
     """Writes the device's costs: nanoseconds for 1000 weights of a thread, the mean of threads that share out the work."""
-    threads, bandwidth = DEVICES[device]
     path = ROOT / "targets" / f"{device}.toml"
+    target = tomllib.loads(path.read_text(encoding="utf-8"))
+    used = [group for group in target["cores"] if group.get("used", True)]
+    threads = [(MODELS[group["name"]], group["ghz"]) for group in used for _ in range(group["count"])]
+    bandwidth = target["costs"]["bandwidth"]
     costs = [f"[costs]\nprojected = true\nthreads = {len(threads)}\nbandwidth = {bandwidth}\n"]
     for name, together in ("weights", 1), ("batch", ROWS):
         costs.append(f"\n[costs.{name}]\n")

@@ -31,6 +31,7 @@ pub(super) fn check(engine: &Engine, as_json: bool, to: &mut impl Write) -> Resu
             "bytes": bytes,
             "intact": true,
             "tokenizer": tokenizer,
+            "target": engine.info().target,
             "seconds": seconds,
         });
         return line(to, &found.to_string());
@@ -42,6 +43,9 @@ pub(super) fn check(engine: &Engine, as_json: bool, to: &mut impl Write) -> Resu
     };
     line(
         to,
-        &format!("{file}: {bytes} bytes, intact, checked in {seconds:.3} s; {texts}"),
+        &format!(
+            "{file}: {bytes} bytes, intact, checked in {seconds:.3} s; {texts}; kernels of {}",
+            engine.info().target
+        ),
     )
 }

@@ -32,7 +32,8 @@ use crate::text::hide_caught_panics;
 pub use before::check;
 pub use bus::{end_at_lost_files, report_file_limits};
 pub use options::{ChatArguments, Mode, Options, Parsed, SamplingOptions, Usage};
-pub use run::{Failure, run};
+pub use run::{Failure, run, threads_warning};
+pub(crate) use today::today;
 use weights::Source;
 
 /// The whole program: reads the arguments, opens the model with `open`, does what is asked.
@@ -64,6 +65,7 @@ fn roomy<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
 }
 
 fn dispatch(info: &ModelInfo, open: impl FnOnce(Weights) -> Result<Engine>) -> ExitCode {
+    crate::team::keep_to_fast_cores();
     let mut arguments = std::env::args_os();
     let program = name(arguments.next());
     match Options::parse(arguments) {

@@ -41,7 +41,7 @@ Options; those of sampling are the model's own (generation_config.json) where th
   --documents FILE documents that the chat template quotes: a JSON list
   --prompt-name T  the prompt of this name before the text, where the model has prompts (with --embed)
   --seed S         start of the random numbers; the same seed gives the same answer
-  --threads N      threads; as many as the machine has if not given
+  --threads N      threads; one for each fast core that it may use if not given
   --context N      tokens that prompt and answer can have together
   --weights PATH   the weight file; if not given, a model that was bundled with the program, else model.gemw beside the
                    program or in the folder above

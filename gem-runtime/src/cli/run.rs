@@ -17,6 +17,7 @@ use crate::protocol;
 use crate::sample::Sampling;
 use crate::saturation_warning;
 use crate::session::{Session, SessionOptions};
+use crate::team::Team;
 use crate::text::{GENERATION_CONFIG, Text};
 
 /// Why a command did not get to its end.
@@ -70,6 +71,10 @@ pub fn run(
         context: options.context,
         threads: options.threads,
     })?;
+    if let Some(warning) = threads_warning(options.threads) {
+        // Where nobody listens there is nobody to warn.
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     let sampling = sampling(options, engine.text()?)?;
     let mut speed = Speed::default();
     let result = respond(&mut session, options, sampling, input, &mut to, &mut speed);
@@ -88,6 +93,15 @@ pub fn run(
         let _ = told.map(|line| writeln!(io::stderr(), "{line}"));
     }
     result
+}
+
+/// What is to be said of so many threads.
+#[must_use]
+pub fn threads_warning(threads: Option<usize>) -> Option<String> {
+    let (asked, cores) = (threads?, Team::too_many(threads?)?);
+    Some(format!(
+        "--threads {asked}: {cores} run at once here, and more wait for one another; without --threads there are as many as pay"
+    ))
 }
 
 /// Does what the mode says in a session.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::text::Date;
 
 /// Date and time now, in the local time zone; in UTC where there is none to be had.
-pub(super) fn today() -> Date {
+pub(crate) fn today() -> Date {
     let seconds = match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |s| -s),

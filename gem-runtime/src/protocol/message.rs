@@ -116,6 +116,7 @@ pub(super) fn bench_request(request: &BenchRequest) -> Vec<u8> {
     put.u32(request.prefill);
     put.u32(request.decode);
     put.u32(request.runs);
+    put.u8(u8::from(request.phases));
     put.optional(request.threads, Put::u32);
     put.0
 }
@@ -125,6 +126,7 @@ fn take_bench(take: &mut Take<'_>) -> Result<BenchRequest> {
         prefill: take.u32()?,
         decode: take.u32()?,
         runs: take.u32()?,
+        phases: take.flag()?,
         threads: take.optional(Take::u32)?,
     })
 }
@@ -197,6 +199,8 @@ pub(super) fn bench(result: &BenchResult) -> Vec<u8> {
     let mut put = start(BENCH_ANSWER);
     put.list(&result.prefill_ns, Put::u64);
     put.list(&result.decode_ns, Put::u64);
+    put.list(&result.prefill_phase_ns, Put::u64);
+    put.list(&result.decode_phase_ns, Put::u64);
     put.u64(result.load_ns);
     put.u32(result.threads);
     put.optional(result.peak_rss_bytes, Put::u64);
@@ -210,6 +214,8 @@ fn take_bench_answer(take: &mut Take<'_>) -> Result<BenchResult> {
     Ok(BenchResult {
         prefill_ns: take.list(Take::u64)?,
         decode_ns: take.list(Take::u64)?,
+        prefill_phase_ns: take.list(Take::u64)?,
+        decode_phase_ns: take.list(Take::u64)?,
         load_ns: take.u64()?,
         threads: take.u32()?,
         peak_rss_bytes: take.optional(Take::u64)?,

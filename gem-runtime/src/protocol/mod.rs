@@ -8,6 +8,7 @@
 mod client;
 mod measure;
 mod message;
+mod products;
 mod routing;
 mod server;
 #[cfg(test)]
@@ -19,11 +20,14 @@ use crate::info::ModelInfo;
 
 pub use client::Client;
 pub use measure::probe;
+pub use products::{BATCH, Product, ProductTimes, measure_products};
 pub use routing::RoutingRecord;
+#[cfg(feature = "cli")]
+pub(crate) use server::run_once;
 pub use server::{Server, serve};
 
 /// Version of the frames; both ends must have the same.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Bytes of a frame at most.
 pub const LONGEST_FRAME: u32 = 1 << 30;
@@ -31,7 +35,7 @@ pub const LONGEST_FRAME: u32 = 1 << 30;
 /// How a session for a request is set up; as [`crate::SessionOptions`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
-    /// Threads; by default as many as the machine runs at once.
+    /// Threads; by default one for each fast core that the process may use.
     pub threads: Option<u32>,
     /// Positions; by default the session's own.
     pub context: Option<u32>,
@@ -94,7 +98,9 @@ pub struct BenchRequest {
     pub decode: u32,
     /// How often both are measured, after one run that is not; 1 to 1000.
     pub runs: u32,
-    /// Threads; by default as many as the machine runs at once.
+    /// Whether every phase is timed, too, which takes a little time itself.
+    pub phases: bool,
+    /// Threads; by default one for each fast core that the process may use.
     pub threads: Option<u32>,
 }
 
@@ -105,6 +111,10 @@ pub struct BenchResult {
     pub prefill_ns: Vec<u64>,
     /// Nanoseconds of all tokens after it, for each run.
     pub decode_ns: Vec<u64>,
+    /// Nanoseconds of each phase in all prompts, those of the head last; none where they were not wanted.
+    pub prefill_phase_ns: Vec<u64>,
+    /// The same in all tokens after them.
+    pub decode_phase_ns: Vec<u64>,
     /// Nanoseconds it took to open the model.
     pub load_ns: u64,
     /// Threads that were used.
@@ -126,7 +136,7 @@ pub struct ProbeRequest {
     pub bytes_per_thread: u64,
     /// How often; the best counts.
     pub rounds: u32,
-    /// Threads; by default as many as the machine runs at once.
+    /// Threads; by default one for each fast core that the process may use.
     pub threads: Option<u32>,
 }
 

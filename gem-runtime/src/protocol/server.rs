@@ -140,11 +140,19 @@ impl Peer for Server {
             let ids: Vec<u32> = (0..context).map(|_| random.below(vocab)).collect();
             let (prompt, rest) = ids.split_at(request.prefill as usize);
             let mut result = BenchResult::default();
-            measured(session, prompt, rest)?;
+            run_once(session, prompt, rest)?;
+            if request.phases {
+                session.phase_times();
+            }
             for _ in 0..request.runs {
-                let (prefill, decode) = measured(session, prompt, rest)?;
-                result.prefill_ns.push(prefill);
-                result.decode_ns.push(decode);
+                result.prefill_ns.push(prefill(session, prompt)?);
+                if request.phases {
+                    add(&mut result.prefill_phase_ns, session.phase_times());
+                }
+                result.decode_ns.push(decode(session, rest)?);
+                if request.phases {
+                    add(&mut result.decode_phase_ns, session.phase_times());
+                }
             }
             let memory = measure::memory();
             Ok(BenchResult {
@@ -228,8 +236,22 @@ fn whole_text(
     Ok(())
 }
 
+/// Adds what each phase took; the sums begin empty.
+fn add(sums: &mut Vec<u64>, times: Vec<u64>) {
+    if sums.is_empty() {
+        *sums = times;
+    } else {
+        sums.iter_mut().zip(times).for_each(|(sum, ns)| *sum += ns);
+    }
+}
+
 /// Nanoseconds of a prompt, and of the tokens after it.
-fn measured(session: &mut Session, prompt: &[u32], rest: &[u32]) -> Result<(u64, u64)> {
+pub(crate) fn run_once(session: &mut Session, prompt: &[u32], rest: &[u32]) -> Result<(u64, u64)> {
+    Ok((prefill(session, prompt)?, decode(session, rest)?))
+}
+
+/// Nanoseconds of a prompt or text, in an empty session.
+fn prefill(session: &mut Session, prompt: &[u32]) -> Result<u64> {
     session.reset();
     let start = Instant::now();
     match session.engine().info().task {
@@ -240,13 +262,17 @@ fn measured(session: &mut Session, prompt: &[u32], rest: &[u32]) -> Result<(u64,
             session.text_rows(prompt, 0, None)?;
         }
         Task::TokenClassification => session.label_rows(prompt, None, |_, _| {})?,
-    };
-    let prefill = nanoseconds(start);
+    }
+    Ok(nanoseconds(start))
+}
+
+/// Nanoseconds of tokens one by one.
+fn decode(session: &mut Session, rest: &[u32]) -> Result<u64> {
     let start = Instant::now();
     for id in rest {
         session.forward(&[*id])?;
     }
-    Ok((prefill, nanoseconds(start)))
+    Ok(nanoseconds(start))
 }
 
 /// Nanoseconds since `start`.

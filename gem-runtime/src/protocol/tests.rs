@@ -68,6 +68,8 @@ fn bench() -> BenchResult {
     BenchResult {
         prefill_ns: vec![1, 2],
         decode_ns: vec![u64::MAX],
+        prefill_phase_ns: vec![3, 4, 5],
+        decode_phase_ns: Vec::new(),
         load_ns: 5,
         threads: 2,
         peak_rss_bytes: Some(9),
@@ -84,6 +86,7 @@ fn frames() -> Vec<Vec<u8>> {
         message::logits_request(&logits()),
         message::bench_request(&BenchRequest {
             threads: Some(1),
+            phases: true,
             ..BenchRequest::default()
         }),
         message::probe_request(&ProbeRequest::default()),

@@ -16,6 +16,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_v3;
 #[cfg(target_arch = "x86_64")]
+pub mod x86_v3_vnni;
+#[cfg(target_arch = "x86_64")]
 pub mod x86_v4_vnni;
 
 /// A set of vector instructions.
@@ -29,17 +31,20 @@ pub enum Level {
     NeonDotprod,
     /// x86-64 with AVX2, FMA and F16C: vectors are pairs of 256 bits.
     X86V3,
+    /// The same with AVX-VNNI (Alder Lake, Zen 5 and later).
+    X86V3Vnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     X86V4Vnni,
 }
 
 impl Level {
     /// Every level, the slowest of an architecture first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Portable,
         Self::Neon,
         Self::NeonDotprod,
         Self::X86V3,
+        Self::X86V3Vnni,
         Self::X86V4Vnni,
     ];
 
@@ -51,6 +56,7 @@ impl Level {
             Self::Neon => "neon",
             Self::NeonDotprod => "neon_dotprod",
             Self::X86V3 => "x86_v3",
+            Self::X86V3Vnni => "x86_v3_vnni",
             Self::X86V4Vnni => "x86_v4_vnni",
         }
     }
@@ -69,8 +75,17 @@ impl Level {
             Self::Neon => "neon",
             Self::NeonDotprod => "neon,dotprod",
             Self::X86V3 => "avx2,fma,f16c",
+            Self::X86V3Vnni => "avx2,fma,f16c,avxvnni",
             Self::X86V4Vnni => "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
         }
+    }
+
+    /// Whether CPUs of this level run what is compiled for another.
+    #[must_use]
+    pub fn includes(self, other: Self) -> bool {
+        let has = |feature| self.features().split(',').any(|own| own == feature);
+        let mut features = other.features().split(',').filter(|f| !f.is_empty());
+        features.all(has)
     }
 
     /// What the CPU this runs on lacks of [`Level::features`]. Without `std`, what the build does not assume.
@@ -104,7 +119,7 @@ macro_rules! has {
 
 #[cfg(target_arch = "x86_64")]
 fn has(feature: &str) -> bool {
-    has!(feature, is_x86_feature_detected; "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
+    has!(feature, is_x86_feature_detected; "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "avxvnni")
 }
 
 #[cfg(target_arch = "aarch64")]

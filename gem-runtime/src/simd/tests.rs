@@ -193,6 +193,20 @@ macro_rules! operations {
         }
 
         #[cfg(target_arch = "x86_64")]
+        mod v3_vnni {
+            use super::*;
+            use super::super::x86_v3_vnni;
+            $(pub fn $name(o: &[Bytes; 3]) -> Bytes {
+                #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+                fn run(o: &[Bytes; 3]) -> Bytes {
+                    write(call!(x86_v3_vnni, $name, $($f $($n)?)?, $(read(&o[$i])),+))
+                }
+                // SAFETY: `check` asked the CPU.
+                unsafe { run(o) }
+            })*
+        }
+
+        #[cfg(target_arch = "x86_64")]
         mod v4_vnni {
             use super::*;
             use super::super::x86_v4_vnni;
@@ -245,6 +259,8 @@ macro_rules! operations {
                     (Level::NeonDotprod, on_neon_dotprod::$name),
                     #[cfg(target_arch = "x86_64")]
                     (Level::X86V3, v3::$name),
+                    #[cfg(target_arch = "x86_64")]
+                    (Level::X86V3Vnni, v3_vnni::$name),
                     #[cfg(target_arch = "x86_64")]
                     (Level::X86V4Vnni, v4_vnni::$name),
                 ];

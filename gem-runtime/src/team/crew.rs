@@ -22,6 +22,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Job;
+use super::cores::keep_to_fast_cores;
 use crate::error::{Error, Result};
 
 /// How long a thread spins before it sleeps: longer than most phases, shorter than a time slice.
@@ -183,7 +184,10 @@ impl Crew {
             let worker = thread::Builder::new()
                 .name(format!("gem-{i}"))
                 .stack_size(STACK)
-                .spawn(move || shared.serve());
+                .spawn(move || {
+                    keep_to_fast_cores();
+                    shared.serve();
+                });
             match worker {
                 Ok(worker) => crew.workers.push(worker),
                 Err(refused) => return (crew, Some(refused)),

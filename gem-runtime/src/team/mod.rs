@@ -4,6 +4,8 @@
 //! and every phase of a team of one, runs on the calling thread without waking anybody.
 
 #[cfg(feature = "threads")]
+mod cores;
+#[cfg(feature = "threads")]
 mod crew;
 #[cfg(all(test, feature = "threads"))]
 mod tests;
@@ -12,6 +14,9 @@ use alloc::format;
 
 use crate::abi::{Ctx, Part, Executable};
 use crate::error::{Error, Result};
+
+#[cfg(feature = "threads")]
+pub use cores::keep_to_fast_cores;
 
 /// More threads than this are a mistake in an option.
 pub const MOST_THREADS: usize = 1024;
@@ -51,8 +56,9 @@ pub struct Team {
 }
 
 impl Team {
-    /// Starts a team of so many threads, the calling one included; by default as many as the machine runs at once, or
-    /// fewer where the system does not give so many. Without feature `threads` it is always one.
+    /// Starts a team of so many threads, the calling one included; by default one for each core that the process may use, slow
+    /// cores beside fast ones left out, or fewer where the system does not give so many. Without feature `threads` it is
+    /// always one.
     ///
     /// # Errors
     /// [`Error::Options`] for zero or more than [`MOST_THREADS`] threads, [`Error::Io`] when one of those asked for
@@ -60,6 +66,15 @@ impl Team {
     pub fn new(threads: Option<usize>) -> Result<Self> {
         Self::check(threads)?;
         Self::start(threads)
+    }
+
+    /// How many threads run at once at most, where so many would wait for one another: a step is slower with them.
+    #[must_use]
+    pub fn too_many(threads: usize) -> Option<usize> {
+        #[cfg(feature = "threads")]
+        return (threads > cores::available()).then(cores::available);
+        #[cfg(not(feature = "threads"))]
+        return (threads > 1).then_some(1);
     }
 
     /// Whether a team may have so many threads.
@@ -74,9 +89,7 @@ impl Team {
 
     #[cfg(feature = "threads")]
     fn start(threads: Option<usize>) -> Result<Self> {
-        let wanted = threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-            .min(MOST_THREADS);
+        let wanted = threads.unwrap_or_else(cores::usual).min(MOST_THREADS);
         let (crew, refused) = crew::Crew::start(wanted - 1);
         match (refused, threads) {
             // Who asks for a number gets it, or hears why not.

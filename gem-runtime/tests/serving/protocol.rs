@@ -215,9 +215,25 @@ fn time_and_memory_are_measured() {
             prefill: 6,
             decode: 2,
             runs: 3,
+            phases: true,
             threads: Some(2),
         };
         let result = peer.bench(&bench).expect("sound");
+        let sum = |ns: &[u64]| ns.iter().sum::<u64>();
+        for (phases, runs) in [
+            (&result.prefill_phase_ns, &result.prefill_ns),
+            (&result.decode_phase_ns, &result.decode_ns),
+        ] {
+            assert!(sum(phases) > 0 && sum(phases) <= sum(runs), "{result:?}");
+        }
+        let phases = result.prefill_phase_ns.len();
+        assert_eq!(result.decode_phase_ns.len(), phases);
+        let plain = BenchRequest {
+            phases: false,
+            ..bench
+        };
+        let plain = peer.bench(&plain).expect("sound");
+        assert!(plain.prefill_phase_ns.is_empty() && plain.decode_phase_ns.is_empty());
         assert_eq!((result.prefill_ns.len(), result.decode_ns.len()), (3, 3));
         assert!(
             result

@@ -14,6 +14,9 @@ mod neon_dotprod;
 mod x86_v3;
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
+mod x86_v3_vnni;
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
 mod x86_v4_vnni;
 
 use gem_runtime::simd::Level;
@@ -75,6 +78,8 @@ fn copies(level: Level) -> &'static [Copy] {
         Level::NeonDotprod => neon_dotprod::COPIES,
         #[cfg(target_arch = "x86_64")]
         Level::X86V3 => x86_v3::COPIES,
+        #[cfg(target_arch = "x86_64")]
+        Level::X86V3Vnni => x86_v3_vnni::COPIES,
         #[cfg(target_arch = "x86_64")]
         Level::X86V4Vnni => x86_v4_vnni::COPIES,
         _ => &[],

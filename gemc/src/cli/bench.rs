@@ -1,22 +1,22 @@
 //! `gemc bench`: how fast a compiled program is, beside how fast this machine reads memory, and how far runs disagree.
 
 use std::fmt;
+use std::path::PathBuf;
 
+use gem_runtime::cli::threads_warning;
 use gem_runtime::hex;
+use gem_runtime::kit::{Speed, lengths};
 use gem_runtime::protocol::{BenchRequest, BenchResult, ProbeRequest, ProbeResult};
 use serde::Serialize;
 
+use super::kit;
 use super::model::{Backend, Model, ModelArgs};
 use super::numbers::{threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::graph::Task;
 use crate::import::counted;
-use crate::metrics::Sample;
+use crate::profile::{self, PartTime};
 use crate::progress::Progress as _;
-
-/// Tokens of a prompt and after it, where the model has room for them.
-const PREFILL: u32 = 256;
-const DECODE: u32 = 32;
 
 /// Bytes that all threads together scan for the bandwidth at most: more than caches hold, less than machines have.
 const SCANNED: u64 = 4 << 30;
@@ -44,47 +44,19 @@ pub struct Bench {
     /// Runs of each; the output has medians, with the slowest and the quickest
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole(1_u32, 1000))]
     runs: u32,
+    /// Time every phase, and show what a step is spent on
+    #[arg(long)]
+    profile: bool,
+    /// Instead of measuring here, make one program with the model in it, which is carried to a board of the target and
+    /// measures that; into the folder at -o
+    #[arg(long, requires = "output", conflicts_with_all = ["backend", "prefill", "decode", "threads", "runs", "profile"])]
+    pack: bool,
+    /// Folder of the kit
+    #[arg(short, long, value_name = "DIR", requires = "pack")]
+    output: Option<PathBuf>,
     /// Write one JSON value
     #[arg(long)]
     json: bool,
-}
-
-/// Tokens per second of several runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Speed {
-    median: f64,
-    slowest: f64,
-    quickest: f64,
-}
-
-impl Speed {
-    /// Of runs that took so many nanoseconds each; `None` where there is nothing to measure.
-    fn of(tokens: u32, ns: &[u64]) -> Option<Self> {
-        let speed = |ns: u64| f64::from(tokens) * 1e9 / ns.max(1) as f64;
-        let speeds: Sample = ns.iter().map(|ns| speed(*ns)).collect();
-        let found = Self {
-            median: speeds.quantile(0.5)?,
-            slowest: speeds.quantile(0.0)?,
-            quickest: speeds.quantile(1.0)?,
-        };
-        (tokens > 0).then_some(found)
-    }
-
-    /// How far runs lie apart, as a share of the median.
-    fn spread(self) -> f64 {
-        (self.quickest - self.slowest) / self.median
-    }
-}
-
-impl fmt::Display for Speed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            median,
-            slowest,
-            quickest,
-        } = self;
-        write!(f, "{median:.1} tok/s ({slowest:.1} to {quickest:.1})")
-    }
 }
 
 /// Figures for one number of threads.
@@ -113,10 +85,49 @@ struct BenchRow {
     kv_bytes: u64,
     arena_bytes: u64,
     runs: u32,
+    /// What a prompt and a token after it are spent on, where that is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PartTime>,
     #[serde(skip)]
     prefill: Speed,
     #[serde(skip)]
     decode: Option<Speed>,
+}
+
+impl BenchRow {
+    /// What a step is spent on: milliseconds and shares, of routing and SCAR together as well.
+    fn write_parts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((prefill, decode)) = sums(&self.parts) else {
+            return Ok(());
+        };
+        let line = |f: &mut fmt::Formatter<'_>, part: &str, of: (f64, f64)| {
+            write!(
+                f,
+                "  {part:20} {:9.3} ms {:5.1} %",
+                of.0,
+                100.0 * of.0 / prefill
+            )?;
+            if self.decode_tokens > 0 {
+                write!(f, "   {:9.4} ms {:5.1} %", of.1, 100.0 * of.1 / decode)?;
+            }
+            writeln!(f)
+        };
+        for part in &self.parts {
+            line(f, part.part, (part.prefill_ms, part.decode_ms))?;
+        }
+        let routing = self.parts.iter().copied();
+        let routing = routing.filter(|p| profile::OF_ROUTING.contains(&p.part));
+        match sums(&routing.collect::<Vec<_>>()) {
+            Some(of) => line(f, "routing and SCAR", of),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Milliseconds of a prompt and of a token; `None` of nothing.
+fn sums(parts: &[PartTime]) -> Option<(f64, f64)> {
+    let sum = |of: fn(&PartTime) -> f64| parts.iter().map(of).sum();
+    (!parts.is_empty()).then(|| (sum(|p| p.prefill_ms), sum(|p| p.decode_ms)))
 }
 
 #[derive(Serialize)]
@@ -153,6 +164,7 @@ impl fmt::Display for Table {
                 }
                 None => writeln!(f, "  memory {:.1} GB/s", m.read_gb_s)?,
             }
+            m.write_parts(f)?;
         }
         Ok(())
     }
@@ -180,49 +192,24 @@ impl Table {
     }
 }
 
-/// Tokens of the prompt and after it: as asked for, or as many as there is room for.
-fn lengths(
-    task: Task,
-    positions: u32,
-    prefill: Option<u32>,
-    decode: Option<u32>,
-) -> Result<(u32, u32), String> {
-    let limit = format!("the model has {}", counted(positions as usize, "position"));
-    let decode = match task {
-        Task::SequenceClassification | Task::TokenClassification | Task::Embedding => Some(0),
-        Task::CausalLm => decode,
-    };
-    let asked = u64::from(prefill.unwrap_or(1)) + u64::from(decode.unwrap_or(0));
-    if asked > u64::from(positions) {
-        let options = match (prefill, decode) {
-            (Some(p), Some(n)) if n > 0 => format!("-p {p} and -n {n}"),
-            (Some(p), _) => format!("-p {p}"),
-            (None, n) => format!("-n {} and a prompt", n.unwrap_or(0)),
-        };
-        return Err(format!("{options}: {asked} tokens do not fit, {limit}"));
-    }
-    Ok(match (prefill, decode) {
-        (Some(prefill), Some(decode)) => (prefill, decode),
-        (Some(prefill), None) => (prefill, DECODE.min(positions - prefill)),
-        (None, Some(decode)) => (PREFILL.min(positions - decode), decode),
-        (None, None) => {
-            let decode = DECODE.min(positions / 2);
-            (PREFILL.min(positions - decode), decode)
-        }
-    })
-}
-
 impl Run for Bench {
     fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
+        if let (true, Some(output)) = (self.pack, &self.output) {
+            return kit::pack(&self.model, output, self.json, ui);
+        }
         let model = self.model.compile()?;
         let (prefill, decode) = self.lengths(&model, ui)?;
         ui.start("measuring", self.threads.len() as u64);
         let mut table = Vec::new();
         for &threads in &self.threads {
+            if let Some(warning) = threads_warning(Some(threads as usize)) {
+                ui.note(&format!("warning: {warning}"));
+            }
             let request = BenchRequest {
                 prefill,
                 decode,
                 runs: self.runs,
+                phases: self.profile,
                 threads: Some(threads),
             };
             let usual = ProbeRequest::default();
@@ -254,7 +241,7 @@ impl Bench {
             ui.note("-n has no effect: a classifier generates no tokens");
         }
         let positions = u32::try_from(facts.max_positions).unwrap_or(u32::MAX);
-        lengths(facts.task, positions, self.prefill, self.decode).map_err(Failure::usage)
+        lengths(model.info().task, positions, self.prefill, self.decode).map_err(Failure::usage)
     }
 
     /// Nothing where nothing was run.
@@ -270,6 +257,14 @@ impl Bench {
         let prefill = Speed::of(request.prefill, &result.prefill_ns)?;
         let decode = Speed::of(request.decode, &result.decode_ns);
         let median = decode.map(|speed| speed.median);
+        let parts = match self.profile {
+            true => profile::parts(
+                &model.compiled,
+                (&result.prefill_phase_ns, request.runs),
+                (&result.decode_phase_ns, request.runs * request.decode),
+            ),
+            false => Vec::new(),
+        };
         Some(BenchRow {
             backend: self.backend.name(),
             target: model.target.name.clone(),
@@ -294,60 +289,9 @@ impl Bench {
             kv_bytes: result.kv_bytes,
             arena_bytes: result.arena_bytes,
             runs: request.runs,
+            parts,
             prefill,
             decode,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_fit_the_model() {
-        let fit = |positions, p, n| lengths(Task::CausalLm, positions, p, n);
-        assert_eq!(fit(1024, None, None), Ok((256, 32)));
-        assert_eq!(fit(128, None, None), Ok((96, 32)));
-        assert_eq!(fit(10, None, None), Ok((5, 5)));
-        assert_eq!(fit(1, None, None), Ok((1, 0)));
-        assert_eq!(fit(128, Some(120), None), Ok((120, 8)));
-        assert_eq!(fit(128, None, Some(100)), Ok((28, 100)));
-        assert_eq!(fit(128, Some(96), Some(32)), Ok((96, 32)));
-        for (p, n, words) in [
-            (
-                Some(129),
-                None,
-                "-p 129: 129 tokens do not fit, the model has 128 positions",
-            ),
-            (Some(100), Some(29), "-p 100 and -n 29: 129 tokens"),
-            (None, Some(128), "-n 128 and a prompt: 129 tokens"),
-            (Some(u32::MAX), Some(u32::MAX), "8589934590 tokens"),
-        ] {
-            let told = fit(128, p, n).expect_err(words);
-            assert!(told.contains(words), "{told}");
-        }
-        let text = |p, n| lengths(Task::SequenceClassification, 64, p, n);
-        assert_eq!(text(None, None), Ok((64, 0)));
-        assert_eq!(text(Some(10), Some(3)), Ok((10, 0)));
-        assert!(text(Some(65), None).is_err());
-    }
-
-    #[test]
-    fn speeds_are_medians_and_tell_their_spread() {
-        let speed = Speed::of(
-            10,
-            &[1_000_000_000, 2_000_000_000, 500_000_000, 1_000_000_000],
-        );
-        let speed = speed.expect("there are runs");
-        assert_eq!(
-            (speed.median, speed.slowest, speed.quickest),
-            (10.0, 5.0, 20.0)
-        );
-        assert_eq!(speed.spread(), 1.5);
-        let even = Speed::of(12, &[1_000_000_000, 2_000_000_000]).expect("there are runs");
-        assert_eq!(even.median, 9.0);
-        assert_eq!(Speed::of(0, &[5]), None);
-        assert_eq!(Speed::of(5, &[]), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use gem_runtime::DEFAULT_CONTEXT;
 use serde::Serialize;
 
 use super::emit::{self, Stage};
@@ -15,6 +16,7 @@ use crate::package::{
     Requirements, Runtime, hash_file,
 };
 use crate::progress::Progress as _;
+use crate::target::Target;
 
 /// Compile a checkpoint into a crate, or an object for C, for one target
 #[derive(clap::Args, Debug)]
@@ -140,6 +142,26 @@ struct BuildReport {
     program: Option<String>,
     /// Of the program, beside the kernel; nothing where it cannot be told.
     requirements: Option<Requirements>,
+}
+
+impl BuildReport {
+    /// What is to be said where the device has less memory than a session with its usual context takes.
+    fn too_large(&self, target: &Target, max_positions: u32) -> Option<String> {
+        let memory = target.memory.as_ref()?;
+        let context = max_positions.min(DEFAULT_CONTEXT);
+        let kv = u64::from(self.kv_bytes_per_position) * u64::from(context);
+        let session = u64::from(self.arena_bytes) + u64::from(self.ring_bytes) + kv;
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        let needed = self.weight_bytes + session;
+        (needed > memory.ram).then(|| {
+            format!(
+                "{} has {:.1} GB of memory, and weights with a context of {context} positions take {:.1} GB",
+                target.name,
+                gigabytes(memory.ram),
+                gigabytes(needed)
+            )
+        })
+    }
 }
 
 impl fmt::Display for BuildReport {
@@ -384,6 +406,9 @@ impl Run for Build {
             program: program.map(|p| p.display().to_string()),
             requirements: about.and_then(|about| about.requirements),
         };
+        if let Some(warning) = built.too_large(&model.target, model.info().max_positions) {
+            ui.note(&format!("warning: {warning}"));
+        }
         ui.result(self.json, &built)?;
         Ok(Outcome::Done)
     }
@@ -401,6 +426,36 @@ mod tests {
         assert!(runtime(path).is_err() && runtime("0.1.x").is_err() && runtime("").is_err());
         std::fs::write(dir.path().join("Cargo.toml"), "").expect("space");
         assert_eq!(runtime(path), Ok(Runtime::Path(path.to_owned())));
+    }
+
+    #[test]
+    fn a_model_that_a_device_has_no_memory_for_is_told() {
+        let report = |weight_bytes| BuildReport {
+            name: "big".to_owned(),
+            target: "pi4".to_owned(),
+            output: "out".to_owned(),
+            bits_per_weight: 4.25,
+            weight_bytes,
+            arena_bytes: 1 << 20,
+            kv_bytes_per_position: 10_000,
+            ring_bytes: 0,
+            kernels: 1,
+            phases: 1,
+            program: None,
+            requirements: None,
+        };
+        let find = |name: &str| Target::find(name).expect("built in");
+        let ram = find("pi4").memory.expect("a device's").ram;
+        let told = |bytes, positions| report(bytes).too_large(&find("pi4"), positions);
+        assert_eq!(told(ram / 2, 1 << 17), None);
+        // A longer context than sessions have by themselves does not count.
+        assert_eq!(told(ram - (42 << 20), 1 << 17), None);
+        let says = told(ram - (2 << 20), 1 << 17).expect("too large");
+        assert!(
+            says.contains("pi4 has 4.3 GB of memory") && says.contains("4096 positions"),
+            "{says}"
+        );
+        assert_eq!(report(ram * 9).too_large(&find("aarch64"), 1), None);
     }
 
     #[test]

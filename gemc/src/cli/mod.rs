@@ -20,6 +20,7 @@ mod files;
 mod import_published;
 mod inspect;
 mod junit;
+mod kit;
 mod limits;
 mod logits;
 mod man;

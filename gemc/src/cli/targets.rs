@@ -19,7 +19,7 @@ pub struct Targets {
     /// Measure what decoding takes on this machine, and show the target with that: what `gemc plan --latency` needs
     #[arg(long, requires = "name")]
     measure: bool,
-    /// Threads to measure with; as many as the machine runs at once unless given
+    /// Threads to measure with; one for each fast core unless given
     #[arg(long, value_name = "N", requires = "measure", value_parser = threads)]
     threads: Option<u32>,
     /// Write one JSON value
@@ -38,7 +38,13 @@ impl fmt::Display for List {
             } else {
                 "does not run here"
             };
-            writeln!(f, "{:16} {} ({runs})", target.name, target.description)?;
+            let costs = match &target.costs {
+                Some(costs) if costs.projected => "costs projected",
+                Some(_) => "costs measured",
+                None => "no costs",
+            };
+            let what = &target.description;
+            writeln!(f, "{:16} {what} ({runs}; {costs})", target.name)?;
         }
         write!(f, "{:16} {}", "host", Target::host().name)
     }

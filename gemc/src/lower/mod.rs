@@ -24,6 +24,7 @@ use gemc_kernels::kernels::embed::Embed;
 use gemc_kernels::kernels::norm::Norm;
 use gemc_kernels::kernels::pool::{Normalize, Pool};
 use gemc_kernels::kernels::quantise::{self, QuantiseRows, SelectRows};
+use gemc_kernels::kernels::spec::Spec;
 
 use arena::Buffer;
 use phases::{Arg, ItemCount, Phases};
@@ -41,6 +42,8 @@ use crate::target::Target;
 pub struct LoweredModel {
     /// Kernels, tables and phases, not yet proved.
     pub program: Program,
+    /// What each kernel is, by its number.
+    pub specs: Vec<Spec>,
     /// Where each weight stands in the weight file.
     pub layout: Layout,
 }
@@ -165,6 +168,7 @@ impl<'a> Lowering<'a> {
         sizes::weights(self.graph, &self.layout)?;
         let logits = self.values[&result];
         let weight_bytes = self.layout.body_bytes();
+        let specs = self.phases.specs();
         let program = self.phases.finish(
             (logits.buffer, logits.stride),
             self.max_rows,
@@ -173,6 +177,7 @@ impl<'a> Lowering<'a> {
         )?;
         Ok(LoweredModel {
             program,
+            specs,
             layout: self.layout,
         })
     }

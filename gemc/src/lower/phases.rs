@@ -144,6 +144,13 @@ impl Phases {
         id
     }
 
+    /// The specs of all kernels so far, in their order.
+    pub fn specs(&self) -> Vec<KernelSpec> {
+        let mut specs: Vec<_> = self.by_spec.iter().collect();
+        specs.sort_by_key(|(_, id)| id.index());
+        specs.into_iter().map(|(spec, _)| *spec).collect()
+    }
+
     /// A name that no kernel has yet: names do not say all that a kernel depends on.
     fn unique(&mut self, name: String) -> String {
         let numbered = (2..).map(|n| format!("{name}_{n}"));

@@ -42,6 +42,8 @@ impl PreparedModel {
         Ok(Package {
             info: self.info(),
             sources: gemc_kernels::rust::program(&self.compiled.program, self.target.level),
+            better: self.better()?,
+            kit: None,
             inputs: self.inputs()?,
             texts: self.texts(),
             licenses: self.licenses()?,

@@ -5,6 +5,7 @@
 
 pub(crate) mod api;
 mod assemble;
+mod better;
 mod bundle;
 mod cargo;
 mod compile;
@@ -13,6 +14,8 @@ mod error;
 mod folder;
 mod guard;
 mod kept;
+#[cfg(feature = "cli")]
+mod kit;
 mod linkable;
 mod lock;
 mod manifest;
@@ -34,6 +37,7 @@ use std::fs::File;
 use gem_runtime::ModelInfo;
 
 pub(crate) use assemble::in_folder;
+pub use better::BetterProgram;
 pub use bundle::{BUNDLE, BundleError, Bundled, BundledModel, bundle};
 pub(crate) use cargo::{crate_name, one_line};
 pub use error::PackageError;
@@ -92,6 +96,10 @@ pub struct Package {
     pub info: ModelInfo,
     /// Generated sources: path in the crate, text. `src/program.rs` declares `pub static PROGRAM`.
     pub sources: Vec<(String, String)>,
+    /// Programs for CPUs that have more, the best first.
+    pub better: Vec<BetterProgram>,
+    /// What makes it a kit: its program measures the machine.
+    pub kit: Option<KitSources>,
     /// Tokenizer files and the like, copied as they are: name, contents.
     pub texts: Vec<(String, Vec<u8>)>,
     /// Licence texts of the checkpoint: name of the file, what it says.
@@ -112,6 +120,15 @@ impl Package {
     }
 }
 
+/// What a kit's crate has beside the model.
+#[derive(Clone, Debug)]
+pub struct KitSources {
+    /// The program of products: path in the crate, text.
+    pub sources: Vec<(String, String)>,
+    /// Text of `src/main.rs`.
+    pub main: String,
+}
+
 /// Files by path, with `/` between folders.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -126,7 +143,7 @@ pub fn render(package: &Package) -> Result<Files, PackageError> {
         ("Cargo.lock", lock::lock(&name, &package.runtime)),
         ("README.md", readme::text(package)),
         ("src/lib.rs", sources::lib(package)?),
-        ("src/main.rs", sources::main(&name)),
+        ("src/main.rs", sources::main(package)),
     ];
     let own = own.map(|(path, text)| (path.to_owned(), text));
     let runtime = match package.runtime {
@@ -136,7 +153,9 @@ pub fn render(package: &Package) -> Result<Files, PackageError> {
     let runtime = runtime
         .into_iter()
         .map(|(path, text)| (format!("gem-runtime/{path}"), text));
-    let sources = package.sources.iter().cloned();
+    let better = package.better.iter().flat_map(|b| &b.sources);
+    let kit = package.kit.iter().flat_map(|kit| &kit.sources);
+    let sources = package.sources.iter().chain(better).chain(kit).cloned();
     let own = own.into_iter().chain(sources).map(readme::marked);
     let texts = own.chain(runtime);
     let texts = texts.map(|(path, text)| (path, text.into_bytes()));

@@ -30,7 +30,7 @@ pub struct ProgramManifest {
 
 impl ProgramManifest {
     /// Of the program at a path.
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &str,
         program: &Path,
         toolchain: &Toolchain,

@@ -1,5 +1,6 @@
 //! Facts about a model -> `src/lib.rs`, the crate's whole interface, and `src/main.rs`, its program.
 
+use gem_runtime::simd::Level;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
@@ -18,17 +19,35 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
         package.info.task.name(),
         one_line(&package.info.target),
     );
-    let (target, level) = (&*package.info.target, &package.info.level);
-    let level = format_ident!("{level:?}");
+    let better = package.better.iter().map(|better| {
+        let module = format_ident!("{}", better.module);
+        choice(better.level, &better.target, &quote!(#module::program))
+    });
+    let own = choice(package.info.level, &package.info.target, &quote!(program));
+    let modules = package.better.iter().map(|better| {
+        let module = format_ident!("{}", better.module);
+        quote!(
+            mod #module {
+                mod kernels;
+                pub(super) mod program;
+            }
+        )
+    });
+    let products = package.kit.as_ref().map(|_| {
+        quote!(
+            #[doc = " Products of all formats, for `src/main.rs`."]
+            pub mod products {
+                mod kernels;
+                mod program;
+
+                pub use program::PROGRAM;
+            }
+        )
+    });
     let api = Api {
         place: Place::Crate,
         info: &package.info,
-        programs: quote!(Choice {
-            level: Level::#level,
-            target: #target,
-            program: &program::PROGRAM,
-            unoptimised: false,
-        }),
+        programs: better.chain([own]).collect(),
         embedded: Some(embedded(package)),
         licenses: licenses(package),
     };
@@ -42,14 +61,37 @@ pub fn lib(package: &Package) -> Result<String, PackageError> {
 
         mod kernels;
         mod program;
+        #(#modules)*
+        #products
 
         #items
     };
+    formatted("src/lib.rs", tokens)
+}
+
+/// Tokens as a file.
+///
+/// # Errors
+/// [`PackageError::Malformed`], which would be a defect of whoever made them.
+pub(super) fn formatted(what: &'static str, tokens: TokenStream) -> Result<String, PackageError> {
     let file = syn::parse2(tokens).map_err(|e| PackageError::Malformed {
-        what: "src/lib.rs",
+        what,
         reason: e.to_string(),
     })?;
     Ok(spaced(&prettyplease::unparse(&file)))
+}
+
+/// An element of the crate's list of programs.
+fn choice(level: Level, target: &str, program: &TokenStream) -> TokenStream {
+    let level = format_ident!("{level:?}");
+    quote! {
+        Choice {
+            level: Level::#level,
+            target: #target,
+            program: &#program::PROGRAM,
+            unoptimised: false,
+        },
+    }
 }
 
 /// The licence texts, from `src`.
@@ -104,8 +146,11 @@ fn spaced(text: &str) -> String {
 }
 
 /// The text of `src/main.rs`.
-pub fn main(crate_name: &str) -> String {
-    let ident = crate_name.replace('-', "_");
+pub fn main(package: &Package) -> String {
+    if let Some(kit) = &package.kit {
+        return kit.main.clone();
+    }
+    let ident = package.crate_name().replace('-', "_");
     format!(
         r#"//! Runs the model from the command line; `--help` shows how.
 #![deny(warnings)]

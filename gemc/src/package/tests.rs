@@ -36,6 +36,8 @@ fn toy() -> Package {
             ("src/kernels.rs".to_owned(), "// kernels\n".to_owned()),
             ("src/program.rs".to_owned(), "// tables\n".to_owned()),
         ],
+        better: Vec::new(),
+        kit: None,
         texts: vec![("tokenizer.json".to_owned(), b"{}".to_vec())],
         licenses: vec![("LICENSE".to_owned(), "Free.\n".to_owned())],
         runtime: Runtime::Embedded,

@@ -4,7 +4,7 @@
 use gemc_format::Codec;
 
 use super::{Settings, rows};
-use crate::graph::{Graph, Guard, Op, Typed, Unit, UnitMap};
+use crate::graph::{Graph, Guard, Op, Site, Task, Typed, Unit, UnitMap};
 use crate::pack::layout::routed_share;
 use crate::plan::BitPlan;
 use crate::target::Costs;
@@ -39,6 +39,37 @@ impl Predicted {
             units,
         })
     }
+}
+
+impl Predicted {
+    /// Milliseconds of the products of a text's or prompt's tokens, all at once.
+    ///
+    /// # Errors
+    /// As of [`Predicted::new`].
+    pub fn prompt(
+        graph: &Graph<Typed>,
+        plan: &BitPlan,
+        costs: &Costs,
+        tokens: u32,
+    ) -> Result<f64, Codec> {
+        let of = |unit: &Unit| {
+            let codec = plan.codec(unit.id);
+            let size = (unit.shape.weights(), unit.shape.bytes(codec));
+            let rows = match is_of_one_row(graph, unit) {
+                true => 1,
+                false => tokens,
+            };
+            let seconds = costs.seconds(size, codec, rows, visits(graph, unit));
+            seconds.map(|seconds| 1e3 * seconds).ok_or(codec)
+        };
+        graph.units().iter().map(of).sum()
+    }
+}
+
+/// Whether it is a head that sees one row of a text, the last or the one that stands for all.
+fn is_of_one_row(graph: &Graph<Typed>, unit: &Unit) -> bool {
+    let mut nodes = unit.nodes.iter().map(|id| graph.node(*id));
+    graph.facts().task != Task::TokenClassification && nodes.any(|node| node.site == Site::Head)
 }
 
 /// How often a token visits a unit, at most; of an embedding that is only read, it reads a row.

@@ -3,6 +3,7 @@
 
 mod cache;
 mod doctor;
+mod kit;
 mod shells;
 mod verify;
 

@@ -186,6 +186,7 @@ fn every_level_gives_the_bits_of_the_portable_one() {
         #[cfg(target_arch = "x86_64")]
         (Level::X86V3, &small::x86_v3::PROGRAM),
         #[cfg(target_arch = "x86_64")]
+        (Level::X86V3Vnni, &small::x86_v3_vnni::PROGRAM),
         (Level::X86V4Vnni, &small::x86_v4_vnni::PROGRAM),
     ];
     for (level, program) in levels {

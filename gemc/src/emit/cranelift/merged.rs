@@ -66,7 +66,7 @@ impl Merged {
 
     /// The best copy for CPUs of a level.
     pub(super) fn find(&self, key: u64, level: Level) -> Option<Number> {
-        let levels = self.levels.iter().filter(|(of, _)| *of <= level);
+        let levels = self.levels.iter().filter(|(of, _)| level.includes(*of));
         levels
             .filter_map(|(_, numbers)| numbers.get(&key))
             .next()
@@ -269,7 +269,7 @@ mod tests {
     use crate::emit::cranelift::{Effort, Isa};
     use crate::target::Target;
 
-    const LEVELS: [Level; 2] = [Level::X86V3, Level::X86V4Vnni];
+    const LEVELS: [Level; 3] = [Level::X86V3, Level::X86V3Vnni, Level::X86V4Vnni];
 
     #[test]
     fn the_file_has_the_copies_that_are_linked_here() {
@@ -283,7 +283,7 @@ mod tests {
                 "{level:?}"
             );
         }
-        let own = merged.levels[1].1.keys().next().copied().unwrap();
+        let own = merged.levels[2].1.keys().next().copied().unwrap();
         assert!(merged.find(own, Level::Portable).is_none());
         assert!(merged.find(own, Level::X86V4Vnni).is_some());
     }

@@ -70,6 +70,7 @@ fn dot_products_of_four_are_single_instructions_where_there_are_any() {
     for effort in EFFORTS {
         let cases = [
             ("x86-64-v3", &["avxvnni"][..], dot4_u(), "vpdpbusd", true),
+            ("x86-64-v3-vnni", &[], dot4_u(), "vpdpbusd", true),
             ("x86-64-v4-vnni", &[], dot4_u(), "vpdpbusd", true),
             ("x86-64-v3", &[], dot4_u(), "vpdpbusd", false),
             ("aarch64-dotprod", &[], dot4_s(), "sdot", true),
@@ -191,7 +192,13 @@ fn the_same_program_gives_the_same_code() {
 #[test]
 fn objects_need_no_symbol() {
     let verified = verify(valid_program(&Bytes::random(6, 600))).unwrap();
-    for target in ["x86-64-v3", "x86-64-v4-vnni", "aarch64", "aarch64-dotprod"] {
+    for target in [
+        "x86-64-v3",
+        "x86-64-v3-vnni",
+        "x86-64-v4-vnni",
+        "aarch64",
+        "aarch64-dotprod",
+    ] {
         let isa = isa(target, &[], Effort::Low);
         let compiled = compile(&verified, &isa, false).unwrap();
         let bytes = object::kernels(&compiled, &isa).unwrap();

@@ -23,4 +23,5 @@ level!(neon_dotprod);
 #[cfg(target_arch = "x86_64")]
 level!(x86_v3);
 #[cfg(target_arch = "x86_64")]
+level!(x86_v3_vnni);
 level!(x86_v4_vnni);

@@ -1,0 +1,119 @@
+//! A program that has a product of a format in every phase -> what each takes for a thousand weights, on one thread.
+
+use core::ptr;
+use std::time::Instant;
+
+use crate::abi::{Ctx, Executable, Items, Part, Row};
+use crate::error::{Error, Result};
+use crate::memory::Buffer;
+
+/// Rows of a batch: whole blocks of rows for every target.
+pub const BATCH: u32 = 32;
+
+/// The best of so many times counts.
+const TIMES: usize = 40;
+
+/// How long one time is at least, so that the clock's steps do not show.
+const LEAST: f64 = 2e-4;
+
+/// What a phase multiplies: rows with a matrix of so many weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// Name of the weights' format.
+    pub format: &'static str,
+    /// Weights of the matrix.
+    pub weights: u32,
+}
+
+/// Nanoseconds that a thread takes for a thousand weights in its cache.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProductTimes {
+    /// Name of the weights' format.
+    pub format: &'static str,
+    /// With one row.
+    pub alone: f64,
+    /// With [`BATCH`] rows, for each of them.
+    pub batch: f64,
+}
+
+/// Measures all products of a program; `products` are those of its phases. `heard` is told of each that is done.
+///
+/// # Errors
+/// [`Error::Options`] for a program of another kind; when there is no memory.
+pub fn measure_products(
+    program: &dyn Executable,
+    products: &[Product],
+    heard: &mut dyn FnMut(&ProductTimes),
+) -> Result<Vec<ProductTimes>> {
+    let shape = *program.shape();
+    let sound = program.phases(Part::Body).len() == products.len()
+        && shape.kv_bytes_per_position == 0
+        && shape.ring_bytes == 0
+        && shape.max_rows >= BATCH
+        && program.tables().is_empty();
+    if !sound {
+        return Err(Error::Options("products: another kind of program".into()));
+    }
+    let weights = Buffer::zeroed(shape.weight_bytes)?;
+    let mut arena = Buffer::zeroed(u64::from(shape.arena_bytes))?;
+    let row = Row {
+        token: 0,
+        slot: 0,
+        position: 0,
+        visible: 1,
+    };
+    let rows = [row; BATCH as usize];
+    let mut ctx = Ctx {
+        weights: weights.as_slice().as_ptr(),
+        arena: arena.as_mut_slice().as_mut_ptr(),
+        kv: ptr::null(),
+        rows: rows.as_ptr(),
+        outputs: ptr::null(),
+        tables: ptr::null(),
+        n_rows: 0,
+        n_slots: 0,
+        n_outputs: 0,
+        context: 1,
+    };
+    let mut times = Vec::with_capacity(products.len());
+    for (phase, product) in products.iter().enumerate() {
+        let Items::Fixed(items) = program.phases(Part::Body)[phase] else {
+            return Err(Error::Options("products: a phase that is none".into()));
+        };
+        let mut seconds = |rows: u32| {
+            ctx.n_rows = rows;
+            best(|| {
+                // SAFETY: the context has weights and arena of the program's shape and its rows, which outlive this; the
+                // program has no slots and tables and asks for no outputs, and each item of the phase runs once.
+                unsafe { program.run(Part::Body, phase, &ctx, 0, items) };
+            })
+        };
+        let thousand = f64::from(product.weights) / 1000.0;
+        let found = ProductTimes {
+            format: product.format,
+            alone: seconds(1) * 1e9 / thousand,
+            batch: seconds(BATCH) * 1e9 / thousand / f64::from(BATCH),
+        };
+        heard(&found);
+        times.push(found);
+    }
+    Ok(times)
+}
+
+/// Seconds of one run, at best.
+fn best(mut run: impl FnMut()) -> f64 {
+    let mut time = |runs: u32| {
+        let start = Instant::now();
+        for _ in 0..runs {
+            run();
+        }
+        start.elapsed().as_secs_f64()
+    };
+    let mut runs = 1;
+    while runs < 1 << 20 && time(runs) < LEAST {
+        runs *= 2;
+    }
+    let best = (0..TIMES).map(|_| time(runs)).fold(f64::INFINITY, f64::min);
+    // A clock that does not advance must not give zero.
+    best.max(1e-9) / f64::from(runs)
+}

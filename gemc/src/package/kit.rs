@@ -1,0 +1,120 @@
+//! A compiled model and its target -> the crate of a kit: a program that measures the machine that it is carried to.
+
+use gem_runtime::kit::{Expected, lengths};
+use proc_macro2::{Literal, TokenStream};
+use quote::{format_ident, quote};
+
+use super::sources::formatted;
+use super::{KitSources, Package, PackageError, Runtime};
+use crate::plan::BitPlan;
+use crate::planner::Predicted;
+use crate::prepared::PreparedModel;
+use crate::products;
+use crate::target::Target;
+
+impl PreparedModel {
+    /// The package of a kit. Kernels are those of the target alone, whose costs it measures.
+    ///
+    /// # Errors
+    /// As of [`PreparedModel::package`].
+    pub fn kit(&self) -> Result<Package, PackageError> {
+        let mut package = self.package(Runtime::Embedded)?;
+        package.better.clear();
+        let malformed = |reason: String| PackageError::Malformed {
+            what: "program of products",
+            reason,
+        };
+        let (program, formats) = products::program(&self.target).map_err(malformed)?;
+        let below = |(path, text): (String, String)| {
+            let file = path.rsplit('/').next().unwrap_or_default();
+            (format!("src/products/{file}"), text)
+        };
+        let sources = gemc_kernels::rust::program(&program, self.target.level);
+        let formats = formats.iter().map(|product| {
+            let (format, weights) = (product.format, Literal::u32_unsuffixed(product.weights));
+            quote!(Product { format: #format, weights: #weights })
+        });
+        let expected = match self.expected() {
+            Some(expected) => expected_tokens(&expected),
+            None => quote!(None),
+        };
+        let target = base(&self.target)?;
+        let layout = &self.compiled.layout;
+        let bytes = Literal::u64_unsuffixed(layout.bytes_per_token(&self.loaded.graph));
+        let name = format_ident!("{}", package.crate_name().replace('-', "_"));
+        let main = quote! {
+            #![doc = " Measures the machine that it runs on; `--help` shows how."]
+            #![deny(warnings)]
+
+            use gem_runtime::kit::{self, Kit};
+            use gem_runtime::protocol::Product;
+            use #name::{INFO, Model, products};
+
+            static KIT: Kit = Kit {
+                products: &products::PROGRAM,
+                formats: &[#(#formats),*],
+                target: #target,
+                expected: #expected,
+                bytes_per_token: #bytes,
+            };
+
+            fn main() -> std::process::ExitCode {
+                kit::main(&INFO, &KIT, || Model::bundled().map(Model::into_engine))
+            }
+        };
+        package.kit = Some(KitSources {
+            sources: sources.into_iter().map(below).collect(),
+            main: formatted("src/main.rs", main)?,
+        });
+        Ok(package)
+    }
+
+    /// What the target's costs say of the prompt and the tokens that the kit measures.
+    fn expected(&self) -> Option<Expected> {
+        let costs = self.target.costs.as_ref()?;
+        let info = self.info();
+        let (prefill_tokens, decode) = lengths(info.task, info.max_positions, None, None).ok()?;
+        let (graph, plan): (_, &BitPlan) = (&self.loaded.graph, &self.plan);
+        let prompt = Predicted::prompt(graph, plan, costs, prefill_tokens).ok()?;
+        let token = Predicted::new(graph, plan, costs).ok()?;
+        Some(Expected {
+            prefill_tokens,
+            prefill_ms: prompt,
+            decode_ms: (decode > 0).then_some(token.ms),
+            projected: costs.projected,
+        })
+    }
+}
+
+fn expected_tokens(expected: &Expected) -> TokenStream {
+    let Expected {
+        prefill_tokens,
+        prefill_ms,
+        decode_ms,
+        projected,
+    } = expected;
+    let tokens = Literal::u32_unsuffixed(*prefill_tokens);
+    let prefill = Literal::f64_unsuffixed(*prefill_ms);
+    let decode = decode_ms.map(Literal::f64_unsuffixed);
+    let decode = decode.map_or_else(|| quote!(None), |ms| quote!(Some(#ms)));
+    quote! {
+        Some(kit::Expected {
+            prefill_tokens: #tokens,
+            prefill_ms: #prefill,
+            decode_ms: #decode,
+            projected: #projected,
+        })
+    }
+}
+
+/// The target's file without costs, provenance last.
+fn base(target: &Target) -> Result<String, PackageError> {
+    let mut target = target.clone();
+    target.costs = None;
+    target.provenance.remove("costs");
+    target.provenance.remove("bandwidth");
+    toml::to_string_pretty(&target).map_err(|e| PackageError::Malformed {
+        what: "target file",
+        reason: e.to_string(),
+    })
+}
