@@ -7,7 +7,7 @@ density of its masks on windows that hold stretches of several domains.
 
     python examples/train/live_lm.py [--model DIR] [--windows 64] [--out figures.json]
 
-Reads the checkpoint's own evaluation text, or with --corpus all of the corpus' held-out text of each domain.
+Reads the checkpoint's own evaluation text, or with --text that of a folder (`judged_text.py` makes one).
 """
 
 import argparse
@@ -90,6 +90,17 @@ class Surgery:
                 same = same | (routing.cluster[:, :, None] == routing.cluster[:, None, :])
             return (causal if self.how == "full" else same & causal) | alone.expand(len(routing.flag), -1, -1)
         self.method(layer.scar, "visible", visible)
+
+
+def spread(folder, tokenizer, count):
+    """For each domain so many windows [(document, ids)], spread evenly over its documents."""
+    found = []
+    for domain in DOMAINS:
+        texts = documents(folder / f"{domain}.jsonl")
+        of = [(i, w) for i, text in enumerate(texts) for w in windows_of(tokenizer, [text]) if len(w) > 1]
+        taken = min(count, len(of))
+        found.append([of[i * len(of) // taken] for i in range(taken)])
+    return found
 
 
 def variants(config):
@@ -294,18 +305,14 @@ def told(rows, figures):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", type=Path, default=Path(__file__).resolve().parents[1] / "models" / "gem-lm")
-    parser.add_argument("--corpus", type=Path, help="its evaluation text instead of the checkpoint's")
+    parser.add_argument("--text", type=Path, help="a folder with a file of each domain, instead of the checkpoint's evaluation text")
     parser.add_argument("--windows", type=int, default=64, help="of each domain, spread over its documents")
     parser.add_argument("--workers", type=int, default=2, help="processes, each with one thread")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     global MODEL, WINDOWS
     MODEL, tokenizer = load(args.model), Tokenizer.from_file(str(args.model / "tokenizer.json"))
-    WINDOWS = []
-    for domain in DOMAINS:
-        texts = documents((args.corpus or args.model) / "evaluation" / f"{domain}.jsonl")
-        of = [(i, w) for i, text in enumerate(texts) for w in windows_of(tokenizer, [text]) if len(w) > 1]
-        WINDOWS.append([of[i * len(of) // args.windows] for i in range(min(args.windows, len(of)))])
+    WINDOWS = spread(args.text or args.model / "evaluation", tokenizer, args.windows)
     context = torch.multiprocessing.get_context("fork")
     with context.Pool(args.workers, prepare_worker) as pool:
         sums = pool.map(means_of, range(len(DOMAINS)), chunksize=1)
