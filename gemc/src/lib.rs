@@ -61,6 +61,9 @@ pub mod inspect;
 pub mod jit;
 #[doc(hidden)]
 pub mod lower;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod measure;
 #[cfg(feature = "calibrate")]
 #[doc(hidden)]
 pub mod metrics;
@@ -111,6 +114,8 @@ pub mod texts;
 pub mod typing;
 #[cfg(feature = "calibrate")]
 pub mod verify;
+#[doc(hidden)]
+pub mod work;
 #[doc(hidden)]
 pub mod workers;
 

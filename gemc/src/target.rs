@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::import::{nearest, shown};
 
-pub use costs::Costs;
+pub use costs::{Costs, WorkKind};
 pub use device::{Cores, Memory};
 pub use gemc_kernels::choices::DotStrategy;
 
@@ -201,6 +201,18 @@ impl Target {
     pub fn used_cores(&self) -> Option<u32> {
         let used = self.cores.iter().filter(|cores| cores.used);
         (!self.cores.is_empty()).then(|| used.map(|cores| cores.count).sum())
+    }
+
+    /// What its costs say of a model of so many bytes, weights with keys and values: what fits into the last cache is not read
+    /// from memory.
+    #[must_use]
+    pub fn costs_of(&self, bytes: u64) -> Option<Costs> {
+        let mut costs = self.costs.clone()?;
+        let cache = self.memory.as_ref().and_then(|memory| memory.cache);
+        if cache.is_some_and(|cache| bytes <= cache) {
+            costs.bandwidth = f64::INFINITY;
+        }
+        Some(costs)
     }
 
     /// One that is built in.
@@ -397,6 +409,21 @@ mod tests {
             ("N4 = ", "N4 = -", "N4 is -"),
             ("bandwidth = ", "bandwidth = 0.0 #", "bandwidth is 0"),
             ("threads = ", "threads = 9999 #", "allowed are 1 to 1024"),
+            (
+                "threads = ",
+                "barrier = -1.0\nthreads = ",
+                "costs.barrier is -1, allowed are numbers from 0",
+            ),
+            (
+                "[costs.weights]",
+                "[costs.others]\nexp = 1.0\n[costs.weights]",
+                "costs.others.exp: kinds are attention, heads, ",
+            ),
+            (
+                "[costs.weights]",
+                "[costs.others]\nnorm = 0.0\n[costs.weights]",
+                "costs.others.norm is 0",
+            ),
             ("bandwidth = ", "bandwith = ", "bandwith"),
         ] {
             let bad = text.replacen(from, to, 1);
@@ -435,6 +462,19 @@ mod tests {
         std::fs::write(&path, format!("\u{feff}{}", gemc_targets::ALL[0].1)).unwrap();
         let found = Target::find(path.to_str().unwrap()).unwrap();
         assert_eq!(found.name, gemc_targets::ALL[0].0);
+    }
+
+    #[test]
+    fn what_fits_into_the_cache_is_not_read_from_memory() {
+        let pi4 = Target::find("pi4").unwrap();
+        let cache = pi4.memory.as_ref().unwrap().cache.unwrap();
+        assert_eq!(pi4.costs_of(cache).unwrap().reading(1 << 20), 0.0);
+        assert_eq!(pi4.costs_of(cache + 1), pi4.costs);
+        let unknown = Target {
+            memory: None,
+            ..pi4.clone()
+        };
+        assert_eq!(unknown.costs_of(1), pi4.costs);
     }
 
     #[test]

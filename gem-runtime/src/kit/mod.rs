@@ -23,13 +23,17 @@ use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
 use crate::model::Engine;
 use crate::protocol::{
-    BenchRequest, Peer as _, ProbeRequest, Product, Server, measure_products, run_once,
+    BenchRequest, Peer as _, ProbeRequest, Product, Server, barrier, costs_of_phases,
+    measure_products, run_once,
 };
 use crate::session::{Session, SessionOptions};
 use crate::team::Team;
 
 /// Tokens of what is done over and over, at most.
 const TEXT: u32 = 256;
+
+/// How often a prompt is read to time its phases.
+const PROMPTS: u32 = 3;
 
 /// Bytes that each thread reads to find the bandwidth: more than caches hold, and no more than small devices have.
 const SCANNED: u64 = 256 << 20;
@@ -47,6 +51,8 @@ pub struct Kit {
     pub expected: Option<Expected>,
     /// Bytes of weights that a decoded token reads.
     pub bytes_per_token: u64,
+    /// What every phase does with a prompt of so many tokens: a kind of work, empty for what is not told apart, and values.
+    pub work: (u32, &'static [(&'static str, f64)]),
 }
 
 /// The whole program; `open` gives the model that this program carries.
@@ -131,7 +137,7 @@ fn measured(
         ));
     }
     let mut done = 0;
-    let times = measure_products(kit.products, kit.formats, &mut |times| {
+    let products = measure_products(kit.products, kit.formats, &mut |times| {
         done += 1;
         hear(&format!(
             "measuring formats: {} ({done} of {})",
@@ -139,6 +145,12 @@ fn measured(
             kit.formats.len()
         ));
     })?;
+    hear("measuring what is no product");
+    let others = other_costs(&mut server, kit, &products.others)?;
+    let barrier = match most {
+        1 => 0.0,
+        _ => 1e6 * barrier(Some(most))?,
+    };
     let sustained = match options.sustained {
         Some(minutes) => sustain(&engine, threads.last().copied(), minutes, &machine)?,
         None => Vec::new(),
@@ -152,11 +164,33 @@ fn measured(
         prefill_tokens: prefill,
         decode_tokens: decode,
         rows,
-        costs: times.iter().map(FormatCost::from).collect(),
+        costs: products.products.iter().map(FormatCost::from).collect(),
+        others,
+        barrier,
         expected: kit.expected,
         sustained,
     };
     write(&report, kit, &options.output)
+}
+
+/// Nanoseconds for a thousand values of each kind of work, of one thread: from the model's own phases, and from activations.
+fn other_costs(
+    server: &mut Server,
+    kit: &Kit,
+    activations: &[(&'static str, f64)],
+) -> Result<Vec<(&'static str, f64)>> {
+    let (prefill, work) = kit.work;
+    let request = BenchRequest {
+        prefill,
+        decode: 0,
+        runs: PROMPTS,
+        phases: true,
+        threads: Some(1),
+    };
+    let bench = server.bench(&request)?;
+    let mut costs = costs_of_phases(work, &bench.prefill_phase_ns, PROMPTS);
+    costs.extend(activations);
+    Ok(costs)
 }
 
 /// One thread, and one for each fast core.

@@ -153,6 +153,10 @@ pub(super) struct Report {
     pub decode_tokens: u32,
     pub rows: Vec<Row>,
     pub costs: Vec<FormatCost>,
+    /// Nanoseconds for a thousand values of other work, by kind.
+    pub others: Vec<(&'static str, f64)>,
+    /// Microseconds that a phase takes beyond its work on all threads.
+    pub barrier: f64,
     pub expected: Option<Expected>,
     pub sustained: Vec<Minute>,
 }
@@ -202,6 +206,9 @@ impl Report {
             "\n[costs]\nthreads = {}\nbandwidth = {bandwidth:?}\n",
             row.threads
         );
+        if self.barrier > 0.0 {
+            let _ = writeln!(text, "barrier = {:?}", three_digits(self.barrier));
+        }
         for (table, of) in [
             ("weights", (|c| c.alone) as fn(&FormatCost) -> f64),
             ("batch", |c| c.batch),
@@ -210,6 +217,10 @@ impl Report {
             for cost in &self.costs {
                 let _ = writeln!(text, "{} = {:?}", cost.format, of(cost));
             }
+        }
+        let _ = write!(text, "\n[costs.others]\n");
+        for (kind, cost) in &self.others {
+            let _ = writeln!(text, "{kind} = {:?}", three_digits(*cost));
         }
         Some(text)
     }
@@ -263,6 +274,13 @@ impl fmt::Display for Report {
         for cost in &self.costs {
             writeln!(f, "  {:4} {:8} {:8}", cost.format, cost.alone, cost.batch)?;
         }
+        let others = self.others.iter();
+        let others = others.map(|(kind, cost)| format!("{kind} {}", three_digits(*cost)));
+        let others: Vec<String> = others.collect();
+        writeln!(f, "ns for 1000 values: {}", others.join(", "))?;
+        if self.barrier > 0.0 {
+            writeln!(f, "a phase of all threads: {:.2} µs more", self.barrier)?;
+        }
         for (i, minute) in self.sustained.iter().enumerate() {
             let speed = minute.tokens_per_second;
             writeln!(f, "minute {:3}: {speed:.1} tok/s{}", i + 1, minute.moment)?;
@@ -311,6 +329,8 @@ mod tests {
                 alone: 395.4321,
                 batch: 247.0,
             })],
+            others: vec![("norm", 504.4), ("silu", 1763.0)],
+            barrier: 1.98,
             expected: Some(Expected {
                 prefill_tokens: 100,
                 prefill_ms: 1000.0,
@@ -341,6 +361,8 @@ prompt of 100: 2000 ms; projected 1000 (2.00 times as long)
 a token after it: 66.7 ms; projected 50 (1.33 times as long)
 ns for 1000 weights and a row, one thread: alone, in a batch
   N4        395      247
+ns for 1000 values: norm 504, silu 1760
+a phase of all threads: 1.98 µs more
 minute   1: 20.0 tok/s  1.5 GHz  61.2 °C
 minute   2: 15.0 tok/s
 the last minute has 75 % of the first one's speed
@@ -363,12 +385,17 @@ costs = \"measured on 2026-11-30 on Board '4' by a kit of gemc, 4 threads\"
 [costs]
 threads = 4
 bandwidth = 4.13
+barrier = 1.98
 
 [costs.weights]
 N4 = 395.0
 
 [costs.batch]
 N4 = 247.0
+
+[costs.others]
+norm = 504.0
+silu = 1760.0
 ";
         assert_eq!(text.as_deref(), Some(expected));
     }

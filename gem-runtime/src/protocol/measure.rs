@@ -44,7 +44,7 @@ const MOST_ROUNDS: u32 = 100;
 /// The probe as a program of one phase, so that the same team reads in the same way as kernels do.
 struct Scan<'a> {
     bytes: &'a [u8],
-    items: [Items; 1],
+    items: Vec<Items>,
     shape: ProgramShape,
     /// Keeps the sums from being optimised away.
     sum: AtomicUsize,
@@ -118,7 +118,7 @@ pub fn probe(request: &ProbeRequest) -> Result<ProbeResult> {
         u32::try_from(buffer.len().div_ceil(UNIT_BYTES)).map_err(|_| Error::Memory { bytes })?;
     let scan = Scan {
         bytes: buffer.as_slice(),
-        items: [Items::Fixed(items)],
+        items: vec![Items::Fixed(items)],
         shape: NOTHING,
         sum: AtomicUsize::new(0),
     };
@@ -135,6 +135,30 @@ pub fn probe(request: &ProbeRequest) -> Result<ProbeResult> {
         bytes_per_second: bytes as f64 / best.max(1e-9),
         threads: team.threads() as u32,
     })
+}
+
+/// Seconds that a phase takes beyond its work on a team of so many threads: phases that have none, at best.
+///
+/// # Errors
+/// When threads are not to be had.
+pub fn barrier(threads: Option<u32>) -> Result<f64> {
+    const PHASES: usize = 64;
+    const TIMES: usize = 200;
+    let mut team = Team::new(threads.map(|n| n as usize))?;
+    let nothing = Scan {
+        bytes: &[],
+        items: vec![Items::Fixed(8 * team.threads() as u32); PHASES],
+        shape: NOTHING,
+        sum: AtomicUsize::new(0),
+    };
+    let mut best = f64::INFINITY;
+    for _ in 0..TIMES {
+        let start = Instant::now();
+        // SAFETY: all phases have a fixed number of items and use nothing of their context.
+        unsafe { team.run_part(&nothing, Part::Body, &EMPTY, None)? };
+        best = best.min(start.elapsed().as_secs_f64() / PHASES as f64);
+    }
+    Ok(best)
 }
 
 const NOTHING: ProgramShape = ProgramShape {
@@ -174,6 +198,13 @@ mod tests {
         assert_eq!(field(status, "VmLck:"), None);
         assert_eq!(field(status, "VmSwap:"), None);
         assert_eq!(field("VmHWM: 18446744073709551615 kB", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn a_barrier_takes_little_time_and_some() {
+        let alone = barrier(Some(1)).expect("one thread");
+        let two = barrier(Some(2)).expect("two threads");
+        assert!(alone < two && two < 1.0, "{alone} {two}");
     }
 
     #[test]

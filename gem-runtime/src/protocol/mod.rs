@@ -19,8 +19,8 @@ use crate::error::Result;
 use crate::info::ModelInfo;
 
 pub use client::Client;
-pub use measure::probe;
-pub use products::{BATCH, Product, ProductTimes, measure_products};
+pub use measure::{barrier, probe};
+pub use products::{BATCH, Product, ProductCosts, ProductTimes, costs_of_phases, measure_products};
 pub use routing::RoutingRecord;
 #[cfg(feature = "cli")]
 pub(crate) use server::run_once;

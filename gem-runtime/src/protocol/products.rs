@@ -23,6 +23,8 @@ pub struct Product {
     pub format: &'static str,
     /// Weights of the matrix.
     pub weights: u32,
+    /// The kind of activation that follows, and its outputs: what it takes is told from the last product without one.
+    pub activation: Option<(&'static str, u32)>,
 }
 
 /// Nanoseconds that a thread takes for a thousand weights in its cache.
@@ -36,6 +38,15 @@ pub struct ProductTimes {
     pub batch: f64,
 }
 
+/// What was measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProductCosts {
+    /// Of every format.
+    pub products: Vec<ProductTimes>,
+    /// Nanoseconds that a thread takes for a thousand values, by kind of work.
+    pub others: Vec<(&'static str, f64)>,
+}
+
 /// Measures all products of a program; `products` are those of its phases. `heard` is told of each that is done.
 ///
 /// # Errors
@@ -44,7 +55,7 @@ pub fn measure_products(
     program: &dyn Executable,
     products: &[Product],
     heard: &mut dyn FnMut(&ProductTimes),
-) -> Result<Vec<ProductTimes>> {
+) -> Result<ProductCosts> {
     let shape = *program.shape();
     let sound = program.phases(Part::Body).len() == products.len()
         && shape.kv_bytes_per_position == 0
@@ -75,7 +86,7 @@ pub fn measure_products(
         n_outputs: 0,
         context: 1,
     };
-    let mut times = Vec::with_capacity(products.len());
+    let mut costs = ProductCosts::default();
     for (phase, product) in products.iter().enumerate() {
         let Items::Fixed(items) = program.phases(Part::Body)[phase] else {
             return Err(Error::Options("products: a phase that is none".into()));
@@ -95,9 +106,42 @@ pub fn measure_products(
             batch: seconds(BATCH) * 1e9 / thousand / f64::from(BATCH),
         };
         heard(&found);
-        times.push(found);
+        match (product.activation, costs.products.last()) {
+            (Some((kind, outputs)), Some(plain)) => {
+                let more = (found.batch - plain.batch) * thousand / f64::from(outputs);
+                // Where the clock's noise is larger than that, next to nothing.
+                costs.others.push((kind, 1e3 * more.max(1e-6)));
+            }
+            _ => costs.products.push(found),
+        }
     }
-    Ok(times)
+    Ok(costs)
+}
+
+/// What a thread takes for a thousand values of each kind of work. `work` says of every phase its kind and values of a prompt, with
+/// no kind for what is not told apart; `ns` are nanoseconds of each in so many prompts on one thread.
+#[must_use]
+pub fn costs_of_phases(
+    work: &[(&'static str, f64)],
+    ns: &[u64],
+    prompts: u32,
+) -> Vec<(&'static str, f64)> {
+    let mut sums: Vec<(&'static str, f64, f64)> = Vec::new();
+    for ((kind, values), ns) in work
+        .iter()
+        .zip(ns)
+        .filter(|((kind, _), _)| !kind.is_empty())
+    {
+        let at = sums.iter().position(|(known, _, _)| known == kind);
+        let at = at.unwrap_or_else(|| {
+            sums.push((kind, 0.0, 0.0));
+            sums.len() - 1
+        });
+        sums[at].1 += values * f64::from(prompts);
+        sums[at].2 += *ns as f64;
+    }
+    let cost = |(kind, values, ns): (_, f64, f64)| (kind, (1e3 * ns / values.max(1.0)).max(1e-6));
+    sums.into_iter().map(cost).collect()
 }
 
 /// Seconds of one run, at best.
@@ -116,4 +160,16 @@ fn best(mut run: impl FnMut()) -> f64 {
     let best = (0..TIMES).map(|_| time(runs)).fold(f64::INFINITY, f64::min);
     // A clock that does not advance must not give zero.
     best.max(1e-9) / f64::from(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_times_over_values() {
+        let work = [("norm", 100.0), ("", 9.0), ("norm", 300.0), ("heads", 50.0)];
+        let costs = costs_of_phases(&work, &[2_000, 77, 6_000, 500], 2);
+        assert_eq!(costs, [("norm", 1e4), ("heads", 5e3)]);
+    }
 }

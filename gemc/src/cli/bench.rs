@@ -15,8 +15,11 @@ use super::numbers::{threads, whole};
 use super::{Failure, Outcome, Run, Ui};
 use crate::graph::Task;
 use crate::import::counted;
+use crate::planner::Predicted;
 use crate::profile::{self, PartTime};
 use crate::progress::Progress as _;
+use crate::target::Costs;
+use crate::work;
 
 /// Bytes that all threads together scan for the bandwidth at most: more than caches hold, less than machines have.
 const SCANNED: u64 = 4 << 30;
@@ -79,6 +82,9 @@ struct BenchRow {
     weight_bytes_per_token: u64,
     read_gb_s: f64,
     read_share: Option<f64>,
+    /// What the target's costs say of a prompt and of a token after it, with the bandwidth that was found.
+    predicted_prefill_ms: Option<f64>,
+    predicted_decode_ms: Option<f64>,
     load_ms: f64,
     peak_rss_bytes: Option<u64>,
     anon_bytes: Option<u64>,
@@ -95,6 +101,24 @@ struct BenchRow {
 }
 
 impl BenchRow {
+    /// What was predicted, beside what was found.
+    fn write_predicted(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(prefill) = self.predicted_prefill_ms else {
+            return Ok(());
+        };
+        let found = 1e3 * f64::from(self.prefill_tokens) / self.prefill_tok_s;
+        write!(
+            f,
+            "  predicted  prompt {prefill:.3} ms ({:.2} of what it took)",
+            prefill / found
+        )?;
+        if let (Some(decode), Some(speed)) = (self.predicted_decode_ms, self.decode_tok_s) {
+            let share = decode * speed / 1e3;
+            write!(f, "  token {decode:.4} ms ({share:.2})")?;
+        }
+        writeln!(f)
+    }
+
     /// What a step is spent on: milliseconds and shares, of routing and SCAR together as well.
     fn write_parts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((prefill, decode)) = sums(&self.parts) else {
@@ -164,6 +188,7 @@ impl fmt::Display for Table {
                 }
                 None => writeln!(f, "  memory {:.1} GB/s", m.read_gb_s)?,
             }
+            m.write_predicted(f)?;
             m.write_parts(f)?;
         }
         Ok(())
@@ -265,6 +290,21 @@ impl Bench {
             ),
             false => Vec::new(),
         };
+        let bytes = layout.weight_bytes() + result.kv_bytes;
+        let predicted = model.target.costs_of(bytes).map(|costs| Costs {
+            threads: result.threads,
+            // Of as many threads, where there is a limit at all.
+            bandwidth: match costs.bandwidth.is_finite() {
+                true => probe.bytes_per_second / 1e9,
+                false => costs.bandwidth,
+            },
+            ..costs
+        });
+        let phases = work::of(&model.compiled);
+        let (graph, plan) = (&model.loaded.graph, &model.plan);
+        let prompt = |costs| Predicted::prompt(graph, &phases, plan, costs, request.prefill).ok();
+        let position = request.prefill + request.decode / 2;
+        let token = |costs| Predicted::token(graph, &phases, plan, costs, position).ok();
         Some(BenchRow {
             backend: self.backend.name(),
             target: model.target.name.clone(),
@@ -283,6 +323,10 @@ impl Bench {
             weight_bytes_per_token: per_token,
             read_gb_s: probe.bytes_per_second / 1e9,
             read_share: median.map(|d| d * per_token as f64 / probe.bytes_per_second),
+            predicted_prefill_ms: predicted.as_ref().and_then(prompt),
+            predicted_decode_ms: (predicted.as_ref())
+                .and_then(token)
+                .filter(|_| request.decode > 0),
             load_ms: result.load_ns as f64 / 1e6,
             peak_rss_bytes: result.peak_rss_bytes,
             anon_bytes: result.anon_bytes,

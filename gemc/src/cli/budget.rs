@@ -15,6 +15,7 @@ use crate::pack::layout::Source;
 use crate::plan::file::PlanFile;
 use crate::planner::Predicted;
 use crate::verify::report::Report;
+use crate::work;
 
 /// Bytes of a budget at most.
 const LONGEST: u64 = 1 << 20;
@@ -195,10 +196,12 @@ fn parse(text: &str) -> Result<Limits, String> {
 fn predicted(model: &Model) -> Result<Predicted, String> {
     let target = &model.target.name;
     let measured = format!("`gemc targets {target} --measure` on the device finds them");
-    let Some(costs) = &model.target.costs else {
+    let bytes = model.compiled.layout.weight_bytes();
+    let Some(costs) = model.target.costs_of(bytes) else {
         return Err(format!("target {target} has no costs; {measured}"));
     };
-    let predicted = Predicted::new(&model.loaded.graph, &model.plan, costs);
+    let phases = work::of(&model.compiled);
+    let predicted = Predicted::new(&model.loaded.graph, &phases, &model.plan, &costs);
     predicted.map_err(|codec| {
         format!(
             "target {target} has no costs of {}; {measured}",

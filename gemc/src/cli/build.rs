@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use gem_runtime::DEFAULT_CONTEXT;
+use gem_runtime::{DEFAULT_CONTEXT, Task};
 use serde::Serialize;
 
 use super::emit::{self, Stage};
@@ -15,8 +15,10 @@ use crate::package::{
     Builder, Destination, EditedFiles, Form, Linkage, Manifest, PackageError, ProgramManifest,
     Requirements, Runtime, hash_file,
 };
+use crate::planner::Predicted;
 use crate::progress::Progress as _;
-use crate::target::Target;
+use crate::target::{Costs, Target};
+use crate::work;
 
 /// Compile a checkpoint into a crate, or an object for C, for one target
 #[derive(clap::Args, Debug)]
@@ -142,6 +144,57 @@ struct BuildReport {
     program: Option<String>,
     /// Of the program, beside the kernel; nothing where it cannot be told.
     requirements: Option<Requirements>,
+    /// What the target's costs say, where it has any.
+    predicted: Option<PredictedSpeed>,
+}
+
+/// Milliseconds by the target's costs.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct PredictedSpeed {
+    /// Whether nobody has measured the costs.
+    projected: bool,
+    /// Tokens of a prompt or text.
+    tokens: u32,
+    /// All of them at once.
+    prompt_ms: f64,
+    /// A token at position 512, or at the last; none of a model of whole texts.
+    token_ms: Option<f64>,
+}
+
+impl PredictedSpeed {
+    fn of(model: &Model) -> Option<Self> {
+        const TOKENS: u32 = 128;
+        const POSITION: u32 = 512;
+        let compiled = &model.compiled;
+        let costs = model.target.costs_of(compiled.layout.weight_bytes())?;
+        let (graph, plan, work) = (&model.loaded.graph, &model.plan, work::of(compiled));
+        let info = model.info();
+        let tokens = TOKENS.min(info.max_positions);
+        let position = POSITION.min(info.max_positions) - 1;
+        let token = (info.task == Task::CausalLm)
+            .then(|| Predicted::token(graph, &work, plan, &costs, position));
+        Some(Self {
+            projected: costs.projected,
+            tokens,
+            prompt_ms: Predicted::prompt(graph, &work, plan, &costs, tokens).ok()?,
+            token_ms: token.transpose().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for PredictedSpeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Costs::word(self.projected);
+        write!(
+            f,
+            "{word}: {} tokens at once {:.3} ms",
+            self.tokens, self.prompt_ms
+        )?;
+        match self.token_ms {
+            Some(ms) => write!(f, ", a token at position 512 {ms:.3} ms"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl BuildReport {
@@ -182,6 +235,9 @@ impl fmt::Display for BuildReport {
             f,
             "  memory while running: {arena:.1} MB + {kv:.1} KB per position of context"
         )?;
+        if let Some(predicted) = &self.predicted {
+            write!(f, "\n  {predicted}")?;
+        }
         if let Some(program) = &self.program {
             write!(f, "\n  program: {program}")?;
         }
@@ -405,6 +461,7 @@ impl Run for Build {
             phases: program_ir.body.len() + program_ir.head.len(),
             program: program.map(|p| p.display().to_string()),
             requirements: about.and_then(|about| about.requirements),
+            predicted: PredictedSpeed::of(&model),
         };
         if let Some(warning) = built.too_large(&model.target, model.info().max_positions) {
             ui.note(&format!("warning: {warning}"));
@@ -443,6 +500,7 @@ mod tests {
             phases: 1,
             program: None,
             requirements: None,
+            predicted: None,
         };
         let find = |name: &str| Target::find(name).expect("built in");
         let ram = find("pi4").memory.expect("a device's").ram;

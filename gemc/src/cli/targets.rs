@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::numbers::threads;
 use super::{Failure, Outcome, Run, Ui};
-use crate::jit;
+use crate::measure;
 use crate::progress::Progress as _;
 use crate::target::{Costs, Target};
 
@@ -72,7 +72,7 @@ impl Targets {
             return Err(Failure::Input(words.into()));
         }
         ui.start("measuring this machine", 0);
-        jit::measure(target, self.threads).map_err(|e| Failure::Input(Box::new(e)))
+        measure::measure(target, self.threads).map_err(|e| Failure::Input(Box::new(e)))
     }
 }
 
@@ -83,6 +83,9 @@ impl Run for Targets {
                 let mut target = Target::find(name)?;
                 if self.measure {
                     target.costs = Some(self.measured(&target, ui)?);
+                    // Of the machine that the costs are of.
+                    target.cores.clear();
+                    target.memory = measure::memory();
                     let how = "measured by `gemc targets --measure`".to_owned();
                     target.provenance.insert("costs".to_owned(), how);
                 }

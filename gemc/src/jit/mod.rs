@@ -6,12 +6,10 @@
 
 mod code;
 mod error;
-mod measure;
 #[cfg(test)]
 mod tests;
 
 pub use error::JitError;
-pub use measure::{MeasureError, measure};
 
 use gem_runtime::abi::{self, Ctx, Entry, HalfTap, Items, Part, ProgramShape, RoutingTap, Table};
 use gemc_kernels::ir::verify::Verified;

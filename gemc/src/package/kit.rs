@@ -11,6 +11,7 @@ use crate::planner::Predicted;
 use crate::prepared::PreparedModel;
 use crate::products;
 use crate::target::Target;
+use crate::work::{self, PhaseWork, StepRows};
 
 impl PreparedModel {
     /// The package of a kit. Kernels are those of the target alone, whose costs it measures.
@@ -32,7 +33,14 @@ impl PreparedModel {
         let sources = gemc_kernels::rust::program(&program, self.target.level);
         let formats = formats.iter().map(|product| {
             let (format, weights) = (product.format, Literal::u32_unsuffixed(product.weights));
-            quote!(Product { format: #format, weights: #weights })
+            let activation = match product.activation {
+                Some((kind, outputs)) => {
+                    let outputs = Literal::u32_unsuffixed(outputs);
+                    quote!(Some((#kind, #outputs)))
+                }
+                None => quote!(None),
+            };
+            quote!(Product { format: #format, weights: #weights, activation: #activation })
         });
         let expected = match self.expected() {
             Some(expected) => expected_tokens(&expected),
@@ -41,6 +49,12 @@ impl PreparedModel {
         let target = base(&self.target)?;
         let layout = &self.compiled.layout;
         let bytes = Literal::u64_unsuffixed(layout.bytes_per_token(&self.loaded.graph));
+        let (tokens, work) = self.work_of_prompt().map_err(malformed)?;
+        let tokens = Literal::u32_unsuffixed(tokens);
+        let work = work.iter().map(|(kind, values)| {
+            let values = Literal::f64_unsuffixed(*values);
+            quote!((#kind, #values))
+        });
         let name = format_ident!("{}", package.crate_name().replace('-', "_"));
         let main = quote! {
             #![doc = " Measures the machine that it runs on; `--help` shows how."]
@@ -56,6 +70,7 @@ impl PreparedModel {
                 target: #target,
                 expected: #expected,
                 bytes_per_token: #bytes,
+                work: (#tokens, &[#(#work),*]),
             };
 
             fn main() -> std::process::ExitCode {
@@ -69,14 +84,26 @@ impl PreparedModel {
         Ok(package)
     }
 
+    /// Tokens of a usual prompt, and what every phase does with it: kind and values.
+    fn work_of_prompt(&self) -> Result<(u32, Vec<(&'static str, f64)>), String> {
+        let info = self.info();
+        let (tokens, _) = lengths(info.task, info.max_positions, None, None)?;
+        let causal = info.task == gem_runtime::Task::CausalLm;
+        let step = StepRows::text(tokens, causal);
+        let phases = work::of(&self.compiled);
+        let of = |phase: &PhaseWork| phase.alone(step).unwrap_or(("", 0.0));
+        Ok((tokens, phases.iter().map(of).collect()))
+    }
+
     /// What the target's costs say of the prompt and the tokens that the kit measures.
     fn expected(&self) -> Option<Expected> {
-        let costs = self.target.costs.as_ref()?;
+        let costs = &self.target.costs_of(self.compiled.layout.weight_bytes())?;
         let info = self.info();
         let (prefill_tokens, decode) = lengths(info.task, info.max_positions, None, None).ok()?;
         let (graph, plan): (_, &BitPlan) = (&self.loaded.graph, &self.plan);
-        let prompt = Predicted::prompt(graph, plan, costs, prefill_tokens).ok()?;
-        let token = Predicted::new(graph, plan, costs).ok()?;
+        let phases = work::of(&self.compiled);
+        let prompt = Predicted::prompt(graph, &phases, plan, costs, prefill_tokens).ok()?;
+        let token = Predicted::new(graph, &phases, plan, costs).ok()?;
         Some(Expected {
             prefill_tokens,
             prefill_ms: prompt,

@@ -2,6 +2,7 @@
 
 use gemc_format::Codec;
 
+use crate::pipeline::CompileError;
 use crate::reference::ReferenceError;
 use crate::typing::TypingError;
 
@@ -42,6 +43,9 @@ pub enum PlannerError {
         /// Name of the target.
         target: String,
     },
+    /// No kernels can be made of the model.
+    #[error(transparent)]
+    Compile(#[from] Box<CompileError>),
     /// The time asked for is not a number above 0.
     #[error("--latency: {0:.4} ms; allowed are numbers above 0")]
     Latency(f64),

@@ -30,16 +30,17 @@ use crate::assign::{self, FixedFormats, Predictor, RefinedPlan, Speed, refine};
 use crate::calibrate::{self, Gather};
 use crate::fake;
 use crate::graph::{Graph, NodeId, Task, Typed, Unit, UnitMap, Units};
-use crate::pipeline::LoadedCheckpoint;
-use crate::plan::KvFormat;
+use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::{self, Formats};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
+use crate::plan::{BitPlan, KvFormat};
 use crate::progress::{Progress, Silent};
 use crate::quantise::Planes;
 use crate::reference::{Activations, Reference, RoutingRecords};
 pub use crate::sensitivity::Method;
 use crate::sensitivity::{self, Evidence, Journal, Judge, KEPT_BYTES, Ladder, Reading, Slopes};
 use crate::sequences::Sequence;
+use crate::work;
 
 /// A plan with what it was made from.
 #[derive(Debug)]
@@ -114,12 +115,16 @@ pub fn make(
     if let Some(folder) = &settings.workplace {
         ladder.keep_in(folder);
     }
-    if let Some(costs) = &settings.target.costs {
+    if let Some(costs) = &settings.target.costs_of(budget) {
+        // What is no product does not depend on formats.
+        let any = BitPlan::uniform(graph, Codec::LADDER[0]);
+        let compiled = pipeline::compile(graph, &any, &settings.target).map_err(Box::new)?;
+        let phases = work::of(&compiled);
         let speed = Speed {
             costs,
             visits: &visits,
             rows: rows(graph),
-            fixed: Settings::fixed(graph, costs, KvFormat::default()),
+            fixed: Settings::fixed(graph, &phases, costs, KvFormat::default()),
             limit: settings.latency,
         };
         predictor = predictor.with_speed(units, &speed);

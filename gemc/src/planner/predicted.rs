@@ -6,8 +6,9 @@ use gemc_format::Codec;
 use super::{Settings, rows};
 use crate::graph::{Graph, Guard, Op, Site, Task, Typed, Unit, UnitMap};
 use crate::pack::layout::routed_share;
-use crate::plan::BitPlan;
+use crate::plan::{BitPlan, kv};
 use crate::target::Costs;
+use crate::work::{self, PhaseWork, StepRows};
 
 /// How long a token takes that is decoded at position 512, or a text of 128 tokens that is classified.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,11 +20,16 @@ pub struct Predicted {
 }
 
 impl Predicted {
-    /// Of a graph with formats.
+    /// Of a graph with formats; `work` is what its phases do beside products.
     ///
     /// # Errors
     /// The first format of which the device's costs say nothing.
-    pub fn new(graph: &Graph<Typed>, plan: &BitPlan, costs: &Costs) -> Result<Self, Codec> {
+    pub fn new(
+        graph: &Graph<Typed>,
+        work: &[PhaseWork],
+        plan: &BitPlan,
+        costs: &Costs,
+    ) -> Result<Self, Codec> {
         let rows = rows(graph);
         let of = |unit: &Unit| {
             let codec = plan.codec(unit.id);
@@ -33,7 +39,7 @@ impl Predicted {
         };
         let units: Result<UnitMap<f64>, Codec> = graph.units().iter().map(of).collect();
         let units = units?;
-        let fixed = 1e3 * Settings::fixed(graph, costs, plan.kv());
+        let fixed = 1e3 * Settings::fixed(graph, work, costs, plan.kv());
         Ok(Self {
             ms: fixed + units.values().sum::<f64>(),
             units,
@@ -42,28 +48,59 @@ impl Predicted {
 }
 
 impl Predicted {
-    /// Milliseconds of the products of a text's or prompt's tokens, all at once.
+    /// Milliseconds of a text's or prompt's tokens, all at once.
     ///
     /// # Errors
     /// As of [`Predicted::new`].
     pub fn prompt(
         graph: &Graph<Typed>,
+        work: &[PhaseWork],
         plan: &BitPlan,
         costs: &Costs,
         tokens: u32,
     ) -> Result<f64, Codec> {
-        let of = |unit: &Unit| {
-            let codec = plan.codec(unit.id);
-            let size = (unit.shape.weights(), unit.shape.bytes(codec));
-            let rows = match is_of_one_row(graph, unit) {
-                true => 1,
-                false => tokens,
-            };
-            let seconds = costs.seconds(size, codec, rows, visits(graph, unit));
-            seconds.map(|seconds| 1e3 * seconds).ok_or(codec)
+        let rows = |unit: &Unit| match is_of_one_row(graph, unit) {
+            true => 1,
+            false => tokens,
         };
-        graph.units().iter().map(of).sum()
+        let causal = graph.facts().task == Task::CausalLm;
+        let step = StepRows::text(tokens, causal);
+        let products = products(graph, plan, costs, &rows)?;
+        Ok(1e3 * (products + work::seconds(work, costs, step, 0)))
     }
+
+    /// Milliseconds of a token at a position.
+    ///
+    /// # Errors
+    /// As of [`Predicted::new`].
+    pub fn token(
+        graph: &Graph<Typed>,
+        work: &[PhaseWork],
+        plan: &BitPlan,
+        costs: &Costs,
+        position: u32,
+    ) -> Result<f64, Codec> {
+        let read = kv::read_behind(graph, plan.kv(), u64::from(position) + 1);
+        let products = products(graph, plan, costs, &|_| 1)?;
+        let step = StepRows::token(position);
+        Ok(1e3 * (products + work::seconds(work, costs, step, read)))
+    }
+}
+
+/// Seconds of all products of a step in which units see so many rows.
+fn products(
+    graph: &Graph<Typed>,
+    plan: &BitPlan,
+    costs: &Costs,
+    rows: &dyn Fn(&Unit) -> u32,
+) -> Result<f64, Codec> {
+    let of = |unit: &Unit| {
+        let codec = plan.codec(unit.id);
+        let size = (unit.shape.weights(), unit.shape.bytes(codec));
+        let seconds = costs.seconds(size, codec, rows(unit), visits(graph, unit));
+        seconds.ok_or(codec)
+    };
+    graph.units().iter().map(of).sum()
 }
 
 /// Whether it is a head that sees one row of a text, the last or the one that stands for all.
@@ -100,7 +137,8 @@ mod tests {
         // Nothing but computing.
         costs.bandwidth = 1e12;
         let plan = BitPlan::uniform(&graph, Codec::N4);
-        let predicted = Predicted::new(&graph, &plan, &costs).expect("all formats are known");
+        let predicted = Predicted::new(&graph, &[], &plan, &costs);
+        let predicted = predicted.expect("all formats are known");
         let per_weight = |of: &dyn Fn(&Unit) -> bool| {
             let unit = graph.units().iter().find(|unit| of(unit));
             let unit = unit.expect("gem-lm has such a unit");
@@ -113,6 +151,6 @@ mod tests {
         let sum: f64 = predicted.units.values().sum();
         assert!(predicted.ms >= sum);
         costs.weights.remove("N4");
-        assert_eq!(Predicted::new(&graph, &plan, &costs), Err(Codec::N4));
+        assert_eq!(Predicted::new(&graph, &[], &plan, &costs), Err(Codec::N4));
     }
 }

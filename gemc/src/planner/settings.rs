@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use gemc_format::Codec;
 
-use super::{PlannerError, digest};
+use super::{PlannerError, digest, rows};
 use crate::assign::{FixedFormats, Predictor, bits_of_budget, budget_of_bits, bytes};
 use crate::graph::{Graph, Task, Typed, Unit, UnitMap, Units};
 use crate::pack::floats;
@@ -14,6 +14,7 @@ use crate::plan::{KvFormat, kv};
 use crate::sensitivity::Method;
 use crate::sequences::{Sequence, windows};
 use crate::target::{Costs, Target};
+use crate::work::{self, PhaseWork, StepRows};
 
 /// What a plan is to keep to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -260,15 +261,27 @@ impl Settings {
         }
     }
 
-    /// Seconds for reading keys and values of 512 positions, or of as many as there can be; a text that is classified keeps
-    /// none.
-    pub(super) fn fixed(graph: &Graph<Typed>, costs: &Costs, kept: KvFormat) -> f64 {
-        const POSITIONS: u64 = 512;
-        let positions = POSITIONS.min(graph.facts().max_positions as u64);
-        match graph.facts().task {
-            Task::CausalLm => costs.reading(kv::read_behind(graph, kept, positions)),
-            Task::SequenceClassification | Task::TokenClassification | Task::Embedding => 0.0,
-        }
+    /// Seconds for what is no product: of a token at position 512, or at the last, or of a text of 128 tokens.
+    pub(super) fn fixed(
+        graph: &Graph<Typed>,
+        work: &[PhaseWork],
+        costs: &Costs,
+        kept: KvFormat,
+    ) -> f64 {
+        const POSITIONS: u32 = 512;
+        let most = u32::try_from(graph.facts().max_positions).unwrap_or(u32::MAX);
+        let positions = POSITIONS.min(most);
+        let rows = rows(graph).min(most);
+        let (step, read) = match graph.facts().task {
+            Task::CausalLm => (
+                StepRows::token(positions - 1),
+                kv::read_behind(graph, kept, u64::from(positions)),
+            ),
+            Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
+                (StepRows::text(rows, false), 0)
+            }
+        };
+        work::seconds(work, costs, step, read)
     }
 
     /// Whether a selection keeps to budget and time.

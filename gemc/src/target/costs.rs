@@ -16,11 +16,81 @@ pub struct Costs {
     pub threads: u32,
     /// GB/s that they read together from memory.
     pub bandwidth: f64,
+    /// Microseconds that a phase of a step takes beyond its work where they share it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub barrier: f64,
     /// Nanoseconds that one of them takes for a thousand weights in its cache and one row, by format. Of a format that is not
     /// there nothing is known: it is never chosen for its speed.
     pub weights: BTreeMap<String, f64>,
     /// The same per row of many.
     pub batch: BTreeMap<String, f64>,
+    /// Nanoseconds that one of them takes for a thousand values of other work, by kind ([`WorkKind`]). What is not there is not
+    /// counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, f64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
+}
+
+/// Work of a step beside products, counted in values; `gemc::work` says which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkKind {
+    /// Elements of a head at every position that is seen.
+    Attention,
+    /// Elements of queries, keys and values.
+    Heads,
+    /// Elements that are normalised, and rounded where that follows.
+    Norm,
+    /// Elements that are rounded alone.
+    Rounding,
+    /// Outputs that SiLU or less is applied to, and that are rounded.
+    Silu,
+    /// The same with GELU or the hyperbolic tangent.
+    Gelu,
+    /// Elements of a router's matrix.
+    Router,
+    /// Elements of centroids.
+    Clusters,
+    /// Elements that are added up.
+    Combine,
+    /// Elements of a token's row.
+    Embedding,
+}
+
+impl WorkKind {
+    /// Every one.
+    pub const ALL: [Self; 10] = [
+        Self::Attention,
+        Self::Heads,
+        Self::Norm,
+        Self::Rounding,
+        Self::Silu,
+        Self::Gelu,
+        Self::Router,
+        Self::Clusters,
+        Self::Combine,
+        Self::Embedding,
+    ];
+
+    /// Its name in target files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Attention => "attention",
+            Self::Heads => "heads",
+            Self::Norm => "norm",
+            Self::Rounding => "rounding",
+            Self::Silu => "silu",
+            Self::Gelu => "gelu",
+            Self::Router => "router",
+            Self::Clusters => "clusters",
+            Self::Combine => "combine",
+            Self::Embedding => "embedding",
+        }
+    }
 }
 
 impl Costs {
@@ -76,6 +146,19 @@ impl Costs {
             good.then_some(()).ok_or(words)
         };
         positive("costs.bandwidth", self.bandwidth)?;
+        if !(self.barrier.is_finite() && self.barrier >= 0.0) {
+            let barrier = self.barrier;
+            return Err(format!(
+                "costs.barrier is {barrier}, allowed are numbers from 0"
+            ));
+        }
+        for (name, cost) in &self.others {
+            positive(&format!("costs.others.{name}"), *cost)?;
+            if !WorkKind::ALL.iter().any(|kind| kind.name() == name) {
+                let known = WorkKind::ALL.map(WorkKind::name).join(", ");
+                return Err(format!("costs.others.{name}: kinds are {known}"));
+            }
+        }
         let names: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
         for (table, costs) in [("weights", &self.weights), ("batch", &self.batch)] {
             for (name, cost) in costs {
