@@ -145,13 +145,10 @@ fn work(
         Spec::Matmul(matmul) => activation(matmul).and_then(|(kind, n)| of_row(kind, n)),
         Spec::CallModules(_) => {
             // All modules of a site have one kernel.
-            let program = model.program.program();
-            let tables = phase
-                .entry
-                .args
-                .iter()
-                .filter_map(|arg| program.tables.get(*arg as usize));
-            let called = tables.last().and_then(|table| table.entries.first())?;
+            let tables = &model.program.program().tables;
+            // The table is the last argument.
+            let table = tables.get(*phase.entry.args.last()? as usize)?;
+            let called = table.entries.first()?;
             let Spec::Matmul(matmul) = &model.specs[called.kernel.index()] else {
                 return None;
             };

@@ -18,6 +18,8 @@ fn slow_target() -> Target {
             projected: false,
             threads: 1,
             bandwidth: 1e9,
+            barrier: 0.0,
+            others: std::collections::BTreeMap::new(),
             weights: speeds.map(|(name, ns)| (name.to_owned(), ns)).into(),
             batch: speeds.map(|(name, ns)| (name.to_owned(), 0.5 * ns)).into(),
         }),

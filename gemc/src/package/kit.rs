@@ -13,6 +13,9 @@ use crate::products;
 use crate::target::Target;
 use crate::work::{self, PhaseWork, StepRows};
 
+/// A kind of work and how many values of it.
+type Work = (&'static str, f64);
+
 impl PreparedModel {
     /// The package of a kit. Kernels are those of the target alone, whose costs it measures.
     ///
@@ -85,7 +88,7 @@ impl PreparedModel {
     }
 
     /// Tokens of a usual prompt, and what every phase does with it: kind and values.
-    fn work_of_prompt(&self) -> Result<(u32, Vec<(&'static str, f64)>), String> {
+    fn work_of_prompt(&self) -> Result<(u32, Vec<Work>), String> {
         let info = self.info();
         let (tokens, _) = lengths(info.task, info.max_positions, None, None)?;
         let causal = info.task == gem_runtime::Task::CausalLm;
