@@ -85,6 +85,9 @@ def main():
     parser.add_argument("--workers", type=int, default=2, help="processes, each with one thread")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    wrong = [model for model in args.models if "=" not in model]
+    if wrong:
+        parser.error(f"{wrong[0]}: allowed is NAME=CHECKPOINT")
     folders = dict(model.split("=", 1) for model in args.models)
     texts = {(Path(folder) / "tokenizer.json").read_bytes() for folder in folders.values()}
     if len(texts) > 1:

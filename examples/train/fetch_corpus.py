@@ -2,9 +2,9 @@
 
 Fetches the packages of `corpus/sources.py` by name (`apt-get download`, `dpkg-deb -x`; nothing is
 installed), cuts their text out, splits it by document and writes `{split}/{domain}.jsonl`, one
-{"text", "package"} a line, and `SOURCES.tsv` (domain, package, version, licences) into the cache.
+{"text", "package", "document"} a line, a long document several,, and `SOURCES.tsv` (domain, package, version, licences) into the cache.
 
-Invariants: all of a document (a file; a chapter; for package descriptions a source package) lies in
+Invariants: all of a document (a file; a chapter; for package descriptions a source package; all licences of a family) lies in
 one split; no paragraph occurs twice, in a split or across (letters and digits compared); a training
 paragraph of which half the 8-word shingles occur in held-out text is dropped; no text names its domain
 unless its author did.
@@ -189,13 +189,13 @@ def write_split(path, docs, limit):
     path.parent.mkdir(parents=True, exist_ok=True)
     size, count = 0, 0
     with open(path, "w", encoding="utf-8") as out:
-        for _, package, paragraphs in docs:
+        for group, package, paragraphs in docs:
             for piece in pieces(paragraphs):
                 text = "\n".join(piece)
                 if size + len(text.encode()) > limit:
                     return size, count
                 size, count = size + len(text.encode()), count + 1
-                out.write(json.dumps({"text": text, "package": package}, ensure_ascii=False) + "\n")
+                out.write(json.dumps({"text": text, "package": package, "document": group}, ensure_ascii=False) + "\n")
     return size, count
 
 

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 
 from eval_lm import WINDOW, batches, documents, mask_density, prepare_worker, windows_of
 from gem import load
+from judged_text import pieces
 from train_lm import DOMAINS, SHORTEST, STRETCHES
 
 RESAMPLES = 10_000
@@ -96,8 +97,9 @@ def spread(folder, tokenizer, count):
     """For each domain so many windows [(document, ids)], spread evenly over its documents."""
     found = []
     for domain in DOMAINS:
-        texts = documents(folder / f"{domain}.jsonl")
-        of = [(i, w) for i, text in enumerate(texts) for w in windows_of(tokenizer, [text]) if len(w) > 1]
+        of = [(document, w) for document, text in pieces(folder / f"{domain}.jsonl") for w in windows_of(tokenizer, [text]) if len(w) > 1]
+        if not of:
+            raise SystemExit(f"{folder}: no text of {domain}")
         taken = min(count, len(of))
         found.append([of[i * len(of) // taken] for i in range(taken)])
     return found

@@ -130,7 +130,9 @@ pub fn program(
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<ProgramFiles, PackageError> {
-    let package = model.package(Runtime::Embedded)?;
+    let mut package = model.package(Runtime::Embedded)?;
+    // What is asked for is the target's own program.
+    package.better.clear();
     let builder = Builder::new(cache, model.target.rust_triple());
     let path = match builder.find(&package)? {
         Some(path) => path,

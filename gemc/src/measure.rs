@@ -11,6 +11,7 @@ use gemc_format::{Codec, Rounding};
 
 use crate::backend::{self, JitEngineError};
 use crate::emit::cranelift::Effort;
+use crate::graph::Task;
 use crate::jit::{JitError, JitProgram};
 use crate::pipeline::{self, CompileError};
 use crate::plan::BitPlan;
@@ -20,9 +21,6 @@ use crate::progress::Silent;
 use crate::synth::{self, SynthError};
 use crate::target::{Costs, Memory, Target};
 use crate::work::{self, StepRows};
-
-/// Bytes that each thread reads: more than caches hold, and no more than small devices have.
-const SCANNED: u64 = 256 << 20;
 
 /// Tokens of the small model's prompt.
 const PROMPT: u32 = 256;
@@ -74,8 +72,7 @@ pub enum MeasureError {
 pub fn measure(target: &Target, threads: Option<u32>) -> Result<Costs, MeasureError> {
     let found = probe(&ProbeRequest {
         threads,
-        bytes_per_thread: SCANNED,
-        ..ProbeRequest::default()
+        ..ProbeRequest::modest(threads)
     })?;
     let (program, products) = products::program(target).map_err(MeasureError::Kernel)?;
     let jit = JitProgram::with_effort(&program, Effort::High)?;
@@ -143,7 +140,7 @@ fn phases(target: &Target) -> Result<BTreeMap<String, f64>, MeasureError> {
         phases: true,
         threads: Some(1),
     })?;
-    let step = StepRows::text(PROMPT, true);
+    let step = StepRows::text(PROMPT, Task::CausalLm);
     let work: Vec<(&'static str, f64)> = (work::of(&model.compiled).iter())
         .map(|phase| phase.alone(step).unwrap_or(("", 0.0)))
         .collect();

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::pipeline::{self, CompileError, CompiledModel, LoadedCheckpoint};
 use crate::plan::file::{PlanError, PlanFile};
 use crate::plan::{BitPlan, OtherGraph, UnknownBits};
-use crate::target::Target;
+use crate::target::{Costs, Target};
 
 /// Formats of the weights, as they are asked for.
 #[derive(Clone, Debug)]
@@ -143,6 +143,18 @@ pub struct PreparedModel {
 }
 
 impl PreparedModel {
+    /// What the target's costs say of this model, with keys and values of 512 positions or as many as there are.
+    #[must_use]
+    pub fn costs(&self) -> Option<Costs> {
+        const POSITIONS: usize = 512;
+        let shape = &self.compiled.program.program().shape;
+        let positions = POSITIONS.min(self.loaded.graph.facts().max_positions) as u64;
+        let kv = u64::from(shape.kv_bytes_per_position) * positions;
+        let weights = self.compiled.layout.weight_bytes();
+        self.target
+            .costs_of(weights + u64::from(shape.ring_bytes) + kv)
+    }
+
     /// Lowers and verifies. The plan is for this checkpoint, see [`BitPlan::check`].
     ///
     /// # Errors

@@ -168,7 +168,7 @@ impl Target {
         costs.check()?;
         match self.used_cores() {
             Some(cores) if costs.threads > cores => Err(format!(
-                "costs.threads is {}, and {cores} cores are used",
+                "costs.threads is {}; allowed are 1 to {cores}, as many as cores are used",
                 costs.threads
             )),
             _ => Ok(()),
@@ -186,12 +186,16 @@ impl Target {
                 Ok(())
             }
             Some(_) => Err(format!(
-                "also: {name} has no better kernels for {}",
-                self.triple
+                "also: {name} has no better kernels for {}; allowed are targets of its architecture whose level has all of {} and more",
+                self.triple,
+                self.level.name()
             )),
             None => {
-                let name = shown(name);
-                Err(format!("also: `{name}` is no target that is built in"))
+                let known: Vec<&str> = gemc_targets::ALL.iter().map(|(known, _)| *known).collect();
+                let (name, known) = (shown(name), known.join(", "));
+                Err(format!(
+                    "also: `{name}` is no target that is built in; those are {known}"
+                ))
             }
         }
     }
@@ -239,12 +243,22 @@ impl Target {
         (!own).then(|| self.triple.clone())
     }
 
-    /// Whether the architecture is the one this runs on; Android's programs run on Android alone.
+    /// Whether the architecture is the one this runs on; programs for Android and Apple's systems run there alone.
     #[must_use]
     pub fn is_native(&self) -> bool {
+        use std::env::consts::{ARCH, OS};
         let arch = self.triple.split('-').next();
-        let android = self.triple.ends_with("-android") == cfg!(target_os = "android");
-        self.triple == "host" || (arch == Some(std::env::consts::ARCH) && android)
+        let bound = [
+            ("-android", "android"),
+            ("-apple-ios", "ios"),
+            ("-apple-darwin", "macos"),
+        ];
+        let system = bound.iter().find(|(name, _)| self.triple.contains(name));
+        let fits = match system {
+            Some((_, system)) => *system == OS,
+            None => OS != "android" && OS != "ios",
+        };
+        self.triple == "host" || (arch == Some(ARCH) && fits)
     }
 
     /// Which of [`Target::all_features`] the machine this runs on lacks; empty where it has everything.
@@ -368,6 +382,8 @@ mod tests {
         let host = best(of_arm.collect()).unwrap();
         assert_eq!(host.name, "aarch64-dotprod");
         assert!(!find("pixel6").is_native() || cfg!(target_os = "android"));
+        assert!(!find("iphone13").is_native() || cfg!(target_os = "ios"));
+        assert!(!find("apple-silicon").is_native() || cfg!(target_os = "macos"));
         assert_eq!(find("pi5").is_native(), cfg!(target_arch = "aarch64"));
     }
 
@@ -544,12 +560,20 @@ mod tests {
                 "{error}"
             );
         }
+        // Other kernels have other costs, and what was better than the ones that there were may not be better than these.
+        let vnni = Target::find("x86-64-v3-vnni").unwrap();
+        assert_eq!(vnni.costs, None);
+        assert!(!vnni.provenance.contains_key("costs"));
+        let head = "name = \"mine\"\ndescription = \"my board\"\ninherits = \"aarch64\"\n";
+        assert_eq!(parse(head).unwrap().also, ["aarch64-dotprod"]);
+        let dotprod = format!("{head}level = \"neon_dotprod\"\n");
+        assert_eq!(parse(&dotprod).unwrap().also, [""; 0]);
         let text = toml::to_string(&pi4)
             .unwrap()
             .replace("threads = 4", "threads = 5");
         let error = parse(&text).unwrap_err().to_string();
         assert!(
-            error.contains("costs.threads is 5, and 4 cores are used"),
+            error.contains("costs.threads is 5; allowed are 1 to 4"),
             "{error}"
         );
     }

@@ -5,9 +5,11 @@
 
 use gemc_kernels::choices::Activation;
 use gemc_kernels::ir::{Items, Phase};
+use gemc_kernels::kernels::elementwise::Function;
 use gemc_kernels::kernels::matmul::{Epilogue, Matmul};
 use gemc_kernels::kernels::spec::Spec;
 
+use crate::graph::Task;
 use crate::pipeline::CompiledModel;
 use crate::target::{Costs, WorkKind};
 
@@ -35,16 +37,22 @@ pub struct StepRows {
     pub before: u32,
     /// Whether rows see no later ones.
     pub causal: bool,
+    /// Rows whose outputs are wanted.
+    pub outputs: u32,
 }
 
 impl StepRows {
     /// A text or prompt from its start.
     #[must_use]
-    pub const fn text(rows: u32, causal: bool) -> Self {
+    pub fn text(rows: u32, task: Task) -> Self {
         Self {
             rows,
             before: 0,
-            causal,
+            causal: task == Task::CausalLm,
+            outputs: match task {
+                Task::TokenClassification => rows,
+                Task::CausalLm | Task::SequenceClassification | Task::Embedding => 1,
+            },
         }
     }
 
@@ -55,6 +63,7 @@ impl StepRows {
             rows: 1,
             before: position,
             causal: true,
+            outputs: 1,
         }
     }
 
@@ -77,7 +86,11 @@ impl PhaseWork {
     #[must_use]
     pub fn values(&self, step: StepRows) -> Option<(WorkKind, f64)> {
         let (kind, of_row, of_pair) = self.work?;
-        let rows = if self.of_outputs { 1 } else { step.rows };
+        let rows = if self.of_outputs {
+            step.outputs
+        } else {
+            step.rows
+        };
         Some((
             kind,
             f64::from(rows) * of_row + of_pair * step.pairs(self.window),
@@ -93,7 +106,11 @@ impl PhaseWork {
 
     /// Items in a step.
     fn items(&self, step: StepRows) -> u32 {
-        let rows = if self.of_outputs { 1 } else { step.rows };
+        let rows = if self.of_outputs {
+            step.outputs
+        } else {
+            step.rows
+        };
         match self.items {
             (items, true) => items.saturating_mul(rows),
             (items, false) => items,
@@ -128,7 +145,10 @@ pub fn of(model: &CompiledModel) -> Vec<PhaseWork> {
                 },
                 items,
                 of_outputs,
-                apart: !matches!(spec, Spec::Matmul(_) | Spec::CallModules(_)),
+                apart: !matches!(
+                    spec,
+                    Spec::Matmul(_) | Spec::CallModules(_) | Spec::Elementwise(_)
+                ),
             }
         })
         .collect()
@@ -172,7 +192,13 @@ fn work(
         Spec::Embed(spec) => of_row(WorkKind::Embedding, spec.cols),
         Spec::ConvInputs(conv) => of_row(WorkKind::Combine, conv.0.width),
         Spec::ConvSums(conv) => of_row(WorkKind::Combine, conv.0.width * conv.0.taps),
-        Spec::Elementwise(spec) => of_row(WorkKind::Silu, spec.stride),
+        Spec::Elementwise(spec) => {
+            let kind = match spec.function {
+                Function::Softcap(_) => WorkKind::Gelu,
+                Function::Activation(act) => kind_of(act),
+            };
+            of_row(kind, spec.stride)
+        }
         Spec::RopeTable(_)
         | Spec::Dispatch(_)
         | Spec::CountItems(_)
@@ -186,12 +212,15 @@ fn activation(matmul: &Matmul) -> Option<(WorkKind, usize)> {
     let Epilogue::Quantise { act, .. } = matmul.epilogue else {
         return None;
     };
-    let kind = match act {
-        None => WorkKind::Rounding,
-        Some(Activation::Silu | Activation::ClampedSilu | Activation::Relu) => WorkKind::Silu,
-        Some(Activation::Gelu | Activation::GeluTanh | Activation::Tanh) => WorkKind::Gelu,
-    };
+    let kind = act.map_or(WorkKind::Rounding, kind_of);
     Some((kind, matmul.output_width()))
+}
+
+const fn kind_of(act: Activation) -> WorkKind {
+    match act {
+        Activation::Silu | Activation::ClampedSilu | Activation::Relu => WorkKind::Silu,
+        Activation::Gelu | Activation::GeluTanh | Activation::Tanh => WorkKind::Gelu,
+    }
 }
 
 /// Seconds that a device takes for all of it. Keys and values that attention reads come from memory, `kv` bytes: the slower of
@@ -257,15 +286,19 @@ mod tests {
         assert_eq!(token["router"], 6.0 * 8.0 * 256.0);
         assert_eq!(token["clusters"], 2.0 * 64.0 * 256.0);
         assert_eq!(token["embedding"], 256.0);
-        let prompt = values(&model, StepRows::text(10, true));
+        let prompt = values(&model, StepRows::text(10, Task::CausalLm));
         assert_eq!(prompt["attention"], 8.0 * 256.0 * 55.0);
         assert_eq!(prompt["silu"], 10.0 * token["silu"]);
         // Where the head's input is chosen, an output counts alone.
         let every = |kind: &str| prompt[kind] / token[kind];
         assert!((9.0..=10.0).contains(&every("norm")), "{prompt:?}");
-        let text = values(&compiled("gem-cls"), StepRows::text(10, false));
+        let text = values(
+            &compiled("gem-cls"),
+            StepRows::text(10, Task::SequenceClassification),
+        );
         assert_eq!(text["attention"] % (100.0 * 256.0), 0.0);
         assert!(text.contains_key("gelu") && !text.contains_key("silu"));
+        assert_eq!(StepRows::text(9, Task::TokenClassification).outputs, 9);
     }
 
     #[test]
@@ -282,14 +315,16 @@ mod tests {
         let token = seconds(&work, &costs, StepRows::token(0), 0);
         // One row is one item: nobody helps.
         assert!((token / (13.0 * 256.0 * 1e-9) - 1.0).abs() < 1e-9);
-        let many = seconds(&work, &costs, StepRows::text(128, true), 0);
+        let many = seconds(&work, &costs, StepRows::text(128, Task::CausalLm), 0);
         assert!(many < 128.0 * token / 3.9, "{many} {token}");
         costs.others.clear();
         costs.barrier = 2.0;
         let phases = seconds(&work, &costs, StepRows::token(0), 0) / 2e-6;
         // Products, heads and attention; not norms, routers and lists of one row.
         assert!((40.0..110.0).contains(&phases), "{phases}");
-        assert!(seconds(&work, &costs, StepRows::text(9, true), 0) / 2e-6 > phases + 20.0);
+        assert!(
+            seconds(&work, &costs, StepRows::text(9, Task::CausalLm), 0) / 2e-6 > phases + 20.0
+        );
         costs.threads = 1;
         assert_eq!(seconds(&work, &costs, StepRows::token(0), 0), 0.0);
         // Reading counts where it takes longer.

@@ -65,7 +65,6 @@ fn roomy<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
 }
 
 fn dispatch(info: &ModelInfo, open: impl FnOnce(Weights) -> Result<Engine>) -> ExitCode {
-    crate::team::keep_to_fast_cores();
     let mut arguments = std::env::args_os();
     let program = name(arguments.next());
     match Options::parse(arguments) {
@@ -116,6 +115,9 @@ fn start(
     options: &Options,
     open: impl FnOnce(Weights) -> Result<Engine>,
 ) -> Result<(), Failure> {
+    if options.threads.is_none() {
+        crate::team::keep_to_fast_cores();
+    }
     let named = options.weights.as_deref();
     let source = Source::find(named, &info.name, |note| complain(program, note))?;
     report_file_limits();

@@ -18,7 +18,7 @@ use self::options::Options;
 pub use self::report::{Expected, Speed};
 use self::report::{FormatCost, Minute, Report, Row};
 use crate::abi::CompiledProgram;
-use crate::cli::today;
+use crate::cli::{threads_warning, today};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
 use crate::model::Engine;
@@ -34,9 +34,6 @@ const TEXT: u32 = 256;
 
 /// How often a prompt is read to time its phases.
 const PROMPTS: u32 = 3;
-
-/// Bytes that each thread reads to find the bandwidth: more than caches hold, and no more than small devices have.
-const SCANNED: u64 = 256 << 20;
 
 /// What a kit has beside the model.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +54,6 @@ pub struct Kit {
 
 /// The whole program; `open` gives the model that this program carries.
 pub fn main(info: &ModelInfo, kit: &Kit, open: impl FnOnce() -> Result<Engine>) -> ExitCode {
-    crate::team::keep_to_fast_cores();
     let mut arguments = std::env::args_os();
     let program = PathBuf::from(arguments.next().unwrap_or_default());
     let program = program.file_name().unwrap_or("kit".as_ref());
@@ -79,6 +75,11 @@ pub fn main(info: &ModelInfo, kit: &Kit, open: impl FnOnce() -> Result<Engine>) 
     };
     match measured(info, kit, &options, open) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Options(what)) => {
+            complain(&what);
+            complain("see --help");
+            ExitCode::from(2)
+        }
         Err(error) => {
             complain(&error.to_string());
             ExitCode::FAILURE
@@ -92,8 +93,6 @@ fn measured(
     options: &Options,
     open: impl FnOnce() -> Result<Engine>,
 ) -> Result<()> {
-    // Before minutes of work: the folder is there, and the model is sound.
-    fs::create_dir_all(&options.output).map_err(|e| Error::io(&options.output, e))?;
     let lengths = lengths(
         info.task,
         info.max_positions,
@@ -101,6 +100,11 @@ fn measured(
         options.decode,
     );
     let (prefill, decode) = lengths.map_err(Error::Options)?;
+    // Before minutes of work: the folder is there, and the model is sound.
+    fs::create_dir_all(&options.output).map_err(|e| Error::io(&options.output, e))?;
+    if options.threads.is_none() {
+        crate::team::keep_to_fast_cores();
+    }
     let started = Instant::now();
     let engine = open()?;
     let load_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -114,6 +118,9 @@ fn measured(
     let most = threads.iter().max().copied().unwrap_or(1);
     for &threads_now in &threads {
         hear(&format!("measuring speed: {threads_now} of {most} threads"));
+        if let Some(warning) = threads_warning(Some(threads_now as usize)) {
+            hear(&format!("warning: {warning}"));
+        }
         let request = BenchRequest {
             prefill,
             decode,
@@ -123,11 +130,7 @@ fn measured(
         };
         let bench = server.bench(&request)?;
         let moment = machine.now();
-        let probe = server.probe(&ProbeRequest {
-            bytes_per_thread: SCANNED,
-            threads: Some(threads_now),
-            ..ProbeRequest::default()
-        })?;
+        let probe = server.probe(&ProbeRequest::modest(Some(threads_now)))?;
         rows.push(Row::new(
             (prefill, decode),
             kit.bytes_per_token,
@@ -189,7 +192,12 @@ fn other_costs(
     };
     let bench = server.bench(&request)?;
     let mut costs = costs_of_phases(work, &bench.prefill_phase_ns, PROMPTS);
-    costs.extend(activations);
+    for (kind, cost) in activations {
+        match costs.iter_mut().find(|(known, _)| known == kind) {
+            Some(known) => known.1 = *cost,
+            None => costs.push((*kind, *cost)),
+        }
+    }
     Ok(costs)
 }
 

@@ -67,7 +67,10 @@ pub(super) fn parse(
                 let text = text.to_string_lossy().into_owned();
                 let counts = text.split(',');
                 let counts = counts.map(|n| whole("--threads", n.as_ref(), 1, MOST_THREADS as u32));
-                options.threads = Some(counts.collect::<Result<_, _>>()?);
+                let mut counts = counts.collect::<Result<Vec<_>, _>>()?;
+                counts.sort_unstable();
+                counts.dedup();
+                options.threads = Some(counts);
             }
             Short('p') => options.prefill = Some(number(&mut parser, "-p", 1, u32::MAX)?),
             Short('n') => options.decode = Some(number(&mut parser, "-n", 0, u32::MAX)?),

@@ -131,11 +131,15 @@ fn three_digits(x: f64) -> f64 {
 /// What the target's costs said before anybody measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Expected {
+    /// Threads that it is of.
+    pub threads: u32,
     /// Tokens of the prompt.
     pub prefill_tokens: u32,
+    /// Tokens after it.
+    pub decode_tokens: u32,
     /// Milliseconds of the prompt.
     pub prefill_ms: f64,
-    /// Milliseconds of a token after it; none of a classifier.
+    /// Milliseconds of a token after it, in their middle; none of a classifier.
     pub decode_ms: Option<f64>,
     /// Whether nobody had measured the costs, either.
     pub projected: bool,
@@ -162,9 +166,12 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// A line for each figure that was expected, of the row with most threads.
+    /// A line for each figure that was expected, where as many threads and tokens were measured.
     pub(super) fn comparison(&self) -> Vec<String> {
-        let (Some(expected), Some(row)) = (&self.expected, self.rows.last()) else {
+        let Some(expected) = &self.expected else {
+            return Vec::new();
+        };
+        let Some(row) = self.rows.iter().find(|row| row.threads == expected.threads) else {
             return Vec::new();
         };
         let word = if expected.projected {
@@ -184,9 +191,9 @@ impl Report {
         let prompt = format!("prompt of {tokens}");
         let same = tokens == self.prefill_tokens;
         let prefill = same.then(|| line(&prompt, row.prefill, tokens, expected.prefill_ms));
-        let decode = expected
-            .decode_ms
-            .and_then(|ms| line("a token after it", row.decode, 1, ms));
+        let same = same && expected.decode_tokens == self.decode_tokens;
+        let decode = expected.decode_ms.filter(|_| same);
+        let decode = decode.and_then(|ms| line("a token after it", row.decode, 1, ms));
         prefill.flatten().into_iter().chain(decode).collect()
     }
 
@@ -332,7 +339,9 @@ mod tests {
             others: vec![("norm", 504.4), ("silu", 1763.0)],
             barrier: 1.98,
             expected: Some(Expected {
+                threads: 4,
                 prefill_tokens: 100,
+                decode_tokens: 10,
                 prefill_ms: 1000.0,
                 decode_ms: Some(50.0),
                 projected: true,
@@ -402,11 +411,19 @@ silu = 1760.0
 
     #[test]
     fn other_prompts_are_not_compared() {
-        let report = Report {
+        let longer = Report {
             prefill_tokens: 99,
             ..report()
         };
-        assert_eq!(report.comparison().len(), 1);
+        assert!(longer.comparison().is_empty());
+        let fewer_after = Report {
+            decode_tokens: 9,
+            ..report()
+        };
+        assert_eq!(fewer_after.comparison().len(), 1);
+        let mut threads = report();
+        threads.rows[0].threads = 2;
+        assert!(threads.comparison().is_empty());
     }
 
     #[test]

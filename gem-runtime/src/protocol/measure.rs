@@ -28,6 +28,17 @@ pub(super) fn memory() -> Memory {
     }
 }
 
+/// Memory that may be taken, where the system tells.
+pub(super) fn available() -> Option<u64> {
+    let about = std::fs::read_to_string("/proc/meminfo").ok()?;
+    field(&about, "MemAvailable:")
+}
+
+/// Threads of a team that nobody gave a number.
+pub(super) fn usual_threads() -> u32 {
+    Team::new(None).map_or(1, |team| team.threads() as u32)
+}
+
 /// Bytes of a field such as `VmHWM:     1234 kB`.
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;

@@ -140,6 +140,21 @@ pub struct ProbeRequest {
     pub threads: Option<u32>,
 }
 
+impl ProbeRequest {
+    /// For small machines: more than caches hold, and together no more than half of the memory that is free.
+    #[must_use]
+    pub fn modest(threads: Option<u32>) -> Self {
+        const SCANNED: u64 = 256 << 20;
+        let count = u64::from(threads.unwrap_or_else(measure::usual_threads));
+        let free = measure::available().map_or(SCANNED, |bytes| bytes / 2 / count.max(1));
+        Self {
+            bytes_per_thread: SCANNED.min(free).max(1 << 20),
+            threads,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for ProbeRequest {
     fn default() -> Self {
         Self {

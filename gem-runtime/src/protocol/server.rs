@@ -135,7 +135,8 @@ impl Peer for Server {
         };
         let load_ns = self.load_ns;
         let vocab = self.engine.info().vocab_size;
-        self.within(setup, |session| {
+        let phases = request.phases;
+        let result = self.within(setup, |session| {
             let mut random = Random::new(0);
             let ids: Vec<u32> = (0..context).map(|_| random.below(vocab)).collect();
             let (prompt, rest) = ids.split_at(request.prefill as usize);
@@ -164,7 +165,12 @@ impl Peer for Server {
                 arena_bytes: session.memory().arena,
                 ..result
             })
-        })
+        });
+        if phases {
+            // Its phases would be timed from now on.
+            self.session = None;
+        }
+        result
     }
 
     fn probe(&mut self, request: &ProbeRequest) -> Result<ProbeResult> {

@@ -165,8 +165,8 @@ impl core::fmt::Debug for Crew {
 }
 
 impl Crew {
-    /// Starts so many workers; fewer, and why, when the system gives no more.
-    pub(super) fn start(workers: usize) -> (Self, Option<io::Error>) {
+    /// Starts so many workers, which keep to the fast cores or do not; fewer, and why, when the system gives no more.
+    pub(super) fn start(workers: usize, keep: bool) -> (Self, Option<io::Error>) {
         let mut crew = Self {
             shared: Arc::new(Shared {
                 open: UnsafeCell::new(None),
@@ -185,7 +185,9 @@ impl Crew {
                 .name(format!("gem-{i}"))
                 .stack_size(STACK)
                 .spawn(move || {
-                    keep_to_fast_cores();
+                    if keep {
+                        keep_to_fast_cores();
+                    }
                     shared.serve();
                 });
             match worker {

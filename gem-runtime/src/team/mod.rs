@@ -89,8 +89,10 @@ impl Team {
 
     #[cfg(feature = "threads")]
     fn start(threads: Option<usize>) -> Result<Self> {
-        let wanted = threads.unwrap_or_else(cores::usual).min(MOST_THREADS);
-        let (crew, refused) = crew::Crew::start(wanted - 1);
+        let usual = cores::usual();
+        let wanted = threads.unwrap_or(usual).min(MOST_THREADS);
+        // Who asks for more threads than there are fast cores wants the others, too.
+        let (crew, refused) = crew::Crew::start(wanted - 1, wanted <= usual);
         match (refused, threads) {
             // Who asks for a number gets it, or hears why not.
             (Some(source), Some(_)) => Err(Error::Io {

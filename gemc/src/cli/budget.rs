@@ -196,8 +196,7 @@ fn parse(text: &str) -> Result<Limits, String> {
 fn predicted(model: &Model) -> Result<Predicted, String> {
     let target = &model.target.name;
     let measured = format!("`gemc targets {target} --measure` on the device finds them");
-    let bytes = model.compiled.layout.weight_bytes();
-    let Some(costs) = model.target.costs_of(bytes) else {
+    let Some(costs) = model.costs() else {
         return Err(format!("target {target} has no costs; {measured}"));
     };
     let phases = work::of(&model.compiled);

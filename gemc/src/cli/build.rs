@@ -157,7 +157,9 @@ struct PredictedSpeed {
     tokens: u32,
     /// All of them at once.
     prompt_ms: f64,
-    /// A token at position 512, or at the last; none of a model of whole texts.
+    /// A position: 512, or as many as there are.
+    position: u32,
+    /// A token at it; none of a model of whole texts.
     token_ms: Option<f64>,
 }
 
@@ -166,17 +168,18 @@ impl PredictedSpeed {
         const TOKENS: u32 = 128;
         const POSITION: u32 = 512;
         let compiled = &model.compiled;
-        let costs = model.target.costs_of(compiled.layout.weight_bytes())?;
+        let costs = model.costs()?;
         let (graph, plan, work) = (&model.loaded.graph, &model.plan, work::of(compiled));
         let info = model.info();
         let tokens = TOKENS.min(info.max_positions);
-        let position = POSITION.min(info.max_positions) - 1;
+        let position = POSITION.min(info.max_positions);
         let token = (info.task == Task::CausalLm)
-            .then(|| Predicted::token(graph, &work, plan, &costs, position));
+            .then(|| Predicted::token(graph, &work, plan, &costs, position - 1));
         Some(Self {
             projected: costs.projected,
             tokens,
             prompt_ms: Predicted::prompt(graph, &work, plan, &costs, tokens).ok()?,
+            position,
             token_ms: token.transpose().ok()?,
         })
     }
@@ -191,7 +194,7 @@ impl fmt::Display for PredictedSpeed {
             self.tokens, self.prompt_ms
         )?;
         match self.token_ms {
-            Some(ms) => write!(f, ", a token at position 512 {ms:.3} ms"),
+            Some(ms) => write!(f, ", a token at position {} {ms:.3} ms", self.position),
             None => Ok(()),
         }
     }

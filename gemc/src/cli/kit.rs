@@ -1,4 +1,4 @@
-//! `gemc bench --pack`: a model and a target -> one program that measures the board it is carried to, and a page that says how.
+//! `gemc bench --pack`: a model and a target -> one program that measures the board it is carried to.
 
 use std::fmt;
 use std::fs;
@@ -11,8 +11,10 @@ use super::{Failure, Outcome, Ui};
 use crate::cache::Cache;
 use crate::output::OutputFile;
 use crate::package::{
-    BUNDLE, Builder, Destination, EditedFiles, Linkage, PackageError, ProgramManifest, bundle,
+    BUNDLE, Builder, Destination, EditedFiles, Linkage, Package, PackageError, ProgramManifest,
+    bundle,
 };
+use crate::prepared::PreparedModel;
 use crate::progress::Progress as _;
 
 /// What was made.
@@ -65,7 +67,25 @@ pub(super) fn pack(
     let builder = Builder::new(&Cache::open()?, triple).linked(linkage);
     builder.toolchain()?;
     let package = model.kit()?;
+    let new = !output.exists();
     fs::create_dir_all(output).map_err(PackageError::io(output))?;
+    let packed = put(&model, &package, &builder, output, ui);
+    if packed.is_err() && new {
+        // Nothing stays of what was begun: an empty folder goes.
+        let _ = fs::remove_dir(output);
+    }
+    ui.result(json, &packed?)?;
+    Ok(Outcome::Done)
+}
+
+/// Builds the program and puts it into the folder.
+fn put(
+    model: &PreparedModel,
+    package: &Package,
+    builder: &Builder,
+    output: &Path,
+    ui: &Ui,
+) -> Result<Packed, Failure> {
     let name = format!("{}-bench", package.crate_name());
     let to = OutputFile::attempt(&output.join(&name), BUNDLE)?;
     let beside = tempfile::tempdir().map_err(PackageError::io(&std::env::temp_dir()))?;
@@ -77,37 +97,20 @@ pub(super) fn pack(
     let mut before = 0;
     model.write(
         Destination::new(&folder, EditedFiles::Refused)?,
-        &package,
+        package,
         &mut |done| {
             ui.advance(done.saturating_sub(before));
             before = done;
         },
     )?;
     ui.start("compiling the program", 0);
-    let program = builder.build(&package)?;
+    let program = builder.build(package)?;
     let about = ProgramManifest::new(&name, &program, builder.toolchain()?)?;
     let bundled = bundle(&program, &[(None, folder)], &to)?;
-    let page = output.join("README.md");
-    fs::write(&page, readme(&name, &model.target.name)).map_err(PackageError::io(&page))?;
-    let packed = Packed {
+    Ok(Packed {
         program: bundled.output,
         target: model.target.name.clone(),
         bytes: bundled.bytes,
         requirements: about.requirements.map(|needs| needs.to_string()),
-    };
-    ui.result(json, &packed)?;
-    Ok(Outcome::Done)
-}
-
-fn readme(name: &str, target: &str) -> String {
-    format!(
-        "# {name}\n\n\
-         Copy `{name}` to the board and run it there, with nothing else running:\n\n\
-         ```sh\n\
-         ./{name}                    # a minute or two\n\
-         ./{name} --sustained        # ten minutes more: what is left when the board is warm\n\
-         ```\n\n\
-         It prints a table and writes a folder `results` with all figures as JSON and `{target}.toml`, a target file with what\n\
-         was measured: `gemc plan CKPT --target results/{target}.toml --latency MS` makes plans with it.\n"
-    )
+    })
 }

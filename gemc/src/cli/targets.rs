@@ -8,7 +8,7 @@ use super::numbers::threads;
 use super::{Failure, Outcome, Run, Ui};
 use crate::measure;
 use crate::progress::Progress as _;
-use crate::target::{Costs, Target};
+use crate::target::{Costs, Memory, Target};
 
 /// Show the targets that are built in, or everything about one
 #[derive(clap::Args, Debug)]
@@ -85,7 +85,16 @@ impl Run for Targets {
                     target.costs = Some(self.measured(&target, ui)?);
                     // Of the machine that the costs are of.
                     target.cores.clear();
-                    target.memory = measure::memory();
+                    let known = target.memory.take();
+                    let cache = known.as_ref().and_then(|memory| memory.cache);
+                    target.memory = measure::memory().map(|memory| Memory {
+                        cache: memory.cache.or(cache),
+                        ..memory
+                    });
+                    target.memory = target.memory.or(known);
+                    for what in ["bandwidth", "cores"] {
+                        target.provenance.remove(what);
+                    }
                     let how = "measured by `gemc targets --measure`".to_owned();
                     target.provenance.insert("costs".to_owned(), how);
                 }

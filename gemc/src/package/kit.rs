@@ -91,8 +91,7 @@ impl PreparedModel {
     fn work_of_prompt(&self) -> Result<(u32, Vec<Work>), String> {
         let info = self.info();
         let (tokens, _) = lengths(info.task, info.max_positions, None, None)?;
-        let causal = info.task == gem_runtime::Task::CausalLm;
-        let step = StepRows::text(tokens, causal);
+        let step = StepRows::text(tokens, self.loaded.graph.facts().task);
         let phases = work::of(&self.compiled);
         let of = |phase: &PhaseWork| phase.alone(step).unwrap_or(("", 0.0));
         Ok((tokens, phases.iter().map(of).collect()))
@@ -100,17 +99,20 @@ impl PreparedModel {
 
     /// What the target's costs say of the prompt and the tokens that the kit measures.
     fn expected(&self) -> Option<Expected> {
-        let costs = &self.target.costs_of(self.compiled.layout.weight_bytes())?;
+        let costs = &self.costs()?;
         let info = self.info();
         let (prefill_tokens, decode) = lengths(info.task, info.max_positions, None, None).ok()?;
         let (graph, plan): (_, &BitPlan) = (&self.loaded.graph, &self.plan);
         let phases = work::of(&self.compiled);
         let prompt = Predicted::prompt(graph, &phases, plan, costs, prefill_tokens).ok()?;
-        let token = Predicted::new(graph, &phases, plan, costs).ok()?;
+        let position = prefill_tokens + decode / 2;
+        let token = Predicted::token(graph, &phases, plan, costs, position).ok()?;
         Some(Expected {
+            threads: costs.threads,
             prefill_tokens,
+            decode_tokens: decode,
             prefill_ms: prompt,
-            decode_ms: (decode > 0).then_some(token.ms),
+            decode_ms: (decode > 0).then_some(token),
             projected: costs.projected,
         })
     }
@@ -118,18 +120,23 @@ impl PreparedModel {
 
 fn expected_tokens(expected: &Expected) -> TokenStream {
     let Expected {
+        threads,
         prefill_tokens,
+        decode_tokens,
         prefill_ms,
         decode_ms,
         projected,
     } = expected;
-    let tokens = Literal::u32_unsuffixed(*prefill_tokens);
+    let [threads, tokens, rest] =
+        [threads, prefill_tokens, decode_tokens].map(|n| Literal::u32_unsuffixed(*n));
     let prefill = Literal::f64_unsuffixed(*prefill_ms);
     let decode = decode_ms.map(Literal::f64_unsuffixed);
     let decode = decode.map_or_else(|| quote!(None), |ms| quote!(Some(#ms)));
     quote! {
         Some(kit::Expected {
+            threads: #threads,
             prefill_tokens: #tokens,
+            decode_tokens: #rest,
             prefill_ms: #prefill,
             decode_ms: #decode,
             projected: #projected,
@@ -141,8 +148,11 @@ fn expected_tokens(expected: &Expected) -> TokenStream {
 fn base(target: &Target) -> Result<String, PackageError> {
     let mut target = target.clone();
     target.costs = None;
-    target.provenance.remove("costs");
-    target.provenance.remove("bandwidth");
+    // The machine that is measured may have others.
+    target.cores.clear();
+    for what in ["costs", "bandwidth", "cores"] {
+        target.provenance.remove(what);
+    }
     toml::to_string_pretty(&target).map_err(|e| PackageError::Malformed {
         what: "target file",
         reason: e.to_string(),

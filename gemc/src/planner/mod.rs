@@ -30,10 +30,11 @@ use crate::assign::{self, FixedFormats, Predictor, RefinedPlan, Speed, refine};
 use crate::calibrate::{self, Gather};
 use crate::fake;
 use crate::graph::{Graph, NodeId, Task, Typed, Unit, UnitMap, Units};
+use crate::pack::floats;
 use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::{self, Formats};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
-use crate::plan::{BitPlan, KvFormat};
+use crate::plan::{BitPlan, KvFormat, kv};
 use crate::progress::{Progress, Silent};
 use crate::quantise::Planes;
 use crate::reference::{Activations, Reference, RoutingRecords};
@@ -115,11 +116,17 @@ pub fn make(
     if let Some(folder) = &settings.workplace {
         ladder.keep_in(folder);
     }
-    if let Some(costs) = &settings.target.costs_of(budget) {
+    let bytes = budget + floats::bytes(graph) + kv::read_behind(graph, KvFormat::default(), 512);
+    if let Some(costs) = &settings.target.costs_of(bytes) {
         // What is no product does not depend on formats.
         let any = BitPlan::uniform(graph, Codec::LADDER[0]);
-        let compiled = pipeline::compile(graph, &any, &settings.target).map_err(Box::new)?;
-        let phases = work::of(&compiled);
+        let compiled = pipeline::compile(graph, &any, &settings.target).map_err(Box::new);
+        let phases = match compiled {
+            Ok(compiled) => work::of(&compiled),
+            Err(error) if settings.latency.is_some() => return Err(error.into()),
+            // A plan for another gemc's kernels, maybe; nobody asked for its time.
+            Err(_) => Vec::new(),
+        };
         let speed = Speed {
             costs,
             visits: &visits,
@@ -207,7 +214,9 @@ fn rows(graph: &Graph<Typed>) -> u32 {
     const CLASSIFIED: u32 = 128;
     match graph.facts().task {
         Task::CausalLm => 1,
-        Task::SequenceClassification | Task::TokenClassification | Task::Embedding => CLASSIFIED,
+        Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
+            CLASSIFIED.min(u32::try_from(graph.facts().max_positions).unwrap_or(CLASSIFIED))
+        }
     }
 }
 

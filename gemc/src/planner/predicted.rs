@@ -6,7 +6,7 @@ use gemc_format::Codec;
 use super::{Settings, rows};
 use crate::graph::{Graph, Guard, Op, Site, Task, Typed, Unit, UnitMap};
 use crate::pack::layout::routed_share;
-use crate::plan::{BitPlan, kv};
+use crate::plan::{BitPlan, kv, step};
 use crate::target::Costs;
 use crate::work::{self, PhaseWork, StepRows};
 
@@ -59,14 +59,31 @@ impl Predicted {
         costs: &Costs,
         tokens: u32,
     ) -> Result<f64, Codec> {
-        let rows = |unit: &Unit| match is_of_one_row(graph, unit) {
-            true => 1,
-            false => tokens,
-        };
-        let causal = graph.facts().task == Task::CausalLm;
-        let step = StepRows::text(tokens, causal);
-        let products = products(graph, plan, costs, &rows)?;
-        Ok(1e3 * (products + work::seconds(work, costs, step, 0)))
+        let task = graph.facts().task;
+        // A prompt is read in steps; the last one alone has an output.
+        let most = u32::try_from(step::most(graph.facts()).0).unwrap_or(u32::MAX);
+        let mut seconds = 0.0;
+        let mut before = 0;
+        while before < tokens {
+            let rows = (tokens - before).min(most);
+            let outputs = u32::from(before + rows == tokens);
+            let of_step = StepRows {
+                before,
+                ..StepRows::text(rows, task)
+            };
+            let of_step = StepRows {
+                outputs: outputs * of_step.outputs,
+                ..of_step
+            };
+            let of_unit = |unit: &Unit| match is_of_one_row(graph, unit) {
+                true => outputs,
+                false => rows,
+            };
+            seconds += products(graph, plan, costs, &of_unit)?;
+            seconds += work::seconds(work, costs, of_step, 0);
+            before += rows;
+        }
+        Ok(1e3 * seconds)
     }
 
     /// Milliseconds of a token at a position.
@@ -97,8 +114,12 @@ fn products(
     let of = |unit: &Unit| {
         let codec = plan.codec(unit.id);
         let size = (unit.shape.weights(), unit.shape.bytes(codec));
-        let seconds = costs.seconds(size, codec, rows(unit), visits(graph, unit));
-        seconds.ok_or(codec)
+        match rows(unit) {
+            0 => Ok(0.0),
+            rows => costs
+                .seconds(size, codec, rows, visits(graph, unit))
+                .ok_or(codec),
+        }
     };
     graph.units().iter().map(of).sum()
 }

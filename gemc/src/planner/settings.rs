@@ -271,14 +271,14 @@ impl Settings {
         const POSITIONS: u32 = 512;
         let most = u32::try_from(graph.facts().max_positions).unwrap_or(u32::MAX);
         let positions = POSITIONS.min(most);
-        let rows = rows(graph).min(most);
+        let rows = rows(graph);
         let (step, read) = match graph.facts().task {
             Task::CausalLm => (
                 StepRows::token(positions - 1),
                 kv::read_behind(graph, kept, u64::from(positions)),
             ),
             Task::SequenceClassification | Task::TokenClassification | Task::Embedding => {
-                (StepRows::text(rows, false), 0)
+                (StepRows::text(rows, graph.facts().task), 0)
             }
         };
         work::seconds(work, costs, step, read)

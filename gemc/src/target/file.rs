@@ -32,16 +32,26 @@ pub(super) struct TargetFile {
 }
 
 impl TargetFile {
-    /// The target. Costs of other cores are not inherited, since they would be wrong.
+    /// The target. Costs of other cores or kernels are not inherited, since they would be wrong.
     ///
     /// # Errors
     /// In words, for what neither the file nor the inherited target says.
     pub(super) fn resolved(self) -> Result<Target, String> {
         let base = self.inherits.as_deref().map(inherited).transpose()?;
+        let other_kernels = self.level.is_some()
+            || self.dot.is_some()
+            || self.row_block.is_some()
+            || self.features.is_some();
         let base = base.map(|mut base| {
-            if self.cores.is_some() {
+            if other_kernels || self.cores.is_some() || self.costs.is_some() {
                 base.costs = None;
-                base.provenance.remove("costs");
+                for what in ["costs", "bandwidth"] {
+                    base.provenance.remove(what);
+                }
+            }
+            // What was better than the inherited kernels may not be better than these.
+            if self.level.is_some() || self.triple.is_some() {
+                base.also.clear();
             }
             base
         });

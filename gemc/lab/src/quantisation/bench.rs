@@ -126,6 +126,14 @@ impl Bench {
             domains,
             plans: RefCell::default(),
         };
+        let windows: usize = bench.judged.windows.iter().map(|w| w.ids.len()).sum();
+        if bench.judge.tokens() != windows {
+            let judged = bench.judge.tokens();
+            return Err(format!(
+                "memory holds the probabilities of {judged} of {windows} tokens: fewer windows, or a smaller vocabulary"
+            )
+            .into());
+        }
         let all_b8 = Formats::all(&bench.units, Codec::B8);
         let model = bench.model(&bench.ladder(Method::Feedback), &all_b8)?;
         bench.floor = bench.row("all B8", &all_b8, &model)?;

@@ -85,22 +85,13 @@ fn ratio(bench: &Bench, plan: &Row, others: &[Row], forced: bool) -> String {
 fn filled(units: &Units, mut formats: Formats, pinned: &FixedFormats, budget: u64) -> Formats {
     let mut order: Vec<&Unit> = units.iter().filter(|u| pinned[u.id].is_none()).collect();
     order.sort_by_key(|unit| (unit.module.is_some(), usize::MAX - unit.shape.weights()));
-    let mut raised = true;
-    while raised {
-        raised = false;
-        for unit in &order {
-            let level = Codec::LADDER.iter().position(|c| *c == formats[unit.id]);
-            let next = level.and_then(|level| Codec::LADDER.get(level + 1));
-            let Some(next) = next else { continue };
-            let before = std::mem::replace(&mut formats[unit.id], *next);
-            match bytes(units, &formats) <= budget {
-                true => raised = true,
-                false => formats[unit.id] = before,
-            }
-        }
-        // A second round would raise units by two formats, which no hand recipe does.
-        if bytes(units, &formats) as f64 >= 0.998 * budget as f64 {
-            break;
+    for unit in order {
+        let level = Codec::LADDER.iter().position(|c| *c == formats[unit.id]);
+        let next = level.and_then(|level| Codec::LADDER.get(level + 1));
+        let Some(next) = next else { continue };
+        let before = std::mem::replace(&mut formats[unit.id], *next);
+        if bytes(units, &formats) > budget {
+            formats[unit.id] = before;
         }
     }
     formats
