@@ -1,5 +1,7 @@
 //! Plans for somebody whose text is mostly of one domain: routing weights from a mix of nine parts of it and one of all others.
 
+use std::collections::BTreeMap;
+
 use gemc::assign::budget_of_bits;
 use gemc::planner::{Ablation, Budget, Effort, Texts};
 use gemc::sequences::Sequence;
@@ -60,16 +62,18 @@ fn mix(texts: &[Sequence], domain: &str) -> Vec<Sequence> {
         kept.map(|text| text.ids.len()).sum()
     };
     let share = tokens(true) as f64 / 9.0 / tokens(false).max(1) as f64;
-    let mut owed = 0.0;
+    // By domain, so that each gives its share.
+    let mut owed: BTreeMap<&str, f64> = BTreeMap::new();
     let mut kept = Vec::new();
     for text in texts {
         if text.domain != domain {
-            owed += share * text.ids.len() as f64;
+            let owed = owed.entry(&text.domain).or_default();
+            *owed += share * text.ids.len() as f64;
             // A text is taken once half of it is owed.
-            if owed < text.ids.len() as f64 / 2.0 {
+            if *owed < text.ids.len() as f64 / 2.0 {
                 continue;
             }
-            owed -= text.ids.len() as f64;
+            *owed -= text.ids.len() as f64;
         }
         kept.push(text.clone());
     }
