@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use gem_runtime::kit::three_digits;
 use gem_runtime::protocol::{
     BenchRequest, Peer as _, ProbeRequest, Server, barrier, costs_of_phases, measure_products,
     probe,
@@ -79,20 +80,20 @@ pub fn measure(target: &Target, threads: Option<u32>) -> Result<Costs, MeasureEr
     let costs = measure_products(&jit, &products, &mut |_| {})?;
     let mut others: BTreeMap<String, f64> = phases(target)?;
     let activations = costs.others.iter();
-    others.extend(activations.map(|(kind, cost)| ((*kind).to_owned(), round(*cost))));
+    others.extend(activations.map(|(kind, cost)| ((*kind).to_owned(), three_digits(*cost))));
     let of = |cost: fn(&_) -> f64| {
         let costs = costs.products.iter();
-        let costs = costs.map(|t| (t.format.to_owned(), round(cost(t))));
+        let costs = costs.map(|t| (t.format.to_owned(), three_digits(cost(t))));
         costs.collect()
     };
     let barrier = match found.threads {
         1 => 0.0,
-        threads => round(1e6 * barrier(Some(threads))?),
+        threads => three_digits(1e6 * barrier(Some(threads))?),
     };
     Ok(Costs {
         projected: false,
         threads: found.threads,
-        bandwidth: round(found.bytes_per_second / 1e9),
+        bandwidth: three_digits(found.bytes_per_second / 1e9),
         barrier,
         weights: of(|t| t.alone),
         batch: of(|t| t.batch),
@@ -147,14 +148,8 @@ fn phases(target: &Target) -> Result<BTreeMap<String, f64>, MeasureError> {
     let costs = costs_of_phases(&work, &bench.prefill_phase_ns, PROMPTS);
     let named = costs
         .into_iter()
-        .map(|(kind, cost)| (kind.to_owned(), round(cost)));
+        .map(|(kind, cost)| (kind.to_owned(), three_digits(cost)));
     Ok(named.collect())
-}
-
-/// Three digits: more would say more than was measured.
-fn round(x: f64) -> f64 {
-    let digits = 10f64.powi(2 - x.log10().floor() as i32);
-    (x * digits).round() / digits
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use self::lengths::lengths;
 use self::machine::Machine;
 use self::options::Options;
-pub use self::report::{Expected, Speed};
+pub use self::report::{Expected, Speed, three_digits};
 use self::report::{FormatCost, Minute, Report, Row};
 use crate::abi::CompiledProgram;
 use crate::cli::{threads_warning, today};

@@ -122,8 +122,9 @@ impl From<&ProductTimes> for FormatCost {
     }
 }
 
-/// More would say more than was measured.
-fn three_digits(x: f64) -> f64 {
+/// A figure to three digits: more would say more than was measured.
+#[must_use]
+pub fn three_digits(x: f64) -> f64 {
     let digits = 10f64.powi(2 - x.log10().floor() as i32);
     (x * digits).round() / digits
 }

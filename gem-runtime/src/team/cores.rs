@@ -24,10 +24,21 @@ pub(super) fn available() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The cores that threads of a team keep to: the fast ones, where cores are unequal; else none.
+pub(super) fn kept() -> Vec<usize> {
+    system::cores()
+}
+
+/// Keeps the calling thread to these cores. Says whether the system confirms it.
+pub(super) fn keep_to(cores: &[usize]) -> bool {
+    system::keep_to(cores)
+}
+
 /// Keeps the calling thread to the fast cores, where cores are unequal. Says whether the system confirms it; an app may call it
 /// in the thread that runs a session, which is left alone otherwise.
 pub fn keep_to_fast_cores() -> bool {
-    system::keep()
+    let cores = kept();
+    !cores.is_empty() && keep_to(&cores)
 }
 
 /// The fast ones of some cores, where others are slow; none where all are alike. `cores` are numbers with capacities, in any
@@ -60,12 +71,7 @@ mod system {
         cores().len()
     }
 
-    pub(super) fn keep() -> bool {
-        let cores = cores();
-        !cores.is_empty() && keep_to(&cores)
-    }
-
-    fn cores() -> Vec<usize> {
+    pub(super) fn cores() -> Vec<usize> {
         allowed().map_or_else(Vec::new, |cores| fast_of(Path::new(PROCESSORS), &cores))
     }
 
@@ -135,7 +141,11 @@ mod system {
         }
     }
 
-    pub(super) const fn keep() -> bool {
+    pub(super) const fn cores() -> Vec<usize> {
+        Vec::new()
+    }
+
+    pub(super) const fn keep_to(_: &[usize]) -> bool {
         false
     }
 }
@@ -146,7 +156,11 @@ mod system {
         0
     }
 
-    pub(super) const fn keep() -> bool {
+    pub(super) const fn cores() -> Vec<usize> {
+        Vec::new()
+    }
+
+    pub(super) const fn keep_to(_: &[usize]) -> bool {
         false
     }
 }

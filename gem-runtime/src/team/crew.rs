@@ -22,7 +22,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Job;
-use super::cores::keep_to_fast_cores;
+use super::cores::keep_to;
 use crate::error::{Error, Result};
 
 /// How long a thread spins before it sleeps: longer than most phases, shorter than a time slice.
@@ -165,8 +165,8 @@ impl core::fmt::Debug for Crew {
 }
 
 impl Crew {
-    /// Starts so many workers, which keep to the fast cores or do not; fewer, and why, when the system gives no more.
-    pub(super) fn start(workers: usize, keep: bool) -> (Self, Option<io::Error>) {
+    /// Starts so many workers, which keep to these cores, if there are any; fewer, and why, when the system gives no more.
+    pub(super) fn start(workers: usize, cores: &[usize]) -> (Self, Option<io::Error>) {
         let mut crew = Self {
             shared: Arc::new(Shared {
                 open: UnsafeCell::new(None),
@@ -181,12 +181,13 @@ impl Crew {
         };
         for i in 1..=workers {
             let shared = Arc::clone(&crew.shared);
+            let cores = cores.to_vec();
             let worker = thread::Builder::new()
                 .name(format!("gem-{i}"))
                 .stack_size(STACK)
                 .spawn(move || {
-                    if keep {
-                        keep_to_fast_cores();
+                    if !cores.is_empty() {
+                        keep_to(&cores);
                     }
                     shared.serve();
                 });

@@ -92,7 +92,11 @@ impl Team {
         let usual = cores::usual();
         let wanted = threads.unwrap_or(usual).min(MOST_THREADS);
         // Who asks for more threads than there are fast cores wants the others, too.
-        let (crew, refused) = crew::Crew::start(wanted - 1, wanted <= usual);
+        let kept = match wanted <= usual {
+            true => cores::kept(),
+            false => Vec::new(),
+        };
+        let (crew, refused) = crew::Crew::start(wanted - 1, &kept);
         match (refused, threads) {
             // Who asks for a number gets it, or hears why not.
             (Some(source), Some(_)) => Err(Error::Io {

@@ -151,3 +151,75 @@ fn absurd_thread_counts_are_errors() {
         assert!(matches!(Team::new(Some(threads)), Err(Error::Options(_))));
     }
 }
+
+/// Every item tells which cores its thread may use.
+#[cfg(all(feature = "threads", target_os = "linux"))]
+struct Places {
+    shape: ProgramShape,
+    items: [Items; 1],
+    seen: std::sync::Mutex<Vec<(Option<String>, String)>>,
+}
+
+#[cfg(all(feature = "threads", target_os = "linux"))]
+impl Executable for Places {
+    fn shape(&self) -> &ProgramShape {
+        &self.shape
+    }
+
+    fn phases(&self, _: Part) -> &[Items] {
+        &self.items
+    }
+
+    fn taps(&self) -> &[RoutingTap] {
+        &[]
+    }
+
+    fn halves(&self) -> &[HalfTap] {
+        &[]
+    }
+
+    fn tables(&self) -> &[Table] {
+        &[]
+    }
+
+    unsafe fn run(&self, _: Part, _: usize, _: &Ctx, _: u32, _: u32) {
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux tells");
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let name = std::thread::current().name().map(str::to_owned);
+        let place = (name, allowed.expect("a line").trim().to_owned());
+        self.seen.lock().expect("nobody panics").push(place);
+        // Long enough for others to take some.
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+#[cfg(all(feature = "threads", target_os = "linux"))]
+#[test]
+fn workers_keep_to_the_cores_they_are_given_and_the_caller_does_not() {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux tells");
+    let own = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let own = own.expect("a line").trim();
+    let first: usize = own.split(['-', ',']).next().and_then(|n| n.parse().ok()).expect("a core");
+    let mut toy = Places {
+        shape: Toy::new(None).shape,
+        items: [Items::Fixed(64)],
+        seen: std::sync::Mutex::default(),
+    };
+    for (cores, expected) in [(&[first][..], first.to_string()), (&[], own.to_owned())] {
+        let (crew, refused) = crew::Crew::start(1, cores);
+        assert!(refused.is_none());
+        let mut team = Team {
+            threads: 2,
+            crew: Some(crew),
+        };
+        let mut arena = Buffer::zeroed(u64::from(toy.shape.arena_bytes)).expect("small");
+        let ctx = context(&mut arena);
+        // SAFETY: its items touch no memory.
+        unsafe { team.run_part(&toy, Part::Body, &ctx, None).expect("no panic") };
+        let seen = std::mem::take(toy.seen.get_mut().expect("nobody panics"));
+        let of_worker = |place: &&(Option<String>, String)| place.0.as_deref() == Some("gem-1");
+        let (workers, caller): (Vec<_>, Vec<_>) = seen.iter().partition(of_worker);
+        assert!(!workers.is_empty() && workers.iter().all(|place| place.1 == expected), "{seen:?}");
+        assert!(!caller.is_empty() && caller.iter().all(|place| place.1 == own), "{seen:?}");
+    }
+}

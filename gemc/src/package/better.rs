@@ -3,6 +3,7 @@
 use gem_runtime::simd::Level;
 
 use super::PackageError;
+use super::sources::in_module;
 use crate::pack;
 use crate::pipeline;
 use crate::prepared::PreparedModel;
@@ -42,14 +43,10 @@ impl PreparedModel {
         }
         let module = target.name.replace('-', "_");
         let sources = gemc_kernels::rust::program(&compiled.program, target.level);
-        let below = |(path, text): (String, String)| {
-            let file = path.rsplit('/').next().unwrap_or_default();
-            (format!("src/{module}/{file}"), text)
-        };
         Ok(BetterProgram {
             target: target.name.clone(),
             level: target.level,
-            sources: sources.into_iter().map(below).collect(),
+            sources: in_module(&module, sources),
             module,
         })
     }

@@ -4,7 +4,7 @@ use gem_runtime::kit::{Expected, lengths};
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
-use super::sources::formatted;
+use super::sources::{formatted, in_module};
 use super::{KitSources, Package, PackageError, Runtime};
 use crate::plan::BitPlan;
 use crate::planner::Predicted;
@@ -29,10 +29,6 @@ impl PreparedModel {
             reason,
         };
         let (program, formats) = products::program(&self.target).map_err(malformed)?;
-        let below = |(path, text): (String, String)| {
-            let file = path.rsplit('/').next().unwrap_or_default();
-            (format!("src/products/{file}"), text)
-        };
         let sources = gemc_kernels::rust::program(&program, self.target.level);
         let formats = formats.iter().map(|product| {
             let (format, weights) = (product.format, Literal::u32_unsuffixed(product.weights));
@@ -81,7 +77,7 @@ impl PreparedModel {
             }
         };
         package.kit = Some(KitSources {
-            sources: sources.into_iter().map(below).collect(),
+            sources: in_module("products", sources),
             main: formatted("src/main.rs", main)?,
         });
         Ok(package)

@@ -81,6 +81,15 @@ pub(super) fn formatted(what: &'static str, tokens: TokenStream) -> Result<Strin
     Ok(spaced(&prettyplease::unparse(&file)))
 }
 
+/// The files of a program, in a module of the crate instead of its root.
+pub(super) fn in_module(module: &str, sources: Vec<(String, String)>) -> Vec<(String, String)> {
+    let below = |(path, text): (String, String)| {
+        let file = path.rsplit('/').next().unwrap_or_default();
+        (format!("src/{module}/{file}"), text)
+    };
+    sources.into_iter().map(below).collect()
+}
+
 /// An element of the crate's list of programs.
 fn choice(level: Level, target: &str, program: &TokenStream) -> TokenStream {
     let level = format_ident!("{level:?}");

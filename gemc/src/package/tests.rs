@@ -94,6 +94,33 @@ fn the_crate_reads_well() {
 }
 
 #[test]
+fn better_programs_stand_in_modules_and_are_tried_first() {
+    let sources = [("src/kernels.rs", "// k\n"), ("src/program.rs", "// p\n")];
+    let sources = sources.map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let better = BetterProgram {
+        target: "aarch64-dotprod".to_owned(),
+        level: Level::NeonDotprod,
+        module: "aarch64_dotprod".to_owned(),
+        sources: super::sources::in_module("aarch64_dotprod", sources.to_vec()),
+    };
+    let mut package = toy();
+    package.info.level = Level::Neon;
+    package.info.target = "aarch64".into();
+    package.better = vec![better];
+    let files = render(&package).expect("well formed");
+    for file in ["kernels", "program"] {
+        assert!(files.contains_key(&format!("src/aarch64_dotprod/{file}.rs")));
+        assert!(files.contains_key(&format!("src/{file}.rs")));
+    }
+    let text = String::from_utf8(files["src/lib.rs"].clone()).expect("text");
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+    // Facts about the model have a level, too: that of the crate's own program.
+    assert!(at("level: Level::Neon,") < at("level: Level::NeonDotprod,"));
+    assert!(at("&aarch64_dotprod::program::PROGRAM") < at("&program::PROGRAM"));
+    assert!(text.contains("mod aarch64_dotprod {"));
+}
+
+#[test]
 fn the_same_package_gives_the_same_bytes_at_any_depth() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let (near, far) = (root.path().join("a"), root.path().join("b/c/d/e"));

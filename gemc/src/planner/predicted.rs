@@ -31,12 +31,7 @@ impl Predicted {
         costs: &Costs,
     ) -> Result<Self, Codec> {
         let rows = rows(graph);
-        let of = |unit: &Unit| {
-            let codec = plan.codec(unit.id);
-            let size = (unit.shape.weights(), unit.shape.bytes(codec));
-            let seconds = costs.seconds(size, codec, rows, visits(graph, unit));
-            seconds.map(|seconds| 1e3 * seconds).ok_or(codec)
-        };
+        let of = |unit: &Unit| Ok(1e3 * product(graph, plan, costs, unit, rows)?);
         let units: Result<UnitMap<f64>, Codec> = graph.units().iter().map(of).collect();
         let units = units?;
         let fixed = 1e3 * Settings::fixed(graph, work, costs, plan.kv());
@@ -104,6 +99,20 @@ impl Predicted {
     }
 }
 
+/// Seconds of a unit's product with so many rows.
+fn product(
+    graph: &Graph<Typed>,
+    plan: &BitPlan,
+    costs: &Costs,
+    unit: &Unit,
+    rows: u32,
+) -> Result<f64, Codec> {
+    let codec = plan.codec(unit.id);
+    let size = (unit.shape.weights(), unit.shape.bytes(codec));
+    let seconds = costs.seconds(size, codec, rows, visits(graph, unit));
+    seconds.ok_or(codec)
+}
+
 /// Seconds of all products of a step in which units see so many rows.
 fn products(
     graph: &Graph<Typed>,
@@ -111,15 +120,9 @@ fn products(
     costs: &Costs,
     rows: &dyn Fn(&Unit) -> u32,
 ) -> Result<f64, Codec> {
-    let of = |unit: &Unit| {
-        let codec = plan.codec(unit.id);
-        let size = (unit.shape.weights(), unit.shape.bytes(codec));
-        match rows(unit) {
-            0 => Ok(0.0),
-            rows => costs
-                .seconds(size, codec, rows, visits(graph, unit))
-                .ok_or(codec),
-        }
+    let of = |unit: &Unit| match rows(unit) {
+        0 => Ok(0.0),
+        rows => product(graph, plan, costs, unit, rows),
     };
     graph.units().iter().map(of).sum()
 }

@@ -14,7 +14,7 @@ const TASK: usize = 256;
 const FEW: usize = 32;
 
 /// Values of a matrix that are read at a time, where it is not in memory.
-const PIECE: usize = 8 << 20;
+const PIECE: usize = 2 << 20;
 
 /// Writes `x [rows, in]` times the transpose of `weight [out, in]`, plus `bias [out]`, to `out [rows, out]`.
 pub(super) fn apply_unit(x: &Matrix, weight: &UnitWeights, bias: Option<&[f32]>, out: &mut Matrix) {

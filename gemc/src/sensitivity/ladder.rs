@@ -522,13 +522,17 @@ mod tests {
             found.keep_in(folder.path());
             found.large = 0;
             found.kept_bytes = 0;
+            let mut once = 0;
             for unit in units.iter() {
                 for codec in Codec::ALL {
+                    once += (unit.shape.size(*codec).bytes as u64).next_multiple_of(1 << 16);
                     let planes = found.planes(unit, *codec);
                     assert!(matches!(planes.bytes, PlaneBytes::Mapped(_)));
                     assert_eq!(planes, expected.planes(unit, *codec), "{}", unit.name);
                 }
             }
+            let spilled = found.spill.as_ref().map(Spill::bytes);
+            assert_eq!(spilled, Some(once), "each once");
         }
     }
 }

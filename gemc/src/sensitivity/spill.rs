@@ -37,6 +37,12 @@ impl Spill {
         }
     }
 
+    /// Bytes of it so far.
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn mapped(&self, bytes: &[u8]) -> io::Result<PlaneBytes> {
         self.written(bytes.len(), |write| write(bytes))
     }

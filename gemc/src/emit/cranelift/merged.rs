@@ -286,6 +286,17 @@ mod tests {
         let own = merged.levels[2].1.keys().next().copied().unwrap();
         assert!(merged.find(own, Level::Portable).is_none());
         assert!(merged.find(own, Level::X86V4Vnni).is_some());
+        // AVX-512 with VNNI does not include AVX-VNNI, though it is the higher level.
+        let [v3, vnni, v4] = LEVELS.map(|level| {
+            let keys = gemc_kernels::micro::keys(level);
+            keys.collect::<BTreeSet<u64>>()
+        });
+        let apart = vnni
+            .iter()
+            .find(|key| !v3.contains(key) && !v4.contains(key));
+        let apart = *apart.expect("products of bytes by weights in registers");
+        assert!(merged.find(apart, Level::X86V3Vnni).is_some());
+        assert!(merged.find(apart, Level::X86V4Vnni).is_none());
     }
 
     #[test]
