@@ -518,6 +518,10 @@ mod tests {
             ("inherits = \"pi9\"", "`pi9` is no target that is built in"),
             ("inherits = \"./x.toml\"", "is no target that is built in"),
             ("", "triple is missing"),
+            (
+                "triple = \"host\"\nlevel = \"portable\"\ndot = \"bytes4\"\nrow_block = 2",
+                "provenance is missing",
+            ),
             ("inherits = \"pi4\"\nghz = 2.0", "unknown field `ghz`"),
             (
                 "inherits = \"pi4\"\nlevel = \"sse9\"",

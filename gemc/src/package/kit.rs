@@ -154,3 +154,24 @@ fn base(target: &Target) -> Result<String, PackageError> {
         reason: e.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_can_be_appended_to_the_target_s_file() {
+        let mut target = Target::find("pi4").expect("built in");
+        for told in [true, false] {
+            if !told {
+                target.provenance.clear();
+            }
+            let costs = "costs = \"measured\"\n\n[costs]\nthreads = 8\nbandwidth = 1.0\n[costs.weights]\nN4 = 1.0\n[costs.batch]\nN4 = 1.0\n";
+            let text = base(&target).expect("TOML") + costs;
+            let found = Target::parse("pi4.toml", &text).expect("a target file");
+            assert_eq!(found.provenance["costs"], "measured");
+            assert_eq!(found.memory, target.memory);
+            assert_eq!(found.costs.map(|costs| costs.threads), Some(8));
+        }
+    }
+}

@@ -27,8 +27,7 @@ pub(super) struct TargetFile {
     cores: Option<Vec<Cores>>,
     memory: Option<Memory>,
     costs: Option<Costs>,
-    #[serde(default)]
-    provenance: BTreeMap<String, String>,
+    provenance: Option<BTreeMap<String, String>>,
 }
 
 impl TargetFile {
@@ -56,12 +55,17 @@ impl TargetFile {
             base
         });
         let base = base.as_ref();
-        let mut provenance = base.map_or_else(BTreeMap::new, |b| b.provenance.clone());
-        provenance.extend(self.provenance);
+        let triple = said("triple", self.triple, base.map(|b| &b.triple))?;
+        let mut provenance = said(
+            "provenance",
+            base.map(|b| b.provenance.clone()),
+            self.provenance.as_ref(),
+        )?;
+        provenance.extend(self.provenance.into_iter().flatten());
         Ok(Target {
             name: self.name,
             description: self.description,
-            triple: said("triple", self.triple, base.map(|b| &b.triple))?,
+            triple,
             level: said("level", self.level, base.map(|b| &b.level))?,
             features: optional(self.features, base.map(|b| &b.features)),
             also: optional(self.also, base.map(|b| &b.also)),
